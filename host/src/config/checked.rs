@@ -1,0 +1,372 @@
+//! The running configuration: what the rest of the gateway takes.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Document;
+
+/// Everything both files say, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The models in the order of `models.yaml`; ids and aliases are unique over all of them.
+    pub models: Vec<Model>,
+    /// The strategy and its parameters. None without a `routing.yaml`: weights are then those of
+    /// `models.yaml`.
+    pub strategy: Option<StrategyConfig>,
+    /// Time limits of a request.
+    pub timeouts: Timeouts,
+    /// What happens after a failed attempt.
+    pub fallback: Fallback,
+    /// How health is probed.
+    pub probing: Probing,
+    /// What a strategy may use.
+    pub sandbox: Sandbox,
+    /// What a client may send.
+    pub limits: Limits,
+    /// Where the access log goes. None: nowhere.
+    pub access_log: Option<LogOutput>,
+    /// The text of `routing.yaml`, so that what is found later (a strategy that refuses its
+    /// parameters) can still be shown at its line.
+    pub routing_file: Option<Arc<Document>>,
+}
+
+/// One model that clients can name.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// Canonical name.
+    pub id: String,
+    /// Other names clients may use; they share everything of this model.
+    pub aliases: Vec<String>,
+    /// What `/v1/models` says of it.
+    pub card: ModelCard,
+    /// Where it runs: at least one, names unique, weights summing to 1.
+    pub deployments: Vec<DeploymentConfig>,
+}
+
+/// The descriptive fields of a model, as `/v1/models` shows them.
+#[derive(Debug, Clone)]
+pub struct ModelCard {
+    /// Human-readable name.
+    pub name: String,
+    /// Shown as `owned_by`.
+    pub provider: String,
+    /// Tokens of prompt and answer together.
+    pub context_length: u64,
+    /// Tokens of the answer.
+    pub max_output_length: u64,
+    /// Number format of the weights: `bf16`.
+    pub quantization: String,
+    /// `text`, `image`, ...
+    pub input_modalities: Vec<String>,
+    /// `text`, `image`, ...
+    pub output_modalities: Vec<String>,
+    /// Whether tool calls are answered.
+    pub supports_tools: bool,
+    /// Whether `response_format` with a schema is honoured.
+    pub supports_structured_output: bool,
+    /// Sampling parameters that are honoured.
+    pub supported_params: Vec<String>,
+    /// Prices as written.
+    pub pricing: Pricing,
+}
+
+/// Dollars per token (per image, per request), as decimal text: what the files say, to the letter.
+/// Every field parses as a finite number that is at least 0.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Pricing {
+    /// Of a prompt token.
+    pub prompt: String,
+    /// Of a completion token.
+    pub completion: String,
+    /// Of an image.
+    pub image: String,
+    /// Of a request.
+    pub request: String,
+    /// Of a prompt token read from the cache.
+    pub input_cache_reads: String,
+    /// Of a prompt token written to the cache.
+    pub input_cache_writes: String,
+}
+
+/// Which side of the fleet a deployment is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Run by the user: already paid for.
+    Local,
+    /// Run by somebody else: paid by the token.
+    Remote,
+}
+
+impl Side {
+    /// `local` or `remote`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Local => "local",
+            Side::Remote => "remote",
+        }
+    }
+}
+
+/// One place a model runs, as configured.
+#[derive(Debug, Clone)]
+pub struct DeploymentConfig {
+    /// Unique within the model; `local-1`, `remote-1`, ... unless given.
+    pub name: String,
+    /// Which of the strategy's lists it is in.
+    pub side: Side,
+    /// Kind of the upstream: `vllm`, `openai`, ...
+    pub kind: String,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// Sent as `Authorization: Bearer ...`.
+    pub api_key: Option<Secret>,
+    /// The model's name there.
+    pub provider_model_id: String,
+    /// Its configured share, normalised over the model: 0 to 1, all of a model's sum to 1.
+    pub weight: f64,
+    /// Who decides its weight.
+    pub share: Share,
+    /// What it costs.
+    pub pricing: Pricing,
+    /// What to ask to see whether it is healthy. None: never probed, taken as healthy.
+    pub probe: Option<ProbeTarget>,
+}
+
+/// Who decides a deployment's weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// The strategy: `routing.yaml` lists the deployment for this model.
+    Assigned,
+    /// `models.yaml`: the deployment keeps its configured `weight`, because `routing.yaml` is absent,
+    /// does not mention the model, or lists the model without this route.
+    Kept,
+}
+
+/// Where a deployment listens: scheme, host, port, and the path in front of `/v1`.
+///
+/// Two are equal where the joining rule says so: a trailing `/` and a final `/v1` do not count, the host
+/// is compared in lower case, a scheme's default port equals no port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Whom to connect to.
+    pub origin: Origin,
+    /// `""` or `/openai`: what stands between the host and `/v1`. Never ends in `/`.
+    pub prefix: String,
+}
+
+/// Scheme, host and port: what a key belongs to and what connections are pooled by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// `https` or not.
+    pub tls: bool,
+    /// Lower-case name or address; an IPv6 address without brackets.
+    pub host: String,
+    /// Always set, from the scheme where the URL gives none.
+    pub port: u16,
+}
+
+impl Origin {
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// The value of the `Host` header: the port only where it is not the scheme's default.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let default = if self.tls { 443 } else { 80 };
+        let host = &self.host;
+        match (host.contains(':'), self.port == default) {
+            (false, true) => host.clone(),
+            (false, false) => format!("{host}:{}", self.port),
+            (true, true) => format!("[{host}]"),
+            (true, false) => format!("[{host}]:{}", self.port),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme(), self.authority())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.prefix)
+    }
+}
+
+/// A value that must not be shown: its `Debug` is `[redacted]`, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    #[must_use]
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value itself, for the one place that sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// The question of one health probe; the answer 200 means healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProbeTarget {
+    /// Absolute path at the deployment's origin: `/health`.
+    pub path: String,
+    /// How it is asked.
+    pub method: ProbeMethod,
+}
+
+/// The method of a health probe: those that change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProbeMethod {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+}
+
+/// Which strategy decides, with what parameters.
+#[derive(Debug, Clone)]
+pub struct StrategyConfig {
+    /// `routing_strategy` as written: a built-in's name, a name in the plugin folder, or a path.
+    pub reference: String,
+    /// `sha256`: the digest the component must have, 64 lower-case hex digits.
+    pub sha256: Option<String>,
+    /// `routing_parameter`: always an object.
+    pub parameters: serde_json::Value,
+}
+
+/// Time limits of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timeouts {
+    /// To a TCP and TLS connection. Default 5 s.
+    pub connect: Duration,
+    /// From the request written to the first byte of the answer's body. Default 120 s.
+    pub first_byte: Duration,
+    /// Between two chunks of the answer. Default 60 s.
+    pub idle: Duration,
+    /// From the request's arrival to the end of the answer, over all attempts. Default 600 s.
+    pub total: Duration,
+}
+
+/// What happens after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallback {
+    /// Deployments tried for one request, the first included: at least 1. Default 3.
+    pub attempts: u32,
+    /// What deployments of weight 0 are for.
+    pub standby: Standby,
+}
+
+/// What deployments of weight 0 are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standby {
+    /// Tried after every deployment of positive weight has failed.
+    Last,
+    /// Never tried.
+    Never,
+}
+
+/// How health is probed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Probing {
+    /// Between two probes of a deployment. None: no probing.
+    pub interval: Option<Duration>,
+    /// What one probe may take. Default 2 s.
+    pub timeout: Duration,
+    /// Failures in a row that make a healthy deployment unhealthy. Default 2.
+    pub down_after: u32,
+    /// Successes in a row that make an unhealthy deployment healthy. Default 1.
+    pub up_after: u32,
+}
+
+/// What a strategy may use.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sandbox {
+    /// Linear memory of one instance in bytes. Default 64 MiB.
+    pub memory: usize,
+    /// Stack of one call in bytes. Default 512 KiB.
+    pub stack: usize,
+    /// Size of a component in bytes. Default 4 MiB.
+    pub component: u64,
+    /// Time of one call. Default 100 ms.
+    pub call: Duration,
+    /// Time to compile the component. Default 10 s.
+    pub compile: Duration,
+}
+
+/// What a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's body. Default 32 MiB.
+    pub body: usize,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LogOutput {
+    /// `stdout` or `-`.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self { attempts: 3, standby: Standby::Last }
+    }
+}
+
+impl Default for Probing {
+    fn default() -> Self {
+        Self { interval: None, timeout: Duration::from_secs(2), down_after: 2, up_after: 1 }
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            memory: 64 << 20,
+            stack: 512 << 10,
+            component: 4 << 20,
+            call: Duration::from_millis(100),
+            compile: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 32 << 20 }
+    }
+}

@@ -1,0 +1,11 @@
+//! The decision layer: asks a strategy how to share each model's traffic, off the request path,
+//! and publishes what it says.
+//!
+//! A strategy is behind the trait [`Strategy`]; only [`plugin`] knows that it is WebAssembly.
+
+pub mod plugin;
+mod strategy;
+mod weights;
+
+pub use strategy::{Candidate, Description, Fault, Price, Strategy};
+pub use weights::{BadWeights, RawWeights, Weights};

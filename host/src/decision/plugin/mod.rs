@@ -1,0 +1,1 @@
+//! Strategies as WebAssembly components: the only module that names wasmtime.

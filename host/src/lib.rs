@@ -1,0 +1,4 @@
+//! An OpenAI-compatible gateway whose routing strategies are WebAssembly components.
+
+pub mod config;
+pub mod decision;
