@@ -1,0 +1,126 @@
+//! The one place that turns an error into an answer: an OpenAI error object with the right status.
+
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use crate::execution::{Body, Exhausted, ScanError};
+
+/// Why a request gets no answer of a deployment. What it says goes to the client: never an address
+/// or a key.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The body cannot be routed.
+    Scan(ScanError),
+    /// The body is compressed, which hides the model.
+    Encoding,
+    /// The body is larger than the limit, in bytes.
+    TooLarge(usize),
+    /// The body did not arrive whole.
+    Body,
+    /// Nobody by that name; the names there are.
+    NoSuchModel { model: String, known: Vec<String> },
+    /// Nothing at that path.
+    NoSuchPath(String),
+    /// Not by that method.
+    Method { allowed: String },
+    /// Every attempt failed.
+    Exhausted(Exhausted),
+    /// A fault of the gateway.
+    Internal,
+}
+
+impl Error {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Error::Scan(_) | Error::Body => StatusCode::BAD_REQUEST,
+            Error::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::NoSuchModel { .. } | Error::NoSuchPath(_) => StatusCode::NOT_FOUND,
+            Error::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Error::Exhausted(exhausted) => exhausted.status(),
+            Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Error::Scan(error) => error.to_string(),
+            Error::Encoding => {
+                "compressed request bodies are not supported: send the body as it is".into()
+            }
+            Error::TooLarge(limit) => format!("the request body is larger than {limit} bytes"),
+            Error::Body => "the request body did not arrive whole".into(),
+            Error::NoSuchModel { model, known } => {
+                let shown: String = model.chars().take(128).collect();
+                format!("the model `{shown}` does not exist; there are: {}", known.join(", "))
+            }
+            Error::NoSuchPath(path) => {
+                let shown: String = path.chars().take(128).collect();
+                format!("there is nothing at {shown}; see /v1/models and /v1/chat/completions")
+            }
+            Error::Method { allowed } => format!("use one of: {allowed}"),
+            Error::Exhausted(exhausted) => exhausted.to_string(),
+            Error::Internal => "the gateway failed; its log says why".into(),
+        }
+    }
+
+    /// `code` and `param` of the error object.
+    fn code(&self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Error::Scan(ScanError::Json(_)) => ("invalid_json", None),
+            Error::Scan(ScanError::NoModel) => ("missing_required_parameter", Some("model")),
+            Error::Scan(ScanError::ModelType) => ("invalid_type", Some("model")),
+            Error::Scan(ScanError::DuplicateModel) => ("duplicate_parameter", Some("model")),
+            Error::Encoding => ("unsupported_encoding", None),
+            Error::TooLarge(_) => ("request_too_large", None),
+            Error::Body => ("incomplete_body", None),
+            Error::NoSuchModel { .. } => ("model_not_found", Some("model")),
+            Error::NoSuchPath(_) => ("not_found", None),
+            Error::Method { .. } => ("method_not_allowed", None),
+            Error::Exhausted(exhausted) => match exhausted.phase() {
+                Some(phase) => (phase.code(), None),
+                None if exhausted.status() == StatusCode::TOO_MANY_REQUESTS => {
+                    ("rate_limit_exceeded", None)
+                }
+                None => ("no_deployment_answered", None),
+            },
+            Error::Internal => ("internal_error", None),
+        }
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let status = self.status();
+        let kind = match status.as_u16() {
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        };
+        let (code, param) = self.code();
+        let error = json!({"message": self.message(), "type": kind, "param": param, "code": code});
+        let mut response = super::json(&json!({ "error": error }));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        match &self {
+            Error::Method { allowed } => {
+                if let Ok(value) = HeaderValue::from_str(allowed) {
+                    headers.insert(header::ALLOW, value);
+                }
+            }
+            Error::Exhausted(exhausted) => {
+                let wait = exhausted.retry_after();
+                if let Some(Ok(value)) = wait.map(|wait| HeaderValue::from_bytes(wait)) {
+                    headers.insert(header::RETRY_AFTER, value);
+                }
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<ScanError> for Error {
+    fn from(error: ScanError) -> Self {
+        Error::Scan(error)
+    }
+}

@@ -1,0 +1,20 @@
+//! `/health`: the process lives; `/health/ready`: it takes new requests.
+
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use crate::Gateway;
+use crate::execution::Body;
+
+pub(super) fn live() -> Response<Body> {
+    super::json(&json!({"status": "ok"}))
+}
+
+pub(super) fn ready(gateway: &Gateway) -> Response<Body> {
+    if !gateway.is_draining() {
+        return super::json(&json!({"status": "ready"}));
+    }
+    let mut response = super::json(&json!({"status": "draining"}));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}

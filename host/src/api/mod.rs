@@ -1,0 +1,111 @@
+//! The HTTP surface: one file an endpoint, errors turned into answers in one place.
+
+mod error;
+mod health;
+mod inference;
+mod models;
+mod routing;
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response};
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::Gateway;
+use crate::execution::{Body, Executor};
+
+use error::Error;
+
+/// Paths that are routed to deployments. The same path is asked upstream.
+const INFERENCE: [&str; 5] =
+    ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank"];
+
+/// One core's API.
+#[derive(Debug)]
+pub(crate) struct Api {
+    gateway: Arc<Gateway>,
+    executor: Executor,
+}
+
+impl Api {
+    pub(crate) fn new(gateway: Arc<Gateway>, tls: Arc<ClientConfig>) -> Self {
+        Self { gateway, executor: Executor::new(tls) }
+    }
+
+    /// Answers one request: the outer handler, which turns errors into answers and names the request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let id = request_id(request.headers());
+        let answer = self.dispatch(request, &id).await;
+        let mut response = answer.unwrap_or_else(Error::into_response);
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert("x-request-id", id);
+        }
+        response
+    }
+
+    async fn dispatch(
+        &self,
+        request: Request<Incoming>,
+        id: &str,
+    ) -> Result<Response<Body>, Error> {
+        let path = request.uri().path();
+        if let Some(path) = INFERENCE.iter().find(|known| **known == path) {
+            allow(&request, &[Method::POST])?;
+            return self.infer(request, path, id).await;
+        }
+        let read = [Method::GET, Method::HEAD];
+        let snapshot = self.gateway.board.snapshot();
+        match path {
+            "/v1/models" => allow(&request, &read).map(|()| models::list(&snapshot)),
+            "/routing" => {
+                allow(&request, &read)?;
+                Ok(routing::show(&self.gateway, &snapshot, request.headers()))
+            }
+            "/health" => allow(&request, &read).map(|()| health::live()),
+            "/health/ready" => allow(&request, &read).map(|()| health::ready(&self.gateway)),
+            "/metrics" => {
+                allow(&request, &read)?;
+                let text = self.gateway.metrics.render(&snapshot).map_err(|_| Error::Internal)?;
+                Ok(with_type(Body::own(text), "text/plain; version=0.0.4"))
+            }
+            _ => match path.strip_prefix("/v1/models/") {
+                Some(model) => {
+                    allow(&request, &read)?;
+                    models::show(&snapshot, model)
+                }
+                None => Err(Error::NoSuchPath(path.to_owned())),
+            },
+        }
+    }
+}
+
+fn allow(request: &Request<Incoming>, methods: &[Method]) -> Result<(), Error> {
+    if methods.contains(request.method()) {
+        return Ok(());
+    }
+    let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    Err(Error::Method { allowed: allowed.join(", ") })
+}
+
+/// The client's own id, where it is printable and short, else a random one.
+fn request_id(headers: &hyper::HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    match given
+        .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        Some(id) => id.to_owned(),
+        None => format!("req_{:032x}", rand::random::<u128>()),
+    }
+}
+
+fn json(value: &serde_json::Value) -> Response<Body> {
+    with_type(Body::own(value.to_string()), "application/json")
+}
+
+fn with_type(body: Body, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,158 @@
+//! The decision thread: owns the strategy, asks it when something changed, publishes the answer.
+//!
+//! It is a plain thread because a strategy may take its whole deadline for one answer; nobody but
+//! this thread waits for it.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::fleet::{Board, Generation, Snapshot};
+use crate::telemetry::Metrics;
+
+use super::share::{LastGood, share};
+use super::{Fault, Strategy};
+
+/// A generation and the strategy that decides for it, tried once and ready to be used.
+pub struct Plan {
+    generation: Arc<Generation>,
+    strategy: Option<Box<dyn Strategy>>,
+    last_good: Vec<LastGood>,
+    last_error: Option<String>,
+}
+
+impl Plan {
+    /// Asks the strategy once for every model.
+    ///
+    /// # Errors
+    /// The model it failed for, and how: such a plan is never put in use.
+    pub fn tried(
+        generation: Arc<Generation>,
+        strategy: Option<Box<dyn Strategy>>,
+    ) -> Result<(Self, Snapshot), (String, Fault)> {
+        let last_good = vec![LastGood::new(); generation.fleet.models.len()];
+        let mut plan = Self { generation, strategy, last_good, last_error: None };
+        let (snapshot, faults) = plan.decide();
+        match faults.into_iter().next() {
+            Some(fault) => Err(fault),
+            None => Ok((plan, snapshot)),
+        }
+    }
+
+    /// The current weights of every model, and what the strategy failed at, by model.
+    fn decide(&mut self) -> (Snapshot, Vec<(String, Fault)>) {
+        let (mut routes, mut faults) = (Vec::new(), Vec::new());
+        let standby = self.generation.config.fallback.standby;
+        for (model, last) in self.generation.fleet.models.iter().zip(&mut self.last_good) {
+            let (route, outcome) = share(model, self.strategy.as_deref_mut(), standby, last);
+            if let Err(fault) = outcome {
+                faults.push((model.config.id.clone(), fault));
+            }
+            routes.push(route);
+        }
+        if let Some((model, fault)) = faults.last() {
+            self.last_error = Some(format!("{model}: {fault}"));
+        }
+        let snapshot = Snapshot {
+            generation: Arc::clone(&self.generation),
+            routes,
+            strategy_error: self.last_error.clone(),
+        };
+        (snapshot, faults)
+    }
+
+    fn refresh(&self) -> Option<Duration> {
+        self.strategy.as_ref().and_then(|strategy| strategy.description().refresh)
+    }
+}
+
+enum Message {
+    Changed,
+    Install(Box<Plan>, Sender<()>),
+}
+
+/// The handle of the decision thread, which ends when every clone of it is gone.
+#[derive(Clone)]
+pub struct Decider {
+    messages: Sender<Message>,
+    thread: Arc<OnceLock<JoinHandle<()>>>,
+}
+
+impl Decider {
+    /// Starts the thread with its first plan.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(plan: Plan, board: Arc<Board>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let (messages, inbox) = channel();
+        let run = move || run(plan, &inbox, &board, &metrics);
+        let thread = std::thread::Builder::new().name("decision".into()).spawn(run)?;
+        Ok(Self { messages, thread: Arc::new(OnceLock::from(thread)) })
+    }
+
+    /// Says that eligibility changed. Returns at once; several calls may lead to one decision.
+    pub fn changed(&self) {
+        // A thread that has ended decides nothing any more, and nobody is left to serve.
+        let _ = self.messages.send(Message::Changed);
+    }
+
+    /// Puts a plan in use; returns once its weights are published.
+    pub fn install(&self, plan: Plan) {
+        let (done, published) = channel();
+        if self.messages.send(Message::Install(Box::new(plan), done)).is_ok() {
+            // An error means that the thread is gone, which `is_running` tells.
+            let _ = published.recv();
+        }
+    }
+
+    /// Whether the thread still runs: it ends only by a panic.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.thread.get().is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metrics) {
+    let mut next = deadline(&plan);
+    loop {
+        let message = match next {
+            Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let mut done = None;
+        match message {
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) | Ok(Message::Changed) => {}
+            Ok(Message::Install(new, reply)) => {
+                plan = *new;
+                done = Some(reply);
+            }
+        }
+        publish(&mut plan, board, metrics);
+        next = deadline(&plan);
+        if let Some(done) = done {
+            // Whoever waited may have given up.
+            let _ = done.send(());
+        }
+    }
+}
+
+fn deadline(plan: &Plan) -> Option<Instant> {
+    plan.refresh().map(|interval| Instant::now() + interval)
+}
+
+fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics) {
+    let (snapshot, faults) = plan.decide();
+    let name = &plan.generation.strategy.name;
+    if plan.strategy.is_some() {
+        let good = snapshot.routes.len().saturating_sub(faults.len());
+        metrics.strategy_calls(name, "ok", good);
+    }
+    for (model, fault) in faults {
+        metrics.strategy_calls(name, fault.cause(), 1);
+        tracing::warn!(strategy = name, model, %fault, "the last good weights stay");
+    }
+    metrics.publish(&snapshot);
+    board.publish(snapshot);
+}

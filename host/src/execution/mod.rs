@@ -1,0 +1,27 @@
+//! The execution layer: takes one snapshot per request, draws deployments in weighted order, and
+//! attempts them until one answers.
+//!
+//! ```text
+//! scan (model, stream) -> draw -> attempt -> upstream
+//!                           ^        | failed before a byte went to the client
+//!                           +--------+ else: relay, chunk by chunk
+//! ```
+
+mod attempt;
+mod draw;
+mod failure;
+mod fallback;
+mod headers;
+mod relay;
+mod rename;
+mod request;
+mod scan;
+mod upstream;
+mod usage;
+
+pub use draw::draw;
+pub use failure::{Cause, Exhausted, Failure, Phase};
+pub use fallback::{Answer, Executor};
+pub use relay::{Body, BoxError};
+pub use request::{Journal, Request};
+pub use scan::{Scan, ScanError, scan};

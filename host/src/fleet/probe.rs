@@ -1,0 +1,79 @@
+//! Health probes: one task a probed place, on the control runtime, so that a hung one delays no
+//! other and none delays traffic.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::config::{Origin, ProbeMethod, ProbeTarget, Probing};
+
+use super::{Fleet, Health};
+
+/// The probes of one generation; dropping it stops them.
+#[derive(Debug)]
+pub struct Probes(
+    #[expect(dead_code, reason = "held for its drop, which aborts the tasks")] JoinSet<()>,
+);
+
+/// Starts probing every place of `fleet` that is to be probed, once each however many deployments
+/// share it. `changed` is called when a state changes.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn start(
+    fleet: &Fleet,
+    probing: Probing,
+    client: &reqwest::Client,
+    changed: &Arc<dyn Fn() + Send + Sync>,
+) -> Probes {
+    let mut tasks = JoinSet::new();
+    let Some(interval) = probing.interval else { return Probes(tasks) };
+    let mut places: HashMap<(Origin, ProbeTarget), Arc<Health>> = HashMap::new();
+    for deployment in fleet.deployments() {
+        if let (Some(health), Some(target)) = (&deployment.health, &deployment.config.probe) {
+            let key = (deployment.config.endpoint.origin.clone(), target.clone());
+            places.insert(key, Arc::clone(health));
+        }
+    }
+    for ((origin, target), health) in places {
+        let (client, changed) = (client.clone(), Arc::clone(changed));
+        tasks.spawn(async move {
+            let mut ticks = tokio::time::interval(interval);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let result = ask(&client, &origin, &target, probing.timeout).await;
+                if health.record(result, &probing) {
+                    let reason = health.observation().reason;
+                    tracing::warn!(origin = %origin, up = health.is_up(), reason, "health changed");
+                    changed();
+                }
+            }
+        });
+    }
+    Probes(tasks)
+}
+
+/// One probe: 200 is healthy. The error is the reason, for people, and names no address.
+async fn ask(
+    client: &reqwest::Client,
+    origin: &Origin,
+    target: &ProbeTarget,
+    timeout: Duration,
+) -> Result<(), String> {
+    let method = match target.method {
+        ProbeMethod::Get => reqwest::Method::GET,
+        ProbeMethod::Head => reqwest::Method::HEAD,
+    };
+    let request = client.request(method, format!("{origin}{}", target.path)).timeout(timeout);
+    match request.send().await {
+        Ok(response) if response.status() == reqwest::StatusCode::OK => Ok(()),
+        Ok(response) => Err(format!("probe answered {}", response.status().as_u16())),
+        Err(error) if error.is_timeout() => Err(format!("no answer to a probe within {timeout:?}")),
+        Err(error) if error.is_connect() => Err("probe could not connect".to_owned()),
+        Err(_) => Err("probe got no valid answer".to_owned()),
+    }
+}

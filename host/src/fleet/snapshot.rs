@@ -1,0 +1,134 @@
+//! What the decision layer publishes and a request reads, once, at its start.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+
+use super::{Fleet, FleetModel};
+
+/// One loaded configuration and the fleet built from it. Requests in flight keep theirs.
+#[derive(Debug)]
+pub struct Generation {
+    /// As loaded.
+    pub config: Config,
+    /// Its deployments.
+    pub fleet: Fleet,
+    /// Which strategy decides.
+    pub strategy: StrategyInfo,
+    /// When it was loaded.
+    pub loaded_at: SystemTime,
+}
+
+/// What `/routing` says of the strategy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StrategyInfo {
+    /// Its name; `models.yaml` where there is no strategy.
+    pub name: String,
+    /// Its own version.
+    pub version: Option<String>,
+    /// Digest of its component.
+    pub sha256: Option<String>,
+    /// Its parameters, secrets redacted.
+    pub parameters: serde_json::Value,
+}
+
+/// The weights of every model at one moment. Immutable: a change is a new one.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What it was computed for.
+    pub generation: Arc<Generation>,
+    /// One for each model, in the order of the fleet.
+    pub routes: Vec<Route>,
+    /// The last fault of the strategy since it was loaded.
+    pub strategy_error: Option<String>,
+}
+
+/// How one model's traffic is shared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// No deployment is eligible, so all are used.
+    pub panic: bool,
+    /// One for each deployment, in the order of the model; they sum to 1. 0 is standby, or not
+    /// eligible.
+    pub weights: Vec<f64>,
+    /// One for each deployment.
+    pub states: Vec<State>,
+}
+
+/// Whether a deployment may be used, and why not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Whether it may be used.
+    pub eligible: bool,
+    /// For people.
+    pub reason: Option<String>,
+    /// When it began.
+    pub since: SystemTime,
+}
+
+impl State {
+    /// In one word, as `/routing` shows it: `healthy`, `unhealthy`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        if self.eligible { "healthy" } else { "unhealthy" }
+    }
+}
+
+impl Snapshot {
+    /// The model a client means by `name`, and how its traffic is shared.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<(&FleetModel, &Route)> {
+        let index = self.generation.fleet.index_of(name)?;
+        Some((&self.generation.fleet.models[index], &self.routes[index]))
+    }
+}
+
+/// How the last attempt to load a configuration went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReloadStatus {
+    /// Why the files as they are now are not in use. None: they are.
+    pub last_error: Option<String>,
+}
+
+/// Where the current snapshot hangs: written by the control side, read by every request.
+#[derive(Debug)]
+pub struct Board {
+    snapshot: ArcSwap<Snapshot>,
+    reload: ArcSwap<ReloadStatus>,
+}
+
+impl Board {
+    /// Hangs up the first snapshot.
+    #[must_use]
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            reload: ArcSwap::from_pointee(ReloadStatus { last_error: None }),
+        }
+    }
+
+    /// The current snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Replaces it.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// How the last reload went.
+    #[must_use]
+    pub fn reload(&self) -> Arc<ReloadStatus> {
+        self.reload.load_full()
+    }
+
+    /// Says how the last reload went.
+    pub fn set_reload(&self, status: ReloadStatus) {
+        self.reload.store(Arc::new(status));
+    }
+}

@@ -1,0 +1,113 @@
+//! Accepting connections and serving HTTP/1.1 on them: one current-thread runtime a core, all of
+//! them accepting from one listener. What is shared between cores is in [`Gateway`].
+
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::Gateway;
+use crate::api::Api;
+
+/// A client sends the head of a request within this time.
+const HEADERS: Duration = Duration::from_secs(10);
+/// Requests in flight may take this long to finish after the stop.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Starts `cores` threads that serve `listener` until `stop` is true, then finish what is in flight.
+///
+/// # Errors
+/// If the listener cannot be shared or the system gives no thread.
+pub(crate) fn start(
+    listener: &TcpListener,
+    cores: usize,
+    gateway: &Arc<Gateway>,
+    tls: &Arc<ClientConfig>,
+    stop: &watch::Receiver<bool>,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
+    listener.set_nonblocking(true)?;
+    let spawn = |core| {
+        let (listener, gateway) = (listener.try_clone()?, Arc::clone(gateway));
+        let (tls, stop) = (Arc::clone(tls), stop.clone());
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => {
+                    LocalSet::new().block_on(&runtime, serve(listener, gateway, tls, stop));
+                }
+                Err(error) => tracing::error!(%error, "a core has no runtime"),
+            }
+        };
+        std::thread::Builder::new().name(format!("core-{core}")).spawn(run)
+    };
+    (0..cores).map(spawn).collect()
+}
+
+async fn serve(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    tls: Arc<ClientConfig>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a core cannot accept"),
+    };
+    let api = Rc::new(Api::new(gateway, tls));
+    let stopped = stop.clone();
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let connection = connection(stream, Rc::clone(&api), stopped.clone());
+                    connections.spawn_local(connection);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept");
+                    // Out of descriptors: those in flight give theirs back.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, all).await.is_err() {
+        tracing::warn!(cut = connections.len(), "requests were cut at the end of the grace period");
+    }
+}
+
+async fn connection(stream: TcpStream, api: Rc<Api>, mut stop: watch::Receiver<bool>) {
+    // Chunks of a stream are small and must not wait for each other.
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request| {
+        let api = Rc::clone(&api);
+        async move { Ok::<_, std::convert::Infallible>(api.answer(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stop.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}

@@ -1,0 +1,9 @@
+//! What operators see: metrics, the access log, the gateway's own log.
+
+mod access_log;
+mod log;
+mod metrics;
+
+pub use access_log::{AccessLog, Attempt, Record, Usage};
+pub use log::init as init_log;
+pub use metrics::Metrics;
