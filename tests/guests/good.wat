@@ -1,5 +1,5 @@
 ;; Does everything right: an even split, worked out from the lengths of the lists.
-;; The gateway loads and uses it: the control case, without which a refusal of the others proves nothing.
+;; The gateway loads and uses it: the control case, without which refusing the others proves nothing.
 
 (component
   (core module $code
