@@ -7,6 +7,7 @@ pub mod execution;
 pub mod fleet;
 mod gateway;
 mod server;
+pub mod stub;
 pub mod telemetry;
 
 pub use gateway::Gateway;

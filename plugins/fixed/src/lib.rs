@@ -1,1 +1,9 @@
-//! x
+//! The strategy `fixed`: local deployments share `local_fraction` of the traffic, remote ones the
+//! rest.
+//!
+//! [`policy`] is the whole decision and knows nothing of WebAssembly, so that it is tested as any
+//! Rust is. `component` exports it, and exists only in a WebAssembly build.
+
+#[cfg(target_arch = "wasm32")]
+mod component;
+pub mod policy;

@@ -1,0 +1,132 @@
+//! The inference paths, one file each: a request's JSON in, the answer's JSON or its events out.
+//!
+//! Nothing here knows HTTP or time: a chunk says after how many tokens it is due, and the body waits.
+
+mod chat;
+mod completions;
+mod embeddings;
+mod rerank;
+mod responses;
+mod text;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::http::Problem;
+
+/// An inference path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Chat,
+    Completions,
+    Embeddings,
+    Responses,
+    Rerank,
+}
+
+impl Endpoint {
+    /// The one a path names.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/v1/chat/completions" => Self::Chat,
+            "/v1/completions" => Self::Completions,
+            "/v1/embeddings" => Self::Embeddings,
+            "/v1/responses" => Self::Responses,
+            "/v1/rerank" => Self::Rerank,
+            _ => return None,
+        })
+    }
+}
+
+/// One inference call, as far as every path needs it.
+pub(super) struct Call<'a> {
+    /// The engine's name.
+    engine: &'a str,
+    /// Unique in this engine: what ids are made of.
+    number: u64,
+    /// Seconds since 1970.
+    created: u64,
+    /// The model asked for.
+    model: String,
+    /// The whole request.
+    body: Value,
+}
+
+impl<'a> Call<'a> {
+    /// Takes a request that names a model.
+    pub(super) fn new(
+        engine: &'a str,
+        number: u64,
+        created: u64,
+        body: Value,
+    ) -> Result<Self, Problem> {
+        if !body.is_object() {
+            return Err(Problem::bad(None, "the body is not a JSON object"));
+        }
+        let model = body["model"].as_str().filter(|model| !model.is_empty());
+        let model =
+            model.ok_or_else(|| Problem::bad(Some("model"), "'model' names no model"))?.to_owned();
+        Ok(Self { engine, number, created, model, body })
+    }
+
+    /// The text that answers `said`.
+    fn hello(&self, said: &str) -> String {
+        format!("Hello from {}. You said: {said}", self.engine)
+    }
+
+    fn streams(&self) -> bool {
+        self.body["stream"] == true
+    }
+
+    /// Whether a stream is to end with a chunk of usage.
+    fn wants_usage(&self) -> bool {
+        self.body["stream_options"]["include_usage"] == true
+    }
+
+    /// A field that has to be there.
+    fn field(&self, name: &'static str) -> Result<&Value, Problem> {
+        match &self.body[name] {
+            Value::Null => Err(Problem::bad(Some(name), format!("'{name}' is missing"))),
+            value => Ok(value),
+        }
+    }
+}
+
+/// The answer to a call that can be answered.
+pub(super) enum Reply {
+    /// All at once, when `tokens` would have been produced.
+    Whole { tokens: usize, body: Value },
+    /// Event by event, made as they are sent: a long answer is never held whole.
+    Stream(Box<dyn Iterator<Item = Chunk> + Send>),
+}
+
+/// A piece of a streamed answer.
+#[derive(Debug, PartialEq)]
+pub(super) struct Chunk {
+    /// Tokens produced before it.
+    pub(super) after: usize,
+    pub(super) data: Bytes,
+}
+
+impl Chunk {
+    /// A server-sent event without a name.
+    fn event(after: usize, data: &Value) -> Self {
+        Self { after, data: format!("data: {data}\n\n").into() }
+    }
+
+    /// What ends the streams of chat and text completions.
+    fn done(after: usize) -> Self {
+        Self { after, data: Bytes::from_static(b"data: [DONE]\n\n") }
+    }
+}
+
+/// Answers a call on a path.
+pub(super) fn reply(endpoint: Endpoint, call: &Call<'_>) -> Result<Reply, Problem> {
+    match endpoint {
+        Endpoint::Chat => chat::reply(call),
+        Endpoint::Completions => completions::reply(call),
+        Endpoint::Embeddings => embeddings::reply(call),
+        Endpoint::Responses => responses::reply(call),
+        Endpoint::Rerank => rerank::reply(call),
+    }
+}

@@ -1,0 +1,198 @@
+//! The engine's state: settings that change while it runs, and what it counts.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::header::HeaderValue;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use super::Options;
+
+/// The longest wait that is kept to, in seconds: far beyond any use, and within what a clock can add.
+const LONGEST: f64 = 86_400.0;
+
+/// What `POST /stub` can change.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Settings {
+    /// A down engine answers `/health` and every `/v1` call with 503.
+    pub(super) healthy: bool,
+    failure_rate: f64,
+    latency_ms: u64,
+    tokens_per_second: f64,
+}
+
+impl Settings {
+    /// From the end of a request to the first byte of its answer.
+    pub(super) fn latency(&self) -> Duration {
+        Duration::from_millis(self.latency_ms).min(Duration::from_secs_f64(LONGEST))
+    }
+
+    /// How long it takes to produce `tokens`.
+    pub(super) fn pace(&self, tokens: usize) -> Duration {
+        if self.tokens_per_second > 0.0 {
+            Duration::from_secs_f64((tokens as f64 / self.tokens_per_second).min(LONGEST))
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn check(self) -> Result<Self, String> {
+        if !(0.0..=1.0).contains(&self.failure_rate) {
+            return Err(format!("failure_rate is {}: it is from 0 to 1", self.failure_rate));
+        }
+        if !(self.tokens_per_second.is_finite() && self.tokens_per_second >= 0.0) {
+            return Err(format!(
+                "tokens_per_second is {}: it is 0 (no limit) or more",
+                self.tokens_per_second
+            ));
+        }
+        Ok(self)
+    }
+}
+
+/// The body of `POST /stub`: what is given changes, the rest stays.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    healthy: Option<bool>,
+    failure_rate: Option<f64>,
+    latency_ms: Option<u64>,
+    tokens_per_second: Option<f64>,
+}
+
+/// What happened to inference calls. `requests` is the sum of the other three.
+#[derive(Debug, Default)]
+struct Counters {
+    requests: AtomicU64,
+    in_flight: AtomicU64,
+    completed: AtomicU64,
+    cancelled: AtomicU64,
+}
+
+/// The answer of `GET /stub`.
+#[derive(Debug, Serialize)]
+pub(super) struct Status<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    settings: Settings,
+    requests: u64,
+    in_flight: u64,
+    completed: u64,
+    cancelled: u64,
+}
+
+/// One inference call being answered. Dropped before [`InFlight::finish`], it counts as cancelled: hyper
+/// drops the handler and the body when the client goes away.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    counters: Arc<Counters>,
+    finished: bool,
+}
+
+impl InFlight {
+    /// Says that the whole answer was handed over.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let ended = if self.finished { &self.counters.completed } else { &self.counters.cancelled };
+        ended.fetch_add(1, Relaxed);
+        self.counters.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A running engine, shared by its connections.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) name: String,
+    /// The name, as the header `x-stub-engine` says it.
+    pub(super) label: HeaderValue,
+    pub(super) models: Vec<String>,
+    pub(super) api_key: Option<String>,
+    settings: ArcSwap<Settings>,
+    counters: Arc<Counters>,
+    dice: Mutex<StdRng>,
+}
+
+impl Engine {
+    pub(super) fn new(options: Options) -> io::Result<Self> {
+        let settings = Settings {
+            healthy: true,
+            failure_rate: options.failure_rate,
+            latency_ms: options.latency.as_millis().try_into().unwrap_or(u64::MAX),
+            tokens_per_second: options.tokens_per_second,
+        };
+        let settings = settings.check().map_err(invalid)?;
+        Ok(Self {
+            label: HeaderValue::from_str(&options.name).map_err(invalid)?,
+            name: options.name,
+            models: options.models,
+            api_key: options.api_key,
+            settings: ArcSwap::from_pointee(settings),
+            counters: Arc::default(),
+            dice: Mutex::new(options.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64)),
+        })
+    }
+
+    /// The settings as they are now; an answer keeps to those it began with.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Changes all that is given, or nothing where a value is out of its range.
+    pub(super) fn change(&self, change: &Change) -> Result<(), String> {
+        let with = |old: &Settings| {
+            let new = Settings {
+                healthy: change.healthy.unwrap_or(old.healthy),
+                failure_rate: change.failure_rate.unwrap_or(old.failure_rate),
+                latency_ms: change.latency_ms.unwrap_or(old.latency_ms),
+                tokens_per_second: change.tokens_per_second.unwrap_or(old.tokens_per_second),
+            };
+            new.check()
+        };
+        // Whether a change is valid does not depend on the settings it changes, which are.
+        with(&self.settings.load())?;
+        self.settings.rcu(|old| with(old).unwrap_or_else(|_| Settings::clone(old)));
+        Ok(())
+    }
+
+    /// Counts a call in; the guard counts it out. Its number is unique in this engine.
+    pub(super) fn begin(&self) -> (u64, InFlight) {
+        let number = self.counters.requests.fetch_add(1, Relaxed);
+        self.counters.in_flight.fetch_add(1, Relaxed);
+        (number, InFlight { counters: Arc::clone(&self.counters), finished: false })
+    }
+
+    /// Draws whether a call fails.
+    pub(super) fn fails(&self, settings: &Settings) -> bool {
+        settings.failure_rate > 0.0
+            && self
+                .dice
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .random_bool(settings.failure_rate)
+    }
+
+    pub(super) fn status(&self) -> Status<'_> {
+        Status {
+            name: &self.name,
+            settings: Settings::clone(&self.settings.load()),
+            requests: self.counters.requests.load(Relaxed),
+            in_flight: self.counters.in_flight.load(Relaxed),
+            completed: self.counters.completed.load(Relaxed),
+            cancelled: self.counters.cancelled.load(Relaxed),
+        }
+    }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}

@@ -1,0 +1,212 @@
+//! Requests to the engine: which path, whether it may, and the answer or the error as HTTP.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::body::Answer;
+use super::endpoint::{self, Call, Endpoint, Reply};
+use super::engine::{Change, Engine, Settings};
+
+/// The largest request body that is read, in bytes.
+const BODY_LIMIT: usize = 64 << 20;
+
+/// What went wrong, as the client is told it.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    param: Option<&'static str>,
+    code: Option<&'static str>,
+    message: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, param: None, code: None, message: message.into() }
+    }
+
+    /// A request that cannot be answered as it is; `param` is the field at fault.
+    pub(super) fn bad(param: Option<&'static str>, message: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message);
+        Self { param, ..problem }
+    }
+
+    fn down() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "this engine is down")
+    }
+
+    fn into_response(self) -> Response<Answer> {
+        let body = json!({"error": {
+            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+        }});
+        json_response(self.status, &body)
+    }
+}
+
+/// Answers a request, whatever it is.
+pub(super) async fn answer(engine: &Engine, request: Request<Incoming>) -> Response<Answer> {
+    let path = request.uri().path();
+    let mut response = if let Some(endpoint) = Endpoint::at(path) {
+        match *request.method() {
+            Method::POST => inference(engine, endpoint, request).await,
+            _ => not_allowed("POST"),
+        }
+    } else {
+        match (path, request.method()) {
+            ("/health", &Method::GET) => health(engine),
+            ("/v1/models", &Method::GET) => {
+                models(engine, &request).unwrap_or_else(Problem::into_response)
+            }
+            ("/stub", &Method::GET) => json_response(StatusCode::OK, &engine.status()),
+            ("/stub", &Method::POST) => {
+                control(engine, request).await.unwrap_or_else(Problem::into_response)
+            }
+            ("/health" | "/v1/models", _) => not_allowed("GET"),
+            ("/stub", _) => not_allowed("GET, POST"),
+            _ => Problem::new(
+                StatusCode::NOT_FOUND,
+                "invalid_request_error",
+                format!("there is no {path} here"),
+            )
+            .into_response(),
+        }
+    };
+    response.headers_mut().insert("x-stub-engine", engine.label.clone());
+    response
+}
+
+/// Counts an inference call in, answers it, and leaves its guard in the body.
+async fn inference(
+    engine: &Engine,
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+) -> Response<Answer> {
+    let (number, in_flight) = engine.begin();
+    let response =
+        generate(engine, endpoint, number, request).await.unwrap_or_else(Problem::into_response);
+    response.map(|body| body.counted(in_flight))
+}
+
+async fn generate(
+    engine: &Engine,
+    endpoint: Endpoint,
+    number: u64,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Problem> {
+    let settings = engine.settings();
+    admit(engine, &settings, &request)?;
+    let body = read(request).await?;
+    let body: Value = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad(None, format!("the body is not JSON: {error}")))?;
+    let call = Call::new(&engine.name, number, now(), body)?;
+    let reply = endpoint::reply(endpoint, &call)?;
+    tokio::time::sleep(settings.latency()).await;
+    if engine.fails(&settings) {
+        let message = "this engine was told to fail";
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message));
+    }
+    match reply {
+        Reply::Whole { tokens, body } => {
+            tokio::time::sleep(settings.pace(tokens)).await;
+            Ok(json_response(StatusCode::OK, &body))
+        }
+        Reply::Stream(chunks) => Ok(event_stream(Answer::paced(chunks, Arc::clone(&settings)))),
+    }
+}
+
+/// Refuses a `/v1` call while the engine is down, or without its key.
+fn admit(engine: &Engine, settings: &Settings, request: &Request<Incoming>) -> Result<(), Problem> {
+    if !settings.healthy {
+        return Err(Problem::down());
+    }
+    let Some(key) = &engine.api_key else { return Ok(()) };
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if given.and_then(|value| value.strip_prefix("Bearer ")) == Some(key) {
+        return Ok(());
+    }
+    let message = "this engine wants its key as a bearer token";
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "invalid_request_error", message);
+    Err(Problem { code: Some("invalid_api_key"), ..problem })
+}
+
+fn health(engine: &Engine) -> Response<Answer> {
+    if engine.settings().healthy {
+        json_response(StatusCode::OK, &json!({"status": "ok"}))
+    } else {
+        Problem::down().into_response()
+    }
+}
+
+fn models(engine: &Engine, request: &Request<Incoming>) -> Result<Response<Answer>, Problem> {
+    admit(engine, &engine.settings(), request)?;
+    let created = now();
+    let model =
+        |id| json!({"id": id, "object": "model", "created": created, "owned_by": engine.name});
+    let data: Vec<Value> = engine.models.iter().map(model).collect();
+    Ok(json_response(StatusCode::OK, &json!({"object": "list", "data": data})))
+}
+
+async fn control(engine: &Engine, request: Request<Incoming>) -> Result<Response<Answer>, Problem> {
+    let body = read(request).await?;
+    let change: Change = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad(None, format!("not a change of settings: {error}")))?;
+    engine.change(&change).map_err(|message| Problem::bad(None, message))?;
+    Ok(json_response(StatusCode::OK, &engine.status()))
+}
+
+async fn read(request: Request<Incoming>) -> Result<Bytes, Problem> {
+    let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await;
+    body.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            let message = format!("the body is over {BODY_LIMIT} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
+        } else {
+            Problem::bad(None, "the body ended early")
+        }
+    })
+}
+
+fn not_allowed(methods: &'static str) -> Response<Answer> {
+    let message = format!("this path takes {methods}");
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
+    let mut response = problem.into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response<Answer> {
+    match serde_json::to_vec(body) {
+        Ok(data) => response(status, "application/json", Answer::whole(data)),
+        // Only a map with keys that are not strings could fail, and there is none.
+        Err(error) => response(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "text/plain",
+            Answer::whole(error.to_string()),
+        ),
+    }
+}
+
+fn event_stream(body: Answer) -> Response<Answer> {
+    let mut response = response(StatusCode::OK, "text/event-stream", body);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: Answer) -> Response<Answer> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Seconds since 1970, as the OpenAI API gives times.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

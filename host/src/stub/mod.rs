@@ -1,0 +1,115 @@
+//! An OpenAI-compatible inference engine that needs no model.
+//!
+//! `gateway demo`, `gateway stub`, the tests and the benchmarks all put this one behind the gateway, so
+//! that what a newcomer sees is what the tests exercise. It answers every inference path of the gateway
+//! with text that says who answered, at a set pace, and can be slowed, broken and mended while it runs:
+//! `POST /stub` changes its settings, `GET /stub` tells them and what it has counted.
+//!
+//! It trusts whoever can reach it: anyone may break it. It is made for loopback.
+
+mod body;
+mod endpoint;
+mod engine;
+mod http;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use engine::Engine;
+
+/// How long to wait for file descriptors to be freed before accepting again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a stub engine is and how it behaves at the start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Who it says it is: in the text, in `system_fingerprint` and in the header `x-stub-engine`.
+    pub name: String,
+    /// From the end of a request to the first byte of its answer.
+    pub latency: Duration,
+    /// Words a second after that; 0 is as fast as possible.
+    pub tokens_per_second: f64,
+    /// The share of inference calls answered 500, from 0 to 1.
+    pub failure_rate: f64,
+    /// What `/v1/models` lists. Any model is answered, listed or not.
+    pub models: Vec<String>,
+    /// Where set, `/v1` calls without it as a bearer token are answered 401.
+    pub api_key: Option<String>,
+    /// Makes the draw of failures repeatable.
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: "stub".to_owned(),
+            latency: Duration::ZERO,
+            tokens_per_second: 0.0,
+            failure_rate: 0.0,
+            models: Vec::new(),
+            api_key: None,
+            seed: None,
+        }
+    }
+}
+
+/// Serves until `shutdown` resolves, then drops every connection at once, as a killed engine does.
+///
+/// # Errors
+/// `InvalidInput` where the options make no sense (a name that no header can carry, a rate out of its
+/// range), and any error of the listener that waiting cannot cure.
+pub async fn serve(
+    listener: TcpListener,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let engine = Arc::new(Engine::new(options)?);
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(converse(stream, Arc::clone(&engine)));
+                }
+                Err(error) => endure(error).await?,
+            },
+        }
+    }
+}
+
+/// Waits out an accept error that passes by itself, and gives back any other.
+async fn endure(error: io::Error) -> io::Result<()> {
+    match Errno::from_io_error(&error) {
+        Some(Errno::CONNABORTED | Errno::CONNRESET | Errno::INTR) => Ok(()),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            Ok(())
+        }
+        _ => Err(error),
+    }
+}
+
+/// Answers one connection until either side ends it. How it ended is in the counters.
+async fn converse(stream: TcpStream, engine: Arc<Engine>) {
+    // Without it, paced chunks would wait for each other; failing to set it only slows them.
+    stream.set_nodelay(true).ok();
+    let service = service_fn(move |request| {
+        let engine = Arc::clone(&engine);
+        async move { Ok::<_, Infallible>(http::answer(&engine, request).await) }
+    });
+    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+}
