@@ -1,13 +1,23 @@
 //! An OpenAI-compatible gateway whose routing strategies are WebAssembly components.
+//!
+//! The layers, each depending on those behind it:
+//! `main -> commands -> run -> reload, server -> api -> execution -> decision -> fleet -> config`.
 
 mod api;
+mod commands;
 pub mod config;
 pub mod decision;
 pub mod execution;
 pub mod fleet;
 mod gateway;
+mod reload;
+mod run;
 mod server;
 pub mod stub;
 pub mod telemetry;
+mod tls;
 
+pub use commands::main;
 pub use gateway::Gateway;
+pub use reload::{Loaded, Loader};
+pub use run::{Options, Signals, run};

@@ -1,2 +1,7 @@
-//! The gateway binary.
-fn main() {}
+//! The `gateway` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gateway::main()
+}

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use gateway::stub::{self, Options};
+use crate::stub::{self, Options};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a stub engine: an OpenAI-compatible server that needs no model.
 #[derive(Debug, Args)]
-pub(crate) struct StubArgs {
+pub(super) struct StubArgs {
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
@@ -42,7 +42,7 @@ pub(crate) struct StubArgs {
 ///
 /// # Errors
 /// An address that cannot be listened on, or an option out of its range.
-pub(crate) fn run(args: StubArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: StubArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(args))
 }

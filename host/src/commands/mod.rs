@@ -1,0 +1,77 @@
+//! The command line: one file a subcommand.
+
+mod check;
+mod schema;
+mod serve;
+mod stub;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Paths;
+
+/// An OpenAI-compatible gateway whose routing strategies are WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the same as no subcommand)
+    Serve(serve::ServeArgs),
+    /// Check both files: every error with its place, or a summary of models and weights
+    Check(FileArgs),
+    /// Print the JSON Schema of a file, for editors
+    Schema(schema::SchemaArgs),
+    /// Run one stub engine: an OpenAI-compatible server that needs no model
+    Stub(stub::StubArgs),
+}
+
+/// Where the files are.
+#[derive(Debug, Clone, Args)]
+struct FileArgs {
+    /// The models and where they run
+    #[arg(long, env = "MODELS_CONFIG", default_value = "config/models.yaml")]
+    models: PathBuf,
+    /// How traffic is shared; optional, config/routing.yaml where it exists
+    #[arg(long, env = "ROUTING_CONFIG")]
+    routing: Option<PathBuf>,
+    /// The folder of strategies that are not built in
+    #[arg(long, env = "PLUGINS_DIR", default_value = "plugins")]
+    plugins: PathBuf,
+}
+
+impl FileArgs {
+    fn paths(&self) -> Paths {
+        Paths {
+            models: self.models.clone(),
+            routing: self.routing.clone().unwrap_or_else(|| "config/routing.yaml".into()),
+            routing_required: self.routing.is_some(),
+        }
+    }
+}
+
+/// Runs the program: parses its arguments, does as they say, and says how it went. Errors go to
+/// standard error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Schema(args)) => schema::run(&args),
+        Some(Command::Stub(args)) => stub::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,81 @@
+//! `gateway` and `gateway serve`: the main job.
+
+use std::io::{Write, stdout};
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::Secret;
+use crate::reload::Loader;
+use crate::run::{Options, Signals};
+
+use super::FileArgs;
+
+/// Where to listen, and what.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// The address to listen on
+    #[arg(long, env = "HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// The port to listen on; 0 takes a free one, which is printed
+    #[arg(long, env = "PORT", default_value_t = 8080)]
+    port: u16,
+    /// Threads that serve; 0 is one a core
+    #[arg(long, default_value_t = 0)]
+    cores: usize,
+    /// Bearer token that shows endpoints in /routing
+    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+}
+
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    crate::telemetry::init_log();
+    let loader = Loader::new(args.files.paths(), args.files.plugins.clone())?;
+    let loaded = match loader.load(None) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => {
+            eprintln!("{diagnostics}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let listener = TcpListener::bind((args.host.as_str(), args.port))
+        .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
+    writeln!(stdout(), "listening on http://{}", listener.local_addr()?)?;
+    let cores = match args.cores {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        cores => cores,
+    };
+    let admin_token = args.admin_token.clone().filter(|token| !token.is_empty()).map(Secret::new);
+    let signals = Signals::default();
+    let asked = signals.clone();
+    let shutdown = async move {
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+            signal(SignalKind::hangup()),
+        ) else {
+            tracing::error!("signals cannot be received");
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return,
+                _ = terminate.recv() => return,
+                () = next(&mut hangup) => asked.reload.notify_one(),
+            }
+        }
+    };
+    crate::run::run(&listener, loader, loaded, Options { cores, admin_token }, &signals, shutdown)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn next(signal: &mut Signal) {
+    if signal.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}

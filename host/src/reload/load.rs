@@ -1,0 +1,164 @@
+//! One load: both files, the strategy, one trial.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+use crate::config::{self, Config, Diagnostic, Diagnostics, Document, Paths, Step, StrategyConfig};
+use crate::decision::plugin::{LoadError, Plugin, PluginHost, Source, locate};
+use crate::decision::{Plan, Strategy};
+use crate::fleet::{Fleet, Generation, Snapshot, StrategyInfo};
+
+/// Where a configuration comes from.
+pub struct Loader {
+    /// The two files.
+    pub paths: Paths,
+    /// The plugin folder.
+    pub plugins: PathBuf,
+    host: PluginHost,
+}
+
+/// A configuration that passed every check.
+pub struct Loaded {
+    /// For the decision thread.
+    pub plan: Plan,
+    /// The weights of the trial.
+    pub snapshot: Snapshot,
+}
+
+impl Loader {
+    /// A loader of these files.
+    ///
+    /// # Errors
+    /// If no sandbox can be made on this machine.
+    pub fn new(paths: Paths, plugins: PathBuf) -> anyhow::Result<Self> {
+        Ok(Self { paths, plugins, host: PluginHost::new()? })
+    }
+
+    /// Reads and checks everything as it is now. Takes as long as compiling the strategy: not for
+    /// a thread that serves.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn load(&self, previous: Option<&Fleet>) -> Result<Loaded, Diagnostics> {
+        let config = config::load(&self.paths, &|name| std::env::var(name).ok())?;
+        let (strategy, info) = match (&config.strategy, &config.routing_file) {
+            (Some(strategy), Some(file)) => {
+                let plugin = self.strategy(strategy, file, &config)?;
+                let info = describe(&plugin, &strategy.parameters);
+                (Some(Box::new(plugin) as Box<dyn Strategy>), info)
+            }
+            _ => (None, StrategyInfo::none()),
+        };
+        let fleet = Fleet::build(&config, previous);
+        let file = config.routing_file.clone();
+        let loaded_at = SystemTime::now();
+        let generation = Arc::new(Generation { config, fleet, strategy: info, loaded_at });
+        match Plan::tried(Arc::clone(&generation), strategy) {
+            Ok((plan, snapshot)) => Ok(Loaded { plan, snapshot }),
+            Err((model, fault)) => {
+                let message = format!("the strategy failed its trial for model `{model}`: {fault}");
+                let help = "mend the strategy or name another";
+                // Only a strategy can fault, and only routing.yaml can name one.
+                let error = file.map(|file| at_strategy(&file, message, help));
+                Err(Diagnostics::new(error.into_iter().collect()))
+            }
+        }
+    }
+
+    fn strategy(
+        &self,
+        strategy: &StrategyConfig,
+        file: &Document,
+        config: &Config,
+    ) -> Result<Plugin, Diagnostics> {
+        let source = locate(&strategy.reference, &self.plugins);
+        let pin = strategy.sha256.as_deref();
+        let opened = source.and_then(|source| self.host.load(&source, pin, &config.sandbox));
+        let opened = opened.map_err(|error| explain(file, &error))?;
+        let at = [Step::Key("routing_parameter".into())];
+        let problems = config::schema::check(file, &at, &opened.description().parameters);
+        if !problems.is_empty() {
+            return Err(Diagnostics::new(problems));
+        }
+        opened.configure(&strategy.parameters).map_err(|error| explain(file, &error))
+    }
+
+    /// The files whose change means a new load.
+    #[must_use]
+    pub fn files(&self, strategy: Option<&StrategyConfig>) -> Vec<PathBuf> {
+        let mut files = vec![self.paths.models.clone(), self.paths.routing.clone()];
+        let source = strategy.map(|strategy| locate(&strategy.reference, &self.plugins));
+        if let Some(Ok(Source::File(path))) = source {
+            files.push(path);
+        }
+        files
+    }
+}
+
+fn describe(plugin: &Plugin, parameters: &Value) -> StrategyInfo {
+    let description = plugin.description();
+    StrategyInfo {
+        name: description.name.clone(),
+        version: Some(description.version.clone()),
+        sha256: Some(plugin.digest().to_owned()),
+        parameters: redact(parameters),
+    }
+}
+
+impl StrategyInfo {
+    /// What is shown where `models.yaml` alone decides.
+    fn none() -> Self {
+        let parameters = Value::Object(Map::new());
+        Self { name: "models.yaml".into(), version: None, sha256: None, parameters }
+    }
+}
+
+/// Parameters for people: what is named like a secret is not shown.
+fn redact(value: &Value) -> Value {
+    let secret = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        ["key", "token", "secret", "password", "credential"].iter().any(|word| key.contains(word))
+    };
+    match value {
+        Value::Object(fields) => {
+            let shown = fields.iter().map(|(key, value)| {
+                let value = if secret(key) { "[redacted]".into() } else { redact(value) };
+                (key.clone(), value)
+            });
+            Value::Object(shown.collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(redact).collect()),
+        other => other.clone(),
+    }
+}
+
+/// A strategy's error at its place in `routing.yaml`.
+fn explain(file: &Document, error: &LoadError) -> Diagnostics {
+    let (key, help) = match error {
+        LoadError::Refused { .. } => ("routing_parameter", "give it what it asks for"),
+        LoadError::Pin { .. } => ("sha256", "check where the file came from, then update the digest"),
+        _ => ("routing_strategy", "mend the strategy or name another"),
+    };
+    let error = file.error(&[Step::Key(key.into())], error.to_string(), help);
+    Diagnostics::new(vec![error])
+}
+
+fn at_strategy(file: &Document, message: String, help: &str) -> Diagnostic {
+    file.error(&[Step::Key("routing_strategy".into())], message, help)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_named_like_a_secret_is_not_shown() {
+        let shown = redact(&json!({"local_fraction": 0.6, "nested": [{"apiKey": "sk-1"}]}));
+        assert_eq!(shown, json!({"local_fraction": 0.6, "nested": [{"apiKey": "[redacted]"}]}));
+    }
+}

@@ -1,0 +1,8 @@
+//! From the files to a plan: read, check, load the strategy, try it; and the same again whenever a
+//! file changes. On any error what is in use stays in use.
+
+mod load;
+mod watch;
+
+pub use load::{Loaded, Loader};
+pub(crate) use watch::watch;
