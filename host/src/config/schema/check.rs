@@ -10,16 +10,21 @@ use crate::config::{Diagnostic, Document, Step};
 const MAX_DEPTH: usize = 96;
 /// Pairs of a value and a schema: alternatives can multiply them.
 const MAX_VISITS: usize = 200_000;
+/// Errors of one check: nobody reads more, and each holds a snippet.
+const MAX_ERRORS: usize = 100;
 
 type Object = Map<String, Json>;
 
 pub(super) fn read(document: &Document, at: &[Step], schema: &Json) -> (Json, Vec<Diagnostic>) {
-    let path = at.to_vec();
+    let (at, errors) = (at.to_vec(), Vec::new());
     let mut checker =
-        Checker { document, root: schema, at: path, errors: Vec::new(), visits: 0, depth: 0 };
+        Checker { document, root: schema, at, errors, visits: 0, depth: 0, exhausted: false };
     let nothing = Node { span: 0..0, value: Value::Mapping(Vec::new()) };
-    let node = document.get(at).filter(|node| !is_null(node)).unwrap_or(&nothing);
+    let node = document.get(&checker.at).filter(|node| !is_null(node)).unwrap_or(&nothing);
     let value = checker.visit(node, schema);
+    if checker.exhausted {
+        checker.error("the schema of this value is too deep or too wide to check", "");
+    }
     (value, checker.errors)
 }
 
@@ -30,15 +35,15 @@ struct Checker<'a> {
     errors: Vec<Diagnostic>,
     visits: usize,
     depth: usize,
+    /// A bound was met: the verdict is worth nothing.
+    exhausted: bool,
 }
 
 impl<'a> Checker<'a> {
     fn visit(&mut self, node: &Node, schema: &'a Json) -> Json {
         self.visits += 1;
-        if self.visits == MAX_VISITS || self.depth == MAX_DEPTH {
-            self.error("the schema of this value is too deep or too wide to check", "");
-        }
         if self.visits >= MAX_VISITS || self.depth >= MAX_DEPTH {
+            self.exhausted = true;
             return Json::Null;
         }
         self.depth += 1;
@@ -180,7 +185,9 @@ impl<'a> Checker<'a> {
             None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
         };
         let message = format!("unknown key `{key}`");
-        self.errors.push(self.document.key_error(&self.at, message, help));
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(self.document.key_error(&self.at, message, help));
+        }
         near
     }
 
@@ -273,7 +280,9 @@ impl<'a> Checker<'a> {
     }
 
     fn error(&mut self, message: impl Into<String>, help: impl Into<String>) {
-        self.errors.push(self.document.error(&self.at, message, help));
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(self.document.error(&self.at, message, help));
+        }
     }
 }
 
