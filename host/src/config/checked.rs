@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::Document;
 
-/// Everything both files say, checked.
-#[derive(Debug, Clone)]
+/// Everything both files say, checked. The default has no models, and everything else as it is without
+/// a `routing.yaml`.
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The models in the order of `models.yaml`; ids and aliases are unique over all of them.
     pub models: Vec<Model>,
@@ -91,8 +92,19 @@ pub struct Pricing {
 }
 
 /// Which side of the fleet a deployment is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Side {
     /// Run by the user: already paid for.
     Local,

@@ -1,11 +1,95 @@
 //! What the two files say, checked.
 //!
-//! `models.yaml` and `routing.yaml` are read into raw types (serde) that mirror what a user writes, and
-//! turned once into the types of this module, which cannot hold a value that makes no sense. All
-//! errors of both files are collected; nothing starts on half a configuration.
+//! `models.yaml` and `routing.yaml` go through four steps, each of which reports everything it finds:
+//! text to a tree that knows its positions ([`Document`]; variables are substituted here), the tree
+//! against the JSON Schema of the raw types ([`schema`]), the schema's value into raw types (serde) that
+//! mirror what a user writes, and raw types into those of this module, which cannot hold a value that
+//! makes no sense. Nothing starts on half a configuration.
 
 mod checked;
+mod diagnostic;
 mod document;
+mod endpoint;
+mod env;
+mod join;
+mod mask;
+mod models;
+mod parse;
+mod raw;
+mod routing;
+pub mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use checked::*;
-pub use document::Document;
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use document::{Document, Step};
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the two files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// `models.yaml`.
+    pub models: PathBuf,
+    /// `routing.yaml`.
+    pub routing: PathBuf,
+    /// Whether a missing `routing.yaml` is an error (the user named it) or means none.
+    pub routing_required: bool,
+}
+
+/// Looks a variable up; None: not set.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads and checks both files.
+///
+/// # Errors
+/// Everything that is wrong with either of them.
+pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
+    let mut errors = Vec::new();
+    let models = read(&paths.models, true, env, &mut errors);
+    let routing = read(&paths.routing, paths.routing_required, env, &mut errors);
+    let absent = routing.is_none();
+    let models = models.and_then(|document| models::check(document, &mut errors));
+    let routing = routing.and_then(|document| routing::check(document, &mut errors));
+    let (entries, config) = match routing {
+        Some((entries, config)) => (Some(entries), config),
+        None => (None, Config::default()),
+    };
+    // Joining with half of the routing file would report what the other half explains.
+    if let Some(models) = models.filter(|_| absent || entries.is_some()) {
+        let models = join::join(&models, entries.as_ref(), &mut errors);
+        if errors.is_empty() {
+            return Ok(Config { models, ..config });
+        }
+    }
+    Err(Diagnostics::new(errors))
+}
+
+/// A file's tree; None: it cannot be had (its errors say why), or it is allowed to be missing and is.
+fn read(
+    path: &Path,
+    required: bool,
+    env: Environment,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Arc<Document>> {
+    let file = path.display().to_string();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound && !required => return None,
+        Err(error) => {
+            let help = "check the path and its permissions";
+            errors.push(Diagnostic::of_file(file, format!("cannot be read: {error}"), help));
+            return None;
+        }
+    };
+    let Ok(text) = String::from_utf8(bytes) else {
+        errors.push(Diagnostic::of_file(file, "is not UTF-8 text", "save it as UTF-8"));
+        return None;
+    };
+    let (document, found) = Document::parse(file, text, env);
+    errors.extend(found);
+    document.map(Arc::new)
+}

@@ -1,0 +1,186 @@
+//! What is wrong with a file, where, and what to do about it.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// One thing that is wrong with a file.
+///
+/// Neither its text nor its snippet shows a key: the snippet is cut from a masked copy of the file.
+#[derive(Clone)]
+pub struct Diagnostic {
+    /// The file as the user named it.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// The remedy, in one line; may be empty.
+    pub help: String,
+    /// None: about the file as a whole.
+    snippet: Option<Cutout>,
+}
+
+/// What a snippet is cut from.
+#[derive(Clone)]
+pub(super) struct Cutout {
+    /// The masked text.
+    pub(super) text: Arc<str>,
+    /// What to underline, in bytes.
+    pub(super) span: Range<usize>,
+    /// A second place and what it is.
+    pub(super) also: Option<(Range<usize>, String)>,
+}
+
+impl Diagnostic {
+    pub(super) fn of_file(
+        file: String,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let (message, help) = (message.into(), help.into());
+        Self { file, line: 1, column: 1, message, help, snippet: None }
+    }
+
+    pub(super) fn at(
+        file: String,
+        cutout: Cutout,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let (line, column) = position(&cutout.text, cutout.span.start);
+        let (message, help) = (message.into(), help.into());
+        Self { file, line, column, message, help, snippet: Some(cutout) }
+    }
+
+    /// One line: `file:line:column: message; help`.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let Self { file, line, column, message, help, .. } = self;
+        let separator = if help.is_empty() { "" } else { "; " };
+        format!("{file}:{line}:{column}: {message}{separator}{help}")
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let title = Level::ERROR.primary_title(&self.message);
+        let mut group = match &self.snippet {
+            None => Group::with_title(title).element(annotate_snippets::Origin::path(&self.file)),
+            Some(Cutout { text, span, also }) => {
+                let mut snippet = Snippet::source(&**text)
+                    .path(&self.file)
+                    .annotation(AnnotationKind::Primary.span(span.clone()));
+                if let Some((span, label)) = also {
+                    let context = AnnotationKind::Context.span(span.clone()).label(label);
+                    snippet = snippet.annotation(context);
+                }
+                Group::with_title(title).element(snippet)
+            }
+        };
+        if !self.help.is_empty() {
+            group = group.element(Level::HELP.message(&self.help));
+        }
+        renderer.render(&[group])
+    }
+}
+
+/// Line and column (both from 1) of a byte offset; an offset past the end is the end.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    let before = &text[..offset];
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(&Renderer::plain()))
+    }
+}
+
+impl fmt::Debug for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+/// Everything that is wrong with a configuration: at least one thing.
+///
+/// `Display` shows every one with its snippet and remedy.
+#[derive(Debug, Clone)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Takes them as they are to be shown.
+    #[must_use]
+    pub fn new(list: Vec<Diagnostic>) -> Self {
+        Self(list)
+    }
+
+    /// One line an error, for logs and JSON.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let lines: Vec<_> = self.0.iter().map(Diagnostic::short).collect();
+        lines.join("\n")
+    }
+
+    /// What `Display` shows, in colour where asked for.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let shown: Vec<_> = self.0.iter().map(|error| error.render(&renderer)).collect();
+        shown.join("\n\n")
+    }
+
+    /// In the order they were found: file by file.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.0.iter()
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(one: Diagnostic) -> Self {
+        Self(vec![one])
+    }
+}
+
+impl IntoIterator for Diagnostics {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Diagnostics {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// The known word that somebody who wrote `word` most likely meant.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |candidate: &&str| {
+        let distance = strsim::damerau_levenshtein(word, candidate);
+        (distance <= word.chars().count().max(3) / 3).then_some(distance)
+    };
+    known.filter_map(|k| near(&k).map(|d| (d, k))).min().map(|(_, candidate)| candidate)
+}

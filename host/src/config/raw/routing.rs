@@ -1,0 +1,292 @@
+//! `routing.yaml` as written.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Health;
+use crate::config::{Fallback, Probing, Sandbox, Standby, Timeouts};
+
+/// How the models' traffic is shared between local and remote deployments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "routing.yaml")]
+pub(in crate::config) struct RoutingFile {
+    /// A built-in strategy, a component of the plugin folder without its .wasm, or a component's path.
+    #[serde(default = "fixed")]
+    #[schemars(length(min = 1))]
+    pub(in crate::config) routing_strategy: String,
+    /// Parameters of the strategy.
+    #[serde(default)]
+    pub(in crate::config) routing_parameter: Option<Map<String, Value>>,
+    /// The digest that the strategy's component must have.
+    #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
+    pub(in crate::config) sha256: Option<String>,
+    /// Seconds that one health probe may take.
+    #[serde(default = "probe_timeout")]
+    pub(in crate::config) timeout: Seconds,
+    /// Seconds between two health probes of a deployment. 0: no probing.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub(in crate::config) health_check: f64,
+    /// The access log.
+    #[serde(default)]
+    pub(in crate::config) logging: RawLogging,
+    /// Deployments run by you.
+    #[serde(default)]
+    pub(in crate::config) local_deployment: Vec<RawEntry>,
+    /// Deployments run by others.
+    #[serde(default)]
+    pub(in crate::config) remote_deployment: Vec<RawEntry>,
+    /// Time limits of a request, in seconds.
+    #[serde(default)]
+    pub(in crate::config) timeouts: RawTimeouts,
+    /// What happens after a failed attempt.
+    #[serde(default)]
+    pub(in crate::config) fallback: RawFallback,
+    /// When a deployment counts as down, and as up again.
+    #[serde(default)]
+    pub(in crate::config) health: RawHealth,
+    /// What a strategy may use.
+    #[serde(default)]
+    pub(in crate::config) sandbox: RawSandbox,
+    /// What a client may send.
+    #[serde(default)]
+    pub(in crate::config) limits: RawLimits,
+}
+
+/// One place that runs some models.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct RawEntry {
+    /// Where it listens, with or without a final /v1.
+    pub(in crate::config) endpoint: String,
+    /// Ids or aliases of the models of models.yaml that it runs.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) models: Vec<String>,
+    /// How logs, /routing and strategies call it. Default: that of the route, else local-1, remote-1, ...
+    #[schemars(length(min = 1, max = 128))]
+    pub(in crate::config) name: Option<String>,
+    /// Default: the key that models.yaml has for this host.
+    pub(in crate::config) api_key: Option<String>,
+    /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
+    pub(in crate::config) health: Option<Health>,
+}
+
+/// The access log.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RawLogging {
+    /// A file, or stdout. Default: no access log.
+    pub(in crate::config) output: Option<String>,
+}
+
+/// Time limits of a request, in seconds.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RawTimeouts {
+    /// To a TCP and TLS connection.
+    connect: Seconds,
+    /// From the request sent to the first byte of the answer.
+    first_byte: Seconds,
+    /// Between two chunks of the answer.
+    idle: Seconds,
+    /// Of everything, all attempts included.
+    total: Seconds,
+}
+
+/// What happens after a failed attempt.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RawFallback {
+    /// Deployments tried for one request, the first included.
+    #[schemars(range(min = 1, max = 100))]
+    attempts: u32,
+    /// When deployments of weight 0 are tried.
+    standby: RawStandby,
+}
+
+/// When deployments of weight 0 are tried: after all others, or never.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum RawStandby {
+    Last,
+    Never,
+}
+
+/// When a deployment counts as down, and as up again.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RawHealth {
+    /// Failed probes in a row after which it is down.
+    #[schemars(range(min = 1, max = 1000))]
+    down_after: u32,
+    /// Good probes in a row after which it is up.
+    #[schemars(range(min = 1, max = 1000))]
+    up_after: u32,
+}
+
+/// What a strategy may use.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RawSandbox {
+    /// Linear memory in MiB.
+    #[schemars(range(min = 1, max = 4096))]
+    memory_mib: u32,
+    /// Stack of a call in KiB.
+    #[schemars(range(min = 64, max = 65_536))]
+    stack_kib: u32,
+    /// Size of the component in MiB.
+    #[schemars(range(min = 1, max = 1024))]
+    component_mib: u32,
+    /// Seconds of one call.
+    call_timeout: Seconds,
+    /// Seconds to compile the component.
+    compile_timeout: Seconds,
+}
+
+/// What a client may send.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RawLimits {
+    /// Size of a request's body in MiB.
+    #[schemars(range(min = 1, max = 4096))]
+    pub(in crate::config) body_mib: u32,
+}
+
+/// A time above 0, in seconds; fractions are accepted.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Seconds(f64);
+
+impl JsonSchema for Seconds {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Seconds".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "number", "exclusiveMinimum": 0, "maximum": 31_536_000
+        })
+    }
+}
+
+impl From<Duration> for Seconds {
+    fn from(duration: Duration) -> Self {
+        Self(duration.as_secs_f64())
+    }
+}
+
+impl From<Seconds> for Duration {
+    /// Rounded up to a millisecond, which is finer than any timer here.
+    fn from(Seconds(seconds): Seconds) -> Self {
+        let least = Duration::from_millis(1);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).max(least)
+    }
+}
+
+fn fixed() -> String {
+    "fixed".to_owned()
+}
+
+fn probe_timeout() -> Seconds {
+    Probing::default().timeout.into()
+}
+
+impl Default for RawTimeouts {
+    fn default() -> Self {
+        let Timeouts { connect, first_byte, idle, total } = Timeouts::default();
+        Self {
+            connect: connect.into(),
+            first_byte: first_byte.into(),
+            idle: idle.into(),
+            total: total.into(),
+        }
+    }
+}
+
+impl From<RawTimeouts> for Timeouts {
+    fn from(raw: RawTimeouts) -> Self {
+        let RawTimeouts { connect, first_byte, idle, total } = raw;
+        Self {
+            connect: connect.into(),
+            first_byte: first_byte.into(),
+            idle: idle.into(),
+            total: total.into(),
+        }
+    }
+}
+
+impl Default for RawFallback {
+    fn default() -> Self {
+        Self { attempts: Fallback::default().attempts, standby: RawStandby::Last }
+    }
+}
+
+impl From<RawFallback> for Fallback {
+    fn from(raw: RawFallback) -> Self {
+        let standby = match raw.standby {
+            RawStandby::Last => Standby::Last,
+            RawStandby::Never => Standby::Never,
+        };
+        Self { attempts: raw.attempts, standby }
+    }
+}
+
+impl Default for RawHealth {
+    fn default() -> Self {
+        let Probing { down_after, up_after, .. } = Probing::default();
+        Self { down_after, up_after }
+    }
+}
+
+impl RoutingFile {
+    /// How health is probed: three keys of the file.
+    pub(in crate::config) fn probing(&self) -> Probing {
+        let on = self.health_check > 0.0;
+        Probing {
+            interval: on.then(|| Seconds(self.health_check).into()),
+            timeout: self.timeout.into(),
+            down_after: self.health.down_after,
+            up_after: self.health.up_after,
+        }
+    }
+}
+
+impl Default for RawSandbox {
+    fn default() -> Self {
+        let Sandbox { call, compile, .. } = Sandbox::default();
+        Self {
+            memory_mib: 64,
+            stack_kib: 512,
+            component_mib: 4,
+            call_timeout: call.into(),
+            compile_timeout: compile.into(),
+        }
+    }
+}
+
+impl From<RawSandbox> for Sandbox {
+    fn from(raw: RawSandbox) -> Self {
+        Self {
+            memory: (raw.memory_mib as usize) << 20,
+            stack: (raw.stack_kib as usize) << 10,
+            component: u64::from(raw.component_mib) << 20,
+            call: raw.call_timeout.into(),
+            compile: raw.compile_timeout.into(),
+        }
+    }
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self { body_mib: 32 }
+    }
+}

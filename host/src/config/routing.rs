@@ -1,0 +1,98 @@
+//! `routing.yaml` checked by itself; its lists of deployments become part of the models in
+//! [`join`](super::join).
+
+use std::sync::Arc;
+
+use super::document::steps;
+use super::models::{Check, join, secret, typed, without_deployments};
+use super::raw::routing::{RawEntry, RoutingFile};
+use super::{
+    Config, Diagnostic, Document, Endpoint, Limits, LogOutput, ProbeTarget, Secret, Side, Step,
+    StrategyConfig, schema,
+};
+
+/// What `routing.yaml` lists.
+pub(super) struct Entries {
+    pub(super) document: Arc<Document>,
+    pub(super) list: Vec<Entry>,
+}
+
+/// One endpoint and its models.
+pub(super) struct Entry {
+    /// Where it stands in the file.
+    pub(super) at: Vec<Step>,
+    pub(super) side: Side,
+    /// None: not known, which is reported already.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) models: Vec<String>,
+    pub(super) name: Option<String>,
+    pub(super) api_key: Option<Secret>,
+    pub(super) health: Option<ProbeTarget>,
+}
+
+/// Checks the file: its lists, and a configuration that has everything but models.
+pub(super) fn check(
+    document: Arc<Document>,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<(Entries, Config)> {
+    let document = without_deployments(document, errors);
+    let raw: RoutingFile = typed(&document, &schema::routing(), errors)?;
+    let mut check = Check { document: &document, errors };
+    let sha256 = raw.sha256.as_deref().and_then(|digest| check.digest(digest));
+    let probing = raw.probing();
+    let mut list = check.list(Side::Local, raw.local_deployment);
+    list.extend(check.list(Side::Remote, raw.remote_deployment));
+    let config = Config {
+        models: Vec::new(),
+        strategy: Some(StrategyConfig {
+            reference: raw.routing_strategy,
+            sha256,
+            parameters: raw.routing_parameter.unwrap_or_default().into(),
+        }),
+        timeouts: raw.timeouts.into(),
+        fallback: raw.fallback.into(),
+        probing,
+        sandbox: raw.sandbox.into(),
+        limits: Limits { body: (raw.limits.body_mib as usize) << 20 },
+        access_log: raw.logging.output.filter(|output| !output.is_empty()).map(
+            |output| match output.as_str() {
+                "stdout" | "-" => LogOutput::Stdout,
+                file => LogOutput::File(file.into()),
+            },
+        ),
+        routing_file: Some(Arc::clone(&document)),
+    };
+    Some((Entries { document, list }, config))
+}
+
+impl Check<'_> {
+    fn digest(&mut self, text: &str) -> Option<String> {
+        let at = steps!["sha256"];
+        self.document.text(&at)?;
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let help = "it has 64 hex digits: see `sha256sum FILE.wasm`";
+            self.errors.push(self.document.error(&at, "this is not a SHA-256 digest", help));
+        }
+        Some(text.to_ascii_lowercase())
+    }
+
+    fn list(&mut self, side: Side, raw: Vec<RawEntry>) -> Vec<Entry> {
+        let key = match side {
+            Side::Local => "local_deployment",
+            Side::Remote => "remote_deployment",
+        };
+        let mut entry = |(index, raw): (usize, RawEntry)| {
+            let at = steps![key, index];
+            Entry {
+                endpoint: self.endpoint(&join(&at, "endpoint"), Some(&raw.endpoint)),
+                health: self.health(&at, raw.health.as_ref()),
+                at: at.to_vec(),
+                side,
+                models: raw.models,
+                name: raw.name,
+                api_key: secret(raw.api_key),
+            }
+        };
+        raw.into_iter().enumerate().map(&mut entry).collect()
+    }
+}

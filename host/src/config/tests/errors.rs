@@ -1,0 +1,219 @@
+//! Everything that is wrong, at once, where it stands, with its remedy.
+
+use super::*;
+
+const ONE: &str = "models:\n  - {id: model-a, aliases: [alias-a], base_url: 'http://a'}\n";
+
+#[test]
+fn all_errors_of_both_files_come_at_once() {
+    let models = "\
+models:
+  - id: a
+    contxt_length: 5
+    base_url: http://a
+    supports_tools: yes
+    max_output_length: '10'
+  - name: b
+    base_url: http://b
+    input_modalities: text
+deployments: []
+";
+    let routing = "\
+routing_stratgy: fixed
+timeout: 0
+health_check: -1
+fallback: {attempts: 0, standby: lst}
+local_deployment:
+  - models: []
+    endpoint: http://a
+";
+    assert_eq!(
+        errors(models, Some(routing), &[]),
+        [
+            "models.yaml:10:1: `deployments` is no longer read; list them in routing.yaml, under `local_deployment` and `remote_deployment`",
+            "models.yaml:3:5: unknown key `contxt_length`; did you mean `context_length`?",
+            "models.yaml:5:21: expected a boolean, found a string; write true or false",
+            "models.yaml:6:24: expected a whole number, found a string; remove the quotes",
+            "models.yaml:9:23: expected a list, found a string",
+            "models.yaml:7:5: the key `id` is missing; add `id: ...`",
+            "routing.yaml:1:1: unknown key `routing_stratgy`; did you mean `routing_strategy`?",
+            "routing.yaml:2:10: the number must be above 0",
+            "routing.yaml:3:15: the number must be at least 0",
+            "routing.yaml:4:22: the number must be at least 1",
+            "routing.yaml:4:34: this is not one of the values known here; did you mean `last`?",
+            "routing.yaml:6:5: this is empty",
+        ]
+    );
+}
+
+#[test]
+fn an_error_is_shown_with_its_line_and_remedy() {
+    let shown = load_texts(ONE, Some("timeot: 3\n"), &[]).unwrap_err().to_string();
+    assert!(shown.contains("unknown key `timeot`"), "{shown}");
+    assert!(shown.contains("routing.yaml:1:1"), "{shown}");
+    assert!(shown.contains("^^^^^^"), "{shown}");
+    assert!(shown.contains("help: did you mean `timeout`?"), "{shown}");
+}
+
+#[test]
+fn names_belong_to_one_model() {
+    let models = "\
+models:
+  - {id: a, base_url: http://a, aliases: [a, x]}
+  - {id: a, base_url: http://a}
+  - {id: b, base_url: http://a, aliases: [x, a]}
+";
+    let found = errors(models, None, &[]);
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].contains("the model id `a` is given twice"));
+    assert!(found[1].contains("`x` already belongs to the model `a`"));
+    assert!(found[2].contains("`a` already belongs to the model `a`"));
+}
+
+#[test]
+fn what_routing_lists_is_known_and_listed_once() {
+    let routing = "\
+local_deployment:
+  - endpoint: http://one
+    models: [alias-b, model-a, zzz]
+remote_deployment:
+  - endpoint: http://one/v1/
+    models: [alias-a]
+";
+    let found = errors(ONE, Some(routing), &[]);
+    assert_eq!(
+        found,
+        [
+            "routing.yaml:3:14: models.yaml has no model `alias-b`; did you mean `alias-a`?",
+            "routing.yaml:3:32: models.yaml has no model `zzz`; known there: model-a",
+            "routing.yaml:6:14: the model `model-a` is already listed for this endpoint, as local; list a model once for an endpoint (a trailing `/v1` does not count)",
+        ]
+    );
+}
+
+#[test]
+fn a_model_needs_a_place_and_a_weight() {
+    let models = "\
+models:
+  - id: nowhere
+  - {id: idle, route: [{base_url: http://a, weight: 0}]}
+  - {id: twins, route: [{base_url: http://a, name: x}, {base_url: http://b, name: x}]}
+  - {id: homeless, route: [{weight: 2}]}
+";
+    let found = errors(models, None, &[]);
+    assert_eq!(found.len(), 4, "{found:#?}");
+    assert!(
+        found[0].contains("models.yaml:5:27: neither the route nor its model has a `base_url`")
+    );
+    assert!(found[1].contains("the model `nowhere` runs nowhere"));
+    assert!(found[2].contains("all weights of the model `idle` are 0"));
+    assert!(found[3].contains("models.yaml:4:81: two deployments of the model are named `x`"));
+    // A model that only routing.yaml places is fine.
+    let routing = "local_deployment: [{endpoint: 'http://a', models: [nowhere]}]";
+    load_texts("models: [{id: nowhere}]", Some(routing), &[]).unwrap();
+}
+
+#[test]
+fn urls_are_urls_and_hold_no_credential() {
+    for (url, want) in [
+        ("localhost:8000", "not an http or https URL"),
+        ("ftp://a", "not an http or https URL"),
+        ("api.example", "not a URL"),
+        ("", "empty"),
+        ("http://user:hunter2@a", "move the credential to `api_key`"),
+        ("http://a/?key=hunter2", "query or fragment"),
+        ("http://a/#hunter2", "query or fragment"),
+        ("http://a/v1/chat/completions", "end it at or before `/v1`"),
+    ] {
+        let models = format!("models:\n  - id: a\n    base_url: '{url}'\n");
+        let routing = format!("local_deployment:\n  - {{endpoint: '{url}', models: [b]}}\n");
+        let errors = load_texts(&models, None, &[]).unwrap_err();
+        assert!(errors.short().contains(want), "{url}: {errors}");
+        assert!(!errors.to_string().contains("hunter2"), "{errors}");
+        let errors = load_texts(ONE, Some(&routing), &[]).unwrap_err();
+        assert!(errors.short().contains(want), "{url}: {errors}");
+        assert!(!errors.to_string().contains("hunter2"), "{errors}");
+    }
+}
+
+#[test]
+fn no_error_shows_a_key() {
+    for models in [
+        "models: [{id: a, api_key: hunter2, nme: b}]",
+        "models:\n  - id: a\n    api_key: [hunter2]\n",
+        "models:\n  - id: a\n    api_kye: hunter2\n",
+        "models:\n  - id: a\n    api_key: \"hunter2\n",
+        "models:\n  - id: a\n    api_key: hunter2: x\n",
+        "models:\n  - id: a\n    api_key: ${KEY:-hunter2}${UNSET}\n",
+        "models:\n  - id: a\n    api_key: 1\n    api_key: hunter2\n",
+        "models:\n  - id: a\n    weight: ${KEY}\n    base_url: ${KEY}\n    context_length: ${KEY}\n",
+        "models: [{id: a, base_url: 'http://a', pricing: {prompt: '${KEY}'}}]",
+    ] {
+        let errors = load_texts(models, None, &[("KEY", "hunter2")]).unwrap_err();
+        let shown = format!("{errors}\n{errors:?}\n{}", errors.short());
+        assert!(!shown.contains("hunter2"), "{models}: {shown}");
+    }
+    let config = load_texts(ONE, Some("routing_parameter: {x: hunter2}"), &[]).unwrap();
+    assert!(!format!("{:?}", config.routing_file).contains("hunter2"));
+}
+
+#[test]
+fn prices_paths_and_digests_are_checked() {
+    let models = "\
+models:
+  - id: a
+    base_url: http://a
+    pricing: {prompt: '-1', completion: free, image: .inf}
+    route: [{health: health}]
+";
+    let found = errors(models, Some("sha256: abc\n"), &[]);
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(found[..3].iter().all(|error| error.contains("a price is a number")));
+    assert!(found[3].contains("a health path begins with `/`"));
+    assert!(found[4].contains("not a SHA-256 digest"));
+}
+
+#[test]
+fn a_file_that_is_not_yaml_or_not_there_is_an_error() {
+    for (models, want) in [
+        ("models: [", "not valid YAML"),
+        ("models:\n\t- id: a", "not valid YAML"),
+        ("models: []\n---\nmodels: []", "a second document"),
+        ("models: !ruby/object {}", "tags have no meaning"),
+        ("", "the key `models` is missing"),
+        ("- a", "expected a mapping, found a list"),
+        ("models:\n  - &a [*a]\n", "alias"),
+    ] {
+        let found = errors(models, None, &[]);
+        assert!(found[0].contains(want), "{models}: {found:?}");
+    }
+    let shown = load_texts("a: 1\na: 2\n", None, &[]).unwrap_err().to_string();
+    assert!(shown.contains("the key `a` is given twice") && shown.contains("first given here"));
+    let gone = Paths {
+        models: "/nonexistent/m".into(),
+        routing: "/nonexistent/r".into(),
+        routing_required: true,
+    };
+    assert_eq!(load(&gone, &|_| None).unwrap_err().iter().count(), 2);
+}
+
+#[test]
+fn aliases_and_nesting_are_bounded() {
+    let mut bomb = "models:\n  - &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        let previous = format!("*a{}, ", n - 1).repeat(10);
+        bomb.push_str(&format!("  - &a{n} [{previous}]\n"));
+    }
+    assert!(errors(&bomb, None, &[])[0].contains("aliases included"));
+    let deep = format!("models: {}{}", "[".repeat(200), "]".repeat(200));
+    assert!(errors(&deep, None, &[])[0].contains("levels deep"));
+    // Aliases and merge keys themselves are fine.
+    let models = "\
+models:
+  - &base {id: a, base_url: http://a, context_length: 5}
+  - {<<: *base, id: b}
+";
+    let config = load_texts(models, None, &[]).unwrap();
+    assert_eq!(config.models[1].id, "b");
+    assert_eq!(config.models[1].card.context_length, 5);
+}
