@@ -1,1 +1,41 @@
 //! Strategies as WebAssembly components: the only module that names wasmtime.
+//!
+//! A strategy is code from somewhere else, so nothing here believes it. It gets memory, stack and
+//! time within [`Sandbox`], no files, no network, no environment, and its answers are only numbers.
+//! Loading is a list of stages, each with its own [`LoadError`]:
+//!
+//! 1. [`locate`]: which bytes are meant;
+//! 2. size and digest;
+//! 3. compile, on a thread of idle priority, under a deadline;
+//! 4. imports against an allow-list, version from the exports;
+//! 5. instantiate and `describe` ([`PluginHost::load`] ends here);
+//! 6. the caller checks the parameters against [`Description::parameters`](super::Description::parameters);
+//! 7. `configure` ([`Opened::configure`]), which gives a [`Plugin`].
+//!
+//! Every call blocks its thread for at most [`Sandbox::call`]; none may be made from inside an
+//! async runtime.
+//!
+//! [`Sandbox`]: crate::config::Sandbox
+//! [`Sandbox::call`]: crate::config::Sandbox::call
+
+mod builtin;
+mod compile;
+mod describe;
+mod error;
+mod guest;
+mod host;
+mod interface;
+mod limits;
+mod logging;
+mod machine;
+mod source;
+mod text;
+mod ticker;
+mod v0_1_0;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{LoadError, Stage};
+pub use host::{Opened, Plugin, PluginHost};
+pub use source::{Source, locate};

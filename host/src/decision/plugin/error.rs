@@ -1,0 +1,193 @@
+//! Why a strategy could not be loaded: what, where and the remedy, for the operator.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a strategy could not be loaded. Its texts hold names and paths, never a parameter's value.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No strategy of that name or path.
+    #[error(
+        "unknown strategy `{reference}`{}; built in: {}; in {}: {}",
+        nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default(),
+        built_in.join(", "), folder.display(), list(in_folder)
+    )]
+    Unknown {
+        /// What `routing_strategy` says.
+        reference: String,
+        /// The built-in strategies.
+        built_in: Vec<&'static str>,
+        /// The plugin folder.
+        folder: PathBuf,
+        /// The names of the folder's `.wasm` files.
+        in_folder: Vec<String>,
+        /// The known name that looks most like it.
+        nearest: Option<String>,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The component is larger than the sandbox allows.
+    #[error("{what} has {size} bytes; at most {limit} are allowed (`sandbox.component`)")]
+    TooLarge {
+        /// The strategy, as people know it.
+        what: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The component is not the one that was pinned.
+    #[error(
+        "{what} has the sha256 {got}, but `sha256` pins {want}: \
+         change the pin only if you trust the new component"
+    )]
+    Pin {
+        /// The strategy, as people know it.
+        what: String,
+        /// The pinned digest.
+        want: String,
+        /// The component's digest.
+        got: String,
+    },
+    /// The host itself could not get ready: a thread or memory that the system refused, or a
+    /// stack size it cannot give.
+    #[error("cannot make a sandbox for {what}: {cause}")]
+    Host {
+        /// The strategy, as people know it.
+        what: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The bytes are something else.
+    #[error("{what} is not a WebAssembly component: {found}")]
+    NotAComponent {
+        /// The strategy, as people know it.
+        what: String,
+        /// What it is, and what to do.
+        found: &'static str,
+    },
+    /// The compiler refused it.
+    #[error("{what} does not compile: {cause}")]
+    Compile {
+        /// The strategy, as people know it.
+        what: String,
+        /// The compiler's words.
+        cause: String,
+    },
+    /// The compiler took too long.
+    #[error("{what} is not compiled after {after:?} (`sandbox.compile`)")]
+    CompileTimedOut {
+        /// The strategy, as people know it.
+        what: String,
+        /// The limit.
+        after: Duration,
+    },
+    /// It wants something a strategy does not get.
+    #[error(
+        "{what} imports `{import}`, which a strategy does not get; it may import `{}`, and of WASI 0.2 {}",
+        super::interface::LOGGING, super::interface::WASI.join(", ")
+    )]
+    Import {
+        /// The strategy, as people know it.
+        what: String,
+        /// The import.
+        import: String,
+    },
+    /// It exports no interface that this gateway calls.
+    #[error(
+        "{what} exports no version of the strategy interface that this gateway speaks ({}); it exports {}",
+        super::interface::SPOKEN.join(", "), list(seen)
+    )]
+    Version {
+        /// The strategy, as people know it.
+        what: String,
+        /// What it exports.
+        seen: Vec<String>,
+    },
+    /// Its imports or exports have the right names and other types.
+    #[error(
+        "{what} does not fit the interface it names: {cause}; build it against the released `wit` folder"
+    )]
+    Link {
+        /// The strategy, as people know it.
+        what: String,
+        /// The difference.
+        cause: String,
+    },
+    /// It trapped while it was being loaded: a bug of the guest, or a limit it hit.
+    #[error("{what} trapped in {stage}: {cause}")]
+    Trap {
+        /// The strategy, as people know it.
+        what: String,
+        /// When.
+        stage: Stage,
+        /// The trap.
+        cause: String,
+    },
+    /// It ran past its deadline while it was being loaded.
+    #[error("{what} is still running after {after:?} in {stage} (`sandbox.call`)")]
+    TimedOut {
+        /// The strategy, as people know it.
+        what: String,
+        /// When.
+        stage: Stage,
+        /// The limit.
+        after: Duration,
+    },
+    /// What it says of itself cannot be used.
+    #[error("{what} describes itself badly: {cause}")]
+    Description {
+        /// The strategy, as people know it.
+        what: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The guest refused its parameters, in its own words.
+    #[error("{what} refuses `routing_parameter`: {message}")]
+    Configure {
+        /// The strategy, as people know it.
+        what: String,
+        /// The guest's words.
+        message: String,
+    },
+}
+
+/// What a guest was asked to do when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Instantiation: memory, data, `start` functions.
+    Instantiate,
+    /// `describe`.
+    Describe,
+    /// `configure`.
+    Configure,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Instantiate => "instantiation",
+            Stage::Describe => "`describe`",
+            Stage::Configure => "`configure`",
+        })
+    }
+}
+
+/// The names, or a word for their absence; at most 20 of them.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    match names {
+        [] => "nothing".to_owned(),
+        _ if names.len() <= SHOWN => names.join(", "),
+        _ => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
+    }
+}
