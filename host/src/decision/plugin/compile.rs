@@ -116,3 +116,29 @@ fn not_a_component(bytes: &[u8]) -> Option<&'static str> {
         _ => Some("it does not begin like WebAssembly"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::decision::plugin::Source;
+
+    #[test]
+    fn what_is_abandoned_before_its_turn_is_not_compiled() {
+        let (compiler, engine) = (Arc::new(Compiler::default()), Engine::default());
+        let bytes: &[u8] = wat::parse_str("(component)").unwrap().leak();
+        let compile = |limit| {
+            let source = Source::BuiltIn { name: "x", bytes }.read(None, 1_000).unwrap();
+            compiler.compile(&engine, "x", source, limit)
+        };
+        let turn = compiler.turn.lock().unwrap();
+        let error = compile(Duration::from_millis(20)).err().unwrap();
+        assert!(matches!(error, LoadError::CompileTimedOut { .. }), "{error}");
+        drop(turn);
+        assert!(compiler.kept.lock().unwrap().is_empty());
+        for _ in 0..2 {
+            compile(Duration::from_secs(60)).unwrap();
+            assert_eq!(compiler.kept.lock().unwrap().len(), 1);
+        }
+    }
+}

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Store, Trap};
+use wasmtime_wasi::p2::pipe::SinkOutputStream;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::interface::Needs;
-use super::limits::{Limiter, RESOURCES, TRANSFER};
+use super::limits::{Limiter, RANDOM, RESOURCES, TRANSFER};
 use super::logging::Log;
 use super::machine::Machine;
 use super::text::printable;
@@ -66,7 +67,7 @@ impl Program {
         sandbox: Sandbox,
     ) -> Result<Self, Unfit> {
         let reactor = Reactor::new().map_err(Unfit::Host)?;
-        let linked = link(&machine, component, needs).map_err(Unfit::Link)?;
+        let linked = link(&machine, component, needs).map_err(|e| Unfit::Link(unfit(&e)))?;
         Ok(Self { machine, linked, sandbox, reactor })
     }
 
@@ -77,7 +78,7 @@ impl Program {
         let state = State {
             log: Log::new(name),
             limiter: Limiter::new(self.sandbox.memory),
-            wasi: WasiCtx::builder().build(),
+            wasi: empty_world(),
             resources,
         };
         let mut store = Store::new(&self.machine.engine, state);
@@ -120,7 +121,16 @@ pub(super) enum Unfit {
     /// The host cannot run it.
     Host(io::Error),
     /// Its imports or exports have other types than their names promise.
-    Link(wasmtime::Error),
+    Link(String),
+}
+
+fn empty_world() -> WasiCtx {
+    // The default output is a task of the runtime with a buffer in between; this one is nothing.
+    WasiCtx::builder()
+        .stdout(SinkOutputStream)
+        .stderr(SinkOutputStream)
+        .max_random_size(RANDOM)
+        .build()
 }
 
 fn link(machine: &Machine, component: &Component, needs: Needs) -> wasmtime::Result<Linked> {
@@ -130,6 +140,11 @@ fn link(machine: &Machine, component: &Component, needs: Needs) -> wasmtime::Res
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     }
     Linked::new(&linker, component)
+}
+
+/// How a component differs from its interface: the whole chain, as it goes from the interface in.
+fn unfit(error: &wasmtime::Error) -> String {
+    printable(&format!("{error:#}"), 1_000)
 }
 
 /// A trap in one line. The backtrace is for the strategy's author, who asks for debug logs.

@@ -84,10 +84,7 @@ impl PluginHost {
         let needs = interface::check(&what, &component)?;
         let program = Program::new(machine, &component, needs, *sandbox).map_err(|e| match e {
             Unfit::Host(e) => cannot_run(e.to_string()),
-            Unfit::Link(e) => {
-                let cause = printable(&format!("{e:#}"), 1_000);
-                LoadError::Link { what: what.clone(), cause }
-            }
+            Unfit::Link(cause) => LoadError::Link { what: what.clone(), cause },
         })?;
         let mut instance = program
             .instantiate(what.as_str().into())

@@ -11,6 +11,8 @@ const MEMORIES: usize = 8;
 
 /// Bytes a guest can hand to the host in one call: what the host copies before it looks at it.
 pub(super) const TRANSFER: usize = 1 << 20;
+/// Random bytes a guest gets in one call.
+pub(super) const RANDOM: u64 = 64 << 10;
 /// Host objects (clocks, streams) a guest can hold at a time.
 pub(super) const RESOURCES: usize = 1_000;
 

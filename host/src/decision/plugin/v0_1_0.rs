@@ -1,7 +1,9 @@
 //! Version 0.1.0 of the strategy interface: its types end in this file.
 
-use wasmtime::Store;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentNamedList, HasSelf, Lift, Linker, Lower};
+use wasmtime::error::Context;
+use wasmtime::{Store, bail};
 
 use super::guest::State;
 use super::logging::Level;
@@ -50,12 +52,38 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 }
 
 impl Linked {
+    /// Nothing of the component runs before its types are known to be right.
     pub(super) fn new(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self> {
-        Ok(Self(StrategyPre::new(linker.instantiate_pre(component)?)?))
+        let linked = Self(StrategyPre::new(linker.instantiate_pre(component)?)?);
+        check::<(), (policy::Description,)>(component, "describe")?;
+        check::<(String,), (Result<(), String>,)>(component, "configure")?;
+        type Side = Vec<policy::Deployment>;
+        check::<(Side, Side), (policy::Weights,)>(component, "assign")?;
+        Ok(linked)
     }
 
     pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
         Ok(Guest(self.0.instantiate_async(store).await?))
+    }
+}
+
+/// Checks the type of one function of the policy; wasmtime's own check does not name it.
+fn check<Params, Return>(component: &Component, name: &str) -> wasmtime::Result<()>
+where
+    Params: ComponentNamedList + Lower,
+    Return: ComponentNamedList + Lift,
+{
+    let engine = component.engine();
+    let whole = component.component_type();
+    let policy = whole.get_export(engine, POLICY).map(|export| export.ty);
+    let Some(ComponentItem::ComponentInstance(policy)) = policy else {
+        bail!("`{POLICY}` is not an interface");
+    };
+    match policy.get_export(engine, name).map(|export| export.ty) {
+        Some(ComponentItem::ComponentFunc(function)) => function
+            .typecheck::<Params, Return>(&whole.instance_type())
+            .with_context(|| format!("`{name}` is of another type")),
+        _ => bail!("`{name}` is not a function"),
     }
 }
 

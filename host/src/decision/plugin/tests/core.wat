@@ -9,7 +9,6 @@
   (data (i32.const 16) "1.0.0")
   (data (i32.const 32) "{}")
   (data (i32.const 48) "no such share")
-  (data (i32.const 64) "hello")
   ;; describe's answer at 128: five strings and no refresh interval.
   (data (i32.const 128)
     "\00\00\00\00\06\00\00\00" "\10\00\00\00\05\00\00\00" "\00\00\00\00\06\00\00\00"
