@@ -138,7 +138,7 @@ fn redact(value: &Value) -> Value {
 /// A strategy's error at its place in `routing.yaml`.
 fn explain(file: &Document, error: &LoadError) -> Diagnostics {
     let (key, help) = match error {
-        LoadError::Refused { .. } => ("routing_parameter", "give it what it asks for"),
+        LoadError::Configure { .. } => ("routing_parameter", "give it what it asks for"),
         LoadError::Pin { .. } => ("sha256", "check where the file came from, then update the digest"),
         _ => ("routing_strategy", "mend the strategy or name another"),
     };
