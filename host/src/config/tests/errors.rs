@@ -224,6 +224,8 @@ fn a_file_that_is_not_yaml_or_not_there_is_an_error() {
         assert!(found[0].contains(want), "{models}: {found:?}");
         assert!(load_texts(models, None, &[]).unwrap_err().to_string().contains(want));
     }
+    // A routing file that cannot be read is not one that is not there.
+    assert_eq!(errors("models: [{id: a}]", Some("local_deployment: ["), &[]).len(), 1);
     let shown = load_texts("a: 1\na: 2\n", None, &[]).unwrap_err().to_string();
     assert!(shown.contains("the key `a` is given twice") && shown.contains("first given here"));
     let gone = Paths {
