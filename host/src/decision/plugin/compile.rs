@@ -1,8 +1,10 @@
 //! From bytes to machine code, without being felt by traffic.
 //!
 //! Compiling takes from milliseconds to, for a hostile component, minutes, and cannot be
-//! interrupted. So it happens on a thread of idle priority that its caller can walk away from; what
-//! was abandoned goes on, and the next one waits for it: strangers' code gets one core's idle time.
+//! interrupted. So it happens on a thread that its caller can walk away from; what was abandoned goes
+//! on, and the next one waits for it. Strangers' code is compiled at idle priority, and so gets one
+//! core's idle time; the built-in strategies are small, and a gateway on a busy machine needs one
+//! before it can serve.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,8 +52,10 @@ impl Compiler {
         let abandoned = Arc::new(AtomicBool::new(false));
         let (compiler, engine, given_up) = (Arc::clone(self), engine.clone(), abandoned.clone());
         let work = move || {
-            // Idle priority is a courtesy: without it the component still compiles.
-            let _ = rustix::process::nice(19);
+            if source.is_foreign() {
+                // Idle priority is a courtesy: without it the component still compiles.
+                let _ = rustix::process::nice(19);
+            }
             let _turn = compiler.turn.lock().unwrap_or_else(PoisonError::into_inner);
             if !given_up.load(Ordering::Relaxed) {
                 // Nobody may be left to hear it; it is kept for the next who asks.

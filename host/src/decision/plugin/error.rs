@@ -36,7 +36,7 @@ pub enum LoadError {
         cause: io::Error,
     },
     /// The component is larger than the sandbox allows.
-    #[error("{what} has {size} bytes; at most {limit} are allowed (`sandbox.component`)")]
+    #[error("{what} has {size} bytes; at most {limit} are allowed (`sandbox.component_mib`)")]
     TooLarge {
         /// The strategy, as people know it.
         what: String,
@@ -84,7 +84,7 @@ pub enum LoadError {
         cause: String,
     },
     /// The compiler took too long.
-    #[error("{what} is not compiled after {after:?} (`sandbox.compile`)")]
+    #[error("{what} is not compiled after {after:?} (`sandbox.compile_timeout`)")]
     CompileTimedOut {
         /// The strategy, as people know it.
         what: String,
@@ -134,7 +134,7 @@ pub enum LoadError {
         cause: String,
     },
     /// It ran past its deadline while it was being loaded.
-    #[error("{what} is still running after {after:?} in {stage} (`sandbox.call`)")]
+    #[error("{what} is still running after {after:?} in {stage} (`sandbox.call_timeout`)")]
     TimedOut {
         /// The strategy, as people know it.
         what: String,

@@ -88,6 +88,13 @@ pub(super) struct Bytes {
     pub(super) digest: String,
 }
 
+impl Bytes {
+    /// Whether they came from a file, not with the gateway.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self.bytes, Cow::Owned(_))
+    }
+}
+
 impl Source {
     /// Reads the component; `limit` is in bytes.
     pub(super) fn read(&self, pin: Option<&str>, limit: u64) -> Result<Bytes, LoadError> {
