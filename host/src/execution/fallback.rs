@@ -1,6 +1,7 @@
 //! The attempts of one request, in the order of the draw, until one answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Response;
@@ -11,7 +12,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::fleet::{Deployment, InFlight};
 
 use super::attempt::{Begun, attempt};
-use super::failure::{Cause, Exhausted, Phase};
+use super::failure::{Cause, Exhausted, Failure, Phase};
 use super::relay::{Body, Relay};
 use super::request::{Journal, Request};
 use super::upstream::Upstream;
@@ -48,16 +49,13 @@ impl Executor {
         let mut failures = Vec::new();
         for i in order {
             let deployment = &model.deployments[i];
-            let (name, side) = (&deployment.config.name, deployment.config.side.as_str());
             let (started, in_flight) = (Instant::now(), deployment.load.enter());
-            let id = journal.id().to_owned();
             let outcome =
-                attempt(&self.upstream, deployment, &request, &id, &config.timeouts, end).await;
-            let took = started.elapsed();
-            match outcome {
+                attempt(&self.upstream, deployment, &request, journal.id(), &config.timeouts, end);
+            match outcome.await {
                 Ok(begun) => {
-                    journal.attempted(name, side, "ok", took);
-                    journal.answering(name, side, begun.head.status.as_u16(), took);
+                    let took = started.elapsed();
+                    journal.answering(&deployment.config, begun.head.status, took);
                     deployment.load.record_first_byte(took);
                     if begun.head.status.is_client_error() {
                         return Ok(refuse(begun, deployment, journal, end).await);
@@ -65,17 +63,9 @@ impl Executor {
                     return Ok(respond(begun, deployment, in_flight, &request, journal, end));
                 }
                 Err(failure) => {
-                    let label = failure.cause.label();
-                    journal.attempted(name, side, &label, took);
-                    deployment.load.record_outcome(true);
-                    if matches!(failure.cause, Cause::Credential(_)) {
-                        tracing::error!(
-                            model = %deployment.model, deployment = %name, cause = label,
-                            "the deployment does not accept its api_key"
-                        );
-                    }
+                    note(&failure, deployment, &mut journal, started.elapsed());
                     let over = failure.cause == Cause::TimedOut(Phase::Total);
-                    failures.push((name.clone(), failure));
+                    failures.push((deployment.config.name.clone(), failure));
                     if over {
                         break;
                     }
@@ -83,6 +73,19 @@ impl Executor {
             }
         }
         Err((Exhausted { failures }, journal))
+    }
+}
+
+/// Charges a failed attempt to its deployment, and writes it down.
+fn note(failure: &Failure, deployment: &Deployment, journal: &mut Journal, took: Duration) {
+    let (name, label) = (&deployment.config.name, failure.cause.label());
+    journal.attempted(&deployment.config, &label, took);
+    deployment.load.record_outcome(true);
+    if matches!(failure.cause, Cause::Credential(_)) {
+        tracing::error!(
+            model = %deployment.model, deployment = %name, cause = label,
+            "the deployment does not accept its api_key"
+        );
     }
 }
 

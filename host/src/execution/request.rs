@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use hyper::HeaderMap;
+use hyper::{HeaderMap, StatusCode};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::config::DeploymentConfig;
 use crate::fleet::Snapshot;
 use crate::telemetry::{AccessLog, Attempt, Metrics, Record, Usage};
 
@@ -87,33 +88,23 @@ impl Journal {
     }
 
     /// Notes one attempt that ended, or began to answer (`ok`).
-    pub fn attempted(
-        &mut self,
-        deployment: &str,
-        side: &'static str,
-        outcome: &str,
-        took: Duration,
-    ) {
-        self.metrics.attempt(&self.record.model, deployment, side, outcome);
+    pub fn attempted(&mut self, deployment: &DeploymentConfig, outcome: &str, took: Duration) {
+        let (name, side) = (&deployment.name, deployment.side.as_str());
+        self.metrics.attempt(&self.record.model, name, side, outcome);
         self.record.attempts.push(Attempt {
-            deployment: deployment.to_owned(),
+            deployment: name.clone(),
             outcome: outcome.to_owned(),
             ms: millis(took),
         });
     }
 
-    /// Notes that a deployment's answer goes to the client.
-    pub fn answering(
-        &mut self,
-        deployment: &str,
-        side: &'static str,
-        status: u16,
-        first_byte: Duration,
-    ) {
-        self.metrics.first_byte(&self.record.model, deployment, first_byte);
-        self.record.deployment = Some(deployment.to_owned());
-        self.record.side = Some(side);
-        self.record.status = status;
+    /// Notes that a deployment's answer goes to the client, `took` after the attempt's start.
+    pub fn answering(&mut self, deployment: &DeploymentConfig, status: StatusCode, took: Duration) {
+        self.attempted(deployment, "ok", took);
+        self.metrics.first_byte(&self.record.model, &deployment.name, took);
+        self.record.deployment = Some(deployment.name.clone());
+        self.record.side = Some(deployment.side.as_str());
+        self.record.status = status.as_u16();
         self.record.first_byte_ms = Some(millis(self.started.elapsed()));
     }
 
