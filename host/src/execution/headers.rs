@@ -63,13 +63,15 @@ fn without(headers: &HeaderMap, dropped: &[&str]) -> HeaderMap {
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// The headers of an upstream request, without `host`, credential and length.
+/// The headers of an upstream request, without `host`, credential and length. The body was read as
+/// JSON, so it is called that, whatever the client called it: engines refuse what `curl -d` says.
 #[must_use]
 pub(super) fn up(headers: &HeaderMap, request_id: &str) -> HeaderMap {
     let mut headers = without(headers, &NOT_UP);
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert("x-request-id", id);
     }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers
 }
 
@@ -93,6 +95,6 @@ mod tests {
         let up = up(&headers, "id-1");
         let mut names: Vec<&str> = up.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["x-mine", "x-request-id"]);
+        assert_eq!(names, ["content-type", "x-mine", "x-request-id"]);
     }
 }

@@ -288,6 +288,7 @@ impl<'a> Checker<'a> {
                 _ => ("a string", ""),
             },
         };
+        let help = if help.is_empty() { format!("write {wanted} here") } else { help.to_owned() };
         self.error(format!("expected {wanted}, found {found}"), help);
     }
 
