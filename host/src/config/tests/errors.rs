@@ -34,7 +34,7 @@ local_deployment:
             "models.yaml:3:5: unknown key `contxt_length`; did you mean `context_length`?",
             "models.yaml:5:21: expected a boolean, found a string; write true or false",
             "models.yaml:6:24: expected a whole number, found a string; remove the quotes",
-            "models.yaml:9:23: expected a list, found a string",
+            "models.yaml:9:23: expected a list, found a string; write a list here",
             "models.yaml:7:5: the key `id` is missing; add `id: ...`",
             "routing.yaml:1:1: unknown key `routing_stratgy`; did you mean `routing_strategy`?",
             "routing.yaml:2:10: the number must be above 0",
