@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use crate::stub::{self, Options};
 use anyhow::Context;
 use clap::Args;
-use crate::stub::{self, Options};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 

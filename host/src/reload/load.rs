@@ -139,7 +139,9 @@ fn redact(value: &Value) -> Value {
 fn explain(file: &Document, error: &LoadError) -> Diagnostics {
     let (key, help) = match error {
         LoadError::Configure { .. } => ("routing_parameter", "give it what it asks for"),
-        LoadError::Pin { .. } => ("sha256", "check where the file came from, then update the digest"),
+        LoadError::Pin { .. } => {
+            ("sha256", "check where the file came from, then update the digest")
+        }
         _ => ("routing_strategy", "mend the strategy or name another"),
     };
     let error = file.error(&[Step::Key(key.into())], error.to_string(), help);

@@ -59,7 +59,8 @@ fn follow(watcher: &mut notify::RecommendedWatcher, files: &[PathBuf], folders: 
     for file in files {
         let mut hop = file.clone();
         for _ in 0..8 {
-            let folder = hop.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder =
+                hop.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if !folders.iter().any(|known| known == folder)
                 && watcher.watch(folder, RecursiveMode::NonRecursive).is_ok()
             {
@@ -86,6 +87,7 @@ async fn settled(files: &impl Fn() -> Vec<PathBuf>) -> Fingerprint {
 }
 
 fn fingerprint(files: &[PathBuf]) -> Fingerprint {
-    let content = |path: &PathBuf| std::fs::read(path).ok().map(|bytes| Sha256::digest(bytes).into());
+    let content =
+        |path: &PathBuf| std::fs::read(path).ok().map(|bytes| Sha256::digest(bytes).into());
     files.iter().map(|path| (path.clone(), content(path))).collect()
 }
