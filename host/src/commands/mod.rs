@@ -1,8 +1,10 @@
 //! The command line: one file a subcommand.
 
 mod check;
+mod demo;
 mod schema;
 mod serve;
+mod signals;
 mod stub;
 
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ enum Command {
     Check(FileArgs),
     /// Print the JSON Schema of a file, for editors
     Schema(schema::SchemaArgs),
+    /// Try it: a gateway with two stub engines, and what to type next
+    Demo(demo::DemoArgs),
     /// Run one stub engine: an OpenAI-compatible server that needs no model
     Stub(stub::StubArgs),
 }
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Schema(args)) => schema::run(&args),
+        Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Stub(args)) => stub::run(args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

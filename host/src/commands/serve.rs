@@ -6,13 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Secret;
 use crate::reload::Loader;
 use crate::run::{Options, Signals};
 
-use super::FileArgs;
+use super::{FileArgs, signals};
 
 /// Where to listen, and what.
 #[derive(Debug, Clone, Args)]
@@ -34,7 +33,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    crate::telemetry::init_log();
+    crate::telemetry::init_log("info");
     let loader = Loader::new(args.files.paths(), args.files.plugins.clone())?;
     let loaded = match loader.load(None) {
         Ok(loaded) => loaded,
@@ -52,30 +51,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     let admin_token = args.admin_token.clone().filter(|token| !token.is_empty()).map(Secret::new);
     let signals = Signals::default();
-    let asked = signals.clone();
-    let shutdown = async move {
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-            signal(SignalKind::hangup()),
-        ) else {
-            tracing::error!("signals cannot be received");
-            return std::future::pending().await;
-        };
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => return,
-                _ = terminate.recv() => return,
-                () = next(&mut hangup) => asked.reload.notify_one(),
-            }
-        }
-    };
+    let shutdown = signals::shutdown(&signals);
     crate::run::run(&listener, loader, loaded, Options { cores, admin_token }, &signals, shutdown)?;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn next(signal: &mut Signal) {
-    if signal.recv().await.is_none() {
-        std::future::pending::<()>().await;
-    }
 }

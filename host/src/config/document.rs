@@ -90,8 +90,12 @@ impl Document {
         text: String,
         env: Environment,
     ) -> (Option<Self>, Vec<Diagnostic>) {
-        let masked = Arc::from(mask::mask(&text));
         let (root, problems) = parse::parse(&text, env);
+        let mut masked = mask::mask(&text).into_bytes();
+        if let Some(root) = &root {
+            root.hide_blocks(&mut masked);
+        }
+        let masked: Arc<str> = String::from_utf8(masked).unwrap_or_default().into();
         let errors = problems.into_iter().map(|problem| {
             let Problem { span, message, help, also } = problem;
             let cutout = Cutout { text: Arc::clone(&masked), span, also };
@@ -208,6 +212,26 @@ impl Node {
             }
             (Value::Sequence(items), Step::Index(index)) => Some((items.get(*index)?, None)),
             _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// Masks the secrets that are written over several lines, which line by line are not seen.
+    fn hide_blocks(&self, text: &mut [u8]) {
+        match &self.value {
+            Value::Scalar(_) => {}
+            Value::Sequence(items) => items.iter().for_each(|item| item.hide_blocks(text)),
+            Value::Mapping(entries) => {
+                for Entry { key, value, .. } in entries {
+                    let block = text.get(value.span.clone()).is_some_and(|t| t.contains(&b'\n'));
+                    if block && mask::is_secret(key) {
+                        mask::hide(text, value.span.clone());
+                    } else {
+                        value.hide_blocks(text);
+                    }
+                }
+            }
         }
     }
 }

@@ -23,13 +23,15 @@ pub(super) fn join(
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Model> {
     let mentions = entries.map_or_else(HashMap::new, |entries| mentions(models, entries, errors));
+    let whole = models.whole && entries.is_none_or(|entries| entries.whole);
     let none = Vec::new();
     let mut joined = Vec::with_capacity(models.list.len());
     for (index, model) in models.list.iter().enumerate() {
         let listed = mentions.get(&index).unwrap_or(&none);
         let mut drafts = drafts(model, listed);
         name(&mut drafts, models, entries, errors);
-        let known = !model.incomplete && listed.iter().all(|entry| entry.endpoint.is_some());
+        let known =
+            whole && !model.incomplete && listed.iter().all(|entry| entry.endpoint.is_some());
         normalise(&mut drafts, model, known, &models.document, errors);
         joined.push(Model {
             id: model.id.clone(),

@@ -43,8 +43,7 @@ fn secret_values(line: &str) -> Vec<Range<usize>> {
     for (colon, _) in line.match_indices(':') {
         let key = line[..colon].trim_end_matches(['"', '\'', ' ']);
         let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        let key = &key[key.rfind(word).map_or(0, |before| before + 1)..];
-        if !is_secret(key) {
+        if !key.rsplit(word).next().is_some_and(is_secret) {
             continue;
         }
         let rest = &line[colon + 1..];

@@ -50,8 +50,9 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
     let mut errors = Vec::new();
     let models = read(&paths.models, true, env, &mut errors);
+    let before = errors.len();
     let routing = read(&paths.routing, paths.routing_required, env, &mut errors);
-    let absent = routing.is_none();
+    let absent = routing.is_none() && errors.len() == before;
     let models = models.and_then(|document| models::check(document, &mut errors));
     let routing = routing.and_then(|document| routing::check(document, &mut errors));
     let (entries, config) = match routing {

@@ -16,6 +16,8 @@ use super::{
 pub(super) struct Models {
     pub(super) document: Arc<Document>,
     pub(super) list: Vec<Listed>,
+    /// Nothing was left out for its errors: what is not here is not there.
+    pub(super) whole: bool,
 }
 
 /// A model before the files are joined.
@@ -51,12 +53,12 @@ pub(super) struct Route {
 /// Checks the file; what could be understood of it, and the errors.
 pub(super) fn check(document: Arc<Document>, errors: &mut Vec<Diagnostic>) -> Option<Models> {
     let document = without_deployments(document, errors);
-    let raw: ModelsFile = typed(&document, &schema::models(), errors)?;
+    let (raw, whole): (ModelsFile, _) = typed(&document, &schema::models(), errors)?;
     unique_names(&document, &raw.models, errors);
-    let mut check = Check { document: &document, errors };
+    let mut check = Check { document: &document, whole, errors };
     let models = raw.models.into_iter().enumerate();
     let list = models.map(|(index, model)| check.model(&steps!["models", index], model)).collect();
-    Some(Models { document, list })
+    Some(Models { document, list, whole })
 }
 
 /// Reports the shape of the old `deployment.example.yaml`, and takes it out.
@@ -73,23 +75,17 @@ pub(super) fn without_deployments(
     Arc::new(document.without("deployments"))
 }
 
-/// The raw type of a document, or what is wrong with it.
+/// A file as written, as far as its errors let it be read, and whether that is all of it.
 pub(super) fn typed<T: serde::de::DeserializeOwned>(
     document: &Document,
     schema: &serde_json::Value,
     errors: &mut Vec<Diagnostic>,
-) -> Option<T> {
-    let value = match schema::value(document, &[], schema) {
-        Ok(value) => value,
-        Err(found) => {
-            errors.extend(found);
-            return None;
-        }
-    };
-    match serde_json::from_value(value) {
-        Ok(raw) => Some(raw),
-        // A value that an unset variable left empty; that is reported already.
-        Err(_) if !errors.is_empty() => None,
+) -> Option<(T, bool)> {
+    let (value, found) = schema::read(document, &[], schema);
+    let whole = found.is_empty();
+    errors.extend(found);
+    match serde_json::from_value(value?) {
+        Ok(raw) => Some((raw, whole)),
         Err(error) => {
             errors.push(document.error(&[], error.to_string(), ""));
             None
@@ -101,10 +97,14 @@ pub(super) fn typed<T: serde::de::DeserializeOwned>(
 fn unique_names(document: &Document, models: &[RawModel], errors: &mut Vec<Diagnostic>) {
     let mut owners: HashMap<&str, &str> = HashMap::new();
     for (index, model) in models.iter().enumerate() {
+        let at = steps!["models", index, "id"];
+        if document.text(&at).is_none() {
+            continue;
+        }
         if let Some(other) = owners.insert(&model.id, &model.id) {
             let message = format!("the model id `{other}` is given twice");
             let help = "ids are unique; two places of one model are two entries of its `route`";
-            errors.push(document.error(&steps!["models", index, "id"], message, help));
+            errors.push(document.error(&at, message, help));
         }
     }
     for (index, model) in models.iter().enumerate() {
@@ -128,6 +128,8 @@ fn unique_names(document: &Document, models: &[RawModel], errors: &mut Vec<Diagn
 /// Checks of single values that both files need.
 pub(super) struct Check<'a> {
     pub(super) document: &'a Document,
+    /// Nothing was left out for its errors: what is not here is not there.
+    pub(super) whole: bool,
     pub(super) errors: &'a mut Vec<Diagnostic>,
 }
 
@@ -175,7 +177,7 @@ impl Check<'_> {
     /// None: it has no endpoint.
     fn route(&mut self, at: &[Step], raw: RawRoute, model: &Listed) -> Option<Route> {
         let own = self.endpoint(&join(at, "base_url"), raw.base_url.as_deref());
-        if raw.base_url.is_none() && model.base.is_none() {
+        if self.whole && raw.base_url.is_none() && model.base.is_none() {
             let message = "neither the route nor its model has a `base_url`";
             let help = "add `base_url: http://host:8000` to the route";
             self.errors.push(self.document.error(at, message, help));

@@ -15,6 +15,8 @@ use super::{
 pub(super) struct Entries {
     pub(super) document: Arc<Document>,
     pub(super) list: Vec<Entry>,
+    /// Nothing was left out for its errors: what is not here is not there.
+    pub(super) whole: bool,
 }
 
 /// One endpoint and its models.
@@ -36,8 +38,8 @@ pub(super) fn check(
     errors: &mut Vec<Diagnostic>,
 ) -> Option<(Entries, Config)> {
     let document = without_deployments(document, errors);
-    let raw: RoutingFile = typed(&document, &schema::routing(), errors)?;
-    let mut check = Check { document: &document, errors };
+    let (raw, whole): (RoutingFile, _) = typed(&document, &schema::routing(), errors)?;
+    let mut check = Check { document: &document, whole, errors };
     let sha256 = raw.sha256.as_deref().and_then(|digest| check.digest(digest));
     let probing = raw.probing();
     let mut list = check.list(Side::Local, raw.local_deployment);
@@ -62,7 +64,7 @@ pub(super) fn check(
         ),
         routing_file: Some(Arc::clone(&document)),
     };
-    Some((Entries { document, list }, config))
+    Some((Entries { document, list, whole }, config))
 }
 
 impl Check<'_> {

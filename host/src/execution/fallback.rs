@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::Response;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -10,10 +12,10 @@ use crate::fleet::{Deployment, InFlight};
 
 use super::attempt::{Begun, attempt};
 use super::failure::{Cause, Exhausted, Phase};
-use super::headers;
 use super::relay::{Body, Relay};
 use super::request::{Journal, Request};
 use super::upstream::Upstream;
+use super::{headers, refusal};
 
 /// What a request ends with: the answer of a deployment, or why there is none.
 pub type Answer = Result<Response<Body>, (Exhausted, Journal)>;
@@ -57,6 +59,9 @@ impl Executor {
                     journal.attempted(name, side, "ok", took);
                     journal.answering(name, side, begun.head.status.as_u16(), took);
                     deployment.load.record_first_byte(took);
+                    if begun.head.status.is_client_error() {
+                        return Ok(refuse(begun, deployment, journal, end).await);
+                    }
                     return Ok(respond(begun, deployment, in_flight, &request, journal, end));
                 }
                 Err(failure) => {
@@ -81,6 +86,34 @@ impl Executor {
     }
 }
 
+/// Passes on what the client did wrong, in the upstream's words.
+async fn refuse(
+    begun: Begun,
+    deployment: &Deployment,
+    mut journal: Journal,
+    end: Instant,
+) -> Response<Body> {
+    let (status, mut headers) = (begun.head.status, headers::down(&begun.head.headers));
+    let text = match refusal::read(begun, end).await {
+        Some(text) => refusal::redact(text, &deployment.config),
+        None => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Bytes::from_static(UNREADABLE.as_bytes())
+        }
+    };
+    headers.remove(CONTENT_LENGTH);
+    deployment.load.record_outcome(false);
+    journal.finished(status.as_u16(), "ok");
+    journal.sent(text.len());
+    let mut response = Response::new(Body::own(text));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Told instead of an upstream's error that cannot be read whole.
+const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the request","type":"invalid_request_error","param":null,"code":null}}"#;
+
 fn respond(
     begun: Begun,
     deployment: &Arc<Deployment>,
@@ -94,7 +127,7 @@ fn respond(
     *response.headers_mut() = headers::down(&begun.head.headers);
     let relay = Relay::new(begun, deployment, in_flight, request, journal, end);
     if relay.changes_length() {
-        response.headers_mut().remove(hyper::header::CONTENT_LENGTH);
+        response.headers_mut().remove(CONTENT_LENGTH);
     }
     response.map(|()| Body::relay(relay))
 }

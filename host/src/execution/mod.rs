@@ -12,6 +12,7 @@ mod draw;
 mod failure;
 mod fallback;
 mod headers;
+mod refusal;
 mod relay;
 mod rename;
 mod request;

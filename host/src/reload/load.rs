@@ -79,11 +79,9 @@ impl Loader {
         let opened = source.and_then(|source| self.host.load(&source, pin, &config.sandbox));
         let opened = opened.map_err(|error| explain(file, &error))?;
         let at = [Step::Key("routing_parameter".into())];
-        let problems = config::schema::check(file, &at, &opened.description().parameters);
-        if !problems.is_empty() {
-            return Err(Diagnostics::new(problems));
-        }
-        opened.configure(&strategy.parameters).map_err(|error| explain(file, &error))
+        let parameters = config::schema::value(file, &at, &opened.description().parameters);
+        let parameters = parameters.map_err(Diagnostics::new)?;
+        opened.configure(&parameters).map_err(|error| explain(file, &error))
     }
 
     /// The files whose change means a new load.

@@ -15,7 +15,15 @@ const MAX_ERRORS: usize = 100;
 
 type Object = Map<String, Json>;
 
-pub(super) fn read(document: &Document, at: &[Step], schema: &Json) -> (Json, Vec<Diagnostic>) {
+/// The value, as far as it can be used after its errors, and the errors.
+///
+/// What is wrong is left out where it is optional, so that what is right can be checked further: a user
+/// wants all errors at once.
+pub(in crate::config) fn read(
+    document: &Document,
+    at: &[Step],
+    schema: &Json,
+) -> (Option<Json>, Vec<Diagnostic>) {
     let (at, errors) = (at.to_vec(), Vec::new());
     let mut checker =
         Checker { document, root: schema, at, errors, visits: 0, depth: 0, exhausted: false };
@@ -40,26 +48,26 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn visit(&mut self, node: &Node, schema: &'a Json) -> Json {
+    fn visit(&mut self, node: &Node, schema: &'a Json) -> Option<Json> {
         self.visits += 1;
         if self.visits >= MAX_VISITS || self.depth >= MAX_DEPTH {
             self.exhausted = true;
-            return Json::Null;
+            return None;
         }
         self.depth += 1;
         let value = match schema {
             Json::Object(schema) => self.object(node, schema),
             Json::Bool(false) => {
                 self.error("nothing may be given here", "remove it");
-                Json::Null
+                None
             }
-            _ => untyped(node),
+            _ => Some(untyped(node)),
         };
         self.depth -= 1;
         value
     }
 
-    fn object(&mut self, node: &Node, schema: &'a Object) -> Json {
+    fn object(&mut self, node: &Node, schema: &'a Object) -> Option<Json> {
         let mut value = self.own(node, schema);
         let typed = schema.contains_key("type") || schema.contains_key("properties");
         let mut others = Vec::new();
@@ -82,7 +90,7 @@ impl<'a> Checker<'a> {
     }
 
     /// The first alternative that fits. None does: what is wrong with the one that was meant.
-    fn choice(&mut self, node: &Node, choices: &'a [Json]) -> Json {
+    fn choice(&mut self, node: &Node, choices: &'a [Json]) -> Option<Json> {
         let start = self.errors.len();
         let mut meant = None;
         for choice in choices {
@@ -103,7 +111,7 @@ impl<'a> Checker<'a> {
                 self.wrong_type(node, &wanted.join(" or "));
             }
         }
-        Json::Null
+        None
     }
 
     /// Whether an alternative takes a value of this type at all.
@@ -120,32 +128,32 @@ impl<'a> Checker<'a> {
     }
 
     /// What the schema says itself.
-    fn own(&mut self, node: &Node, schema: &'a Object) -> Json {
+    fn own(&mut self, node: &Node, schema: &'a Object) -> Option<Json> {
         let wanted = types(schema);
         let typed = wanted.iter().find_map(|wanted| fits(node, wanted));
         if typed.is_none() && !wanted.is_empty() {
             let wanted: Vec<_> = wanted.into_iter().map(noun).collect();
             self.wrong_type(node, &wanted.join(" or "));
-            return Json::Null;
+            return None;
         }
         match &node.value {
             Value::Mapping(entries) => self.mapping(entries, schema),
             Value::Sequence(items) => self.sequence(items, schema),
+            Value::Scalar(scalar) if scalar.hole => typed.filter(Json::is_string),
             Value::Scalar(scalar) => {
+                let start = self.errors.len();
                 let value = typed.unwrap_or_else(|| scalar.resolve());
-                if !scalar.hole {
-                    self.scalar(scalar, &value, schema);
-                }
-                value
+                self.scalar(scalar, &value, schema);
+                (self.errors.len() == start).then_some(value)
             }
         }
     }
 
-    fn mapping(&mut self, entries: &[Entry], schema: &'a Object) -> Json {
+    fn mapping(&mut self, entries: &[Entry], schema: &'a Object) -> Option<Json> {
         let properties = schema.get("properties").and_then(Json::as_object);
         let required: Vec<_> = strings(schema, "required").collect();
         let mut meant = Vec::new();
-        let mut value = Object::new();
+        let (mut value, mut usable) = (Object::new(), true);
         for entry in entries {
             self.at.push(Step::Key(entry.key.clone()));
             let property = properties.and_then(|properties| properties.get(&entry.key));
@@ -157,23 +165,26 @@ impl<'a> Checker<'a> {
             } else {
                 let start = self.errors.len();
                 let inner = property.or(other).unwrap_or(&Json::Bool(true));
-                let inner = self.visit(&entry.value, inner);
-                // A key whose value was commented out is a key that is not there.
-                let absent = self.errors.len() > start && is_null(&entry.value);
-                if absent && !required.contains(&entry.key.as_str()) {
-                    self.errors.truncate(start);
-                } else {
-                    value.insert(entry.key.clone(), inner);
+                match self.visit(&entry.value, inner) {
+                    Some(inner) => drop(value.insert(entry.key.clone(), inner)),
+                    None if required.contains(&entry.key.as_str()) => usable = false,
+                    // A key whose value was commented out is a key that is not there.
+                    None if is_null(&entry.value) => self.errors.truncate(start),
+                    None => {}
                 }
             }
             self.at.pop();
         }
         for key in required {
-            if entries.iter().all(|entry| entry.key != key) && !meant.contains(&key) {
+            if entries.iter().any(|entry| entry.key == key) {
+                continue;
+            }
+            usable = false;
+            if !meant.contains(&key) {
                 self.error(format!("the key `{key}` is missing"), format!("add `{key}: ...`"));
             }
         }
-        Json::Object(value)
+        usable.then_some(Json::Object(value))
     }
 
     /// Reports a key; the known one that it most likely is meant to be.
@@ -191,7 +202,7 @@ impl<'a> Checker<'a> {
         near
     }
 
-    fn sequence(&mut self, items: &[Node], schema: &'a Object) -> Json {
+    fn sequence(&mut self, items: &[Node], schema: &'a Object) -> Option<Json> {
         self.bounds(items.len(), schema, ["minItems", "maxItems"], "items");
         let each = schema.get("items").unwrap_or(&Json::Bool(true));
         let mut value = Vec::with_capacity(items.len());
@@ -200,7 +211,8 @@ impl<'a> Checker<'a> {
             value.push(self.visit(item, each));
             self.at.pop();
         }
-        Json::Array(value)
+        // Without one of its items, positions would be those of other items.
+        value.into_iter().collect::<Option<_>>().map(Json::Array)
     }
 
     fn scalar(&mut self, scalar: &Scalar, value: &Json, schema: &Object) {
@@ -295,8 +307,8 @@ fn fits(node: &Node, wanted: &str) -> Option<Json> {
     };
     let value = scalar.resolve();
     let fits = match wanted {
-        "string" if scalar.substituted || scalar.hole => return Some(Json::from(&*scalar.text)),
-        _ if scalar.hole => true,
+        "string" if scalar.substituted => return Some(Json::from(&*scalar.text)),
+        _ if scalar.hole => return Some(Json::Null),
         "string" => value.is_string(),
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),

@@ -3,6 +3,8 @@
 
 mod check;
 
+pub(super) use check::read;
+
 use serde_json::Value;
 
 use super::raw::{models::ModelsFile, routing::RoutingFile};
@@ -16,7 +18,7 @@ use super::{Diagnostic, Document, Step};
 /// `anyOf`, `oneOf` (as `anyOf`), `allOf`, and the bounds of numbers, strings and lists.
 #[must_use]
 pub fn check(document: &Document, at: &[Step], schema: &Value) -> Vec<Diagnostic> {
-    check::read(document, at, schema).1
+    read(document, at, schema).1
 }
 
 /// The value at `at` as JSON, typed as the schema wants it.
@@ -26,8 +28,10 @@ pub fn check(document: &Document, at: &[Step], schema: &Value) -> Vec<Diagnostic
 /// # Errors
 /// What [`check`] returns, where that is not empty.
 pub fn value(document: &Document, at: &[Step], schema: &Value) -> Result<Value, Vec<Diagnostic>> {
-    let (value, errors) = check::read(document, at, schema);
-    if errors.is_empty() { Ok(value) } else { Err(errors) }
+    match read(document, at, schema) {
+        (Some(value), errors) if errors.is_empty() => Ok(value),
+        (_, errors) => Err(errors),
+    }
 }
 
 /// The schema of `models.yaml`.

@@ -47,6 +47,37 @@ local_deployment:
 }
 
 #[test]
+fn one_kind_of_error_does_not_hide_another() {
+    let models = "\
+models:
+  - id: a
+    nme: A
+    base_url: ${UNSET}
+    context_length: ${LENGTH}
+  - {id: a, base_url: 'http://u:p@h', max_output_length: x}
+  - {id: b, bse_url: http://b}
+";
+    let routing = "timeot: 1\nlocal_deployment:\n  - {endpoint: 'x:/', models: [zzz, a]}\n";
+    let found = errors(models, Some(routing), &[]);
+    let messages = [
+        "4:15: the environment variable `UNSET`",
+        "5:21: the environment variable `LENGTH`",
+        "3:5: unknown key `nme`; did you mean `name`?",
+        "6:58: expected a whole number, found a string",
+        "7:13: unknown key `bse_url`; did you mean `base_url`?",
+        "6:10: the model id `a` is given twice",
+        "6:23: the URL has a user name",
+        "1:1: unknown key `timeot`",
+        "3:16: this is not an http or https URL",
+        "3:32: models.yaml has no model `zzz`",
+    ];
+    for message in messages {
+        assert!(found.iter().any(|error| error.contains(message)), "{message}: {found:#?}");
+    }
+    assert_eq!(found.len(), messages.len(), "no error follows from another: {found:#?}");
+}
+
+#[test]
 fn an_error_is_shown_with_its_line_and_remedy() {
     let shown = load_texts(ONE, Some("timeot: 3\n"), &[]).unwrap_err().to_string();
     assert!(shown.contains("unknown key `timeot`"), "{shown}");
@@ -103,11 +134,15 @@ models:
     let found = errors(models, None, &[]);
     assert_eq!(found.len(), 4, "{found:#?}");
     assert!(
-        found[0].contains("models.yaml:5:27: neither the route nor its model has a `base_url`")
+        found[0].contains("models.yaml:5:29: neither the route nor its model has a `base_url`")
     );
     assert!(found[1].contains("the model `nowhere` runs nowhere"));
     assert!(found[2].contains("all weights of the model `idle` are 0"));
-    assert!(found[3].contains("models.yaml:4:81: two deployments of the model are named `x`"));
+    assert!(
+        found[3].contains("models.yaml:4:83: two deployments of the model are named `x`"),
+        "{}",
+        found[3]
+    );
     // A model that only routing.yaml places is fine.
     let routing = "local_deployment: [{endpoint: 'http://a', models: [nowhere]}]";
     load_texts("models: [{id: nowhere}]", Some(routing), &[]).unwrap();
@@ -144,6 +179,7 @@ fn no_error_shows_a_key() {
         "models:\n  - id: a\n    api_kye: hunter2\n",
         "models:\n  - id: a\n    api_key: \"hunter2\n",
         "models:\n  - id: a\n    api_key: hunter2: x\n",
+        "models:\n  - id: a\n    api_key: |\n      hunter2${UNSET}\n",
         "models:\n  - id: a\n    api_key: ${KEY:-hunter2}${UNSET}\n",
         "models:\n  - id: a\n    api_key: 1\n    api_key: hunter2\n",
         "models:\n  - id: a\n    weight: ${KEY}\n    base_url: ${KEY}\n    context_length: ${KEY}\n",
@@ -186,7 +222,10 @@ fn a_file_that_is_not_yaml_or_not_there_is_an_error() {
     ] {
         let found = errors(models, None, &[]);
         assert!(found[0].contains(want), "{models}: {found:?}");
+        assert!(load_texts(models, None, &[]).unwrap_err().to_string().contains(want));
     }
+    // A routing file that cannot be read is not one that is not there.
+    assert_eq!(errors("models: [{id: a}]", Some("local_deployment: ["), &[]).len(), 1);
     let shown = load_texts("a: 1\na: 2\n", None, &[]).unwrap_err().to_string();
     assert!(shown.contains("the key `a` is given twice") && shown.contains("first given here"));
     let gone = Paths {
@@ -216,4 +255,20 @@ models:
     let config = load_texts(models, None, &[]).unwrap();
     assert_eq!(config.models[1].id, "b");
     assert_eq!(config.models[1].card.context_length, 5);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(
+        text in proptest::prelude::prop_oneof![
+            "[a-z:\\- \\n\\r\\t\\[\\]{},$&*'\"|>!#%é?<~0-9.]{0,120}",
+            "models:\n  - (id|api_key|route|<<): [\\[{'\"$*&]?\\PC{0,40}\n",
+        ],
+    ) {
+        for routing in [None, Some(text.as_str())] {
+            if let Err(errors) = load_texts(&text, routing, &[]) {
+                proptest::prop_assert!(!errors.to_string().is_empty());
+            }
+        }
+    }
 }

@@ -70,3 +70,23 @@ fn what_is_shipped_loads_with_no_variable_set() {
     assert_eq!(config.models.len(), 2);
     assert!(config.strategy.is_some());
 }
+
+#[test]
+fn the_examples_load() {
+    let folders = std::fs::read_dir(shipped().join("examples")).unwrap();
+    let folders: Vec<_> = folders.map(|folder| folder.unwrap().path()).collect();
+    assert!(folders.len() >= 3);
+    for folder in folders {
+        let paths = Paths {
+            models: folder.join("models.yaml"),
+            routing: folder.join("routing.yaml"),
+            routing_required: false,
+        };
+        let keys = |name: &str| name.ends_with("_API_KEY").then(|| "sk-x".to_owned());
+        let config = load(&paths, &keys).unwrap();
+        for model in &config.models {
+            let sum: f64 = model.deployments.iter().map(|d| d.weight).sum();
+            assert!((sum - 1.0).abs() < 1e-12, "{}", folder.display());
+        }
+    }
+}
