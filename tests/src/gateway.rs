@@ -1,0 +1,325 @@
+//! The gateway as a process of its own, with files of its own.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{DEADLINE, Reply, client};
+
+/// What a gateway is started with.
+#[derive(Debug)]
+pub struct Setup {
+    folder: TempDir,
+    command: Command,
+}
+
+impl Setup {
+    /// A gateway of this binary; see [`setup!`](crate::setup). Its environment is empty but for
+    /// `PORT=0`, its working folder is its own, and so is its plugin folder, `plugins`.
+    ///
+    /// # Panics
+    /// If there is no folder for temporary files.
+    #[must_use]
+    pub fn new(binary: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in ["config", "plugins"] {
+            std::fs::create_dir(folder.path().join(name)).expect("an empty folder");
+        }
+        let mut command = Command::new(binary);
+        command.current_dir(folder.path()).env_clear().env("PORT", "0");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { folder, command }
+    }
+
+    /// Writes `config/models.yaml`.
+    #[must_use]
+    pub fn models(self, text: impl AsRef<[u8]>) -> Self {
+        self.file("config/models.yaml", text)
+    }
+
+    /// Writes `config/routing.yaml`.
+    #[must_use]
+    pub fn routing(self, text: impl AsRef<[u8]>) -> Self {
+        self.file("config/routing.yaml", text)
+    }
+
+    /// Writes a file in the gateway's folder: `plugins/x.wasm`.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    #[must_use]
+    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        std::fs::write(self.folder.path().join(name), content).expect("a writable folder");
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Unsets one of the few variables that are set.
+    #[must_use]
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// The gateway's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs it to its end, for a gateway that does not serve.
+    ///
+    /// # Panics
+    /// If it cannot be run.
+    #[must_use]
+    pub fn output(mut self) -> Output {
+        self.command.output().expect("the binary runs")
+    }
+
+    /// Starts it, and waits until it listens.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    #[must_use]
+    pub fn start(mut self) -> Gateway {
+        let mut child = self.command.spawn().expect("the binary runs");
+        let stderr = Log::follow(child.stderr.take().expect("piped"));
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("text");
+        let Some(url) = line.trim().strip_prefix("listening on ").map(str::to_owned) else {
+            let status = child.wait().expect("a child");
+            panic!("the gateway did not start, {status}: {line}\n{}", stderr.text_at_end());
+        };
+        let stdout = Log::follow(stdout);
+        Gateway { child, url, stdout, stderr, client: client(), folder: self.folder }
+    }
+}
+
+/// A running gateway. Killed on drop, by its own id.
+#[derive(Debug)]
+pub struct Gateway {
+    child: Child,
+    url: String,
+    stdout: Log,
+    stderr: Log,
+    client: reqwest::Client,
+    folder: TempDir,
+}
+
+impl Gateway {
+    /// Its address and a path: `/v1/models`.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// The client that the requests below are made with.
+    #[must_use]
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// A file in its folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file in its folder, in place.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).expect("a writable folder");
+    }
+
+    /// Its own log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// What it printed after the line that says where it listens.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the gateway runs");
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// Never: ids are positive.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("an id")
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If that takes longer than [`DEADLINE`].
+    pub async fn ended(&mut self) -> ExitStatus {
+        crate::eventually("the gateway ends", async || self.child.try_wait().expect("a child"))
+            .await
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Panics
+    /// If it is no child of this process.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// `GET path`.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub async fn get(&self, path: &str) -> Reply {
+        let answer = self.client.get(self.url(path)).send().await.expect("an answer");
+        Reply::read(answer).await.expect("a whole answer")
+    }
+
+    /// `POST path` with a body of JSON, as it is.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Reply {
+        let request = self.client.post(self.url(path)).body(body);
+        let answer = request.header("content-type", "application/json").send().await;
+        Reply::read(answer.expect("an answer")).await.expect("a whole answer")
+    }
+
+    /// A chat request that is not streamed.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub async fn chat(&self, model: &str) -> Reply {
+        self.post("/v1/chat/completions", client::chat(model, false).to_string()).await
+    }
+
+    /// A chat request that is streamed, as its answer begins.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn stream(&self, model: &str) -> reqwest::Result<reqwest::Response> {
+        let request = self.client.post(self.url("/v1/chat/completions"));
+        request.json(&client::chat(model, true)).send().await
+    }
+
+    /// `GET /routing`.
+    ///
+    /// # Panics
+    /// If it is not answered well.
+    pub async fn routing(&self) -> Value {
+        let reply = self.get("/routing").await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()
+    }
+
+    /// The weights that `/routing` shows for a model, by the deployment's name.
+    ///
+    /// # Panics
+    /// If there is no such model.
+    pub async fn weights(&self, model: &str) -> BTreeMap<String, f64> {
+        let routing = self.routing().await;
+        let deployments = routing["models"][model]["deployments"].as_array();
+        let weight = |deployment: &Value| {
+            let name = deployment["name"].as_str().expect("a name").to_owned();
+            (name, deployment["weight"].as_f64().expect("a number"))
+        };
+        deployments.expect("a known model").iter().map(weight).collect()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the gateway's log:\n{}", self.stderr.text());
+        }
+    }
+}
+
+/// What a process writes, kept as it comes.
+#[derive(Debug, Clone)]
+pub struct Log(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Log {
+    /// Reads `source` to its end on a thread of its own.
+    #[must_use]
+    pub fn follow(mut source: impl Read + Send + 'static) -> Self {
+        let log = Self(Arc::default());
+        let writer = log.clone();
+        std::thread::spawn(move || {
+            let mut chunk = [0; 8192];
+            while let Ok(read @ 1..) = source.read(&mut chunk) {
+                writer.kept().bytes.extend_from_slice(&chunk[..read]);
+            }
+            writer.kept().ended = true;
+        });
+        log
+    }
+
+    /// All of it so far.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.kept().bytes).into_owned()
+    }
+
+    /// All of it, once the process has ended.
+    fn text_at_end(&self) -> String {
+        let start = Instant::now();
+        while !self.kept().ended && start.elapsed() < DEADLINE {
+            std::thread::yield_now();
+        }
+        self.text()
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
