@@ -112,6 +112,10 @@ impl Error {
                 if let Some(Ok(value)) = wait.map(|wait| HeaderValue::from_bytes(wait)) {
                     headers.insert(header::RETRY_AFTER, value);
                 }
+                // The OpenAI SDKs retry 5xx, 429, 408 and 409 twice unless they are told not to.
+                if !exhausted.retry_may_help() {
+                    headers.insert("x-should-retry", HeaderValue::from_static("false"));
+                }
             }
             _ => {}
         }

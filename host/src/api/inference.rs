@@ -22,7 +22,7 @@ impl Api {
         let log = self.gateway.access_log();
         let metrics = Arc::clone(&self.gateway.metrics);
         let mut journal = Journal::open(id.to_owned(), path, metrics, log);
-        let request = match self.read(request, &mut journal).await {
+        let request = match self.read(request, path, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
                 journal.finished(error.status().as_u16(), "error");
@@ -42,6 +42,7 @@ impl Api {
     async fn read(
         &self,
         request: hyper::Request<Incoming>,
+        path: &'static str,
         journal: &mut Journal,
     ) -> Result<execution::Request, Error> {
         let snapshot = self.gateway.board.snapshot();
@@ -60,6 +61,7 @@ impl Api {
         journal.asked(&fleet.models[model].config.id, scan.stream, body.len());
         let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(execution::Request {
+            path,
             path_and_query,
             headers: head.headers,
             body,

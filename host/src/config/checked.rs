@@ -287,6 +287,18 @@ pub struct Fallback {
     pub attempts: u32,
     /// What deployments of weight 0 are for.
     pub standby: Standby,
+    /// What happens to a request that was sent and not answered.
+    pub ambiguous: Ambiguous,
+}
+
+/// What happens to a request that was sent without a byte coming back, so that nobody knows whether it
+/// was answered. Requests to `/v1/responses` are never sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ambiguous {
+    /// It is sent to one more deployment.
+    Once,
+    /// It fails.
+    Never,
 }
 
 /// What deployments of weight 0 are for.
@@ -355,7 +367,7 @@ impl Default for Timeouts {
 
 impl Default for Fallback {
     fn default() -> Self {
-        Self { attempts: 3, standby: Standby::Last }
+        Self { attempts: 3, standby: Standby::Last, ambiguous: Ambiguous::Once }
     }
 }
 

@@ -1,34 +1,64 @@
-//! One attempt: a request sent to one deployment, up to the first byte of an answer that may go to
-//! the client.
+//! One attempt: a request sent to one deployment, up to the point where its answer becomes the
+//! client's.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::StatusCode;
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::http::response::Parts;
+use hyper::{HeaderMap, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Timeouts;
 use crate::fleet::Deployment;
 
+use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase, within};
+use super::headers;
 use super::request::Request;
-use super::upstream::{Incomplete, Outgoing, Upstream};
-use super::{headers, relay};
+use super::upstream::{Answer, Framing, Incoming, Outgoing, Upstream};
 
-/// An answer that may go to the client: its head and the first of its body have come.
+/// An answer that goes to the client.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(super) enum Begun {
+    /// Good, as far as it has come.
+    Committed(Box<Committed>),
+    /// What the client did wrong, in the upstream's words.
+    Refusal(Answer),
+}
+
+impl Begun {
+    /// The status the client gets.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Begun::Committed(committed) => committed.head.status,
+            Begun::Refusal(answer) => answer.head.status,
+        }
+    }
+}
+
+/// An answer past its commit point.
+#[derive(Debug)]
+pub(super) struct Committed {
     /// As the upstream sent it.
     pub(super) head: Parts,
-    /// The first frame; None for an answer without a body.
-    pub(super) first: Option<Frame<Bytes>>,
-    /// The rest.
-    pub(super) rest: Incoming,
-    /// The connection it comes on.
-    pub(super) lease: relay::Lease,
+    /// What goes to the client first.
+    pub(super) first: Bytes,
+    /// What may still come.
+    pub(super) rest: Rest,
+    /// Judges what comes.
+    pub(super) commit: Commit,
+}
+
+/// What may come after the first of an answer.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// Nothing: it is whole.
+    Whole,
+    /// More of it.
+    Coming(Incoming),
+    /// Nothing good: it has failed already.
+    Failed(Defect),
 }
 
 /// Sends `request` to `deployment`; `end` is when the whole request must be over.
@@ -50,35 +80,82 @@ pub(super) async fn attempt(
         headers: headers::up(&request.headers, id),
         body: body_for(request, &deployment.config.provider_model_id),
     };
-    let until = |limit: Duration, phase| {
-        let now = Instant::now();
-        let (wait, phase) = within(limit, phase, end.saturating_duration_since(now));
-        (now + wait, phase)
-    };
-    let connect = until(timeouts.connect, Phase::Connect);
-    let first_byte = until(timeouts.connect + timeouts.first_byte, Phase::FirstByte);
-    let (response, lease) = upstream.send(&outgoing, connect, first_byte).await?;
-    begin((response, lease), first_byte).await
+    let connect = until(timeouts.connect, Phase::Connect, end);
+    let first_byte = until(timeouts.connect + timeouts.first_byte, Phase::FirstByte, end);
+    let sent = upstream.send(&outgoing, request.is_repeatable(), connect, first_byte).await;
+    let answer = sent.map_err(|error| {
+        let ambiguous = error.written;
+        Failure { ambiguous, ..error.cause.into() }
+    })?;
+    if let Some(cause) = verdict(answer.head.status) {
+        return Err(Failure::with_headers(cause, &answer.head.headers));
+    }
+    if answer.head.status.is_client_error() {
+        return Ok(Begun::Refusal(answer));
+    }
+    let committed = begin(answer, first_byte, timeouts.idle, end).await?;
+    Ok(Begun::Committed(Box::new(committed)))
 }
 
-/// Judges the head, then waits for the first of the body.
+/// When `limit` from now has passed, or the whole request must be over.
+fn until(limit: Duration, phase: Phase, end: Instant) -> (Instant, Phase) {
+    let now = Instant::now();
+    let (wait, phase) = within(limit, phase, end.saturating_duration_since(now));
+    (now + wait, phase)
+}
+
+/// Reads an answer up to its commit point. A stream has until `first_byte` for its first content,
+/// whatever comes before; a plain answer may take its time once it has begun.
 async fn begin(
-    (response, lease): Incomplete,
-    (deadline, phase): (Instant, Phase),
-) -> Result<Begun, Failure> {
-    let (head, mut rest) = response.into_parts();
-    if let Some(cause) = verdict(head.status) {
-        return Err(Failure::with_headers(cause, &head.headers));
+    Answer { head, mut body }: Answer,
+    first_byte: (Instant, Phase),
+    idle: Duration,
+    end: Instant,
+) -> Result<Committed, Failure> {
+    let mut commit = Commit::new(shape(&head.headers));
+    let mut limit = first_byte;
+    loop {
+        let (deadline, phase) = limit;
+        let chunk = timeout_at(deadline, std::future::poll_fn(|cx| body.poll_chunk(cx))).await;
+        let verdict = match chunk.map_err(|_| Cause::TimedOut(phase))? {
+            Some(Ok(chunk)) => commit.feed(chunk),
+            ended => {
+                let first = commit.end(how(ended.is_some(), body.framing()))?;
+                return Ok(Committed { head, first, rest: Rest::Whole, commit });
+            }
+        };
+        match verdict {
+            Verdict::Hold if commit.shape() == Shape::Stream => {}
+            Verdict::Hold => limit = until(idle, Phase::Idle, end),
+            Verdict::Pass(first) => {
+                return Ok(Committed { head, first, rest: Rest::Coming(body), commit });
+            }
+            Verdict::Fail { pass, defect } if commit.is_committed() => {
+                return Ok(Committed { head, first: pass, rest: Rest::Failed(defect), commit });
+            }
+            Verdict::Fail { defect, .. } => return Err(defect.into()),
+        }
     }
-    if rest.is_end_stream() {
-        return Ok(Begun { head, first: None, rest, lease });
+}
+
+/// What the end of a body says, which came as an error or not.
+pub(super) fn how(early: bool, framing: Framing) -> End {
+    match framing {
+        _ if early => End::Early,
+        Framing::Told => End::Framed,
+        Framing::UntilClose => End::Closed,
     }
-    let frame = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx));
-    match timeout_at(deadline, frame).await {
-        Err(_) => Err(Cause::TimedOut(phase).into()),
-        Ok(Some(Err(_))) => Err(Cause::Broken.into()),
-        Ok(Some(Ok(first))) => Ok(Begun { head, first: Some(first), rest, lease }),
-        Ok(None) => Ok(Begun { head, first: None, rest, lease }),
+}
+
+fn shape(headers: &HeaderMap) -> Shape {
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Shape::Opaque;
+    }
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let stream = b"text/event-stream";
+    match kind.get(..stream.len()) {
+        Some(start) if start.eq_ignore_ascii_case(stream) => Shape::Stream,
+        _ => Shape::Plain,
     }
 }
 

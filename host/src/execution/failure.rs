@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
 
+use super::commit::Defect;
+
 /// Which time limit passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -61,6 +63,13 @@ pub enum Cause {
     Credential(StatusCode),
     /// A redirect or another status that no client of the API expects.
     Unexpected(StatusCode),
+    /// The answer ended before it was whole.
+    Truncated,
+    /// The answer ended without anything a client could use.
+    Empty,
+    /// An answer of status 200 that says itself that the engine failed; with the client error it
+    /// amounts to, where it is one.
+    Reported(Option<StatusCode>),
 }
 
 impl Cause {
@@ -77,7 +86,16 @@ impl Cause {
                 format!("status_{}", status.as_u16())
             }
             Cause::Credential(status) => format!("credential_{}", status.as_u16()),
+            Cause::Truncated => "truncated".into(),
+            Cause::Empty => "empty".into(),
+            Cause::Reported(_) => "error_in_body".into(),
         }
+    }
+
+    /// Whether the client is at fault, so that the deployment is not charged.
+    #[must_use]
+    pub fn is_clients(&self) -> bool {
+        matches!(self, Cause::Reported(Some(_)))
     }
 
     /// The status the client gets when this is the last word.
@@ -91,11 +109,15 @@ impl Cause {
                 }
                 _ => StatusCode::BAD_GATEWAY,
             },
+            Cause::Reported(Some(status)) => *status,
             Cause::Connect
             | Cause::Tls
             | Cause::Broken
             | Cause::Credential(_)
-            | Cause::Unexpected(_) => StatusCode::BAD_GATEWAY,
+            | Cause::Unexpected(_)
+            | Cause::Truncated
+            | Cause::Empty
+            | Cause::Reported(None) => StatusCode::BAD_GATEWAY,
         }
     }
 }
@@ -111,6 +133,9 @@ impl fmt::Display for Cause {
                 write!(f, "answered {}", status.as_u16())
             }
             Cause::Credential(_) => f.write_str("did not accept the gateway's credential"),
+            Cause::Truncated => f.write_str("the answer ended before it was whole"),
+            Cause::Empty => f.write_str("the answer ended without content"),
+            Cause::Reported(_) => f.write_str("answered with an error"),
         }
     }
 }
@@ -122,11 +147,28 @@ pub struct Failure {
     pub cause: Cause,
     /// What the upstream asked to wait, in its own words.
     pub retry_after: Option<Bytes>,
+    /// What the engine said of it, in its own words, without its address and key.
+    pub said: Option<String>,
+    /// The request was sent, and no byte came back: it may have been answered all the same.
+    pub ambiguous: bool,
 }
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Self {
-        Self { cause, retry_after: None }
+        Self { cause, retry_after: None, said: None, ambiguous: false }
+    }
+}
+
+impl From<Defect> for Failure {
+    fn from(defect: Defect) -> Self {
+        match defect {
+            Defect::Truncated => Cause::Truncated.into(),
+            Defect::Empty => Cause::Empty.into(),
+            Defect::Reported(error) => {
+                let said = (!error.message.is_empty()).then_some(error.message);
+                Self { said, ..Cause::Reported(error.status).into() }
+            }
+        }
     }
 }
 
@@ -135,7 +177,8 @@ impl Failure {
     #[must_use]
     pub fn with_headers(cause: Cause, headers: &HeaderMap) -> Self {
         let retry_after = headers.get(hyper::header::RETRY_AFTER);
-        Self { cause, retry_after: retry_after.map(|v| Bytes::copy_from_slice(v.as_bytes())) }
+        let retry_after = retry_after.map(|v| Bytes::copy_from_slice(v.as_bytes()));
+        Self { retry_after, ..cause.into() }
     }
 }
 
@@ -166,6 +209,19 @@ impl Exhausted {
         self.telling().and_then(|failure| failure.retry_after.as_ref())
     }
 
+    /// Whether the same request sent again at once may fare better.
+    #[must_use]
+    pub fn retry_may_help(&self) -> bool {
+        self.telling().is_none_or(|failure| match failure.cause {
+            Cause::Credential(_)
+            | Cause::Unexpected(_)
+            | Cause::Reported(Some(_))
+            | Cause::TimedOut(Phase::Total) => false,
+            // It may have been answered, and that must not happen twice.
+            _ => !failure.ambiguous,
+        })
+    }
+
     /// How long the time-out that decided was waited for, by name.
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
@@ -180,6 +236,11 @@ impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.failures.is_empty() {
             return f.write_str("no deployment of the model can be tried now");
+        }
+        if let Some(Failure { cause: Cause::Reported(Some(_)), said: Some(said), .. }) =
+            self.telling()
+        {
+            return f.write_str(said);
         }
         f.write_str("no deployment of the model answered: ")?;
         for (i, (name, failure)) in self.failures.iter().enumerate() {

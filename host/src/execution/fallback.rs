@@ -11,11 +11,12 @@ use tokio_rustls::rustls::ClientConfig;
 
 use crate::fleet::{Deployment, InFlight};
 
-use super::attempt::{Begun, attempt};
+use super::attempt::{Begun, Committed, attempt};
+use super::body::Body;
 use super::failure::{Cause, Exhausted, Failure, Phase};
-use super::relay::{Body, Relay};
+use super::relay::Relay;
 use super::request::{Journal, Request};
-use super::upstream::Upstream;
+use super::upstream::{self, Upstream};
 use super::{headers, refusal};
 
 /// What a request ends with: the answer of a deployment, or why there is none.
@@ -54,17 +55,21 @@ impl Executor {
                 attempt(&self.upstream, deployment, &request, journal.id(), &config.timeouts, end);
             match outcome.await {
                 Ok(begun) => {
-                    let took = started.elapsed();
-                    journal.answering(&deployment.config, begun.head.status, took);
+                    let (took, status) = (started.elapsed(), begun.status());
+                    journal.answering(&deployment.config, status, took);
                     deployment.load.record_first_byte(took);
-                    if begun.head.status.is_client_error() {
-                        return Ok(refuse(begun, deployment, journal, end).await);
-                    }
-                    return Ok(respond(begun, deployment, in_flight, &request, journal, end));
+                    return Ok(match begun {
+                        Begun::Refusal(answer) => refuse(answer, deployment, journal, end).await,
+                        Begun::Committed(committed) => {
+                            respond(*committed, deployment, in_flight, &request, journal, end)
+                        }
+                    });
                 }
-                Err(failure) => {
+                Err(mut failure) => {
+                    failure.said =
+                        failure.said.map(|said| refusal::redacted(said, &deployment.config));
                     note(&failure, deployment, &mut journal, started.elapsed());
-                    let over = failure.cause == Cause::TimedOut(Phase::Total);
+                    let over = is_last(&failure, &failures, &request);
                     failures.push((deployment.config.name.clone(), failure));
                     if over {
                         break;
@@ -76,28 +81,36 @@ impl Executor {
     }
 }
 
+/// Whether no other deployment is to be tried after `failure`: time is up, or the request may have
+/// been answered already, for the second time where it may be repeated.
+fn is_last(failure: &Failure, earlier: &[(String, Failure)], request: &Request) -> bool {
+    let ambiguous_before = earlier.iter().any(|(_, failure)| failure.ambiguous);
+    failure.cause == Cause::TimedOut(Phase::Total)
+        || (failure.ambiguous && (ambiguous_before || !request.is_repeatable()))
+}
+
 /// Charges a failed attempt to its deployment, and writes it down.
 fn note(failure: &Failure, deployment: &Deployment, journal: &mut Journal, took: Duration) {
-    let (name, label) = (&deployment.config.name, failure.cause.label());
-    journal.attempted(&deployment.config, &label, took);
-    deployment.load.record_outcome(true);
+    let label = failure.cause.label();
+    deployment.load.record_outcome(!failure.cause.is_clients());
     if matches!(failure.cause, Cause::Credential(_)) {
         tracing::error!(
-            model = %deployment.model, deployment = %name, cause = label,
+            model = %deployment.model, deployment = %deployment.config.name, cause = label,
             "the deployment does not accept its api_key"
         );
     }
+    journal.attempted(&deployment.config, label, took);
 }
 
 /// Passes on what the client did wrong, in the upstream's words.
 async fn refuse(
-    begun: Begun,
+    mut answer: upstream::Answer,
     deployment: &Deployment,
     mut journal: Journal,
     end: Instant,
 ) -> Response<Body> {
-    let (status, mut headers) = (begun.head.status, headers::down(&begun.head.headers));
-    let text = match refusal::read(begun, end).await {
+    let (status, mut headers) = (answer.head.status, headers::down(&answer.head.headers));
+    let text = match refusal::read(&mut answer.body, end).await {
         Some(text) => refusal::redact(text, &deployment.config),
         None => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -106,7 +119,7 @@ async fn refuse(
     };
     headers.remove(CONTENT_LENGTH);
     deployment.load.record_outcome(false);
-    journal.finished(status.as_u16(), "ok");
+    journal.completed();
     journal.sent(text.len());
     let mut response = Response::new(Body::own(text));
     *response.status_mut() = status;
@@ -118,7 +131,7 @@ async fn refuse(
 const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the request","type":"invalid_request_error","param":null,"code":null}}"#;
 
 fn respond(
-    begun: Begun,
+    committed: Committed,
     deployment: &Arc<Deployment>,
     in_flight: InFlight,
     request: &Request,
@@ -126,10 +139,10 @@ fn respond(
     end: Instant,
 ) -> Response<Body> {
     let mut response = Response::new(());
-    *response.status_mut() = begun.head.status;
-    *response.headers_mut() = headers::down(&begun.head.headers);
-    let relay = Relay::new(begun, deployment, in_flight, request, journal, end);
-    if relay.changes_length() {
+    *response.status_mut() = committed.head.status;
+    *response.headers_mut() = headers::down(&committed.head.headers);
+    let relay = Relay::new(committed, deployment, in_flight, request, journal, end);
+    if !relay.keeps_length() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     response.map(|()| Body::relay(relay))

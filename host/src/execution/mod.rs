@@ -8,6 +8,8 @@
 //! ```
 
 mod attempt;
+mod body;
+mod commit;
 mod draw;
 mod failure;
 mod fallback;
@@ -20,9 +22,9 @@ mod scan;
 mod upstream;
 mod usage;
 
+pub use body::{Body, BoxError};
 pub use draw::draw;
 pub use failure::{Cause, Exhausted, Failure, Phase};
 pub use fallback::{Answer, Executor};
-pub use relay::{Body, BoxError};
 pub use request::{Journal, Request};
 pub use scan::{Scan, ScanError, scan};

@@ -1,48 +1,32 @@
 //! A client error of an upstream (400, 404, 413, 422, ...): passed on as it is, but for what must not
 //! leave the gateway. Engines and providers like to repeat the URL or the key they were called with.
 
-use std::pin::Pin;
-
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body as _, Frame};
 use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::DeploymentConfig;
 
-use super::attempt::Begun;
+use super::upstream::Incoming;
 
 /// No error text worth reading is longer; a longer one is replaced.
 const LONGEST: usize = 64 * 1024;
 const MASK: &[u8] = b"[redacted]";
 
-/// Reads the rest of a refusal, at most until `deadline`. None: it broke, took too long, or is too
-/// long to be looked through.
-pub(super) async fn read(begun: Begun, deadline: Instant) -> Option<Bytes> {
-    let Begun { first, mut rest, lease, .. } = begun;
+/// Reads a refusal, at most until `deadline`. None: it broke, took too long, or is too long to be
+/// looked through.
+pub(super) async fn read(body: &mut Incoming, deadline: Instant) -> Option<Bytes> {
     let mut text = BytesMut::new();
-    let mut take = |frame: Frame<Bytes>| {
-        if let Ok(data) = frame.into_data() {
-            text.extend_from_slice(&data);
+    loop {
+        let chunk = std::future::poll_fn(|cx| body.poll_chunk(cx));
+        match timeout_at(deadline, chunk).await.ok()? {
+            None => return Some(text.freeze()),
+            Some(chunk) => text.extend_from_slice(&chunk.ok()?),
         }
-        text.len() <= LONGEST
-    };
-    if !first.is_none_or(&mut take) {
-        return None;
-    }
-    while !rest.is_end_stream() {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx));
-        match timeout_at(deadline, frame).await.ok()? {
-            None => break,
-            Some(frame) => {
-                if !take(frame.ok()?) {
-                    return None;
-                }
-            }
+        if text.len() > LONGEST {
+            return None;
         }
     }
-    lease.release();
-    Some(text.freeze())
 }
 
 /// `text` without the deployment's key and place.
@@ -61,6 +45,11 @@ pub(super) fn redact(text: Bytes, config: &DeploymentConfig) -> Bytes {
         .iter()
         .filter(|word| !word.is_empty())
         .fold(text, |text, word| mask(text, word.as_bytes()))
+}
+
+/// The same for text.
+pub(super) fn redacted(text: String, config: &DeploymentConfig) -> String {
+    String::from_utf8_lossy(&redact(text.into(), config)).into_owned()
 }
 
 fn mask(text: Bytes, word: &[u8]) -> Bytes {

@@ -1,9 +1,10 @@
-//! The answer on its way to the client: each chunk is passed on as it comes.
+//! The answer on its way to the client, past its commit point: each chunk is passed on as it comes.
 //!
-//! A broken answer ends with an error, which aborts the client's connection: clients take a stream
-//! that ends cleanly for whole. Everything that must end with the answer (the journal, the count of
-//! attempts in flight, the upstream's connection) hangs on the body and ends in its `Drop`, because
-//! a client that goes away is seen nowhere else.
+//! A failure is told and never hidden: a stream gets one error event, and every kind of answer ends
+//! with an error, which aborts the client's connection, because clients take what ends cleanly for
+//! whole. Everything that must end with the answer (the journal, the count of attempts in flight,
+//! the upstream's connection) hangs on the body and ends in its `Drop`: a client that goes away is
+//! seen nowhere else.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,81 +12,29 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use bytes::{Bytes, BytesMut};
+use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
 use crate::fleet::{Deployment, InFlight};
 
-use super::attempt::Begun;
-use super::failure::Phase;
+use super::attempt::{Committed, Rest, how};
+use super::body::BoxError;
+use super::commit::{Commit, Shape, Verdict};
+use super::failure::{Cause, Failure, Phase};
+use super::refusal::redacted;
 use super::rename::Rename;
 use super::request::{Journal, Request};
-pub(super) use super::upstream::Lease;
+use super::upstream::Incoming;
 use super::usage::UsageScan;
-
-/// Any error, for people.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The body of an answer to a client.
-#[derive(Debug)]
-pub struct Body(Kind);
-
-#[derive(Debug)]
-enum Kind {
-    Own(Option<Bytes>),
-    Relay(Box<Relay>),
-}
-
-impl Body {
-    /// A body of the gateway's own.
-    #[must_use]
-    pub fn own(bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
-    }
-
-    pub(super) fn relay(relay: Relay) -> Self {
-        Self(Kind::Relay(Box::new(relay)))
-    }
-}
-
-impl HttpBody for Body {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.0 {
-            Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Relay(relay) => relay.poll(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Kind::Own(bytes) => bytes.is_none(),
-            Kind::Relay(relay) => relay.ended,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Kind::Relay(relay) => relay.size_hint(),
-        }
-    }
-}
 
 /// An upstream's answer under way.
 #[derive(Debug)]
 pub(super) struct Relay {
-    first: Option<Frame<Bytes>>,
-    rest: Incoming,
-    lease: Option<Lease>,
-    ended: bool,
+    state: State,
+    /// What goes to the client next, if it is here already.
+    first: Bytes,
+    commit: Commit,
     rename: Option<Rename>,
     usage: UsageScan,
     idle: Duration,
@@ -96,9 +45,23 @@ pub(super) struct Relay {
     in_flight: Option<InFlight>,
 }
 
+#[derive(Debug)]
+enum State {
+    /// More may come.
+    Coming(Incoming),
+    /// It has failed, which the client is to be told.
+    Failed(Failure),
+    /// The client has been told; one more turn, so that what it was told is written.
+    Told,
+    /// The connection is to be aborted.
+    Aborting,
+    /// Nothing more comes.
+    Ended,
+}
+
 impl Relay {
     pub(super) fn new(
-        begun: Begun,
+        committed: Committed,
         deployment: &Arc<Deployment>,
         in_flight: InFlight,
         request: &Request,
@@ -108,8 +71,16 @@ impl Relay {
         let idle = request.snapshot.generation.config.timeouts.idle;
         let sent = &deployment.config.provider_model_id;
         let asked = &request.scan.model;
+        let Committed { first, rest, commit, .. } = committed;
+        let whole = matches!(rest, Rest::Whole);
         let mut relay = Self {
-            ended: false,
+            state: match rest {
+                Rest::Whole => State::Ended,
+                Rest::Coming(body) => State::Coming(body),
+                Rest::Failed(defect) => State::Failed(defect.into()),
+            },
+            first: Bytes::new(),
+            commit,
             rename: (sent != asked).then(|| Rename::new(sent, asked)),
             usage: UsageScan::default(),
             idle,
@@ -118,116 +89,180 @@ impl Relay {
             journal,
             deployment: Arc::clone(deployment),
             in_flight: Some(in_flight),
-            first: begun.first,
-            rest: begun.rest,
-            lease: Some(begun.lease),
         };
-        if relay.first.is_none() && relay.rest.is_end_stream() {
+        relay.first = relay.watched(first);
+        if whole {
+            relay.first = relay.with_held();
             relay.complete();
         }
         relay
     }
 
-    /// Whether the body may become longer or shorter than the upstream said.
-    pub(super) fn changes_length(&self) -> bool {
-        self.rename.is_some()
+    /// The length of the whole body, where it is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        matches!(self.state, State::Ended).then_some(self.first.len() as u64)
     }
 
-    fn size_hint(&self) -> SizeHint {
-        if self.changes_length() {
-            return SizeHint::new();
-        }
-        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
-        match self.rest.size_hint().exact() {
-            Some(rest) => SizeHint::with_exact(first + rest),
-            None => SizeHint::new(),
-        }
+    /// Whether the upstream's word on the length of the body still holds.
+    pub(super) fn keeps_length(&self) -> bool {
+        matches!(self.state, State::Coming(_))
+            && self.commit.shape() != Shape::Stream
+            && self.rename.is_none()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self.state, State::Ended) && self.first.is_empty()
+    }
+
+    /// The next of the body.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
         loop {
-            let frame = match self.first.take() {
-                Some(first) => Some(Ok(first)),
-                None => match Pin::new(&mut self.rest).poll_frame(cx) {
-                    Poll::Ready(frame) => frame,
+            if !self.first.is_empty() {
+                let first = std::mem::take(&mut self.first);
+                self.journal.sent(first.len());
+                return Poll::Ready(Some(Ok(first)));
+            }
+            match &mut self.state {
+                State::Ended => return Poll::Ready(None),
+                State::Coming(body) => match body.poll_chunk(cx) {
+                    Poll::Ready(chunk) => self.take(chunk.map(Result::ok)),
                     Poll::Pending => {
                         ready!(self.timer.as_mut().poll(cx));
-                        return Poll::Ready(Some(Err(self.time_out())));
+                        self.time_out();
                     }
                 },
-            };
-            let chunk = match frame {
-                None => {
-                    self.complete();
-                    let held = self.rename.as_mut().map(Rename::finish).filter(|h| !h.is_empty());
-                    return Poll::Ready(held.map(|held| Ok(self.pass(held))));
+                State::Failed(_) => self.tell(),
+                State::Told => {
+                    self.state = State::Aborting;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
-                Some(Err(error)) => {
-                    self.break_off("broken");
-                    return Poll::Ready(Some(Err(error.into())));
+                State::Aborting => {
+                    self.state = State::Ended;
+                    return Poll::Ready(Some(Err("the answer broke off".into())));
                 }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(chunk) => chunk,
-                    // Trailers mean nothing to clients of this API.
-                    Err(_) => continue,
-                },
-            };
-            let next = self.end.min(Instant::now() + self.idle);
-            self.timer.as_mut().reset(next);
-            self.usage.feed(&chunk);
-            let chunk = match &mut self.rename {
-                Some(rename) => rename.feed(chunk),
-                None => chunk,
-            };
-            // The last chunk of a body of known length may be the last poll: end here then.
-            if self.rest.is_end_stream() && self.rename.is_none() {
-                self.complete();
-            }
-            if !chunk.is_empty() {
-                return Poll::Ready(Some(Ok(self.pass(chunk))));
             }
         }
     }
 
-    fn pass(&mut self, chunk: Bytes) -> Frame<Bytes> {
-        self.journal.sent(chunk.len());
-        Frame::data(chunk)
+    /// Takes a chunk; None: the end, `Some(None)`: an early one.
+    fn take(&mut self, chunk: Option<Option<Bytes>>) {
+        let State::Coming(body) = &self.state else { return };
+        let (framing, is_end) = (body.framing(), body.is_end());
+        match chunk {
+            Some(Some(chunk)) => {
+                self.timer.as_mut().reset(self.end.min(Instant::now() + self.idle));
+                match self.commit.feed(chunk) {
+                    Verdict::Hold => {}
+                    Verdict::Pass(pass) => self.first = self.watched(pass),
+                    Verdict::Fail { pass, defect } => {
+                        self.first = self.watched(pass);
+                        self.state = State::Failed(defect.into());
+                        return;
+                    }
+                }
+                // The last chunk of a body of known length may be the last poll: end with it.
+                if is_end {
+                    self.finish(false, framing);
+                }
+            }
+            ended => self.finish(ended.is_some(), framing),
+        }
+    }
+
+    fn finish(&mut self, early: bool, framing: super::upstream::Framing) {
+        match self.commit.end(how(early, framing)) {
+            Ok(held) => {
+                let held = self.watched(held);
+                let first = std::mem::take(&mut self.first);
+                self.first = joined(first, held);
+                self.first = self.with_held();
+                self.complete();
+            }
+            Err(defect) => self.state = State::Failed(defect.into()),
+        }
+    }
+
+    /// Every byte that goes to the client passes here: its usage is seen, its model's name is the
+    /// client's.
+    fn watched(&mut self, chunk: Bytes) -> Bytes {
+        self.usage.feed(&chunk);
+        match &mut self.rename {
+            Some(rename) => rename.feed(chunk),
+            None => chunk,
+        }
+    }
+
+    /// What is next for the client, and what renaming still held back: for the end.
+    fn with_held(&mut self) -> Bytes {
+        let first = std::mem::take(&mut self.first);
+        match &mut self.rename {
+            Some(rename) => joined(first, rename.finish()),
+            None => first,
+        }
     }
 
     fn complete(&mut self) {
-        self.ended = true;
+        self.state = State::Ended;
         self.in_flight = None;
         self.deployment.load.record_outcome(false);
         if let Some(usage) = self.usage.found() {
             self.journal.used(usage);
         }
-        self.journal.ended("ok");
-        if let Some(lease) = self.lease.take() {
-            lease.release();
-        }
+        self.journal.completed();
     }
 
-    fn time_out(&mut self) -> BoxError {
+    fn time_out(&mut self) {
         let phase = if Instant::now() >= self.end { Phase::Total } else { Phase::Idle };
-        self.break_off(match phase {
-            Phase::Total => "timeout_total",
-            _ => "timeout_idle",
-        });
-        format!("{} time-out in the answer", phase.as_str()).into()
+        self.state = State::Failed(Cause::TimedOut(phase).into());
     }
 
-    fn break_off(&mut self, outcome: &'static str) {
-        self.ended = true;
+    /// Tells the client of the failure, and writes it down.
+    fn tell(&mut self) {
+        let State::Failed(failure) = std::mem::replace(&mut self.state, State::Told) else {
+            return;
+        };
         self.in_flight = None;
-        self.deployment.load.record_outcome(true);
-        self.journal.ended(outcome);
+        self.deployment.load.record_outcome(!failure.cause.is_clients());
+        self.journal.broken(&failure.cause);
         let config = &self.deployment.config;
         tracing::warn!(
             request_id = self.journal.id(), model = %self.deployment.model,
-            deployment = %config.name, outcome, "an answer broke off after its first byte"
+            deployment = %config.name, cause = failure.cause.label(),
+            "an answer broke off after its commit point"
         );
+        if self.commit.shape() == Shape::Stream {
+            self.first = self.error_event(&failure);
+        } else {
+            self.state = State::Aborting;
+        }
+    }
+
+    /// The last event of a stream that failed. Never `[DONE]`, never a finish reason.
+    fn error_event(&self, failure: &Failure) -> Bytes {
+        let config = &self.deployment.config;
+        let message = match failure.said.clone() {
+            Some(said) => format!("{}: {}", failure.cause, redacted(said, config)),
+            None => format!("the answer of {} broke off: {}", config.name, failure.cause),
+        };
+        let code = failure.cause.label();
+        let error =
+            json!({"message": message, "type": "server_error", "param": null, "code": code});
+        // An event that was passed in part is ended first, or the error would be taken for its rest.
+        let gap = if self.commit.is_between_events() { "" } else { "\n\n" };
+        format!("{gap}data: {}\n\n", json!({ "error": error })).into()
+    }
+}
+
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    match (first.is_empty(), second.is_empty()) {
+        (true, _) => second,
+        (_, true) => first,
+        _ => {
+            let mut all = BytesMut::with_capacity(first.len() + second.len());
+            all.extend_from_slice(&first);
+            all.extend_from_slice(&second);
+            all.freeze()
+        }
     }
 }

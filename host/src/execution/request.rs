@@ -8,15 +8,18 @@ use hyper::{HeaderMap, StatusCode};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::config::DeploymentConfig;
+use crate::config::{Ambiguous, DeploymentConfig};
 use crate::fleet::Snapshot;
 use crate::telemetry::{AccessLog, Attempt, Metrics, Record, Usage};
 
 use super::Scan;
+use super::failure::Cause;
 
 /// A request ready to be attempted.
 #[derive(Debug)]
 pub struct Request {
+    /// The endpoint.
+    pub path: &'static str,
     /// Path and query as the client sent them, `/v1/...`.
     pub path_and_query: String,
     /// The client's headers.
@@ -29,6 +32,16 @@ pub struct Request {
     pub snapshot: Arc<Snapshot>,
     /// Index of its model.
     pub model: usize,
+}
+
+impl Request {
+    /// Whether it may be sent again where it is not known if it was answered: all endpoints only
+    /// compute, but for Responses, which can store what they answer and call tools.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        let fallback = &self.snapshot.generation.config.fallback;
+        self.path != "/v1/responses" && fallback.ambiguous == Ambiguous::Once
+    }
 }
 
 /// What is known of one request so far. Dropping it writes the access log's line and counts the
@@ -87,25 +100,27 @@ impl Journal {
         self.record.request_bytes = bytes as u64;
     }
 
-    /// Notes one attempt that ended, or began to answer (`ok`).
-    pub fn attempted(&mut self, deployment: &DeploymentConfig, outcome: &str, took: Duration) {
+    /// Notes one attempt that failed unseen.
+    pub fn attempted(&mut self, deployment: &DeploymentConfig, outcome: String, took: Duration) {
         let (name, side) = (&deployment.name, deployment.side.as_str());
-        self.metrics.attempt(&self.record.model, name, side, outcome);
-        self.record.attempts.push(Attempt {
-            deployment: name.clone(),
-            outcome: outcome.to_owned(),
-            ms: millis(took),
-        });
+        self.metrics.attempt(&self.record.model, name, side, &outcome);
+        self.push(deployment, outcome, took);
     }
 
-    /// Notes that a deployment's answer goes to the client, `took` after the attempt's start.
+    /// Notes that a deployment's answer goes to the client, `took` after the attempt's start. How the
+    /// attempt ends is not known yet: if nothing else is said, the client went away.
     pub fn answering(&mut self, deployment: &DeploymentConfig, status: StatusCode, took: Duration) {
-        self.attempted(deployment, "ok", took);
+        self.push(deployment, "cancelled".into(), took);
         self.metrics.first_byte(&self.record.model, &deployment.name, took);
         self.record.deployment = Some(deployment.name.clone());
         self.record.side = Some(deployment.side.as_str());
         self.record.status = status.as_u16();
         self.record.first_byte_ms = Some(millis(self.started.elapsed()));
+    }
+
+    fn push(&mut self, deployment: &DeploymentConfig, outcome: String, took: Duration) {
+        let (deployment, ms) = (deployment.name.clone(), millis(took));
+        self.record.attempts.push(Attempt { deployment, outcome, ms });
     }
 
     /// Notes an answer that is the gateway's own, or its end.
@@ -114,9 +129,21 @@ impl Journal {
         self.record.outcome = outcome;
     }
 
-    /// Notes how the answer that is under way ended.
-    pub fn ended(&mut self, outcome: &'static str) {
+    /// Notes that the answer under way is whole.
+    pub fn completed(&mut self) {
+        self.answered("ok", "ok".into());
+    }
+
+    /// Notes that the answer under way failed after the client had some of it.
+    pub fn broken(&mut self, cause: &Cause) {
+        self.answered("broken", cause.label());
+    }
+
+    fn answered(&mut self, outcome: &'static str, attempt: String) {
         self.record.outcome = outcome;
+        if let Some(last) = self.record.attempts.last_mut() {
+            last.outcome = attempt;
+        }
     }
 
     /// Counts bytes of the answer.
@@ -133,6 +160,9 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         let took = self.started.elapsed();
+        if let (Some(side), Some(last)) = (self.record.side, self.record.attempts.last()) {
+            self.metrics.attempt(&self.record.model, &last.deployment, side, &last.outcome);
+        }
         self.metrics.request_ended(&self.record.model, self.record.status, took);
         if let Some(log) = &self.log {
             let mut record = self.record.clone();

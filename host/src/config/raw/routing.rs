@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Health;
-use crate::config::{Fallback, Probing, Sandbox, Standby, Timeouts};
+use crate::config::{Ambiguous, Fallback, Probing, Sandbox, Standby, Timeouts};
 
 /// How the models' traffic is shared between local and remote deployments.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -106,6 +106,17 @@ pub(in crate::config) struct RawFallback {
     attempts: u32,
     /// When deployments of weight 0 are tried.
     standby: RawStandby,
+    /// How often a request is sent again that was sent and not answered. Never to /v1/responses.
+    ambiguous: RawAmbiguous,
+}
+
+/// How often a request is sent again that may have been answered.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum RawAmbiguous {
+    Once,
+    Never,
 }
 
 /// When deployments of weight 0 are tried: after all others, or never.
@@ -226,7 +237,8 @@ impl From<RawTimeouts> for Timeouts {
 
 impl Default for RawFallback {
     fn default() -> Self {
-        Self { attempts: Fallback::default().attempts, standby: RawStandby::Last }
+        let attempts = Fallback::default().attempts;
+        Self { attempts, standby: RawStandby::Last, ambiguous: RawAmbiguous::Once }
     }
 }
 
@@ -236,7 +248,11 @@ impl From<RawFallback> for Fallback {
             RawStandby::Last => Standby::Last,
             RawStandby::Never => Standby::Never,
         };
-        Self { attempts: raw.attempts, standby }
+        let ambiguous = match raw.ambiguous {
+            RawAmbiguous::Once => Ambiguous::Once,
+            RawAmbiguous::Never => Ambiguous::Never,
+        };
+        Self { attempts: raw.attempts, standby, ambiguous }
     }
 }
 

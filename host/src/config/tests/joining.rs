@@ -212,7 +212,7 @@ health_check: 0.25
 logging: {{output: '-'}}
 local_deployment:
 timeouts: {{connect: 1, first_byte: 2.5, idle: 3, total: 4}}
-fallback: {{attempts: 7, standby: never}}
+fallback: {{attempts: 7, standby: never, ambiguous: never}}
 health: {{down_after: 4, up_after: 5}}
 sandbox: {{memory_mib: 8, stack_kib: 256, component_mib: 2, call_timeout: 0.02, compile_timeout: 3}}
 limits: {{body_mib: 1}}
@@ -226,7 +226,8 @@ limits: {{body_mib: 1}}
     assert_eq!(config.probing.interval.unwrap().as_millis(), 250);
     assert_eq!((config.probing.down_after, config.probing.up_after), (4, 5));
     assert_eq!(config.timeouts.first_byte.as_millis(), 2500);
-    assert_eq!(config.fallback, Fallback { attempts: 7, standby: Standby::Never });
+    let (standby, ambiguous) = (Standby::Never, Ambiguous::Never);
+    assert_eq!(config.fallback, Fallback { attempts: 7, standby, ambiguous });
     assert_eq!((config.sandbox.memory, config.sandbox.stack), (8 << 20, 256 << 10));
     assert_eq!(config.sandbox.call.as_millis(), 20);
     assert_eq!(config.limits.body, 1 << 20);

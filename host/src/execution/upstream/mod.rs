@@ -4,6 +4,7 @@
 //! This module is narrow so that it can be replaced whole. It is hyper's `client::conn` over a pool
 //! that belongs to one core: nothing here is shared between threads.
 
+mod body;
 mod connect;
 mod pool;
 
@@ -11,16 +12,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper::{HeaderMap, Response, header};
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, header};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Endpoint, Origin, Secret};
 
 use super::failure::{Cause, Phase};
+pub(super) use body::{Framing, Incoming};
 use connect::Connector;
-pub(super) use pool::Lease;
 use pool::Pool;
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -47,9 +48,30 @@ pub(super) struct Outgoing<'a> {
     pub(super) body: Bytes,
 }
 
-/// An answer whose body is still coming. The connection goes back to the pool when the body has
-/// ended, and is closed when it is dropped before that.
-pub(super) type Incomplete = (Response<Incoming>, Lease);
+/// An answer of which the head has come.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) head: Parts,
+    pub(super) body: Incoming,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SendError {
+    pub(super) cause: Cause,
+    /// The request was written, in part at least, and no byte came back.
+    pub(super) written: bool,
+}
+
+impl SendError {
+    fn unsent(cause: Cause) -> Self {
+        Self { cause, written: false }
+    }
+
+    fn sent(cause: Cause) -> Self {
+        Self { cause, written: true }
+    }
+}
 
 impl Upstream {
     /// A client without connections.
@@ -60,25 +82,28 @@ impl Upstream {
     /// Sends a request and waits for the head of the answer.
     ///
     /// A pooled connection that its server closed while it was idle is replaced by a new one, once:
-    /// no byte of an answer had come on it.
+    /// no byte of an answer had come on it. Only a `repeatable` request is sent on a pooled one, because
+    /// the server may have taken it all the same.
     ///
     /// # Errors
     /// Why there is no answer; `connect` bounds each connection, `head` the wait for the answer.
     pub(super) async fn send(
         &self,
         outgoing: &Outgoing<'_>,
+        repeatable: bool,
         connect: (Instant, Phase),
         head: (Instant, Phase),
-    ) -> Result<Incomplete, Cause> {
+    ) -> Result<Answer, SendError> {
         let origin = &outgoing.endpoint.origin;
-        if let Some(sender) = self.pool.take(origin) {
+        if let Some(sender) = repeatable.then(|| self.pool.take(origin)).flatten() {
             match self.exchange(origin, sender, outgoing, head).await {
-                Err(Cause::Broken) => {}
+                Err(SendError { cause: Cause::Broken, .. }) => {}
                 answered => return answered,
             }
         }
         let connected = timeout_at(connect.0, self.connector.connect(origin)).await;
-        let sender = connected.map_err(|_| Cause::TimedOut(connect.1))??;
+        let connected = connected.map_err(|_| Cause::TimedOut(connect.1)).flatten();
+        let sender = connected.map_err(SendError::unsent)?;
         self.exchange(origin, sender, outgoing, head).await
     }
 
@@ -88,11 +113,13 @@ impl Upstream {
         mut sender: Sender,
         outgoing: &Outgoing<'_>,
         (deadline, phase): (Instant, Phase),
-    ) -> Result<Incomplete, Cause> {
-        let request = request(outgoing).ok_or(Cause::Broken)?;
+    ) -> Result<Answer, SendError> {
+        let request = request(outgoing).ok_or(SendError::unsent(Cause::Broken))?;
         let answer = timeout_at(deadline, sender.send_request(request)).await;
-        let response = answer.map_err(|_| Cause::TimedOut(phase))?.map_err(|_| Cause::Broken)?;
-        Ok((response, self.pool.lease(origin.clone(), sender)))
+        let answer = answer.map_err(|_| SendError::sent(Cause::TimedOut(phase)))?;
+        let (head, body) = answer.map_err(|_| SendError::sent(Cause::Broken))?.into_parts();
+        let body = Incoming::new(body, &head.headers, self.pool.lease(origin.clone(), sender));
+        Ok(Answer { head, body })
     }
 }
 

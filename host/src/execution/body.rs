@@ -1,0 +1,64 @@
+//! The body of an answer to a client: the gateway's own, or a deployment's.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use super::relay::Relay;
+
+/// Any error, for people.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of an answer to a client.
+#[derive(Debug)]
+pub struct Body(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Own(Option<Bytes>),
+    Relay(Box<Relay>),
+}
+
+impl Body {
+    /// A body of the gateway's own.
+    #[must_use]
+    pub fn own(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
+    }
+
+    pub(super) fn relay(relay: Relay) -> Self {
+        Self(Kind::Relay(Box::new(relay)))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Relay(relay) => relay.poll(cx).map(|next| next.map(|next| next.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Own(bytes) => bytes.is_none(),
+            Kind::Relay(relay) => relay.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Relay(relay) => relay.length().map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
+}

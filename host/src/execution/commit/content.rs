@@ -1,0 +1,319 @@
+//! What an event or a whole answer says: content, nothing yet, the end, or that it failed.
+//!
+//! Engines answer 200 before they know whether they can answer at all: vLLM and SGLang then send
+//! an error object as the first event (`data: {"error": {...}}`), or as the whole body
+//! (`{"object": "error", "message": ..., "code": 400}`).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use hyper::StatusCode;
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Longest error message that is passed on, in characters.
+const LONGEST_MESSAGE: usize = 1000;
+
+/// What one event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// A comment, a keep-alive, a role, a usage report: the answer may still fail unseen.
+    Opening,
+    /// Something the client waits for: text, reasoning, a tool call, audio, a finish reason, or
+    /// anything in a shape that is not known.
+    Content,
+    /// A finish reason: all content has come.
+    Finish,
+    /// The last event: the stream is whole whatever comes after it.
+    Done,
+    /// The engine failed.
+    Error(Reported),
+}
+
+/// An error that an engine reports inside an answer of status 200.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// The client error it amounts to, where it is one: 400, 404, 413 or 422.
+    pub status: Option<StatusCode>,
+    /// In the engine's words; may hold its address.
+    pub message: String,
+}
+
+/// What an event means to a client that has had no content yet.
+pub(super) fn first(event: &[u8]) -> Meaning {
+    let Some((name, data)) = fields(event) else { return Meaning::Opening };
+    if data.trim_ascii() == b"[DONE]" {
+        return Meaning::Done;
+    }
+    let envelope = serde_json::from_slice::<Envelope<'_>>(&data).ok();
+    if let Some(error) = failed(&name, &data, envelope.as_ref()) {
+        return Meaning::Error(error);
+    }
+    envelope.map_or(Meaning::Content, |envelope| envelope.meaning())
+}
+
+/// What an event means once content has come: the first look is cheap, because every event of
+/// every stream passes here.
+pub(super) fn later(event: &[u8]) -> Meaning {
+    const DOUBTFUL: [&[u8]; 4] =
+        [b"error", b"[DONE]", b"response.completed", b"response.incomplete"];
+    if DOUBTFUL.iter().any(|word| memmem::find(event, word).is_some()) {
+        return first(event);
+    }
+    if has_finish_reason(event) { Meaning::Finish } else { Meaning::Content }
+}
+
+/// Whether an unescaped `"finish_reason"` has a string behind it.
+fn has_finish_reason(event: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"finish_reason\"";
+    let value = |at| event[at + KEY.len()..].iter().find(|byte| !matches!(byte, b':' | b' '));
+    memmem::find_iter(event, KEY).any(|at| value(at) == Some(&b'"'))
+}
+
+/// The error that a whole body is, if it is one.
+pub(super) fn error_in(body: &[u8]) -> Option<Reported> {
+    memmem::find(body, b"error")?;
+    failed(b"", body, serde_json::from_slice(body).ok().as_ref())
+}
+
+/// Whether `body` is one whole JSON value.
+pub(super) fn is_whole(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+}
+
+/// The name and the data of an event; None where it has neither (a comment, `retry: 3`).
+fn fields(event: &[u8]) -> Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    let (mut name, mut data) = (None, None::<Cow<'_, [u8]>>);
+    let event = event.strip_prefix("\u{feff}".as_bytes()).unwrap_or(event);
+    for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let value = line.get(colon + 1..).unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match &line[..colon] {
+            b"event" => name = Some(Cow::Borrowed(value)),
+            b"data" => match &mut data {
+                None => data = Some(Cow::Borrowed(value)),
+                Some(data) => {
+                    let data = data.to_mut();
+                    data.push(b'\n');
+                    data.extend_from_slice(value);
+                }
+            },
+            _ => {}
+        }
+    }
+    if name.is_none() && data.is_none() {
+        return None;
+    }
+    Some((name.unwrap_or_default(), data.unwrap_or_default()))
+}
+
+/// The fields by which an answer of any of the endpoints is judged.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    response: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    delta: Option<BTreeMap<Cow<'a, str>, &'a RawValue>>,
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+}
+
+impl Envelope<'_> {
+    /// Chat and completions by their choices, responses by their type, everything else is content.
+    fn meaning(&self) -> Meaning {
+        if let Some(choices) = &self.choices {
+            return if choices.iter().any(|choice| says(choice.finish_reason)) {
+                Meaning::Finish
+            } else if choices.iter().any(Choice::has_content) {
+                Meaning::Content
+            } else {
+                Meaning::Opening
+            };
+        }
+        match self.kind.map(RawValue::get) {
+            Some("\"response.created\"" | "\"response.in_progress\"" | "\"response.queued\"") => {
+                Meaning::Opening
+            }
+            Some("\"response.completed\"" | "\"response.incomplete\"") => Meaning::Done,
+            _ => Meaning::Content,
+        }
+    }
+}
+
+impl Choice<'_> {
+    /// A delta may carry fields that are not known yet (`reasoning_content` once was): all but the
+    /// role are content.
+    fn has_content(&self) -> bool {
+        let in_delta =
+            |(name, value): (&Cow<'_, str>, &&RawValue)| name != "role" && says(Some(value));
+        says(self.text) || self.delta.as_ref().is_some_and(|delta| delta.iter().any(in_delta))
+    }
+}
+
+/// Whether a value is there and not empty.
+fn says(value: Option<&RawValue>) -> bool {
+    value.is_some_and(|value| !matches!(value.get(), "null" | "\"\"" | "[]" | "{}"))
+}
+
+fn failed(name: &[u8], data: &[u8], envelope: Option<&Envelope<'_>>) -> Option<Reported> {
+    let named = name == b"error";
+    let Some(envelope) = envelope else {
+        return named.then(|| Reported::new(None, None, &String::from_utf8_lossy(data)));
+    };
+    let kind = envelope.kind.map(RawValue::get);
+    if says(envelope.error) {
+        return envelope.error.map(Reported::from_value);
+    }
+    if kind == Some("\"response.failed\"") {
+        let response =
+            envelope.response.and_then(|r| serde_json::from_str::<Envelope<'_>>(r.get()).ok());
+        let error = response.and_then(|response| response.error.map(Reported::from_value));
+        return Some(error.unwrap_or_else(|| Reported::new(None, None, "")));
+    }
+    let is_error =
+        envelope.object.map(RawValue::get) == Some("\"error\"") || kind == Some("\"error\"");
+    (named || is_error).then(|| Reported::new(envelope.code, None, &text(envelope.message)))
+}
+
+impl Reported {
+    /// From the value of an `error` field: an object or a string.
+    fn from_value(value: &RawValue) -> Self {
+        #[derive(Deserialize)]
+        struct Raw<'a> {
+            #[serde(borrow, default)]
+            message: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            code: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            status: Option<&'a RawValue>,
+        }
+        match serde_json::from_str::<Raw<'_>>(value.get()) {
+            Ok(raw) => Self::new(raw.code, raw.status, &text(raw.message)),
+            Err(_) => Self::new(None, None, &text(Some(value))),
+        }
+    }
+
+    fn new(code: Option<&RawValue>, status: Option<&RawValue>, message: &str) -> Self {
+        let number = |value: Option<&RawValue>| value?.get().trim_matches('"').parse::<u16>().ok();
+        let status = number(code).or_else(|| number(status)).filter(|status| {
+            // What a client can mend; anything else is the deployment's own.
+            matches!(status, 400 | 404 | 413 | 422)
+        });
+        Self {
+            status: status.and_then(|status| StatusCode::from_u16(status).ok()),
+            message: message.chars().take(LONGEST_MESSAGE).collect(),
+        }
+    }
+}
+
+/// The text of a JSON string; anything else as it is written.
+fn text(value: Option<&RawValue>) -> String {
+    let Some(value) = value else { return String::new() };
+    serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_carries_nothing_is_an_opening() {
+        for event in [
+            ": keep-alive\n\n",
+            "retry: 3000\n\n",
+            "\n",
+            r#"data: {"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+            r#"data: {"choices":[{"delta":{"role":"assistant","tool_calls":[]}}],"error":null}"#,
+            r#"data: {"choices":[],"usage":{"prompt_tokens":1}}"#,
+            r#"data: {"choices":[{"text":"","finish_reason":null}]}"#,
+            "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"error\":null}}",
+            r#"data: {"type":"response.in_progress"}"#,
+        ] {
+            assert_eq!(first(event.as_bytes()), Meaning::Opening, "{event}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_waits_for_is_content() {
+        for event in [
+            r#"data: {"choices":[{"delta":{"content":"a"}}]}"#,
+            r#"data:{"choices":[{"delta":{"reasoning_content":"a"}}]}"#,
+            r#"data: {"choices":[{"delta":{"role":"assistant","tool_calls":[{"index":0}]}}]}"#,
+            r#"data: {"choices":[{"delta":{"audio":{"id":"a"}}}]}"#,
+            r#"data: {"choices":[{"text":" "}]}"#,
+            r#"data: {"type":"response.output_item.added"}"#,
+            r#"data: {"choices":"odd"}"#,
+            "data: 1\ndata: 2",
+            "data: hello",
+        ] {
+            assert_eq!(first(event.as_bytes()), Meaning::Content, "{event}");
+        }
+        for (event, meaning) in [
+            ("data: [DONE]\n\n", Meaning::Done),
+            (r#"data: {"type":"response.completed"}"#, Meaning::Done),
+            (r#"data: {"choices":[{"delta":{},"finish_reason": "stop"}]}"#, Meaning::Finish),
+        ] {
+            assert_eq!(first(event.as_bytes()), meaning, "{event}");
+            assert_eq!(later(event.as_bytes()), meaning, "{event}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_seen_in_every_shape_that_engines_give_it() {
+        let cases = [
+            (
+                r#"data: {"error":{"message":"too long","type":"BadRequestError","code":400}}"#,
+                400,
+                "too long",
+            ),
+            (r#"data: {"error":{"message":"oom","code":"internal"}}"#, 0, "oom"),
+            (r#"data: {"error":"gone"}"#, 0, "gone"),
+            (r#"data: {"object":"error","message":"no","code":422}"#, 422, "no"),
+            ("event: error\ndata: {\"type\":\"error\",\"message\":\"no\"}", 0, "no"),
+            ("event: error\ndata: no", 0, "no"),
+            (r#"data: {"type":"response.failed","response":{"error":{"message":"no"}}}"#, 0, "no"),
+            (
+                r#"data: {"choices":[{"delta":{"content":""}}],"error":{"message":"no","code":500}}"#,
+                0,
+                "no",
+            ),
+        ];
+        for (event, status, message) in cases {
+            for meaning in [first(event.as_bytes()), later(event.as_bytes())] {
+                let Meaning::Error(error) = meaning else { panic!("{event}: {meaning:?}") };
+                assert_eq!(error.message, message, "{event}");
+                assert_eq!(error.status.map_or(0, |status| status.as_u16()), status, "{event}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_about_errors_is_no_error() {
+        let event =
+            br#"data: {"choices":[{"delta":{"content":"\"error\": [DONE] event: error"}}]}"#;
+        assert_eq!(later(event), Meaning::Content);
+        assert_eq!(error_in(br#"{"choices":[],"error":null}"#), None);
+        assert_eq!(error_in(br#"{"a":{"error":{"message":"nested"}}}"#), None);
+        assert!(error_in(br#"{"error":{"message":"no"}}"#).is_some());
+    }
+}

@@ -1,0 +1,169 @@
+//! Where one event of an event stream ends and the next begins (WHATWG HTML, 9.2: lines end with LF,
+//! CRLF or CR; a blank line ends an event). Nothing is changed or held back: this only looks.
+
+use memchr::memchr2;
+
+/// Longest event that is looked into; a longer one is passed on unseen.
+pub(super) const LONGEST: usize = 64 * 1024;
+
+/// One event, with the blank line that ends it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// Longer than [`LONGEST`].
+    TooLong,
+}
+
+/// Cuts a stream that comes in chunks into events. Memory is bounded by [`LONGEST`] and one chunk.
+#[derive(Debug)]
+pub(super) struct Events {
+    /// The start of an event that came in earlier chunks.
+    tail: Vec<u8>,
+    /// The event in `tail` has been given out.
+    spent: bool,
+    /// What came of the current event is longer than is kept.
+    too_long: bool,
+    /// No byte of the current line has come.
+    line_start: bool,
+    /// The last byte was a CR, whose LF may follow.
+    cr: bool,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { tail: Vec::new(), spent: false, too_long: false, line_start: true, cr: false }
+    }
+}
+
+impl Events {
+    /// The next event that ends in `chunk[from..]`, and where it ends. None: the rest of the chunk is
+    /// the start of an event, and has been taken in.
+    pub(super) fn next<'a>(
+        &'a mut self,
+        chunk: &'a [u8],
+        from: usize,
+    ) -> Option<(Event<'a>, usize)> {
+        if std::mem::take(&mut self.spent) {
+            self.tail.clear();
+        }
+        let mut at = from;
+        while let Some(end) = memchr2(b'\n', b'\r', &chunk[at..]).map(|found| at + found) {
+            let blank = end == at;
+            let (lf, after_cr) = (chunk[end] == b'\n', self.cr && blank);
+            at = end + 1;
+            if lf && after_cr {
+                self.cr = false;
+                continue;
+            }
+            let ends_event = blank && self.line_start;
+            (self.line_start, self.cr) = (true, !lf);
+            if ends_event {
+                return Some((self.take(&chunk[from..at]), at));
+            }
+        }
+        if at < chunk.len() {
+            (self.line_start, self.cr) = (false, false);
+        }
+        self.keep(&chunk[from..]);
+        None
+    }
+
+    /// What came of an event that the stream's end cuts short. None: the stream ends between two.
+    pub(super) fn rest(&self) -> Option<Event<'_>> {
+        if self.too_long {
+            return Some(Event::TooLong);
+        }
+        (!self.spent && self.tail.iter().any(|b| !b.is_ascii_whitespace()))
+            .then_some(Event::Whole(&self.tail))
+    }
+
+    fn take<'a>(&'a mut self, end: &'a [u8]) -> Event<'a> {
+        if std::mem::take(&mut self.too_long) || self.tail.len() + end.len() > LONGEST {
+            self.tail.clear();
+            return Event::TooLong;
+        }
+        if self.tail.is_empty() {
+            return Event::Whole(end);
+        }
+        self.tail.extend_from_slice(end);
+        self.spent = true;
+        Event::Whole(&self.tail)
+    }
+
+    fn keep(&mut self, start: &[u8]) {
+        if self.too_long || self.tail.len() + start.len() > LONGEST {
+            self.too_long = true;
+            self.tail = Vec::new();
+        } else {
+            self.tail.extend_from_slice(start);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cut(chunks: &[&[u8]]) -> (Vec<Option<Vec<u8>>>, bool) {
+        let (mut events, mut found) = (Events::default(), Vec::new());
+        for chunk in chunks {
+            let mut from = 0;
+            while let Some((event, end)) = events.next(chunk, from) {
+                found.push(match event {
+                    Event::Whole(text) => Some(text.to_vec()),
+                    Event::TooLong => None,
+                });
+                from = end;
+            }
+        }
+        (found, events.rest().is_some())
+    }
+
+    #[test]
+    fn a_blank_line_ends_an_event_whatever_ends_a_line() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = format!("data: a{end}id: 1{end}{end}: c{end}{end}data: b");
+            let (found, rest) = cut(&[text.as_bytes()]);
+            let found: Vec<String> = found
+                .into_iter()
+                .map(|event| String::from_utf8(event.expect("short")).expect("text"))
+                .map(|event| event.trim().replace(['\r', '\n'], "|").replace("||", "|"))
+                .collect();
+            assert_eq!(found, ["data: a|id: 1", ": c"], "{end:?}");
+            assert!(rest);
+        }
+    }
+
+    #[test]
+    fn a_long_event_is_bounded_and_the_next_one_is_seen() {
+        let mut text = b"data: ".to_vec();
+        text.resize(10 << 20, b'x');
+        text.extend_from_slice(b"\n\ndata: b\n\n");
+        let chunks: Vec<&[u8]> = text.chunks(16 * 1024).collect();
+        let (found, rest) = cut(&chunks);
+        assert_eq!(found, [None, Some(b"data: b\n\n".to_vec())]);
+        assert!(!rest);
+    }
+
+    proptest! {
+        #[test]
+        fn the_cuts_between_chunks_do_not_matter(
+            text in "([\r\n]|data: [ab]|:){0,40}", cuts in proptest::collection::vec(0usize..80, 0..6),
+        ) {
+            let text = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.sort_unstable();
+            let mut chunks = Vec::new();
+            let mut from = 0;
+            for cut in cuts {
+                chunks.push(&text[from..cut]);
+                from = cut;
+            }
+            chunks.push(&text[from..]);
+            prop_assert_eq!(cut(&chunks), cut(&[text]));
+        }
+    }
+}

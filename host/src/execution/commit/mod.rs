@@ -1,0 +1,294 @@
+//! The commit point: when an answer becomes the client's, and what a failure means on either side
+//! of it.
+//!
+//! ```text
+//!            feed, end                     feed                    end
+//!  Holding ------------> first content -> Passing -> ... ------------------> whole
+//!     |  failed                              |  failed
+//!     v                                      v
+//!  the next deployment, unseen            told: an error event, then the connection is aborted
+//! ```
+//!
+//! Before the commit nothing has gone to the client, so any failure can be made good elsewhere: no
+//! connection, a bad status, a body that ends early, an error object in an answer of status 200. A
+//! stream commits at its first *content*: roles, comments and keep-alives before it are held. A
+//! plain answer commits when it is whole. After the commit a failure is told, never hidden, and the
+//! text of two engines is never joined.
+//!
+//! No input or output happens here: time-outs and lost connections are told to [`Commit`] by whoever
+//! reads from the upstream.
+
+mod content;
+mod events;
+#[cfg(test)]
+mod model;
+
+use bytes::{Bytes, BytesMut};
+
+use content::Meaning;
+pub use content::Reported;
+use events::{Event, Events};
+
+/// A stream commits when this much is held without content, in bytes.
+const MOST_HELD_OF_A_STREAM: usize = 64 * 1024;
+/// A plain answer commits at this size even where it is not whole, in bytes.
+const MOST_HELD_OF_A_BODY: usize = 1024 * 1024;
+
+/// How an answer is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One body, whole or useless.
+    Plain,
+    /// An event stream.
+    Stream,
+    /// Compressed, though nobody asked for that: cannot be looked into.
+    Opaque,
+}
+
+/// How the upstream ended a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The length or the last chunk says that this was all.
+    Framed,
+    /// The connection was closed, which says nothing.
+    Closed,
+    /// Before what was announced had come.
+    Early,
+}
+
+/// Why an answer is no good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Defect {
+    /// It ended before it was whole.
+    Truncated,
+    /// It ended without anything a client could use.
+    Empty,
+    /// It says itself that the engine failed.
+    Reported(Reported),
+}
+
+/// What is to be done after some of an answer has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing is for the client yet.
+    Hold,
+    /// This is for the client. The first of these is the commit.
+    Pass(Bytes),
+    /// The answer failed. `pass`, which may be empty, is good and still for the client, if anything was
+    /// before it.
+    Fail { pass: Bytes, defect: Defect },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Holding,
+    Passing,
+}
+
+/// One answer on its way from an upstream.
+#[derive(Debug)]
+pub(super) struct Commit {
+    shape: Shape,
+    phase: Phase,
+    held: Vec<Bytes>,
+    held_bytes: usize,
+    events: Events,
+    /// All content of a stream has come.
+    finished: bool,
+    /// The last event of a stream has come.
+    done: bool,
+    /// The last byte that is not blank.
+    last_byte: u8,
+}
+
+impl Commit {
+    /// An answer of which only the head has come.
+    pub(super) fn new(shape: Shape) -> Self {
+        Self {
+            shape,
+            phase: Phase::Holding,
+            held: Vec::new(),
+            held_bytes: 0,
+            events: Events::default(),
+            finished: false,
+            done: false,
+            last_byte: 0,
+        }
+    }
+
+    /// Whether the answer is the client's.
+    pub(super) fn is_committed(&self) -> bool {
+        self.phase == Phase::Passing
+    }
+
+    /// Whether what has been passed ends between two events, so that another can follow.
+    pub(super) fn is_between_events(&self) -> bool {
+        self.shape == Shape::Stream && self.events.rest().is_none()
+    }
+
+    /// How the answer is read.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Takes the next chunk of the body.
+    pub(super) fn feed(&mut self, chunk: Bytes) -> Verdict {
+        if let Some(byte) = chunk.iter().rev().find(|byte| !byte.is_ascii_whitespace()) {
+            self.last_byte = *byte;
+        }
+        match self.shape {
+            Shape::Opaque => self.pass(chunk),
+            Shape::Plain if self.phase == Phase::Passing => Verdict::Pass(chunk),
+            Shape::Plain => {
+                self.hold(chunk);
+                if self.held_bytes > MOST_HELD_OF_A_BODY {
+                    self.pass(Bytes::new())
+                } else {
+                    Verdict::Hold
+                }
+            }
+            Shape::Stream => self.feed_events(chunk),
+        }
+    }
+
+    /// Takes the end of the body. What is still held, if it is good, is for the client.
+    ///
+    /// # Errors
+    /// If the answer is not whole.
+    pub(super) fn end(&mut self, end: End) -> Result<Bytes, Defect> {
+        match self.shape {
+            Shape::Stream => self.end_stream(end),
+            _ if end == End::Early => Err(Defect::Truncated),
+            Shape::Plain => self.end_plain(end),
+            Shape::Opaque => Ok(Bytes::new()),
+        }
+    }
+
+    fn end_plain(&mut self, end: End) -> Result<Bytes, Defect> {
+        if self.phase == Phase::Passing {
+            let closed = matches!(self.last_byte, b'}' | b']');
+            return if end == End::Framed || closed {
+                Ok(Bytes::new())
+            } else {
+                Err(Defect::Truncated)
+            };
+        }
+        let body = self.gather();
+        if body.trim_ascii().is_empty() {
+            return Err(Defect::Empty);
+        }
+        if let Some(error) = content::error_in(&body) {
+            return Err(Defect::Reported(error));
+        }
+        if end == End::Closed && !content::is_whole(&body) {
+            return Err(Defect::Truncated);
+        }
+        self.phase = Phase::Passing;
+        Ok(body)
+    }
+
+    fn end_stream(&mut self, end: End) -> Result<Bytes, Defect> {
+        if end == End::Early && self.phase == Phase::Holding {
+            return Err(Defect::Truncated);
+        }
+        // An end without a blank line still ends the last event, as clients read it.
+        let meaning = match self.events.rest() {
+            Some(Event::Whole(text)) if self.phase == Phase::Holding => Some(content::first(text)),
+            Some(Event::Whole(text)) => Some(content::later(text)),
+            Some(Event::TooLong) => Some(Meaning::Content),
+            None => None,
+        };
+        match meaning {
+            Some(Meaning::Error(error)) => return Err(Defect::Reported(error)),
+            Some(meaning) => self.note(&meaning),
+            None => {}
+        }
+        let whole = match end {
+            End::Framed => self.phase == Phase::Passing,
+            End::Closed => self.finished || self.done,
+            End::Early => self.done,
+        };
+        match self.phase {
+            _ if whole => {
+                self.phase = Phase::Passing;
+                Ok(self.gather())
+            }
+            Phase::Passing => Err(Defect::Truncated),
+            Phase::Holding => Err(Defect::Empty),
+        }
+    }
+
+    fn feed_events(&mut self, chunk: Bytes) -> Verdict {
+        let mut good = 0;
+        while let Some((event, end)) = self.events.next(&chunk, good) {
+            let meaning = match event {
+                Event::Whole(text) if self.phase == Phase::Holding => content::first(text),
+                Event::Whole(text) => content::later(text),
+                Event::TooLong => Meaning::Content,
+            };
+            if let Meaning::Error(error) = meaning {
+                let pass = self.passable(chunk.slice(..good));
+                return Verdict::Fail { pass, defect: Defect::Reported(error) };
+            }
+            self.note(&meaning);
+            good = end;
+        }
+        if self.phase == Phase::Passing || self.held_bytes + chunk.len() > MOST_HELD_OF_A_STREAM {
+            return self.pass(chunk);
+        }
+        self.hold(chunk);
+        Verdict::Hold
+    }
+
+    fn note(&mut self, meaning: &Meaning) {
+        match meaning {
+            Meaning::Opening | Meaning::Error(_) => return,
+            Meaning::Content => {}
+            Meaning::Finish => self.finished = true,
+            Meaning::Done => self.done = true,
+        }
+        self.phase = Phase::Passing;
+    }
+
+    /// What of an answer that has just failed may still go to the client: nothing, before the commit.
+    fn passable(&mut self, chunk: Bytes) -> Bytes {
+        if self.phase == Phase::Holding {
+            return Bytes::new();
+        }
+        self.hold(chunk);
+        self.gather()
+    }
+
+    fn pass(&mut self, chunk: Bytes) -> Verdict {
+        self.phase = Phase::Passing;
+        if self.held.is_empty() {
+            return Verdict::Pass(chunk);
+        }
+        self.hold(chunk);
+        Verdict::Pass(self.gather())
+    }
+
+    fn hold(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.held_bytes += chunk.len();
+            self.held.push(chunk);
+        }
+    }
+
+    /// All that is held, without a copy where it came in one piece.
+    fn gather(&mut self) -> Bytes {
+        self.held_bytes = 0;
+        let mut held = std::mem::take(&mut self.held);
+        match held.len() {
+            0 => Bytes::new(),
+            1 => held.swap_remove(0),
+            _ => held
+                .iter()
+                .fold(BytesMut::new(), |mut all, piece| {
+                    all.extend_from_slice(piece);
+                    all
+                })
+                .freeze(),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The commit point against a model: generated sequences of what upstreams do, cut into chunks anywhere,
+//! must come to what the rules say of the events alone.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::{Commit, Defect, End, Shape, Verdict};
+
+/// One event of a stream, in kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Comment,
+    Role,
+    Content,
+    Finish,
+    Done,
+    Error,
+}
+
+/// One attempt: what the upstream does.
+#[derive(Debug, Clone)]
+enum Upstream {
+    /// No answer that counts: refused, reset, 5xx.
+    Fails,
+    /// A stream of these events.
+    Streams { acts: Vec<Act>, end: End },
+    /// One body: good, an error object, or nothing; sent whole or cut short.
+    Answers { body: &'static str, end: End },
+}
+
+/// What the client is left with.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// A whole answer.
+    Whole(Vec<u8>),
+    /// The start of one answer, and word that it failed.
+    Told(Vec<u8>),
+    /// An error of the gateway's own.
+    Exhausted,
+}
+
+/// The text of an event of the engine `from`, whose name is in every content.
+fn text(act: Act, from: usize) -> String {
+    match act {
+        Act::Comment => ": wait\r\n\r\n".into(),
+        Act::Role => "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n".into(),
+        Act::Content => {
+            format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"engine {from} é\"}}}}]}}\n\n")
+        }
+        Act::Finish => "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n".into(),
+        Act::Done => "data: [DONE]\n\n".into(),
+        Act::Error => "data: {\"error\":{\"message\":\"oom\"}}\n\n".into(),
+    }
+}
+
+/// The rules, told of events rather than bytes.
+fn expected(upstreams: &[Upstream]) -> Outcome {
+    for (from, upstream) in upstreams.iter().enumerate() {
+        let outcome = match upstream {
+            Upstream::Fails => None,
+            Upstream::Answers { body, end } => {
+                let whole = *end == End::Framed || (*end == End::Closed && body.ends_with('}'));
+                let good = whole && !body.is_empty() && !body.contains("error");
+                good.then(|| Outcome::Whole(body.as_bytes().to_vec()))
+            }
+            Upstream::Streams { acts, end } => expected_stream(acts, *end, from),
+        };
+        if let Some(outcome) = outcome {
+            return outcome;
+        }
+    }
+    Outcome::Exhausted
+}
+
+fn expected_stream(acts: &[Act], end: End, from: usize) -> Option<Outcome> {
+    let is_content = |act: &Act| matches!(act, Act::Content | Act::Finish | Act::Done);
+    let all =
+        |acts: &[Act]| acts.iter().map(|act| text(*act, from)).collect::<String>().into_bytes();
+    let commit = acts.iter().position(is_content)?;
+    match acts.iter().position(|act| *act == Act::Error) {
+        Some(error) if error < commit => return None,
+        Some(error) => return Some(Outcome::Told(all(&acts[..error]))),
+        None => {}
+    }
+    let has = |act| acts.contains(&act);
+    let whole = match end {
+        End::Framed => true,
+        End::Closed => has(Act::Finish) || has(Act::Done),
+        End::Early => has(Act::Done),
+    };
+    Some(if whole { Outcome::Whole(all(acts)) } else { Outcome::Told(all(acts)) })
+}
+
+/// What the gateway does with the same upstreams, its bytes cut by `cuts`.
+fn actual(upstreams: &[Upstream], cuts: &[usize]) -> Outcome {
+    for (from, upstream) in upstreams.iter().enumerate() {
+        let (shape, bytes, end) = match upstream {
+            Upstream::Fails => continue,
+            Upstream::Answers { body, end } => (Shape::Plain, body.as_bytes().to_vec(), *end),
+            Upstream::Streams { acts, end } => {
+                let all: String = acts.iter().map(|act| text(*act, from)).collect();
+                (Shape::Stream, all.into_bytes(), *end)
+            }
+        };
+        let mut commit = Commit::new(shape);
+        let mut client = Vec::new();
+        match read(&mut commit, &bytes, cuts, end, &mut client) {
+            Ok(()) => return Outcome::Whole(client),
+            Err(_) if commit.is_committed() => return Outcome::Told(client),
+            Err(_) => assert!(client.is_empty(), "what failed before the commit was seen"),
+        }
+    }
+    Outcome::Exhausted
+}
+
+fn read(
+    commit: &mut Commit,
+    bytes: &[u8],
+    cuts: &[usize],
+    end: End,
+    client: &mut Vec<u8>,
+) -> Result<(), Defect> {
+    let (mut rest, mut cuts) = (bytes, cuts.iter().cycle());
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at((*cuts.next().expect("endless")).clamp(1, rest.len()));
+        rest = after;
+        match commit.feed(Bytes::copy_from_slice(chunk)) {
+            Verdict::Hold => {}
+            Verdict::Pass(pass) => client.extend_from_slice(&pass),
+            Verdict::Fail { pass, defect } => {
+                client.extend_from_slice(&pass);
+                return Err(defect);
+            }
+        }
+    }
+    client.extend_from_slice(&commit.end(end)?);
+    Ok(())
+}
+
+fn ends() -> impl Strategy<Value = End> {
+    prop_oneof![Just(End::Framed), Just(End::Closed), Just(End::Early)]
+}
+
+fn upstreams() -> impl Strategy<Value = Upstream> {
+    let act = prop_oneof![
+        2 => Just(Act::Comment), 2 => Just(Act::Role), 3 => Just(Act::Content),
+        1 => Just(Act::Finish), 1 => Just(Act::Done), 1 => Just(Act::Error),
+    ];
+    let body = prop_oneof![
+        Just("{\"choices\":[]}"),
+        Just("{\"error\":{\"message\":\"oom\"}}"),
+        Just("{\"choices\":["),
+        Just(""),
+    ];
+    prop_oneof![
+        1 => Just(Upstream::Fails),
+        4 => (proptest::collection::vec(act, 0..8), ends())
+            .prop_map(|(acts, end)| Upstream::Streams { acts, end }),
+        2 => (body, ends()).prop_map(|(body, end)| Upstream::Answers { body, end }),
+    ]
+}
+
+/// Cut into bytes an event may be seen in part before it turns out to be an error: what was passed of
+/// it cannot be taken back. The rules are about whole events, so that part is forgiven, and the LF of
+/// a CRLF that had not come.
+fn agree(actual: &Outcome, expected: &Outcome) -> bool {
+    match (actual, expected) {
+        (Outcome::Told(actual), Outcome::Told(expected)) => {
+            let more = actual.strip_prefix(expected.trim_ascii_end()).map(<[u8]>::trim_ascii_start);
+            more.is_some_and(|more| text(Act::Error, 0).as_bytes().starts_with(more))
+        }
+        _ => actual == expected,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_sequence_of_upstreams_comes_to_what_the_rules_say(
+        upstreams in proptest::collection::vec(upstreams(), 1..4),
+        cuts in proptest::collection::vec(1usize..200, 1..6),
+    ) {
+        let (actual, expected) = (actual(&upstreams, &cuts), expected(&upstreams));
+        prop_assert!(agree(&actual, &expected), "{actual:?} instead of {expected:?}");
+    }
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut commit = Commit::new(Shape::Stream);
+    let comment = Bytes::from(": wait\n\n".repeat(1024));
+    let committed_after = (1..).find(|_| commit.feed(comment.clone()) != Verdict::Hold);
+    assert_eq!(committed_after, Some(9), "64 KiB of comments are held, and no more");
+
+    let mut commit = Commit::new(Shape::Plain);
+    let piece = Bytes::from(vec![b'1'; 512 * 1024]);
+    assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
+    assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
+    let Verdict::Pass(all) = commit.feed(piece.clone()) else { panic!("over 1 MiB is passed on") };
+    assert_eq!(all.len(), 3 * piece.len());
+    assert_eq!(commit.end(End::Early), Err(Defect::Truncated));
+}
+
+#[test]
+fn a_healthy_stream_is_passed_chunk_by_chunk_and_as_it_is() {
+    let text: String =
+        [Act::Comment, Act::Role, Act::Content, Act::Content, Act::Finish, Act::Done]
+            .map(|act| text(act, 0))
+            .concat();
+    for size in 1..text.len() {
+        let (mut commit, mut client, mut passed) = (Commit::new(Shape::Stream), Vec::new(), 0);
+        for chunk in text.as_bytes().chunks(size) {
+            if let Verdict::Pass(pass) = commit.feed(Bytes::copy_from_slice(chunk)) {
+                client.extend_from_slice(&pass);
+                passed += 1;
+            } else {
+                assert_eq!(passed, 0, "a chunk after the commit was held");
+            }
+        }
+        client.extend_from_slice(&commit.end(End::Closed).expect("whole"));
+        assert_eq!(client, text.as_bytes(), "in chunks of {size}");
+    }
+}
