@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -90,10 +90,25 @@ impl Setup {
     /// Runs it to its end, for a gateway that does not serve.
     ///
     /// # Panics
-    /// If it cannot be run.
+    /// If it cannot be run, or takes longer than [`DEADLINE`].
     #[must_use]
     pub fn output(mut self) -> Output {
-        self.command.output().expect("the binary runs")
+        let mut child = self.command.spawn().expect("the binary runs");
+        let stdout = Log::follow(child.stdout.take().expect("piped"));
+        let stderr = Log::follow(child.stderr.take().expect("piped"));
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break status;
+            }
+            if start.elapsed() > DEADLINE {
+                child.kill().expect("a child");
+                panic!("still running after {DEADLINE:?}: {}", stderr.text_at_end());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let (stdout, stderr) = (stdout.text_at_end().into(), stderr.text_at_end().into());
+        Output { status, stdout, stderr }
     }
 
     /// Starts it, and waits until it listens.
@@ -107,7 +122,8 @@ impl Setup {
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("text");
-        let Some(url) = line.trim().strip_prefix("listening on ").map(str::to_owned) else {
+        let Some(url) = line.trim().split_once("listening on ").map(|(_, url)| url.to_owned())
+        else {
             let status = child.wait().expect("a child");
             panic!("the gateway did not start, {status}: {line}\n{}", stderr.text_at_end());
         };

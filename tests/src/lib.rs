@@ -10,18 +10,24 @@
 //! a fixed time and hopes: [`eventually`] polls until a bounded deadline.
 
 mod client;
+mod dialog;
 mod engine;
 mod gateway;
+mod guest;
 mod port;
 mod raw;
+mod traffic;
 
 use std::time::{Duration, Instant};
 
 pub use client::{Reply, client};
+pub use dialog::Dialog;
 pub use engine::Engine;
 pub use gateway::{Gateway, Log, Setup};
+pub use guest::{component, guest, guests, text as guest_text};
 pub use port::Port;
 pub use raw::{Gate, Raw, Received, Step, Wire};
+pub use traffic::Traffic;
 
 /// How long anything that must happen may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -59,13 +65,21 @@ pub fn one_model(urls: &[&str]) -> String {
 /// A `routing.yaml` for the model `m`: these deployments, `local_fraction`, and lines of `more`.
 #[must_use]
 pub fn split(local_fraction: f64, local: &[&str], remote: &[&str], more: &str) -> String {
+    let strategy = format!("fixed\nrouting_parameter:\n  local_fraction: {local_fraction}");
+    format!("{}{more}\n", routed(&strategy, local, remote))
+}
+
+/// A `routing.yaml` for the model `m`: `routing_strategy`, with further lines if it has some, and these
+/// deployments.
+#[must_use]
+pub fn routed(strategy: &str, local: &[&str], remote: &[&str]) -> String {
+    let entry = |url: &&str| format!("\n  - endpoint: {url}\n    models: [m]");
     let list = |urls: &[&str]| -> String {
-        urls.iter().map(|url| format!("  - endpoint: {url}\n    models: [m]\n")).collect()
+        match urls {
+            [] => " []".into(),
+            _ => urls.iter().map(entry).collect(),
+        }
     };
-    format!(
-        "routing_strategy: fixed\nrouting_parameter:\n  local_fraction: {local_fraction}\n\
-         local_deployment:\n{}remote_deployment:\n{}{more}\n",
-        list(local),
-        list(remote),
-    )
+    let (local, remote) = (list(local), list(remote));
+    format!("routing_strategy: {strategy}\nlocal_deployment:{local}\nremote_deployment:{remote}\n")
 }
