@@ -44,6 +44,9 @@ impl Api {
         request: hyper::Request<Incoming>,
         journal: &mut Journal,
     ) -> Result<execution::Request, Error> {
+        if self.gateway.is_draining() {
+            return Err(Error::Stopping);
+        }
         let snapshot = self.gateway.board.snapshot();
         let (head, body) = request.into_parts();
         let encoding = head.headers.get(header::CONTENT_ENCODING);
