@@ -37,14 +37,14 @@ pub struct Signals {
 /// flight. Files that change are taken up on the way. Blocks.
 ///
 /// # Errors
-/// If a thread, a log file or a TLS client cannot be had.
+/// If a thread, a log file or a TLS client cannot be had, and what `shutdown` fails with.
 pub fn run(
     listener: &TcpListener,
     loader: Loader,
     loaded: Loaded,
     options: Options,
     signals: &Signals,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     let tls = Arc::new(crate::tls::client()?);
@@ -59,24 +59,26 @@ pub fn run(
     let (stop, stopped) = watch::channel(false);
     let cores = crate::server::start(listener, options.cores.max(1), &gateway, &tls, &stopped)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let control = Control::new(gateway, decider, Arc::new(loader), &tls)?;
+    let ended = runtime.block_on(async {
+        let control = Control::new(Arc::clone(&gateway), decider, Arc::new(loader), &tls)?;
         control.probe(&first.fleet);
         tokio::select! {
-            () = shutdown => {}
-            () = control.reload_forever(signals) => {}
+            ended = shutdown => ended,
+            () = control.reload_forever(signals) => Ok(()),
         }
-        control.gateway.drain();
-        tracing::info!("stopping: requests in flight are finished");
-        anyhow::Ok(())
-    })?;
+    });
+    gateway.drain();
     stop.send_replace(true);
+    tracing::info!("stopping: requests in flight are finished, new ones refused");
     for core in cores {
         if core.join().is_err() {
             tracing::error!("a core had panicked");
         }
     }
-    Ok(())
+    if let Some(log) = gateway.access_log() {
+        log.flush();
+    }
+    ended
 }
 
 /// The control side: probes and reloads.

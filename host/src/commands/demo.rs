@@ -4,6 +4,7 @@
 use std::io::{Write, stdout};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -55,18 +56,16 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         let _ = shown.send(showed);
     });
     let signals = Signals::default();
-    let stop = signals::shutdown(&signals);
     let shutdown = async {
-        let failed = match done.await {
-            Ok(Err(error)) => Some(error),
-            _ => None,
-        };
-        if let Some(error) = &failed {
-            tracing::error!(%error, "the demo's own request failed");
+        let mut stop = pin!(signals::receive(&signals).context("signals cannot be received")?);
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            showed = done => showed?.context("the demo's own request failed")?,
         }
-        if !once && failed.is_none() {
+        if !once {
             stop.await;
         }
+        Ok(())
     };
     crate::run::run(
         &listener,
