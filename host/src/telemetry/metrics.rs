@@ -24,6 +24,7 @@ pub struct Metrics {
     first_byte: HistogramVec,
     requests_in_flight: IntGauge,
     in_flight: GaugeVec,
+    error_rate: GaugeVec,
     weight: GaugeVec,
     healthy: GaugeVec,
     strategy_calls: IntCounterVec,
@@ -84,6 +85,10 @@ impl Metrics {
                 &["model", "deployment"],
             )?,
             in_flight: gauge("gateway_deployment_in_flight", "Attempts under way.")?,
+            error_rate: gauge(
+                "gateway_deployment_error_rate",
+                "Share of recent attempts that failed, 0 to 1, as strategies see it.",
+            )?,
             weight: gauge("gateway_deployment_weight", "Share of the model's traffic, 0 to 1.")?,
             healthy: gauge("gateway_deployment_healthy", "1: may be used; 0: not.")?,
             strategy_calls: counter(
@@ -155,10 +160,12 @@ impl Metrics {
     /// If the encoder fails.
     pub fn render(&self, snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
         self.in_flight.reset();
+        self.error_rate.reset();
         for deployment in snapshot.generation.fleet.deployments() {
             let config = &deployment.config;
             let labels = [&*deployment.model, &config.name, config.side.as_str()];
             self.in_flight.with_label_values(&labels).set(f64::from(deployment.load.in_flight()));
+            self.error_rate.with_label_values(&labels).set(deployment.load.error_rate());
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
