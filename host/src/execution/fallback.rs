@@ -97,6 +97,7 @@ async fn refuse(
     end: Instant,
 ) -> Response<Body> {
     let (status, mut headers) = (begun.head.status, headers::down(&begun.head.headers));
+    refusal::redact_headers(&mut headers, &deployment.config);
     let text = match refusal::read(begun, end).await {
         Some(text) => refusal::redact(text, &deployment.config),
         None => {
