@@ -1,7 +1,6 @@
 //! The attempts of one request, in the order of the draw, until one answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Response;
@@ -49,13 +48,13 @@ impl Executor {
         let mut failures = Vec::new();
         for i in order {
             let deployment = &model.deployments[i];
-            let (started, in_flight) = (Instant::now(), deployment.load.enter());
+            let in_flight = deployment.load.enter();
+            journal.trying(deployment);
             let outcome =
                 attempt(&self.upstream, deployment, &request, journal.id(), &config.timeouts, end);
             match outcome.await {
                 Ok(begun) => {
-                    let took = started.elapsed();
-                    journal.answering(&deployment.config, begun.head.status, took);
+                    let took = journal.answering(&deployment.config, begun.head.status);
                     deployment.load.record_first_byte(took);
                     if begun.head.status.is_client_error() {
                         return Ok(refuse(begun, deployment, journal, end).await);
@@ -63,7 +62,7 @@ impl Executor {
                     return Ok(respond(begun, deployment, in_flight, &request, journal, end));
                 }
                 Err(failure) => {
-                    note(&failure, deployment, &mut journal, started.elapsed());
+                    note(&failure, deployment, &mut journal);
                     let over = failure.cause == Cause::TimedOut(Phase::Total);
                     failures.push((deployment.config.name.clone(), failure));
                     if over {
@@ -77,9 +76,9 @@ impl Executor {
 }
 
 /// Charges a failed attempt to its deployment, and writes it down.
-fn note(failure: &Failure, deployment: &Deployment, journal: &mut Journal, took: Duration) {
+fn note(failure: &Failure, deployment: &Deployment, journal: &mut Journal) {
     let (name, label) = (&deployment.config.name, failure.cause.label());
-    journal.attempted(&deployment.config, &label, took);
+    journal.attempted(&label);
     deployment.load.record_outcome(true);
     if matches!(failure.cause, Cause::Credential(_)) {
         tracing::error!(
