@@ -63,6 +63,12 @@ impl Metrics {
         let access_log_dropped =
             IntCounter::new("gateway_access_log_dropped_total", "Access log lines lost.")?;
         registry.register(Box::new(access_log_dropped.clone()))?;
+        let reloads =
+            counter("gateway_reloads_total", "Configurations loaded or refused.", &["result"])?;
+        for result in ["loaded", "refused"] {
+            // Seen from the start: an alert on a counter misses its first step from nothing to 1.
+            reloads.with_label_values(&[result]);
+        }
         Ok(Self {
             requests: counter(
                 "gateway_requests_total",
@@ -96,11 +102,7 @@ impl Metrics {
                 "Calls of the strategy, by how they ended.",
                 &["strategy", "outcome"],
             )?,
-            reloads: counter(
-                "gateway_reloads_total",
-                "Configurations loaded or refused.",
-                &["result"],
-            )?,
+            reloads,
             requests_in_flight,
             access_log_dropped,
             registry,
