@@ -14,6 +14,7 @@ mod engine;
 mod gateway;
 mod port;
 mod raw;
+mod telemetry;
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub use engine::Engine;
 pub use gateway::{Gateway, Log, Setup};
 pub use port::Port;
 pub use raw::{Gate, Raw, Received, Step, Wire};
+pub use telemetry::{ACCESS_LOG, outcomes};
 
 /// How long anything that must happen may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -68,4 +70,26 @@ pub fn split(local_fraction: f64, local: &[&str], remote: &[&str], more: &str) -
         list(local),
         list(remote),
     )
+}
+
+/// A `models.yaml` whose models are tried in the order of their urls: the first has all weight and
+/// the name `first`, the others are on standby.
+#[must_use]
+pub fn in_order(models: &[(&str, &[&str])]) -> String {
+    const NAMES: [&str; 3] = ["first", "second", "third"];
+    let route = |(n, url): (usize, &&str)| {
+        let (name, weight) = (NAMES[n], u8::from(n == 0));
+        format!("      - {{base_url: '{url}', name: {name}, weight: {weight}}}\n")
+    };
+    let model = |(id, urls): &(&str, &[&str])| {
+        let routes: String = urls.iter().enumerate().map(route).collect();
+        format!("  - id: {id}\n    route:\n{routes}")
+    };
+    format!("models:\n{}", models.iter().map(model).collect::<String>())
+}
+
+/// A `routing.yaml` that changes no weights: the access log, and lines of `more`.
+#[must_use]
+pub fn logged(more: &str) -> String {
+    format!("logging: {{output: {ACCESS_LOG}}}\n{more}\n")
 }

@@ -59,6 +59,20 @@ impl Step {
     pub fn send(text: &str) -> Self {
         Self::Send(text.as_bytes().to_vec())
     }
+
+    /// Sends the head of a streamed answer.
+    #[must_use]
+    pub fn stream() -> Self {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
+        Self::send(&format!("{head}transfer-encoding: chunked\r\n\r\n"))
+    }
+
+    /// Sends one chunk of a streamed answer; an empty one is its end.
+    #[must_use]
+    pub fn chunk(data: impl AsRef<[u8]>) -> Self {
+        let data = data.as_ref();
+        Self::Send([format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat())
+    }
 }
 
 /// The connection a request came on, as its script sees it.
