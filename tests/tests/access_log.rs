@@ -130,6 +130,21 @@ async fn a_client_that_gives_up_leaves_a_line_that_says_on_whom() {
 }
 
 #[tokio::test]
+async fn tokens_are_written_down_for_a_client_that_leaves_before_the_end() {
+    let usage = "data: {\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":6}}\n\n";
+    let raw = Raw::steps(vec![Step::stream(), Step::chunk(usage), Step::Hang]);
+    let gateway =
+        tests::setup!().models(in_order(&[("m", &[&raw.url()])])).routing(logged("")).start();
+    let mut answer = gateway.stream("m").await.expect("an answer");
+    let id = answer.headers()["x-request-id"].to_str().expect("text").to_owned();
+    assert_eq!(answer.chunk().await.expect("a chunk").expect("one"), usage);
+    drop(answer);
+    let record = gateway.record(&id).await;
+    assert_eq!(record["outcome"], "cancelled");
+    assert_eq!(record["usage"], json!({"prompt_tokens": 5, "completion_tokens": 6}));
+}
+
+#[tokio::test]
 async fn a_renamed_log_is_opened_anew_on_sighup() {
     let engine = Engine::start("good");
     let gateway =

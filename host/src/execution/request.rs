@@ -148,9 +148,9 @@ impl Journal {
         self.record.response_bytes += bytes as u64;
     }
 
-    /// Notes the tokens the upstream reported.
-    pub fn used(&mut self, usage: Usage) {
-        self.record.usage = Some(usage);
+    /// Notes the tokens the upstream has reported so far.
+    pub fn used(&mut self, usage: Option<Usage>) {
+        self.record.usage = usage;
     }
 }
 
