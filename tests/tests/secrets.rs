@@ -1,5 +1,6 @@
 //! What must not get out: the client's credentials, the deployments' keys, where deployments are.
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::{Gateway, Port, Raw, Reply, Step, eventually, logged};
 
@@ -163,6 +164,60 @@ async fn places_and_keys_show_nowhere_even_where_an_upstream_tells_them() {
         assert!(!seen.contains(place), "{place} in {seen}");
     }
     assert!(!seen.contains(KEY_A), "{seen}");
+}
+
+#[tokio::test]
+async fn a_refusal_that_cannot_be_looked_through_is_replaced() {
+    let long = format!("{{\"error\":\"{KEY_A}{}\"}}", "x".repeat(1 << 17));
+    let encoded = format!("content-encoding: gzip\r\n{}", length(KEY_A));
+    let steps = |head: String, body: &str| {
+        Raw::steps(vec![Step::send(&format!("HTTP/1.1 400 X\r\n{head}\r\n{body}"))])
+    };
+    for raw in [steps(encoded, KEY_A), steps(length(&long), &long)] {
+        let url = raw.url();
+        let models = format!("models: [{{id: m, base_url: '{url}', api_key: {KEY_A}}}]\n");
+        let reply = tests::setup!().models(models).start().chat("m").await;
+        assert_eq!((reply.status, reply.header("content-encoding")), (400, ""));
+        assert_eq!(reply.error()["message"], "the deployment refused the request");
+    }
+}
+
+fn length(body: &str) -> String {
+    format!("content-length: {}\r\n", body.len())
+}
+
+#[tokio::test]
+async fn a_refused_edit_is_told_without_the_keys_in_it() {
+    let url = Port::take().url();
+    let good = entry(&url, "[m]", "attempts: 1", &format!("api_key: {KEY_A}"));
+    let gateway = tests::setup!().models("models: [{id: m}]\n").routing(&good).start();
+    // It serves, so it takes signals.
+    assert_eq!(gateway.get("/health").await.status, 200);
+    let edit = |text: &str| {
+        gateway.write("config/routing.yaml", text);
+        gateway.signal(Signal::HUP);
+    };
+    for bad in [
+        good.replace("api_key:", "api_kye:"),
+        good.replace("api_key: ", "api_key: [") + "]",
+        good.replace("    api_key: ", "    api_key: \"") + "\n",
+        format!("{good}routing_parameter: {{api_token: {KEY_A}}}\n"),
+    ] {
+        edit(&bad);
+        let what = format!("the edit is refused: {bad}");
+        let told = eventually(&what, async || {
+            let error = gateway.routing().await["reload"]["last_error"].as_str().map(str::to_owned);
+            error.filter(|_| gateway.log().contains("refused"))
+        });
+        let told = told.await + &gateway.log();
+        assert!(told.contains("config/routing.yaml"), "{told}");
+        assert!(!told.contains(KEY_A), "{bad}\n{told}");
+        edit(&good);
+        eventually("the good one is back", async || {
+            gateway.routing().await["reload"]["last_error"].is_null().then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

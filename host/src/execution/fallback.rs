@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::Response;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -100,6 +100,7 @@ async fn refuse(
     let text = match refusal::read(begun, end).await {
         Some(text) => refusal::redact(text, &deployment.config),
         None => {
+            headers.remove(CONTENT_ENCODING);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Bytes::from_static(UNREADABLE.as_bytes())
         }

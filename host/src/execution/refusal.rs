@@ -6,7 +6,7 @@ use std::pin::Pin;
 use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
 use hyper::body::{Body as _, Frame};
-use hyper::header::HeaderValue;
+use hyper::header::{CONTENT_ENCODING, HeaderValue};
 use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
@@ -18,10 +18,13 @@ use super::attempt::Begun;
 const LONGEST: usize = 64 * 1024;
 const MASK: &[u8] = b"[redacted]";
 
-/// Reads the rest of a refusal, at most until `deadline`. None: it broke, took too long, or is too
-/// long to be looked through.
+/// Reads the rest of a refusal, at most until `deadline`. None: it broke, took too long, or cannot be
+/// looked through: it is too long, or compressed, which nobody asked for.
 pub(super) async fn read(begun: Begun, deadline: Instant) -> Option<Bytes> {
-    let Begun { first, mut rest, lease, .. } = begun;
+    let Begun { head, first, mut rest, lease } = begun;
+    if head.headers.contains_key(CONTENT_ENCODING) {
+        return None;
+    }
     let mut text = BytesMut::new();
     let mut take = |frame: Frame<Bytes>| {
         if let Ok(data) = frame.into_data() {
