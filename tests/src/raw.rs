@@ -81,9 +81,16 @@ pub struct Wire {
     stream: TcpStream,
     state: Arc<State>,
     open: bool,
+    served: usize,
 }
 
 impl Wire {
+    /// How many requests came on this connection before the one at hand.
+    #[must_use]
+    pub fn served(&self) -> usize {
+        self.served
+    }
+
     /// Sends bytes. One that cannot be sent means that the gateway went away, which `hang` counts.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The script goes on: what the gateway does next is what the test looks at.
@@ -238,11 +245,12 @@ fn converse(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut wire = Wire { stream, state: Arc::clone(state), open: true };
+    let mut wire = Wire { stream, state: Arc::clone(state), open: true, served: 0 };
     while wire.open {
         let Some(received) = read(&mut reader)? else { return Ok(()) };
         state.received.lock().unwrap_or_else(PoisonError::into_inner).push(received.clone());
         script(&received, &mut wire);
+        wire.served += 1;
     }
     Ok(())
 }
