@@ -16,6 +16,7 @@ mod gateway;
 mod guest;
 mod port;
 mod raw;
+mod telemetry;
 mod traffic;
 
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ pub use gateway::{Gateway, Log, Setup};
 pub use guest::{component, guest, guests, text as guest_text};
 pub use port::Port;
 pub use raw::{Gate, Raw, Received, Step, Wire};
+pub use telemetry::{ACCESS_LOG, outcomes};
 pub use traffic::Traffic;
 
 /// How long anything that must happen may take before a test fails.
@@ -82,4 +84,26 @@ pub fn routed(strategy: &str, local: &[&str], remote: &[&str]) -> String {
     };
     let (local, remote) = (list(local), list(remote));
     format!("routing_strategy: {strategy}\nlocal_deployment:{local}\nremote_deployment:{remote}\n")
+}
+
+/// A `models.yaml` whose models are tried in the order of their urls: the first has all weight and
+/// the name `first`, the others are on standby.
+#[must_use]
+pub fn in_order(models: &[(&str, &[&str])]) -> String {
+    const NAMES: [&str; 3] = ["first", "second", "third"];
+    let route = |(n, url): (usize, &&str)| {
+        let (name, weight) = (NAMES[n], u8::from(n == 0));
+        format!("      - {{base_url: '{url}', name: {name}, weight: {weight}}}\n")
+    };
+    let model = |(id, urls): &(&str, &[&str])| {
+        let routes: String = urls.iter().enumerate().map(route).collect();
+        format!("  - id: {id}\n    route:\n{routes}")
+    };
+    format!("models:\n{}", models.iter().map(model).collect::<String>())
+}
+
+/// A `routing.yaml` that changes no weights: the access log, and lines of `more`.
+#[must_use]
+pub fn logged(more: &str) -> String {
+    format!("logging: {{output: {ACCESS_LOG}}}\n{more}\n")
 }

@@ -1,11 +1,10 @@
 //! The attempts of one request, in the order of the draw, until one answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Response;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -49,13 +48,13 @@ impl Executor {
         let mut failures = Vec::new();
         for i in order {
             let deployment = &model.deployments[i];
-            let (started, in_flight) = (Instant::now(), deployment.load.enter());
+            let in_flight = deployment.load.enter();
+            journal.trying(deployment);
             let outcome =
                 attempt(&self.upstream, deployment, &request, journal.id(), &config.timeouts, end);
             match outcome.await {
                 Ok(begun) => {
-                    let took = started.elapsed();
-                    journal.answering(&deployment.config, begun.head.status, took);
+                    let took = journal.answering(&deployment.config, begun.head.status);
                     deployment.load.record_first_byte(took);
                     if begun.head.status.is_client_error() {
                         return Ok(refuse(begun, deployment, journal, end).await);
@@ -63,7 +62,7 @@ impl Executor {
                     return Ok(respond(begun, deployment, in_flight, &request, journal, end));
                 }
                 Err(failure) => {
-                    note(&failure, deployment, &mut journal, started.elapsed());
+                    note(&failure, deployment, &mut journal);
                     let over = failure.cause == Cause::TimedOut(Phase::Total);
                     failures.push((deployment.config.name.clone(), failure));
                     if over {
@@ -77,9 +76,9 @@ impl Executor {
 }
 
 /// Charges a failed attempt to its deployment, and writes it down.
-fn note(failure: &Failure, deployment: &Deployment, journal: &mut Journal, took: Duration) {
+fn note(failure: &Failure, deployment: &Deployment, journal: &mut Journal) {
     let (name, label) = (&deployment.config.name, failure.cause.label());
-    journal.attempted(&deployment.config, &label, took);
+    journal.attempted(&label);
     deployment.load.record_outcome(true);
     if matches!(failure.cause, Cause::Credential(_)) {
         tracing::error!(
@@ -97,9 +96,11 @@ async fn refuse(
     end: Instant,
 ) -> Response<Body> {
     let (status, mut headers) = (begun.head.status, headers::down(&begun.head.headers));
+    refusal::redact_headers(&mut headers, &deployment.config);
     let text = match refusal::read(begun, end).await {
         Some(text) => refusal::redact(text, &deployment.config),
         None => {
+            headers.remove(CONTENT_ENCODING);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Bytes::from_static(UNREADABLE.as_bytes())
         }

@@ -4,7 +4,9 @@
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
+use hyper::HeaderMap;
 use hyper::body::{Body as _, Frame};
+use hyper::header::{CONTENT_ENCODING, HeaderValue};
 use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
@@ -16,10 +18,13 @@ use super::attempt::Begun;
 const LONGEST: usize = 64 * 1024;
 const MASK: &[u8] = b"[redacted]";
 
-/// Reads the rest of a refusal, at most until `deadline`. None: it broke, took too long, or is too
-/// long to be looked through.
+/// Reads the rest of a refusal, at most until `deadline`. None: it broke, took too long, or cannot be
+/// looked through: it is too long, or compressed, which nobody asked for.
 pub(super) async fn read(begun: Begun, deadline: Instant) -> Option<Bytes> {
-    let Begun { first, mut rest, lease, .. } = begun;
+    let Begun { head, first, mut rest, lease } = begun;
+    if head.headers.contains_key(CONTENT_ENCODING) {
+        return None;
+    }
     let mut text = BytesMut::new();
     let mut take = |frame: Frame<Bytes>| {
         if let Ok(data) = frame.into_data() {
@@ -47,6 +52,21 @@ pub(super) async fn read(begun: Begun, deadline: Instant) -> Option<Bytes> {
 
 /// `text` without the deployment's key and place.
 pub(super) fn redact(text: Bytes, config: &DeploymentConfig) -> Bytes {
+    secrets(config).iter().fold(text, |text, word| mask(text, word.as_bytes()))
+}
+
+/// Drops the headers that hold the deployment's key or place.
+pub(super) fn redact_headers(headers: &mut HeaderMap, config: &DeploymentConfig) {
+    let words = secrets(config);
+    let tells = |value: &HeaderValue| {
+        words.iter().any(|word| memmem::find(value.as_bytes(), word.as_bytes()).is_some())
+    };
+    let kept = headers.iter().filter(|(_, value)| !tells(value));
+    *headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+}
+
+/// What must not leave the gateway of a deployment, the longest of what overlaps first.
+fn secrets(config: &DeploymentConfig) -> Vec<String> {
     let origin = &config.endpoint.origin;
     let mut words = vec![config.endpoint.to_string(), origin.to_string(), origin.authority()];
     words.push(format!("{}:{}", origin.host, origin.port));
@@ -57,10 +77,8 @@ pub(super) fn redact(text: Bytes, config: &DeploymentConfig) -> Bytes {
     if let Some(key) = &config.api_key {
         words.insert(0, key.expose().to_owned());
     }
+    words.retain(|word| !word.is_empty());
     words
-        .iter()
-        .filter(|word| !word.is_empty())
-        .fold(text, |text, word| mask(text, word.as_bytes()))
 }
 
 fn mask(text: Bytes, word: &[u8]) -> Bytes {

@@ -178,6 +178,8 @@ impl Relay {
             let next = self.end.min(Instant::now() + self.idle);
             self.timer.as_mut().reset(next);
             self.usage.feed(&chunk);
+            // Now, not at the end: clients leave when they have read enough, and what was used is used.
+            self.journal.used(self.usage.found());
             let chunk = match &mut self.rename {
                 Some(rename) => rename.feed(chunk),
                 None => chunk,
@@ -201,9 +203,6 @@ impl Relay {
         self.ended = true;
         self.in_flight = None;
         self.deployment.load.record_outcome(false);
-        if let Some(usage) = self.usage.found() {
-            self.journal.used(usage);
-        }
         self.journal.ended("ok");
         if let Some(lease) = self.lease.take() {
             lease.release();

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::config::DeploymentConfig;
-use crate::fleet::Snapshot;
+use crate::fleet::{Deployment, Snapshot};
 use crate::telemetry::{AccessLog, Attempt, Metrics, Record, Usage};
 
 use super::Scan;
@@ -41,6 +41,14 @@ pub struct Journal {
     pub started: Instant,
     arrived: SystemTime,
     record: Record,
+    trying: Option<Trying>,
+}
+
+/// The attempt under way: where, and since when.
+#[derive(Debug)]
+struct Trying {
+    deployment: Arc<Deployment>,
+    since: Instant,
 }
 
 impl Journal {
@@ -71,7 +79,14 @@ impl Journal {
             response_bytes: 0,
             usage: None,
         };
-        Self { metrics, log, started: Instant::now(), arrived: SystemTime::now(), record }
+        Self {
+            metrics,
+            log,
+            started: Instant::now(),
+            arrived: SystemTime::now(),
+            record,
+            trying: None,
+        }
     }
 
     /// The request's id.
@@ -87,25 +102,34 @@ impl Journal {
         self.record.request_bytes = bytes as u64;
     }
 
-    /// Notes one attempt that ended, or began to answer (`ok`).
-    pub fn attempted(&mut self, deployment: &DeploymentConfig, outcome: &str, took: Duration) {
-        let (name, side) = (&deployment.name, deployment.side.as_str());
-        self.metrics.attempt(&self.record.model, name, side, outcome);
+    /// Notes an attempt that begins. One that is dropped before it ended was cancelled.
+    pub fn trying(&mut self, deployment: &Arc<Deployment>) {
+        self.trying = Some(Trying { deployment: Arc::clone(deployment), since: Instant::now() });
+    }
+
+    /// Notes how the attempt under way ended, or that it began to answer (`ok`). Returns what it took.
+    pub fn attempted(&mut self, outcome: &str) -> Duration {
+        let Some(Trying { deployment, since }) = self.trying.take() else { return Duration::ZERO };
+        let (took, config) = (since.elapsed(), &deployment.config);
+        self.metrics.attempt(&self.record.model, &config.name, config.side.as_str(), outcome);
         self.record.attempts.push(Attempt {
-            deployment: name.clone(),
+            deployment: config.name.clone(),
             outcome: outcome.to_owned(),
             ms: millis(took),
         });
+        took
     }
 
-    /// Notes that a deployment's answer goes to the client, `took` after the attempt's start.
-    pub fn answering(&mut self, deployment: &DeploymentConfig, status: StatusCode, took: Duration) {
-        self.attempted(deployment, "ok", took);
+    /// Notes that the answer of the attempt under way goes to the client. Returns the time to its
+    /// first byte.
+    pub fn answering(&mut self, deployment: &DeploymentConfig, status: StatusCode) -> Duration {
+        let took = self.attempted("ok");
         self.metrics.first_byte(&self.record.model, &deployment.name, took);
         self.record.deployment = Some(deployment.name.clone());
         self.record.side = Some(deployment.side.as_str());
         self.record.status = status.as_u16();
         self.record.first_byte_ms = Some(millis(self.started.elapsed()));
+        took
     }
 
     /// Notes an answer that is the gateway's own, or its end.
@@ -124,14 +148,15 @@ impl Journal {
         self.record.response_bytes += bytes as u64;
     }
 
-    /// Notes the tokens the upstream reported.
-    pub fn used(&mut self, usage: Usage) {
-        self.record.usage = Some(usage);
+    /// Notes the tokens the upstream has reported so far.
+    pub fn used(&mut self, usage: Option<Usage>) {
+        self.record.usage = usage;
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
+        self.attempted("cancelled");
         let took = self.started.elapsed();
         self.metrics.request_ended(&self.record.model, self.record.status, took);
         if let Some(log) = &self.log {

@@ -18,6 +18,13 @@ pub struct Probes(
     #[expect(dead_code, reason = "held for its drop, which aborts the tasks")] JoinSet<()>,
 );
 
+/// What one probe speaks for.
+struct Place {
+    health: Arc<Health>,
+    /// `MODEL/DEPLOYMENT`: the log names no address.
+    names: Vec<String>,
+}
+
 /// Starts probing every place of `fleet` that is to be probed, once each however many deployments
 /// share it. `changed` is called when a state changes.
 ///
@@ -31,14 +38,17 @@ pub fn start(
 ) -> Probes {
     let mut tasks = JoinSet::new();
     let Some(interval) = probing.interval else { return Probes(tasks) };
-    let mut places: HashMap<(Origin, ProbeTarget), Arc<Health>> = HashMap::new();
+    let mut places: HashMap<(Origin, ProbeTarget), Place> = HashMap::new();
     for deployment in fleet.deployments() {
         if let (Some(health), Some(target)) = (&deployment.health, &deployment.config.probe) {
             let key = (deployment.config.endpoint.origin.clone(), target.clone());
-            places.insert(key, Arc::clone(health));
+            let place = places.entry(key);
+            let place =
+                place.or_insert_with(|| Place { health: Arc::clone(health), names: Vec::new() });
+            place.names.push(format!("{}/{}", deployment.model, deployment.config.name));
         }
     }
-    for ((origin, target), health) in places {
+    for ((origin, target), Place { health, names }) in places {
         let (client, changed) = (client.clone(), Arc::clone(changed));
         tasks.spawn(async move {
             let mut ticks = tokio::time::interval(interval);
@@ -48,7 +58,8 @@ pub fn start(
                 let result = ask(&client, &origin, &target, probing.timeout).await;
                 if health.record(result, &probing) {
                     let reason = health.observation().reason;
-                    tracing::warn!(origin = %origin, up = health.is_up(), reason, "health changed");
+                    let deployments = names.join(", ");
+                    tracing::warn!(deployments, up = health.is_up(), reason, "health changed");
                     changed();
                 }
             }
