@@ -111,8 +111,9 @@ fn routing_yaml(local: SocketAddr, remote: SocketAddr, folder: &Path) -> String 
     let log = folder.join("access.log");
     format!(
         "# Save this file and watch /routing: changes take effect at once.
-routing_strategy: fixed     # try local-first, and remove the next line, which is for fixed
-routing_parameter: {{local_fraction: 0.6}}     # try 0.1
+routing_strategy: fixed     # try local-first
+routing_parameter:
+  local_fraction: 0.6       # try 0.1
 timeout: 1
 health_check: 1
 logging:
