@@ -14,7 +14,7 @@ use crate::config::Secret;
 use crate::decision::Decider;
 use crate::fleet::probe::{self, Probes};
 use crate::fleet::{Board, Fleet, ReloadStatus};
-use crate::reload::{self, Loaded, Loader};
+use crate::reload::{self, Loaded, Loader, Refused, Seen};
 use crate::telemetry::Metrics;
 
 /// How a gateway is run, beside its two files.
@@ -48,7 +48,7 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     let tls = Arc::new(crate::tls::client()?);
-    let Loaded { plan, snapshot } = loaded;
+    let Loaded { plan, snapshot, seen } = loaded;
     let first = Arc::clone(&snapshot.generation);
     metrics.publish(&snapshot);
     let board = Arc::new(Board::new(snapshot));
@@ -64,7 +64,7 @@ pub fn run(
         control.probe(&first.fleet);
         tokio::select! {
             () = shutdown => {}
-            () = control.reload_forever(signals) => {}
+            () = reload::watch(seen, &signals.reload, async || control.reload().await) => {}
         }
         control.gateway.drain();
         tracing::info!("stopping: requests in flight are finished");
@@ -113,40 +113,35 @@ impl Control {
         *self.probes.lock().unwrap_or_else(PoisonError::into_inner) = Some(probes);
     }
 
-    async fn reload_forever(&self, signals: &Signals) {
-        let files = || {
-            let snapshot = self.gateway.board.snapshot();
-            self.loader.files(snapshot.generation.config.strategy.as_ref())
-        };
-        let asked = Arc::clone(&signals.reload);
-        reload::watch(files, asked, async || self.reload().await).await;
-    }
-
     /// One reload. On any error what is in use stays, and the log and `/routing` say what is wrong.
-    async fn reload(&self) {
+    /// Gives the files that it went by; None: nobody knows.
+    async fn reload(&self) -> Option<Seen> {
         if let Some(log) = self.gateway.access_log() {
             log.reopen();
         }
         let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
         let load = move || loader.load(Some(&board.snapshot().generation.fleet));
-        // A panic in a load is a load that failed.
-        let error = match tokio::task::spawn_blocking(load).await {
-            Ok(Ok(loaded)) => match self.install(loaded).await {
-                Ok(()) => None,
-                Err(error) => Some(format!("{error:#}")),
-            },
-            Ok(Err(diagnostics)) => {
-                tracing::error!("what was in use stays in use:\n{diagnostics}");
-                Some(diagnostics.short())
+        let (error, seen) = match tokio::task::spawn_blocking(load).await {
+            Ok(Ok(loaded)) => {
+                let seen = loaded.seen.clone();
+                (self.install(loaded).await.err().map(|error| format!("{error:#}")), Some(seen))
             }
-            Err(panic) => Some(panic.to_string()),
+            Ok(Err(Refused { diagnostics, seen })) => {
+                tracing::error!("what was in use stays in use:\n{diagnostics}");
+                (Some(diagnostics.short()), Some(seen))
+            }
+            // A panic in a load is a load that failed.
+            Err(panic) => (Some(panic.to_string()), None),
         };
-        self.gateway.metrics.reload(if error.is_none() { "loaded" } else { "refused" });
+        let result = if error.is_none() { "loaded" } else { "refused" };
         match &error {
             None => tracing::info!("configuration loaded"),
             Some(error) => tracing::error!(error, "configuration refused"),
         }
         self.gateway.board.set_reload(ReloadStatus { last_error: error });
+        // Last, so that who sees it counted sees the rest too.
+        self.gateway.metrics.reload(result);
+        seen
     }
 
     async fn install(&self, loaded: Loaded) -> anyhow::Result<()> {
