@@ -12,7 +12,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::Gateway;
 use crate::config::Secret;
 use crate::decision::Decider;
-use crate::fleet::probe::{self, Probes};
+use crate::fleet::probe::Probes;
 use crate::fleet::{Board, Fleet, ReloadStatus};
 use crate::reload::{self, Loaded, Loader, Refused, Seen};
 use crate::telemetry::Metrics;
@@ -85,7 +85,7 @@ struct Control {
     decider: Decider,
     loader: Arc<Loader>,
     client: reqwest::Client,
-    probes: Mutex<Option<Probes>>,
+    probes: Mutex<Probes>,
 }
 
 impl Control {
@@ -101,7 +101,7 @@ impl Control {
             .no_proxy()
             .pool_idle_timeout(Duration::from_secs(4))
             .build()?;
-        Ok(Self { gateway, decider, loader, client, probes: Mutex::new(None) })
+        Ok(Self { gateway, decider, loader, client, probes: Mutex::default() })
     }
 
     /// Probes this fleet from now on, and no other.
@@ -109,8 +109,8 @@ impl Control {
         let decider = self.decider.clone();
         let changed: Arc<dyn Fn() + Send + Sync> = Arc::new(move || decider.changed());
         let probing = self.gateway.board.snapshot().generation.config.probing;
-        let probes = probe::start(fleet, probing, &self.client, &changed);
-        *self.probes.lock().unwrap_or_else(PoisonError::into_inner) = Some(probes);
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        probes.follow(fleet, probing, &self.client, &changed);
     }
 
     /// One reload. On any error what is in use stays, and the log and `/routing` say what is wrong.

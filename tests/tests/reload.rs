@@ -49,8 +49,8 @@ async fn a_hundred_edits_under_load_cost_no_request() {
     let (local, remote) = (Engine::start("local"), Engine::start("remote"));
     let (l, r) = (local.url(), remote.url());
     let fixed = |fraction| split(fraction, &[&l], &[&r], "");
-    let local_first = fixed(0.6)
-        .replace("fixed\nrouting_parameter:\n  local_fraction: 0.6", "local-first");
+    let local_first =
+        fixed(0.6).replace("fixed\nrouting_parameter:\n  local_fraction: 0.6", "local-first");
     let gateway = tests::setup!().models(one_model(&[&l, &r])).routing(fixed(0.6)).start();
     let traffic = Traffic::start(&gateway, "m", 4);
     for edit in 0..100 {
