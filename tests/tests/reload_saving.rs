@@ -24,6 +24,13 @@ async fn takes_up(gateway: &Gateway, local_fraction: f64) {
     eventually(&format!("a local fraction of {local_fraction}"), taken).await;
 }
 
+/// Waits until a reload is refused, and says these words.
+async fn refused(gateway: &Gateway, words: &str) {
+    let why = async || Some(gateway.refusal().await).filter(|why| !why.is_empty());
+    let refused = async || why().await.filter(|why| why.contains(words));
+    eventually(&format!("a refusal that says {words:?}"), refused).await;
+}
+
 /// Points a link at something else in one step.
 fn relink(target: &str, link: &Path) {
     let new = link.with_file_name("link.new");
@@ -111,7 +118,7 @@ async fn a_folder_that_is_itself_a_link_or_made_anew_is_taken_up() {
     gateway.write("v2/routing.yaml", routing(0.3));
     takes_up(&gateway, 0.3).await;
     fs::remove_dir_all(gateway.path("v2")).expect("the folder");
-    eventually("a refusal", async || (gateway.refusal().await != "").then_some(())).await;
+    refused(&gateway, "").await;
     fs::create_dir(gateway.path("v2")).expect("the folder again");
     gateway.write("v2/routing.yaml", routing(0.4));
     takes_up(&gateway, 0.4).await;
@@ -124,7 +131,7 @@ async fn a_half_written_file_never_takes_effect() {
     // Cut inside the list of models: with what is there, the file is broken.
     let half = whole.rfind("m]").expect("a list");
     gateway.write("config/routing.yaml", &whole[..half]);
-    eventually("a refusal", async || (gateway.refusal().await != "").then_some(())).await;
+    refused(&gateway, "").await;
     assert_eq!(gateway.weights("m").await["local-1"], 0.6);
     let mut file = fs::OpenOptions::new().append(true).open(gateway.path("config/routing.yaml"));
     let rest = &whole.as_bytes()[half..];
@@ -140,14 +147,12 @@ async fn a_deleted_file_is_refused_where_it_was_named_and_else_means_none() {
     let gateway = setup.env("ROUTING_CONFIG", "config/routing.yaml").start();
     let file = gateway.path("config/routing.yaml");
     fs::remove_file(&file).expect("the file");
-    eventually("a refusal", async || (gateway.refusal().await != "").then_some(())).await;
-    assert!(gateway.refusal().await.contains("routing.yaml"), "{}", gateway.refusal().await);
+    refused(&gateway, "routing.yaml").await;
     assert_eq!(gateway.weights("m").await["local-1"], 0.6);
     fs::write(&file, routing(0.1)).expect("a new file");
     takes_up(&gateway, 0.1).await;
     fs::remove_file(gateway.path("config/models.yaml")).expect("the file");
-    let refused = async || gateway.refusal().await.contains("models.yaml").then_some(());
-    eventually("a refusal", refused).await;
+    refused(&gateway, "models.yaml").await;
     assert_eq!(gateway.weights("m").await["local-1"], 0.1);
 
     let gateway = tests::setup!().models(models()).routing(routing(0.6)).start();
@@ -172,8 +177,7 @@ async fn what_is_no_file_blocks_nothing() {
     for odd in ["./pipe.wasm", "/dev/zero"] {
         let text = routing(0.1).replace("strategy: fixed", &format!("strategy: {odd}"));
         gateway.replace("config/routing.yaml", text);
-        let refused = async || gateway.refusal().await.contains("not a regular file").then_some(());
-        eventually("a refusal", refused).await;
+        refused(&gateway, "not a regular file").await;
         gateway.replace("config/routing.yaml", routing(0.2));
         takes_up(&gateway, 0.2).await;
         gateway.replace("config/routing.yaml", routing(0.6));
