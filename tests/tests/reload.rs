@@ -207,6 +207,9 @@ async fn sighup_loads_the_files_and_opens_the_access_log_anew() {
     let url = engine.url();
     let setup = tests::setup!().models(one_model(&[&url]));
     let gateway = setup.routing(split(1.0, &[&url], &[], "logging: {output: access.log}")).start();
+    // As soon as it says that it listens, a signal must not end it.
+    gateway.signal(Signal::HUP);
+    gateway.loaded_since(0).await;
     let lines = |file: &str| {
         let text = std::fs::read_to_string(gateway.path(file)).unwrap_or_default();
         text.lines().count()
@@ -216,11 +219,11 @@ async fn sighup_loads_the_files_and_opens_the_access_log_anew() {
     std::fs::rename(gateway.path("access.log"), gateway.path("access.log.1")).expect("a rename");
     gateway.signal(Signal::HUP);
     eventually("a new log", async || gateway.path("access.log").exists().then_some(())).await;
-    gateway.loaded_since(0).await;
+    gateway.loaded_since(1).await;
     assert_eq!(gateway.chat("m").await.status, 200);
     eventually("a line", async || (lines("access.log") == 1).then_some(())).await;
     assert_eq!(lines("access.log.1"), 1);
-    assert_eq!(gateway.reloads("loaded").await, 1);
+    assert_eq!(gateway.reloads("loaded").await, 2);
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         let _ = shown.send(showed);
     });
     let signals = Signals::default();
-    let stop = signals::shutdown(&signals);
+    let stop = signals::shutdown(&signals, || ());
     let shutdown = async {
         let failed = match done.await {
             Ok(Err(error)) => Some(error),

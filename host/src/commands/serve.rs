@@ -44,14 +44,18 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     let listener = TcpListener::bind((args.host.as_str(), args.port))
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
-    writeln!(stdout(), "listening on http://{}", listener.local_addr()?)?;
+    let address = listener.local_addr()?;
     let cores = match args.cores {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         cores => cores,
     };
     let admin_token = args.admin_token.clone().filter(|token| !token.is_empty()).map(Secret::new);
     let signals = Signals::default();
-    let shutdown = signals::shutdown(&signals);
+    let shutdown = signals::shutdown(&signals, || {
+        if let Err(error) = writeln!(stdout(), "listening on http://{address}") {
+            tracing::warn!(%error, "standard output is not told that http://{address} is listened on");
+        }
+    });
     crate::run::run(&listener, loader, loaded, Options { cores, admin_token }, &signals, shutdown)?;
     Ok(ExitCode::SUCCESS)
 }

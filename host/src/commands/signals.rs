@@ -8,7 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::run::Signals;
 
 /// Ready when the process is to stop; passes SIGHUP on until then. Must be awaited inside a runtime.
-pub(super) fn shutdown(signals: &Signals) -> impl Future<Output = ()> + use<> {
+///
+/// `listening` is called once signals are received: before that, they would end the process.
+pub(super) fn shutdown<F: FnOnce()>(
+    signals: &Signals,
+    listening: F,
+) -> impl Future<Output = ()> + use<F> {
     let reload = Arc::clone(&signals.reload);
     async move {
         let received = (
@@ -16,6 +21,7 @@ pub(super) fn shutdown(signals: &Signals) -> impl Future<Output = ()> + use<> {
             signal(SignalKind::terminate()),
             signal(SignalKind::hangup()),
         );
+        listening();
         let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = received else {
             tracing::error!("signals cannot be received");
             return std::future::pending().await;
