@@ -114,7 +114,7 @@ async fn a_route_in_neither_list_keeps_its_share_and_the_rest_is_shared() {
     assert_near(&weights(&gateway, "other").await, &[0.2, 0.8]);
 
     // An endpoint that models.yaml does not have comes on top, with weight 1 of then 5.
-    gateway.write("config/routing.yaml", split(0.5, &[local], &[new], ""));
+    gateway.replace("config/routing.yaml", split(0.5, &[local], &[new], ""));
     gateway.loaded_since(0).await;
     assert_near(&weights(&gateway, "m").await, &[0.2, 0.2, 0.4, 0.2]);
 }
@@ -127,7 +127,8 @@ async fn the_sides_share_evenly_and_an_empty_one_leaves_all_to_the_other() {
     let gateway = tests::setup!().models(models).routing(split(0.6, &[a, b], &[c], "")).start();
     // The model's own route comes first.
     assert_near(&weights(&gateway, "m").await, &[0.4, 0.3, 0.3]);
-    let cases: [(f64, &[&str], &[&str], &[f64]); 6] = [
+    type Urls<'a> = &'a [&'a str];
+    let cases: [(f64, Urls, Urls, &[f64]); 6] = [
         (0.6, &[c, b], &[], &[0.5, 0.5]),
         (0.6, &[], &[c, b, a], &[1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]),
         (1.0, &[a], &[c], &[0.0, 1.0]),
@@ -137,7 +138,7 @@ async fn the_sides_share_evenly_and_an_empty_one_leaves_all_to_the_other() {
     ];
     for (fraction, local, remote, wanted) in cases {
         let count = gateway.reloads("loaded").await;
-        gateway.write("config/routing.yaml", split(fraction, local, remote, ""));
+        gateway.replace("config/routing.yaml", split(fraction, local, remote, ""));
         gateway.loaded_since(count).await;
         assert_near(&weights(&gateway, "m").await, wanted);
     }
@@ -175,7 +176,7 @@ async fn standby_is_turned_off_by_a_setting() {
         assert_eq!(reply.status, 502, "{}", reply.text());
     }
     assert_eq!(standby.requests().await, 0);
-    gateway.write("config/routing.yaml", routing("last"));
+    gateway.replace("config/routing.yaml", routing("last"));
     eventually("the edit", async || (gateway.chat("m").await.status == 200).then_some(())).await;
     assert_near(&weights(&gateway, "m").await, &[1.0, 0.0]);
     assert_eq!(answering(&gateway).await, ["standby"]);
