@@ -30,10 +30,10 @@ fn assert_near(weights: &[f64], wanted: &[f64]) {
 
 /// Draws 10,000 times, and as often again if a share is off: fair draws are off by chance once in some
 /// hundred runs, and then not in the sum of two.
-async fn draw(gateway: &Gateway, model: &str, shares: &[(&[&str], f64)]) {
+async fn draw(gateway: &Gateway, shares: &[(&[&str], f64)]) {
     let mut tally = Tally::default();
     for last in [false, true] {
-        tally.add(Traffic::of(gateway, model, 16, 10_000).await);
+        tally.add(Traffic::of(gateway, "m", 16, 10_000).await);
         assert_eq!(tally.failures, [""; 0]);
         let off =
             |(engines, wanted): &&(&[&str], f64)| (tally.share(engines) - wanted).abs() > TOLERANCE;
@@ -59,22 +59,14 @@ async fn a_request_is_answered_by_a_deployment() {
 
 #[tokio::test]
 async fn ten_thousand_draws_follow_the_weights() {
-    let names = ["one", "two", "remote"];
-    let engines = names.map(Engine::start);
+    let engines = ["one", "two", "remote"].map(Engine::start);
     let [one, two, remote] = engines.each_ref().map(Engine::url);
-    let models = ["m", "both"].map(|id| format!("  - id: {id}\n    base_url: {remote}\n"));
-    let routing = split(0.6, &[&one], &[], "").replace("[m]", "[m, both]")
-        + &format!("  - endpoint: {remote}\n    models: [m, both]\n");
-    let routing = routing.replace(
-        "remote_deployment:",
-        &format!("  - endpoint: {two}\n    models: [both]\nremote_deployment:"),
-    );
-    let gateway =
-        tests::setup!().models(format!("models:\n{}", models.concat())).routing(routing).start();
-    draw(&gateway, "m", &[(&["one"], 0.6), (&["two"], 0.0)]).await;
+    let routing = split(0.6, &[&one, &two], &[&remote], "");
+    let setup = tests::setup!().models(one_model(&[&one, &two, &remote]));
+    let gateway = setup.routing(routing).start();
     let shares: [(&[&str], f64); 4] =
         [(&["one", "two"], 0.6), (&["one"], 0.3), (&["two"], 0.3), (&["remote"], 0.4)];
-    draw(&gateway, "both", &shares).await;
+    draw(&gateway, &shares).await;
 }
 
 #[tokio::test]
