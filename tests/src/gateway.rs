@@ -176,6 +176,16 @@ impl Gateway {
         std::fs::write(self.path(name), content).expect("a writable folder");
     }
 
+    /// Writes a file in its folder by renaming a whole one over it.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
+        let new = format!("{name}.new");
+        self.write(&new, content);
+        std::fs::rename(self.path(&new), self.path(name)).expect("a writable folder");
+    }
+
     /// Its own log so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -268,6 +278,11 @@ impl Gateway {
         reply.json()
     }
 
+    /// Why the last reload was refused; empty where it was not.
+    pub async fn refusal(&self) -> String {
+        self.routing().await["reload"]["last_error"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// The weights that `/routing` shows for a model, by the deployment's name.
     ///
     /// # Panics
@@ -280,6 +295,27 @@ impl Gateway {
             (name, deployment["weight"].as_f64().expect("a number"))
         };
         deployments.expect("a known model").iter().map(weight).collect()
+    }
+
+    /// How many reloads ended so: `loaded`, `refused`.
+    ///
+    /// # Panics
+    /// If the metrics are none.
+    pub async fn reloads(&self, result: &str) -> u64 {
+        let series = format!("gateway_reloads_total{{result=\"{result}\"}} ");
+        let metrics = self.get("/metrics").await.text();
+        // A series without a count yet is not shown.
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        count.map_or(0, |count| count.parse().expect("a number"))
+    }
+
+    /// Waits until a configuration was loaded that was not when `reloads("loaded")` gave `before`.
+    ///
+    /// # Panics
+    /// If none is.
+    pub async fn loaded_since(&self, before: u64) {
+        let loaded = async || (self.reloads("loaded").await > before).then_some(());
+        crate::eventually("a reload", loaded).await;
     }
 }
 

@@ -29,7 +29,7 @@ pub use guest::{component, guest, guests, text as guest_text};
 pub use port::Port;
 pub use raw::{Gate, Raw, Received, Step, Wire};
 pub use telemetry::{ACCESS_LOG, outcomes};
-pub use traffic::Traffic;
+pub use traffic::{Tally, Traffic};
 
 /// How long anything that must happen may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);

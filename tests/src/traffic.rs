@@ -1,68 +1,135 @@
-//! Requests that never stop, while a test does something to the gateway.
+//! Load: clients on connections of their own that ask one request after the other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 
 use tokio::task::JoinSet;
 
-use crate::{Gateway, client};
+use crate::client::chat;
+use crate::{Gateway, Reply, client, eventually};
 
-/// Chat requests for one model, each client's one after the other.
-#[derive(Debug)]
-pub struct Traffic {
-    stop: Arc<AtomicBool>,
-    clients: JoinSet<Tally>,
+/// What the clients were answered.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Answers of status 200, by the engine that gave them.
+    pub answered: BTreeMap<String, u64>,
+    /// Everything else, in words.
+    pub failures: Vec<String>,
 }
 
-#[derive(Debug, Default)]
-struct Tally {
-    answered: usize,
-    failures: Vec<String>,
+impl Tally {
+    /// Answers of status 200.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.answered.values().sum()
+    }
+
+    /// The share of the answers that these engines gave.
+    #[must_use]
+    pub fn share(&self, engines: &[&str]) -> f64 {
+        let given: u64 = engines.iter().filter_map(|name| self.answered.get(*name)).sum();
+        given as f64 / self.total() as f64
+    }
+
+    /// Adds another's answers.
+    pub fn add(&mut self, other: Self) {
+        for (engine, count) in other.answered {
+            *self.answered.entry(engine).or_default() += count;
+        }
+        self.failures.extend(other.failures);
+    }
+}
+
+/// Clients under way.
+#[derive(Debug)]
+pub struct Traffic {
+    clients: JoinSet<Tally>,
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicU64>,
 }
 
 impl Traffic {
-    /// Starts this many clients.
+    /// Starts clients that ask for `model` until they are stopped. Must be called inside a runtime.
     #[must_use]
     pub fn start(gateway: &Gateway, model: &str, clients: usize) -> Self {
-        let (stop, url) = (Arc::new(AtomicBool::new(false)), gateway.url("/v1/chat/completions"));
-        let client = |_| {
-            let (stop, url, body) =
-                (Arc::clone(&stop), url.clone(), client::chat(model, false).to_string());
-            async move {
-                let (client, mut tally) = (client(), Tally::default());
-                while !stop.load(SeqCst) {
-                    match client.post(&url).body(body.clone()).send().await {
-                        Ok(answer) if answer.status() == 200 => match answer.bytes().await {
-                            Ok(_) => tally.answered += 1,
-                            Err(error) => tally.failures.push(error.to_string()),
-                        },
-                        Ok(answer) => tally.failures.push(answer.status().to_string()),
-                        Err(error) => tally.failures.push(format!("{error:?}")),
-                    }
-                    // The machine is the gateway's too.
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-                tally
-            }
-        };
-        let clients = (0..clients).map(client).collect();
-        Self { stop, clients }
+        Self::bounded(gateway, model, clients, i64::MAX)
     }
 
-    /// Stops, and gives the number of requests, which were all answered with 200.
+    /// `requests` requests for `model`, by several clients.
+    pub async fn of(gateway: &Gateway, model: &str, clients: usize, requests: u32) -> Tally {
+        Self::bounded(gateway, model, clients, requests.into()).collect().await
+    }
+
+    fn bounded(gateway: &Gateway, model: &str, clients: usize, requests: i64) -> Self {
+        let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (left, mut tasks) = (Arc::new(AtomicI64::new(requests)), JoinSet::new());
+        let body = chat(model, false).to_string();
+        for _ in 0..clients {
+            let (url, body) = (gateway.url("/v1/chat/completions"), body.clone());
+            let (stop, left, answers) =
+                (Arc::clone(&stop), Arc::clone(&left), Arc::clone(&answers));
+            tasks.spawn(async move {
+                let (client, mut tally) = (client(), Tally::default());
+                while !stop.load(SeqCst) && left.fetch_sub(1, SeqCst) > 0 {
+                    tally.ask(&client, &url, body.clone()).await;
+                    answers.fetch_add(1, SeqCst);
+                }
+                tally
+            });
+        }
+        Self { clients: tasks, stop, answers }
+    }
+
+    /// Waits for this many more answers.
     ///
     /// # Panics
-    /// If one was not, or there was none.
-    pub async fn unharmed(mut self) -> usize {
+    /// If they do not come.
+    pub async fn more(&self, answers: u64) {
+        let enough = self.answers.load(SeqCst) + answers;
+        let come = async || (self.answers.load(SeqCst) >= enough).then_some(());
+        eventually("the clients are answered", come).await;
+    }
+
+    /// Lets every client finish what it asked, and tells what all were answered.
+    pub async fn stop(self) -> Tally {
         self.stop.store(true, SeqCst);
-        let mut answered = 0;
-        while let Some(tally) = self.clients.join_next().await {
-            let tally = tally.expect("a client does not panic");
-            assert!(tally.failures.is_empty(), "requests failed: {:?}", tally.failures);
-            answered += tally.answered;
+        self.collect().await
+    }
+
+    /// Lets every client finish what it asked, which was answered with 200 every time. Gives the
+    /// number of answers.
+    ///
+    /// # Panics
+    /// If one was not, or nothing was asked.
+    pub async fn unharmed(self) -> u64 {
+        let tally = self.stop().await;
+        assert!(tally.failures.is_empty(), "requests failed: {:?}", tally.failures);
+        assert!(tally.total() > 0, "no traffic");
+        tally.total()
+    }
+
+    async fn collect(self) -> Tally {
+        let mut all = Tally::default();
+        for tally in self.clients.join_all().await {
+            all.add(tally);
         }
-        assert!(answered > 0, "no traffic");
-        answered
+        all
+    }
+}
+
+impl Tally {
+    async fn ask(&mut self, client: &reqwest::Client, url: &str, body: String) {
+        let answer = match client.post(url).body(body).send().await {
+            Ok(answer) => Reply::read(answer).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(reply) if reply.status == 200 => {
+                *self.answered.entry(reply.engine().to_owned()).or_default() += 1;
+            }
+            Ok(reply) => self.failures.push(format!("{}: {}", reply.status, reply.text())),
+            Err(error) => self.failures.push(format!("{error:?}")),
+        }
     }
 }

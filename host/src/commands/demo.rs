@@ -43,7 +43,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     std::fs::write(&routing, routing_yaml(local, remote, folder.path()))?;
     let paths = Paths { models, routing, routing_required: true };
     let loader = Loader::new(paths.clone(), folder.path().into())?;
-    let loaded = loader.load(None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    let loaded = loader.load(None).map_err(|refused| anyhow::anyhow!("{}", refused.diagnostics))?;
     let listener = TcpListener::bind(("127.0.0.1", args.port))
         .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))
         .context("no port can be listened on")?;

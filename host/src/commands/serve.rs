@@ -37,8 +37,8 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let loader = Loader::new(args.files.paths(), args.files.plugins.clone())?;
     let loaded = match loader.load(None) {
         Ok(loaded) => loaded,
-        Err(diagnostics) => {
-            eprintln!("{diagnostics}");
+        Err(refused) => {
+            eprintln!("{}", refused.diagnostics);
             return Ok(ExitCode::FAILURE);
         }
     };
