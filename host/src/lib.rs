@@ -19,5 +19,5 @@ mod tls;
 
 pub use commands::main;
 pub use gateway::Gateway;
-pub use reload::{Loaded, Loader};
+pub use reload::{Loaded, Loader, Refused, Seen};
 pub use run::{Options, Signals, run};

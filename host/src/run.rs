@@ -12,9 +12,9 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::Gateway;
 use crate::config::Secret;
 use crate::decision::Decider;
-use crate::fleet::probe::{self, Probes};
+use crate::fleet::probe::Probes;
 use crate::fleet::{Board, Fleet, ReloadStatus};
-use crate::reload::{self, Loaded, Loader};
+use crate::reload::{self, Loaded, Loader, Refused, Seen};
 use crate::telemetry::Metrics;
 
 /// How a gateway is run, beside its two files.
@@ -37,18 +37,18 @@ pub struct Signals {
 /// flight. Files that change are taken up on the way. Blocks.
 ///
 /// # Errors
-/// If a thread, a log file or a TLS client cannot be had.
+/// If a thread, a log file or a TLS client cannot be had, and what `shutdown` fails with.
 pub fn run(
     listener: &TcpListener,
     loader: Loader,
     loaded: Loaded,
     options: Options,
     signals: &Signals,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     let tls = Arc::new(crate::tls::client()?);
-    let Loaded { plan, snapshot } = loaded;
+    let Loaded { plan, snapshot, seen } = loaded;
     let first = Arc::clone(&snapshot.generation);
     metrics.publish(&snapshot);
     let board = Arc::new(Board::new(snapshot));
@@ -59,24 +59,26 @@ pub fn run(
     let (stop, stopped) = watch::channel(false);
     let cores = crate::server::start(listener, options.cores.max(1), &gateway, &tls, &stopped)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let control = Control::new(gateway, decider, Arc::new(loader), &tls)?;
+    let ended = runtime.block_on(async {
+        let control = Control::new(Arc::clone(&gateway), decider, Arc::new(loader), &tls)?;
         control.probe(&first.fleet);
         tokio::select! {
-            () = shutdown => {}
-            () = control.reload_forever(signals) => {}
+            ended = shutdown => ended,
+            () = reload::watch(seen, &signals.reload, async || control.reload().await) => Ok(()),
         }
-        control.gateway.drain();
-        tracing::info!("stopping: requests in flight are finished");
-        anyhow::Ok(())
-    })?;
+    });
+    gateway.drain();
     stop.send_replace(true);
+    tracing::info!("stopping: requests in flight are finished, new ones refused");
     for core in cores {
         if core.join().is_err() {
             tracing::error!("a core had panicked");
         }
     }
-    Ok(())
+    if let Some(log) = gateway.access_log() {
+        log.flush();
+    }
+    ended
 }
 
 /// The control side: probes and reloads.
@@ -85,7 +87,7 @@ struct Control {
     decider: Decider,
     loader: Arc<Loader>,
     client: reqwest::Client,
-    probes: Mutex<Option<Probes>>,
+    probes: Mutex<Probes>,
 }
 
 impl Control {
@@ -101,7 +103,7 @@ impl Control {
             .no_proxy()
             .pool_idle_timeout(Duration::from_secs(4))
             .build()?;
-        Ok(Self { gateway, decider, loader, client, probes: Mutex::new(None) })
+        Ok(Self { gateway, decider, loader, client, probes: Mutex::default() })
     }
 
     /// Probes this fleet from now on, and no other.
@@ -109,44 +111,39 @@ impl Control {
         let decider = self.decider.clone();
         let changed: Arc<dyn Fn() + Send + Sync> = Arc::new(move || decider.changed());
         let probing = self.gateway.board.snapshot().generation.config.probing;
-        let probes = probe::start(fleet, probing, &self.client, &changed);
-        *self.probes.lock().unwrap_or_else(PoisonError::into_inner) = Some(probes);
-    }
-
-    async fn reload_forever(&self, signals: &Signals) {
-        let files = || {
-            let snapshot = self.gateway.board.snapshot();
-            self.loader.files(snapshot.generation.config.strategy.as_ref())
-        };
-        let asked = Arc::clone(&signals.reload);
-        reload::watch(files, asked, async || self.reload().await).await;
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        probes.follow(fleet, probing, &self.client, &changed);
     }
 
     /// One reload. On any error what is in use stays, and the log and `/routing` say what is wrong.
-    async fn reload(&self) {
+    /// Gives the files that it went by; None: nobody knows.
+    async fn reload(&self) -> Option<Seen> {
         if let Some(log) = self.gateway.access_log() {
             log.reopen();
         }
         let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
         let load = move || loader.load(Some(&board.snapshot().generation.fleet));
-        // A panic in a load is a load that failed.
-        let error = match tokio::task::spawn_blocking(load).await {
-            Ok(Ok(loaded)) => match self.install(loaded).await {
-                Ok(()) => None,
-                Err(error) => Some(format!("{error:#}")),
-            },
-            Ok(Err(diagnostics)) => {
-                tracing::error!("what was in use stays in use:\n{diagnostics}");
-                Some(diagnostics.short())
+        let (error, seen) = match tokio::task::spawn_blocking(load).await {
+            Ok(Ok(loaded)) => {
+                let seen = loaded.seen.clone();
+                (self.install(loaded).await.err().map(|error| format!("{error:#}")), Some(seen))
             }
-            Err(panic) => Some(panic.to_string()),
+            Ok(Err(Refused { diagnostics, seen })) => {
+                tracing::error!("what was in use stays in use:\n{diagnostics}");
+                (Some(diagnostics.short()), Some(seen))
+            }
+            // A panic in a load is a load that failed.
+            Err(panic) => (Some(panic.to_string()), None),
         };
-        self.gateway.metrics.reload(if error.is_none() { "loaded" } else { "refused" });
+        let result = if error.is_none() { "loaded" } else { "refused" };
         match &error {
             None => tracing::info!("configuration loaded"),
             Some(error) => tracing::error!(error, "configuration refused"),
         }
         self.gateway.board.set_reload(ReloadStatus { last_error: error });
+        // Last, so that who sees it counted sees the rest too.
+        self.gateway.metrics.reload(result);
+        seen
     }
 
     async fn install(&self, loaded: Loaded) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::Gateway;
@@ -22,7 +22,8 @@ const HEADERS: Duration = Duration::from_secs(10);
 /// Requests in flight may take this long to finish after the stop.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Starts `cores` threads that serve `listener` until `stop` is true, then finish what is in flight.
+/// Starts `cores` threads that serve `listener` until `stop` is true, then finish what is in flight and
+/// refuse what is new.
 ///
 /// # Errors
 /// If the listener cannot be shared or the system gives no thread.
@@ -62,14 +63,35 @@ async fn serve(
         Err(error) => return tracing::error!(%error, "a core cannot accept"),
     };
     let api = Rc::new(Api::new(gateway, tls));
-    let stopped = stop.clone();
-    let mut connections = tokio::task::JoinSet::new();
+    let (mut connections, watched) = (JoinSet::new(), stop.clone());
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = accept(&listener, &mut connections, &api, &watched) => {}
+    }
+    // Who comes now is told so, and not left waiting in the listener's queue; nobody waits for them.
+    let mut late = JoinSet::new();
+    let all = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        () = all => {}
+        () = accept(&listener, &mut late, &api, &watched) => {}
+        () = tokio::time::sleep(GRACE) => {
+            tracing::warn!("requests were cut at the end of the grace period");
+        }
+    }
+}
+
+/// Accepts connections until dropped; a connection ends with the set.
+async fn accept(
+    listener: &tokio::net::TcpListener,
+    connections: &mut JoinSet<()>,
+    api: &Rc<Api>,
+    stop: &watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let connection = connection(stream, Rc::clone(&api), stopped.clone());
-                    connections.spawn_local(connection);
+                    connections.spawn_local(connection(stream, Rc::clone(api), stop.clone()));
                 }
                 Err(error) => {
                     tracing::error!(%error, "cannot accept");
@@ -78,13 +100,7 @@ async fn serve(
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            _ = stop.wait_for(|stop| *stop) => break,
         }
-    }
-    drop(listener);
-    let all = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, all).await.is_err() {
-        tracing::warn!(cut = connections.len(), "requests were cut at the end of the grace period");
     }
 }
 
@@ -95,14 +111,17 @@ async fn connection(stream: TcpStream, api: Rc<Api>, mut stop: watch::Receiver<b
         let api = Rc::clone(&api);
         async move { Ok::<_, std::convert::Infallible>(api.answer(request).await) }
     });
+    // One that comes late still has its one request answered.
+    let late = *stop.borrow();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
+        .keep_alive(!late)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        _ = stop.wait_for(|stop| *stop), if !late => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -90,10 +90,25 @@ impl Setup {
     /// Runs it to its end, for a gateway that does not serve.
     ///
     /// # Panics
-    /// If it cannot be run.
+    /// If it cannot be run, or takes longer than [`DEADLINE`].
     #[must_use]
     pub fn output(mut self) -> Output {
-        self.command.output().expect("the binary runs")
+        let mut child = self.command.spawn().expect("the binary runs");
+        let stdout = Log::follow(child.stdout.take().expect("piped"));
+        let stderr = Log::follow(child.stderr.take().expect("piped"));
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break status;
+            }
+            if start.elapsed() > DEADLINE {
+                child.kill().expect("a child");
+                panic!("still running after {DEADLINE:?}: {}", stderr.text_at_end());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let (stdout, stderr) = (stdout.text_at_end().into(), stderr.text_at_end().into());
+        Output { status, stdout, stderr }
     }
 
     /// Starts it, and waits until it listens.
@@ -107,7 +122,8 @@ impl Setup {
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("text");
-        let Some(url) = line.trim().strip_prefix("listening on ").map(str::to_owned) else {
+        let Some(url) = line.trim().split_once("listening on ").map(|(_, url)| url.to_owned())
+        else {
             let status = child.wait().expect("a child");
             panic!("the gateway did not start, {status}: {line}\n{}", stderr.text_at_end());
         };
@@ -158,6 +174,16 @@ impl Gateway {
     /// If it cannot be written.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).expect("a writable folder");
+    }
+
+    /// Writes a file in its folder by renaming a whole one over it.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
+        let new = format!("{name}.new");
+        self.write(&new, content);
+        std::fs::rename(self.path(&new), self.path(name)).expect("a writable folder");
     }
 
     /// Its own log so far.
@@ -252,6 +278,11 @@ impl Gateway {
         reply.json()
     }
 
+    /// Why the last reload was refused; empty where it was not.
+    pub async fn refusal(&self) -> String {
+        self.routing().await["reload"]["last_error"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// The weights that `/routing` shows for a model, by the deployment's name.
     ///
     /// # Panics
@@ -264,6 +295,27 @@ impl Gateway {
             (name, deployment["weight"].as_f64().expect("a number"))
         };
         deployments.expect("a known model").iter().map(weight).collect()
+    }
+
+    /// How many reloads ended so: `loaded`, `refused`.
+    ///
+    /// # Panics
+    /// If the metrics are none.
+    pub async fn reloads(&self, result: &str) -> u64 {
+        let series = format!("gateway_reloads_total{{result=\"{result}\"}} ");
+        let metrics = self.get("/metrics").await.text();
+        // A series without a count yet is not shown.
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        count.map_or(0, |count| count.parse().expect("a number"))
+    }
+
+    /// Waits until a configuration was loaded that was not when `reloads("loaded")` gave `before`.
+    ///
+    /// # Panics
+    /// If none is.
+    pub async fn loaded_since(&self, before: u64) {
+        let loaded = async || (self.reloads("loaded").await > before).then_some(());
+        crate::eventually("a reload", loaded).await;
     }
 }
 

@@ -10,18 +10,26 @@
 //! a fixed time and hopes: [`eventually`] polls until a bounded deadline.
 
 mod client;
+mod dialog;
 mod engine;
 mod gateway;
+mod guest;
 mod port;
 mod raw;
+mod telemetry;
+mod traffic;
 
 use std::time::{Duration, Instant};
 
 pub use client::{Reply, client};
+pub use dialog::Dialog;
 pub use engine::Engine;
 pub use gateway::{Gateway, Log, Setup};
+pub use guest::{component, guest, guests, text as guest_text};
 pub use port::Port;
 pub use raw::{Gate, Raw, Received, Step, Wire};
+pub use telemetry::{ACCESS_LOG, outcomes};
+pub use traffic::{Tally, Traffic};
 
 /// How long anything that must happen may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -59,13 +67,43 @@ pub fn one_model(urls: &[&str]) -> String {
 /// A `routing.yaml` for the model `m`: these deployments, `local_fraction`, and lines of `more`.
 #[must_use]
 pub fn split(local_fraction: f64, local: &[&str], remote: &[&str], more: &str) -> String {
+    let strategy = format!("fixed\nrouting_parameter:\n  local_fraction: {local_fraction}");
+    format!("{}{more}\n", routed(&strategy, local, remote))
+}
+
+/// A `routing.yaml` for the model `m`: `routing_strategy`, with further lines if it has some, and these
+/// deployments.
+#[must_use]
+pub fn routed(strategy: &str, local: &[&str], remote: &[&str]) -> String {
+    let entry = |url: &&str| format!("\n  - endpoint: {url}\n    models: [m]");
     let list = |urls: &[&str]| -> String {
-        urls.iter().map(|url| format!("  - endpoint: {url}\n    models: [m]\n")).collect()
+        match urls {
+            [] => " []".into(),
+            _ => urls.iter().map(entry).collect(),
+        }
     };
-    format!(
-        "routing_strategy: fixed\nrouting_parameter:\n  local_fraction: {local_fraction}\n\
-         local_deployment:\n{}remote_deployment:\n{}{more}\n",
-        list(local),
-        list(remote),
-    )
+    let (local, remote) = (list(local), list(remote));
+    format!("routing_strategy: {strategy}\nlocal_deployment:{local}\nremote_deployment:{remote}\n")
+}
+
+/// A `models.yaml` whose models are tried in the order of their urls: the first has all weight and
+/// the name `first`, the others are on standby.
+#[must_use]
+pub fn in_order(models: &[(&str, &[&str])]) -> String {
+    const NAMES: [&str; 3] = ["first", "second", "third"];
+    let route = |(n, url): (usize, &&str)| {
+        let (name, weight) = (NAMES[n], u8::from(n == 0));
+        format!("      - {{base_url: '{url}', name: {name}, weight: {weight}}}\n")
+    };
+    let model = |(id, urls): &(&str, &[&str])| {
+        let routes: String = urls.iter().enumerate().map(route).collect();
+        format!("  - id: {id}\n    route:\n{routes}")
+    };
+    format!("models:\n{}", models.iter().map(model).collect::<String>())
+}
+
+/// A `routing.yaml` that changes no weights: the access log, and lines of `more`.
+#[must_use]
+pub fn logged(more: &str) -> String {
+    format!("logging: {{output: {ACCESS_LOG}}}\n{more}\n")
 }

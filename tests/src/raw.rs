@@ -59,6 +59,20 @@ impl Step {
     pub fn send(text: &str) -> Self {
         Self::Send(text.as_bytes().to_vec())
     }
+
+    /// Sends the head of a streamed answer.
+    #[must_use]
+    pub fn stream() -> Self {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
+        Self::send(&format!("{head}transfer-encoding: chunked\r\n\r\n"))
+    }
+
+    /// Sends one chunk of a streamed answer; an empty one is its end.
+    #[must_use]
+    pub fn chunk(data: impl AsRef<[u8]>) -> Self {
+        let data = data.as_ref();
+        Self::Send([format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat())
+    }
 }
 
 /// The connection a request came on, as its script sees it.
@@ -67,9 +81,16 @@ pub struct Wire {
     stream: TcpStream,
     state: Arc<State>,
     open: bool,
+    served: usize,
 }
 
 impl Wire {
+    /// How many requests came on this connection before the one at hand.
+    #[must_use]
+    pub fn served(&self) -> usize {
+        self.served
+    }
+
     /// Sends bytes. One that cannot be sent means that the gateway went away, which `hang` counts.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The script goes on: what the gateway does next is what the test looks at.
@@ -224,11 +245,12 @@ fn converse(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut wire = Wire { stream, state: Arc::clone(state), open: true };
+    let mut wire = Wire { stream, state: Arc::clone(state), open: true, served: 0 };
     while wire.open {
         let Some(received) = read(&mut reader)? else { return Ok(()) };
         state.received.lock().unwrap_or_else(PoisonError::into_inner).push(received.clone());
         script(&received, &mut wire);
+        wire.served += 1;
     }
     Ok(())
 }

@@ -26,6 +26,8 @@ pub(super) enum Error {
     Method { allowed: String },
     /// Every attempt failed.
     Exhausted(Exhausted),
+    /// The gateway is about to stop.
+    Stopping,
     /// A fault of the gateway.
     Internal,
 }
@@ -39,6 +41,7 @@ impl Error {
             Error::NoSuchModel { .. } | Error::NoSuchPath(_) => StatusCode::NOT_FOUND,
             Error::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Error::Exhausted(exhausted) => exhausted.status(),
+            Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -61,6 +64,7 @@ impl Error {
             }
             Error::Method { allowed } => format!("use one of: {allowed}"),
             Error::Exhausted(exhausted) => exhausted.to_string(),
+            Error::Stopping => "the gateway is stopping; send the request again".into(),
             Error::Internal => "the gateway failed; its log says why".into(),
         }
     }
@@ -85,6 +89,7 @@ impl Error {
                 }
                 None => ("no_deployment_answered", None),
             },
+            Error::Stopping => ("stopping", None),
             Error::Internal => ("internal_error", None),
         }
     }

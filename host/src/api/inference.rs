@@ -45,6 +45,9 @@ impl Api {
         path: &'static str,
         journal: &mut Journal,
     ) -> Result<execution::Request, Error> {
+        if self.gateway.is_draining() {
+            return Err(Error::Stopping);
+        }
         let snapshot = self.gateway.board.snapshot();
         let (head, body) = request.into_parts();
         let encoding = head.headers.get(header::CONTENT_ENCODING);

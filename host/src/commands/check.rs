@@ -15,8 +15,8 @@ pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
             summary(&loaded.snapshot, &mut stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(diagnostics) => {
-            eprintln!("{diagnostics}");
+        Err(refused) => {
+            eprintln!("{}", refused.diagnostics);
             Ok(ExitCode::FAILURE)
         }
     }

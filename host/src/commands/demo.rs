@@ -4,6 +4,7 @@
 use std::io::{Write, stdout};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     std::fs::write(&routing, routing_yaml(local, remote, folder.path()))?;
     let paths = Paths { models, routing, routing_required: true };
     let loader = Loader::new(paths.clone(), folder.path().into())?;
-    let loaded = loader.load(None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    let loaded = loader.load(None).map_err(|refused| anyhow::anyhow!("{}", refused.diagnostics))?;
     let listener = TcpListener::bind(("127.0.0.1", args.port))
         .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))
         .context("no port can be listened on")?;
@@ -55,18 +56,16 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         let _ = shown.send(showed);
     });
     let signals = Signals::default();
-    let stop = signals::shutdown(&signals);
     let shutdown = async {
-        let failed = match done.await {
-            Ok(Err(error)) => Some(error),
-            _ => None,
-        };
-        if let Some(error) = &failed {
-            tracing::error!(%error, "the demo's own request failed");
+        let mut stop = pin!(signals::receive(&signals).context("signals cannot be received")?);
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            showed = done => showed?.context("the demo's own request failed")?,
         }
-        if !once && failed.is_none() {
+        if !once {
             stop.await;
         }
+        Ok(())
     };
     crate::run::run(
         &listener,
@@ -175,7 +174,7 @@ fn show(
     curl http://{gateway}/routing
     curl http://{local}/stub -d '{{"healthy":true}}'
 
-  Change the strategy while it runs (say fixed -> local-first), and look again:
+  Change how traffic is shared while it runs (the file says what to try), and look again:
     $EDITOR {routing}
     curl http://{gateway}/routing
 

@@ -10,13 +10,14 @@ mod stub;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{OsStr, Resettable};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Paths;
 
 /// An OpenAI-compatible gateway whose routing strategies are WebAssembly components.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -66,7 +67,7 @@ impl FileArgs {
 /// standard error.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let done = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
@@ -79,4 +80,28 @@ pub fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// The command line and its variables. Those of serving do not concern the other subcommands.
+fn command() -> clap::Command {
+    let command = without_empty(Cli::command());
+    let first = std::env::args().nth(1);
+    if first.is_some_and(|first| command.find_subcommand(first).is_some()) {
+        return command.mut_args(without_variable);
+    }
+    command
+}
+
+/// A variable that is empty counts as not set, as it does in the files.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    let command = command.mut_args(|arg| if is_empty(&arg) { without_variable(arg) } else { arg });
+    command.mut_subcommands(without_empty)
+}
+
+fn without_variable(arg: clap::Arg) -> clap::Arg {
+    arg.env(Resettable::<OsStr>::Reset)
 }

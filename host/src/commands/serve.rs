@@ -37,21 +37,27 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let loader = Loader::new(args.files.paths(), args.files.plugins.clone())?;
     let loaded = match loader.load(None) {
         Ok(loaded) => loaded,
-        Err(diagnostics) => {
-            eprintln!("{diagnostics}");
+        Err(refused) => {
+            eprintln!("{}", refused.diagnostics);
             return Ok(ExitCode::FAILURE);
         }
     };
     let listener = TcpListener::bind((args.host.as_str(), args.port))
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
-    writeln!(stdout(), "listening on http://{}", listener.local_addr()?)?;
+    let address = listener.local_addr()?;
     let cores = match args.cores {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         cores => cores,
     };
     let admin_token = args.admin_token.clone().filter(|token| !token.is_empty()).map(Secret::new);
     let signals = Signals::default();
-    let shutdown = signals::shutdown(&signals);
+    let shutdown = async {
+        // Said last: whoever reads it may send a request, or a signal, at once.
+        let stop = signals::receive(&signals).context("signals cannot be received")?;
+        writeln!(stdout(), "listening on http://{address}").context("standard output is closed")?;
+        stop.await;
+        Ok(())
+    };
     crate::run::run(&listener, loader, loaded, Options { cores, admin_token }, &signals, shutdown)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,25 +1,27 @@
 //! Signals of the process: SIGINT and SIGTERM stop it, SIGHUP reloads.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::run::Signals;
 
-/// Ready when the process is to stop; passes SIGHUP on until then. Must be awaited inside a runtime.
-pub(super) fn shutdown(signals: &Signals) -> impl Future<Output = ()> + use<> {
+/// Receives signals from now on. The future is ready when the process is to stop, and passes SIGHUP on
+/// until then.
+///
+/// # Errors
+/// If the system lets none be received.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub(super) fn receive(signals: &Signals) -> io::Result<impl Future<Output = ()> + use<>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let reload = Arc::clone(&signals.reload);
-    async move {
-        let received = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-            signal(SignalKind::hangup()),
-        );
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = received else {
-            tracing::error!("signals cannot be received");
-            return std::future::pending().await;
-        };
+    Ok(async move {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => return,
@@ -27,5 +29,5 @@ pub(super) fn shutdown(signals: &Signals) -> impl Future<Output = ()> + use<> {
                 Some(()) = hangup.recv() => reload.notify_one(),
             }
         }
-    }
+    })
 }

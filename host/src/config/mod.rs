@@ -49,9 +49,12 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Everything that is wrong with either of them.
 pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
     let mut errors = Vec::new();
-    let models = read(&paths.models, true, env, &mut errors);
+    let remedy = "name the file with `--models` or `MODELS_CONFIG`";
+    let models = read(&paths.models, Some(remedy), env, &mut errors);
     let before = errors.len();
-    let routing = read(&paths.routing, paths.routing_required, env, &mut errors);
+    let remedy = "name the file with `--routing` or `ROUTING_CONFIG`";
+    let remedy = paths.routing_required.then_some(remedy);
+    let routing = read(&paths.routing, remedy, env, &mut errors);
     let absent = routing.is_none() && errors.len() == before;
     let models = models.and_then(|document| models::check(document, &mut errors));
     let routing = routing.and_then(|document| routing::check(document, &mut errors));
@@ -69,19 +72,22 @@ pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
     Err(Diagnostics::new(errors))
 }
 
-/// A file's tree; None: it cannot be had (its errors say why), or it is allowed to be missing and is.
+/// A file's tree; None: it cannot be had (its errors say why), or it is missing and `missing`, the
+/// remedy for that, is None.
 fn read(
     path: &Path,
-    required: bool,
+    missing: Option<&str>,
     env: Environment,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Arc<Document>> {
     let file = path.display().to_string();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound && !required => return None,
         Err(error) => {
-            let help = "check the path and its permissions";
+            let help = match error.kind() {
+                ErrorKind::NotFound => missing?,
+                _ => "check the path and its permissions",
+            };
             errors.push(Diagnostic::of_file(file, format!("cannot be read: {error}"), help));
             return None;
         }

@@ -20,6 +20,8 @@ pub struct Plan {
     strategy: Option<Box<dyn Strategy>>,
     last_good: Vec<LastGood>,
     last_error: Option<String>,
+    /// Good answers of the strategy that the metrics do not know of yet.
+    answers: usize,
 }
 
 impl Plan {
@@ -32,7 +34,7 @@ impl Plan {
         strategy: Option<Box<dyn Strategy>>,
     ) -> Result<(Self, Snapshot), (String, Fault)> {
         let last_good = vec![LastGood::new(); generation.fleet.models.len()];
-        let mut plan = Self { generation, strategy, last_good, last_error: None };
+        let mut plan = Self { generation, strategy, last_good, last_error: None, answers: 0 };
         let (snapshot, faults) = plan.decide();
         match faults.into_iter().next() {
             Some(fault) => Err(fault),
@@ -46,8 +48,10 @@ impl Plan {
         let standby = self.generation.config.fallback.standby;
         for (model, last) in self.generation.fleet.models.iter().zip(&mut self.last_good) {
             let (route, outcome) = share(model, self.strategy.as_deref_mut(), standby, last);
-            if let Err(fault) = outcome {
-                faults.push((model.config.id.clone(), fault));
+            match outcome {
+                Some(Ok(())) => self.answers += 1,
+                Some(Err(fault)) => faults.push((model.config.id.clone(), fault)),
+                None => {}
             }
             routes.push(route);
         }
@@ -60,6 +64,14 @@ impl Plan {
             strategy_error: self.last_error.clone(),
         };
         (snapshot, faults)
+    }
+
+    /// Counts the good answers, those of the trial included.
+    fn count(&mut self, metrics: &Metrics) {
+        if self.strategy.is_some() {
+            let answers = std::mem::take(&mut self.answers);
+            metrics.strategy_calls(&self.generation.strategy.name, "ok", answers);
+        }
     }
 
     fn refresh(&self) -> Option<Duration> {
@@ -84,7 +96,12 @@ impl Decider {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(plan: Plan, board: Arc<Board>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub fn start(
+        mut plan: Plan,
+        board: Arc<Board>,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
+        plan.count(&metrics);
         let (messages, inbox) = channel();
         let run = move || run(plan, &inbox, &board, &metrics);
         let thread = std::thread::Builder::new().name("decision".into()).spawn(run)?;
@@ -144,11 +161,8 @@ fn deadline(plan: &Plan) -> Option<Instant> {
 
 fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics) {
     let (snapshot, faults) = plan.decide();
+    plan.count(metrics);
     let name = &plan.generation.strategy.name;
-    if plan.strategy.is_some() {
-        let good = snapshot.routes.len().saturating_sub(faults.len());
-        metrics.strategy_calls(name, "ok", good);
-    }
     for (model, fault) in faults {
         metrics.strategy_calls(name, fault.cause(), 1);
         tracing::warn!(strategy = name, model, %fault, "the last good weights stay");

@@ -9,14 +9,14 @@ use super::{Candidate, Fault, Price, Strategy, Weights};
 /// deployment, 0 for those that were not asked about. Empty before that.
 pub(super) type LastGood = Vec<f64>;
 
-/// Computes how one model's traffic is shared now. A fault of the strategy is returned beside the
-/// route, which then rests on `last`, else on an even split.
+/// Computes how one model's traffic is shared now, and how the strategy answered; None: it was not
+/// asked. After a fault of the strategy the route rests on `last`, else on an even split.
 pub(super) fn share(
     model: &FleetModel,
     strategy: Option<&mut (dyn Strategy + 'static)>,
     standby: Standby,
     last: &mut LastGood,
-) -> (Route, Result<(), Fault>) {
+) -> (Route, Option<Result<(), Fault>>) {
     let states: Vec<State> = model.deployments.iter().map(|d| state(d)).collect();
     let mut eligible: Vec<bool> = states.iter().map(|state| state.eligible).collect();
     let kept_only = |eligible: &[bool]| {
@@ -28,7 +28,7 @@ pub(super) fn share(
     if panic {
         eligible.fill(true);
     }
-    let mut outcome = Ok(());
+    let mut outcome = None;
     let mut weights = vec![0.0; model.deployments.len()];
     let of = |share| {
         let used = move |i: &usize| model.deployments[*i].config.share == share;
@@ -40,7 +40,7 @@ pub(super) fn share(
     }
     if let (Some(strategy), false) = (strategy, assigned.is_empty()) {
         let rest = 1.0 - kept.iter().map(|i| weights[*i]).sum::<f64>();
-        outcome = ask(model, &assigned, strategy).map(|answer| *last = answer);
+        outcome = Some(ask(model, &assigned, strategy).map(|answer| *last = answer));
         for (i, weight) in assigned.iter().zip(restrict(last, &assigned)) {
             weights[*i] = weight * rest.max(0.0);
         }

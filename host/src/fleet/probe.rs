@@ -2,59 +2,120 @@
 //! other and none delays traffic.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Origin, ProbeMethod, ProbeTarget, Probing};
 
 use super::{Fleet, Health};
 
-/// The probes of one generation; dropping it stops them.
-#[derive(Debug)]
-pub struct Probes(
-    #[expect(dead_code, reason = "held for its drop, which aborts the tasks")] JoinSet<()>,
-);
+/// What is asked, where. Deployments that share it share the answer.
+type Place = (Origin, ProbeTarget);
 
-/// Starts probing every place of `fleet` that is to be probed, once each however many deployments
-/// share it. `changed` is called when a state changes.
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub fn start(
-    fleet: &Fleet,
+/// The deployments that share a place, each `MODEL/DEPLOYMENT`: the log names no address.
+type Names = Arc<Mutex<Vec<String>>>;
+
+/// The probes under way; dropping it stops them.
+#[derive(Debug, Default)]
+pub struct Probes {
     probing: Probing,
-    client: &reqwest::Client,
-    changed: &Arc<dyn Fn() + Send + Sync>,
-) -> Probes {
-    let mut tasks = JoinSet::new();
-    let Some(interval) = probing.interval else { return Probes(tasks) };
-    let mut places: HashMap<(Origin, ProbeTarget), Arc<Health>> = HashMap::new();
-    for deployment in fleet.deployments() {
-        if let (Some(health), Some(target)) = (&deployment.health, &deployment.config.probe) {
-            let key = (deployment.config.endpoint.origin.clone(), target.clone());
-            places.insert(key, Arc::clone(health));
+    tasks: HashMap<Place, Task>,
+}
+
+#[derive(Debug)]
+struct Task {
+    health: Arc<Health>,
+    names: Names,
+    abort: AbortHandle,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
+}
+
+impl Probes {
+    /// Probes every place of `fleet` that is to be probed, and no other. A place that stays is probed
+    /// on undisturbed: a reload delays no probe, and adds none. `changed` is called when a state
+    /// changes.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn follow(
+        &mut self,
+        fleet: &Fleet,
+        probing: Probing,
+        client: &reqwest::Client,
+        changed: &Arc<dyn Fn() + Send + Sync>,
+    ) {
+        let mut old = std::mem::take(&mut self.tasks);
+        if self.probing != probing {
+            old.clear();
+        }
+        self.probing = probing;
+        let Some(interval) = probing.interval else { return };
+        for deployment in fleet.deployments() {
+            let (Some(health), Some(target)) = (&deployment.health, &deployment.config.probe)
+            else {
+                continue;
+            };
+            let place = (deployment.config.endpoint.origin.clone(), target.clone());
+            let name = format!("{}/{}", deployment.model, deployment.config.name);
+            if let Some(task) = self.tasks.get(&place) {
+                task.names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                continue;
+            }
+            let kept = old.remove(&place).filter(|task| Arc::ptr_eq(&task.health, health));
+            let task = kept.unwrap_or_else(|| {
+                let names = Names::default();
+                let probe = Probe {
+                    place: place.clone(),
+                    health: Arc::clone(health),
+                    names: Arc::clone(&names),
+                    probing,
+                    client: client.clone(),
+                    changed: Arc::clone(changed),
+                };
+                let abort = tokio::spawn(probe.run(interval)).abort_handle();
+                Task { health: Arc::clone(health), names, abort }
+            });
+            *task.names.lock().unwrap_or_else(PoisonError::into_inner) = vec![name];
+            self.tasks.insert(place, task);
         }
     }
-    for ((origin, target), health) in places {
-        let (client, changed) = (client.clone(), Arc::clone(changed));
-        tasks.spawn(async move {
-            let mut ticks = tokio::time::interval(interval);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let result = ask(&client, &origin, &target, probing.timeout).await;
-                if health.record(result, &probing) {
-                    let reason = health.observation().reason;
-                    tracing::warn!(origin = %origin, up = health.is_up(), reason, "health changed");
-                    changed();
-                }
+}
+
+/// One place and what becomes of its answers.
+struct Probe {
+    place: Place,
+    health: Arc<Health>,
+    names: Names,
+    probing: Probing,
+    client: reqwest::Client,
+    changed: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Probe {
+    async fn run(self, interval: Duration) {
+        let (origin, target) = &self.place;
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let result = ask(&self.client, origin, target, self.probing.timeout).await;
+            if self.health.record(result, &self.probing) {
+                let (up, reason) = (self.health.is_up(), self.health.observation().reason);
+                let deployments =
+                    self.names.lock().unwrap_or_else(PoisonError::into_inner).join(", ");
+                tracing::warn!(deployments, up, reason, "health changed");
+                (self.changed)();
             }
-        });
+        }
     }
-    Probes(tasks)
 }
 
 /// One probe: 200 is healthy. The error is the reason, for people, and names no address.

@@ -7,9 +7,11 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use crate::config::{self, Config, Diagnostic, Diagnostics, Document, Paths, Step, StrategyConfig};
-use crate::decision::plugin::{LoadError, Plugin, PluginHost, Source, locate};
+use crate::decision::plugin::{LoadError, Plugin, PluginHost, locate, places};
 use crate::decision::{Plan, Strategy};
 use crate::fleet::{Fleet, Generation, Snapshot, StrategyInfo};
+
+use super::Seen;
 
 /// Where a configuration comes from.
 pub struct Loader {
@@ -26,6 +28,17 @@ pub struct Loaded {
     pub plan: Plan,
     /// The weights of the trial.
     pub snapshot: Snapshot,
+    /// The files it comes from.
+    pub seen: Seen,
+}
+
+/// A configuration that did not.
+#[derive(Debug)]
+pub struct Refused {
+    /// Everything that is wrong.
+    pub diagnostics: Diagnostics,
+    /// The files it comes from, as far as they were found: one that changes may mend it.
+    pub seen: Seen,
 }
 
 impl Loader {
@@ -41,12 +54,27 @@ impl Loader {
     /// a thread that serves.
     ///
     /// # Errors
-    /// Everything that is wrong.
-    pub fn load(&self, previous: Option<&Fleet>) -> Result<Loaded, Diagnostics> {
+    /// [`Refused`], with everything that is wrong.
+    pub fn load(&self, previous: Option<&Fleet>) -> Result<Loaded, Refused> {
+        let mut seen = Seen::default();
+        match self.plan(previous, &mut seen) {
+            Ok((plan, snapshot)) => Ok(Loaded { plan, snapshot, seen }),
+            Err(diagnostics) => Err(Refused { diagnostics, seen }),
+        }
+    }
+
+    /// A plan that was tried. `seen` looks at every file before it is read.
+    fn plan(
+        &self,
+        previous: Option<&Fleet>,
+        seen: &mut Seen,
+    ) -> Result<(Plan, Snapshot), Diagnostics> {
+        seen.look(&self.paths.models);
+        seen.look(&self.paths.routing);
         let config = config::load(&self.paths, &|name| std::env::var(name).ok())?;
         let (strategy, info) = match (&config.strategy, &config.routing_file) {
             (Some(strategy), Some(file)) => {
-                let plugin = self.strategy(strategy, file, &config)?;
+                let plugin = self.strategy(strategy, file, &config, seen)?;
                 let info = describe(&plugin, &strategy.parameters);
                 (Some(Box::new(plugin) as Box<dyn Strategy>), info)
             }
@@ -56,16 +84,13 @@ impl Loader {
         let file = config.routing_file.clone();
         let loaded_at = SystemTime::now();
         let generation = Arc::new(Generation { config, fleet, strategy: info, loaded_at });
-        match Plan::tried(Arc::clone(&generation), strategy) {
-            Ok((plan, snapshot)) => Ok(Loaded { plan, snapshot }),
-            Err((model, fault)) => {
-                let message = format!("the strategy failed its trial for model `{model}`: {fault}");
-                let help = "mend the strategy or name another";
-                // Only a strategy can fault, and only routing.yaml can name one.
-                let error = file.map(|file| at_strategy(&file, message, help));
-                Err(Diagnostics::new(error.into_iter().collect()))
-            }
-        }
+        Plan::tried(generation, strategy).map_err(|(model, fault)| {
+            let message = format!("the strategy failed its trial for model `{model}`: {fault}");
+            let help = "mend the strategy or name another";
+            // Only a strategy can fault, and only routing.yaml can name one.
+            let error = file.map(|file| at_strategy(&file, message, help));
+            Diagnostics::new(error.into_iter().collect())
+        })
     }
 
     fn strategy(
@@ -73,7 +98,11 @@ impl Loader {
         strategy: &StrategyConfig,
         file: &Document,
         config: &Config,
+        seen: &mut Seen,
     ) -> Result<Plugin, Diagnostics> {
+        for place in places(&strategy.reference, &self.plugins) {
+            seen.look(&place);
+        }
         let source = locate(&strategy.reference, &self.plugins);
         let pin = strategy.sha256.as_deref();
         let opened = source.and_then(|source| self.host.load(&source, pin, &config.sandbox));
@@ -82,17 +111,6 @@ impl Loader {
         let parameters = config::schema::value(file, &at, &opened.description().parameters);
         let parameters = parameters.map_err(Diagnostics::new)?;
         opened.configure(&parameters).map_err(|error| explain(file, &error))
-    }
-
-    /// The files whose change means a new load.
-    #[must_use]
-    pub fn files(&self, strategy: Option<&StrategyConfig>) -> Vec<PathBuf> {
-        let mut files = vec![self.paths.models.clone(), self.paths.routing.clone()];
-        let source = strategy.map(|strategy| locate(&strategy.reference, &self.plugins));
-        if let Some(Ok(Source::File(path))) = source {
-            files.push(path);
-        }
-        files
     }
 }
 

@@ -2,7 +2,9 @@
 //! file changes. On any error what is in use stays in use.
 
 mod load;
+mod seen;
 mod watch;
 
-pub use load::{Loaded, Loader};
+pub use load::{Loaded, Loader, Refused};
+pub use seen::Seen;
 pub(crate) use watch::watch;

@@ -1,83 +1,72 @@
-//! Notices that a file changed: by the system's events, and by looking every two seconds, because
-//! events are lost on network file systems and when a folder on the way is itself a symlink.
+//! Notices that a file changed: by looking, every two seconds and whenever the system tells of an
+//! event near the file.
 //!
-//! What counts is the content: a file that was touched, or swapped for the same, changes nothing.
+//! Looking alone decides. Events only make it happen sooner: they are lost on network file systems,
+//! and when a folder on the way is replaced. What counts is the content: a file that was touched, or
+//! swapped for the same, changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
-use sha2::{Digest, Sha256};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+
+use super::Seen;
 
 /// Between two looks without an event.
 const LOOK: Duration = Duration::from_secs(2);
 /// A file must stay the same for this long: editors write in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
+/// Looks at files that do not settle, after which they are taken as they are.
+const PATIENCE: u32 = 20;
 
-/// Content of the watched files, by path; None: cannot be read.
-type Fingerprint = BTreeMap<PathBuf, Option<[u8; 32]>>;
-
-/// Calls `changed` whenever the content of one of `files()` has changed and settled, or `asked` is
-/// notified. Runs until dropped.
+/// Calls `reload` whenever the files are no longer as they were `seen`, and have settled, or `asked` is
+/// notified. A reload gives the files that it went by, which are watched from then on. Runs until
+/// dropped.
 pub(crate) async fn watch(
-    files: impl Fn() -> Vec<PathBuf>,
-    asked: Arc<Notify>,
-    mut changed: impl AsyncFnMut(),
+    mut seen: Seen,
+    asked: &Notify,
+    mut reload: impl AsyncFnMut() -> Option<Seen>,
 ) {
-    let event = Arc::new(Notify::new());
-    let signal = Arc::clone(&event);
-    // Without events (no inotify instances left) looking is still enough.
-    let mut watcher = notify::recommended_watcher(move |_| signal.notify_one())
-        .inspect_err(|error| tracing::warn!(%error, "files are watched by looking alone"))
-        .ok();
-    let mut folders: Vec<PathBuf> = Vec::new();
-    let mut seen = fingerprint(&files());
     loop {
-        if let Some(watcher) = &mut watcher {
-            follow(watcher, &files(), &mut folders);
-        }
-        let forced = tokio::select! {
-            () = event.notified() => false,
-            () = tokio::time::sleep(LOOK) => false,
-            () = asked.notified() => true,
-        };
-        let now = settled(&files).await;
-        if forced || now != seen {
-            changed().await;
-            // The strategy's file is another one now, perhaps.
-            seen = fingerprint(&files());
-            seen.extend(now.into_iter().filter(|(path, _)| !path.as_os_str().is_empty()));
-        }
+        let event = Arc::new(Notify::new());
+        // Dropped with each round: the files of the next may be others, and so may the folders.
+        let _watcher = listen(&seen, &event);
+        let now = changed(&seen, &event, asked).await;
+        // A reload that does not tell its files would fail in the same way on the same content.
+        seen = reload().await.unwrap_or(now);
     }
 }
 
-/// Watches the folders of the files and of everything their symlinks lead through.
-fn follow(watcher: &mut notify::RecommendedWatcher, files: &[PathBuf], folders: &mut Vec<PathBuf>) {
-    for file in files {
-        let mut hop = file.clone();
-        for _ in 0..8 {
-            let folder =
-                hop.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if !folders.iter().any(|known| known == folder)
-                && watcher.watch(folder, RecursiveMode::NonRecursive).is_ok()
-            {
-                folders.push(folder.to_owned());
+/// The files as they are, once they differ from what was seen, or `asked` is notified.
+async fn changed(seen: &Seen, event: &Notify, asked: &Notify) -> Seen {
+    loop {
+        // Before waiting: nobody tells of what happened before somebody listened.
+        if look(seen).await != *seen {
+            let now = settled(seen).await;
+            if now != *seen {
+                return now;
             }
-            let Ok(next) = std::fs::read_link(&hop) else { break };
-            hop = folder.join(next);
+        }
+        tokio::select! {
+            () = asked.notified() => return settled(seen).await,
+            // Events come in bursts, and from other files of the folder too.
+            () = event.notified() => tokio::time::sleep(SETTLE).await,
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
 
-/// The content once it stays the same for [`SETTLE`]; after a second as it is then.
-async fn settled(files: &impl Fn() -> Vec<PathBuf>) -> Fingerprint {
-    let mut last = fingerprint(&files());
-    for _ in 0..20 {
+/// The files once they have stayed the same for [`SETTLE`].
+async fn settled(seen: &Seen) -> Seen {
+    let mut last = look(seen).await;
+    for _ in 0..PATIENCE {
         tokio::time::sleep(SETTLE).await;
-        let now = fingerprint(&files());
+        let now = look(seen).await;
         if now == last {
             break;
         }
@@ -86,8 +75,61 @@ async fn settled(files: &impl Fn() -> Vec<PathBuf>) -> Fingerprint {
     last
 }
 
-fn fingerprint(files: &[PathBuf]) -> Fingerprint {
-    let content =
-        |path: &PathBuf| std::fs::read(path).ok().map(|bytes| Sha256::digest(bytes).into());
-    files.iter().map(|path| (path.clone(), content(path))).collect()
+async fn look(seen: &Seen) -> Seen {
+    let files = seen.clone();
+    // Not on the thread of the probes: a disk may be slow, a network file system gone.
+    spawn_blocking(move || files.again()).await.unwrap_or_else(|_| seen.clone())
+}
+
+/// Notifies `event` of whatever happens in the folders that lead to the files. None: there are no
+/// events to be had, and looking is still enough.
+fn listen(seen: &Seen, event: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let event = Arc::clone(event);
+    let tell = move |found: notify::Result<Event>| {
+        if found.as_ref().map_or(true, is_change) {
+            event.notify_one();
+        }
+    };
+    let mut watcher = notify::recommended_watcher(tell)
+        .inspect_err(|error| tracing::warn!(%error, "files are watched by looking alone"))
+        .ok()?;
+    for folder in seen.files().flat_map(folders).collect::<BTreeSet<_>>() {
+        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            tracing::debug!(%error, folder = %folder.display(), "a folder is watched by looking alone");
+        }
+    }
+    Some(watcher)
+}
+
+/// Opening and reading change nothing; looking does both.
+fn is_change(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
+/// The folders in which a change can give `file` another content: its own (where that does not exist,
+/// the nearest above it), and the same for wherever links on the way lead.
+fn folders(file: &Path) -> BTreeSet<PathBuf> {
+    let (mut folders, mut left) = (BTreeSet::new(), vec![file.to_owned()]);
+    // As many as the system follows: links may lead in a circle.
+    for _ in 0..40 {
+        let Some(path) = left.pop() else { break };
+        let mut above = path.ancestors().skip(1).map(or_here);
+        folders.extend(above.find_map(|folder| folder.canonicalize().ok()));
+        for link in path.ancestors() {
+            let Ok(target) = link.read_link() else { continue };
+            let folder = link.parent().map_or(Path::new("."), or_here);
+            folders.extend(folder.canonicalize());
+            let rest = path.strip_prefix(link).into_iter().flat_map(Path::components);
+            left.push(folder.join(target).components().chain(rest).collect());
+        }
+    }
+    folders
+}
+
+/// An empty path, which is what stands above a bare name, is the working folder.
+fn or_here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }

@@ -24,6 +24,7 @@ pub struct Metrics {
     first_byte: HistogramVec,
     requests_in_flight: IntGauge,
     in_flight: GaugeVec,
+    error_rate: GaugeVec,
     weight: GaugeVec,
     healthy: GaugeVec,
     strategy_calls: IntCounterVec,
@@ -62,6 +63,12 @@ impl Metrics {
         let access_log_dropped =
             IntCounter::new("gateway_access_log_dropped_total", "Access log lines lost.")?;
         registry.register(Box::new(access_log_dropped.clone()))?;
+        let reloads =
+            counter("gateway_reloads_total", "Configurations loaded or refused.", &["result"])?;
+        for result in ["loaded", "refused"] {
+            // Seen from the start: an alert on a counter misses its first step from nothing to 1.
+            reloads.with_label_values(&[result]);
+        }
         Ok(Self {
             requests: counter(
                 "gateway_requests_total",
@@ -84,6 +91,10 @@ impl Metrics {
                 &["model", "deployment"],
             )?,
             in_flight: gauge("gateway_deployment_in_flight", "Attempts under way.")?,
+            error_rate: gauge(
+                "gateway_deployment_error_rate",
+                "Share of recent attempts that failed, 0 to 1, as strategies see it.",
+            )?,
             weight: gauge("gateway_deployment_weight", "Share of the model's traffic, 0 to 1.")?,
             healthy: gauge("gateway_deployment_healthy", "1: may be used; 0: not.")?,
             strategy_calls: counter(
@@ -91,11 +102,7 @@ impl Metrics {
                 "Calls of the strategy, by how they ended.",
                 &["strategy", "outcome"],
             )?,
-            reloads: counter(
-                "gateway_reloads_total",
-                "Configurations loaded or refused.",
-                &["result"],
-            )?,
+            reloads,
             requests_in_flight,
             access_log_dropped,
             registry,
@@ -155,10 +162,12 @@ impl Metrics {
     /// If the encoder fails.
     pub fn render(&self, snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
         self.in_flight.reset();
+        self.error_rate.reset();
         for deployment in snapshot.generation.fleet.deployments() {
             let config = &deployment.config;
             let labels = [&*deployment.model, &config.name, config.side.as_str()];
             self.in_flight.with_label_values(&labels).set(f64::from(deployment.load.in_flight()));
+            self.error_rate.with_label_values(&labels).set(deployment.load.error_rate());
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

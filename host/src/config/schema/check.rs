@@ -193,6 +193,7 @@ impl<'a> Checker<'a> {
         let near = nearest(key, known());
         let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
+            None if known().next().is_none() => "remove it: no key is known here".to_owned(),
             None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
         };
         let message = format!("unknown key `{key}`");

@@ -38,4 +38,4 @@ mod tests;
 
 pub use error::{LoadError, Stage};
 pub use host::{Opened, Plugin, PluginHost};
-pub use source::{Source, locate};
+pub use source::{Source, locate, places};

@@ -43,19 +43,29 @@ pub fn locate(reference: &str, plugins: &Path) -> Result<Source, LoadError> {
     if let Some(source) = builtin::find(reference) {
         return Ok(source);
     }
-    let is_path = reference.contains('/');
-    if !is_path && !reference.is_empty() {
-        let stem = reference.strip_suffix(".wasm").unwrap_or(reference);
-        let file = plugins.join(format!("{stem}.wasm"));
-        // A dangling link is found here too, so that the error is about the link.
-        if fs::symlink_metadata(&file).is_ok() {
-            return Ok(Source::File(file));
-        }
+    // A dangling link is found here too, so that the error is about the link.
+    let in_folder = in_folder(reference, plugins).filter(|file| fs::symlink_metadata(file).is_ok());
+    let file = in_folder.or_else(|| as_path(reference));
+    file.map(Source::File).ok_or_else(|| unknown(reference, plugins))
+}
+
+/// The files that decide what `routing_strategy` means, whether or not they exist.
+#[must_use]
+pub fn places(reference: &str, plugins: &Path) -> Vec<PathBuf> {
+    if builtin::find(reference).is_some() {
+        return Vec::new();
     }
-    if is_path || reference.ends_with(".wasm") {
-        return Ok(Source::File(PathBuf::from(reference)));
-    }
-    Err(unknown(reference, plugins))
+    in_folder(reference, plugins).into_iter().chain(as_path(reference)).collect()
+}
+
+fn in_folder(reference: &str, plugins: &Path) -> Option<PathBuf> {
+    let stem = reference.strip_suffix(".wasm").unwrap_or(reference);
+    let is_name = !reference.is_empty() && !reference.contains('/');
+    is_name.then(|| plugins.join(format!("{stem}.wasm")))
+}
+
+fn as_path(reference: &str) -> Option<PathBuf> {
+    (reference.contains('/') || reference.ends_with(".wasm")).then(|| reference.into())
 }
 
 fn unknown(reference: &str, plugins: &Path) -> LoadError {
@@ -164,6 +174,18 @@ mod tests {
         assert_eq!(locate("spill-over.wasm", folder.path()).unwrap(), Source::File(file));
         assert_eq!(locate("./mine", folder.path()).unwrap(), Source::File("./mine".into()));
         assert_eq!(locate("mine.wasm", folder.path()).unwrap(), Source::File("mine.wasm".into()));
+    }
+
+    #[test]
+    fn every_file_that_decides_what_a_name_means_is_known() {
+        let folder = Path::new("plugins");
+        assert!(places("fixed", folder).is_empty());
+        assert_eq!(places("mine", folder), [folder.join("mine.wasm")]);
+        assert_eq!(places("./mine", folder), [Path::new("./mine")]);
+        assert_eq!(
+            places("mine.wasm", folder),
+            [&folder.join("mine.wasm"), Path::new("mine.wasm")]
+        );
     }
 
     #[test]

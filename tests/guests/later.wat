@@ -1,14 +1,16 @@
-;; Answers the first `assign` of an instance with an even split and traps in the second.
-;; The gateway loads it; at run time it keeps the last good weights and counts a trap, and goes on with a fresh instance.
+;; Answers the first `assign` of an instance with 3 for each local and 1 for each remote deployment, and
+;; does in any later one what a test puts into the hole `fault`. The hole `refresh` is for a data segment
+;; that asks for an interval. The gateway loads it; at run time it keeps the last good weights.
 
 (component
   (core module $code
     (memory (export "memory") 1)
     (global $free (mut i32) (i32.const 1024))
     ;; What `describe` returns, and the texts it points to.
-    (data (i32.const 16) "\80\00\00\00\0a\00\00\00\8a\00\00\00\05\00\00\00"
-      "\8f\00\00\00\14\00\00\00\a3\00\00\00\12\00\00\00")
-    (data (i32.const 128) "trap-later0.1.0A guest of the tests{\22type\22: \22object\22}")
+    (data (i32.const 16) "\80\00\00\00\05\00\00\00\85\00\00\00\05\00\00\00"
+      "\8a\00\00\00\14\00\00\00\9e\00\00\00\12\00\00\00")
+    {refresh}
+    (data (i32.const 128) "later0.1.0A guest of the tests{\22type\22: \22object\22}")
 
     ;; Takes the next free bytes, and memory as needed; all are given back after each call.
     (func $realloc (export "cabi_realloc")
@@ -30,25 +32,36 @@
       (i32.store8 (i32.const 64) (i32.const 0))
       (i32.const 64))
 
-    ;; `locals` and `remotes` weights, each of them `weight`. The lists overlap: all are the same.
-    (func $answer (param $locals i32) (param $remotes i32) (param $weight f64) (result i32)
-      (local $list i32) (local $at i32) (local $end i32)
+    ;; `locals` weights of `ours`, then `remotes` weights of `theirs`.
+    (func $answer
+      (param $locals i32) (param $ours f64) (param $remotes i32) (param $theirs f64)
+      (result i32)
+      (local $list i32)
       (local.set $list (call $realloc (i32.const 0) (i32.const 0) (i32.const 8)
         (i32.shl (i32.add (local.get $locals) (local.get $remotes)) (i32.const 3))))
-      (local.set $at (local.get $list))
-      (local.set $end (i32.add (local.get $list)
-        (i32.shl (i32.add (local.get $locals) (local.get $remotes)) (i32.const 3))))
+      (i32.store (i32.const 80) (local.get $list))
+      (i32.store (i32.const 84) (local.get $locals))
+      (i32.store (i32.const 88)
+        (call $fill (local.get $list) (local.get $locals) (local.get $ours)))
+      (i32.store (i32.const 92) (local.get $remotes))
+      (drop (call $fill (i32.load (i32.const 88)) (local.get $remotes) (local.get $theirs)))
+      (i32.const 80))
+
+    ;; Writes a weight `count` times and gives the place behind the last.
+    (func $fill (param $at i32) (param $count i32) (param $weight f64) (result i32)
+      (local $end i32)
+      (local.set $end
+        (i32.add (local.get $at) (i32.shl (local.get $count) (i32.const 3))))
       (block $done
         (loop $next
           (br_if $done (i32.eq (local.get $at) (local.get $end)))
           (f64.store (local.get $at) (local.get $weight))
           (local.set $at (i32.add (local.get $at) (i32.const 8)))
           (br $next)))
-      (i32.store (i32.const 80) (local.get $list))
-      (i32.store (i32.const 84) (local.get $locals))
-      (i32.store (i32.const 88) (local.get $list))
-      (i32.store (i32.const 92) (local.get $remotes))
-      (i32.const 80))
+      (local.get $end))
+
+    (func $recurse (param $depth i32) (result i32)
+      (i32.add (call $recurse (i32.add (local.get $depth) (i32.const 1))) (local.get $depth)))
 
     (global $calls (mut i32) (i32.const 0))
 
@@ -57,11 +70,8 @@
       (result i32)
       (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
       (if (i32.gt_u (global.get $calls) (i32.const 1))
-        (then
-          unreachable))
-      (call $answer (local.get $locals) (local.get $remotes)
-        (f64.div (f64.const 1)
-          (f64.convert_i32_u (i32.add (local.get $locals) (local.get $remotes)))))))
+        (then {fault}))
+      (call $answer (local.get $locals) (f64.const 3) (local.get $remotes) (f64.const 1))))
 
   (core instance $run (instantiate $code))
 

@@ -1,0 +1,71 @@
+//! A client on a bare socket, for what no HTTP library would send.
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::{DEADLINE, Gateway, Reply};
+
+/// One connection to a gateway.
+#[derive(Debug)]
+pub struct Dialog(BufReader<TcpStream>);
+
+impl Dialog {
+    /// Connects.
+    ///
+    /// # Panics
+    /// If the gateway does not listen.
+    pub async fn with(gateway: &Gateway) -> Self {
+        Self(BufReader::new(TcpStream::connect(gateway.address()).await.expect("it listens")))
+    }
+
+    /// Sends bytes as they are; false: the gateway takes no more.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let write = self.0.write_all(bytes.as_ref());
+        timeout(DEADLINE, write).await.is_ok_and(|written| written.is_ok())
+    }
+
+    /// The next answer, whose body has a length.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn answer(&mut self) -> Reply {
+        let mut reply = self.head().await;
+        let length = reply.header("content-length").parse().expect("a length");
+        reply.body = vec![0; length];
+        self.0.read_exact(&mut reply.body).await.expect("a whole body");
+        reply
+    }
+
+    /// The head of the next answer.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn head(&mut self) -> Reply {
+        let first = self.line().await;
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let mut reply = Reply {
+            status: status.unwrap_or_else(|| panic!("no answer: {first:?}")),
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        };
+        while let Some((name, value)) = self.line().await.split_once(": ") {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+            reply.headers.append(name, HeaderValue::from_str(value).expect("a header's value"));
+        }
+        reply
+    }
+
+    /// Whether the gateway closes the connection without another byte.
+    pub async fn ends(&mut self) -> bool {
+        matches!(timeout(DEADLINE, self.0.read(&mut [0])).await, Ok(Ok(0) | Err(_)))
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = timeout(DEADLINE, self.0.read_line(&mut line)).await;
+        read.expect("within the deadline").expect("text");
+        line.trim_end().to_owned()
+    }
+}

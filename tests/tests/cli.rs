@@ -1,0 +1,220 @@
+//! The command line: where it listens, what it says when it cannot, and how it ends.
+
+use std::process::Output;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tests::{Engine, Gateway, Port, Reply, Setup, eventually, one_model, split};
+
+/// A model at a port where nobody listens.
+fn nowhere() -> Setup {
+    tests::setup!().models(one_model(&["http://127.0.0.1:1"]))
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("text")
+}
+
+/// Checks that a command failed with this exit code, printed nothing, and said all of `says`.
+fn failed(setup: Setup, code: i32, says: &[&str]) {
+    let output = setup.output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(stdout(&output), "");
+    for text in says {
+        assert!(said.contains(text), "no {text:?} in: {said}");
+    }
+}
+
+fn address(port: &Port) -> String {
+    port.address().to_string()
+}
+
+fn number(port: &Port) -> String {
+    port.address().port().to_string()
+}
+
+#[test]
+fn a_port_comes_from_the_flag_else_the_variable_and_0_takes_a_free_one() {
+    let (one, other) = (Port::take(), Port::take());
+    assert_eq!(nowhere().env("PORT", number(&one)).start().address(), address(&one));
+    let both = nowhere().env("PORT", number(&one)).arg("--port").arg(number(&other));
+    assert_eq!(both.start().address(), address(&other));
+    // `serve` is what it does without a word.
+    let serve = nowhere().env("PORT", number(&one)).arg("serve");
+    assert_eq!(serve.start().address(), address(&one));
+    let free = nowhere().start();
+    assert!(free.address().starts_with("127.0.0.1:"));
+    assert!(!free.address().ends_with(":0"), "{}", free.address());
+    let host = nowhere().env("HOST", "localhost").start();
+    assert!(host.address().starts_with("127.0.0.1:") || host.address().starts_with("[::1]:"));
+}
+
+#[test]
+fn an_empty_variable_is_one_that_is_not_set() {
+    let setup = ["HOST", "MODELS_CONFIG", "ROUTING_CONFIG", "PLUGINS_DIR", "ADMIN_TOKEN"]
+        .iter()
+        .fold(nowhere(), |setup, name| setup.env(name, ""));
+    drop(setup.start());
+    let port = Port::take();
+    let setup = nowhere().env("PORT", "").arg("--port").arg(number(&port));
+    assert_eq!(setup.start().address(), address(&port));
+}
+
+#[test]
+fn a_port_that_cannot_be_had_is_a_clear_error() {
+    for bad in ["abc", "-1", "65536", "80a"] {
+        let invalid = format!("invalid value '{bad}' for '--port <PORT>'");
+        failed(nowhere().env("PORT", bad), 2, &[&invalid]);
+    }
+    let first = nowhere().start();
+    let port = first.address().rsplit(':').next().expect("a port");
+    let says = format!("error: cannot listen on 127.0.0.1:{port}: ");
+    failed(nowhere().env("PORT", port), 1, &[&says, "in use"]);
+    let says = "error: cannot listen on nowhere.invalid:0: ";
+    failed(nowhere().env("HOST", "nowhere.invalid"), 1, &[says]);
+}
+
+#[test]
+fn a_missing_file_is_an_error_that_says_how_to_name_another() {
+    let says = ["cannot be read", "config/models.yaml", "`--models` or `MODELS_CONFIG`"];
+    failed(tests::setup!(), 1, &says);
+    failed(tests::setup!().arg("check"), 1, &says);
+    let says = ["cannot be read", "none.yaml", "`--routing` or `ROUTING_CONFIG`"];
+    failed(nowhere().arg("check").arg("--routing").arg("none.yaml"), 1, &says);
+    failed(nowhere().arg("check").env("ROUTING_CONFIG", "none.yaml"), 1, &says);
+}
+
+#[test]
+fn an_unknown_word_is_an_error_that_names_the_nearest() {
+    failed(nowhere().arg("chekc"), 2, &["'chekc'", "'check'"]);
+    failed(nowhere().arg("--prot").arg("1"), 2, &["'--prot'", "'--port'"]);
+    // It would be the flag of something else.
+    failed(nowhere().arg("--models").arg("x").arg("check"), 2, &["cannot be used with"]);
+}
+
+#[test]
+fn files_are_named_by_flag_or_variable_and_the_flag_wins() {
+    let model = |id: &str| format!("models:\n  - {{id: {id}, base_url: http://127.0.0.1:1}}\n");
+    let routing = "routing_strategy: mine\nlocal_deployment: []\nremote_deployment:\n  - {endpoint: http://127.0.0.1:1, models: [one]}\n";
+    let setup = || {
+        let setup = tests::setup!().file("one.yaml", model("one")).file("two.yaml", model("two"));
+        setup.file("r.yaml", routing).file("mine.wasm", tests::guest("good"))
+    };
+    let says = |setup: Setup| {
+        let output = setup.arg("check").output();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        stdout(&output).to_owned()
+    };
+    assert!(says(setup().env("MODELS_CONFIG", "one.yaml")).contains("model one\n"));
+    let output = setup().env("MODELS_CONFIG", "one.yaml").arg("check").arg("--models");
+    assert!(stdout(&output.arg("two.yaml").output()).contains("model two\n"));
+    let setup = setup().env("MODELS_CONFIG", "one.yaml").env("ROUTING_CONFIG", "r.yaml");
+    let said = says(setup.env("PLUGINS_DIR", "."));
+    assert!(said.starts_with("strategy good 0.1.0"), "{said}");
+}
+
+#[test]
+fn check_sums_up_what_the_files_come_to() {
+    let models = one_model(&["http://10.0.0.1:8000/v1", "https://api.example.com"]);
+    let routing = split(0.6, &["http://10.0.0.1:8000"], &["https://api.example.com/"], "");
+    // A variable of serving is none of its business.
+    let setup = tests::setup!().models(models).routing(routing).env("PORT", "abc").arg("check");
+    let output = setup.output();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = stdout(&output).lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let said: Vec<Vec<&str>> = said.collect();
+    assert_eq!((said[0][0], said[0][1]), ("strategy", "fixed"));
+    assert_eq!(said[0][3], r#"{"local_fraction":0.6}"#);
+    assert_eq!(said[1], ["model", "m"]);
+    assert_eq!(said[2], ["local-1", "local", "0.6000", "http://10.0.0.1:8000"]);
+    assert_eq!(said[3], ["remote-1", "remote", "0.4000", "https://api.example.com"]);
+    assert_eq!(said.len(), 4);
+}
+
+#[test]
+fn schema_prints_the_committed_schemas() {
+    for file in ["models", "routing"] {
+        let output = tests::setup!().arg("schema").arg(file).output();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/schema");
+        let committed = std::fs::read_to_string(format!("{folder}/{file}.schema.json"));
+        let committed: Value = serde_json::from_str(&committed.expect("a file")).expect("JSON");
+        assert_eq!(printed, committed);
+    }
+    failed(tests::setup!().arg("schema"), 2, &["<FILE>"]);
+}
+
+/// A stub engine as a process; the harness of the gateway starts it as well.
+fn stub(flags: &[&str]) -> Gateway {
+    flags.iter().fold(tests::setup!().arg("stub"), |setup, flag| setup.arg(flag)).start()
+}
+
+#[tokio::test]
+async fn stub_runs_one_engine_alone_with_its_flags() {
+    let flags = ["--name", "gpu-a", "--latency-ms", "150", "--tokens-per-second", "40"];
+    let mut engine = stub(&[&flags[..], &["--model", "one", "--model", "two"]].concat());
+    let status = engine.get("/stub").await.json();
+    assert_eq!(status["name"], "gpu-a");
+    let start = std::time::Instant::now();
+    let answer = Reply::read(engine.stream("m").await.expect("an answer")).await.expect("whole");
+    assert_eq!((answer.status, answer.engine()), (200, "gpu-a"));
+    // The latency, and at least a word or two at 25 ms each.
+    assert!(start.elapsed().as_millis() >= 175, "{:?}", start.elapsed());
+    let models = engine.get("/v1/models").await.json();
+    assert_eq!(models["data"][1]["id"], "two");
+    engine.signal(Signal::INT);
+    assert_eq!(engine.ended().await.code(), Some(0));
+    let failing = stub(&["--failure-rate", "1", "--api-key", "sk-1"]);
+    assert_eq!(failing.chat("m").await.status, 401);
+    let request = failing.client().post(failing.url("/v1/chat/completions")).bearer_auth("sk-1");
+    let request =
+        request.json(&json!({"model": "m", "messages": [{"role": "user", "content": "x"}]}));
+    assert_eq!(request.send().await.expect("an answer").status(), 500);
+}
+
+#[tokio::test]
+async fn a_signal_finishes_what_is_in_flight_and_logs_it() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let slow =
+            Engine::with(gateway::stub::Options { tokens_per_second: 20.0, ..Default::default() });
+        let url = slow.url();
+        let routing = split(1.0, &[&url], &[], "logging: {output: access.log}");
+        let mut gateway = tests::setup!().models(one_model(&[&url])).routing(routing).start();
+        let mut stream = gateway.stream("m").await.expect("an answer");
+        let mut text = stream.chunk().await.expect("it lives").expect("a first chunk").to_vec();
+        gateway.signal(signal);
+        eventually("it stops", async || gateway.log().contains("stopping").then_some(())).await;
+        assert!(gateway.is_running());
+        while let Some(chunk) = stream.chunk().await.expect("it is finished") {
+            text.extend_from_slice(&chunk);
+        }
+        assert!(text.ends_with(b"data: [DONE]\n\n"));
+        assert_eq!(gateway.ended().await.code(), Some(0));
+        let log = std::fs::read_to_string(gateway.path("access.log")).expect("a log");
+        let line: Value = serde_json::from_str(log.trim()).expect("one line");
+        assert_eq!((&line["outcome"], &line["status"]), (&json!("ok"), &json!(200)));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_gateway_ends_at_once_even_with_idle_clients() {
+    let mut gateway = nowhere().start();
+    assert_eq!(gateway.get("/health").await.status, 200);
+    let _silent = tests::Dialog::with(&gateway).await;
+    let start = std::time::Instant::now();
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.ended().await.code(), Some(0));
+    // Neither of the two connections is waited for: that would take their 10 s.
+    assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_signal_right_after_the_line_that_says_where_it_listens_ends_it_well() {
+    for _ in 0..5 {
+        let mut gateway = nowhere().start();
+        gateway.signal(Signal::TERM);
+        assert_eq!(gateway.ended().await.code(), Some(0));
+    }
+}

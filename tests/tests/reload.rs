@@ -1,0 +1,253 @@
+//! Edits of a running gateway: good ones take effect, bad ones never do, and no request notices.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tests::{Engine, Gate, Gateway, Raw, Setup, Traffic, eventually, one_model, split};
+
+const ROUTING: &str = "config/routing.yaml";
+
+/// A shipped component.
+fn component(name: &str) -> Vec<u8> {
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    std::fs::read(plugins.join(name).join(format!("{name}.wasm"))).expect("a shipped strategy")
+}
+
+/// A gateway in front of one local and one remote endpoint that nobody asks for anything.
+fn unused(strategy: &str) -> Setup {
+    let setup = tests::setup!().models(one_model(&[LOCAL, REMOTE]));
+    setup.routing(unused_routing(strategy))
+}
+
+const LOCAL: &str = "http://127.0.0.1:1";
+const REMOTE: &str = "http://127.0.0.1:2";
+
+/// A `routing.yaml` with this strategy and its default parameters.
+fn unused_routing(strategy: &str) -> String {
+    let fixed = "fixed\nrouting_parameter:\n  local_fraction: 0.5\n";
+    split(0.5, &[LOCAL], &[REMOTE], "").replace(fixed, &format!("{strategy}\n"))
+}
+
+async fn local_weight(gateway: &Gateway) -> f64 {
+    gateway.weights("m").await["local-1"]
+}
+
+async fn refused(gateway: &Gateway, words: &str) -> String {
+    let refusal = async || Some(gateway.refusal().await).filter(|why| why.contains(words));
+    eventually(&format!("a refusal that says {words:?}"), refusal).await
+}
+
+async fn strategy(gateway: &Gateway) -> Value {
+    gateway.routing().await["strategy"].clone()
+}
+
+#[tokio::test]
+async fn a_hundred_edits_under_load_cost_no_request() {
+    let (local, remote) = (Engine::start("local"), Engine::start("remote"));
+    let (l, r) = (local.url(), remote.url());
+    let fixed = |fraction| split(fraction, &[&l], &[&r], "");
+    let local_first =
+        fixed(0.6).replace("fixed\nrouting_parameter:\n  local_fraction: 0.6", "local-first");
+    let gateway = tests::setup!().models(one_model(&[&l, &r])).routing(fixed(0.6)).start();
+    let traffic = Traffic::start(&gateway, "m", 4);
+    for edit in 0..100 {
+        let (text, wanted, name) = match edit % 4 {
+            0 => (local_first.clone(), 1.0, "local-first"),
+            1 => (fixed(0.25), 0.25, "fixed"),
+            2 => (fixed(0.75), 0.75, "fixed"),
+            _ => (fixed(0.6), 0.6, "fixed"),
+        };
+        gateway.replace(ROUTING, text);
+        eventually("the edit in /routing", async || {
+            let routing = gateway.routing().await;
+            let weight = &routing["models"]["m"]["deployments"][0]["weight"];
+            (routing["strategy"]["name"] == name && *weight == wanted).then_some(())
+        })
+        .await;
+        traffic.more(1).await;
+    }
+    let tally = traffic.stop().await;
+    assert_eq!(tally.failures, [""; 0]);
+    assert!(tally.total() >= 100 && tally.answered.len() == 2, "{:?}", tally.answered);
+    gateway.loaded_since(99).await;
+    let reloads = (gateway.reloads("loaded").await, gateway.reloads("refused").await);
+    assert_eq!(reloads, (100, 0), "one reload for each edit");
+}
+
+#[tokio::test]
+async fn a_broken_edit_never_takes_effect() {
+    let (local, remote) = (Engine::start("local"), Engine::start("remote"));
+    let (l, r) = (local.url(), remote.url());
+    let fixed = |fraction: f64| split(fraction, &[&l], &[&r], "");
+    let whole = component("fixed");
+    let setup = tests::setup!().models(one_model(&[&l, &r])).routing(fixed(0.6));
+    let gateway = setup.file("plugins/cut.wasm", &whole[..whole.len() / 2]).start();
+    let broken = [
+        (fixed(0.1).replace("[m]", "[m"), "routing.yaml:"),
+        (fixed(0.1).replace(": fixed", ": fixd"), "did you mean `fixed`?"),
+        (fixed(1.5), "at most 1"),
+        (fixed(0.1).replace("local_fraction", "local_fracton"), "local_fracton"),
+        (fixed(0.1).replace(": fixed", ": cut"), "cut.wasm"),
+        (fixed(0.1).replace("0.1", "${NOT_SET}"), "NOT_SET"),
+        (fixed(0.1).replace("[m]", "[n]"), "no model `n`"),
+        (fixed(0.1) + "helth_check: 1\n", "helth_check"),
+    ];
+    let before = gateway.routing().await["reload"]["loaded_at"].clone();
+    for (text, words) in broken {
+        gateway.replace(ROUTING, &text);
+        let why = refused(&gateway, words).await;
+        assert!(why.contains("config/routing.yaml:"), "it says where: {why}");
+        assert!(gateway.log().contains(words), "{words}\n{}", gateway.log());
+        let routing = gateway.routing().await;
+        assert_eq!(routing["reload"]["loaded_at"], before, "{text}");
+        assert_eq!(routing["models"]["m"]["deployments"][0]["weight"], 0.6, "{text}");
+        assert_eq!(gateway.chat("m").await.status, 200, "{text}");
+    }
+    assert_eq!(gateway.reloads("loaded").await, 0);
+    gateway.replace(ROUTING, fixed(0.3));
+    gateway.loaded_since(0).await;
+    assert_eq!(local_weight(&gateway).await, 0.3);
+    assert_eq!(gateway.refusal().await, "");
+}
+
+#[tokio::test]
+async fn a_broken_models_file_never_takes_effect() {
+    let gateway = unused("local-first").start();
+    let models = one_model(&[LOCAL, REMOTE]);
+    gateway.replace("config/models.yaml", models.replace("base_url", "bas_url"));
+    refused(&gateway, "config/models.yaml:").await;
+    assert_eq!(gateway.get("/v1/models").await.json()["data"][0]["id"], "m");
+    assert_eq!(local_weight(&gateway).await, 1.0);
+    gateway.replace("config/models.yaml", format!("{models}    aliases: [also]\n"));
+    gateway.loaded_since(0).await;
+    assert_eq!(gateway.get("/v1/models/also").await.status, 200);
+    assert_eq!(gateway.refusal().await, "");
+}
+
+#[tokio::test]
+async fn a_strategy_that_was_missing_or_broken_is_taken_up_once_it_is_good() {
+    let gateway = unused("local-first").start();
+    gateway.replace(ROUTING, unused_routing("mine"));
+    refused(&gateway, "`mine`").await;
+    gateway.replace("plugins/mine.wasm", "not a component");
+    refused(&gateway, "mine.wasm").await;
+    gateway.replace("plugins/mine.wasm", component("fixed"));
+    gateway.loaded_since(0).await;
+    assert_eq!(strategy(&gateway).await["name"], "fixed");
+    assert_eq!(local_weight(&gateway).await, 0.5);
+
+    // The same with a path, in a folder that does not exist either.
+    gateway.replace(ROUTING, unused_routing("./later/other.wasm"));
+    refused(&gateway, "other.wasm").await;
+    std::fs::create_dir(gateway.path("later")).expect("a new folder");
+    gateway.replace("later/other.wasm", component("local-first"));
+    gateway.loaded_since(1).await;
+    assert_eq!(strategy(&gateway).await["name"], "local-first");
+    assert_eq!((gateway.reloads("loaded").await, gateway.reloads("refused").await), (2, 3));
+}
+
+#[tokio::test]
+async fn new_content_in_the_strategys_file_takes_effect() {
+    let setup = unused("mine").file("plugins/mine.wasm", component("fixed"));
+    let gateway = setup.start();
+    let digest = |bytes: &[u8]| -> String {
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    assert_eq!(strategy(&gateway).await["sha256"], digest(&component("fixed")));
+    gateway.write("plugins/mine.wasm", &component("local-first")[..1000]);
+    refused(&gateway, "mine.wasm").await;
+    assert_eq!(strategy(&gateway).await["sha256"], digest(&component("fixed")));
+    gateway.write("plugins/mine.wasm", component("local-first"));
+    gateway.loaded_since(0).await;
+    let shown = strategy(&gateway).await;
+    assert_eq!(shown["sha256"], digest(&component("local-first")));
+    assert_eq!(shown["name"], "local-first");
+    assert_eq!(local_weight(&gateway).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_ends_on_what_it_started_with() {
+    let gate = Gate::default();
+    let opened = gate.clone();
+    let upstream = Raw::start(move |_, wire| {
+        wire.send(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 24\r\n\r\n",
+        );
+        wire.send("data: begun\n");
+        opened.wait();
+        wire.send("data: ended\n");
+    });
+    let engine = Engine::start("new");
+    let models = format!("models:\n  - id: m\n    base_url: {}\n", upstream.url());
+    let gateway = tests::setup!().models(&models).start();
+    let mut answer = gateway.stream("m").await.expect("an answer");
+    let first = answer.chunk().await.expect("a chunk").expect("not the end");
+    assert_eq!(first, "data: begun\n");
+
+    // Neither its model nor its upstream is known any more.
+    let models = models.replace(&upstream.url(), &engine.url()).replace("id: m", "id: n");
+    gateway.replace("config/models.yaml", models);
+    gateway.loaded_since(0).await;
+    assert_eq!(gateway.chat("m").await.status, 404);
+    assert_eq!(gateway.chat("n").await.engine(), "new");
+    gate.open();
+    let mut rest = Vec::new();
+    while let Some(chunk) = answer.chunk().await.expect("not broken off") {
+        rest.extend_from_slice(&chunk);
+    }
+    assert_eq!(rest, b"data: ended\n");
+}
+
+#[tokio::test]
+async fn sighup_loads_the_files_and_opens_the_access_log_anew() {
+    let engine = Engine::start("only");
+    let url = engine.url();
+    let setup = tests::setup!().models(one_model(&[&url]));
+    let gateway = setup.routing(split(1.0, &[&url], &[], "logging: {output: access.log}")).start();
+    // As soon as it says that it listens, a signal must not end it.
+    gateway.signal(Signal::HUP);
+    gateway.loaded_since(0).await;
+    let lines = |file: &str| {
+        let text = std::fs::read_to_string(gateway.path(file)).unwrap_or_default();
+        text.lines().count()
+    };
+    assert_eq!(gateway.chat("m").await.status, 200);
+    eventually("a line", async || (lines("access.log") == 1).then_some(())).await;
+    std::fs::rename(gateway.path("access.log"), gateway.path("access.log.1")).expect("a rename");
+    gateway.signal(Signal::HUP);
+    eventually("a new log", async || gateway.path("access.log").exists().then_some(())).await;
+    gateway.loaded_since(1).await;
+    assert_eq!(gateway.chat("m").await.status, 200);
+    eventually("a line", async || (lines("access.log") == 1).then_some(())).await;
+    assert_eq!(lines("access.log.1"), 1);
+    assert_eq!(gateway.reloads("loaded").await, 2);
+}
+
+#[tokio::test]
+async fn files_that_rest_are_neither_loaded_nor_read_all_the_time() {
+    let bytes = component("fixed");
+    let gateway = unused("mine").file("plugins/mine.wasm", &bytes).start();
+    // Other files than before, twice, then the same content once more, by a file of its own.
+    gateway.replace(ROUTING, unused_routing("local-first"));
+    gateway.loaded_since(0).await;
+    gateway.replace(ROUTING, unused_routing("mine"));
+    gateway.loaded_since(1).await;
+    gateway.replace(ROUTING, unused_routing("mine"));
+    let before = bytes_read(&gateway);
+    // More than the two seconds between two looks.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(gateway.reloads("loaded").await, 2);
+    let looks = (bytes_read(&gateway) - before) / bytes.len() as u64;
+    assert!((1..=8).contains(&looks), "it read its files {looks} times");
+}
+
+/// Bytes that a process has read from files.
+fn bytes_read(gateway: &Gateway) -> u64 {
+    let path = format!("/proc/{}/io", gateway.pid().as_raw_nonzero());
+    let text = std::fs::read_to_string(path).expect("Linux tells");
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.expect("the first line").parse().expect("a number")
+}
