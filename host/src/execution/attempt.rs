@@ -1,12 +1,11 @@
 //! One attempt: a request sent to one deployment, up to the first byte of an answer that may go to
 //! the client.
 
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::StatusCode;
-use hyper::body::{Body as _, Frame, Incoming};
 use hyper::http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 
@@ -14,21 +13,19 @@ use crate::config::Timeouts;
 use crate::fleet::Deployment;
 
 use super::failure::{Cause, Failure, Phase, within};
+use super::headers;
 use super::request::Request;
-use super::upstream::{Incomplete, Outgoing, Upstream};
-use super::{headers, relay};
+use super::upstream::{Answer, Deadline, Incoming, Outgoing, Upstream};
 
 /// An answer that may go to the client: its head and the first of its body have come.
 #[derive(Debug)]
 pub(super) struct Begun {
     /// As the upstream sent it.
     pub(super) head: Parts,
-    /// The first frame; None for an answer without a body.
-    pub(super) first: Option<Frame<Bytes>>,
-    /// The rest.
+    /// The first piece; None for an answer without a body.
+    pub(super) first: Option<Bytes>,
+    /// The rest, with the connection it comes on.
     pub(super) rest: Incoming,
-    /// The connection it comes on.
-    pub(super) lease: relay::Lease,
 }
 
 /// Sends `request` to `deployment`; `end` is when the whole request must be over.
@@ -49,6 +46,7 @@ pub(super) async fn attempt(
         path_and_query: &request.path_and_query,
         headers: headers::up(&request.headers, id),
         body: body_for(request, &deployment.config.provider_model_id),
+        repeatable: request.is_repeatable(),
     };
     let until = |limit: Duration, phase| {
         let now = Instant::now();
@@ -57,28 +55,22 @@ pub(super) async fn attempt(
     };
     let connect = until(timeouts.connect, Phase::Connect);
     let first_byte = until(timeouts.connect + timeouts.first_byte, Phase::FirstByte);
-    let (response, lease) = upstream.send(&outgoing, connect, first_byte).await?;
-    begin((response, lease), first_byte).await
+    begin(upstream.send(&outgoing, connect, first_byte).await?, first_byte).await
 }
 
 /// Judges the head, then waits for the first of the body.
 async fn begin(
-    (response, lease): Incomplete,
-    (deadline, phase): (Instant, Phase),
+    Answer { head, body: mut rest }: Answer,
+    (deadline, phase): Deadline,
 ) -> Result<Begun, Failure> {
-    let (head, mut rest) = response.into_parts();
     if let Some(cause) = verdict(head.status) {
         return Err(Failure::with_headers(cause, &head.headers));
     }
-    if rest.is_end_stream() {
-        return Ok(Begun { head, first: None, rest, lease });
-    }
-    let frame = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx));
-    match timeout_at(deadline, frame).await {
+    match timeout_at(deadline, poll_fn(|cx| rest.poll_chunk(cx))).await {
         Err(_) => Err(Cause::TimedOut(phase).into()),
-        Ok(Some(Err(_))) => Err(Cause::Broken.into()),
-        Ok(Some(Ok(first))) => Ok(Begun { head, first: Some(first), rest, lease }),
-        Ok(None) => Ok(Begun { head, first: None, rest, lease }),
+        Ok(Some(Err(error))) => Err(Cause::from(error).into()),
+        Ok(Some(Ok(first))) => Ok(Begun { head, first: Some(first), rest }),
+        Ok(None) => Ok(Begun { head, first: None, rest }),
     }
 }
 

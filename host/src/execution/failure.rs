@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
 
+use super::upstream::{BodyError, SendError};
+
 /// Which time limit passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -53,8 +55,10 @@ pub enum Cause {
     Tls,
     /// A time limit passed.
     TimedOut(Phase),
-    /// The connection broke, or what came is no HTTP, before the first byte of the answer's body.
+    /// The connection broke before the first byte of the answer's body.
     Broken,
+    /// What came is no HTTP, or not safely so.
+    Protocol,
     /// A status that another deployment may not give: 408, 429, 5xx.
     Status(StatusCode),
     /// 401, 403 or 407: the gateway's own credential is not accepted.
@@ -73,6 +77,7 @@ impl Cause {
             Cause::Tls => "tls".into(),
             Cause::TimedOut(phase) => phase.code().into(),
             Cause::Broken => "broken".into(),
+            Cause::Protocol => "protocol".into(),
             Cause::Status(status) | Cause::Unexpected(status) => {
                 format!("status_{}", status.as_u16())
             }
@@ -94,6 +99,7 @@ impl Cause {
             Cause::Connect
             | Cause::Tls
             | Cause::Broken
+            | Cause::Protocol
             | Cause::Credential(_)
             | Cause::Unexpected(_) => StatusCode::BAD_GATEWAY,
         }
@@ -107,6 +113,7 @@ impl fmt::Display for Cause {
             Cause::Tls => f.write_str("no TLS connection"),
             Cause::TimedOut(phase) => write!(f, "{} time-out", phase.as_str()),
             Cause::Broken => f.write_str("the connection broke before an answer"),
+            Cause::Protocol => f.write_str("the answer is not HTTP"),
             Cause::Status(status) | Cause::Unexpected(status) => {
                 write!(f, "answered {}", status.as_u16())
             }
@@ -122,11 +129,28 @@ pub struct Failure {
     pub cause: Cause,
     /// What the upstream asked to wait, in its own words.
     pub retry_after: Option<Bytes>,
+    /// The upstream may be at work on the request all the same.
+    pub ambiguous: bool,
 }
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Self {
-        Self { cause, retry_after: None }
+        Self { cause, retry_after: None, ambiguous: false }
+    }
+}
+
+impl From<SendError> for Failure {
+    fn from(SendError { cause, written }: SendError) -> Self {
+        Self { ambiguous: written, ..Self::from(cause) }
+    }
+}
+
+impl From<BodyError> for Cause {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Truncated | BodyError::Broken => Self::Broken,
+            BodyError::Malformed(_) => Self::Protocol,
+        }
     }
 }
 
@@ -135,7 +159,8 @@ impl Failure {
     #[must_use]
     pub fn with_headers(cause: Cause, headers: &HeaderMap) -> Self {
         let retry_after = headers.get(hyper::header::RETRY_AFTER);
-        Self { cause, retry_after: retry_after.map(|v| Bytes::copy_from_slice(v.as_bytes())) }
+        let retry_after = retry_after.map(|value| Bytes::copy_from_slice(value.as_bytes()));
+        Self { retry_after, ..Self::from(cause) }
     }
 }
 

@@ -64,7 +64,8 @@ impl Executor {
                 }
                 Err(failure) => {
                     note(&failure, deployment, &mut journal, started.elapsed());
-                    let over = failure.cause == Cause::TimedOut(Phase::Total);
+                    let over = failure.cause == Cause::TimedOut(Phase::Total)
+                        || failure.ambiguous && !request.is_repeatable();
                     failures.push((deployment.config.name.clone(), failure));
                     if over {
                         break;

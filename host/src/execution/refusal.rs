@@ -1,10 +1,9 @@
 //! A client error of an upstream (400, 404, 413, 422, ...): passed on as it is, but for what must not
 //! leave the gateway. Engines and providers like to repeat the URL or the key they were called with.
 
-use std::pin::Pin;
+use std::future::poll_fn;
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body as _, Frame};
 use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,29 +18,20 @@ const MASK: &[u8] = b"[redacted]";
 /// Reads the rest of a refusal, at most until `deadline`. None: it broke, took too long, or is too
 /// long to be looked through.
 pub(super) async fn read(begun: Begun, deadline: Instant) -> Option<Bytes> {
-    let Begun { first, mut rest, lease, .. } = begun;
+    let Begun { first, mut rest, .. } = begun;
     let mut text = BytesMut::new();
-    let mut take = |frame: Frame<Bytes>| {
-        if let Ok(data) = frame.into_data() {
-            text.extend_from_slice(&data);
-        }
+    let mut take = |chunk: Bytes| {
+        text.extend_from_slice(&chunk);
         text.len() <= LONGEST
     };
     if !first.is_none_or(&mut take) {
         return None;
     }
-    while !rest.is_end_stream() {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx));
-        match timeout_at(deadline, frame).await.ok()? {
-            None => break,
-            Some(frame) => {
-                if !take(frame.ok()?) {
-                    return None;
-                }
-            }
+    while let Some(chunk) = timeout_at(deadline, poll_fn(|cx| rest.poll_chunk(cx))).await.ok()? {
+        if !take(chunk.ok()?) {
+            return None;
         }
     }
-    lease.release();
     Some(text.freeze())
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::fleet::{Deployment, InFlight};
@@ -21,7 +21,7 @@ use super::attempt::Begun;
 use super::failure::Phase;
 use super::rename::Rename;
 use super::request::{Journal, Request};
-pub(super) use super::upstream::Lease;
+use super::upstream::Incoming;
 use super::usage::UsageScan;
 
 /// Any error, for people.
@@ -82,9 +82,8 @@ impl HttpBody for Body {
 /// An upstream's answer under way.
 #[derive(Debug)]
 pub(super) struct Relay {
-    first: Option<Frame<Bytes>>,
+    first: Option<Bytes>,
     rest: Incoming,
-    lease: Option<Lease>,
     ended: bool,
     rename: Option<Rename>,
     usage: UsageScan,
@@ -120,9 +119,8 @@ impl Relay {
             in_flight: Some(in_flight),
             first: begun.first,
             rest: begun.rest,
-            lease: Some(begun.lease),
         };
-        if relay.first.is_none() && relay.rest.is_end_stream() {
+        if relay.first.is_none() && relay.rest.is_end() {
             relay.complete();
         }
         relay
@@ -137,8 +135,8 @@ impl Relay {
         if self.changes_length() {
             return SizeHint::new();
         }
-        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
-        match self.rest.size_hint().exact() {
+        let first = self.first.as_ref().map_or(0, Bytes::len) as u64;
+        match self.rest.remaining() {
             Some(rest) => SizeHint::with_exact(first + rest),
             None => SizeHint::new(),
         }
@@ -149,17 +147,17 @@ impl Relay {
             return Poll::Ready(None);
         }
         loop {
-            let frame = match self.first.take() {
+            let chunk = match self.first.take() {
                 Some(first) => Some(Ok(first)),
-                None => match Pin::new(&mut self.rest).poll_frame(cx) {
-                    Poll::Ready(frame) => frame,
+                None => match self.rest.poll_chunk(cx) {
+                    Poll::Ready(chunk) => chunk,
                     Poll::Pending => {
                         ready!(self.timer.as_mut().poll(cx));
                         return Poll::Ready(Some(Err(self.time_out())));
                     }
                 },
             };
-            let chunk = match frame {
+            let chunk = match chunk {
                 None => {
                     self.complete();
                     let held = self.rename.as_mut().map(Rename::finish).filter(|h| !h.is_empty());
@@ -169,11 +167,7 @@ impl Relay {
                     self.break_off("broken");
                     return Poll::Ready(Some(Err(error.into())));
                 }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(chunk) => chunk,
-                    // Trailers mean nothing to clients of this API.
-                    Err(_) => continue,
-                },
+                Some(Ok(chunk)) => chunk,
             };
             let next = self.end.min(Instant::now() + self.idle);
             self.timer.as_mut().reset(next);
@@ -183,7 +177,7 @@ impl Relay {
                 None => chunk,
             };
             // The last chunk of a body of known length may be the last poll: end here then.
-            if self.rest.is_end_stream() && self.rename.is_none() {
+            if self.rest.is_end() && self.rename.is_none() {
                 self.complete();
             }
             if !chunk.is_empty() {
@@ -205,9 +199,6 @@ impl Relay {
             self.journal.used(usage);
         }
         self.journal.ended("ok");
-        if let Some(lease) = self.lease.take() {
-            lease.release();
-        }
     }
 
     fn time_out(&mut self) -> BoxError {

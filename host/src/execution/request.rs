@@ -31,6 +31,13 @@ pub struct Request {
     pub model: usize,
 }
 
+impl Request {
+    /// Whether an upstream may be asked again that may be at work on it. `responses` keeps state.
+    pub(super) fn is_repeatable(&self) -> bool {
+        !self.path_and_query.starts_with("/v1/responses")
+    }
+}
+
 /// What is known of one request so far. Dropping it writes the access log's line and counts the
 /// request: that happens exactly once, however the request ends.
 #[derive(Debug)]
