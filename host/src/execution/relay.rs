@@ -21,7 +21,7 @@ use super::attempt::Begun;
 use super::failure::Phase;
 use super::rename::Rename;
 use super::request::{Journal, Request};
-use super::upstream::Incoming;
+use super::upstream::{BodyError, Incoming};
 use super::usage::UsageScan;
 
 /// Any error, for people.
@@ -84,6 +84,7 @@ impl HttpBody for Body {
 pub(super) struct Relay {
     first: Option<Bytes>,
     rest: Incoming,
+    failed: Option<BodyError>,
     ended: bool,
     rename: Option<Rename>,
     usage: UsageScan,
@@ -108,6 +109,7 @@ impl Relay {
         let sent = &deployment.config.provider_model_id;
         let asked = &request.scan.model;
         let mut relay = Self {
+            failed: None,
             ended: false,
             rename: (sent != asked).then(|| Rename::new(sent, asked)),
             usage: UsageScan::default(),
@@ -146,6 +148,10 @@ impl Relay {
         if self.ended {
             return Poll::Ready(None);
         }
+        if let Some(error) = self.failed.take() {
+            self.break_off("broken");
+            return Poll::Ready(Some(Err(error.into())));
+        }
         loop {
             let chunk = match self.first.take() {
                 Some(first) => Some(Ok(first)),
@@ -163,9 +169,12 @@ impl Relay {
                     let held = self.rename.as_mut().map(Rename::finish).filter(|h| !h.is_empty());
                     return Poll::Ready(held.map(|held| Ok(self.pass(held))));
                 }
+                // An error makes the server drop what it has not written yet: it is told in the
+                // next turn, after that has gone out.
                 Some(Err(error)) => {
-                    self.break_off("broken");
-                    return Poll::Ready(Some(Err(error.into())));
+                    self.failed = Some(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Some(Ok(chunk)) => chunk,
             };

@@ -66,11 +66,11 @@ impl HeadReader {
         }
         for at in memchr::memchr_iter(b'\n', &buffer[self.seen..]) {
             let at = self.seen + at;
-            if at == self.line || buffer[at - 1] != b'\r' {
-                return Err(Malformed("a line ends in LF alone"));
-            }
             if at > LONGEST {
                 break;
+            }
+            if at == self.line || buffer[at - 1] != b'\r' {
+                return Err(Malformed("a line ends in LF alone"));
             }
             if at == self.line + 1 {
                 return Ok(Some(at + 1));

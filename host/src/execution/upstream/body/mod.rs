@@ -151,6 +151,10 @@ impl Incoming {
     }
 
     /// How the end of the body is known.
+    #[allow(
+        dead_code,
+        reason = "for the commit point, which asks more of streams that end by closing"
+    )]
     pub(in crate::execution) fn framing(&self) -> Framing {
         self.framing
     }
