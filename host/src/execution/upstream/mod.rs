@@ -119,7 +119,7 @@ impl Upstream {
         let origin = &outgoing.endpoint.origin;
         let request = Request::new(outgoing).ok_or(Cause::Broken)?;
         let shelf = self.pool.shelf(origin);
-        let at_most = if outgoing.repeatable { IDLE } else { FRESH };
+        let at_most = if outgoing.repeatable { Duration::MAX } else { FRESH };
         let pooled = poll_fn(|cx| Poll::Ready(shelf.take(cx, at_most))).await;
         if let Some(connection) = pooled {
             match exchange(connection, &request, head).await {

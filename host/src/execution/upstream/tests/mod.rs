@@ -1,6 +1,9 @@
-//! The reader of answers, without sockets: bytes in, an answer or a refusal out.
+//! The reader of answers without sockets (bytes in, an answer or a refusal out), and the pool.
+
+#![allow(clippy::unwrap_used)]
 
 mod answers;
+mod pool;
 mod splits;
 
 use bytes::BytesMut;
