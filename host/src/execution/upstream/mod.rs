@@ -1,30 +1,59 @@
-//! The upstream client: `send(deployment, request) -> response head + body`. Dropping the future or
-//! the body cancels the request by closing its connection.
+//! The upstream client: `send(request) -> head and body of the answer`. Dropping the future or the
+//! body cancels the request by closing its connection.
 //!
-//! This module is narrow so that it can be replaced whole. It is hyper's `client::conn` over a pool
-//! that belongs to one core: nothing here is shared between threads.
+//! The half of HTTP/1.1 that a gateway needs, and no more: it only ever sends POST with a length. What
+//! it reads may be hostile, so what is not beyond doubt is refused. Nothing is spawned and nothing is
+//! shared between threads: a request and its body hold the connection, which else stands in a pool that
+//! belongs to one core.
+//!
+//! ```text
+//! send: request -> pool or connect -> exchange (connection, head) -> body -> pool
+//! ```
 
 mod body;
 mod connect;
+mod connection;
+mod exchange;
+mod head;
 mod pool;
+mod request;
+#[cfg(test)]
+mod tests;
 
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1::SendRequest;
+use hyper::HeaderMap;
 use hyper::http::response::Parts;
-use hyper::{HeaderMap, header};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::rustls::ClientConfig;
 
-use crate::config::{Endpoint, Origin, Secret};
+use crate::config::{Endpoint, Secret};
 
 use super::failure::{Cause, Phase};
-pub(super) use body::{Framing, Incoming};
+#[allow(unused_imports, reason = "for the commit point, which asks more of such streams")]
+pub(super) use body::{BodyError, Framing, Incoming};
 use connect::Connector;
-use pool::Pool;
+use exchange::{Exchanged, Failed, Progress, exchange};
+use pool::{Pool, Shelf};
+use request::Request;
 
-type Sender = SendRequest<Full<Bytes>>;
+/// Longest idle time of a pooled connection: vLLM and uvicorn close theirs after 5 s, and a request
+/// on a connection that is being closed is lost.
+const IDLE: Duration = Duration::from_secs(4);
+/// Longest idle time of a connection for a request that must not be sent twice.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// When something must have happened, and which limit that is.
+pub(super) type Deadline = (Instant, Phase);
+
+/// Why what an upstream said is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Malformed(&'static str);
 
 /// One core's upstream connections.
 #[derive(Debug)]
@@ -46,99 +75,91 @@ pub(super) struct Outgoing<'a> {
     pub(super) headers: HeaderMap,
     /// Whole.
     pub(super) body: Bytes,
+    /// Whether it does no harm if the upstream sees it twice.
+    pub(super) repeatable: bool,
 }
 
-/// An answer of which the head has come.
+/// An answer whose body is still coming.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// As the upstream sent it.
     pub(super) head: Parts,
+    /// What follows.
     pub(super) body: Incoming,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SendError {
+    /// As others are told.
     pub(super) cause: Cause,
-    /// The request was written, in part at least, and no byte came back.
+    /// The request, or part of it, was written and no byte came back: the upstream may be at work on it.
     pub(super) written: bool,
-}
-
-impl SendError {
-    fn unsent(cause: Cause) -> Self {
-        Self { cause, written: false }
-    }
-
-    fn sent(cause: Cause) -> Self {
-        Self { cause, written: true }
-    }
 }
 
 impl Upstream {
     /// A client without connections.
-    pub(super) fn new(tls: std::sync::Arc<tokio_rustls::rustls::ClientConfig>) -> Self {
-        Self { connector: Connector::new(tls), pool: Pool::default() }
+    pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
+        Self { connector: Connector::new(tls), pool: Pool::new(IDLE) }
     }
 
     /// Sends a request and waits for the head of the answer.
     ///
-    /// A pooled connection that its server closed while it was idle is replaced by a new one, once:
-    /// no byte of an answer had come on it. Only a `repeatable` request is sent on a pooled one, because
-    /// the server may have taken it all the same.
+    /// A pooled connection that turns out to be closed is replaced by a new one, once, unless the
+    /// upstream may have seen a request that must not be repeated.
     ///
     /// # Errors
     /// Why there is no answer; `connect` bounds each connection, `head` the wait for the answer.
     pub(super) async fn send(
         &self,
         outgoing: &Outgoing<'_>,
-        repeatable: bool,
-        connect: (Instant, Phase),
-        head: (Instant, Phase),
+        connect: Deadline,
+        head: Deadline,
     ) -> Result<Answer, SendError> {
         let origin = &outgoing.endpoint.origin;
-        if let Some(sender) = repeatable.then(|| self.pool.take(origin)).flatten() {
-            match self.exchange(origin, sender, outgoing, head).await {
-                Err(SendError { cause: Cause::Broken, .. }) => {}
-                answered => return answered,
+        let request = Request::new(outgoing).ok_or(Cause::Broken)?;
+        let shelf = self.pool.shelf(origin);
+        let at_most = if outgoing.repeatable { Duration::MAX } else { FRESH };
+        let pooled = poll_fn(|cx| Poll::Ready(shelf.take(cx, at_most))).await;
+        if let Some(connection) = pooled {
+            match exchange(connection, &request, head).await {
+                Err(failed) if failed.on_a_closed_connection(outgoing.repeatable) => {}
+                exchanged => return Ok(answer(exchanged?, shelf)),
             }
         }
         let connected = timeout_at(connect.0, self.connector.connect(origin)).await;
-        let connected = connected.map_err(|_| Cause::TimedOut(connect.1)).flatten();
-        let sender = connected.map_err(SendError::unsent)?;
-        self.exchange(origin, sender, outgoing, head).await
-    }
-
-    async fn exchange(
-        &self,
-        origin: &Origin,
-        mut sender: Sender,
-        outgoing: &Outgoing<'_>,
-        (deadline, phase): (Instant, Phase),
-    ) -> Result<Answer, SendError> {
-        let request = request(outgoing).ok_or(SendError::unsent(Cause::Broken))?;
-        let answer = timeout_at(deadline, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| SendError::sent(Cause::TimedOut(phase)))?;
-        let (head, body) = answer.map_err(|_| SendError::sent(Cause::Broken))?.into_parts();
-        let body = Incoming::new(body, &head.headers, self.pool.lease(origin.clone(), sender));
-        Ok(Answer { head, body })
+        let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.1)))?;
+        Ok(answer(exchange(connection, &request, head).await?, shelf))
     }
 }
 
-/// None where a configured key or path cannot be written as HTTP, which the configuration excludes.
-fn request(outgoing: &Outgoing<'_>) -> Option<hyper::Request<Full<Bytes>>> {
-    let uri = format!("{}{}", outgoing.endpoint.prefix, outgoing.path_and_query);
-    let mut request = hyper::Request::post(uri).body(Full::new(outgoing.body.clone())).ok()?;
-    let headers = request.headers_mut();
-    *headers = outgoing.headers.clone();
-    let host = outgoing.endpoint.origin.authority();
-    headers.insert(header::HOST, header::HeaderValue::from_str(&host).ok()?);
-    if let Some(key) = outgoing.api_key {
-        let mut value = header::HeaderValue::from_str(&format!("Bearer {}", key.expose())).ok()?;
-        value.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, value);
-    }
-    Some(request)
+fn answer(exchanged: Exchanged, shelf: Rc<Shelf>) -> Answer {
+    let Exchanged { connection, head, reusable } = exchanged;
+    let body = Incoming::new(connection, head.decoder, reusable.then_some(shelf));
+    Answer { head: head.parts, body }
 }
 
-/// Longest idle time of a pooled connection: vLLM and uvicorn close theirs after 5 s, and a request
-/// on a connection that is being closed is lost.
-const IDLE: Duration = Duration::from_secs(4);
+impl Failed {
+    /// Whether this is what a server leaves that closed the connection while it was idle.
+    fn on_a_closed_connection(&self, repeatable: bool) -> bool {
+        let harmless = match self.progress {
+            Progress::Unsent => true,
+            Progress::Sent => repeatable,
+            Progress::Answering => false,
+        };
+        self.cause == Cause::Broken && harmless
+    }
+}
+
+impl From<Failed> for SendError {
+    fn from(failed: Failed) -> Self {
+        Self { cause: failed.cause, written: failed.progress == Progress::Sent }
+    }
+}
+
+/// Of what happens before anything is written.
+impl From<Cause> for SendError {
+    fn from(cause: Cause) -> Self {
+        Self { cause, written: false }
+    }
+}

@@ -1,80 +1,93 @@
 //! Idle connections of one core, by origin; the most recently used first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::task::Context;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::config::Origin;
 
-use super::{IDLE, Sender};
+use super::connection::Connection;
 
 /// Idle connections kept for one origin.
 const MOST: usize = 256;
 
-#[derive(Debug, Default, Clone)]
-pub(super) struct Pool {
-    idle: Rc<RefCell<HashMap<Origin, Vec<Idle>>>>,
-}
-
 #[derive(Debug)]
-struct Idle {
-    sender: Sender,
-    since: Instant,
+pub(super) struct Pool {
+    shelves: RefCell<HashMap<Origin, Rc<Shelf>>>,
+    swept: Cell<Instant>,
+    idle: Duration,
 }
 
 impl Pool {
-    /// A connection that is open as far as is known.
-    pub(super) fn take(&self, origin: &Origin) -> Option<Sender> {
-        let mut idle = self.idle.borrow_mut();
-        let list = idle.get_mut(origin)?;
-        // The oldest stand first: what is too old is at the front.
-        let fresh = list.partition_point(|idle| idle.since.elapsed() >= IDLE);
-        list.drain(..fresh);
-        while let Some(Idle { sender, .. }) = list.pop() {
-            if sender.is_ready() {
-                return Some(sender);
+    /// A pool whose connections are idle for at most `idle`.
+    pub(super) fn new(idle: Duration) -> Self {
+        Self { shelves: RefCell::default(), swept: Cell::new(Instant::now()), idle }
+    }
+
+    /// The connections to one origin.
+    pub(super) fn shelf(&self, origin: &Origin) -> Rc<Shelf> {
+        let mut shelves = self.shelves.borrow_mut();
+        let now = Instant::now();
+        if now.duration_since(self.swept.get()) >= self.idle {
+            self.swept.set(now);
+            shelves.retain(|_, shelf| {
+                shelf.expire(now);
+                Rc::strong_count(shelf) > 1 || !shelf.connections.borrow().is_empty()
+            });
+        }
+        if let Some(shelf) = shelves.get(origin) {
+            return Rc::clone(shelf);
+        }
+        let shelf = Rc::new(Shelf { connections: RefCell::default(), idle: self.idle });
+        shelves.insert(origin.clone(), Rc::clone(&shelf));
+        shelf
+    }
+}
+
+/// The idle connections to one origin. A connection in use holds on to the shelf it goes back to.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    /// The longest idle first.
+    connections: RefCell<Vec<(Instant, Connection)>>,
+    idle: Duration,
+}
+
+impl Shelf {
+    /// A connection that is open as far as is known, idle for less than `at_most`.
+    pub(super) fn take(&self, cx: &mut Context<'_>, at_most: Duration) -> Option<Connection> {
+        let now = Instant::now();
+        let at_most = at_most.min(self.idle);
+        let mut connections = self.connections.borrow_mut();
+        let fresh = |idle: &mut (Instant, Connection)| now.duration_since(idle.0) < at_most;
+        while let Some((_, mut connection)) = connections.pop_if(fresh) {
+            if connection.is_quiet(cx) {
+                return Some(connection);
             }
         }
         None
     }
 
-    /// Ties a connection in use to the pool it goes back to.
-    pub(super) fn lease(&self, origin: Origin, sender: Sender) -> Lease {
-        Lease { pool: self.clone(), origin, sender }
-    }
-
-    fn put(&self, origin: Origin, sender: Sender) {
-        let mut idle = self.idle.borrow_mut();
-        let list = idle.entry(origin).or_default();
-        list.retain(|idle| idle.since.elapsed() < IDLE && !idle.sender.is_closed());
-        if list.len() < MOST {
-            list.push(Idle { sender, since: Instant::now() });
+    /// Keeps a connection that waits for nothing.
+    pub(super) fn put(&self, mut connection: Connection) {
+        let now = Instant::now();
+        self.expire(now);
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() < MOST {
+            connection.rest();
+            connections.push((now, connection));
         }
     }
-}
 
-/// A connection whose answer is still coming.
-#[derive(Debug)]
-pub(in super::super) struct Lease {
-    pool: Pool,
-    origin: Origin,
-    sender: Sender,
-}
-
-impl Lease {
-    /// Gives the connection back. For an answer whose body has ended: the connection becomes ready
-    /// as soon as its driver has noticed that too.
-    pub(in super::super) fn release(self) {
-        let Self { pool, origin, mut sender } = self;
-        if sender.is_ready() {
-            return pool.put(origin, sender);
+    fn expire(&self, now: Instant) {
+        let mut connections = self.connections.borrow_mut();
+        let expired = |idle: &(Instant, Connection)| now.duration_since(idle.0) >= self.idle;
+        if connections.first().is_some_and(expired) {
+            let fresh = connections.partition_point(expired);
+            connections.drain(..fresh);
         }
-        tokio::task::spawn_local(async move {
-            if sender.ready().await.is_ok() {
-                pool.put(origin, sender);
-            }
-        });
     }
 }

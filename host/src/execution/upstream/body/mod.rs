@@ -1,0 +1,187 @@
+//! The body of an answer, as it comes.
+
+mod chunked;
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+
+use super::Malformed;
+use super::connection::Connection;
+use super::pool::Shelf;
+pub(super) use chunked::Chunked;
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::execution) enum BodyError {
+    /// The connection ended first.
+    #[error("the answer ended early")]
+    Truncated,
+    /// The connection broke.
+    #[error("the connection broke in the answer")]
+    Broken,
+    /// The framing makes no sense.
+    #[error("the answer is not HTTP: {0}")]
+    Malformed(&'static str),
+}
+
+/// How the end of a body is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::execution) enum Framing {
+    /// There is none.
+    Empty,
+    /// By its length.
+    Length,
+    /// By the last chunk.
+    Chunked,
+    /// By the end of the connection, which an upstream that dies also gives.
+    UntilClose,
+}
+
+/// Takes a body out of what was read.
+#[derive(Debug)]
+pub(super) enum Decoder {
+    /// So many bytes are left.
+    Length(u64),
+    /// In chunks.
+    Chunked(Chunked),
+    /// All there is.
+    UntilClose,
+}
+
+impl Decoder {
+    /// Takes what `buffer` has of the body. None: more is to come, or the body is done.
+    pub(super) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
+        match self {
+            Decoder::Chunked(chunked) => chunked.decode(buffer),
+            _ if buffer.is_empty() => Ok(None),
+            Decoder::UntilClose => Ok(Some(buffer.split().freeze())),
+            Decoder::Length(left) => {
+                let ready = buffer.len();
+                let size = usize::try_from(*left).map_or(ready, |left| left.min(ready));
+                *left -= size as u64;
+                Ok(Some(buffer.split_to(size).freeze()))
+            }
+        }
+    }
+
+    /// Whether the last byte of the body has been taken.
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Decoder::Length(left) => *left == 0,
+            Decoder::Chunked(chunked) => chunked.is_done(),
+            Decoder::UntilClose => false,
+        }
+    }
+
+    fn framing(&self) -> Framing {
+        match self {
+            Decoder::Length(_) => Framing::Length,
+            Decoder::Chunked(_) => Framing::Chunked,
+            Decoder::UntilClose => Framing::UntilClose,
+        }
+    }
+}
+
+/// A body under way, with the connection it comes on. The connection goes back to its shelf in the
+/// moment the body's last byte is taken; dropped before that, it is closed, which cancels the request.
+#[derive(Debug)]
+pub(in crate::execution) struct Incoming {
+    open: Option<Open>,
+    framing: Framing,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    decoder: Decoder,
+    home: Option<Rc<Shelf>>,
+}
+
+impl Incoming {
+    /// `home` is where the connection goes after the body; None: it is closed.
+    pub(super) fn new(
+        connection: Connection,
+        decoder: Option<Decoder>,
+        home: Option<Rc<Shelf>>,
+    ) -> Self {
+        match decoder {
+            Some(decoder) => {
+                let framing = decoder.framing();
+                Self { open: Some(Open { connection, decoder, home }), framing }
+            }
+            None => {
+                give_back(connection, home);
+                Self { open: None, framing: Framing::Empty }
+            }
+        }
+    }
+
+    /// The next piece. None: the body is whole, or an error was told.
+    pub(in crate::execution) fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let Some(open) = &mut self.open else { return Poll::Ready(None) };
+        let next = ready!(open.poll_chunk(cx));
+        let over = !matches!(next, Some(Ok(_)));
+        if open.decoder.is_done() {
+            if let Some(Open { connection, home, .. }) = self.open.take() {
+                give_back(connection, home);
+            }
+        } else if over {
+            self.open = None;
+        }
+        Poll::Ready(next)
+    }
+
+    /// Whether nothing more comes.
+    pub(in crate::execution) fn is_end(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// How much more comes, where that is known.
+    pub(in crate::execution) fn remaining(&self) -> Option<u64> {
+        match &self.open {
+            None => Some(0),
+            Some(Open { decoder: Decoder::Length(left), .. }) => Some(*left),
+            Some(_) => None,
+        }
+    }
+
+    /// How the end of the body is known.
+    #[allow(
+        dead_code,
+        reason = "for the commit point, which asks more of streams that end by closing"
+    )]
+    pub(in crate::execution) fn framing(&self) -> Framing {
+        self.framing
+    }
+}
+
+impl Open {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            match self.decoder.decode(&mut self.connection.buffer) {
+                Err(Malformed(why)) => return Poll::Ready(Some(Err(BodyError::Malformed(why)))),
+                Ok(Some(chunk)) => return Poll::Ready(Some(Ok(chunk))),
+                Ok(None) if self.decoder.is_done() => return Poll::Ready(None),
+                Ok(None) => {}
+            }
+            match ready!(self.connection.poll_fill(cx)) {
+                Ok(1..) => {}
+                Ok(0) if self.decoder.framing() == Framing::UntilClose => return Poll::Ready(None),
+                Ok(0) => return Poll::Ready(Some(Err(BodyError::Truncated))),
+                Err(_) => return Poll::Ready(Some(Err(BodyError::Broken))),
+            }
+        }
+    }
+}
+
+/// Bytes behind the end belong to no answer: what comes next on such a connection cannot be trusted.
+fn give_back(connection: Connection, home: Option<Rc<Shelf>>) {
+    if let Some(shelf) = home.filter(|_| connection.buffer.is_empty()) {
+        shelf.put(connection);
+    }
+}

@@ -1,0 +1,101 @@
+//! One connection: the socket, and the buffer that answers are read into.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// Read at a time at first. Most answers are smaller, and a waiting stream holds this much.
+const FEW: usize = 4 * 1024;
+/// Read at a time from an upstream that is faster than it is read.
+const MANY: usize = 64 * 1024;
+
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+pub(super) struct Connection {
+    stream: Stream,
+    /// Read and not taken yet. Pieces taken are parts of it: it is used again once they are dropped.
+    pub(super) buffer: BytesMut,
+    at_a_time: usize,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, buffer: BytesMut::new(), at_a_time: FEW }
+    }
+
+    /// Reads once into the buffer; 0 is the end.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.make_room();
+        let room = self.buffer.capacity() - self.buffer.len();
+        let read = match &mut self.stream {
+            Stream::Plain(stream) => pin!(stream.read_buf(&mut self.buffer)).poll(cx),
+            Stream::Tls(stream) => pin!(stream.read_buf(&mut self.buffer)).poll(cx),
+        };
+        let read = ready!(read)?;
+        if read == room {
+            self.at_a_time = (2 * self.at_a_time).min(MANY);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    fn make_room(&mut self) {
+        let room = self.buffer.capacity() - self.buffer.len();
+        if room >= self.at_a_time / 4 {
+            return;
+        }
+        if !self.buffer.is_empty() {
+            self.buffer.reserve(self.at_a_time);
+        } else if !self.buffer.try_reclaim(self.at_a_time) {
+            self.buffer = BytesMut::with_capacity(self.at_a_time);
+        }
+    }
+
+    /// Writes of several slices at once what can be written.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Sends what TLS holds back.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(_) => Poll::Ready(Ok(())),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// Whether the upstream has neither closed the connection nor spoken without being asked.
+    pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        self.buffer.is_empty() && self.poll_fill(cx).is_pending()
+    }
+
+    /// Gives up what a large answer took.
+    pub(super) fn rest(&mut self) {
+        if self.at_a_time > FEW {
+            (self.buffer, self.at_a_time) = (BytesMut::new(), FEW);
+        }
+    }
+}
+
+/// Without what was read.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}

@@ -1,0 +1,75 @@
+//! Which idle connections are used again.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::super::connection::{Connection, Stream};
+use super::super::pool::{Pool, Shelf};
+use crate::config::Origin;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn origin(port: u16) -> Origin {
+    Origin { tls: false, host: "127.0.0.1".into(), port }
+}
+
+/// Both ends of a connection.
+async fn pair() -> (Connection, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (Connection::new(Stream::Plain(ours)), listener.accept().await.unwrap().0)
+}
+
+async fn take(shelf: &Shelf, at_most: Duration) -> Option<Connection> {
+    poll_fn(|cx| Poll::Ready(shelf.take(cx, at_most))).await
+}
+
+#[tokio::test]
+async fn only_a_connection_that_is_fresh_enough_is_taken() {
+    let shelf = Pool::new(HOUR).shelf(&origin(1));
+    let (connection, _theirs) = pair().await;
+    shelf.put(connection);
+    assert!(take(&shelf, Duration::ZERO).await.is_none());
+    assert!(take(&shelf, HOUR).await.is_some(), "it stays for those who ask for less");
+    assert!(take(&shelf, HOUR).await.is_none(), "it is given once");
+    let expired = Pool::new(Duration::ZERO).shelf(&origin(1));
+    expired.put(pair().await.0);
+    assert!(take(&expired, HOUR).await.is_none(), "the pool's own limit holds for all");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_or_spoken_on_is_not_taken() {
+    for speak in [false, true] {
+        let shelf = Pool::new(HOUR).shelf(&origin(1));
+        let (connection, mut theirs) = pair().await;
+        shelf.put(connection);
+        let open = match speak {
+            true => theirs.write_all(b"?").await.map(|()| Some(theirs)).unwrap(),
+            false => {
+                drop(theirs);
+                None
+            }
+        };
+        let start = Instant::now();
+        while let Some(connection) = take(&shelf, HOUR).await {
+            assert!(start.elapsed() < Duration::from_secs(20), "it is still taken, {speak}");
+            shelf.put(connection);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(open);
+    }
+}
+
+#[tokio::test]
+async fn the_connections_of_an_origin_that_is_not_asked_for_are_closed() {
+    let pool = Pool::new(Duration::ZERO);
+    let (connection, theirs) = pair().await;
+    pool.shelf(&origin(1)).put(connection);
+    pool.shelf(&origin(2));
+    theirs.readable().await.unwrap();
+    assert_eq!(theirs.try_read(&mut [0]).unwrap(), 0, "the end of the connection");
+}
