@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::{Notify, watch};
@@ -53,6 +53,8 @@ pub fn run(
     metrics.publish(&snapshot);
     let board = Arc::new(Board::new(snapshot));
     let decider = Decider::start(plan, Arc::clone(&board), Arc::clone(&metrics))?;
+    let listener_of_changes = decider.clone();
+    first.fleet.bell.listen(move || listener_of_changes.changed());
     let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
     gateway.log_to(first.config.access_log.as_ref()).context("cannot open `logging.output`")?;
     // Dropping the sender stops the cores too, should this thread fail.
@@ -153,6 +155,7 @@ impl Control {
         let generation = Arc::clone(&loaded.snapshot.generation);
         let output = generation.config.access_log.as_ref();
         self.gateway.log_to(output).context("cannot open `logging.output`")?;
+        generation.fleet.loaded(Instant::now());
         let decider = self.decider.clone();
         tokio::task::spawn_blocking(move || decider.install(loaded.plan)).await?;
         self.probe(&generation.fleet);

@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::fleet::{Board, Generation, Snapshot};
 use crate::telemetry::Metrics;
@@ -33,7 +33,7 @@ impl Plan {
     ) -> Result<(Self, Snapshot), (String, Fault)> {
         let last_good = vec![LastGood::new(); generation.fleet.models.len()];
         let mut plan = Self { generation, strategy, last_good, last_error: None };
-        let (snapshot, faults) = plan.decide();
+        let (snapshot, faults) = plan.decide(Instant::now());
         match faults.into_iter().next() {
             Some(fault) => Err(fault),
             None => Ok((plan, snapshot)),
@@ -41,11 +41,11 @@ impl Plan {
     }
 
     /// The current weights of every model, and what the strategy failed at, by model.
-    fn decide(&mut self) -> (Snapshot, Vec<(String, Fault)>) {
+    fn decide(&mut self, now: Instant) -> (Snapshot, Vec<(String, Fault)>) {
         let (mut routes, mut faults) = (Vec::new(), Vec::new());
         let standby = self.generation.config.fallback.standby;
         for (model, last) in self.generation.fleet.models.iter().zip(&mut self.last_good) {
-            let (route, outcome) = share(model, self.strategy.as_deref_mut(), standby, last);
+            let (route, outcome) = share(model, self.strategy.as_deref_mut(), standby, last, now);
             if let Err(fault) = outcome {
                 faults.push((model.config.id.clone(), fault));
             }
@@ -62,8 +62,12 @@ impl Plan {
         (snapshot, faults)
     }
 
-    fn refresh(&self) -> Option<Duration> {
-        self.strategy.as_ref().and_then(|strategy| strategy.description().refresh)
+    /// When to decide again after having decided at `now`, even if nothing is heard until then: the
+    /// strategy asks for it, or time changes a deployment's state.
+    fn next(&self, now: Instant) -> Option<Instant> {
+        let refresh = self.strategy.as_ref().and_then(|strategy| strategy.description().refresh);
+        let changes = self.generation.fleet.deployments().filter_map(|d| d.next_change(now));
+        changes.chain(refresh.map(|interval| now + interval)).min()
     }
 }
 
@@ -114,7 +118,7 @@ impl Decider {
 }
 
 fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metrics) {
-    let mut next = deadline(&plan);
+    let mut next = plan.next(Instant::now());
     loop {
         let message = match next {
             Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
@@ -129,8 +133,9 @@ fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metri
                 done = Some(reply);
             }
         }
-        publish(&mut plan, board, metrics);
-        next = deadline(&plan);
+        let now = Instant::now();
+        publish(&mut plan, board, metrics, now);
+        next = plan.next(now);
         if let Some(done) = done {
             // Whoever waited may have given up.
             let _ = done.send(());
@@ -138,12 +143,8 @@ fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metri
     }
 }
 
-fn deadline(plan: &Plan) -> Option<Instant> {
-    plan.refresh().map(|interval| Instant::now() + interval)
-}
-
-fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics) {
-    let (snapshot, faults) = plan.decide();
+fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics, now: Instant) {
+    let (snapshot, faults) = plan.decide(now);
     let name = &plan.generation.strategy.name;
     if plan.strategy.is_some() {
         let good = snapshot.routes.len().saturating_sub(faults.len());

@@ -46,8 +46,10 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
+    use crate::config::RetryBudget;
 
-    const FALLBACK: Fallback = Fallback { attempts: 9, standby: Standby::Last };
+    const BUDGET: RetryBudget = RetryBudget { percent: 20, per_second: 10 };
+    const FALLBACK: Fallback = Fallback { attempts: 9, standby: Standby::Last, budget: BUDGET };
 
     #[test]
     fn first_choices_follow_the_weights() {
@@ -77,9 +79,9 @@ mod tests {
     #[test]
     fn never_means_never_and_attempts_bound_the_order() {
         let mut rng = StdRng::seed_from_u64(3);
-        let never = Fallback { attempts: 9, standby: Standby::Never };
+        let never = Fallback { standby: Standby::Never, ..FALLBACK };
         assert_eq!(draw(&[0.0, 1.0], |_| true, never, &mut rng), [1]);
-        let one = Fallback { attempts: 1, standby: Standby::Last };
+        let one = Fallback { attempts: 1, ..FALLBACK };
         assert_eq!(draw(&[0.5, 0.5], |_| true, one, &mut rng).len(), 1);
         assert_eq!(draw(&[0.5, 0.5], |i| i == 0, FALLBACK, &mut rng), [0]);
     }

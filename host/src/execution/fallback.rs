@@ -1,7 +1,6 @@
 //! The attempts of one request, in the order of the draw, until one answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Response;
@@ -9,12 +8,13 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::fleet::{Deployment, InFlight};
+use crate::fleet::{Deployment, Permit};
 
 use super::attempt::{Begun, attempt};
-use super::failure::{Cause, Exhausted, Failure, Phase};
+use super::failure::{Cause, Exhausted, Phase};
 use super::relay::{Body, Relay};
 use super::request::{Journal, Request};
+use super::turns::Turns;
 use super::upstream::Upstream;
 use super::{headers, refusal};
 
@@ -42,28 +42,28 @@ impl Executor {
         let generation = Arc::clone(&request.snapshot.generation);
         let route = &request.snapshot.routes[request.model];
         let model = &generation.fleet.models[request.model];
-        let usable = |i: usize| route.panic || route.states[i].eligible;
-        let config = &generation.config;
-        let order = super::draw(&route.weights, usable, config.fallback, &mut rand::rng());
+        let (config, fleet) = (&generation.config, &generation.fleet);
+        let mut turns = Turns::draw(fleet, model, route, config.fallback, journal.started);
         let end = Instant::from_std(journal.started) + config.timeouts.total;
         let mut failures = Vec::new();
-        for i in order {
-            let deployment = &model.deployments[i];
-            let (started, in_flight) = (Instant::now(), deployment.load.enter());
+        while let Some(mut permit) = turns.next(Instant::now().into_std()) {
+            let (started, deployment) = (Instant::now(), Arc::clone(permit.deployment()));
             let outcome =
-                attempt(&self.upstream, deployment, &request, journal.id(), &config.timeouts, end);
+                attempt(&self.upstream, &deployment, &request, journal.id(), &config.timeouts, end);
             match outcome.await {
                 Ok(begun) => {
-                    let took = started.elapsed();
-                    journal.answering(&deployment.config, begun.head.status, took);
-                    deployment.load.record_first_byte(took);
+                    journal.answering(&deployment.config, begun.head.status, started.elapsed());
                     if begun.head.status.is_client_error() {
-                        return Ok(refuse(begun, deployment, journal, end).await);
+                        // Says nothing of the deployment: the permit is dropped.
+                        return Ok(refuse(begun, &deployment, journal, end).await);
                     }
-                    return Ok(respond(begun, deployment, in_flight, &request, journal, end));
+                    permit.begun(Instant::now().into_std());
+                    return Ok(respond(begun, permit, &request, journal, end));
                 }
                 Err(failure) => {
-                    note(&failure, deployment, &mut journal, started.elapsed());
+                    let label = failure.cause.label();
+                    journal.attempted(&deployment.config, &label, started.elapsed());
+                    permit.settle(failure.outcome(), Instant::now().into_std());
                     let over = failure.cause == Cause::TimedOut(Phase::Total);
                     failures.push((deployment.config.name.clone(), failure));
                     if over {
@@ -72,20 +72,7 @@ impl Executor {
                 }
             }
         }
-        Err((Exhausted { failures }, journal))
-    }
-}
-
-/// Charges a failed attempt to its deployment, and writes it down.
-fn note(failure: &Failure, deployment: &Deployment, journal: &mut Journal, took: Duration) {
-    let (name, label) = (&deployment.config.name, failure.cause.label());
-    journal.attempted(&deployment.config, &label, took);
-    deployment.load.record_outcome(true);
-    if matches!(failure.cause, Cause::Credential(_)) {
-        tracing::error!(
-            model = %deployment.model, deployment = %name, cause = label,
-            "the deployment does not accept its api_key"
-        );
+        Err((turns.exhausted(failures, Instant::now().into_std()), journal))
     }
 }
 
@@ -105,7 +92,6 @@ async fn refuse(
         }
     };
     headers.remove(CONTENT_LENGTH);
-    deployment.load.record_outcome(false);
     journal.finished(status.as_u16(), "ok");
     journal.sent(text.len());
     let mut response = Response::new(Body::own(text));
@@ -119,8 +105,7 @@ const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the requ
 
 fn respond(
     begun: Begun,
-    deployment: &Arc<Deployment>,
-    in_flight: InFlight,
+    permit: Permit,
     request: &Request,
     journal: Journal,
     end: Instant,
@@ -128,7 +113,7 @@ fn respond(
     let mut response = Response::new(());
     *response.status_mut() = begun.head.status;
     *response.headers_mut() = headers::down(&begun.head.headers);
-    let relay = Relay::new(begun, deployment, in_flight, request, journal, end);
+    let relay = Relay::new(begun, permit, request, journal, end);
     if relay.changes_length() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }

@@ -17,6 +17,7 @@ mod relay;
 mod rename;
 mod request;
 mod scan;
+mod turns;
 mod upstream;
 mod usage;
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::fleet::{Deployment, InFlight};
+use crate::fleet::{Fault, Outcome, Permit};
 
 use super::attempt::Begun;
 use super::failure::Phase;
@@ -92,20 +92,20 @@ pub(super) struct Relay {
     end: Instant,
     timer: Pin<Box<Sleep>>,
     journal: Journal,
-    deployment: Arc<Deployment>,
-    in_flight: Option<InFlight>,
+    /// None once the attempt has ended.
+    permit: Option<Permit>,
 }
 
 impl Relay {
     pub(super) fn new(
         begun: Begun,
-        deployment: &Arc<Deployment>,
-        in_flight: InFlight,
+        permit: Permit,
         request: &Request,
         journal: Journal,
         end: Instant,
     ) -> Self {
         let idle = request.snapshot.generation.config.timeouts.idle;
+        let deployment = Arc::clone(permit.deployment());
         let sent = &deployment.config.provider_model_id;
         let asked = &request.scan.model;
         let mut relay = Self {
@@ -116,8 +116,7 @@ impl Relay {
             end,
             timer: Box::pin(tokio::time::sleep_until(end.min(Instant::now() + idle))),
             journal,
-            deployment: Arc::clone(deployment),
-            in_flight: Some(in_flight),
+            permit: Some(permit),
             first: begun.first,
             rest: begun.rest,
             lease: Some(begun.lease),
@@ -166,7 +165,7 @@ impl Relay {
                     return Poll::Ready(held.map(|held| Ok(self.pass(held))));
                 }
                 Some(Err(error)) => {
-                    self.break_off("broken");
+                    self.break_off("broken", failure("an answer broke off", Fault::Connection));
                     return Poll::Ready(Some(Err(error.into())));
                 }
                 Some(Ok(frame)) => match frame.into_data() {
@@ -199,8 +198,7 @@ impl Relay {
 
     fn complete(&mut self) {
         self.ended = true;
-        self.in_flight = None;
-        self.deployment.load.record_outcome(false);
+        self.settle(Outcome::Success);
         if let Some(usage) = self.usage.found() {
             self.journal.used(usage);
         }
@@ -212,22 +210,34 @@ impl Relay {
 
     fn time_out(&mut self) -> BoxError {
         let phase = if Instant::now() >= self.end { Phase::Total } else { Phase::Idle };
-        self.break_off(match phase {
-            Phase::Total => "timeout_total",
-            _ => "timeout_idle",
-        });
+        match phase {
+            // A long answer is no failure of the deployment.
+            Phase::Total => self.break_off("timeout_total", Outcome::Neutral),
+            _ => self.break_off("timeout_idle", failure("an answer stopped", Fault::Answer)),
+        }
         format!("{} time-out in the answer", phase.as_str()).into()
     }
 
-    fn break_off(&mut self, outcome: &'static str) {
+    fn break_off(&mut self, outcome: &'static str, said: Outcome) {
         self.ended = true;
-        self.in_flight = None;
-        self.deployment.load.record_outcome(true);
+        if let Some(deployment) = self.permit.as_ref().map(Permit::deployment) {
+            tracing::warn!(
+                request_id = self.journal.id(), model = %deployment.model,
+                deployment = %deployment.config.name, outcome,
+                "an answer broke off after its first byte"
+            );
+        }
+        self.settle(said);
         self.journal.ended(outcome);
-        let config = &self.deployment.config;
-        tracing::warn!(
-            request_id = self.journal.id(), model = %self.deployment.model,
-            deployment = %config.name, outcome, "an answer broke off after its first byte"
-        );
     }
+
+    fn settle(&mut self, outcome: Outcome) {
+        if let Some(permit) = self.permit.take() {
+            permit.settle(outcome, Instant::now().into_std());
+        }
+    }
+}
+
+fn failure(cause: &str, fault: Fault) -> Outcome {
+    Outcome::Failure { cause: cause.to_owned(), fault }
 }

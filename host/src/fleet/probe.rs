@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Origin, ProbeMethod, ProbeTarget, Probing};
 
-use super::{Fleet, Health};
+use super::{Deployment, Fleet, Health};
 
 /// The probes of one generation; dropping it stops them.
 #[derive(Debug)]
@@ -31,24 +31,35 @@ pub fn start(
 ) -> Probes {
     let mut tasks = JoinSet::new();
     let Some(interval) = probing.interval else { return Probes(tasks) };
-    let mut places: HashMap<(Origin, ProbeTarget), Arc<Health>> = HashMap::new();
+    let mut places: HashMap<(Origin, ProbeTarget), (Arc<Health>, Vec<Arc<Deployment>>)> =
+        HashMap::new();
     for deployment in fleet.deployments() {
         if let (Some(health), Some(target)) = (&deployment.health, &deployment.config.probe) {
             let key = (deployment.config.endpoint.origin.clone(), target.clone());
-            places.insert(key, Arc::clone(health));
+            let place = places.entry(key).or_insert_with(|| (Arc::clone(health), Vec::new()));
+            place.1.push(Arc::clone(deployment));
         }
     }
-    for ((origin, target), health) in places {
+    for ((origin, target), (health, deployments)) in places {
         let (client, changed) = (client.clone(), Arc::clone(changed));
         tasks.spawn(async move {
             let mut ticks = tokio::time::interval(interval);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
+                let sent = Instant::now();
                 let result = ask(&client, &origin, &target, probing.timeout).await;
-                if health.record(result, &probing) {
+                let good = result.is_ok();
+                let turned = health.record(result, &probing);
+                if turned {
                     let reason = health.observation().reason;
                     tracing::warn!(origin = %origin, up = health.is_up(), reason, "health changed");
+                }
+                let mut any = turned;
+                for deployment in deployments.iter().filter(|_| good) {
+                    any |= deployment.probed(sent, turned, Instant::now());
+                }
+                if any {
                     changed();
                 }
             }

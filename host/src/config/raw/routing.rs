@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Health;
+use super::ejection::{RawBudget, RawEjection, RawSlowStart};
 use crate::config::{Fallback, Probing, Sandbox, Standby, Timeouts};
 
 /// How the models' traffic is shared between local and remote deployments.
@@ -49,6 +50,12 @@ pub(in crate::config) struct RoutingFile {
     /// When a deployment counts as down, and as up again.
     #[serde(default)]
     pub(in crate::config) health: RawHealth,
+    /// When a deployment that fails its requests is taken out, and for how long.
+    #[serde(default)]
+    pub(in crate::config) ejection: RawEjection,
+    /// How a deployment that comes back gets its traffic.
+    #[serde(default)]
+    pub(in crate::config) slow_start: RawSlowStart,
     /// What a strategy may use.
     #[serde(default)]
     pub(in crate::config) sandbox: RawSandbox,
@@ -106,6 +113,8 @@ pub(in crate::config) struct RawFallback {
     attempts: u32,
     /// When deployments of weight 0 are tried.
     standby: RawStandby,
+    /// Extra attempts that requests may make, over all of them.
+    budget: RawBudget,
 }
 
 /// When deployments of weight 0 are tried: after all others, or never.
@@ -226,7 +235,11 @@ impl From<RawTimeouts> for Timeouts {
 
 impl Default for RawFallback {
     fn default() -> Self {
-        Self { attempts: Fallback::default().attempts, standby: RawStandby::Last }
+        Self {
+            attempts: Fallback::default().attempts,
+            standby: RawStandby::Last,
+            budget: RawBudget::default(),
+        }
     }
 }
 
@@ -236,7 +249,7 @@ impl From<RawFallback> for Fallback {
             RawStandby::Last => Standby::Last,
             RawStandby::Never => Standby::Never,
         };
-        Self { attempts: raw.attempts, standby }
+        Self { attempts: raw.attempts, standby, budget: raw.budget.into() }
     }
 }
 
