@@ -53,8 +53,10 @@ pub fn run(
     metrics.publish(&snapshot);
     let board = Arc::new(Board::new(snapshot));
     let decider = Decider::start(plan, Arc::clone(&board), Arc::clone(&metrics))?;
-    let listener_of_changes = decider.clone();
-    first.fleet.bell.listen(move || listener_of_changes.changed());
+    // The decision thread itself holds the bell: a strong handle in it would keep the thread for ever.
+    let listener_of_changes = Arc::new(decider.clone());
+    let weak = Arc::downgrade(&listener_of_changes);
+    first.fleet.bell.listen(move || weak.upgrade().iter().for_each(|decider| decider.changed()));
     let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
     gateway.log_to(first.config.access_log.as_ref()).context("cannot open `logging.output`")?;
     // Dropping the sender stops the cores too, should this thread fail.

@@ -43,7 +43,8 @@ impl Executor {
         let route = &request.snapshot.routes[request.model];
         let model = &generation.fleet.models[request.model];
         let (config, fleet) = (&generation.config, &generation.fleet);
-        let mut turns = Turns::draw(fleet, model, route, config.fallback, journal.started);
+        let mut turns =
+            Turns::draw(fleet, model, route, config.fallback, Instant::now().into_std());
         let end = Instant::from_std(journal.started) + config.timeouts.total;
         let mut failures = Vec::new();
         while let Some(mut permit) = turns.next(Instant::now().into_std()) {

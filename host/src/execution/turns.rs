@@ -6,7 +6,7 @@
 use std::time::Instant;
 use std::vec::IntoIter;
 
-use crate::config::{Fallback, RetryBudget, Standby};
+use crate::config::{Fallback, RetryBudget};
 use crate::fleet::{Active, Fleet, FleetModel, Permit, Route};
 
 use super::failure::{Exhausted, Failure};
@@ -47,11 +47,8 @@ impl<'a> Turns<'a> {
         };
         let panic = order.is_empty();
         if panic {
-            // A standby is better than nothing, but not where it is never to be used.
-            let standby = if route.panic { fallback.standby } else { Standby::Last };
             let usable = |i: usize| !model.deployments[i].is_cooling(now);
-            order =
-                super::draw(&route.weights, usable, Fallback { standby, ..all }, &mut rand::rng());
+            order = super::draw(&route.weights, usable, all, &mut rand::rng());
         }
         Self {
             fleet,

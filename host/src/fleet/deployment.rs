@@ -92,7 +92,7 @@ impl Deployment {
             Change::Ejected { reason, lasts } => {
                 tracing::warn!(model, deployment = name, reason, ?lasts, "ejected");
             }
-            Change::Cooling { reason, .. } => {
+            Change::Cooling { reason } => {
                 tracing::info!(model, deployment = name, reason, "cooling");
             }
             Change::Credential { reason } => tracing::error!(

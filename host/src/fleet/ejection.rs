@@ -42,8 +42,10 @@ pub(super) struct Out {
     began: Instant,
     /// What it lasts before jitter.
     nominal: Duration,
-    /// Probes saw nothing of what it is out for.
+    /// Probes see nothing of what it is out for.
     beyond_probes: bool,
+    /// A probe ended it early.
+    probed: bool,
     /// The one request that is let through is under way.
     pub(super) on_trial: bool,
 }
@@ -98,11 +100,12 @@ impl Ejections {
         self.take_out(reason, nominal, beyond_probes, jitter, now);
     }
 
-    /// The trial failed: out again, for twice as long. Probes have no say in it any more: the place
-    /// was there, and failed.
+    /// The trial failed: out again, for twice as long. A probe that had ended the ejection early was
+    /// wrong, and does so no more.
     pub(super) fn trial_failed(
         &mut self,
         cause: &str,
+        fault: Fault,
         settings: &Ejection,
         jitter: f64,
         now: Instant,
@@ -111,8 +114,9 @@ impl Ejections {
         self.count = self.count.saturating_add(1);
         let doubled = out.nominal.saturating_mul(2);
         let nominal = doubled.max(settings.base.saturating_mul(self.count)).min(settings.max);
+        let beyond_probes = out.beyond_probes || out.probed || fault == Fault::Answer;
         let reason = format!("failed again when it was tried: {cause}");
-        self.take_out(reason, nominal, true, jitter, now);
+        self.take_out(reason, nominal, beyond_probes, jitter, now);
     }
 
     fn take_out(
@@ -132,6 +136,7 @@ impl Ejections {
             began: now,
             nominal,
             beyond_probes,
+            probed: false,
             on_trial: false,
         });
         self.forget();
@@ -173,11 +178,13 @@ impl Ejections {
         }
     }
 
-    /// A probe that was sent at `sent` found the place healthy. Where it was out for lost connections
-    /// alone, which probes can judge, its trial may come at once; says whether that changes anything.
-    pub(super) fn probed(&mut self, sent: Instant, now: Instant) -> bool {
+    /// A probe that was sent at `sent` found the place healthy. Its trial may come at once where it was
+    /// out for lost connections alone, which probes can judge, or has come up after having been down:
+    /// what runs there now is not what failed. Says whether that changes anything.
+    pub(super) fn probed(&mut self, sent: Instant, came_up: bool, now: Instant) -> bool {
         match &mut self.out {
-            Some(out) if !out.beyond_probes && sent > out.began && out.until > now => {
+            Some(out) if (came_up || !out.beyond_probes) && sent > out.began && out.until > now => {
+                out.probed = true;
                 out.lasts = now.saturating_duration_since(out.began);
                 out.until = now;
                 true

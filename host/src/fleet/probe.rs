@@ -31,16 +31,15 @@ pub fn start(
 ) -> Probes {
     let mut tasks = JoinSet::new();
     let Some(interval) = probing.interval else { return Probes(tasks) };
-    let mut places: HashMap<(Origin, ProbeTarget), (Arc<Health>, Vec<Arc<Deployment>>)> =
-        HashMap::new();
+    let mut places: HashMap<(Origin, ProbeTarget), Place> = HashMap::new();
     for deployment in fleet.deployments() {
         if let (Some(health), Some(target)) = (&deployment.health, &deployment.config.probe) {
             let key = (deployment.config.endpoint.origin.clone(), target.clone());
-            let place = places.entry(key).or_insert_with(|| (Arc::clone(health), Vec::new()));
-            place.1.push(Arc::clone(deployment));
+            let new = || Place { health: Arc::clone(health), deployments: Vec::new() };
+            places.entry(key).or_insert_with(new).deployments.push(Arc::clone(deployment));
         }
     }
-    for ((origin, target), (health, deployments)) in places {
+    for ((origin, target), place) in places {
         let (client, changed) = (client.clone(), Arc::clone(changed));
         tasks.spawn(async move {
             let mut ticks = tokio::time::interval(interval);
@@ -49,23 +48,42 @@ pub fn start(
                 ticks.tick().await;
                 let sent = Instant::now();
                 let result = ask(&client, &origin, &target, probing.timeout).await;
-                let good = result.is_ok();
-                let turned = health.record(result, &probing);
-                if turned {
-                    let reason = health.observation().reason;
-                    tracing::warn!(origin = %origin, up = health.is_up(), reason, "health changed");
-                }
-                let mut any = turned;
-                for deployment in deployments.iter().filter(|_| good) {
-                    any |= deployment.probed(sent, turned, Instant::now());
-                }
-                if any {
+                if place.record(&origin, result, sent, &probing) {
                     changed();
                 }
             }
         });
     }
     Probes(tasks)
+}
+
+/// What is asked one question, and whom the answer concerns.
+struct Place {
+    health: Arc<Health>,
+    deployments: Vec<Arc<Deployment>>,
+}
+
+impl Place {
+    /// Takes the result of a probe that was sent at `sent`; says whether anything changed.
+    fn record(
+        &self,
+        origin: &Origin,
+        result: Result<(), String>,
+        sent: Instant,
+        probing: &Probing,
+    ) -> bool {
+        let good = result.is_ok();
+        let turned = self.health.record(result, probing);
+        if turned {
+            let (up, reason) = (self.health.is_up(), self.health.observation().reason);
+            tracing::warn!(%origin, up, reason, "health changed");
+        }
+        let mut changed = turned;
+        for deployment in self.deployments.iter().filter(|_| good) {
+            changed |= deployment.probed(sent, turned, Instant::now());
+        }
+        changed
+    }
 }
 
 /// One probe: 200 is healthy. The error is the reason, for people, and names no address.

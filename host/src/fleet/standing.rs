@@ -24,7 +24,7 @@ pub(super) enum Change {
     /// It is out.
     Ejected { reason: String, lasts: Duration },
     /// It is left alone.
-    Cooling { reason: String, lasts: Duration },
+    Cooling { reason: String },
     /// It is out until its credential is mended.
     Credential { reason: String },
     /// It is in again.
@@ -95,14 +95,19 @@ impl Held {
     }
 
     fn cool(&mut self, cause: String, wait: Duration, now: Instant) -> Change {
+        if wait.is_zero() {
+            return Change::None;
+        }
         let until = now + wait;
-        if self.cooling.as_ref().is_some_and(|cooling| cooling.until >= until) {
+        if let Some(cooling) = &mut self.cooling {
+            // Whoever waits for its end looks again then: no news until that.
+            cooling.until = cooling.until.max(until);
             return Change::None;
         }
         let reason = format!("{cause}: left alone for {} s", wait.as_secs_f64());
-        let since = self.cooling.as_ref().map_or_else(SystemTime::now, |old| old.since);
+        let since = SystemTime::now();
         self.cooling = Some(Cooling { reason: reason.clone(), since, until });
-        Change::Cooling { reason, lasts: wait }
+        Change::Cooling { reason }
     }
 
     fn bar(&mut self, cause: &str, now: Instant) -> Change {
@@ -116,8 +121,8 @@ impl Held {
     }
 
     fn restore(&mut self, now: Instant, ramp: Option<Ramp>) -> Change {
-        let was_out = self.ejections.restore(now);
-        if !self.credential.take().is_some() && !was_out {
+        let (was_out, was_barred) = (self.ejections.restore(now), self.credential.take().is_some());
+        if !was_out && !was_barred {
             return Change::None;
         }
         self.ramp = ramp;
@@ -226,7 +231,7 @@ impl Standing {
                         None => Change::None,
                     },
                     Right::Trial => {
-                        held.ejections.trial_failed(&cause, settings, jitter(), now);
+                        held.ejections.trial_failed(&cause, fault, settings, jitter(), now);
                         ejected(held)
                     }
                     Right::Panic => Change::None,
@@ -261,7 +266,7 @@ impl Standing {
                 held.ramp = ramp;
                 held.cleared = Some(SystemTime::now());
             }
-            held.ejections.probed(sent, now) || mended || came_up
+            held.ejections.probed(sent, came_up, now) || mended || came_up
         })
     }
 

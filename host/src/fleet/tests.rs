@@ -320,8 +320,13 @@ fn a_probe_undoes_only_what_a_probe_can_see() {
     assert!(!scene.at(0).probed(scene.now, false, scene.now));
     assert_eq!(scene.condition(0), Condition::Ejected);
 
+    assert!(scene.at(0).probed(scene.now, true, scene.now), "it was down, and came up");
+    assert_eq!(scene.condition(0), Condition::HalfOpen);
+
     let mut scene = Scene::of(2);
     (0..5).for_each(|_| scene.attempt(0, lost()));
+    scene.pass_to_change(0);
+    scene.admit(0).expect("the trial").settle(lost(), scene.now);
     let sent = scene.now;
     scene.pass(SECOND);
     assert!(!scene.at(0).probed(sent, false, scene.now), "sent before");
@@ -329,7 +334,7 @@ fn a_probe_undoes_only_what_a_probe_can_see() {
     assert_eq!(scene.condition(0), Condition::HalfOpen);
     scene.admit(0).expect("the trial").settle(lost(), scene.now);
     scene.pass(SECOND);
-    assert!(!scene.at(0).probed(scene.now, false, scene.now), "it was there, and failed");
+    assert!(!scene.at(0).probed(scene.now, false, scene.now), "the probe was wrong before");
     assert_eq!(scene.condition(0), Condition::Ejected);
 }
 
