@@ -232,10 +232,12 @@ async fn where_nothing_is_eligible_what_does_not_cool_is_tried() {
     let cooling = healthy(|_, wire| {
         wire.send("HTTP/1.1 429 X\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n");
     });
-    let up = Arc::new(AtomicBool::new(true));
-    let says = Arc::clone(&up);
+    let (up, good) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+    let (is_up, is_good) = (Arc::clone(&up), Arc::clone(&good));
     let doubtful = Raw::start(move |received, wire| match received.path.as_str() {
-        "/health" if !says.load(SeqCst) => wire.answer(503, "{}"),
+        "/health" if !is_up.load(SeqCst) => wire.answer(503, "{}"),
+        "/health" => wire.answer(200, "{}"),
+        _ if !is_good.load(SeqCst) => wire.answer(500, REFUSAL),
         _ => wire.answer(200, ANSWER),
     });
     let more = "health_check: 0.05\n";
@@ -247,6 +249,8 @@ async fn where_nothing_is_eligible_what_does_not_cool_is_tried() {
     for _ in 0..10 {
         assert_eq!(gateway.chat("m").await.status, 200);
     }
+    good.store(false, SeqCst);
+    assert_eq!(gateway.chat("m").await.status, 502, "the other one is not even a fallback");
     assert_eq!(asked(&cooling), 1);
 }
 
