@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::{Notify, watch};
@@ -53,6 +53,10 @@ pub fn run(
     metrics.publish(&snapshot);
     let board = Arc::new(Board::new(snapshot));
     let decider = Decider::start(plan, Arc::clone(&board), Arc::clone(&metrics))?;
+    // The decision thread itself holds the bell: a strong handle in it would keep the thread for ever.
+    let listener_of_changes = Arc::new(decider.clone());
+    let weak = Arc::downgrade(&listener_of_changes);
+    first.fleet.bell.listen(move || weak.upgrade().iter().for_each(|decider| decider.changed()));
     let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
     gateway.log_to(first.config.access_log.as_ref()).context("cannot open `logging.output`")?;
     // Dropping the sender stops the cores too, should this thread fail.
@@ -150,6 +154,7 @@ impl Control {
         let generation = Arc::clone(&loaded.snapshot.generation);
         let output = generation.config.access_log.as_ref();
         self.gateway.log_to(output).context("cannot open `logging.output`")?;
+        generation.fleet.loaded(Instant::now());
         let decider = self.decider.clone();
         tokio::task::spawn_blocking(move || decider.install(loaded.plan)).await?;
         self.probe(&generation.fleet);

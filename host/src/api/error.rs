@@ -113,9 +113,13 @@ impl Error {
                 }
             }
             Error::Exhausted(exhausted) => {
-                let wait = exhausted.retry_after();
-                if let Some(Ok(value)) = wait.map(|wait| HeaderValue::from_bytes(wait)) {
-                    headers.insert(header::RETRY_AFTER, value);
+                if let Some(wait) = exhausted.retry_after() {
+                    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                    headers.insert(header::RETRY_AFTER, seconds.max(1).into());
+                }
+                if exhausted.over_budget {
+                    // Clients that try again at once are what the budget is against.
+                    headers.insert("x-should-retry", HeaderValue::from_static("false"));
                 }
                 // The OpenAI SDKs retry 5xx, 429, 408 and 409 twice unless they are told not to.
                 if !exhausted.retry_may_help() {

@@ -44,7 +44,7 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
             "name": config.name,
             "side": config.side,
             "weight": route.weights[i],
-            "state": state.as_str(),
+            "state": state.condition.as_str(),
             "reason": state.reason,
             "since": rfc3339(state.since),
         });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Document;
+use super::{Document, Ejection, RetryBudget, SlowStart};
 
 /// Everything both files say, checked. The default has no models, and everything else as it is without
 /// a `routing.yaml`.
@@ -22,6 +22,10 @@ pub struct Config {
     pub fallback: Fallback,
     /// How health is probed.
     pub probing: Probing,
+    /// When a deployment that fails its requests is taken out.
+    pub ejection: Ejection,
+    /// How a deployment that comes back gets its traffic.
+    pub slow_start: SlowStart,
     /// What a strategy may use.
     pub sandbox: Sandbox,
     /// What a client may send.
@@ -289,6 +293,8 @@ pub struct Fallback {
     pub standby: Standby,
     /// What happens to a request that was sent and not answered.
     pub ambiguous: Ambiguous,
+    /// Extra attempts that requests may make, over all of them.
+    pub budget: RetryBudget,
 }
 
 /// What happens to a request that was sent without a byte coming back, so that nobody knows whether it
@@ -367,7 +373,12 @@ impl Default for Timeouts {
 
 impl Default for Fallback {
     fn default() -> Self {
-        Self { attempts: 3, standby: Standby::Last, ambiguous: Ambiguous::Once }
+        Self {
+            attempts: 3,
+            standby: Standby::Last,
+            ambiguous: Ambiguous::Once,
+            budget: RetryBudget::default(),
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod checked;
 mod diagnostic;
 mod document;
+mod ejection;
 mod endpoint;
 mod env;
 mod join;
@@ -24,6 +25,7 @@ mod tests;
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, Step};
+pub use ejection::{Ejection, RetryBudget, SlowStart};
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -7,8 +7,8 @@ use super::document::steps;
 use super::models::{Check, join, secret, typed, without_deployments};
 use super::raw::routing::{RawEntry, RoutingFile};
 use super::{
-    Config, Diagnostic, Document, Endpoint, Limits, LogOutput, ProbeTarget, Secret, Side, Step,
-    StrategyConfig, schema,
+    Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, ProbeTarget, Secret, Side,
+    Step, StrategyConfig, schema,
 };
 
 /// What `routing.yaml` lists.
@@ -42,6 +42,7 @@ pub(super) fn check(
     let mut check = Check { document: &document, whole, errors };
     let sha256 = raw.sha256.as_deref().and_then(|digest| check.digest(digest));
     let probing = raw.probing();
+    let ejection = check.ejection(raw.ejection.into());
     let mut list = check.list(Side::Local, raw.local_deployment);
     list.extend(check.list(Side::Remote, raw.remote_deployment));
     let config = Config {
@@ -54,6 +55,8 @@ pub(super) fn check(
         timeouts: raw.timeouts.into(),
         fallback: raw.fallback.into(),
         probing,
+        ejection,
+        slow_start: raw.slow_start.into(),
         sandbox: raw.sandbox.into(),
         limits: Limits { body: (raw.limits.body_mib as usize) << 20 },
         access_log: raw.logging.output.filter(|output| !output.is_empty()).map(
@@ -68,6 +71,15 @@ pub(super) fn check(
 }
 
 impl Check<'_> {
+    fn ejection(&mut self, ejection: Ejection) -> Ejection {
+        if ejection.max < ejection.base {
+            let message = "the longest ejection is shorter than the first";
+            let help = "make `max` at least `base`";
+            self.errors.push(self.document.error(&steps!["ejection"], message, help));
+        }
+        ejection
+    }
+
     fn digest(&mut self, text: &str) -> Option<String> {
         let at = steps!["sha256"];
         self.document.text(&at)?;

@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::fleet::{Board, Generation, Snapshot};
 use crate::telemetry::Metrics;
@@ -35,7 +35,7 @@ impl Plan {
     ) -> Result<(Self, Snapshot), (String, Fault)> {
         let last_good = vec![LastGood::new(); generation.fleet.models.len()];
         let mut plan = Self { generation, strategy, last_good, last_error: None, answers: 0 };
-        let (snapshot, faults) = plan.decide();
+        let (snapshot, faults) = plan.decide(Instant::now());
         match faults.into_iter().next() {
             Some(fault) => Err(fault),
             None => Ok((plan, snapshot)),
@@ -43,11 +43,11 @@ impl Plan {
     }
 
     /// The current weights of every model, and what the strategy failed at, by model.
-    fn decide(&mut self) -> (Snapshot, Vec<(String, Fault)>) {
+    fn decide(&mut self, now: Instant) -> (Snapshot, Vec<(String, Fault)>) {
         let (mut routes, mut faults) = (Vec::new(), Vec::new());
         let standby = self.generation.config.fallback.standby;
         for (model, last) in self.generation.fleet.models.iter().zip(&mut self.last_good) {
-            let (route, outcome) = share(model, self.strategy.as_deref_mut(), standby, last);
+            let (route, outcome) = share(model, self.strategy.as_deref_mut(), standby, last, now);
             match outcome {
                 Some(Ok(())) => self.answers += 1,
                 Some(Err(fault)) => faults.push((model.config.id.clone(), fault)),
@@ -74,8 +74,12 @@ impl Plan {
         }
     }
 
-    fn refresh(&self) -> Option<Duration> {
-        self.strategy.as_ref().and_then(|strategy| strategy.description().refresh)
+    /// When to decide again after having decided at `now`, even if nothing is heard until then: the
+    /// strategy asks for it, or time changes a deployment's state.
+    fn next(&self, now: Instant) -> Option<Instant> {
+        let refresh = self.strategy.as_ref().and_then(|strategy| strategy.description().refresh);
+        let changes = self.generation.fleet.deployments().filter_map(|d| d.next_change(now));
+        changes.chain(refresh.map(|interval| now + interval)).min()
     }
 }
 
@@ -131,7 +135,7 @@ impl Decider {
 }
 
 fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metrics) {
-    let mut next = deadline(&plan);
+    let mut next = plan.next(Instant::now());
     loop {
         let message = match next {
             Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
@@ -146,8 +150,9 @@ fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metri
                 done = Some(reply);
             }
         }
-        publish(&mut plan, board, metrics);
-        next = deadline(&plan);
+        let now = Instant::now();
+        publish(&mut plan, board, metrics, now);
+        next = plan.next(now);
         if let Some(done) = done {
             // Whoever waited may have given up.
             let _ = done.send(());
@@ -155,12 +160,8 @@ fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metri
     }
 }
 
-fn deadline(plan: &Plan) -> Option<Instant> {
-    plan.refresh().map(|interval| Instant::now() + interval)
-}
-
-fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics) {
-    let (snapshot, faults) = plan.decide();
+fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics, now: Instant) {
+    let (snapshot, faults) = plan.decide(now);
     plan.count(metrics);
     let name = &plan.generation.strategy.name;
     for (model, fault) in faults {

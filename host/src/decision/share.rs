@@ -1,7 +1,9 @@
 //! From eligibility and a strategy's answers to the weights of every deployment.
 
+use std::time::Instant;
+
 use crate::config::{Share, Side, Standby};
-use crate::fleet::{Deployment, FleetModel, Route, State};
+use crate::fleet::{Condition, Deployment, FleetModel, Route, State};
 
 use super::{Candidate, Fault, Price, Strategy, Weights};
 
@@ -16,9 +18,10 @@ pub(super) fn share(
     strategy: Option<&mut (dyn Strategy + 'static)>,
     standby: Standby,
     last: &mut LastGood,
+    now: Instant,
 ) -> (Route, Option<Result<(), Fault>>) {
-    let states: Vec<State> = model.deployments.iter().map(|d| state(d)).collect();
-    let mut eligible: Vec<bool> = states.iter().map(|state| state.eligible).collect();
+    let states: Vec<State> = model.deployments.iter().map(|d| d.state(now)).collect();
+    let mut eligible: Vec<bool> = states.iter().map(State::is_eligible).collect();
     let kept_only = |eligible: &[bool]| {
         let mut used = model.deployments.iter().zip(eligible).filter(|(_, e)| **e);
         used.all(|(d, _)| d.config.share == Share::Kept && d.config.weight == 0.0)
@@ -26,7 +29,9 @@ pub(super) fn share(
     // Under `standby: never` what is configured with weight 0 cannot stand in for the others.
     let panic = !eligible.contains(&true) || (standby == Standby::Never && kept_only(&eligible));
     if panic {
-        eligible.fill(true);
+        let cooling = |state: &State| state.condition == Condition::Cooling;
+        let all = states.iter().all(cooling);
+        eligible = states.iter().map(|state| all || !cooling(state)).collect();
     }
     let mut outcome = None;
     let mut weights = vec![0.0; model.deployments.len()];
@@ -40,12 +45,14 @@ pub(super) fn share(
     }
     if let (Some(strategy), false) = (strategy, assigned.is_empty()) {
         let rest = 1.0 - kept.iter().map(|i| weights[*i]).sum::<f64>();
-        outcome = Some(ask(model, &assigned, strategy).map(|answer| *last = answer));
+        outcome = Some(ask(model, &states, &assigned, strategy).map(|answer| *last = answer));
         for (i, weight) in assigned.iter().zip(restrict(last, &assigned)) {
             weights[*i] = weight * rest.max(0.0);
         }
     }
     let used: Vec<usize> = (0..weights.len()).filter(|i| eligible[*i]).collect();
+    let weights: Vec<f64> =
+        weights.iter().zip(&states).map(|(weight, state)| weight * state.factor).collect();
     let mut shared = vec![0.0; weights.len()];
     for (i, weight) in used.iter().zip(restrict(&weights, &used)) {
         shared[*i] = weight;
@@ -67,6 +74,7 @@ fn restrict(weights: &[f64], indices: &[usize]) -> Vec<f64> {
 
 fn ask(
     model: &FleetModel,
+    states: &[State],
     assigned: &[usize],
     strategy: &mut dyn Strategy,
 ) -> Result<LastGood, Fault> {
@@ -76,7 +84,7 @@ fn ask(
     };
     let (local, remote) = (on(Side::Local), on(Side::Remote));
     let candidates = |list: &[usize]| -> Vec<Candidate> {
-        list.iter().map(|i| candidate(&model.deployments[*i])).collect()
+        list.iter().map(|i| candidate(&model.deployments[*i], &states[*i])).collect()
     };
     let raw = strategy.assign(&candidates(&local), &candidates(&remote))?;
     let weights = Weights::check(raw, local.len(), remote.len())?;
@@ -88,28 +96,19 @@ fn ask(
     Ok(all)
 }
 
-fn candidate(deployment: &Deployment) -> Candidate {
-    let config = &deployment.config;
+fn candidate(deployment: &Deployment, state: &State) -> Candidate {
+    let (config, load) = (&deployment.config, &deployment.load);
+    // What it failed at, it was ejected for: judged by that again, it would never be tried.
+    let fresh = state.condition == Condition::HalfOpen;
     let price = config.pricing.prompt.parse().ok().zip(config.pricing.completion.parse().ok());
     Candidate {
         name: config.name.clone(),
         model: deployment.model.to_string(),
         weight: config.weight,
-        in_flight: deployment.load.in_flight(),
-        latency: deployment.load.latency(),
-        error_rate: deployment.load.error_rate(),
+        in_flight: if fresh { load.in_flight() } else { load.apparent_in_flight() },
+        latency: load.latency().filter(|_| !fresh),
+        error_rate: if fresh { 0.0 } else { load.error_rate() },
         price: price.map(|(prompt, completion)| Price { prompt, completion }),
         signals: Vec::new(),
-    }
-}
-
-fn state(deployment: &Deployment) -> State {
-    let eligible = deployment.is_eligible();
-    match &deployment.health {
-        Some(health) => {
-            let observation = health.observation();
-            State { eligible, reason: observation.reason, since: observation.since }
-        }
-        None => State { eligible, reason: None, since: deployment.load.created() },
     }
 }

@@ -46,10 +46,14 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::config::Ambiguous;
+    use crate::config::{Ambiguous, RetryBudget};
 
-    const FALLBACK: Fallback =
-        Fallback { attempts: 9, standby: Standby::Last, ambiguous: Ambiguous::Once };
+    const FALLBACK: Fallback = Fallback {
+        attempts: 9,
+        standby: Standby::Last,
+        ambiguous: Ambiguous::Once,
+        budget: RetryBudget { percent: 20, per_second: 10 },
+    };
 
     #[test]
     fn first_choices_follow_the_weights() {

@@ -19,6 +19,7 @@ mod relay;
 mod rename;
 mod request;
 mod scan;
+mod turns;
 mod upstream;
 mod usage;
 

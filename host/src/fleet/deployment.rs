@@ -1,11 +1,14 @@
 //! Deployments and the models they serve: configuration joined with live state.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, DeploymentConfig, Model, Origin, ProbeTarget};
 
-use super::{Health, Load};
+use super::siblings::{Member, Siblings};
+use super::standing::{Change, Standing};
+use super::{Bell, Budget, Condition, Health, Load, Permit, State};
 
 /// One place a model runs: how it is configured and how it is doing.
 #[derive(Debug)]
@@ -19,13 +22,91 @@ pub struct Deployment {
     /// What its probes say; shared with every deployment that asks the same question. None: not
     /// probed.
     pub health: Option<Arc<Health>>,
+    pub(super) standing: Arc<Standing>,
+    pub(super) siblings: Arc<Siblings>,
 }
 
 impl Deployment {
-    /// Whether it may be given traffic.
+    /// How it is doing: what probes and requests say of it together.
     #[must_use]
-    pub fn is_eligible(&self) -> bool {
-        self.health.as_ref().is_none_or(|health| health.is_up())
+    pub fn state(&self, now: Instant) -> State {
+        let health = self.health.as_ref().map(|health| (health.is_up(), health.observation()));
+        let mut state = self.standing.state(now, &self.siblings.slow_start);
+        match health {
+            Some((false, seen)) => State {
+                condition: Condition::Unhealthy,
+                reason: seen.reason,
+                since: seen.since,
+                factor: 1.0,
+            },
+            seen => {
+                let since = seen.map_or_else(|| self.load.created(), |(_, seen)| seen.since);
+                state.since = state.since.max(since);
+                state
+            }
+        }
+    }
+
+    /// When time alone changes its state next.
+    #[must_use]
+    pub fn next_change(&self, now: Instant) -> Option<Instant> {
+        self.standing.next_change(now, &self.siblings.slow_start)
+    }
+
+    /// Whether requests would be admitted now. Cheap, and takes nothing.
+    #[must_use]
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.standing.is_open(now)
+    }
+
+    /// Lets a request through, unless the deployment is ejected, cooling or without credential by
+    /// now. Of one whose ejection is over exactly one request at a time is let through.
+    #[must_use]
+    pub fn admit(self: &Arc<Self>, now: Instant) -> Option<Permit> {
+        self.standing.admit(now).map(|turn| Permit::new(self, turn, now))
+    }
+
+    /// The same where there is nothing better: only what asks to be left alone is.
+    #[must_use]
+    pub fn admit_in_panic(self: &Arc<Self>, now: Instant) -> Option<Permit> {
+        self.standing.admit_in_panic(now).map(|turn| Permit::new(self, turn, now))
+    }
+
+    /// Whether it asks to be left alone.
+    #[must_use]
+    pub fn is_cooling(&self, now: Instant) -> bool {
+        self.standing.is_cooling(now)
+    }
+
+    /// A probe sent at `sent` succeeded; `came_up`: the deployment had been down. Says whether that
+    /// changed anything.
+    pub fn probed(&self, sent: Instant, came_up: bool, now: Instant) -> bool {
+        self.standing.probed(sent, came_up, now, self.siblings.ramp(now))
+    }
+
+    /// Logs a change, once, and has it published.
+    pub(super) fn tell(&self, change: Change) {
+        let (model, name) = (&*self.model, &*self.config.name);
+        match change {
+            Change::None | Change::Due(_) => return,
+            Change::Ejected { reason, lasts } => {
+                tracing::warn!(model, deployment = name, reason, ?lasts, "ejected");
+            }
+            Change::Cooling { reason } => {
+                tracing::info!(model, deployment = name, reason, "cooling");
+            }
+            Change::Credential { reason } => tracing::error!(
+                model,
+                deployment = name,
+                reason,
+                "out of use until the files are loaded again, or a probe succeeds"
+            ),
+            Change::Restored => {
+                self.load.forget();
+                tracing::info!(model, deployment = name, "restored");
+            }
+        }
+        self.siblings.bell.ring();
     }
 }
 
@@ -36,6 +117,20 @@ pub struct FleetModel {
     pub config: Model,
     /// In the order of the configuration.
     pub deployments: Vec<Arc<Deployment>>,
+    siblings: Arc<Siblings>,
+}
+
+impl FleetModel {
+    /// Counts a request for it.
+    pub fn note(&self, now: Instant) {
+        self.siblings.rate.note(now);
+    }
+
+    /// The shortest time after which one of its deployments, out for a time now, may be used again.
+    #[must_use]
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        self.deployments.iter().filter_map(|deployment| deployment.standing.wait(now)).min()
+    }
 }
 
 /// All models, and the names clients know them by.
@@ -43,51 +138,72 @@ pub struct FleetModel {
 pub struct Fleet {
     /// In the order of `models.yaml`.
     pub models: Vec<FleetModel>,
+    /// Extra attempts that may be made.
+    pub budget: Arc<Budget>,
+    /// Rung when a deployment's standing changes.
+    pub bell: Arc<Bell>,
+    deciding: Arc<Mutex<()>>,
     by_name: HashMap<String, usize>,
 }
 
 impl Fleet {
     /// Joins a configuration with the live state of `previous`: a deployment that is still
-    /// configured keeps its load and its health, so that a reload forgets nothing.
+    /// configured keeps its load, health and standing, so that a reload forgets nothing.
     #[must_use]
     pub fn build(config: &Config, previous: Option<&Fleet>) -> Self {
-        let mut healths: HashMap<(Origin, ProbeTarget), Arc<Health>> = HashMap::new();
-        for old in previous.into_iter().flat_map(Fleet::deployments) {
-            if let (Some(health), Some(probe)) = (&old.health, &old.config.probe) {
-                let key = (old.config.endpoint.origin.clone(), probe.clone());
-                healths.insert(key, Arc::clone(health));
-            }
-        }
-        let mut health_of = |config: &DeploymentConfig, probing: bool| {
-            let probe = config.probe.clone().filter(|_| probing)?;
-            let key = (config.endpoint.origin.clone(), probe);
-            Some(Arc::clone(healths.entry(key).or_default()))
+        let now = Instant::now();
+        let mut fleet = Self {
+            models: Vec::new(),
+            budget: previous
+                .map_or_else(|| Arc::new(Budget::new(now)), |fleet| Arc::clone(&fleet.budget)),
+            bell: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.bell)),
+            deciding: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.deciding)),
+            by_name: HashMap::new(),
         };
-        let probing = config.probing.interval.is_some();
-        let models = config.models.iter().map(|model| {
-            let id: Arc<str> = model.id.as_str().into();
-            let deployment = |config: &DeploymentConfig| {
-                Arc::new(Deployment {
-                    model: Arc::clone(&id),
-                    load: previous
-                        .and_then(|fleet| fleet.find(&model.id, config))
-                        .map_or_else(Arc::default, |old| Arc::clone(&old.load)),
-                    health: health_of(config, probing),
-                    config: config.clone(),
-                })
-            };
-            FleetModel {
-                deployments: model.deployments.iter().map(deployment).collect(),
-                config: model.clone(),
-            }
-        });
-        let models: Vec<FleetModel> = models.collect();
-        let mut by_name = HashMap::new();
-        for (index, model) in models.iter().enumerate() {
-            by_name.insert(model.config.id.clone(), index);
-            by_name.extend(model.config.aliases.iter().map(|alias| (alias.clone(), index)));
+        let mut healths = Healths::of(config, previous);
+        for (index, model) in config.models.iter().enumerate() {
+            fleet.by_name.insert(model.id.clone(), index);
+            fleet.by_name.extend(model.aliases.iter().map(|alias| (alias.clone(), index)));
+            let old = previous.and_then(|fleet| Some(&fleet.models[fleet.index_of(&model.id)?]));
+            let model = fleet.model(config, model, old, &mut healths);
+            fleet.models.push(model);
         }
-        Self { models, by_name }
+        fleet
+    }
+
+    fn model(
+        &self,
+        config: &Config,
+        model: &Model,
+        old: Option<&FleetModel>,
+        healths: &mut Healths,
+    ) -> FleetModel {
+        let same = |config: &DeploymentConfig| {
+            old?.deployments.iter().find(|old| old.config.endpoint == config.endpoint)
+        };
+        let member = |config: &DeploymentConfig| Member {
+            standing: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.standing)),
+            health: healths.health(config),
+        };
+        let members: Vec<Member> = model.deployments.iter().map(member).collect();
+        let states: Vec<_> =
+            members.iter().map(|m| (Arc::clone(&m.standing), m.health.clone())).collect();
+        let rate = old.map(|old| Arc::clone(&old.siblings.rate));
+        let (bell, deciding) = (Arc::clone(&self.bell), Arc::clone(&self.deciding));
+        let siblings = Arc::new(Siblings::new(config, bell, rate, deciding, members));
+        let id: Arc<str> = model.id.as_str().into();
+        let deployment = |(config, (standing, health)): (&DeploymentConfig, (Arc<Standing>, _))| {
+            Arc::new(Deployment {
+                model: Arc::clone(&id),
+                load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
+                health,
+                standing,
+                siblings: Arc::clone(&siblings),
+                config: config.clone(),
+            })
+        };
+        let deployments = model.deployments.iter().zip(states).map(deployment).collect();
+        FleetModel { config: model.clone(), deployments, siblings }
     }
 
     /// The index of the model a client means by `name`: an id or an alias.
@@ -101,8 +217,31 @@ impl Fleet {
         self.models.iter().flat_map(|model| &model.deployments)
     }
 
-    fn find(&self, model: &str, config: &DeploymentConfig) -> Option<&Arc<Deployment>> {
-        let model = &self.models[self.index_of(model)?];
-        model.deployments.iter().find(|old| old.config.endpoint == config.endpoint)
+    /// Says that this fleet is put in use. Its credentials may be others than before: those out for
+    /// theirs are tried again.
+    pub fn loaded(&self, now: Instant) {
+        self.deployments().for_each(|deployment| deployment.standing.loaded(now));
+    }
+}
+
+/// The state of every probed place, of which several deployments may be part.
+struct Healths {
+    probing: bool,
+    known: HashMap<(Origin, ProbeTarget), Arc<Health>>,
+}
+
+impl Healths {
+    fn of(config: &Config, previous: Option<&Fleet>) -> Self {
+        let known = previous.into_iter().flat_map(Fleet::deployments).filter_map(|old| {
+            let place = (old.config.endpoint.origin.clone(), old.config.probe.clone()?);
+            Some((place, Arc::clone(old.health.as_ref()?)))
+        });
+        Self { probing: config.probing.interval.is_some(), known: known.collect() }
+    }
+
+    fn health(&mut self, config: &DeploymentConfig) -> Option<Arc<Health>> {
+        let probe = config.probe.clone().filter(|_| self.probing)?;
+        let place = (config.endpoint.origin.clone(), probe);
+        Some(Arc::clone(self.known.entry(place).or_default()))
     }
 }

@@ -4,6 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+/// A failure enters the average latency as an answer that took at least this long, and at least
+/// twice the average, up to [`WORST`]: deployments that fail fast must not look fast. So do
+/// balancers by peak-EWMA (Finagle's), for which a bad answer counts at once and a good one slowly.
+const PENALTY: Duration = Duration::from_secs(5);
+/// The longest a failure is taken for.
+const WORST: Duration = Duration::from_secs(600);
 /// Weight of the newest observation in the moving averages: about the last twenty count.
 const ALPHA: f64 = 0.1;
 
@@ -67,9 +73,40 @@ impl Load {
         average(&self.latency, time.as_secs_f64() * 1e3);
     }
 
-    /// Takes how one attempt ended. What a client did wrong is no failure of the deployment.
-    pub fn record_outcome(&self, failed: bool) {
-        average(&self.error_rate, f64::from(u8::from(failed)));
+    /// Takes an attempt that ended well. Its time to first byte was taken before.
+    pub fn record_success(&self) {
+        average(&self.error_rate, 0.0);
+    }
+
+    /// Takes an attempt that failed after `took`. What a client did wrong is no failure of the
+    /// deployment.
+    pub fn record_failure(&self, took: Duration) {
+        average(&self.error_rate, 1.0);
+        let slow = Duration::try_from_secs_f64(2.0 * self.latency().unwrap_or(0.0) / 1e3);
+        let slow = slow.unwrap_or(WORST).min(WORST);
+        self.record_first_byte(took.max(slow).max(PENALTY));
+    }
+
+    /// Forgets how attempts went: the deployment comes back, and has served its time for them.
+    pub fn forget(&self) {
+        self.latency.store(f64::NAN.to_bits(), Ordering::Relaxed);
+        self.error_rate.store(0f64.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Attempts under way for each that ends well, less one for the next: what a strategy is to see of
+    /// [`in_flight`](Self::in_flight). The same where nothing fails; a deployment that fails fast has
+    /// little under way, and must not look idle for it.
+    #[must_use]
+    pub fn apparent_in_flight(&self) -> u32 {
+        let good = (1.0 - self.error_rate()).max(f64::EPSILON);
+        let seen = (f64::from(self.in_flight()) + 1.0) / good - 1.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at least 0, and a cast saturates"
+        )]
+        let seen = seen.round() as u32;
+        seen
     }
 }
 

@@ -1,13 +1,34 @@
 //! What both layers look at: the deployments, how loaded and how healthy they are, and the snapshot
 //! of weights that the decision layer publishes and the execution layer reads.
+//!
+//! A deployment's state has two sources: `probe` asks it, `standing` learns from its requests (ejection,
+//! cooling, credential). The request path holds a [`Permit`] for each attempt and settles it.
 
+mod bell;
+mod budget;
 mod deployment;
+mod ejection;
 mod health;
 mod load;
+mod outcome;
+mod permit;
 pub mod probe;
+mod rate;
+mod siblings;
+mod slow_start;
 mod snapshot;
+mod standing;
+#[cfg(test)]
+mod tests;
 
+pub use bell::Bell;
+pub use budget::{Active, Budget};
 pub use deployment::{Deployment, Fleet, FleetModel};
 pub use health::{Health, Observation};
 pub use load::{InFlight, Load};
-pub use snapshot::{Board, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo};
+pub use outcome::{Fault, Outcome};
+pub use permit::Permit;
+pub use rate::Rate;
+pub use snapshot::{
+    Board, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
+};

@@ -2,21 +2,21 @@
 //! other and none delays traffic.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Origin, ProbeMethod, ProbeTarget, Probing};
 
-use super::{Fleet, Health};
+use super::{Deployment, Fleet, Health};
 
 /// What is asked, where. Deployments that share it share the answer.
 type Place = (Origin, ProbeTarget);
 
-/// The deployments that share a place, each `MODEL/DEPLOYMENT`: the log names no address.
-type Names = Arc<Mutex<Vec<String>>>;
+/// The deployments that share a place: a reload replaces them under a probe that goes on.
+type Sharers = Arc<Mutex<Vec<Arc<Deployment>>>>;
 
 /// The probes under way; dropping it stops them.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ pub struct Probes {
 #[derive(Debug)]
 struct Task {
     health: Arc<Health>,
-    names: Names,
+    sharers: Sharers,
     abort: AbortHandle,
 }
 
@@ -64,26 +64,25 @@ impl Probes {
                 continue;
             };
             let place = (deployment.config.endpoint.origin.clone(), target.clone());
-            let name = format!("{}/{}", deployment.model, deployment.config.name);
             if let Some(task) = self.tasks.get(&place) {
-                task.names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                lock(&task.sharers).push(Arc::clone(deployment));
                 continue;
             }
             let kept = old.remove(&place).filter(|task| Arc::ptr_eq(&task.health, health));
             let task = kept.unwrap_or_else(|| {
-                let names = Names::default();
+                let sharers = Sharers::default();
                 let probe = Probe {
                     place: place.clone(),
                     health: Arc::clone(health),
-                    names: Arc::clone(&names),
+                    sharers: Arc::clone(&sharers),
                     probing,
                     client: client.clone(),
                     changed: Arc::clone(changed),
                 };
                 let abort = tokio::spawn(probe.run(interval)).abort_handle();
-                Task { health: Arc::clone(health), names, abort }
+                Task { health: Arc::clone(health), sharers, abort }
             });
-            *task.names.lock().unwrap_or_else(PoisonError::into_inner) = vec![name];
+            *lock(&task.sharers) = vec![Arc::clone(deployment)];
             self.tasks.insert(place, task);
         }
     }
@@ -93,7 +92,7 @@ impl Probes {
 struct Probe {
     place: Place,
     health: Arc<Health>,
-    names: Names,
+    sharers: Sharers,
     probing: Probing,
     client: reqwest::Client,
     changed: Arc<dyn Fn() + Send + Sync>,
@@ -106,16 +105,36 @@ impl Probe {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            let sent = Instant::now();
             let result = ask(&self.client, origin, target, self.probing.timeout).await;
-            if self.health.record(result, &self.probing) {
-                let (up, reason) = (self.health.is_up(), self.health.observation().reason);
-                let deployments =
-                    self.names.lock().unwrap_or_else(PoisonError::into_inner).join(", ");
-                tracing::warn!(deployments, up, reason, "health changed");
+            if self.record(result, sent) {
                 (self.changed)();
             }
         }
     }
+
+    /// Takes the result of a probe that was sent at `sent`; says whether anything changed.
+    fn record(&self, result: Result<(), String>, sent: Instant) -> bool {
+        let sharers = lock(&self.sharers);
+        let good = result.is_ok();
+        let turned = self.health.record(result, &self.probing);
+        if turned {
+            let (up, reason) = (self.health.is_up(), self.health.observation().reason);
+            // By name: the log tells no address.
+            let name = |d: &Arc<Deployment>| format!("{}/{}", d.model, d.config.name);
+            let deployments = sharers.iter().map(name).collect::<Vec<_>>().join(", ");
+            tracing::warn!(deployments, up, reason, "health changed");
+        }
+        let mut changed = turned;
+        for deployment in sharers.iter().filter(|_| good) {
+            changed |= deployment.probed(sent, turned, Instant::now());
+        }
+        changed
+    }
+}
+
+fn lock(sharers: &Mutex<Vec<Arc<Deployment>>>) -> MutexGuard<'_, Vec<Arc<Deployment>>> {
+    sharers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One probe: 200 is healthy. The error is the reason, for people, and names no address.

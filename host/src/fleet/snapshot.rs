@@ -58,11 +58,13 @@ pub struct Route {
     pub states: Vec<State>,
 }
 
-/// Whether a deployment may be used, and why not.
+/// How a deployment is doing, and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
-    /// Whether it may be used.
-    pub eligible: bool,
+    /// In one word.
+    pub condition: Condition,
+    /// The part of its weight that it gets: below 1 only in slow start.
+    pub factor: f64,
     /// For people.
     pub reason: Option<String>,
     /// When it began.
@@ -70,10 +72,56 @@ pub struct State {
 }
 
 impl State {
-    /// In one word, as `/routing` shows it: `healthy`, `unhealthy`.
+    /// Whether the deployment may be given traffic.
     #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        if self.eligible { "healthy" } else { "unhealthy" }
+    pub fn is_eligible(&self) -> bool {
+        matches!(self.condition, Condition::Healthy | Condition::SlowStart | Condition::HalfOpen)
+    }
+}
+
+/// How a deployment is doing, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing is known against it.
+    Healthy,
+    /// Its probes fail.
+    Unhealthy,
+    /// Its requests failed; out for a time.
+    Ejected,
+    /// It asked to be left alone for a time.
+    Cooling,
+    /// Its ejection is over, and one request is let through to see.
+    HalfOpen,
+    /// It does not accept the gateway's credential.
+    Credential,
+    /// It came back, and its weight is rising.
+    SlowStart,
+}
+
+impl Condition {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Healthy,
+        Self::Unhealthy,
+        Self::Ejected,
+        Self::Cooling,
+        Self::HalfOpen,
+        Self::Credential,
+        Self::SlowStart,
+    ];
+
+    /// As `/routing` and metrics name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::Cooling => "cooling",
+            Self::HalfOpen => "half_open",
+            Self::Credential => "credential",
+            Self::SlowStart => "slow_start",
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::fleet::Snapshot;
+use crate::fleet::{Condition, Snapshot};
 
 /// Upper bounds in seconds: from a cache hit to a long answer.
 const BUCKETS: [f64; 14] =
@@ -27,6 +27,7 @@ pub struct Metrics {
     error_rate: GaugeVec,
     weight: GaugeVec,
     healthy: GaugeVec,
+    state: GaugeVec,
     strategy_calls: IntCounterVec,
     reloads: IntCounterVec,
     /// Lines of the access log that were lost because its file could not take them.
@@ -46,11 +47,12 @@ impl Metrics {
             registry.register(Box::new(vec.clone()))?;
             Ok::<_, prometheus::Error>(vec)
         };
-        let gauge = |name: &str, help: &str| {
-            let vec = GaugeVec::new(Opts::new(name, help), &place)?;
+        let gauge_of = |name: &str, help: &str, labels: &[&str]| {
+            let vec = GaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(vec.clone()))?;
             Ok::<_, prometheus::Error>(vec)
         };
+        let gauge = |name: &str, help: &str| gauge_of(name, help, &place);
         let histogram = |name: &str, help: &str, labels: &[&str]| {
             let opts = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
             let vec = HistogramVec::new(opts, labels)?;
@@ -97,6 +99,11 @@ impl Metrics {
             )?,
             weight: gauge("gateway_deployment_weight", "Share of the model's traffic, 0 to 1.")?,
             healthy: gauge("gateway_deployment_healthy", "1: may be used; 0: not.")?,
+            state: gauge_of(
+                "gateway_deployment_state",
+                "1 for the state the deployment is in, as /routing names it; 0 for all others.",
+                &["model", "deployment", "side", "state"],
+            )?,
             strategy_calls: counter(
                 "gateway_strategy_calls_total",
                 "Calls of the strategy, by how they ended.",
@@ -145,13 +152,19 @@ impl Metrics {
     pub fn publish(&self, snapshot: &Snapshot) {
         self.weight.reset();
         self.healthy.reset();
+        self.state.reset();
         for (model, route) in snapshot.generation.fleet.models.iter().zip(&snapshot.routes) {
             for (i, deployment) in model.deployments.iter().enumerate() {
                 let config = &deployment.config;
                 let labels = [&*model.config.id, &config.name, config.side.as_str()];
                 self.weight.with_label_values(&labels).set(route.weights[i]);
-                let healthy = f64::from(u8::from(route.states[i].eligible));
-                self.healthy.with_label_values(&labels).set(healthy);
+                let state = &route.states[i];
+                let is = |yes: bool| f64::from(u8::from(yes));
+                self.healthy.with_label_values(&labels).set(is(state.is_eligible()));
+                for condition in Condition::ALL {
+                    let labels = [labels[0], labels[1], labels[2], condition.as_str()];
+                    self.state.with_label_values(&labels).set(is(condition == state.condition));
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a user writes: serde types that mirror the two files. The schemas are generated from them,
 //! so a comment here is what an editor shows.
 
+pub(super) mod ejection;
 pub(super) mod models;
 pub(super) mod routing;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Health;
+use super::ejection::{RawBudget, RawEjection, RawSlowStart};
 use crate::config::{Ambiguous, Fallback, Probing, Sandbox, Standby, Timeouts};
 
 /// How the models' traffic is shared between local and remote deployments.
@@ -49,6 +50,12 @@ pub(in crate::config) struct RoutingFile {
     /// When a deployment counts as down, and as up again.
     #[serde(default)]
     pub(in crate::config) health: RawHealth,
+    /// When a deployment that fails its requests is taken out, and for how long.
+    #[serde(default)]
+    pub(in crate::config) ejection: RawEjection,
+    /// How a deployment that comes back gets its traffic.
+    #[serde(default)]
+    pub(in crate::config) slow_start: RawSlowStart,
     /// What a strategy may use.
     #[serde(default)]
     pub(in crate::config) sandbox: RawSandbox,
@@ -108,6 +115,8 @@ pub(in crate::config) struct RawFallback {
     standby: RawStandby,
     /// How often a request is sent again that was sent and not answered. Never to /v1/responses.
     ambiguous: RawAmbiguous,
+    /// Extra attempts that requests may make, over all of them.
+    budget: RawBudget,
 }
 
 /// How often a request is sent again that may have been answered.
@@ -237,8 +246,12 @@ impl From<RawTimeouts> for Timeouts {
 
 impl Default for RawFallback {
     fn default() -> Self {
-        let attempts = Fallback::default().attempts;
-        Self { attempts, standby: RawStandby::Last, ambiguous: RawAmbiguous::Once }
+        Self {
+            attempts: Fallback::default().attempts,
+            standby: RawStandby::Last,
+            ambiguous: RawAmbiguous::Once,
+            budget: RawBudget::default(),
+        }
     }
 }
 
@@ -252,7 +265,7 @@ impl From<RawFallback> for Fallback {
             RawAmbiguous::Once => Ambiguous::Once,
             RawAmbiguous::Never => Ambiguous::Never,
         };
-        Self { attempts: raw.attempts, standby, ambiguous }
+        Self { attempts: raw.attempts, standby, ambiguous, budget: raw.budget.into() }
     }
 }
 

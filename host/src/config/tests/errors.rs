@@ -210,6 +210,18 @@ models:
 }
 
 #[test]
+fn the_longest_ejection_is_no_shorter_than_the_first() {
+    let found = errors(ONE, Some("ejection: {base: 60, max: 30}\nslow_start: {from: 0}\n"), &[]);
+    assert_eq!(
+        found,
+        [
+            "routing.yaml:2:20: the number must be above 0",
+            "routing.yaml:1:1: the longest ejection is shorter than the first; make `max` at least `base`",
+        ]
+    );
+}
+
+#[test]
 fn a_file_that_is_not_yaml_or_not_there_is_an_error() {
     for (models, want) in [
         ("models: [", "not valid YAML"),

@@ -197,6 +197,7 @@ fn every_field_of_the_routing_file_arrives_and_has_its_default() {
     let config = load_texts(TWO, Some("{}"), &[]).unwrap();
     let absent = Config::default();
     assert_eq!(config.timeouts, absent.timeouts);
+    let budget = RetryBudget { percent: 50, per_second: 0 };
     assert_eq!(config.fallback, absent.fallback);
     assert_eq!(config.probing, absent.probing);
     assert_eq!(config.sandbox, absent.sandbox);
@@ -212,7 +213,9 @@ health_check: 0.25
 logging: {{output: '-'}}
 local_deployment:
 timeouts: {{connect: 1, first_byte: 2.5, idle: 3, total: 4}}
-fallback: {{attempts: 7, standby: never, ambiguous: never}}
+fallback: {{attempts: 7, standby: never, ambiguous: never, budget: {{percent: 50, per_second: 0}}}}
+ejection: {{consecutive: 0, percent: 50, window: 8, base: 0.5, max: 4}}
+slow_start: {{duration: 0, from: 0.2, min_rate: 3}}
 health: {{down_after: 4, up_after: 5}}
 sandbox: {{memory_mib: 8, stack_kib: 256, component_mib: 2, call_timeout: 0.02, compile_timeout: 3}}
 limits: {{body_mib: 1}}
@@ -227,7 +230,11 @@ limits: {{body_mib: 1}}
     assert_eq!((config.probing.down_after, config.probing.up_after), (4, 5));
     assert_eq!(config.timeouts.first_byte.as_millis(), 2500);
     let (standby, ambiguous) = (Standby::Never, Ambiguous::Never);
-    assert_eq!(config.fallback, Fallback { attempts: 7, standby, ambiguous });
+    assert_eq!(config.fallback, Fallback { attempts: 7, standby, ambiguous, budget });
+    let ejection = config.ejection;
+    assert_eq!((ejection.consecutive, ejection.percent, ejection.window), (None, Some(50), 8));
+    assert_eq!((ejection.base.as_millis(), ejection.max.as_millis()), (500, 4000));
+    assert_eq!(config.slow_start, SlowStart { duration: None, from: 0.2, min_rate: 3.0 });
     assert_eq!((config.sandbox.memory, config.sandbox.stack), (8 << 20, 256 << 10));
     assert_eq!(config.sandbox.call.as_millis(), 20);
     assert_eq!(config.limits.body, 1 << 20);

@@ -1,0 +1,90 @@
+//! Whose turn it is: the deployments that one request may try, one after the other.
+//!
+//! The snapshot says how traffic is shared; what has happened since (an ejection, a deployment that asks
+//! to be left alone) is looked up when a turn comes, so that no request waits for the decision layer.
+
+use std::time::Instant;
+use std::vec::IntoIter;
+
+use crate::config::{Fallback, RetryBudget};
+use crate::fleet::{Active, Fleet, FleetModel, Permit, Route};
+
+use super::failure::{Exhausted, Failure};
+
+/// The turns of one request.
+#[derive(Debug)]
+pub(super) struct Turns<'a> {
+    fleet: &'a Fleet,
+    model: &'a FleetModel,
+    order: IntoIter<usize>,
+    /// Nothing is eligible: what is left is tried all the same.
+    panic: bool,
+    /// Attempts that `fallback.attempts` leaves.
+    left: u32,
+    /// No attempt was made yet.
+    first: bool,
+    over_budget: bool,
+    budget: RetryBudget,
+    _active: Active,
+}
+
+impl<'a> Turns<'a> {
+    /// Draws the order for a request that arrives now.
+    pub(super) fn draw(
+        fleet: &'a Fleet,
+        model: &'a FleetModel,
+        route: &Route,
+        fallback: Fallback,
+        now: Instant,
+    ) -> Self {
+        model.note(now);
+        // Some that are drawn may have to be passed over: attempts are counted as they are made.
+        let all = Fallback { attempts: u32::MAX, ..fallback };
+        let usable = |i: usize| route.states[i].is_eligible() && model.deployments[i].is_open(now);
+        let mut order = match route.panic {
+            true => Vec::new(),
+            false => super::draw(&route.weights, usable, all, &mut rand::rng()),
+        };
+        let panic = order.is_empty();
+        if panic {
+            let usable = |i: usize| !model.deployments[i].is_cooling(now);
+            order = super::draw(&route.weights, usable, all, &mut rand::rng());
+        }
+        Self {
+            fleet,
+            model,
+            order: order.into_iter(),
+            panic,
+            left: fallback.attempts,
+            first: true,
+            over_budget: false,
+            budget: fallback.budget,
+            _active: fleet.budget.enter(now),
+        }
+    }
+
+    /// The permit for the next attempt; None: there is to be no further one. Every attempt but the
+    /// first is taken from the retry budget.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Permit> {
+        if self.left == 0 || self.over_budget {
+            return None;
+        }
+        let (model, panic) = (self.model, self.panic);
+        let permit = self.order.find_map(|i| {
+            let deployment = &model.deployments[i];
+            if panic { deployment.admit_in_panic(now) } else { deployment.admit(now) }
+        })?;
+        if !self.first && !self.fleet.budget.withdraw(self.budget, now) {
+            self.over_budget = true;
+            return None;
+        }
+        self.first = false;
+        self.left -= 1;
+        Some(permit)
+    }
+
+    /// What the client is told when no attempt succeeded.
+    pub(super) fn exhausted(self, failures: Vec<(String, Failure)>, now: Instant) -> Exhausted {
+        Exhausted { failures, wait: self.model.wait(now), over_budget: self.over_budget }
+    }
+}

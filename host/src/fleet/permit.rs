@@ -1,0 +1,75 @@
+//! The permit to make one attempt at one deployment: given out by [`Deployment::admit`], and told
+//! how the attempt went.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::standing::{Change, Turn};
+use super::{Deployment, InFlight, Outcome};
+
+/// One attempt under way. Dropped without a word it says nothing of the deployment, and if it was
+/// the trial of an ejected one, the next request is.
+#[derive(Debug)]
+pub struct Permit {
+    deployment: Arc<Deployment>,
+    issued: Instant,
+    /// None once it is settled.
+    turn: Option<Turn>,
+    _in_flight: InFlight,
+}
+
+impl Permit {
+    pub(super) fn new(deployment: &Arc<Deployment>, turn: Turn, now: Instant) -> Self {
+        Self {
+            deployment: Arc::clone(deployment),
+            issued: now,
+            turn: Some(turn),
+            _in_flight: deployment.load.enter(),
+        }
+    }
+
+    /// What the attempt is made at.
+    #[must_use]
+    pub fn deployment(&self) -> &Arc<Deployment> {
+        &self.deployment
+    }
+
+    /// An answer that may go to the client has begun. This is what a trial is for: it has succeeded,
+    /// and what the rest of a long answer meets with counts as with any other attempt.
+    pub fn begun(&mut self, now: Instant) {
+        let Some(turn) = &mut self.turn else { return };
+        let deployment = &self.deployment;
+        deployment.load.record_first_byte(now.saturating_duration_since(self.issued));
+        let ramp = deployment.siblings.ramp(now);
+        let change = deployment.standing.begun(turn, now, ramp);
+        deployment.tell(change);
+    }
+
+    /// The attempt has ended.
+    pub fn settle(mut self, outcome: Outcome, now: Instant) {
+        let Some(turn) = self.turn.take() else { return };
+        let deployment = &self.deployment;
+        match &outcome {
+            Outcome::Success => deployment.load.record_success(),
+            Outcome::Neutral => {}
+            Outcome::Failure { .. } | Outcome::Limited { .. } | Outcome::Credential { .. } => {
+                deployment.load.record_failure(now.saturating_duration_since(self.issued));
+            }
+        }
+        let siblings = &deployment.siblings;
+        let (standing, ramp) = (&deployment.standing, siblings.ramp(now));
+        let change = match standing.record(turn, outcome, now, &siblings.ejection, ramp) {
+            Change::Due(reason) => siblings.eject(standing, turn, reason, now),
+            change => change,
+        };
+        deployment.tell(change);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(turn) = self.turn {
+            self.deployment.standing.give_back(turn, Instant::now());
+        }
+    }
+}
