@@ -1,14 +1,17 @@
 //! Accepting connections and serving HTTP/1.1 on them: one current-thread runtime a core, all of
-//! them accepting from one listener. What is shared between cores is in [`Gateway`].
+//! them accepting from one listener. What is shared between cores is in [`Gateway`]. Every byte of a
+//! client comes through the [`edge`].
 
-use std::net::TcpListener;
+mod edge;
+
+use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -17,8 +20,8 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::Gateway;
 use crate::api::Api;
 
-/// A client sends the head of a request within this time.
-const HEADERS: Duration = Duration::from_secs(10);
+use edge::Edge;
+
 /// Requests in flight may take this long to finish after the stop.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -67,8 +70,9 @@ async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let connection = connection(stream, Rc::clone(&api), stopped.clone());
+                Ok((stream, peer)) => {
+                    let api = Rc::clone(&api);
+                    let connection = connection(stream, peer.ip(), api, stopped.clone());
                     connections.spawn_local(connection);
                 }
                 Err(error) => {
@@ -88,17 +92,29 @@ async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, api: Rc<Api>, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    api: Rc<Api>,
+    mut stop: watch::Receiver<bool>,
+) {
     // Chunks of a stream are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
+    let (edge, requests) = Edge::new(stream, api.client_timeouts());
     let service = hyper::service::service_fn(move |request| {
-        let api = Rc::clone(&api);
-        async move { Ok::<_, std::convert::Infallible>(api.answer(request).await) }
+        let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
+        async move {
+            let response = match refusal {
+                None => api.answer(request, peer).await,
+                Some(refusal) => api.refuse(refusal),
+            };
+            Ok::<_, std::convert::Infallible>(answering.until(response))
+        }
     });
+    // The edge keeps the client's time.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(edge), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
