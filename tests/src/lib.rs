@@ -14,6 +14,7 @@ mod engine;
 mod gateway;
 mod port;
 mod raw;
+mod strict;
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub use engine::Engine;
 pub use gateway::{Gateway, Log, Setup};
 pub use port::Port;
 pub use raw::{Gate, Raw, Received, Step, Wire};
+pub use strict::Strict;
 
 /// How long anything that must happen may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ mod table;
 
 use std::collections::BTreeSet;
 
-use tests::{Gateway, Raw, one_model};
+use tests::{Gateway, Raw, Strict, one_model};
 
 use table::{Row, Wanted};
 
@@ -62,4 +62,19 @@ async fn over_two_hundred_hostile_inputs_are_refused_and_forwarded_to_nobody() {
     assert!(attempts.iter().all(|line| line.contains(r#"outcome="ok""#)), "{attempts:?}");
     assert!(gateway.is_running() && !gateway.log().contains("panicked"), "{}", gateway.log());
     assert_eq!(gateway.chat("m").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_forwarded_is_valid_to_a_strict_parser() {
+    let Some(upstream) = Strict::start() else {
+        eprintln!("passed over: there is no python3");
+        return;
+    };
+    let gateway = tests::setup!().models(one_model(&[&upstream.url()])).start();
+    let mut rows = [heads::rows(), framing::rows(), bodies::rows()].concat();
+    rows.retain(|row| row.wanted == Wanted::Answered);
+    let wrong = run(&gateway, rows).await;
+    drop(gateway);
+    assert_eq!(upstream.complaints(), Vec::<String>::new());
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
