@@ -242,13 +242,10 @@ fn read(reader: &mut impl BufRead) -> io::Result<Option<Received>> {
         path: words.next().unwrap_or_default(),
         ..Received::default()
     };
-    loop {
-        match read_line(reader)?.unwrap_or_default().trim_end().split_once(':') {
-            Some((name, value)) => {
-                received.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-            }
-            None => break,
-        }
+    while let Some((name, value)) =
+        read_line(reader)?.unwrap_or_default().trim_end().split_once(':')
+    {
+        received.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let length = received.header("content-length").and_then(|length| length.parse().ok());
     received.body = vec![0; length.unwrap_or(0)];

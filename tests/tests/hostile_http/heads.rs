@@ -144,6 +144,9 @@ fn targets() -> Vec<Row> {
     ] {
         rows.push(row(&format!("the path {target}"), Refused(404), request(target)));
     }
+    let odd = "/v1/chat/completions?a[]={b}|c&d=%00'(e)*//..?";
+    let request = String::from_utf8(with("x: a")).expect("text");
+    rows.push(row("an odd query", Answered, request.replace("/v1/chat/completions", odd)));
     rows
 }
 
@@ -179,6 +182,7 @@ fn fields() -> Vec<Row> {
         row("Expect: something else", Closed(417), with("Expect: 200-ok")),
         row("Expect: 100-continue and more", Closed(417), with("Expect: 100-continue, x")),
         row("an empty Expect", Closed(417), with("Expect:")),
+        row("Expect: 100-Continue", Answered, with("Expect: 100-Continue")),
         row("a value of Latin-1", Answered, with(b"x: caf\xe9")),
         row("a value that is empty", Answered, with("x:")),
         row("a name with an underscore", Answered, with("my_header: a")),

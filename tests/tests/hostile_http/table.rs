@@ -73,6 +73,7 @@ impl Row {
     }
 
     fn verdict(&self, said: &str) -> Result<(), &'static str> {
+        let said = said.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(said);
         let status = said.get(9..12).and_then(|status| status.parse::<u16>().ok());
         let next = said.contains("x-request-id: next");
         let (wanted, closed) = match self.wanted {

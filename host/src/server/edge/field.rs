@@ -102,21 +102,23 @@ pub(super) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| TOKEN[*byte as usize])
 }
 
-const TOKEN: [bool; 256] = {
+const TOKEN: [bool; 256] = letters_and(b"!#$%&'*+-.^_`|~");
+
+/// Which bytes are letters, digits, or one of `marks`.
+pub(super) const fn letters_and(marks: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 128 {
         table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
-    let marks = b"!#$%&'*+-.^_`|~";
     let mut at = 0;
     while at < marks.len() {
         table[marks[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
 
 /// Whether this is a host, with or without a port: a name, an address, or an address in brackets.
 pub(super) fn is_host(value: &[u8]) -> bool {

@@ -45,6 +45,8 @@ pub(super) use link::Requests;
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 /// How often a client is looked for behind bytes that cannot be read yet.
 const LOOK: Duration = Duration::from_millis(250);
+/// A connection that is busy is not woken for its time limits more often.
+const SELDOM: Duration = Duration::from_secs(1);
 /// What a client may still send, and for how long, before its connection is closed under it: closing
 /// with bytes unread would reset the connection and destroy the answer.
 const LINGER_BYTES: usize = 256 << 10;
@@ -182,7 +184,7 @@ impl Edge {
                         self.link.wait(cx);
                     }
                     // hyper does not ask again when the answer ends: this wakes it for the next limit.
-                    self.clock.wake(self.limits.keep_alive, cx);
+                    self.clock.wake(self.limits.keep_alive.max(SELDOM), cx);
                     return Poll::Pending;
                 }
             }

@@ -4,10 +4,16 @@ use memchr::{memchr, memmem};
 
 use crate::api::Refusal;
 
+use super::field::letters_and;
 use super::refusals::{TARGET_BYTE, TARGET_DOTS, TARGET_ESCAPE, TARGET_FORM};
 
 /// Behind this a slash may be encoded: ids of models hold slashes, and SDKs encode them.
 const MODELS: &[u8] = b"/v1/models/";
+
+/// The characters of RFC 3986 that a path may hold.
+const PATH: [bool; 256] = letters_and(b"/-._~!$&'()*+,;=:@%");
+/// Those of a query, and a few that clients do not encode.
+const QUERY: [bool; 256] = letters_and(b"/-._~!$&'()*+,;=:@%?[]{}|");
 
 /// Whether this is a path, and a query that nobody reads in two ways.
 pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
@@ -15,7 +21,9 @@ pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
         return Err(TARGET_FORM);
     }
     let (path, query) = target.split_at(memchr(b'?', target).unwrap_or(target.len()));
-    if !path.iter().all(|byte| in_path(*byte)) || !query.iter().all(|byte| in_query(*byte)) {
+    if !path.iter().all(|byte| PATH[*byte as usize])
+        || !query.iter().all(|byte| QUERY[*byte as usize])
+    {
         return Err(TARGET_BYTE);
     }
     if memchr(b'%', target).is_some() {
@@ -23,16 +31,6 @@ pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
         escapes(query, |_| true)?;
     }
     if memchr(b'.', path).is_some() && has_dots(path) { Err(TARGET_DOTS) } else { Ok(()) }
-}
-
-/// The characters of RFC 3986 that a path may hold.
-fn in_path(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte)
-}
-
-/// Those of a query, and a few that clients do not encode.
-fn in_query(byte: u8) -> bool {
-    in_path(byte) || b"?[]{}|".contains(&byte)
 }
 
 /// Whether a byte that is encoded in a path is harmless once somebody decodes it.
