@@ -16,6 +16,7 @@ mod gateway;
 mod guest;
 mod port;
 mod raw;
+mod strict;
 mod telemetry;
 mod traffic;
 
@@ -28,6 +29,7 @@ pub use gateway::{Gateway, Log, Setup};
 pub use guest::{component, guest, guests, text as guest_text};
 pub use port::Port;
 pub use raw::{Gate, Raw, Received, Step, Wire};
+pub use strict::Strict;
 pub use telemetry::{ACCESS_LOG, outcomes};
 pub use traffic::{Tally, Traffic};
 

@@ -257,30 +257,29 @@ fn converse(
 
 /// One request; None at the end of the connection. The gateway sends bodies with a length.
 fn read(reader: &mut impl BufRead) -> io::Result<Option<Received>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
-        return Ok(None);
-    }
+    let Some(line) = read_line(reader)? else { return Ok(None) };
     let mut words = line.split_whitespace().map(str::to_owned);
     let mut received = Received {
         method: words.next().unwrap_or_default(),
         path: words.next().unwrap_or_default(),
         ..Received::default()
     };
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        match line.trim_end().split_once(':') {
-            Some((name, value)) => {
-                received.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-            }
-            None => break,
-        }
+    while let Some((name, value)) =
+        read_line(reader)?.unwrap_or_default().trim_end().split_once(':')
+    {
+        received.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let length = received.header("content-length").and_then(|length| length.parse().ok());
     received.body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut received.body)?;
     Ok(Some(received))
+}
+
+/// One line; None at the end of the connection. Headers may hold bytes that are no text.
+fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    let read = reader.read_until(b'\n', &mut line)?;
+    Ok((read > 0).then(|| String::from_utf8_lossy(&line).into_owned()))
 }
 
 /// What a script waits for until a test opens it.

@@ -6,10 +6,17 @@ use serde_json::json;
 
 use crate::execution::{Body, Exhausted, ScanError};
 
+use super::Refusal;
+
+/// What is shown of a text that the client chose.
+const SHOWN: usize = 100;
+
 /// Why a request gets no answer of a deployment. What it says goes to the client: never an address
 /// or a key.
 #[derive(Debug)]
 pub(super) enum Error {
+    /// The bytes are no request, or its body went wrong on its way.
+    Refused(Refusal),
     /// The body cannot be routed.
     Scan(ScanError),
     /// The body is compressed, which hides the model.
@@ -35,6 +42,9 @@ pub(super) enum Error {
 impl Error {
     pub(super) fn status(&self) -> StatusCode {
         match self {
+            Error::Refused(refusal) => {
+                StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST)
+            }
             Error::Scan(_) | Error::Body => StatusCode::BAD_REQUEST,
             Error::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -48,6 +58,7 @@ impl Error {
 
     fn message(&self) -> String {
         match self {
+            Error::Refused(refusal) => refusal.message.into(),
             Error::Scan(error) => error.to_string(),
             Error::Encoding => {
                 "compressed request bodies are not supported: send the body as it is".into()
@@ -55,11 +66,11 @@ impl Error {
             Error::TooLarge(limit) => format!("the request body is larger than {limit} bytes"),
             Error::Body => "the request body did not arrive whole".into(),
             Error::NoSuchModel { model, known } => {
-                let shown: String = model.chars().take(128).collect();
+                let shown: String = model.chars().take(SHOWN).collect();
                 format!("the model `{shown}` does not exist; there are: {}", known.join(", "))
             }
             Error::NoSuchPath(path) => {
-                let shown: String = path.chars().take(128).collect();
+                let shown: String = path.chars().take(SHOWN).collect();
                 format!("there is nothing at {shown}; see /v1/models and /v1/chat/completions")
             }
             Error::Method { allowed } => format!("use one of: {allowed}"),
@@ -72,10 +83,12 @@ impl Error {
     /// `code` and `param` of the error object.
     fn code(&self) -> (&'static str, Option<&'static str>) {
         match self {
+            Error::Refused(refusal) => (refusal.code, None),
             Error::Scan(ScanError::Json(_)) => ("invalid_json", None),
             Error::Scan(ScanError::NoModel) => ("missing_required_parameter", Some("model")),
             Error::Scan(ScanError::ModelType) => ("invalid_type", Some("model")),
-            Error::Scan(ScanError::DuplicateModel) => ("duplicate_parameter", Some("model")),
+            Error::Scan(ScanError::ModelLong) => ("model_too_long", Some("model")),
+            Error::Scan(ScanError::Duplicate(name)) => ("duplicate_parameter", Some(name)),
             Error::Encoding => ("unsupported_encoding", None),
             Error::TooLarge(_) => ("request_too_large", None),
             Error::Body => ("incomplete_body", None),
@@ -111,6 +124,16 @@ impl Error {
                 if let Ok(value) = HeaderValue::from_str(allowed) {
                     headers.insert(header::ALLOW, value);
                 }
+            }
+            // What was not read of the request cannot be told from the next one.
+            Error::Refused(refusal) => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                if refusal.status == 405 {
+                    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+                }
+            }
+            Error::TooLarge(_) | Error::Body => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Error::Exhausted(exhausted) => {
                 if let Some(wait) = exhausted.retry_after() {

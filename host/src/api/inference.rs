@@ -1,15 +1,26 @@
 //! The endpoints that deployments answer.
 
+use std::error::Error as StdError;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use hyper::{Response, header};
+use hyper::{HeaderMap, Response, header};
+use tokio::time::timeout;
 
 use crate::execution::{self, Body, Journal, scan};
 
-use super::{Api, Error};
+use super::{Api, Error, Refusal};
+
+/// A body that comes a byte at a time is not waited for longer than any answer would be.
+const BODY_SLOW: Refusal = Refusal {
+    status: 408,
+    code: "timeout_total",
+    message: "the body of the request did not arrive in time",
+};
 
 impl Api {
     /// Reads the body, finds the model, hands over to the execution layer.
@@ -18,11 +29,12 @@ impl Api {
         request: hyper::Request<Incoming>,
         path: &'static str,
         id: &str,
+        peer: IpAddr,
     ) -> Result<Response<Body>, Error> {
         let log = self.gateway.access_log();
         let metrics = Arc::clone(&self.gateway.metrics);
         let mut journal = Journal::open(id.to_owned(), path, metrics, log);
-        let request = match self.read(request, path, &mut journal).await {
+        let request = match self.read(request, peer, path, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
                 journal.finished(error.status().as_u16(), "error");
@@ -42,6 +54,7 @@ impl Api {
     async fn read(
         &self,
         request: hyper::Request<Incoming>,
+        peer: IpAddr,
         path: &'static str,
         journal: &mut Journal,
     ) -> Result<execution::Request, Error> {
@@ -49,12 +62,16 @@ impl Api {
             return Err(Error::Stopping);
         }
         let snapshot = self.gateway.board.snapshot();
-        let (head, body) = request.into_parts();
-        let encoding = head.headers.get(header::CONTENT_ENCODING);
-        if encoding.is_some_and(|value| value.as_bytes() != b"identity") {
+        let (mut head, body) = request.into_parts();
+        if is_encoded(&head.headers) {
             return Err(Error::Encoding);
         }
-        let body = collect(body, snapshot.generation.config.limits.body).await?;
+        let config = &snapshot.generation.config;
+        let peer = peer.to_canonical();
+        if !config.trusted_proxies.iter().any(|network| network.contains(&peer)) {
+            execution::drop_forwarding(&mut head.headers);
+        }
+        let body = collect(body, config.limits.body, config.timeouts.total).await?;
         let scan = scan(&body)?;
         let fleet = &snapshot.generation.fleet;
         let Some(model) = fleet.index_of(&scan.model) else {
@@ -75,13 +92,32 @@ impl Api {
     }
 }
 
-async fn collect(body: Incoming, limit: usize) -> Result<Bytes, Error> {
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    values.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+async fn collect(body: Incoming, limit: usize, time: Duration) -> Result<Bytes, Error> {
     if body.size_hint().lower() > limit as u64 {
         return Err(Error::TooLarge(limit));
     }
-    match Limited::new(body, limit).collect().await {
+    let collected = timeout(time, Limited::new(body, limit).collect()).await;
+    match collected.map_err(|_| Error::Refused(BODY_SLOW))? {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit)),
-        Err(_) => Err(Error::Body),
+        Err(error) => Err(refusal(&*error).map_or(Error::Body, Error::Refused)),
     }
+}
+
+/// Why the body was refused on its way, if it was.
+fn refusal(error: &(dyn StdError + 'static)) -> Option<Refusal> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(refusal) = inner.and_then(|inner| inner.downcast_ref::<Refusal>()) {
+            return Some(*refusal);
+        }
+        cause = error.source();
+    }
+    None
 }

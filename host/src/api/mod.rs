@@ -4,8 +4,10 @@ mod error;
 mod health;
 mod inference;
 mod models;
+mod refusal;
 mod routing;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -14,9 +16,11 @@ use hyper::{Method, Request, Response};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::Gateway;
-use crate::execution::{Body, Executor};
+use crate::config::ClientTimeouts;
+use crate::execution::{Body, Executor, Journal};
 
 use error::Error;
+pub(crate) use refusal::Refusal;
 
 /// Paths that are routed to deployments. The same path is asked upstream.
 const INFERENCE: [&str; 5] =
@@ -34,12 +38,34 @@ impl Api {
         Self { gateway, executor: Executor::new(tls) }
     }
 
-    /// Answers one request: the outer handler, which turns errors into answers and names the request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// How long a client that connects now is waited for.
+    pub(crate) fn client_timeouts(&self) -> ClientTimeouts {
+        self.gateway.board.snapshot().generation.config.client_timeouts
+    }
+
+    /// Answers one request of a client at `peer`: the outer handler, which turns errors into answers
+    /// and names the request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
         let id = request_id(request.headers());
-        let answer = self.dispatch(request, &id).await;
+        let answer = self.dispatch(request, &id, peer).await;
+        self.finish(answer, &id)
+    }
+
+    /// Answers what is no request.
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        let id = random_id();
+        let metrics = Arc::clone(&self.gateway.metrics);
+        let mut journal = Journal::open(id.clone(), "", metrics, self.gateway.access_log());
+        journal.finished(refusal.status, "refused");
+        self.finish(Err(Error::Refused(refusal)), &id)
+    }
+
+    fn finish(&self, answer: Result<Response<Body>, Error>, id: &str) -> Response<Body> {
+        if let Err(Error::Refused(refusal)) = &answer {
+            self.gateway.metrics.refused(refusal.code);
+        }
         let mut response = answer.unwrap_or_else(Error::into_response);
-        if let Ok(id) = HeaderValue::from_str(&id) {
+        if let Ok(id) = HeaderValue::from_str(id) {
             response.headers_mut().insert("x-request-id", id);
         }
         response
@@ -49,11 +75,12 @@ impl Api {
         &self,
         request: Request<Incoming>,
         id: &str,
+        peer: IpAddr,
     ) -> Result<Response<Body>, Error> {
         let path = request.uri().path();
         if let Some(path) = INFERENCE.iter().find(|known| **known == path) {
             allow(&request, &[Method::POST])?;
-            return self.infer(request, path, id).await;
+            return self.infer(request, path, id, peer).await;
         }
         let read = [Method::GET, Method::HEAD];
         let snapshot = self.gateway.board.snapshot();
@@ -96,8 +123,12 @@ fn request_id(headers: &hyper::HeaderMap) -> String {
         .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
     {
         Some(id) => id.to_owned(),
-        None => format!("req_{:032x}", rand::random::<u128>()),
+        None => random_id(),
     }
+}
+
+fn random_id() -> String {
+    format!("req_{:032x}", rand::random::<u128>())
 }
 
 fn json(value: &serde_json::Value) -> Response<Body> {

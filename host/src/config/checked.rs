@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{Document, Ejection, RetryBudget, SlowStart};
 
 /// Everything both files say, checked. The default has no models, and everything else as it is without
@@ -18,6 +20,10 @@ pub struct Config {
     pub strategy: Option<StrategyConfig>,
     /// Time limits of a request.
     pub timeouts: Timeouts,
+    /// How long a client is waited for.
+    pub client_timeouts: ClientTimeouts,
+    /// Proxies whose word is taken for where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
     /// What happens after a failed attempt.
     pub fallback: Fallback,
     /// How health is probed.
@@ -284,6 +290,17 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
+/// How long a client is waited for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClientTimeouts {
+    /// From a request's first byte, or the connection's start, to the end of its head. Default 10 s.
+    pub headers: Duration,
+    /// Between two pieces of a request's body. Default 30 s.
+    pub idle: Duration,
+    /// Between two requests of a connection. Default 75 s.
+    pub keep_alive: Duration,
+}
+
 /// What happens after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fallback {
@@ -367,6 +384,16 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(120),
             idle: Duration::from_secs(60),
             total: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Default for ClientTimeouts {
+    fn default() -> Self {
+        Self {
+            headers: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! `routing.yaml` checked by itself; its lists of deployments become part of the models in
 //! [`join`](super::join).
 
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::document::steps;
 use super::models::{Check, join, secret, typed, without_deployments};
@@ -41,6 +44,7 @@ pub(super) fn check(
     let (raw, whole): (RoutingFile, _) = typed(&document, &schema::routing(), errors)?;
     let mut check = Check { document: &document, whole, errors };
     let sha256 = raw.sha256.as_deref().and_then(|digest| check.digest(digest));
+    let trusted_proxies = check.networks(&raw.trusted_proxies);
     let probing = raw.probing();
     let ejection = check.ejection(raw.ejection.into());
     let mut list = check.list(Side::Local, raw.local_deployment);
@@ -52,7 +56,9 @@ pub(super) fn check(
             sha256,
             parameters: raw.routing_parameter.unwrap_or_default().into(),
         }),
-        timeouts: raw.timeouts.into(),
+        timeouts: (&raw.timeouts).into(),
+        client_timeouts: (&raw.timeouts).into(),
+        trusted_proxies,
         fallback: raw.fallback.into(),
         probing,
         ejection,
@@ -88,6 +94,20 @@ impl Check<'_> {
             self.errors.push(self.document.error(&at, "this is not a SHA-256 digest", help));
         }
         Some(text.to_ascii_lowercase())
+    }
+
+    fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {
+        let mut network = |(index, text): (usize, &String)| {
+            // A lone address is the network of itself.
+            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            if network.is_err() {
+                let at = steps!["trusted_proxies", index];
+                let help = "write an address or a network: 10.0.0.0/8";
+                self.errors.push(self.document.error(&at, "this is no network", help));
+            }
+            network.ok()
+        };
+        texts.iter().enumerate().filter_map(&mut network).collect()
     }
 
     fn list(&mut self, side: Side, raw: Vec<RawEntry>) -> Vec<Entry> {

@@ -1,4 +1,5 @@
-//! Which headers cross the gateway. Hop-by-hop headers never do (RFC 9110, 7.6.1), credentials of
+//! Which headers cross the gateway. Hop-by-hop headers never do (RFC 9110, 7.6.1): a fixed set, so that
+//! neither side can have the other's headers dropped by naming them in `Connection`. Credentials of
 //! the client never go up, and what tells of the upstream's place never comes down.
 
 use hyper::HeaderMap;
@@ -18,46 +19,50 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// Of a request: the client's credentials, and what the gateway says itself. `accept-encoding` is
 /// dropped so that answers come uncompressed and can be watched for errors and usage.
-const NOT_UP: [&str; 10] = [
+const NOT_UP: [&str; 9] = [
     "accept-encoding",
     "api-key",
     "authorization",
     "content-length",
     "cookie",
     "expect",
-    "forwarded",
     "host",
     "x-api-key",
     "x-request-id",
 ];
 
 /// Of an answer: what names the upstream or sets state for its host.
-const NOT_DOWN: [&str; 10] = [
+const NOT_DOWN: [&str; 9] = [
     "alt-svc",
     "content-location",
     "location",
     "server",
     "set-cookie",
     "strict-transport-security",
-    "via",
     "www-authenticate",
     "x-request-id",
     "x-should-retry",
 ];
 
+/// Where a request comes from, as proxies in front of the gateway tell.
+const FORWARDING: [&str; 3] = ["forwarded", "via", "x-real-ip"];
+
+fn is_forwarding(name: &HeaderName) -> bool {
+    FORWARDING.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
+}
+
+/// Drops what a client that is no trusted proxy says of where its request comes from.
+pub fn drop_forwarding(headers: &mut HeaderMap) {
+    let told: Vec<HeaderName> =
+        headers.keys().filter(|name| is_forwarding(name)).cloned().collect();
+    for name in told {
+        headers.remove(name);
+    }
+}
+
 fn without(headers: &HeaderMap, dropped: &[&str]) -> HeaderMap {
-    let named: Vec<&str> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(str::trim))
-        .collect();
     let keep = |name: &HeaderName| {
-        let name = name.as_str();
-        !HOP_BY_HOP.contains(&name)
-            && !dropped.contains(&name)
-            && !name.starts_with("x-forwarded-")
-            && !named.iter().any(|named| named.eq_ignore_ascii_case(name))
+        !HOP_BY_HOP.contains(&name.as_str()) && !dropped.contains(&name.as_str())
     };
     let kept = headers.iter().filter(|(name, _)| keep(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
@@ -78,7 +83,9 @@ pub(super) fn up(headers: &HeaderMap, request_id: &str) -> HeaderMap {
 /// The headers of an answer to the client.
 #[must_use]
 pub(super) fn down(headers: &HeaderMap) -> HeaderMap {
-    without(headers, &NOT_DOWN)
+    let mut headers = without(headers, &NOT_DOWN);
+    drop_forwarding(&mut headers);
+    headers
 }
 
 #[cfg(test)]
@@ -88,13 +95,24 @@ mod tests {
     #[test]
     fn credentials_and_hop_by_hop_headers_stay_here() {
         let mut headers = HeaderMap::new();
-        for name in ["authorization", "x-api-key", "cookie", "te", "x-mine", "x-named"] {
+        for name in ["authorization", "x-api-key", "cookie", "te", "x-mine"] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close, X-Named"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close, x-mine"));
         let up = up(&headers, "id-1");
         let mut names: Vec<&str> = up.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-type", "x-mine", "x-request-id"]);
+    }
+    #[test]
+    fn forwarding_headers_never_come_down_and_go_up_from_trusted_proxies_only() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-forwarded-for", "forwarded", "via", "x-real-ip"] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
+        }
+        assert!(down(&headers).is_empty());
+        assert!(up(&headers, "id-1").contains_key("x-forwarded-for"));
+        drop_forwarding(&mut headers);
+        assert!(headers.is_empty());
     }
 }

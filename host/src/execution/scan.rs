@@ -1,12 +1,13 @@
-//! The part of a body that routing needs: `model` and `stream`. Everything else is skipped over,
-//! though it must be JSON, and never changed.
+//! The part of a body that routing needs: `model` and `stream`. Everything else must be JSON, of one
+//! meaning and of a depth that deployments can read, and is never changed.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use super::json::{self, Broken};
+
+/// Bytes of a model's name.
+const NAME_LIMIT: usize = 256;
 
 /// What routing needs of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +32,12 @@ pub enum ScanError {
     /// `model` is not a string.
     #[error("the model parameter must be a string")]
     ModelType,
-    /// `model` twice: two readers could route by different ones.
-    #[error("the model parameter is given more than once")]
-    DuplicateModel,
+    /// No model has such a name.
+    #[error("the model parameter is longer than {NAME_LIMIT} bytes")]
+    ModelLong,
+    /// Twice: two readers could go by different ones.
+    #[error("the {0} parameter is given more than once")]
+    Duplicate(&'static str),
 }
 
 /// Finds `model` and `stream` at the top level of a JSON object.
@@ -41,63 +45,64 @@ pub enum ScanError {
 /// # Errors
 /// If the body is no JSON object, or does not name one model.
 pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let fields = json.deserialize_map(Fields).and_then(|fields| json.end().map(|()| fields));
-    let fields = fields.map_err(|error| ScanError::Json(error.to_string()))?;
-    if fields.models > 1 {
-        return Err(ScanError::DuplicateModel);
-    }
-    let raw = fields.model.ok_or(ScanError::NoModel)?.get();
-    let model = serde_json::from_str(raw).map_err(|_| ScanError::ModelType)?;
-    // A borrowed raw value is a slice of the body: its distance from the start is its position.
-    let start = raw.as_ptr().addr() - body.as_ptr().addr();
-    Ok(Scan { model, model_at: start..start + raw.len(), stream: fields.stream })
-}
-
-#[derive(Default)]
-struct Found<'a> {
-    model: Option<&'a RawValue>,
-    models: usize,
-    stream: bool,
-}
-
-struct Fields;
-
-impl<'de> Visitor<'de> for Fields {
-    type Value = Found<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        let mut found = Found::default();
-        while let Some(key) = map.next_key::<Key<'de>>()? {
-            match &*key.0 {
-                "model" => {
-                    found.model = Some(map.next_value()?);
-                    found.models += 1;
-                }
-                "stream" => {
-                    let value: &RawValue = map.next_value()?;
-                    found.stream = value.get() == "true";
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+    let text = str::from_utf8(body)
+        .map_err(|error| said(body, Broken { at: error.valid_up_to(), why: "this is no UTF-8" }))?;
+    let (mut model, mut stream, mut duplicate) = (None, None, None);
+    let mut field = |key: Range<usize>, value: Range<usize>| {
+        let (name, seen) = match &*unquoted(&text[key]) {
+            "model" => ("model", &mut model),
+            "stream" => ("stream", &mut stream),
+            _ => return,
+        };
+        if seen.replace(value).is_some() {
+            duplicate = Some(name);
         }
-        Ok(found)
+    };
+    json::object(text, &mut field).map_err(|broken| said(body, broken))?;
+    if let Some(name) = duplicate {
+        return Err(ScanError::Duplicate(name));
+    }
+    let model_at = model.ok_or(ScanError::NoModel)?;
+    let model = &text[model_at.clone()];
+    if !model.starts_with('"') {
+        return Err(ScanError::ModelType);
+    }
+    // No byte of a name takes more than six of a string.
+    if model.len() > 6 * NAME_LIMIT + 2 {
+        return Err(ScanError::ModelLong);
+    }
+    let model = unquoted(model);
+    if model.len() > NAME_LIMIT {
+        return Err(ScanError::ModelLong);
+    }
+    let stream = stream.is_some_and(|at| &text[at] == "true");
+    Ok(Scan { model: model.into_owned(), model_at, stream })
+}
+
+/// What a JSON string says. Only a string that [`json`] has read comes here.
+fn unquoted(string: &str) -> Cow<'_, str> {
+    match string.get(1..string.len() - 1) {
+        Some(inside) if !inside.contains('\\') => Cow::Borrowed(inside),
+        _ => serde_json::from_str(string).unwrap_or_default(),
     }
 }
 
-/// A key, borrowed unless it holds an escape.
-#[derive(serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+/// As people count: lines and characters from 1.
+fn said(body: &[u8], Broken { at, why }: Broken) -> ScanError {
+    let before = &body[..at.min(body.len())];
+    let line = 1 + memchr::memchr_iter(b'\n', before).count();
+    let start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+    let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
+    ScanError::Json(format!("line {line} column {column}: {why}"))
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn error(body: impl AsRef<[u8]>) -> ScanError {
+        scan(body.as_ref()).expect_err("bad")
+    }
 
     #[test]
     fn the_model_is_found_wherever_it_stands() {
@@ -109,18 +114,30 @@ mod tests {
 
     #[test]
     fn what_cannot_be_routed_says_why() {
-        let error = |body: &str| scan(body.as_bytes()).expect_err("bad");
         assert!(matches!(error("{"), ScanError::Json(_)));
         assert!(matches!(error("[]"), ScanError::Json(_)));
         assert!(matches!(error(r#"{"model":"a"} x"#), ScanError::Json(_)));
         assert_eq!(error("{}"), ScanError::NoModel);
         assert_eq!(error(r#"{"model":1}"#), ScanError::ModelType);
-        assert_eq!(error(r#"{"model":"a","m\u006fdel":"b"}"#), ScanError::DuplicateModel);
+        assert_eq!(error(r#"{"model":"a","m\u006fdel":"b"}"#), ScanError::Duplicate("model"));
+        assert_eq!(error(r#"{"model":"a","stream":1,"stream":0}"#), ScanError::Duplicate("stream"));
     }
 
     #[test]
-    fn deep_nesting_is_no_harm() {
-        let deep = format!(r#"{{"x":{}{},"model":"a"}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(scan(deep.as_bytes()).expect("good").model, "a");
+    fn an_error_names_its_place() {
+        let said = error("{\"model\": \"a\",\n \"é\": \"\\ud800\"}").to_string();
+        assert!(
+            said.ends_with("line 2 column 14: a string holds half of a surrogate pair"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn names_are_bounded_by_what_they_say() {
+        let named = |name: String| scan(format!(r#"{{"model":"{name}"}}"#).as_bytes());
+        assert!(named("\\u0061".repeat(256)).is_ok());
+        assert_eq!(named("\\u0061".repeat(257)), Err(ScanError::ModelLong));
+        assert_eq!(named("a".repeat(257)), Err(ScanError::ModelLong));
+        assert_eq!(named("\\u0061".repeat(300_000)), Err(ScanError::ModelLong));
     }
 }

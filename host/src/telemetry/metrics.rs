@@ -19,6 +19,7 @@ const BUCKETS: [f64; 14] =
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
+    refusals: IntCounterVec,
     attempts: IntCounterVec,
     duration: HistogramVec,
     first_byte: HistogramVec,
@@ -77,6 +78,11 @@ impl Metrics {
                 "Requests answered.",
                 &["model", "status"],
             )?,
+            refusals: counter(
+                "gateway_refused_total",
+                "What clients sent that is no good request, by the code of its error.",
+                &["code"],
+            )?,
             attempts: counter(
                 "gateway_attempts_total",
                 "Attempts at deployments, by how they ended.",
@@ -126,6 +132,11 @@ impl Metrics {
         self.requests_in_flight.dec();
         self.requests.with_label_values(&[model, &status.to_string()]).inc();
         self.duration.with_label_values(&[model]).observe(time.as_secs_f64());
+    }
+
+    /// Counts bytes that are no good request. `code` is one of the gateway's own.
+    pub fn refused(&self, code: &'static str) {
+        self.refusals.with_label_values(&[code]).inc();
     }
 
     /// Counts an attempt that ended.

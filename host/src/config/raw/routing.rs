@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Health;
 use super::ejection::{RawBudget, RawEjection, RawSlowStart};
-use crate::config::{Ambiguous, Fallback, Probing, Sandbox, Standby, Timeouts};
+use crate::config::{Ambiguous, ClientTimeouts, Fallback, Probing, Sandbox, Standby, Timeouts};
 
 /// How the models' traffic is shared between local and remote deployments.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -62,6 +62,9 @@ pub(in crate::config) struct RoutingFile {
     /// What a client may send.
     #[serde(default)]
     pub(in crate::config) limits: RawLimits,
+    /// Networks of proxies whose forwarding headers (x-forwarded-for, ...) go upstream: 10.0.0.0/8.
+    #[serde(default)]
+    pub(in crate::config) trusted_proxies: Vec<String>,
 }
 
 /// One place that runs some models.
@@ -102,6 +105,12 @@ pub(in crate::config) struct RawTimeouts {
     idle: Seconds,
     /// Of everything, all attempts included.
     total: Seconds,
+    /// From the first byte of a request to the end of its headers.
+    client_headers: Seconds,
+    /// Between two pieces of a request's body.
+    client_idle: Seconds,
+    /// Between two requests of a client's connection.
+    keep_alive: Seconds,
 }
 
 /// What happens after a failed attempt.
@@ -223,23 +232,36 @@ fn probe_timeout() -> Seconds {
 impl Default for RawTimeouts {
     fn default() -> Self {
         let Timeouts { connect, first_byte, idle, total } = Timeouts::default();
+        let client = ClientTimeouts::default();
         Self {
             connect: connect.into(),
             first_byte: first_byte.into(),
             idle: idle.into(),
             total: total.into(),
+            client_headers: client.headers.into(),
+            client_idle: client.idle.into(),
+            keep_alive: client.keep_alive.into(),
         }
     }
 }
 
-impl From<RawTimeouts> for Timeouts {
-    fn from(raw: RawTimeouts) -> Self {
-        let RawTimeouts { connect, first_byte, idle, total } = raw;
+impl From<&RawTimeouts> for Timeouts {
+    fn from(raw: &RawTimeouts) -> Self {
         Self {
-            connect: connect.into(),
-            first_byte: first_byte.into(),
-            idle: idle.into(),
-            total: total.into(),
+            connect: raw.connect.into(),
+            first_byte: raw.first_byte.into(),
+            idle: raw.idle.into(),
+            total: raw.total.into(),
+        }
+    }
+}
+
+impl From<&RawTimeouts> for ClientTimeouts {
+    fn from(raw: &RawTimeouts) -> Self {
+        Self {
+            headers: raw.client_headers.into(),
+            idle: raw.client_idle.into(),
+            keep_alive: raw.keep_alive.into(),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! Accepting connections and serving HTTP/1.1 on them: one current-thread runtime a core, all of
-//! them accepting from one listener. What is shared between cores is in [`Gateway`].
+//! them accepting from one listener. What is shared between cores is in [`Gateway`]. Every byte of a
+//! client comes through the [`edge`].
 
-use std::net::TcpListener;
+mod edge;
+
+use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
@@ -17,8 +20,8 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::Gateway;
 use crate::api::Api;
 
-/// A client sends the head of a request within this time.
-const HEADERS: Duration = Duration::from_secs(10);
+use edge::Edge;
+
 /// Requests in flight may take this long to finish after the stop.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -90,8 +93,9 @@ async fn accept(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn_local(connection(stream, Rc::clone(api), stop.clone()));
+                Ok((stream, peer)) => {
+                    let connection = connection(stream, peer.ip(), Rc::clone(api), stop.clone());
+                    connections.spawn_local(connection);
                 }
                 Err(error) => {
                     tracing::error!(%error, "cannot accept");
@@ -104,20 +108,32 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, api: Rc<Api>, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    api: Rc<Api>,
+    mut stop: watch::Receiver<bool>,
+) {
     // Chunks of a stream are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
+    let (edge, requests) = Edge::new(stream, api.client_timeouts());
     let service = hyper::service::service_fn(move |request| {
-        let api = Rc::clone(&api);
-        async move { Ok::<_, std::convert::Infallible>(api.answer(request).await) }
+        let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
+        async move {
+            let response = match refusal {
+                None => api.answer(request, peer).await,
+                Some(refusal) => api.refuse(refusal),
+            };
+            Ok::<_, std::convert::Infallible>(answering.until(response))
+        }
     });
     // One that comes late still has its one request answered.
     let late = *stop.borrow();
+    // The edge keeps the client's time.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
+        .header_read_timeout(None)
         .keep_alive(!late)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(edge), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,0 +1,285 @@
+//! A strict reader of JSON that builds nothing: one pass over the bytes, bounded in depth, that says
+//! where the values of an object stand.
+//!
+//! serde_json skips over what it is not asked for without looking at it: bytes that are no UTF-8, halves
+//! of surrogate pairs and numbers beyond any float get through it, and are a deployment's fault then.
+
+use std::ops::Range;
+
+use memchr::memchr2;
+
+/// Arrays and objects inside each other.
+pub(super) const DEPTH: usize = 128;
+
+/// Where reading stopped, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub(super) at: usize,
+    pub(super) why: &'static str,
+}
+
+type Read<T = ()> = Result<T, Broken>;
+
+/// Reads an object whole, nothing before or after it, and shows each of its fields: where the key's
+/// string stands and where the value stands.
+pub(super) fn object(text: &str, mut field: impl FnMut(Range<usize>, Range<usize>)) -> Read {
+    let mut reader = Reader { text: text.as_bytes(), at: 0, open: Open::default() };
+    reader.space();
+    reader.expect(b'{', "an object must begin here")?;
+    reader.space();
+    if !reader.take(b'}') {
+        loop {
+            let key = reader.key()?;
+            let start = reader.at;
+            reader.value()?;
+            field(key, start..reader.at);
+            reader.space();
+            if reader.take(b'}') {
+                break;
+            }
+            reader.expect(b',', "a comma or the object's end must be here")?;
+            reader.space();
+        }
+    }
+    reader.space();
+    if reader.at < text.len() {
+        Err(reader.broken("nothing may follow the object"))
+    } else {
+        Ok(())
+    }
+}
+
+/// What is open around a value, a bit each: the object that is read is not among it.
+#[derive(Debug, Default, Clone, Copy)]
+struct Open {
+    objects: u128,
+    depth: usize,
+}
+
+struct Reader<'a> {
+    /// UTF-8.
+    text: &'a [u8],
+    at: usize,
+    open: Open,
+}
+
+impl Reader<'_> {
+    fn broken(&self, why: &'static str) -> Broken {
+        Broken { at: self.at, why }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8, why: &'static str) -> Read {
+        if self.take(byte) { Ok(()) } else { Err(self.broken(why)) }
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// A key, up to its value.
+    fn key(&mut self) -> Read<Range<usize>> {
+        let start = self.at;
+        self.expect(b'"', "a key must begin here")?;
+        self.string()?;
+        let key = start..self.at;
+        self.space();
+        self.expect(b':', "a colon must be here")?;
+        self.space();
+        Ok(key)
+    }
+
+    /// A value and everything in it. What is open is kept in bits, not on the stack.
+    fn value(&mut self) -> Read {
+        loop {
+            let opened = match self.peek() {
+                Some(b'{') => Some((true, b'}')),
+                Some(b'[') => Some((false, b']')),
+                _ => None,
+            };
+            match opened {
+                None => self.scalar()?,
+                Some((is_object, end)) => {
+                    self.at += 1;
+                    self.space();
+                    if !self.take(end) {
+                        self.push(is_object)?;
+                        if is_object {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                    // Empty, and as deep as any other.
+                    if self.open.depth + 1 >= DEPTH {
+                        return Err(self.broken(TOO_DEEP));
+                    }
+                }
+            }
+            if !self.next()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn push(&mut self, is_object: bool) -> Read {
+        // One is the object that holds all.
+        if self.open.depth + 1 >= DEPTH {
+            return Err(self.broken(TOO_DEEP));
+        }
+        self.open.objects = self.open.objects << 1 | u128::from(is_object);
+        self.open.depth += 1;
+        Ok(())
+    }
+
+    /// Goes from the end of a value to the next one. False: the outermost value has ended.
+    fn next(&mut self) -> Read<bool> {
+        while self.open.depth > 0 {
+            let is_object = self.open.objects & 1 == 1;
+            self.space();
+            if self.take(b',') {
+                self.space();
+                if is_object {
+                    self.key()?;
+                }
+                return Ok(true);
+            }
+            let end = if is_object { b'}' } else { b']' };
+            self.expect(end, "a comma or an end must be here")?;
+            self.open.objects >>= 1;
+            self.open.depth -= 1;
+        }
+        Ok(false)
+    }
+
+    fn scalar(&mut self) -> Read {
+        match self.peek() {
+            Some(b'"') => {
+                self.at += 1;
+                self.string()
+            }
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word(b"true"),
+            Some(b'f') => self.word(b"false"),
+            Some(b'n') => self.word(b"null"),
+            _ => Err(self.broken("a value must be here")),
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Read {
+        if !self.text[self.at..].starts_with(word) {
+            return Err(self.broken("a value must be here"));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// The rest of a string, behind its quote.
+    fn string(&mut self) -> Read {
+        loop {
+            let rest = &self.text[self.at..];
+            let Some(end) = memchr2(b'"', b'\\', rest) else {
+                return Err(self.broken("a string does not end"));
+            };
+            // Without a branch, so that many bytes are looked at at once.
+            if rest[..end].iter().fold(false, |found, byte| found | (*byte < b' ')) {
+                return Err(self.broken("a string holds a control byte"));
+            }
+            self.at += end + 1;
+            if rest[end] == b'"' {
+                return Ok(());
+            }
+            self.escape()?;
+        }
+    }
+
+    /// The rest of an escape, behind its backslash.
+    fn escape(&mut self) -> Read {
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => {
+                let first = self.unit()?;
+                let paired = matches!(first, 0xd800..=0xdbff)
+                    && self.take(b'\\')
+                    && matches!(self.unit()?, 0xdc00..=0xdfff);
+                if matches!(first, 0xd800..=0xdfff) && !paired {
+                    return Err(self.broken("a string holds half of a surrogate pair"));
+                }
+                Ok(())
+            }
+            _ => Err(self.broken("a string holds an unknown escape")),
+        }
+    }
+
+    /// `uXXXX`
+    fn unit(&mut self) -> Read<u32> {
+        let digits = match self.text.get(self.at..self.at + 5) {
+            Some([b'u', digits @ ..]) => digits,
+            _ => return Err(self.broken("a string holds half of a surrogate pair")),
+        };
+        let mut unit = 0;
+        for digit in digits {
+            let Some(digit) = (*digit as char).to_digit(16) else {
+                return Err(self.broken("a string holds an unknown escape"));
+            };
+            unit = unit << 4 | digit;
+        }
+        self.at += 5;
+        Ok(unit)
+    }
+
+    fn number(&mut self) -> Read {
+        let start = self.at;
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        let mut has_exponent = false;
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            has_exponent = true;
+            if !self.take(b'+') {
+                self.take(b'-');
+            }
+            self.digits()?;
+        }
+        // Nothing shorter is too large for a float.
+        if has_exponent || self.at - start > 300 {
+            let number = str::from_utf8(&self.text[start..self.at]).ok().map(str::parse::<f64>);
+            if !matches!(number, Some(Ok(number)) if number.is_finite()) {
+                return Err(self.broken("a number is too large"));
+            }
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Read {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.broken("a digit must be here")) } else { Ok(()) }
+    }
+}
+
+const TOO_DEEP: &str = "arrays and objects are more than 128 levels deep";
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -1,0 +1,44 @@
+//! The one timer of a connection. It is set seldom: a timer that fires too early is set again, which
+//! is cheaper than to move it with every request.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Clock {
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Clock {
+    /// A timer that fires after `first`.
+    pub(super) fn new(first: Duration) -> Self {
+        Self { timer: Box::pin(tokio::time::sleep(first)) }
+    }
+
+    /// Whether it is later than `due`. If not, the task is woken then.
+    pub(super) fn is_past(&mut self, due: Instant, cx: &mut Context<'_>) -> bool {
+        if self.timer.deadline() > due {
+            self.timer.as_mut().reset(due);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= due {
+                return true;
+            }
+            self.timer.as_mut().reset(due);
+        }
+        false
+    }
+
+    /// Wakes the task after `at_most`, or earlier.
+    pub(super) fn wake(&mut self, at_most: Duration, cx: &mut Context<'_>) {
+        let due = Instant::now() + at_most;
+        if self.is_past(due, cx) {
+            cx.waker().wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What the two ends of a connection, its bytes and its service, know of each other. Both run in one
+//! task.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::api::Refusal;
+use crate::execution::{Body, BoxError};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    /// Why the next request is none.
+    refusal: Cell<Option<Refusal>>,
+    /// Whether a request is being answered, and since when none is.
+    busy: Cell<bool>,
+    idle_since: Cell<Option<Instant>>,
+    /// The connection, where bytes of the next request wait for the answer's end.
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Link {
+    /// Says that the request which hyper is given now stands for one that is refused.
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        self.refusal.set(Some(refusal));
+    }
+
+    /// Says that hyper is given a request.
+    pub(super) fn begin(&self) {
+        self.busy.set(true);
+    }
+
+    /// Whether that request is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.get()
+    }
+
+    /// When the last answer ended.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.idle_since.get()
+    }
+
+    /// Wakes the connection when the answer ends.
+    pub(super) fn wait(&self, cx: &Context<'_>) {
+        self.waiting.replace(Some(cx.waker().clone()));
+    }
+}
+
+/// The service's end.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Requests(pub(super) Rc<Link>);
+
+impl Requests {
+    /// Begins an answer: to a request, or to one that is refused.
+    pub(in crate::server) fn begin(&self) -> (Answering, Option<Refusal>) {
+        (Answering(Rc::clone(&self.0)), self.0.refusal.take())
+    }
+}
+
+/// An answer under way, from the request's arrival to the last byte given to hyper. While it lives
+/// the next request waits.
+#[derive(Debug)]
+pub(in crate::server) struct Answering(Rc<Link>);
+
+impl Answering {
+    /// Ties the end of the answer to that of its body.
+    pub(in crate::server) fn until(self, response: Response<Body>) -> Response<Answer> {
+        response.map(|body| Answer { body, _answering: self })
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.busy.set(false);
+        self.0.idle_since.set(Some(Instant::now()));
+        if let Some(waiting) = self.0.waiting.take() {
+            waiting.wake();
+        }
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(in crate::server) struct Answer {
+    body: Body,
+    _answering: Answering,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,91 @@
+//! How long clients are waited for, and what is believed of what they say.
+
+use std::time::Duration;
+
+use tests::{DEADLINE, Gateway, Raw, Step, one_model, split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const WHOLE: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+const BODY: &str = r#"{"model":"m","messages":[]}"#;
+
+fn gateway(upstream: &Raw, more: &str) -> Gateway {
+    let url = upstream.url();
+    let setup = tests::setup!().models(one_model(&[&url]));
+    setup.routing(split(1.0, &[&url], &[], more)).start()
+}
+
+/// Sends bytes, keeps the connection open, and reads until the gateway closes it.
+async fn wait(gateway: &Gateway, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(gateway.address()).await.expect("a connection");
+    stream.write_all(bytes.as_bytes()).await.expect("room");
+    let mut said = Vec::new();
+    let read = timeout(DEADLINE, stream.read_to_end(&mut said)).await;
+    read.expect("the gateway closes").expect("an orderly end");
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[tokio::test]
+async fn a_silent_client_is_waited_for_only_so_long() {
+    // The answer takes longer than any client is waited for, which is not the client's fault.
+    let slow = Step::Pause(Duration::from_millis(1500));
+    let upstream = Raw::steps(vec![slow, Step::send(WHOLE)]);
+    let times = "timeouts: {client_headers: 0.4, client_idle: 0.4, keep_alive: 0.4}";
+    let gateway = gateway(&upstream, times);
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n";
+    let whole = format!("{head}Content-Length: {}\r\n\r\n{BODY}", BODY.len());
+    let chunk = format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\n{{\"mo");
+    let cut = format!("{head}Content-Length: 100000\r\n\r\n{BODY}");
+    let (nothing, part, body, chunk, kept) = tokio::join!(
+        wait(&gateway, ""),
+        wait(&gateway, head),
+        wait(&gateway, &cut),
+        wait(&gateway, &chunk),
+        wait(&gateway, &whole),
+    );
+    assert_eq!(nothing, "");
+    assert!(part.starts_with("HTTP/1.1 408") && part.contains("timeout_client_headers"), "{part}");
+    for body in [body, chunk] {
+        assert!(body.starts_with("HTTP/1.1 408") && body.contains("timeout_client_idle"), "{body}");
+    }
+    assert!(kept.starts_with("HTTP/1.1 200") && kept.ends_with("{}"), "{kept}");
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[tokio::test]
+async fn where_a_request_comes_from_is_believed_of_trusted_proxies_only() {
+    let told = ["x-forwarded-for", "x-forwarded-host", "forwarded", "x-real-ip", "via"];
+    let fields: String = told.iter().map(|name| format!("{name}: 192.0.2.7\r\n")).collect();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nConnection: close, x-mine\r\nx-mine: b\r\n\
+         {fields}Content-Length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    for (more, believed) in [
+        ("", false),
+        ("trusted_proxies: [10.0.0.0/8, 127.0.0.2]", false),
+        ("trusted_proxies: ['::1', 127.0.0.0/8]", true),
+    ] {
+        let upstream = Raw::answering(200, "{}");
+        let gateway = gateway(&upstream, more);
+        let said = wait(&gateway, &request).await;
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+        let got = upstream.last();
+        for name in told {
+            assert_eq!(got.header(name), believed.then_some("192.0.2.7"), "{name}, {more}");
+        }
+        // Nobody has a header dropped by naming it.
+        assert_eq!((got.header("x-mine"), got.header("connection")), (Some("b"), None));
+    }
+}
+
+#[test]
+fn a_proxy_that_is_no_network_is_an_error_at_its_line() {
+    let routing = split(1.0, &["http://127.0.0.1:1"], &[], "trusted_proxies:\n  - 10.0.0.0/33");
+    let setup = tests::setup!().models(one_model(&["http://127.0.0.1:1"])).routing(routing);
+    let output = setup.arg("check").output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("this is no network"), "{said}");
+}
