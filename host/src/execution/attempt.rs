@@ -16,7 +16,7 @@ use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase, within};
 use super::headers;
 use super::request::Request;
-use super::upstream::{Answer, Framing, Incoming, Outgoing, Upstream};
+use super::upstream::{Answer, Deadline, Framing, Incoming, Outgoing, Upstream};
 
 /// An answer that goes to the client.
 #[derive(Debug)]
@@ -25,16 +25,6 @@ pub(super) enum Begun {
     Committed(Box<Committed>),
     /// What the client did wrong, in the upstream's words.
     Refusal(Answer),
-}
-
-impl Begun {
-    /// The status the client gets.
-    pub(super) fn status(&self) -> StatusCode {
-        match self {
-            Begun::Committed(committed) => committed.head.status,
-            Begun::Refusal(answer) => answer.head.status,
-        }
-    }
 }
 
 /// An answer past its commit point.
@@ -79,14 +69,11 @@ pub(super) async fn attempt(
         path_and_query: &request.path_and_query,
         headers: headers::up(&request.headers, id),
         body: body_for(request, &deployment.config.provider_model_id),
+        repeatable: request.is_repeatable(),
     };
     let connect = until(timeouts.connect, Phase::Connect, end);
     let first_byte = until(timeouts.connect + timeouts.first_byte, Phase::FirstByte, end);
-    let sent = upstream.send(&outgoing, request.is_repeatable(), connect, first_byte).await;
-    let answer = sent.map_err(|error| {
-        let ambiguous = error.written;
-        Failure { ambiguous, ..error.cause.into() }
-    })?;
+    let answer = upstream.send(&outgoing, connect, first_byte).await?;
     if let Some(cause) = verdict(answer.head.status) {
         return Err(Failure::with_headers(cause, &answer.head.headers));
     }
@@ -98,7 +85,7 @@ pub(super) async fn attempt(
 }
 
 /// When `limit` from now has passed, or the whole request must be over.
-fn until(limit: Duration, phase: Phase, end: Instant) -> (Instant, Phase) {
+fn until(limit: Duration, phase: Phase, end: Instant) -> Deadline {
     let now = Instant::now();
     let (wait, phase) = within(limit, phase, end.saturating_duration_since(now));
     (now + wait, phase)
@@ -108,7 +95,7 @@ fn until(limit: Duration, phase: Phase, end: Instant) -> (Instant, Phase) {
 /// whatever comes before; a plain answer may take its time once it has begun.
 async fn begin(
     Answer { head, mut body }: Answer,
-    first_byte: (Instant, Phase),
+    first_byte: Deadline,
     idle: Duration,
     end: Instant,
 ) -> Result<Committed, Failure> {
@@ -119,10 +106,11 @@ async fn begin(
         let chunk = timeout_at(deadline, std::future::poll_fn(|cx| body.poll_chunk(cx))).await;
         let verdict = match chunk.map_err(|_| Cause::TimedOut(phase))? {
             Some(Ok(chunk)) => commit.feed(chunk),
-            ended => {
-                let first = commit.end(how(ended.is_some(), body.framing()))?;
+            None => {
+                let first = commit.end(how(body.framing()))?;
                 return Ok(Committed { head, first, rest: Rest::Whole, commit });
             }
+            Some(Err(error)) => return Err(Cause::from(error).into()),
         };
         match verdict {
             Verdict::Hold if commit.shape() == Shape::Stream => {}
@@ -138,11 +126,10 @@ async fn begin(
     }
 }
 
-/// What the end of a body says, which came as an error or not.
-pub(super) fn how(early: bool, framing: Framing) -> End {
+/// What the end of a body says.
+pub(super) fn how(framing: Framing) -> End {
     match framing {
-        _ if early => End::Early,
-        Framing::Told => End::Framed,
+        Framing::Empty | Framing::Length | Framing::Chunked => End::Framed,
         Framing::UntilClose => End::Closed,
     }
 }
@@ -163,7 +150,8 @@ fn shape(headers: &HeaderMap) -> Shape {
 /// client's own fault.
 fn verdict(status: StatusCode) -> Option<Cause> {
     match status.as_u16() {
-        401 | 403 | 407 => Some(Cause::Credential(status)),
+        // 402: the account behind the gateway's own key is empty.
+        401..=403 | 407 => Some(Cause::Credential(status)),
         408 | 429 => Some(Cause::Status(status)),
         200..=299 | 400..=499 => None,
         500..=599 => Some(Cause::Status(status)),

@@ -2,12 +2,14 @@
 //! nothing is left to try.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
 
+use crate::fleet::{Fault, Outcome};
+
 use super::commit::Defect;
+use super::upstream::{BodyError, SendError};
 
 /// Which time limit passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +57,13 @@ pub enum Cause {
     Tls,
     /// A time limit passed.
     TimedOut(Phase),
-    /// The connection broke, or what came is no HTTP, before the first byte of the answer's body.
+    /// The connection broke before an answer.
     Broken,
+    /// What came is no HTTP, or not safely so.
+    Protocol,
     /// A status that another deployment may not give: 408, 429, 5xx.
     Status(StatusCode),
-    /// 401, 403 or 407: the gateway's own credential is not accepted.
+    /// 401, 402, 403 or 407: the gateway's own credential is not accepted.
     Credential(StatusCode),
     /// A redirect or another status that no client of the API expects.
     Unexpected(StatusCode),
@@ -82,6 +86,7 @@ impl Cause {
             Cause::Tls => "tls".into(),
             Cause::TimedOut(phase) => phase.code().into(),
             Cause::Broken => "broken".into(),
+            Cause::Protocol => "protocol".into(),
             Cause::Status(status) | Cause::Unexpected(status) => {
                 format!("status_{}", status.as_u16())
             }
@@ -90,12 +95,6 @@ impl Cause {
             Cause::Empty => "empty".into(),
             Cause::Reported(_) => "error_in_body".into(),
         }
-    }
-
-    /// Whether the client is at fault, so that the deployment is not charged.
-    #[must_use]
-    pub fn is_clients(&self) -> bool {
-        matches!(self, Cause::Reported(Some(_)))
     }
 
     /// The status the client gets when this is the last word.
@@ -113,6 +112,7 @@ impl Cause {
             Cause::Connect
             | Cause::Tls
             | Cause::Broken
+            | Cause::Protocol
             | Cause::Credential(_)
             | Cause::Unexpected(_)
             | Cause::Truncated
@@ -129,6 +129,7 @@ impl fmt::Display for Cause {
             Cause::Tls => f.write_str("no TLS connection"),
             Cause::TimedOut(phase) => write!(f, "{} time-out", phase.as_str()),
             Cause::Broken => f.write_str("the connection broke before an answer"),
+            Cause::Protocol => f.write_str("the answer is not HTTP"),
             Cause::Status(status) | Cause::Unexpected(status) => {
                 write!(f, "answered {}", status.as_u16())
             }
@@ -145,8 +146,8 @@ impl fmt::Display for Cause {
 pub struct Failure {
     /// Why.
     pub cause: Cause,
-    /// What the upstream asked to wait, in its own words.
-    pub retry_after: Option<Bytes>,
+    /// What the upstream asked to wait: at most an hour.
+    pub retry_after: Option<Duration>,
     /// What the engine said of it, in its own words, without its address and key.
     pub said: Option<String>,
     /// The request was sent, and no byte came back: it may have been answered all the same.
@@ -172,14 +173,76 @@ impl From<Defect> for Failure {
     }
 }
 
+impl From<SendError> for Failure {
+    fn from(SendError { cause, written }: SendError) -> Self {
+        Self { ambiguous: written, ..cause.into() }
+    }
+}
+
+impl From<BodyError> for Cause {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Truncated | BodyError::Broken => Self::Truncated,
+            BodyError::Malformed(_) => Self::Protocol,
+        }
+    }
+}
+
 impl Failure {
     /// Takes what the answer of an upstream says beside its status.
     #[must_use]
     pub fn with_headers(cause: Cause, headers: &HeaderMap) -> Self {
-        let retry_after = headers.get(hyper::header::RETRY_AFTER);
-        let retry_after = retry_after.map(|v| Bytes::copy_from_slice(v.as_bytes()));
-        Self { retry_after, ..cause.into() }
+        Self { retry_after: retry_after(headers), ..cause.into() }
     }
+
+    /// What it says of the deployment.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let cause = self.cause.to_string();
+        let fault = match &self.cause {
+            Cause::Connect
+            | Cause::Tls
+            | Cause::Broken
+            | Cause::Truncated
+            | Cause::TimedOut(Phase::Connect) => Fault::Connection,
+            Cause::TimedOut(_)
+            | Cause::Unexpected(_)
+            | Cause::Protocol
+            | Cause::Empty
+            | Cause::Reported(None) => Fault::Answer,
+            // The client is at fault.
+            Cause::Reported(Some(_)) => return Outcome::Neutral,
+            Cause::Credential(status) => {
+                return Outcome::Credential { cause: format!("answered {}", status.as_u16()) };
+            }
+            Cause::Status(status) => match (status.as_u16(), self.retry_after) {
+                (429, wait) => return Outcome::Limited { cause, wait: wait.unwrap_or(COOLING) },
+                (503, Some(wait)) => return Outcome::Limited { cause, wait },
+                (400..=499, _) => return Outcome::Neutral,
+                _ => Fault::Answer,
+            },
+        };
+        Outcome::Failure { cause, fault }
+    }
+}
+
+/// How long a deployment is left alone that answers 429 and does not say.
+const COOLING: Duration = Duration::from_secs(1);
+/// The longest that a deployment is left alone for its word.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// `Retry-After`, in seconds or as a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(hyper::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => LONGEST,
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            date.duration_since(SystemTime::now()).unwrap_or_default()
+        }
+    };
+    Some(wait.min(LONGEST))
 }
 
 /// Every attempt failed.
@@ -187,6 +250,10 @@ impl Failure {
 pub struct Exhausted {
     /// One for each attempt, with the deployment's name; not empty but where nothing could be tried.
     pub failures: Vec<(String, Failure)>,
+    /// The shortest time after which a deployment that is out for a time now may be used again.
+    pub wait: Option<Duration>,
+    /// There were deployments left to try, and no budget for another attempt.
+    pub over_budget: bool,
 }
 
 impl Exhausted {
@@ -203,23 +270,26 @@ impl Exhausted {
         self.telling().map_or(StatusCode::SERVICE_UNAVAILABLE, |failure| failure.cause.status())
     }
 
-    /// What the upstream asked to wait.
+    /// What the client is asked to wait, where waiting is what helps.
     #[must_use]
-    pub fn retry_after(&self) -> Option<&Bytes> {
-        self.telling().and_then(|failure| failure.retry_after.as_ref())
+    pub fn retry_after(&self) -> Option<Duration> {
+        let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        self.wait.filter(|_| asks.contains(&self.status()))
     }
 
     /// Whether the same request sent again at once may fare better.
     #[must_use]
     pub fn retry_may_help(&self) -> bool {
-        self.telling().is_none_or(|failure| match failure.cause {
-            Cause::Credential(_)
-            | Cause::Unexpected(_)
-            | Cause::Reported(Some(_))
-            | Cause::TimedOut(Phase::Total) => false,
-            // It may have been answered, and that must not happen twice.
-            _ => !failure.ambiguous,
-        })
+        // Clients that try again at once are what the budget is against.
+        !self.over_budget
+            && self.telling().is_none_or(|failure| match failure.cause {
+                Cause::Credential(_)
+                | Cause::Unexpected(_)
+                | Cause::Reported(Some(_))
+                | Cause::TimedOut(Phase::Total) => false,
+                // It may have been answered, and that must not happen twice.
+                _ => !failure.ambiguous,
+            })
     }
 
     /// How long the time-out that decided was waited for, by name.
@@ -263,7 +333,56 @@ mod tests {
 
     fn exhausted(causes: &[Cause]) -> Exhausted {
         let failures = causes.iter().map(|cause| ("d".to_owned(), cause.clone().into()));
-        Exhausted { failures: failures.collect() }
+        Exhausted { failures: failures.collect(), wait: None, over_budget: false }
+    }
+
+    #[test]
+    fn a_wait_is_seconds_or_a_date_and_at_most_an_hour() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", text.parse().expect("a header"));
+            retry_after(&headers)
+        };
+        assert_eq!(read("30"), Some(Duration::from_secs(30)));
+        assert_eq!(read("0"), Some(Duration::ZERO));
+        assert_eq!(read("86400"), Some(LONGEST));
+        assert_eq!(read("99999999999999999999999"), Some(LONGEST));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "long ago");
+        assert_eq!(read("Fri, 31 Dec 9999 23:59:59 GMT"), Some(LONGEST));
+        for text in ["", "-1", "1.5", "soon"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        let soon = SystemTime::now() + Duration::from_secs(60);
+        let mut headers = HeaderMap::new();
+        let date = httpdate::fmt_http_date(soon).parse().expect("a header");
+        headers.insert("retry-after", date);
+        let wait = retry_after(&headers).expect("a date");
+        assert!((58..=60).contains(&wait.as_secs()), "{wait:?}");
+    }
+
+    #[test]
+    fn what_an_answer_says_of_its_deployment() {
+        let failure = |status, retry_after| Failure {
+            retry_after,
+            ..Cause::Status(StatusCode::from_u16(status).expect("a status")).into()
+        };
+        let wait = Duration::from_secs(7);
+        let limited = |status, wait| {
+            let cause = format!("answered {status}");
+            (failure(status, Some(wait)).outcome(), Outcome::Limited { cause, wait })
+        };
+        for (said, want) in [limited(429, wait), limited(503, wait)] {
+            assert_eq!(said, want);
+        }
+        let unsaid = failure(429, None).outcome();
+        assert!(matches!(unsaid, Outcome::Limited { wait: COOLING, .. }), "{unsaid:?}");
+        assert!(matches!(failure(503, None).outcome(), Outcome::Failure { .. }));
+        assert!(matches!(failure(500, Some(wait)).outcome(), Outcome::Failure { .. }));
+        assert_eq!(failure(408, None).outcome(), Outcome::Neutral);
+        let slow = Failure::from(Cause::TimedOut(Phase::FirstByte)).outcome();
+        assert!(matches!(slow, Outcome::Failure { fault: Fault::Answer, .. }));
+        let lost = Failure::from(Cause::Broken).outcome();
+        assert!(matches!(lost, Outcome::Failure { fault: Fault::Connection, .. }));
     }
 
     #[test]

@@ -1,21 +1,21 @@
 //! The attempts of one request, in the order of the draw, until one answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Response;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::fleet::{Deployment, InFlight};
+use crate::fleet::{Deployment, Permit};
 
 use super::attempt::{Begun, Committed, attempt};
 use super::body::Body;
 use super::failure::{Cause, Exhausted, Failure, Phase};
 use super::relay::Relay;
 use super::request::{Journal, Request};
+use super::turns::Turns;
 use super::upstream::{self, Upstream};
 use super::{headers, refusal};
 
@@ -43,41 +43,39 @@ impl Executor {
         let generation = Arc::clone(&request.snapshot.generation);
         let route = &request.snapshot.routes[request.model];
         let model = &generation.fleet.models[request.model];
-        let usable = |i: usize| route.panic || route.states[i].eligible;
-        let config = &generation.config;
-        let order = super::draw(&route.weights, usable, config.fallback, &mut rand::rng());
+        let (config, fleet) = (&generation.config, &generation.fleet);
+        let mut turns =
+            Turns::draw(fleet, model, route, config.fallback, Instant::now().into_std());
         let end = Instant::from_std(journal.started) + config.timeouts.total;
-        let mut failures = Vec::new();
-        for i in order {
-            let deployment = &model.deployments[i];
-            let (started, in_flight) = (Instant::now(), deployment.load.enter());
+        let mut failures: Vec<(String, Failure)> = Vec::new();
+        while let Some(mut permit) = turns.next(Instant::now().into_std()) {
+            let deployment = Arc::clone(permit.deployment());
+            journal.trying(&deployment);
             let outcome =
-                attempt(&self.upstream, deployment, &request, journal.id(), &config.timeouts, end);
+                attempt(&self.upstream, &deployment, &request, journal.id(), &config.timeouts, end);
             match outcome.await {
-                Ok(begun) => {
-                    let (took, status) = (started.elapsed(), begun.status());
-                    journal.answering(&deployment.config, status, took);
-                    deployment.load.record_first_byte(took);
-                    return Ok(match begun {
-                        Begun::Refusal(answer) => refuse(answer, deployment, journal, end).await,
-                        Begun::Committed(committed) => {
-                            respond(*committed, deployment, in_flight, &request, journal, end)
-                        }
-                    });
+                // Says nothing of the deployment: the permit is dropped.
+                Ok(Begun::Refusal(answer)) => {
+                    return Ok(refuse(answer, &deployment, journal, end).await);
+                }
+                Ok(Begun::Committed(committed)) => {
+                    permit.begun(Instant::now().into_std());
+                    return Ok(respond(*committed, permit, &request, journal, end));
                 }
                 Err(mut failure) => {
-                    failure.said =
-                        failure.said.map(|said| refusal::redacted(said, &deployment.config));
-                    note(&failure, deployment, &mut journal, started.elapsed());
-                    let over = is_last(&failure, &failures, &request);
+                    let said = failure.said.take();
+                    failure.said = said.map(|said| refusal::redacted(said, &deployment.config));
+                    journal.failed(&failure.cause);
+                    permit.settle(failure.outcome(), Instant::now().into_std());
+                    let last = is_last(&failure, &failures, &request);
                     failures.push((deployment.config.name.clone(), failure));
-                    if over {
+                    if last {
                         break;
                     }
                 }
             }
         }
-        Err((Exhausted { failures }, journal))
+        Err((turns.exhausted(failures, Instant::now().into_std()), journal))
     }
 }
 
@@ -89,19 +87,6 @@ fn is_last(failure: &Failure, earlier: &[(String, Failure)], request: &Request) 
         || (failure.ambiguous && (ambiguous_before || !request.is_repeatable()))
 }
 
-/// Charges a failed attempt to its deployment, and writes it down.
-fn note(failure: &Failure, deployment: &Deployment, journal: &mut Journal, took: Duration) {
-    let label = failure.cause.label();
-    deployment.load.record_outcome(!failure.cause.is_clients());
-    if matches!(failure.cause, Cause::Credential(_)) {
-        tracing::error!(
-            model = %deployment.model, deployment = %deployment.config.name, cause = label,
-            "the deployment does not accept its api_key"
-        );
-    }
-    journal.attempted(&deployment.config, label, took);
-}
-
 /// Passes on what the client did wrong, in the upstream's words.
 async fn refuse(
     mut answer: upstream::Answer,
@@ -109,16 +94,19 @@ async fn refuse(
     mut journal: Journal,
     end: Instant,
 ) -> Response<Body> {
-    let (status, mut headers) = (answer.head.status, headers::down(&answer.head.headers));
-    let text = match refusal::read(&mut answer.body, end).await {
+    let status = answer.head.status;
+    journal.answering(status);
+    let mut headers = headers::down(&answer.head.headers);
+    refusal::redact_headers(&mut headers, &deployment.config);
+    let text = match refusal::read(&mut answer, end).await {
         Some(text) => refusal::redact(text, &deployment.config),
         None => {
+            headers.remove(CONTENT_ENCODING);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Bytes::from_static(UNREADABLE.as_bytes())
         }
     };
     headers.remove(CONTENT_LENGTH);
-    deployment.load.record_outcome(false);
     journal.completed();
     journal.sent(text.len());
     let mut response = Response::new(Body::own(text));
@@ -132,16 +120,16 @@ const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the requ
 
 fn respond(
     committed: Committed,
-    deployment: &Arc<Deployment>,
-    in_flight: InFlight,
+    permit: Permit,
     request: &Request,
-    journal: Journal,
+    mut journal: Journal,
     end: Instant,
 ) -> Response<Body> {
+    journal.answering(committed.head.status);
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
     *response.headers_mut() = headers::down(&committed.head.headers);
-    let relay = Relay::new(committed, deployment, in_flight, request, journal, end);
+    let relay = Relay::new(committed, permit, request, journal, end);
     if !relay.keeps_length() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }

@@ -16,16 +16,16 @@ use bytes::{Bytes, BytesMut};
 use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
-use crate::fleet::{Deployment, InFlight};
+use crate::fleet::{Deployment, Outcome, Permit};
 
 use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
-use super::commit::{Commit, Shape, Verdict};
+use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase};
 use super::refusal::redacted;
 use super::rename::Rename;
 use super::request::{Journal, Request};
-use super::upstream::Incoming;
+use super::upstream::{BodyError, Incoming};
 use super::usage::UsageScan;
 
 /// An upstream's answer under way.
@@ -42,7 +42,8 @@ pub(super) struct Relay {
     timer: Pin<Box<Sleep>>,
     journal: Journal,
     deployment: Arc<Deployment>,
-    in_flight: Option<InFlight>,
+    /// None once the attempt has ended.
+    permit: Option<Permit>,
 }
 
 #[derive(Debug)]
@@ -62,13 +63,13 @@ enum State {
 impl Relay {
     pub(super) fn new(
         committed: Committed,
-        deployment: &Arc<Deployment>,
-        in_flight: InFlight,
+        permit: Permit,
         request: &Request,
         journal: Journal,
         end: Instant,
     ) -> Self {
         let idle = request.snapshot.generation.config.timeouts.idle;
+        let deployment = Arc::clone(permit.deployment());
         let sent = &deployment.config.provider_model_id;
         let asked = &request.scan.model;
         let Committed { first, rest, commit, .. } = committed;
@@ -87,8 +88,8 @@ impl Relay {
             end,
             timer: Box::pin(tokio::time::sleep_until(end.min(Instant::now() + idle))),
             journal,
-            deployment: Arc::clone(deployment),
-            in_flight: Some(in_flight),
+            deployment,
+            permit: Some(permit),
         };
         relay.first = relay.watched(first);
         if whole {
@@ -125,7 +126,7 @@ impl Relay {
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
                 State::Coming(body) => match body.poll_chunk(cx) {
-                    Poll::Ready(chunk) => self.take(chunk.map(Result::ok)),
+                    Poll::Ready(chunk) => self.take(chunk),
                     Poll::Pending => {
                         ready!(self.timer.as_mut().poll(cx));
                         self.time_out();
@@ -145,12 +146,14 @@ impl Relay {
         }
     }
 
-    /// Takes a chunk; None: the end, `Some(None)`: an early one.
-    fn take(&mut self, chunk: Option<Option<Bytes>>) {
+    /// Takes a chunk, or the end.
+    fn take(&mut self, chunk: Option<Result<Bytes, BodyError>>) {
         let State::Coming(body) = &self.state else { return };
         let (framing, is_end) = (body.framing(), body.is_end());
         match chunk {
-            Some(Some(chunk)) => {
+            None => self.finish(how(framing), Cause::Truncated),
+            Some(Err(error)) => self.finish(End::Early, error.into()),
+            Some(Ok(chunk)) => {
                 self.timer.as_mut().reset(self.end.min(Instant::now() + self.idle));
                 match self.commit.feed(chunk) {
                     Verdict::Hold => {}
@@ -163,15 +166,15 @@ impl Relay {
                 }
                 // The last chunk of a body of known length may be the last poll: end with it.
                 if is_end {
-                    self.finish(false, framing);
+                    self.finish(how(framing), Cause::Truncated);
                 }
             }
-            ended => self.finish(ended.is_some(), framing),
         }
     }
 
-    fn finish(&mut self, early: bool, framing: super::upstream::Framing) {
-        match self.commit.end(how(early, framing)) {
+    /// Takes the end of the body; `cause` is why it is not whole, if it is not.
+    fn finish(&mut self, end: End, cause: Cause) {
+        match self.commit.end(end) {
             Ok(held) => {
                 let held = self.watched(held);
                 let first = std::mem::take(&mut self.first);
@@ -179,6 +182,7 @@ impl Relay {
                 self.first = self.with_held();
                 self.complete();
             }
+            Err(Defect::Truncated) => self.state = State::Failed(cause.into()),
             Err(defect) => self.state = State::Failed(defect.into()),
         }
     }
@@ -187,6 +191,8 @@ impl Relay {
     /// client's.
     fn watched(&mut self, chunk: Bytes) -> Bytes {
         self.usage.feed(&chunk);
+        // Now, not at the end: clients leave when they have read enough, and what was used is used.
+        self.journal.used(self.usage.found());
         match &mut self.rename {
             Some(rename) => rename.feed(chunk),
             None => chunk,
@@ -204,12 +210,14 @@ impl Relay {
 
     fn complete(&mut self) {
         self.state = State::Ended;
-        self.in_flight = None;
-        self.deployment.load.record_outcome(false);
-        if let Some(usage) = self.usage.found() {
-            self.journal.used(usage);
-        }
+        self.settle(Outcome::Success);
         self.journal.completed();
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        if let Some(permit) = self.permit.take() {
+            permit.settle(outcome, Instant::now().into_std());
+        }
     }
 
     fn time_out(&mut self) {
@@ -222,8 +230,11 @@ impl Relay {
         let State::Failed(failure) = std::mem::replace(&mut self.state, State::Told) else {
             return;
         };
-        self.in_flight = None;
-        self.deployment.load.record_outcome(!failure.cause.is_clients());
+        self.settle(match failure.cause {
+            // A long answer is no failure of the deployment.
+            Cause::TimedOut(Phase::Total) => Outcome::Neutral,
+            _ => failure.outcome(),
+        });
         self.journal.broken(&failure.cause);
         let config = &self.deployment.config;
         tracing::warn!(
@@ -233,8 +244,6 @@ impl Relay {
         );
         if self.commit.shape() == Shape::Stream {
             self.first = self.error_event(&failure);
-        } else {
-            self.state = State::Aborting;
         }
     }
 

@@ -8,8 +8,8 @@ use hyper::{HeaderMap, StatusCode};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::config::{Ambiguous, DeploymentConfig};
-use crate::fleet::Snapshot;
+use crate::config::Ambiguous;
+use crate::fleet::{Deployment, Snapshot};
 use crate::telemetry::{AccessLog, Attempt, Metrics, Record, Usage};
 
 use super::Scan;
@@ -54,6 +54,16 @@ pub struct Journal {
     pub started: Instant,
     arrived: SystemTime,
     record: Record,
+    trying: Option<Trying>,
+}
+
+/// The attempt under way.
+#[derive(Debug)]
+struct Trying {
+    deployment: Arc<Deployment>,
+    since: Instant,
+    /// How long it took until its answer went to the client.
+    answered: Option<Duration>,
 }
 
 impl Journal {
@@ -84,7 +94,8 @@ impl Journal {
             response_bytes: 0,
             usage: None,
         };
-        Self { metrics, log, started: Instant::now(), arrived: SystemTime::now(), record }
+        let (started, arrived) = (Instant::now(), SystemTime::now());
+        Self { metrics, log, started, arrived, record, trying: None }
     }
 
     /// The request's id.
@@ -100,27 +111,38 @@ impl Journal {
         self.record.request_bytes = bytes as u64;
     }
 
-    /// Notes one attempt that failed unseen.
-    pub fn attempted(&mut self, deployment: &DeploymentConfig, outcome: String, took: Duration) {
-        let (name, side) = (&deployment.name, deployment.side.as_str());
-        self.metrics.attempt(&self.record.model, name, side, &outcome);
-        self.push(deployment, outcome, took);
+    /// Notes an attempt that begins. One that is dropped before it ended was cancelled.
+    pub fn trying(&mut self, deployment: &Arc<Deployment>) {
+        let (deployment, since) = (Arc::clone(deployment), Instant::now());
+        self.trying = Some(Trying { deployment, since, answered: None });
     }
 
-    /// Notes that a deployment's answer goes to the client, `took` after the attempt's start. How the
-    /// attempt ends is not known yet: if nothing else is said, the client went away.
-    pub fn answering(&mut self, deployment: &DeploymentConfig, status: StatusCode, took: Duration) {
-        self.push(deployment, "cancelled".into(), took);
-        self.metrics.first_byte(&self.record.model, &deployment.name, took);
-        self.record.deployment = Some(deployment.name.clone());
-        self.record.side = Some(deployment.side.as_str());
+    /// Notes that the attempt under way failed, unseen by the client.
+    pub fn failed(&mut self, cause: &Cause) {
+        self.end_attempt(&cause.label());
+    }
+
+    /// Notes that the answer of the attempt under way goes to the client from now on.
+    pub fn answering(&mut self, status: StatusCode) {
+        let Some(trying) = &mut self.trying else { return };
+        let (took, config) = (trying.since.elapsed(), &trying.deployment.config);
+        trying.answered = Some(took);
+        self.metrics.first_byte(&self.record.model, &config.name, took);
+        self.record.deployment = Some(config.name.clone());
+        self.record.side = Some(config.side.as_str());
         self.record.status = status.as_u16();
         self.record.first_byte_ms = Some(millis(self.started.elapsed()));
     }
 
-    fn push(&mut self, deployment: &DeploymentConfig, outcome: String, took: Duration) {
-        let (deployment, ms) = (deployment.name.clone(), millis(took));
-        self.record.attempts.push(Attempt { deployment, outcome, ms });
+    fn end_attempt(&mut self, outcome: &str) {
+        let Some(Trying { deployment, since, answered }) = self.trying.take() else { return };
+        let config = &deployment.config;
+        self.metrics.attempt(&self.record.model, &config.name, config.side.as_str(), outcome);
+        self.record.attempts.push(Attempt {
+            deployment: config.name.clone(),
+            outcome: outcome.to_owned(),
+            ms: millis(answered.unwrap_or_else(|| since.elapsed())),
+        });
     }
 
     /// Notes an answer that is the gateway's own, or its end.
@@ -131,19 +153,14 @@ impl Journal {
 
     /// Notes that the answer under way is whole.
     pub fn completed(&mut self) {
-        self.answered("ok", "ok".into());
+        self.record.outcome = "ok";
+        self.end_attempt("ok");
     }
 
     /// Notes that the answer under way failed after the client had some of it.
     pub fn broken(&mut self, cause: &Cause) {
-        self.answered("broken", cause.label());
-    }
-
-    fn answered(&mut self, outcome: &'static str, attempt: String) {
-        self.record.outcome = outcome;
-        if let Some(last) = self.record.attempts.last_mut() {
-            last.outcome = attempt;
-        }
+        self.record.outcome = "broken";
+        self.end_attempt(&cause.label());
     }
 
     /// Counts bytes of the answer.
@@ -151,18 +168,16 @@ impl Journal {
         self.record.response_bytes += bytes as u64;
     }
 
-    /// Notes the tokens the upstream reported.
-    pub fn used(&mut self, usage: Usage) {
-        self.record.usage = Some(usage);
+    /// Notes the tokens the upstream has reported so far.
+    pub fn used(&mut self, usage: Option<Usage>) {
+        self.record.usage = usage;
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
+        self.end_attempt("cancelled");
         let took = self.started.elapsed();
-        if let (Some(side), Some(last)) = (self.record.side, self.record.attempts.last()) {
-            self.metrics.attempt(&self.record.model, &last.deployment, side, &last.outcome);
-        }
         self.metrics.request_ended(&self.record.model, self.record.status, took);
         if let Some(log) = &self.log {
             let mut record = self.record.clone();

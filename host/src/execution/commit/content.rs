@@ -33,11 +33,11 @@ pub(super) enum Meaning {
 
 /// An error that an engine reports inside an answer of status 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reported {
+pub(in crate::execution) struct Reported {
     /// The client error it amounts to, where it is one: 400, 404, 413 or 422.
-    pub status: Option<StatusCode>,
+    pub(in crate::execution) status: Option<StatusCode>,
     /// In the engine's words; may hold its address.
-    pub message: String,
+    pub(in crate::execution) message: String,
 }
 
 /// What an event means to a client that has had no content yet.

@@ -35,7 +35,6 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::config::{Endpoint, Secret};
 
 use super::failure::{Cause, Phase};
-#[allow(unused_imports, reason = "for the commit point, which asks more of such streams")]
 pub(super) use body::{BodyError, Framing, Incoming};
 use connect::Connector;
 use exchange::{Exchanged, Failed, Progress, exchange};

@@ -141,20 +141,7 @@ impl Incoming {
         self.open.is_none()
     }
 
-    /// How much more comes, where that is known.
-    pub(in crate::execution) fn remaining(&self) -> Option<u64> {
-        match &self.open {
-            None => Some(0),
-            Some(Open { decoder: Decoder::Length(left), .. }) => Some(*left),
-            Some(_) => None,
-        }
-    }
-
     /// How the end of the body is known.
-    #[allow(
-        dead_code,
-        reason = "for the commit point, which asks more of streams that end by closing"
-    )]
     pub(in crate::execution) fn framing(&self) -> Framing {
         self.framing
     }
