@@ -84,14 +84,15 @@ fn refused() -> Vec<Row> {
 /// Ends before it says anything that can be passed on.
 fn broken() -> Vec<Row> {
     let cut = |what, text: &str| Row { outcome: "broken", ..row(what, text) };
+    let headed = |what, text: &str| Row { outcome: "truncated", ..row(what, text) };
     vec![
         cut("nothing", ""),
         cut("half a status line", "HTTP/1.1 20"),
         cut("half a head", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"),
         cut("an interim answer alone", "HTTP/1.1 100 Continue\r\n\r\n"),
-        cut("a head alone", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"),
-        cut("chunks that do not begin", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
-        cut("half a chunk size", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2"),
+        headed("a head alone", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"),
+        headed("chunks that do not begin", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+        headed("half a chunk size", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2"),
     ]
 }
 

@@ -174,18 +174,18 @@ async fn a_request_in_flight_ends_on_what_it_started_with() {
     let opened = gate.clone();
     let upstream = Raw::start(move |_, wire| {
         wire.send(
-            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 24\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 26\r\n\r\n",
         );
-        wire.send("data: begun\n");
+        wire.send("data: begun\n\n");
         opened.wait();
-        wire.send("data: ended\n");
+        wire.send("data: ended\n\n");
     });
     let engine = Engine::start("new");
     let models = format!("models:\n  - id: m\n    base_url: {}\n", upstream.url());
     let gateway = tests::setup!().models(&models).start();
     let mut answer = gateway.stream("m").await.expect("an answer");
     let first = answer.chunk().await.expect("a chunk").expect("not the end");
-    assert_eq!(first, "data: begun\n");
+    assert_eq!(first, "data: begun\n\n");
 
     // Neither its model nor its upstream is known any more.
     let models = models.replace(&upstream.url(), &engine.url()).replace("id: m", "id: n");
@@ -198,7 +198,7 @@ async fn a_request_in_flight_ends_on_what_it_started_with() {
     while let Some(chunk) = answer.chunk().await.expect("not broken off") {
         rest.extend_from_slice(&chunk);
     }
-    assert_eq!(rest, b"data: ended\n");
+    assert_eq!(rest, b"data: ended\n\n");
 }
 
 #[tokio::test]

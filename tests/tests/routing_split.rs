@@ -159,7 +159,7 @@ async fn a_deployment_of_weight_0_takes_over_when_all_others_fail() {
 async fn standby_is_turned_off_by_a_setting() {
     let (dead, standby) = (Port::take(), Engine::start("standby"));
     let (l, r) = (dead.url(), standby.url());
-    let routing = |setting| split(1.0, &[&l], &[&r], &format!("fallback: {{standby: {setting}}}"));
+    let routing = |setting| split(1.0, &[&l], &[&r], &no_ejection(setting));
     let setup = tests::setup!().models(one_model(&[&l, &r]));
     let gateway = setup.routing(routing("never")).start();
     assert_near(&weights(&gateway, "m").await, &[1.0, 0.0]);
@@ -172,6 +172,11 @@ async fn standby_is_turned_off_by_a_setting() {
     eventually("the edit", async || (gateway.chat("m").await.status == 200).then_some(())).await;
     assert_near(&weights(&gateway, "m").await, &[1.0, 0.0]);
     assert_eq!(answering(&gateway).await, ["standby"]);
+}
+
+/// With the others ejected, what was on standby would have weight.
+fn no_ejection(standby: &str) -> String {
+    format!("fallback: {{standby: {standby}}}\nejection: {{consecutive: 0, percent: 0}}")
 }
 
 /// Who answers a hundred requests; none may fail.

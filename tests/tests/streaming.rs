@@ -57,7 +57,7 @@ async fn a_chunk_reaches_the_client_before_the_next_is_sent() {
 #[tokio::test]
 async fn bytes_are_passed_on_as_they_are_however_they_are_cut() {
     let text = ": ping\r\n\r\nevent: delta\r\ndata: {\"c\":\"größe 森 🦀\"}\r\n\r\n\
-        data:{\"model\" : \"other\"}\n\ndata: {\"usage\": null}\n\nid: 1\nretry: 10\n\n\0 no end"
+        data:{\"model\" : \"other\"}\n\ndata: {\"usage\": null}\n\ndata: [DONE]\n\nid: 1\nretry: 10\n\n\0 no end"
         .as_bytes();
     let stream = |size: usize, end: &str| {
         let chunks = text.chunks(size).map(Step::chunk);
@@ -128,7 +128,12 @@ async fn breaks_off(gateway: &Gateway, other: &Engine, begun: &Gate, cases: &[(&
         assert!(end.is_err(), "{model}: a broken answer must not end cleanly");
         assert!(text.starts_with(b"data: 1"), "{model}: what had come is passed on");
         let record = gateway.record(&id).await;
-        assert_eq!(record["outcome"], *outcome, "{model}");
+        assert_eq!(record["outcome"], "broken", "{model}");
+        assert_eq!(tests::outcomes(&record), [("first".into(), (*outcome).into())], "{model}");
+        let told = String::from_utf8_lossy(&text).into_owned();
+        let error = format!("\"code\":\"{outcome}\"");
+        assert!(told.contains("data: {\"error\":") && told.contains(&error), "{model}: {told}");
+        assert!(!told.contains("[DONE]") && !told.contains("finish_reason"), "{model}: {told}");
         assert_eq!((&record["status"], &record["deployment"]), (&json!(200), &json!("first")));
 
         let seen = by_hand(gateway, model);
@@ -147,22 +152,23 @@ async fn a_stream_that_breaks_is_broken_for_the_client_and_never_spliced() {
     let gate = Gate::default();
     let begun = [Step::stream(), Step::chunk("data: 1\n\n"), Step::Wait(gate.clone())];
     let then = |steps: &[Step]| [&begun[..], steps].concat();
-    let short = Step::send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\ndata: 1");
+    let short = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100\r\n\r\n";
+    let short = [Step::send(short), Step::send("data: 1\n\n"), Step::Wait(gate.clone())];
     let raw = scripted(vec![
         ("reset", then(&[Step::Reset])),
         ("closed", then(&[Step::Close])),
         ("cut", then(&[Step::send("ff\r\ndata: 2"), Step::Close])),
         ("garbage", then(&[Step::send("zz\r\ndata: 2\r\n"), Step::Close])),
-        ("short", vec![short, Step::Close]),
+        ("short", [&short[..], &[Step::Close]].concat()),
         ("idle", then(&[Step::Hang])),
     ]);
     let other = Engine::start("other");
     let cases = [
-        ("reset", "broken"),
-        ("closed", "broken"),
-        ("cut", "broken"),
-        ("garbage", "broken"),
-        ("short", "broken"),
+        ("reset", "truncated"),
+        ("closed", "truncated"),
+        ("cut", "truncated"),
+        ("garbage", "protocol"),
+        ("short", "truncated"),
         ("idle", "timeout_idle"),
     ];
     let models = cases.map(|(model, _)| model);
@@ -244,8 +250,7 @@ async fn a_client_that_leaves_cancels_its_upstream_request() {
             let record = gateway.record(&format!("{model}-{stream}")).await;
             assert_eq!(record["outcome"], "cancelled", "{record}");
             assert_eq!(record["status"], if begun { 200 } else { 499 }, "{record}");
-            let outcome = if begun { "ok" } else { "cancelled" };
-            assert_eq!(tests::outcomes(&record), [("first".into(), outcome.into())]);
+            assert_eq!(tests::outcomes(&record), [("first".into(), "cancelled".into())]);
         }
     }
     assert_eq!(other.requests().await, 0, "nobody is asked for a client that is gone");

@@ -5,7 +5,7 @@ use std::fmt;
 /// Why bytes of a client go no further. The connection ends with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// A status of the 400 class, or 505.
+    /// A status of the 400 class.
     pub(crate) status: u16,
     /// `code` of the error object.
     pub(crate) code: &'static str,

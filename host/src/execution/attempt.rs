@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hyper::StatusCode;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::http::response::Parts;
-use hyper::{HeaderMap, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Timeouts;
@@ -80,7 +80,8 @@ pub(super) async fn attempt(
     if answer.head.status.is_client_error() {
         return Ok(Begun::Refusal(answer));
     }
-    let committed = begin(answer, first_byte, timeouts.idle, end).await?;
+    let shape = shape(&answer.head, request.scan.stream);
+    let committed = begin(answer, shape, first_byte, timeouts.idle, end).await?;
     Ok(Begun::Committed(Box::new(committed)))
 }
 
@@ -95,11 +96,12 @@ fn until(limit: Duration, phase: Phase, end: Instant) -> Deadline {
 /// whatever comes before; a plain answer may take its time once it has begun.
 async fn begin(
     Answer { head, mut body }: Answer,
+    shape: Shape,
     first_byte: Deadline,
     idle: Duration,
     end: Instant,
 ) -> Result<Committed, Failure> {
-    let mut commit = Commit::new(shape(&head.headers));
+    let mut commit = Commit::new(shape);
     let mut limit = first_byte;
     loop {
         let (deadline, phase) = limit;
@@ -134,15 +136,20 @@ pub(super) fn how(framing: Framing) -> End {
     }
 }
 
-fn shape(headers: &HeaderMap) -> Shape {
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+/// How an answer is to be read; `asked` is whether the client asked for a stream. Engines that forget
+/// to say what they send are taken at the client's word.
+fn shape(head: &Parts, asked: bool) -> Shape {
+    let headers = &head.headers;
+    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    if encoded || head.status == StatusCode::NO_CONTENT {
         return Shape::Opaque;
     }
     let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
-    let stream = b"text/event-stream";
-    match kind.get(..stream.len()) {
-        Some(start) if start.eq_ignore_ascii_case(stream) => Shape::Stream,
-        _ => Shape::Plain,
+    let is = |name: &[u8]| kind.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name));
+    if is(b"text/event-stream") || (asked && !is(b"application/json")) {
+        Shape::Stream
+    } else {
+        Shape::Plain
     }
 }
 

@@ -216,8 +216,7 @@ impl Failure {
                 return Outcome::Credential { cause: format!("answered {}", status.as_u16()) };
             }
             Cause::Status(status) => match (status.as_u16(), self.retry_after) {
-                (429, wait) => return Outcome::Limited { cause, wait: wait.unwrap_or(COOLING) },
-                (503, Some(wait)) => return Outcome::Limited { cause, wait },
+                (429, wait) | (503, wait @ Some(_)) => return Outcome::Limited { cause, wait },
                 (400..=499, _) => return Outcome::Neutral,
                 _ => Fault::Answer,
             },
@@ -226,8 +225,6 @@ impl Failure {
     }
 }
 
-/// How long a deployment is left alone that answers 429 and does not say.
-const COOLING: Duration = Duration::from_secs(1);
 /// The longest that a deployment is left alone for its word.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -369,13 +366,13 @@ mod tests {
         let wait = Duration::from_secs(7);
         let limited = |status, wait| {
             let cause = format!("answered {status}");
-            (failure(status, Some(wait)).outcome(), Outcome::Limited { cause, wait })
+            (failure(status, Some(wait)).outcome(), Outcome::Limited { cause, wait: Some(wait) })
         };
         for (said, want) in [limited(429, wait), limited(503, wait)] {
             assert_eq!(said, want);
         }
         let unsaid = failure(429, None).outcome();
-        assert!(matches!(unsaid, Outcome::Limited { wait: COOLING, .. }), "{unsaid:?}");
+        assert!(matches!(unsaid, Outcome::Limited { wait: None, .. }), "{unsaid:?}");
         assert!(matches!(failure(503, None).outcome(), Outcome::Failure { .. }));
         assert!(matches!(failure(500, Some(wait)).outcome(), Outcome::Failure { .. }));
         assert_eq!(failure(408, None).outcome(), Outcome::Neutral);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use std::vec::IntoIter;
 
 use crate::config::{Fallback, RetryBudget};
-use crate::fleet::{Active, Fleet, FleetModel, Permit, Route};
+use crate::fleet::{Active, Deployment, Fleet, FleetModel, Permit, Route};
 
 use super::failure::{Exhausted, Failure};
 
@@ -63,21 +63,27 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// The permit for the next attempt; None: there is to be no further one. Every attempt but the
-    /// first is taken from the retry budget.
+    /// The permit for the next attempt; None: there is to be no further one.
+    ///
+    /// Every attempt but the first is taken from the retry budget, which is against requests that are
+    /// multiplied where everything fails: an attempt at a deployment that does not fail is made
+    /// whatever the budget says, so that no request is lost that could have been saved.
     pub(super) fn next(&mut self, now: Instant) -> Option<Permit> {
-        if self.left == 0 || self.over_budget {
+        if self.left == 0 {
             return None;
         }
-        let (model, panic) = (self.model, self.panic);
-        let permit = self.order.find_map(|i| {
-            let deployment = &model.deployments[i];
-            if panic { deployment.admit_in_panic(now) } else { deployment.admit(now) }
-        })?;
-        if !self.first && !self.fleet.budget.withdraw(self.budget, now) {
-            self.over_budget = true;
-            return None;
-        }
+        let permit = loop {
+            let deployment = &self.model.deployments[self.order.next()?];
+            let affordable = self.first || self.fleet.budget.withdraw(self.budget, now);
+            if !affordable && (self.panic || deployment.load.is_failing()) {
+                self.over_budget = true;
+                continue;
+            }
+            let admit = if self.panic { Deployment::admit_in_panic } else { Deployment::admit };
+            if let Some(permit) = admit(deployment, now) {
+                break permit;
+            }
+        };
         self.first = false;
         self.left -= 1;
         Some(permit)

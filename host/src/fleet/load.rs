@@ -1,7 +1,7 @@
 //! How busy a deployment is and how its recent attempts went: atomics, shared by all cores.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// A failure enters the average latency as an answer that took at least this long, and at least
@@ -22,6 +22,8 @@ pub struct Load {
     latency: AtomicU64,
     /// 0 to 1 as the bits of an `f64`.
     error_rate: AtomicU64,
+    /// The last attempt that said something of the deployment failed.
+    failing: AtomicBool,
 }
 
 impl Default for Load {
@@ -31,6 +33,7 @@ impl Default for Load {
             in_flight: AtomicU32::new(0),
             latency: AtomicU64::new(f64::NAN.to_bits()),
             error_rate: AtomicU64::new(0f64.to_bits()),
+            failing: AtomicBool::new(false),
         }
     }
 }
@@ -68,6 +71,12 @@ impl Load {
         f64::from_bits(self.error_rate.load(Ordering::Relaxed))
     }
 
+    /// Whether the last attempt that said something of the deployment failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// Takes the time to first byte of one attempt.
     pub fn record_first_byte(&self, time: Duration) {
         average(&self.latency, time.as_secs_f64() * 1e3);
@@ -76,12 +85,14 @@ impl Load {
     /// Takes an attempt that ended well. Its time to first byte was taken before.
     pub fn record_success(&self) {
         average(&self.error_rate, 0.0);
+        self.failing.store(false, Ordering::Relaxed);
     }
 
     /// Takes an attempt that failed after `took`. What a client did wrong is no failure of the
     /// deployment.
     pub fn record_failure(&self, took: Duration) {
         average(&self.error_rate, 1.0);
+        self.failing.store(true, Ordering::Relaxed);
         let slow = Duration::try_from_secs_f64(2.0 * self.latency().unwrap_or(0.0) / 1e3);
         let slow = slow.unwrap_or(WORST).min(WORST);
         self.record_first_byte(took.max(slow).max(PENALTY));
@@ -91,6 +102,7 @@ impl Load {
     pub fn forget(&self) {
         self.latency.store(f64::NAN.to_bits(), Ordering::Relaxed);
         self.error_rate.store(0f64.to_bits(), Ordering::Relaxed);
+        self.failing.store(false, Ordering::Relaxed);
     }
 
     /// Attempts under way for each that ends well, less one for the next: what a strategy is to see of

@@ -19,8 +19,8 @@ pub enum Outcome {
     Limited {
         /// For people: `answered 429`.
         cause: String,
-        /// For how long.
-        wait: Duration,
+        /// For how long, if it says so.
+        wait: Option<Duration>,
     },
     /// The deployment does not accept the gateway's credential.
     Credential {

@@ -2,10 +2,13 @@
 //! how the attempt went.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::standing::{Change, Turn};
 use super::{Deployment, InFlight, Outcome};
+
+/// How long a deployment is left alone that answers 429 and does not say.
+const COOLING: Duration = Duration::from_secs(1);
 
 /// One attempt under way. Dropped without a word it says nothing of the deployment, and if it was
 /// the trial of an ejected one, the next request is.
@@ -57,6 +60,14 @@ impl Permit {
             }
         }
         let siblings = &deployment.siblings;
+        let outcome = match outcome {
+            Outcome::Limited { cause, wait: None } => {
+                // A guess must not take out the last deployment there is.
+                let spare = siblings.has_another_of_use(&deployment.standing, now);
+                Outcome::Limited { cause, wait: Some(if spare { COOLING } else { Duration::ZERO }) }
+            }
+            outcome => outcome,
+        };
         let (standing, ramp) = (&deployment.standing, siblings.ramp(now));
         let change = match standing.record(turn, outcome, now, &siblings.ejection, ramp) {
             Change::Due(reason) => siblings.eject(standing, turn, reason, now),

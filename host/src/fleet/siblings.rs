@@ -55,16 +55,21 @@ impl Siblings {
         now: Instant,
     ) -> Change {
         let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = || self.members.iter().filter(|m| !Arc::ptr_eq(&m.standing, standing));
-        let out = others().filter(|other| other.standing.is_out(now)).count();
-        let of_use = |other: &Member| {
-            other.standing.is_clear(now)
-                && other.health.as_ref().is_none_or(|health| health.is_up())
-        };
-        if (out + 1) * 2 > self.members.len() || !others().any(of_use) {
+        let out = self.others(standing).filter(|other| other.standing.is_out(now)).count();
+        if (out + 1) * 2 > self.members.len() || !self.has_another_of_use(standing, now) {
             return Change::None;
         }
         standing.eject(turn, reason, &self.ejection, now)
+    }
+
+    /// Whether one of the others may be given traffic without a doubt.
+    pub(super) fn has_another_of_use(&self, standing: &Arc<Standing>, now: Instant) -> bool {
+        let is_up = |member: &Member| member.health.as_ref().is_none_or(|health| health.is_up());
+        self.others(standing).any(|other| other.standing.is_clear(now) && is_up(other))
+    }
+
+    fn others<'a>(&'a self, standing: &'a Arc<Standing>) -> impl Iterator<Item = &'a Member> {
+        self.members.iter().filter(move |member| !Arc::ptr_eq(&member.standing, standing))
     }
 
     /// The way back of one that is restored now.

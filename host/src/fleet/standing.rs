@@ -217,7 +217,7 @@ impl Standing {
             }
             match outcome {
                 Outcome::Neutral => Change::None,
-                Outcome::Limited { cause, wait } => held.cool(cause, wait, now),
+                Outcome::Limited { cause, wait } => held.cool(cause, wait.unwrap_or_default(), now),
                 Outcome::Credential { cause } => held.bar(&cause, now),
                 _ if !current => Change::None,
                 Outcome::Success if turn.right == Right::Open => {

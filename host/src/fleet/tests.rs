@@ -118,7 +118,7 @@ fn lost() -> Outcome {
 }
 
 fn limited(seconds: u32) -> Outcome {
-    Outcome::Limited { cause: "answered 429".into(), wait: seconds * SECOND }
+    Outcome::Limited { cause: "answered 429".into(), wait: Some(seconds * SECOND) }
 }
 
 fn about(time: Duration, want: Duration) -> bool {

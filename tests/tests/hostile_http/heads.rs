@@ -41,10 +41,10 @@ fn lines() -> Vec<Row> {
     };
     let mut rows = vec![
         line("HTTP/0.9", 400, "GET /"),
-        line("HTTP/1.2", 505, "GET / HTTP/1.2"),
-        line("HTTP/2.0", 505, "GET / HTTP/2.0"),
-        line("HTTP/3.0", 505, "GET / HTTP/3.0"),
-        line("HTTP/0.9 by name", 505, "GET / HTTP/0.9"),
+        line("HTTP/1.2", 400, "GET / HTTP/1.2"),
+        line("HTTP/2.0", 400, "GET / HTTP/2.0"),
+        line("HTTP/3.0", 400, "GET / HTTP/3.0"),
+        line("HTTP/0.9 by name", 400, "GET / HTTP/0.9"),
         line("HTTP/1.10", 400, "GET / HTTP/1.10"),
         line("HTTP/01.1", 400, "GET / HTTP/01.1"),
         line("HTTP/1", 400, "GET / HTTP/1"),

@@ -25,8 +25,7 @@ mod model;
 
 use bytes::{Bytes, BytesMut};
 
-use content::Meaning;
-pub use content::Reported;
+use content::{Meaning, Reported};
 use events::{Event, Events};
 
 /// A stream commits when this much is held without content, in bytes.

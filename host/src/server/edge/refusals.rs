@@ -13,7 +13,7 @@ refusals! {
     // Another protocol.
     TLS = 400, "tls_on_plain_port", "this port speaks plain HTTP: use http://, not https://";
     HTTP2 = 400, "http2_on_plain_port", "HTTP/2 is not spoken here: use HTTP/1.1";
-    VERSION = 505, "unsupported_version", "this version of HTTP is not spoken here: use HTTP/1.1";
+    VERSION = 400, "unsupported_version", "this version of HTTP is not spoken here: use HTTP/1.1";
 
     // The request line.
     BARE_LF = 400, "bad_line_end", "a line of the request does not end in CR LF";
