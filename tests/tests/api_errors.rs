@@ -222,13 +222,15 @@ async fn a_busy_deployment_is_a_503_and_a_rate_limit_a_429() {
         ))])
     };
     let (busy, limited) = (waits(503), waits(429));
-    for reply in failure(&[&busy.url()], "{}").await {
-        error(&reply, 503, "server_error", "no_deployment_answered", &json!(null));
-        assert_eq!(reply.header("retry-after"), "7");
-    }
-    for reply in failure(&[&busy.url(), &limited.url()], "{}").await {
-        error(&reply, 429, "rate_limit_error", "rate_limit_exceeded", &json!(null));
-        assert_eq!(reply.header("retry-after"), "7");
+    let limit = (429, "rate_limit_error", "rate_limit_exceeded");
+    let away = (503, "server_error", "no_deployment_answered");
+    // Both are left alone for as long as they asked: the second request is at nobody.
+    for (urls, first) in [(vec![busy.url()], away), (vec![busy.url(), limited.url()], limit)] {
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        for (reply, (status, kind, code)) in failure(&urls, "{}").await.iter().zip([away, first]) {
+            error(reply, status, kind, code, &json!(null));
+            assert_eq!(reply.header("retry-after"), "7");
+        }
     }
 }
 

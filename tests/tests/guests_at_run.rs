@@ -36,8 +36,10 @@ impl Engines {
     fn gateway(&self, strategy: &[u8]) -> Gateway {
         let urls = self.0.each_ref().map(Engine::url);
         let [a, b, c] = urls.each_ref().map(String::as_str);
+        // Without ejection the strategy is asked as often as a probe changes a state, and no more.
         let strategy_and_more = format!(
             "later\ntimeout: 5\nhealth_check: 0.05\nhealth: {{down_after: 1}}\n\
+             ejection: {{consecutive: 0, percent: 0}}\nslow_start: {{duration: 0}}\n\
              sandbox: {{compile_timeout: 60, call_timeout: {CALL}}}"
         );
         let setup =

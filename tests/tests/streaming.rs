@@ -142,7 +142,8 @@ async fn breaks_off(gateway: &Gateway, other: &Engine, begun: &Gate, cases: &[(&
         assert!(!whole, "{model}: {seen}");
         let first = [("model", *model), ("deployment", "first")];
         let rate = gateway.metric("gateway_deployment_error_rate", &first).await;
-        assert!(rate > Some(0.0), "{model}: a broken answer is charged");
+        // A long answer is no failure of the deployment.
+        assert_eq!(rate > Some(0.0), *outcome != "timeout_total", "{model}: {rate:?}");
     }
     assert_eq!(other.requests().await, 0, "nothing falls back after the first byte");
 }
@@ -232,7 +233,7 @@ async fn a_client_that_leaves_cancels_its_upstream_request() {
     let models = ["before", "head", "streamed", "plain"];
     let gateway = start(&models, &[&raw.url(), &other.url()], "");
     let mut left = 0;
-    for (model, begun) in [("before", false), ("head", false), ("streamed", true), ("plain", true)]
+    for (model, begun) in [("before", false), ("head", false), ("streamed", true), ("plain", false)]
     {
         for stream in [true, false] {
             let mut socket = send(&gateway, model, stream);

@@ -220,7 +220,8 @@ async fn a_large_answer_arrives_whole() {
 #[tokio::test]
 async fn each_chunk_goes_on_before_the_next_comes() {
     let gate = Gate::default();
-    let head = answer("transfer-encoding: chunked\r\n", "");
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     let upstream = Raw::steps(vec![
         Step::Send(format!("{head}9\r\ndata: a\n\n\r\n").into_bytes()),
         Step::Wait(gate.clone()),

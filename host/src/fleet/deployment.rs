@@ -84,6 +84,11 @@ impl Deployment {
         self.standing.probed(sent, came_up, now, self.siblings.ramp(now))
     }
 
+    /// A probe sent at `sent` failed.
+    pub fn probe_failed(&self, sent: Instant) {
+        self.standing.probe_failed(sent, Instant::now());
+    }
+
     /// Logs a change, once, and has it published.
     pub(super) fn tell(&self, change: Change) {
         let (model, name) = (&*self.model, &*self.config.name);
@@ -91,6 +96,9 @@ impl Deployment {
             Change::None | Change::Due(_) => return,
             Change::Ejected { reason, lasts } => {
                 tracing::warn!(model, deployment = name, reason, ?lasts, "ejected");
+                if let Some(health) = &self.health {
+                    health.ask();
+                }
             }
             Change::Cooling { reason } => {
                 tracing::info!(model, deployment = name, reason, "cooling");

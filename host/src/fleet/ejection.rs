@@ -44,6 +44,8 @@ pub(super) struct Out {
     nominal: Duration,
     /// Probes see nothing of what it is out for.
     beyond_probes: bool,
+    /// A probe has failed since: what is there when one succeeds is not what failed.
+    seen_down: bool,
     /// A probe ended it early.
     probed: bool,
     /// The one request that is let through is under way.
@@ -136,6 +138,7 @@ impl Ejections {
             began: now,
             nominal,
             beyond_probes,
+            seen_down: false,
             probed: false,
             on_trial: false,
         });
@@ -183,13 +186,24 @@ impl Ejections {
     /// what runs there now is not what failed. Says whether that changes anything.
     pub(super) fn probed(&mut self, sent: Instant, came_up: bool, now: Instant) -> bool {
         match &mut self.out {
-            Some(out) if (came_up || !out.beyond_probes) && sent > out.began && out.until > now => {
+            Some(out)
+                if (came_up || out.seen_down || !out.beyond_probes)
+                    && sent > out.began
+                    && out.until > now =>
+            {
                 out.probed = true;
                 out.lasts = now.saturating_duration_since(out.began);
                 out.until = now;
                 true
             }
             _ => false,
+        }
+    }
+
+    /// A probe that was sent at `sent` failed.
+    pub(super) fn probe_failed(&mut self, sent: Instant) {
+        if let Some(out) = self.out.as_mut().filter(|out| sent > out.began) {
+            out.seen_down = true;
         }
     }
 

@@ -3,6 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use tokio::sync::Notify;
+
 use crate::config::Probing;
 
 /// The state of one probed place. Starts up: a gateway that has just started must not refuse
@@ -10,6 +12,7 @@ use crate::config::Probing;
 #[derive(Debug)]
 pub struct Health {
     inner: Mutex<Inner>,
+    asked: Notify,
 }
 
 #[derive(Debug)]
@@ -32,7 +35,10 @@ pub struct Observation {
 impl Default for Health {
     fn default() -> Self {
         let observation = Observation { reason: None, since: SystemTime::now() };
-        Self { inner: Mutex::new(Inner { up: true, contradictions: 0, observation }) }
+        Self {
+            inner: Mutex::new(Inner { up: true, contradictions: 0, observation }),
+            asked: Notify::new(),
+        }
     }
 }
 
@@ -41,6 +47,17 @@ impl Health {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.lock().up
+    }
+
+    /// Asks for a probe now: requests to the place fail, and whether it is down is what its next
+    /// success is judged by.
+    pub fn ask(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Ready when a probe is asked for.
+    pub(super) async fn asked(&self) {
+        self.asked.notified().await;
     }
 
     /// Why it is in its state, and since when.

@@ -104,7 +104,10 @@ impl Probe {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.health.asked() => {}
+            }
             let sent = Instant::now();
             let result = ask(&self.client, origin, target, self.probing.timeout).await;
             if self.record(result, sent) {
@@ -126,8 +129,12 @@ impl Probe {
             tracing::warn!(deployments, up, reason, "health changed");
         }
         let mut changed = turned;
-        for deployment in sharers.iter().filter(|_| good) {
-            changed |= deployment.probed(sent, turned, Instant::now());
+        for deployment in sharers.iter() {
+            if good {
+                changed |= deployment.probed(sent, turned, Instant::now());
+            } else {
+                deployment.probe_failed(sent);
+            }
         }
         changed
     }

@@ -270,6 +270,11 @@ impl Standing {
         })
     }
 
+    /// A probe sent at `sent` failed.
+    pub(super) fn probe_failed(&self, sent: Instant, now: Instant) {
+        self.with(now, |held| held.ejections.probe_failed(sent));
+    }
+
     /// A configuration was loaded: its credential may be another.
     pub(super) fn loaded(&self, now: Instant) {
         self.with(now, |held| {

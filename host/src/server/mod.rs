@@ -22,6 +22,8 @@ use crate::api::Api;
 
 use edge::Edge;
 
+/// A request that was on its way when the gateway was stopped arrives within this time.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// Requests in flight may take this long to finish after the stop.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -94,8 +96,9 @@ async fn accept(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let connection = connection(stream, peer.ip(), Rc::clone(api), stop.clone());
-                    connections.spawn_local(connection);
+                    let late = *stop.borrow();
+                    let stop = (!late).then(|| stop.clone());
+                    connections.spawn_local(connection(stream, peer.ip(), Rc::clone(api), stop));
                 }
                 Err(error) => {
                     tracing::error!(%error, "cannot accept");
@@ -112,7 +115,7 @@ async fn connection(
     stream: TcpStream,
     peer: IpAddr,
     api: Rc<Api>,
-    mut stop: watch::Receiver<bool>,
+    stop: Option<watch::Receiver<bool>>,
 ) {
     // Chunks of a stream are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
@@ -127,17 +130,24 @@ async fn connection(
             Ok::<_, std::convert::Infallible>(answering.until(response))
         }
     });
-    // One that comes late still has its one request answered.
-    let late = *stop.borrow();
     // The edge keeps the client's time.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        .keep_alive(!late)
+        .keep_alive(stop.is_some())
         .serve_connection(TokioIo::new(edge), service);
     let mut connection = std::pin::pin!(connection);
+    let stopped = async {
+        match stop {
+            // A gateway that could not tell would not stop either.
+            Some(mut stop) => drop(stop.wait_for(|stop| *stop).await),
+            // One that came late has its one request answered.
+            None => std::future::pending().await,
+        }
+        tokio::time::sleep(ON_ITS_WAY).await;
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop), if !late => {
+        () = stopped => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
