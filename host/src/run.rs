@@ -133,7 +133,7 @@ impl Control {
                 (self.install(loaded).await.err().map(|error| format!("{error:#}")), Some(seen))
             }
             Ok(Err(Refused { diagnostics, seen })) => {
-                tracing::error!("what was in use stays in use:\n{diagnostics}");
+                tracing::debug!("what was in use stays in use:\n{diagnostics}");
                 (Some(diagnostics.short()), Some(seen))
             }
             // A panic in a load is a load that failed.

@@ -85,6 +85,15 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// Where the upstream listens.
+    ///
+    /// # Panics
+    /// If the connection was never one.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("connected")
+    }
+
     /// How many requests came on this connection before the one at hand.
     #[must_use]
     pub fn served(&self) -> usize {

@@ -90,7 +90,7 @@ async fn what_the_screen_says_works() {
     }
     mend_it.run(&demo).await;
     become_weights(look, &demo, [0.6, 0.4]).await;
-    let file = screen.lines().find_map(|line| line.trim().strip_prefix("$EDITOR "));
+    let file = screen.lines().find_map(|line| line.trim().strip_prefix("${EDITOR:-vi} "));
     let file = file.expect("the file to edit");
     let text = std::fs::read_to_string(file).expect("a file");
     for tried in

@@ -171,11 +171,12 @@ fn show(
 
   Break the local engine, and watch its weight go to the other; then mend it:
     curl http://{local}/stub -d '{{"healthy":false}}'
+    sleep 3     # two probes, a second apart
     curl http://{gateway}/routing
     curl http://{local}/stub -d '{{"healthy":true}}'
 
   Change how traffic is shared while it runs (the file says what to try), and look again:
-    $EDITOR {routing}
+    ${{EDITOR:-vi}} {routing}
     curl http://{gateway}/routing
 
   What is counted:  curl http://{gateway}/metrics

@@ -50,6 +50,18 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// # Errors
 /// Everything that is wrong with either of them.
 pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
+    load_in_part(paths, env).map_err(|(errors, _)| errors)
+}
+
+/// The same; with the errors comes what `routing.yaml` says beside them, without models, so that its
+/// strategy can be checked too.
+///
+/// # Errors
+/// Everything that is wrong with either of them.
+pub fn load_in_part(
+    paths: &Paths,
+    env: Environment,
+) -> Result<Config, (Diagnostics, Option<Box<Config>>)> {
     let mut errors = Vec::new();
     let remedy = "name the file with `--models` or `MODELS_CONFIG`";
     let models = read(&paths.models, Some(remedy), env, &mut errors);
@@ -71,7 +83,7 @@ pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
             return Ok(Config { models, ..config });
         }
     }
-    Err(Diagnostics::new(errors))
+    Err((Diagnostics::new(errors), entries.map(|_| Box::new(config))))
 }
 
 /// A file's tree; None: it cannot be had (its errors say why), or it is missing and `missing`, the

@@ -24,7 +24,7 @@ pub(super) enum Begun {
     /// Good, as far as it has come.
     Committed(Box<Committed>),
     /// What the client did wrong, in the upstream's words.
-    Refusal(Answer),
+    Refusal(Box<Answer>),
 }
 
 /// An answer past its commit point.
@@ -78,7 +78,7 @@ pub(super) async fn attempt(
         return Err(Failure::with_headers(cause, &answer.head.headers));
     }
     if answer.head.status.is_client_error() {
-        return Ok(Begun::Refusal(answer));
+        return Ok(Begun::Refusal(Box::new(answer)));
     }
     let shape = shape(&answer.head, request.scan.stream);
     let committed = begin(answer, shape, first_byte, timeouts.idle, end).await?;

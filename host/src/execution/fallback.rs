@@ -56,7 +56,7 @@ impl Executor {
             match outcome.await {
                 // Says nothing of the deployment: the permit is dropped.
                 Ok(Begun::Refusal(answer)) => {
-                    return Ok(refuse(answer, &deployment, journal, end).await);
+                    return Ok(refuse(*answer, &deployment, journal, end).await);
                 }
                 Ok(Begun::Committed(committed)) => {
                     permit.begun(Instant::now().into_std());

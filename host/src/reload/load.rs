@@ -71,7 +71,11 @@ impl Loader {
     ) -> Result<(Plan, Snapshot), Diagnostics> {
         seen.look(&self.paths.models);
         seen.look(&self.paths.routing);
-        let config = config::load(&self.paths, &|name| std::env::var(name).ok())?;
+        let env = |name: &str| std::env::var(name).ok();
+        let config = match config::load_in_part(&self.paths, &env) {
+            Ok(config) => config,
+            Err((errors, config)) => return Err(self.more(errors, config.as_deref(), seen)),
+        };
         let (strategy, info) = match (&config.strategy, &config.routing_file) {
             (Some(strategy), Some(file)) => {
                 let plugin = self.strategy(strategy, file, &config, seen)?;
@@ -91,6 +95,27 @@ impl Loader {
             let error = file.map(|file| at_strategy(&file, message, help));
             Diagnostics::new(error.into_iter().collect())
         })
+    }
+
+    /// The errors of both files, and what is wrong with the strategy beside them.
+    fn more(&self, errors: Diagnostics, config: Option<&Config>, seen: &mut Seen) -> Diagnostics {
+        let Some(config) = config else { return errors };
+        let (Some(strategy), Some(file)) = (&config.strategy, &config.routing_file) else {
+            return errors;
+        };
+        // Where its name is wrong, another strategy would be checked in its place.
+        let named = file.error(&[Step::Key("routing_strategy".into())], "", "");
+        if errors.iter().any(|error| (&error.file, error.line) == (&named.file, named.line)) {
+            return errors;
+        }
+        let of_strategy = self.strategy(strategy, file, config, seen).err();
+        // What is wrong with a parameter's text is known already.
+        let new = of_strategy
+            .into_iter()
+            .flatten()
+            .filter(|new| !errors.iter().any(|old| (&old.file, old.line) == (&new.file, new.line)));
+        let new: Vec<Diagnostic> = new.collect();
+        Diagnostics::new(errors.into_iter().chain(new).collect())
     }
 
     fn strategy(

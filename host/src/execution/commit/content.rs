@@ -47,7 +47,7 @@ pub(super) fn first(event: &[u8]) -> Meaning {
         return Meaning::Done;
     }
     let envelope = serde_json::from_slice::<Envelope<'_>>(&data).ok();
-    if let Some(error) = failed(&name, &data, envelope.as_ref()) {
+    if let Some(error) = failed(name, &data, envelope.as_ref()) {
         return Meaning::Error(error);
     }
     envelope.map_or(Meaning::Content, |envelope| envelope.meaning())
@@ -83,7 +83,7 @@ pub(super) fn is_whole(body: &[u8]) -> bool {
 }
 
 /// The name and the data of an event; None where it has neither (a comment, `retry: 3`).
-fn fields(event: &[u8]) -> Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+fn fields(event: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     let (mut name, mut data) = (None, None::<Cow<'_, [u8]>>);
     let event = event.strip_prefix("\u{feff}".as_bytes()).unwrap_or(event);
     for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -91,7 +91,7 @@ fn fields(event: &[u8]) -> Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
         let value = line.get(colon + 1..).unwrap_or_default();
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match &line[..colon] {
-            b"event" => name = Some(Cow::Borrowed(value)),
+            b"event" => name = Some(value),
             b"data" => match &mut data {
                 None => data = Some(Cow::Borrowed(value)),
                 Some(data) => {

@@ -1,0 +1,159 @@
+//! The commit point: what fails before an answer has something for the client is made good
+//! elsewhere, unseen; what fails after it is told.
+
+use serde_json::json;
+use tests::{Engine, Gate, Gateway, Raw, Reply, Step, in_order, logged};
+
+const ROLE: &str = r#"data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
+const TEXT: &str = r#"data: {"choices":[{"index":0,"delta":{"content":"from the first"}}]}"#;
+const ERROR: &str = r#"data: {"error":{"message":"engine core died","code":500}}"#;
+
+/// A stream of these events, in chunks, whole as HTTP.
+fn stream(events: &[&str]) -> Vec<Step> {
+    let chunks = events.iter().map(|event| Step::chunk(format!("{event}\n\n")));
+    [Step::stream()].into_iter().chain(chunks).chain([Step::send("0\r\n\r\n")]).collect()
+}
+
+/// One body of JSON.
+fn body(text: &str) -> Vec<Step> {
+    let length = text.len();
+    vec![Step::send(&format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{text}"
+    ))]
+}
+
+fn start(first: &Raw, second: &Engine) -> Gateway {
+    let models = in_order(&[("m", &[&first.url(), &second.url()])]);
+    tests::setup!().models(models).routing(logged("timeouts: {first_byte: 0.5}")).start()
+}
+
+async fn streamed(gateway: &Gateway) -> Reply {
+    Reply::read(gateway.stream("m").await.expect("an answer")).await.expect("a whole answer")
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_before_its_first_content_falls_back_unseen() {
+    let keep_alives = [ROLE, ": wait", ": wait"];
+    let cases = [
+        ("error first", stream(&[ERROR]), "error_in_body"),
+        ("error after the role", stream(&[": hi", ROLE, ERROR]), "error_in_body"),
+        ("named error", stream(&["event: error\ndata: no"]), "error_in_body"),
+        ("nothing", stream(&[]), "empty"),
+        ("a role alone", stream(&[ROLE]), "empty"),
+        (
+            "cut after the role",
+            [Step::stream(), Step::chunk(ROLE), Step::Reset].to_vec(),
+            "truncated",
+        ),
+        (
+            "keep-alives for ever",
+            [&stream(&keep_alives)[..4], &[Step::Hang]].concat(),
+            "timeout_first_byte",
+        ),
+    ];
+    let second = Engine::start("second");
+    for (what, steps, cause) in cases {
+        let first = Raw::steps(steps);
+        let gateway = start(&first, &second);
+        let reply = streamed(&gateway).await;
+        assert_eq!((reply.status, reply.engine()), (200, "second"), "{what}: {}", reply.text());
+        assert!(!reply.text().contains("first") && reply.text().contains("[DONE]"), "{what}");
+        let attempts = [("first".into(), cause.into()), ("second".into(), "ok".into())];
+        assert_eq!(gateway.attempts(&reply).await, attempts, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_plain_answer_is_never_sent() {
+    let long = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"choices\":[";
+    let open = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{\"choices\":[";
+    let cases = [
+        ("cut", vec![Step::send(long), Step::Close], "truncated"),
+        ("cut without a length", vec![Step::send(open), Step::Close], "truncated"),
+        ("vLLM's error", body(r#"{"object":"error","message":"oom","code":500}"#), "error_in_body"),
+        ("OpenAI's error", body(r#"{"error":{"message":"oom"}}"#), "error_in_body"),
+        ("nothing", body(""), "empty"),
+    ];
+    let second = Engine::start("second");
+    for (what, steps, cause) in cases {
+        let first = Raw::steps(steps);
+        let gateway = start(&first, &second);
+        let reply = gateway.chat("m").await;
+        assert_eq!((reply.status, reply.engine()), (200, "second"), "{what}: {}", reply.text());
+        let attempts = [("first".into(), cause.into()), ("second".into(), "ok".into())];
+        assert_eq!(gateway.attempts(&reply).await, attempts, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_after_the_commit_is_told_once_and_without_the_upstreams_address() {
+    let gate = Gate::default();
+    let first = Raw::start({
+        let gate = gate.clone();
+        move |_, wire| {
+            for step in
+                [Step::stream(), Step::chunk(format!("{TEXT}\n\n")), Step::Wait(gate.clone())]
+            {
+                wire.step(&step);
+            }
+            let at = wire.address();
+            let error = json!({"error": {"message": format!("lost http://{at}/v1")}});
+            wire.step(&Step::chunk(format!("data: {error}\n\ndata: [DONE]\n\n")));
+            wire.step(&Step::send("0\r\n\r\n"));
+        }
+    });
+    let second = Engine::start("second");
+    let gateway = start(&first, &second);
+    let mut answer = gateway.stream("m").await.expect("an answer");
+    let mut text = Vec::new();
+    let end = loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => {
+                text.extend_from_slice(&chunk);
+                gate.open();
+            }
+            end => break end,
+        }
+    };
+    let text = String::from_utf8(text).expect("text");
+    assert!(end.is_err(), "it must not end cleanly: {text}");
+    let (content, told) = text.split_once("\n\n").expect("two events");
+    assert_eq!(content, TEXT);
+    let told = told.strip_prefix("data: ").and_then(|told| told.strip_suffix("\n\n"));
+    let told: serde_json::Value = serde_json::from_str(told.expect("one event")).expect("JSON");
+    assert_eq!(told["error"]["code"], "error_in_body");
+    let message = told["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("lost") && !message.contains("127.0.0.1"), "{message}");
+    assert_eq!(second.requests().await, 0, "the text of two engines is never joined");
+}
+
+#[tokio::test]
+async fn a_clients_fault_told_in_a_200_is_told_as_one_where_all_say_so() {
+    let fault = r#"{"error":{"message":"too many tokens","type":"BadRequestError","code":400}}"#;
+    let (first, second) = (Raw::steps(body(fault)), Raw::steps(body(fault)));
+    let models = in_order(&[("m", &[&first.url(), &second.url()])]);
+    let gateway = tests::setup!().models(models).routing(logged("")).start();
+    let reply = gateway.chat("m").await;
+    let error = reply.error();
+    assert_eq!((reply.status, &error["message"]), (400, &json!("too many tokens")));
+    assert_eq!(reply.header("x-should-retry"), "false");
+    assert_eq!(gateway.metric("gateway_deployment_error_rate", &[]).await, Some(0.0));
+}
+
+#[tokio::test]
+async fn what_may_have_been_answered_is_sent_once_more_and_to_responses_never() {
+    let lost = || Raw::steps(vec![Step::Reset]);
+    let lost = [lost(), lost(), lost()];
+    let urls = lost.each_ref().map(Raw::url);
+    let models = in_order(&[("m", &urls.each_ref().map(String::as_str))]);
+    let start = |more| tests::setup!().models(&models).routing(logged(more)).start();
+    let asked = || lost.iter().map(|raw| raw.received().len()).sum::<usize>();
+    let chat = start("").chat("m").await;
+    assert_eq!((chat.status, asked()), (502, 2), "{}", chat.text());
+    assert_eq!(chat.header("x-should-retry"), "false");
+    let never = start("fallback: {ambiguous: never}").chat("m").await;
+    assert_eq!((never.status, asked()), (502, 3), "{}", never.text());
+    let body = json!({"model": "m", "input": "hi"}).to_string();
+    let responses = start("").post("/v1/responses", body).await;
+    assert_eq!((responses.status, asked()), (502, 4), "{}", responses.text());
+}
