@@ -16,6 +16,7 @@ mod join;
 mod mask;
 mod models;
 mod parse;
+mod place;
 mod raw;
 mod routing;
 pub mod schema;
@@ -26,6 +27,7 @@ pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, Step};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
+pub use place::{Endpoint, Origin, Secret};
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
