@@ -72,7 +72,7 @@ pub(super) async fn attempt(
         repeatable: request.is_repeatable(),
     };
     let connect = until(timeouts.connect, Phase::Connect, end);
-    let first_byte = until(timeouts.connect + timeouts.first_byte, Phase::FirstByte, end);
+    let first_byte = || until(timeouts.first_byte, Phase::FirstByte, end);
     let answer = upstream.send(&outgoing, connect, first_byte).await?;
     if let Some(cause) = verdict(answer.head.status) {
         return Err(Failure::with_headers(cause, &answer.head.headers));
@@ -81,7 +81,7 @@ pub(super) async fn attempt(
         return Ok(Begun::Refusal(Box::new(answer)));
     }
     let shape = shape(&answer.head, request.scan.stream);
-    let committed = begin(answer, shape, first_byte, timeouts.idle, end).await?;
+    let committed = begin(answer, shape, timeouts.idle, end).await?;
     Ok(Begun::Committed(Box::new(committed)))
 }
 
@@ -95,9 +95,8 @@ fn until(limit: Duration, phase: Phase, end: Instant) -> Deadline {
 /// Reads an answer up to its commit point. A stream has until `first_byte` for its first content,
 /// whatever comes before; a plain answer may take its time once it has begun.
 async fn begin(
-    Answer { head, mut body }: Answer,
+    Answer { head, mut body, first_byte }: Answer,
     shape: Shape,
-    first_byte: Deadline,
     idle: Duration,
     end: Instant,
 ) -> Result<Committed, Failure> {

@@ -85,6 +85,8 @@ pub(super) struct Answer {
     pub(super) head: Parts,
     /// What follows.
     pub(super) body: Incoming,
+    /// When its first content must have come.
+    pub(super) first_byte: Deadline,
 }
 
 /// Why there is no answer.
@@ -108,12 +110,13 @@ impl Upstream {
     /// upstream may have seen a request that must not be repeated.
     ///
     /// # Errors
-    /// Why there is no answer; `connect` bounds each connection, `head` the wait for the answer.
+    /// Why there is no answer; `connect` bounds each connection, `first_byte` the wait for the answer: it
+    /// is asked when the request is about to be written.
     pub(super) async fn send(
         &self,
         outgoing: &Outgoing<'_>,
         connect: Deadline,
-        head: Deadline,
+        first_byte: impl Fn() -> Deadline,
     ) -> Result<Answer, SendError> {
         let origin = &outgoing.endpoint.origin;
         let request = Request::new(outgoing).ok_or(Cause::Broken)?;
@@ -121,21 +124,23 @@ impl Upstream {
         let at_most = if outgoing.repeatable { Duration::MAX } else { FRESH };
         let pooled = poll_fn(|cx| Poll::Ready(shelf.take(cx, at_most))).await;
         if let Some(connection) = pooled {
-            match exchange(connection, &request, head).await {
+            let first_byte = first_byte();
+            match exchange(connection, &request, first_byte).await {
                 Err(failed) if failed.on_a_closed_connection(outgoing.repeatable) => {}
-                exchanged => return Ok(answer(exchanged?, shelf)),
+                exchanged => return Ok(answer(exchanged?, shelf, first_byte)),
             }
         }
         let connected = timeout_at(connect.0, self.connector.connect(origin)).await;
         let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.1)))?;
-        Ok(answer(exchange(connection, &request, head).await?, shelf))
+        let first_byte = first_byte();
+        Ok(answer(exchange(connection, &request, first_byte).await?, shelf, first_byte))
     }
 }
 
-fn answer(exchanged: Exchanged, shelf: Rc<Shelf>) -> Answer {
+fn answer(exchanged: Exchanged, shelf: Rc<Shelf>, first_byte: Deadline) -> Answer {
     let Exchanged { connection, head, reusable } = exchanged;
     let body = Incoming::new(connection, head.decoder, reusable.then_some(shelf));
-    Answer { head: head.parts, body }
+    Answer { head: head.parts, body, first_byte }
 }
 
 impl Failed {
