@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{DEADLINE, Gateway, Raw, Step, one_model, split};
+use tests::{DEADLINE, Gateway, Raw, Step, eventually, one_model, split};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -52,6 +52,23 @@ async fn a_silent_client_is_waited_for_only_so_long() {
     }
     assert!(kept.starts_with("HTTP/1.1 200") && kept.ends_with("{}"), "{kept}");
     assert_eq!(upstream.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_given_up() {
+    // More than the buffers on the way hold.
+    let flood = Step::Send([b"data: ", &vec![b'x'; 1 << 20][..], b"\n\n"].concat());
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    let steps = [vec![Step::send(head)], vec![flood; 32], vec![Step::Hang]].concat();
+    let upstream = Raw::steps(steps);
+    let gateway = gateway(&upstream, "timeouts: {client_idle: 0.4}");
+    let mut stream = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{BODY}", BODY.len());
+    stream.write_all(request.as_bytes()).await.expect("room");
+    eventually("its request is cancelled", async || (upstream.hung_up() == 1).then_some(())).await;
+    assert_eq!(gateway.metric("gateway_requests_in_flight", &[]).await, Some(0.0));
+    drop(stream);
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ fn shape(head: &Parts, asked: bool) -> Shape {
     if is(b"text/event-stream") || (asked && !is(b"application/json")) {
         Shape::Stream
     } else {
-        Shape::Plain
+        Shape::Plain { json: is(b"application/json") }
     }
 }
 

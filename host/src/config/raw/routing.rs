@@ -107,7 +107,7 @@ pub(in crate::config) struct RawTimeouts {
     total: Seconds,
     /// From the first byte of a request to the end of its headers.
     client_headers: Seconds,
-    /// Between two pieces of a request's body.
+    /// Between two pieces of a request's body, and of the answer that the client takes.
     client_idle: Seconds,
     /// Between two requests of a client's connection.
     keep_alive: Seconds,

@@ -82,6 +82,11 @@ pub(super) fn is_whole(body: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
+/// Whether the last event of a stream, which lacks its blank line, stops in the middle of a value.
+pub(super) fn is_cut(event: &[u8]) -> bool {
+    fields(event).is_some_and(|(_, data)| data.starts_with(b"{") && !is_whole(&data))
+}
+
 /// The name and the data of an event; None where it has neither (a comment, `retry: 3`).
 fn fields(event: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     let (mut name, mut data) = (None, None::<Cow<'_, [u8]>>);

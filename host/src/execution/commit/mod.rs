@@ -36,8 +36,8 @@ const MOST_HELD_OF_A_BODY: usize = 1024 * 1024;
 /// How an answer is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// One body, whole or useless.
-    Plain,
+    /// One body, whole or useless; whether it is said to be JSON.
+    Plain { json: bool },
     /// An event stream.
     Stream,
     /// Compressed, though nobody asked for that: cannot be looked into.
@@ -137,8 +137,8 @@ impl Commit {
         }
         match self.shape {
             Shape::Opaque => self.pass(chunk),
-            Shape::Plain if self.phase == Phase::Passing => Verdict::Pass(chunk),
-            Shape::Plain => {
+            Shape::Plain { .. } if self.phase == Phase::Passing => Verdict::Pass(chunk),
+            Shape::Plain { .. } => {
                 self.hold(chunk);
                 if self.held_bytes > MOST_HELD_OF_A_BODY {
                     self.pass(Bytes::new())
@@ -158,7 +158,7 @@ impl Commit {
         match self.shape {
             Shape::Stream => self.end_stream(end),
             _ if end == End::Early => Err(Defect::Truncated),
-            Shape::Plain => self.end_plain(end),
+            Shape::Plain { .. } => self.end_plain(end),
             Shape::Opaque => Ok(Bytes::new()),
         }
     }
@@ -179,7 +179,9 @@ impl Commit {
         if let Some(error) = content::error_in(&body) {
             return Err(Defect::Reported(error));
         }
-        if end == End::Closed && !content::is_whole(&body) {
+        if (end == End::Closed || matches!(self.shape, Shape::Plain { json: true }))
+            && !content::is_whole(&body)
+        {
             return Err(Defect::Truncated);
         }
         self.phase = Phase::Passing;
@@ -202,8 +204,9 @@ impl Commit {
             Some(meaning) => self.note(&meaning),
             None => {}
         }
+        let cut = matches!(self.events.rest(), Some(Event::Whole(text)) if content::is_cut(text));
         let whole = match end {
-            End::Framed => self.phase == Phase::Passing,
+            End::Framed => self.phase == Phase::Passing && !cut,
             End::Closed => self.finished || self.done,
             End::Early => self.done,
         };

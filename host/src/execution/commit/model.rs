@@ -96,7 +96,9 @@ fn actual(upstreams: &[Upstream], cuts: &[usize]) -> Outcome {
     for (from, upstream) in upstreams.iter().enumerate() {
         let (shape, bytes, end) = match upstream {
             Upstream::Fails => continue,
-            Upstream::Answers { body, end } => (Shape::Plain, body.as_bytes().to_vec(), *end),
+            Upstream::Answers { body, end } => {
+                (Shape::Plain { json: false }, body.as_bytes().to_vec(), *end)
+            }
             Upstream::Streams { acts, end } => {
                 let all: String = acts.iter().map(|act| text(*act, from)).collect();
                 (Shape::Stream, all.into_bytes(), *end)
@@ -193,13 +195,25 @@ fn what_is_held_is_bounded() {
     let committed_after = (1..).find(|_| commit.feed(comment.clone()) != Verdict::Hold);
     assert_eq!(committed_after, Some(9), "64 KiB of comments are held, and no more");
 
-    let mut commit = Commit::new(Shape::Plain);
+    let mut commit = Commit::new(Shape::Plain { json: false });
     let piece = Bytes::from(vec![b'1'; 512 * 1024]);
     assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
     assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
     let Verdict::Pass(all) = commit.feed(piece.clone()) else { panic!("over 1 MiB is passed on") };
     assert_eq!(all.len(), 3 * piece.len());
     assert_eq!(commit.end(End::Early), Err(Defect::Truncated));
+}
+
+#[test]
+fn what_is_framed_as_whole_and_stops_in_the_middle_is_truncated() {
+    let mut commit = Commit::new(Shape::Stream);
+    let text = text(Act::Content, 0) + "data: {\"choices\": [{\"delta\": {";
+    assert!(matches!(commit.feed(text.into()), Verdict::Pass(_)));
+    assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
+
+    let mut commit = Commit::new(Shape::Plain { json: true });
+    assert_eq!(commit.feed("{\"choices\":[{\"messag".into()), Verdict::Hold);
+    assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
 }
 
 #[test]

@@ -67,6 +67,8 @@ pub(super) struct Edge {
     since: Instant,
     refused: bool,
     gone: bool,
+    /// Since when the client has not taken what is written.
+    stalled: Option<Instant>,
     closing: Option<Closing>,
 }
 
@@ -91,6 +93,7 @@ impl Edge {
             since: Instant::now(),
             refused: false,
             gone: false,
+            stalled: None,
             closing: None,
         };
         (edge, Requests(link))
@@ -200,6 +203,24 @@ impl Edge {
         Poll::Pending
     }
 
+    /// Gives up on a client that takes nothing: while hyper waits to write, nobody else's time limit is
+    /// looked at.
+    fn taken(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        if self.clock.is_past(since + self.limits.idle, cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+
     /// Whether a request is under way, or bytes of one were not read.
     fn is_owed(&self) -> bool {
         let between = match self.framing {
@@ -265,7 +286,9 @@ impl AsyncWrite for Edge {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let edge = self.get_mut();
+        let written = Pin::new(&mut edge.stream).poll_write(cx, bytes);
+        edge.taken(written, cx)
     }
 
     fn poll_write_vectored(
@@ -273,7 +296,9 @@ impl AsyncWrite for Edge {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        let edge = self.get_mut();
+        let written = Pin::new(&mut edge.stream).poll_write_vectored(cx, slices);
+        edge.taken(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
