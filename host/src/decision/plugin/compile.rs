@@ -2,9 +2,9 @@
 //!
 //! Compiling takes from milliseconds to, for a hostile component, minutes, and cannot be
 //! interrupted. So it happens on a thread that its caller can walk away from; what was abandoned goes
-//! on, and the next one waits for it. Strangers' code is compiled at idle priority, and so gets one
-//! core's idle time; the built-in strategies are small, and a gateway on a busy machine needs one
-//! before it can serve.
+//! on, and the next one waits for it. Strangers' code is compiled at a low priority: it takes at most a
+//! tenth of one core from traffic, and still gets on where the machine has no idle time. The built-in
+//! strategies are small, and a gateway on a busy machine needs one before it can serve.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,8 +53,9 @@ impl Compiler {
         let (compiler, engine, given_up) = (Arc::clone(self), engine.clone(), abandoned.clone());
         let work = move || {
             if source.is_foreign() {
-                // Idle priority is a courtesy: without it the component still compiles.
-                let _ = rustix::process::nice(19);
+                // A courtesy: without it the component still compiles. At 19 it would not, within its
+                // time, on a machine that is busy with anything else.
+                let _ = rustix::process::nice(10);
             }
             let _turn = compiler.turn.lock().unwrap_or_else(PoisonError::into_inner);
             if !given_up.load(Ordering::Relaxed) {
