@@ -6,7 +6,7 @@
 //!
 //! 1. [`locate`]: which bytes are meant;
 //! 2. size and digest;
-//! 3. compile, on a thread of idle priority, under a deadline;
+//! 3. compile, on a thread of low priority, under a deadline;
 //! 4. imports against an allow-list, version from the exports;
 //! 5. instantiate and `describe` ([`PluginHost::load`] ends here);
 //! 6. the caller checks the parameters against [`Description::parameters`](super::Description::parameters);

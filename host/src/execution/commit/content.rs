@@ -84,7 +84,14 @@ pub(super) fn is_whole(body: &[u8]) -> bool {
 
 /// Whether the last event of a stream, which lacks its blank line, stops in the middle of a value.
 pub(super) fn is_cut(event: &[u8]) -> bool {
-    fields(event).is_some_and(|(_, data)| data.starts_with(b"{") && !is_whole(&data))
+    fields(event).is_some_and(|(_, data)| data.starts_with(b"{") && stops_early(&data))
+}
+
+/// Whether JSON values, one behind the other, stop in the middle of one. What is no JSON does not.
+pub(super) fn stops_early(body: &[u8]) -> bool {
+    let mut values =
+        serde_json::Deserializer::from_slice(body).into_iter::<serde::de::IgnoredAny>();
+    values.any(|value| value.is_err_and(|error| error.is_eof()))
 }
 
 /// The name and the data of an event; None where it has neither (a comment, `retry: 3`).

@@ -179,9 +179,9 @@ impl Commit {
         if let Some(error) = content::error_in(&body) {
             return Err(Defect::Reported(error));
         }
-        if (end == End::Closed || matches!(self.shape, Shape::Plain { json: true }))
-            && !content::is_whole(&body)
-        {
+        let json = matches!(self.shape, Shape::Plain { json: true });
+        let cut = json && content::stops_early(&body);
+        if cut || (end == End::Closed && !content::is_whole(&body)) {
             return Err(Defect::Truncated);
         }
         self.phase = Phase::Passing;
