@@ -299,3 +299,13 @@ fn the_old_files_shape_is_pointed_to_the_new_one() {
     assert!(error.contains("`deployments` is no longer read"), "{error}");
     assert!(error.contains("`local_deployment`"), "{error}");
 }
+
+#[test]
+fn a_strategys_errors_are_shown_beside_those_of_the_files() {
+    let routing = "timeout: 0\nrouting_parameter: {local_fraction: 3}\n";
+    let models = "models: [{id: m, base_url: 'http://127.0.0.1:1'}]\n";
+    let says = refused(|| tests::setup!().models(models).routing(routing));
+    for place in ["config/routing.yaml:1:10", "config/routing.yaml:2:37"] {
+        assert!(says.contains(place), "{place}: {says}");
+    }
+}

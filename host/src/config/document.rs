@@ -155,7 +155,7 @@ impl Document {
     }
 
     /// The text of a scalar, to the letter. None: no scalar, or nobody knows what it would be.
-    pub(super) fn text(&self, at: &[Step]) -> Option<&str> {
+    pub(crate) fn text(&self, at: &[Step]) -> Option<&str> {
         match &self.get(at)?.value {
             Value::Scalar(scalar) if !scalar.hole => Some(&scalar.text),
             _ => None,

@@ -104,8 +104,12 @@ impl Loader {
             return errors;
         };
         // Where its name is wrong, another strategy would be checked in its place.
-        let named = file.error(&[Step::Key("routing_strategy".into())], "", "");
-        if errors.iter().any(|error| (&error.file, error.line) == (&named.file, named.line)) {
+        let name = [Step::Key("routing_strategy".into())];
+        let named = file.text(&name).map(|_| file.error(&name, "", ""));
+        let wrong = |at: Diagnostic| {
+            errors.iter().any(|error| (&error.file, error.line) == (&at.file, at.line))
+        };
+        if named.is_some_and(wrong) {
             return errors;
         }
         let of_strategy = self.strategy(strategy, file, config, seen).err();
