@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 
+use crate::admission::Admission;
 use crate::config::{LogOutput, Secret};
 use crate::fleet::Board;
 use crate::telemetry::{AccessLog, Metrics};
@@ -18,6 +19,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Who may see endpoints in `/routing`. None: nobody.
     pub admin_token: Option<Secret>,
+    /// What is let in.
+    pub(crate) admission: Admission,
     access_log: ArcSwapOption<(LogOutput, AccessLog)>,
     draining: AtomicBool,
 }
@@ -27,7 +30,8 @@ impl Gateway {
     #[must_use]
     pub fn new(board: Arc<Board>, metrics: Arc<Metrics>, admin_token: Option<Secret>) -> Self {
         let access_log = ArcSwapOption::empty();
-        Self { board, metrics, admin_token, access_log, draining: AtomicBool::new(false) }
+        let (admission, draining) = (Admission::default(), AtomicBool::new(false));
+        Self { board, metrics, admin_token, admission, access_log, draining }
     }
 
     /// Where requests are logged, if anywhere.

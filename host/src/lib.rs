@@ -3,6 +3,7 @@
 //! The layers, each depending on those behind it:
 //! `main -> commands -> run -> reload, server -> api -> execution -> decision -> fleet -> config`.
 
+mod admission;
 mod api;
 mod commands;
 pub mod config;

@@ -33,10 +33,34 @@ pub(super) enum Error {
     Method { allowed: String },
     /// Every attempt failed.
     Exhausted(Exhausted),
+    /// There is no room for it.
+    Overloaded(Crowd),
     /// The gateway is about to stop.
     Stopping,
     /// A fault of the gateway.
     Internal,
+}
+
+/// What there is too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Crowd {
+    /// Connections of clients.
+    Connections,
+    /// Requests to deployments.
+    Requests,
+    /// Bytes of their bodies.
+    Bodies,
+}
+
+impl Crowd {
+    /// As metrics and errors name it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Requests => "requests",
+            Self::Bodies => "bodies",
+        }
+    }
 }
 
 impl Error {
@@ -51,7 +75,7 @@ impl Error {
             Error::NoSuchModel { .. } | Error::NoSuchPath(_) => StatusCode::NOT_FOUND,
             Error::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Error::Exhausted(exhausted) => exhausted.status(),
-            Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Overloaded(_) | Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -75,6 +99,9 @@ impl Error {
             }
             Error::Method { allowed } => format!("use one of: {allowed}"),
             Error::Exhausted(exhausted) => exhausted.to_string(),
+            Error::Overloaded(crowd) => {
+                format!("the gateway has too many {} now; send the request again", crowd.as_str())
+            }
             Error::Stopping => "the gateway is stopping; send the request again".into(),
             Error::Internal => "the gateway failed; its log says why".into(),
         }
@@ -100,8 +127,10 @@ impl Error {
                 None if exhausted.status() == StatusCode::TOO_MANY_REQUESTS => {
                     ("rate_limit_exceeded", None)
                 }
+                None if exhausted.is_overload() => ("overloaded", None),
                 None => ("no_deployment_answered", None),
             },
+            Error::Overloaded(_) => ("overloaded", None),
             Error::Stopping => ("stopping", None),
             Error::Internal => ("internal_error", None),
         }
@@ -140,13 +169,16 @@ impl Error {
                     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                     headers.insert(header::RETRY_AFTER, seconds.max(1).into());
                 }
-                if exhausted.over_budget {
-                    // Clients that try again at once are what the budget is against.
-                    headers.insert("x-should-retry", HeaderValue::from_static("false"));
-                }
                 // The OpenAI SDKs retry 5xx, 429, 408 and 409 twice unless they are told not to.
                 if !exhausted.retry_may_help() {
                     headers.insert("x-should-retry", HeaderValue::from_static("false"));
+                }
+            }
+            Error::Overloaded(crowd) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                // Of a connection there should not be, this was the one request.
+                if *crowd == Crowd::Connections {
+                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
             }
             _ => {}

@@ -1,19 +1,21 @@
 //! The endpoints that deployments answer.
 
 use std::error::Error as StdError;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::{HeaderMap, Response, header};
 use tokio::time::timeout;
 
+use crate::admission::{Hold, Quota};
+use crate::config::Limits;
 use crate::execution::{self, Body, Journal, scan};
 
-use super::{Api, Error, Refusal};
+use super::error::Crowd;
+use super::{Api, Client, Error, Refusal};
 
 /// A body that comes a byte at a time is not waited for longer than any answer would be.
 const BODY_SLOW: Refusal = Refusal {
@@ -22,6 +24,10 @@ const BODY_SLOW: Refusal = Refusal {
     message: "the body of the request did not arrive in time",
 };
 
+/// A body of no more bytes is read even if its request is refused, if it comes within this time.
+const SMALL: u64 = 64 << 10;
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
+
 impl Api {
     /// Reads the body, finds the model, hands over to the execution layer.
     pub(super) async fn infer(
@@ -29,12 +35,12 @@ impl Api {
         request: hyper::Request<Incoming>,
         path: &'static str,
         id: &str,
-        peer: IpAddr,
+        client: Client,
     ) -> Result<Response<Body>, Error> {
         let log = self.gateway.access_log();
         let metrics = Arc::clone(&self.gateway.metrics);
         let mut journal = Journal::open(id.to_owned(), path, metrics, log);
-        let request = match self.read(request, peer, path, &mut journal).await {
+        let request = match self.read(request, client, path, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
                 journal.finished(error.status().as_u16(), "error");
@@ -54,7 +60,7 @@ impl Api {
     async fn read(
         &self,
         request: hyper::Request<Incoming>,
-        peer: IpAddr,
+        client: Client,
         path: &'static str,
         journal: &mut Journal,
     ) -> Result<execution::Request, Error> {
@@ -62,16 +68,27 @@ impl Api {
             return Err(Error::Stopping);
         }
         let snapshot = self.gateway.board.snapshot();
+        let limits = snapshot.generation.config.limits;
+        if client.is_surplus {
+            return Err(Error::Overloaded(Crowd::Connections));
+        }
         let (mut head, body) = request.into_parts();
+        journal.admitted = self.gateway.admission.requests.take(1, limits.requests);
+        if journal.admitted.is_none() {
+            forget(body).await;
+            return Err(Error::Overloaded(Crowd::Requests));
+        }
         if is_encoded(&head.headers) {
             return Err(Error::Encoding);
         }
         let config = &snapshot.generation.config;
-        let peer = peer.to_canonical();
+        let peer = client.address.to_canonical();
         if !config.trusted_proxies.iter().any(|network| network.contains(&peer)) {
             execution::drop_forwarding(&mut head.headers);
         }
-        let body = collect(body, config.limits.body, config.timeouts.total).await?;
+        let bodies = &self.gateway.admission.bodies;
+        let read = timeout(config.timeouts.total, collect(body, limits, bodies)).await;
+        let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
         let scan = scan(&body)?;
         let fleet = &snapshot.generation.fleet;
         let Some(model) = fleet.index_of(&scan.model) else {
@@ -85,6 +102,7 @@ impl Api {
             path_and_query,
             headers: head.headers,
             body,
+            _held: held,
             scan,
             snapshot,
             model,
@@ -97,16 +115,47 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     values.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-async fn collect(body: Incoming, limit: usize, time: Duration) -> Result<Bytes, Error> {
-    if body.size_hint().lower() > limit as u64 {
-        return Err(Error::TooLarge(limit));
+/// Reads and forgets a small body that is here or on its way, so that its connection can be used again: to
+/// connect anew costs more than the refusal.
+async fn forget(body: Incoming) {
+    if body.size_hint().upper().is_some_and(|length| length <= SMALL) {
+        // One that does not come ends its connection.
+        let _ = timeout(ON_ITS_WAY, body.collect()).await;
     }
-    let collected = timeout(time, Limited::new(body, limit).collect()).await;
-    match collected.map_err(|_| Error::Refused(BODY_SLOW))? {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit)),
-        Err(error) => Err(refusal(&*error).map_or(Error::Body, Error::Refused)),
+}
+
+/// Reads a body whole. What it takes of all that may be held grows as it comes: a length that is only
+/// announced takes nothing from others.
+async fn collect(
+    mut body: Incoming,
+    limits: Limits,
+    bodies: &Quota,
+) -> Result<(Bytes, Hold), Error> {
+    let too_large = || Error::TooLarge(limits.body);
+    if body.size_hint().lower() > limits.body as u64 {
+        return Err(too_large());
     }
+    let full = || Error::Overloaded(Crowd::Bodies);
+    let mut held = bodies.take(0, limits.bodies).ok_or_else(full)?;
+    let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| refusal(&error).map_or(Error::Body, Error::Refused))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + whole.len() + data.len() > limits.body {
+            return Err(too_large());
+        }
+        if !held.grow(data.len(), limits.bodies) {
+            return Err(full());
+        }
+        // Most bodies come in one piece, which needs no copy.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok((if whole.is_empty() { first } else { whole.freeze() }, held))
 }
 
 /// Why the body was refused on its way, if it was.

@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::Gateway;
+use crate::admission::Hold;
 use crate::config::ClientTimeouts;
 use crate::execution::{Body, Executor, Journal};
 
@@ -26,16 +27,43 @@ pub(crate) use refusal::Refusal;
 const INFERENCE: [&str; 5] =
     ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank"];
 
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    /// Where its connection comes from.
+    pub(crate) address: IpAddr,
+    /// There are more connections than there may be, and its is one of those: it is told so.
+    pub(crate) is_surplus: bool,
+}
+
 /// One core's API.
 #[derive(Debug)]
 pub(crate) struct Api {
     gateway: Arc<Gateway>,
     executor: Executor,
+    /// Connections that the system leaves room for.
+    most: usize,
 }
 
 impl Api {
-    pub(crate) fn new(gateway: Arc<Gateway>, tls: Arc<ClientConfig>) -> Self {
-        Self { gateway, executor: Executor::new(tls) }
+    pub(crate) fn new(gateway: Arc<Gateway>, tls: Arc<ClientConfig>, most: usize) -> Self {
+        Self { gateway, executor: Executor::new(tls), most }
+    }
+
+    /// Takes a place for a new connection, and says whether it is one of the few beyond the limit whose
+    /// requests are refused. None: there are too many of those too.
+    pub(crate) fn admit(&self) -> Option<(Hold, bool)> {
+        let connections = &self.gateway.admission.connections;
+        let limit = self.gateway.board.snapshot().generation.config.limits.connections;
+        let limit = limit.min(self.most);
+        if let Some(place) = connections.take(1, limit) {
+            return Some((place, false));
+        }
+        let place = connections.take(1, limit + limit / 8 + 16).map(|place| (place, true));
+        if place.is_none() {
+            self.gateway.metrics.shedding.shed("connections");
+        }
+        place
     }
 
     /// How long a client that connects now is waited for.
@@ -43,11 +71,14 @@ impl Api {
         self.gateway.board.snapshot().generation.config.client_timeouts
     }
 
-    /// Answers one request of a client at `peer`: the outer handler, which turns errors into answers
-    /// and names the request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    /// Answers one request: the outer handler, which turns errors into answers and names the request.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> Response<Body> {
         let id = request_id(request.headers());
-        let answer = self.dispatch(request, &id, peer).await;
+        let answer = self.dispatch(request, &id, client).await;
         self.finish(answer, &id)
     }
 
@@ -61,8 +92,13 @@ impl Api {
     }
 
     fn finish(&self, answer: Result<Response<Body>, Error>, id: &str) -> Response<Body> {
-        if let Err(Error::Refused(refusal)) = &answer {
-            self.gateway.metrics.refused(refusal.code);
+        match &answer {
+            Err(Error::Refused(refusal)) => self.gateway.metrics.refused(refusal.code),
+            Err(Error::Overloaded(crowd)) => self.gateway.metrics.shedding.shed(crowd.as_str()),
+            Err(Error::Exhausted(exhausted)) if exhausted.is_overload() => {
+                self.gateway.metrics.shedding.shed("concurrency");
+            }
+            _ => {}
         }
         let mut response = answer.unwrap_or_else(Error::into_response);
         if let Ok(id) = HeaderValue::from_str(id) {
@@ -75,12 +111,12 @@ impl Api {
         &self,
         request: Request<Incoming>,
         id: &str,
-        peer: IpAddr,
+        client: Client,
     ) -> Result<Response<Body>, Error> {
         let path = request.uri().path();
         if let Some(path) = INFERENCE.iter().find(|known| **known == path) {
             allow(&request, &[Method::POST])?;
-            return self.infer(request, path, id, peer).await;
+            return self.infer(request, path, id, client).await;
         }
         let read = [Method::GET, Method::HEAD];
         let snapshot = self.gateway.board.snapshot();
@@ -94,7 +130,8 @@ impl Api {
             "/health/ready" => allow(&request, &read).map(|()| health::ready(&self.gateway)),
             "/metrics" => {
                 allow(&request, &read)?;
-                let text = self.gateway.metrics.render(&snapshot).map_err(|_| Error::Internal)?;
+                let (metrics, admission) = (&self.gateway.metrics, &self.gateway.admission);
+                let text = metrics.render(&snapshot, admission).map_err(|_| Error::Internal)?;
                 Ok(with_type(Body::own(text), "text/plain; version=0.0.4"))
             }
             _ => match path.strip_prefix("/v1/models/") {

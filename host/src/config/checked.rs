@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Document, Ejection, Endpoint, RetryBudget, Secret, SlowStart};
+use super::{Concurrency, Document, Ejection, Endpoint, Limits, RetryBudget, Secret, SlowStart};
 
 /// Everything both files say, checked. The default has no models, and everything else as it is without
 /// a `routing.yaml`.
@@ -33,7 +33,7 @@ pub struct Config {
     pub slow_start: SlowStart,
     /// What a strategy may use.
     pub sandbox: Sandbox,
-    /// What a client may send.
+    /// What is let in at one time.
     pub limits: Limits,
     /// Where the access log goes. None: nowhere.
     pub access_log: Option<LogOutput>,
@@ -155,6 +155,8 @@ pub struct DeploymentConfig {
     pub pricing: Pricing,
     /// What to ask to see whether it is healthy. None: never probed, taken as healthy.
     pub probe: Option<ProbeTarget>,
+    /// How many attempts are made at it at a time.
+    pub concurrency: Concurrency,
 }
 
 /// Who decides a deployment's weight.
@@ -280,13 +282,6 @@ pub struct Sandbox {
     pub compile: Duration,
 }
 
-/// What a client may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a request's body. Default 32 MiB.
-    pub body: usize,
-}
-
 /// Where the access log goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LogOutput {
@@ -343,11 +338,5 @@ impl Default for Sandbox {
             call: Duration::from_millis(100),
             compile: Duration::from_secs(10),
         }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { body: 32 << 20 }
     }
 }

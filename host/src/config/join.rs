@@ -10,10 +10,11 @@ use super::diagnostic::nearest;
 use super::document::steps;
 use super::models::{Listed, Models, Route};
 use super::raw::health_path;
+use super::raw::limits::RawConcurrency;
 use super::routing::{Entries, Entry};
 use super::{
-    DeploymentConfig, Diagnostic, Document, Endpoint, Model, ProbeMethod, ProbeTarget, Secret,
-    Share, Side, Step, endpoint,
+    Concurrency, DeploymentConfig, Diagnostic, Document, Endpoint, Model, ProbeMethod, ProbeTarget,
+    Secret, Share, Side, Step, endpoint,
 };
 
 /// The models with their deployments. After an error, of no further use.
@@ -25,10 +26,12 @@ pub(super) fn join(
     let mentions = entries.map_or_else(HashMap::new, |entries| mentions(models, entries, errors));
     let whole = models.whole && entries.is_none_or(|entries| entries.whole);
     let none = Vec::new();
+    let outer = entries.map_or_else(RawConcurrency::default, |entries| entries.concurrency);
+    let outer = outer.within(Concurrency::default());
     let mut joined = Vec::with_capacity(models.list.len());
     for (index, model) in models.list.iter().enumerate() {
         let listed = mentions.get(&index).unwrap_or(&none);
-        let mut drafts = drafts(model, listed);
+        let mut drafts = drafts(model, listed, outer);
         name(&mut drafts, models, entries, errors);
         let known =
             whole && !model.incomplete && listed.iter().all(|entry| entry.endpoint.is_some());
@@ -107,23 +110,24 @@ struct Draft<'a> {
 }
 
 /// The model's routes in their order, then what entries create in theirs.
-fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry]) -> Vec<Draft<'a>> {
+fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], concurrency: Concurrency) -> Vec<Draft<'a>> {
     let entry_of = |endpoint: &Endpoint| {
         listed.iter().copied().find(|entry| entry.endpoint.as_ref() == Some(endpoint))
     };
     let routes = model.routes.iter();
-    let mut drafts: Vec<_> = routes.map(|route| joined(route, entry_of(&route.endpoint))).collect();
+    let joined = |route: &'a Route| joined(route, entry_of(&route.endpoint), concurrency);
+    let mut drafts: Vec<_> = routes.map(joined).collect();
     for entry in listed {
         if let Some(endpoint) = &entry.endpoint
             && model.routes.iter().all(|route| route.endpoint != *endpoint)
         {
-            drafts.push(created(model, entry, endpoint));
+            drafts.push(created(model, entry, endpoint, concurrency));
         }
     }
     drafts
 }
 
-fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>) -> Draft<'a> {
+fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, concurrency: Concurrency) -> Draft<'a> {
     let side = match entry {
         Some(entry) => entry.side,
         None => route.side.unwrap_or_else(|| endpoint::side(&route.endpoint.origin)),
@@ -131,6 +135,7 @@ fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>) -> Draft<'a> {
     let name = entry.and_then(|entry| entry.name.as_ref()).or(route.name.as_ref());
     let health = entry.and_then(|entry| entry.health.as_ref()).or(route.health.as_ref());
     let api_key = entry.and_then(|entry| entry.api_key.as_ref()).or(route.api_key.as_ref());
+    let concurrency = route.concurrency.within(concurrency);
     let deployment = DeploymentConfig {
         name: name.cloned().unwrap_or_default(),
         side,
@@ -142,11 +147,17 @@ fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>) -> Draft<'a> {
         share: if entry.is_some() { Share::Assigned } else { Share::Kept },
         pricing: route.pricing.clone(),
         probe: probe(side, health),
+        concurrency: entry.map_or(concurrency, |entry| entry.concurrency.within(concurrency)),
     };
     Draft { deployment, named: name.is_some(), entry, route: Some(route) }
 }
 
-fn created<'a>(model: &Listed, entry: &'a Entry, endpoint: &Endpoint) -> Draft<'a> {
+fn created<'a>(
+    model: &Listed,
+    entry: &'a Entry,
+    endpoint: &Endpoint,
+    concurrency: Concurrency,
+) -> Draft<'a> {
     let deployment = DeploymentConfig {
         name: entry.name.clone().unwrap_or_default(),
         side: entry.side,
@@ -158,6 +169,7 @@ fn created<'a>(model: &Listed, entry: &'a Entry, endpoint: &Endpoint) -> Draft<'
         share: Share::Assigned,
         pricing: model.card.pricing.clone(),
         probe: probe(entry.side, entry.health.as_ref()),
+        concurrency: entry.concurrency.within(concurrency),
     };
     Draft { deployment, named: entry.name.is_some(), entry: Some(entry), route: None }
 }

@@ -13,6 +13,7 @@ mod ejection;
 mod endpoint;
 mod env;
 mod join;
+mod limits;
 mod mask;
 mod models;
 mod parse;
@@ -27,6 +28,7 @@ pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, Step};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
+pub use limits::{Concurrency, Limits};
 pub use place::{Endpoint, Origin, Secret};
 
 use std::io::ErrorKind;

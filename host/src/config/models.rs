@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::document::steps;
+use super::raw::limits::RawConcurrency;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::raw::{Health, Method};
 use super::{
@@ -48,6 +49,7 @@ pub(super) struct Route {
     pub(super) weight: f64,
     pub(super) pricing: Pricing,
     pub(super) health: Option<ProbeTarget>,
+    pub(super) concurrency: RawConcurrency,
 }
 
 /// Checks the file; what could be understood of it, and the errors.
@@ -210,6 +212,7 @@ impl Check<'_> {
             weight: raw.weight.unwrap_or(1.0),
             pricing,
             health,
+            concurrency: raw.concurrency,
         })
     }
 

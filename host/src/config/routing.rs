@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::document::steps;
 use super::models::{Check, join, secret, typed, without_deployments};
+use super::raw::limits::RawConcurrency;
 use super::raw::routing::{RawEntry, RoutingFile};
 use super::{
     Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, ProbeTarget, Secret, Side,
@@ -20,6 +21,8 @@ pub(super) struct Entries {
     pub(super) list: Vec<Entry>,
     /// Nothing was left out for its errors: what is not here is not there.
     pub(super) whole: bool,
+    /// For all deployments.
+    pub(super) concurrency: RawConcurrency,
 }
 
 /// One endpoint and its models.
@@ -33,6 +36,7 @@ pub(super) struct Entry {
     pub(super) name: Option<String>,
     pub(super) api_key: Option<Secret>,
     pub(super) health: Option<ProbeTarget>,
+    pub(super) concurrency: RawConcurrency,
 }
 
 /// Checks the file: its lists, and a configuration that has everything but models.
@@ -47,6 +51,7 @@ pub(super) fn check(
     let trusted_proxies = check.networks(&raw.trusted_proxies);
     let probing = raw.probing();
     let ejection = check.ejection(raw.ejection.into());
+    let limits = check.limits(raw.limits.into());
     let mut list = check.list(Side::Local, raw.local_deployment);
     list.extend(check.list(Side::Remote, raw.remote_deployment));
     let config = Config {
@@ -64,7 +69,7 @@ pub(super) fn check(
         ejection,
         slow_start: raw.slow_start.into(),
         sandbox: raw.sandbox.into(),
-        limits: Limits { body: (raw.limits.body_mib as usize) << 20 },
+        limits,
         access_log: raw.logging.output.filter(|output| !output.is_empty()).map(
             |output| match output.as_str() {
                 "stdout" | "-" => LogOutput::Stdout,
@@ -73,7 +78,7 @@ pub(super) fn check(
         ),
         routing_file: Some(Arc::clone(&document)),
     };
-    Some((Entries { document, list, whole }, config))
+    Some((Entries { document, list, whole, concurrency: raw.concurrency }, config))
 }
 
 impl Check<'_> {
@@ -84,6 +89,15 @@ impl Check<'_> {
             self.errors.push(self.document.error(&steps!["ejection"], message, help));
         }
         ejection
+    }
+
+    fn limits(&mut self, limits: Limits) -> Limits {
+        if limits.bodies < limits.body {
+            let message = "one body may be larger than all of them together";
+            let help = "make `bodies_mib` at least `body_mib`";
+            self.errors.push(self.document.error(&steps!["limits"], message, help));
+        }
+        limits
     }
 
     fn digest(&mut self, text: &str) -> Option<String> {
@@ -125,6 +139,7 @@ impl Check<'_> {
                 models: raw.models,
                 name: raw.name,
                 api_key: secret(raw.api_key),
+                concurrency: raw.concurrency,
             }
         };
         raw.into_iter().enumerate().map(&mut entry).collect()

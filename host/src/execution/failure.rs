@@ -242,6 +242,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(wait.min(LONGEST))
 }
 
+/// What clients are asked to wait that find every place taken.
+const OVERLOAD: Duration = Duration::from_secs(1);
+
 /// Every attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exhausted {
@@ -251,6 +254,8 @@ pub struct Exhausted {
     pub wait: Option<Duration>,
     /// There were deployments left to try, and no budget for another attempt.
     pub over_budget: bool,
+    /// A deployment had no place for the request.
+    pub busy: bool,
 }
 
 impl Exhausted {
@@ -259,6 +264,12 @@ impl Exhausted {
         let client = |failure: &&Failure| failure.cause.status().is_client_error();
         let failures = || self.failures.iter().rev().map(|(_, failure)| failure);
         failures().find(client).or_else(|| failures().next())
+    }
+
+    /// Nothing is wrong but that there was no place for the request.
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        self.busy && self.failures.is_empty()
     }
 
     /// 429, 502, 503 or 504.
@@ -271,7 +282,8 @@ impl Exhausted {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-        self.wait.filter(|_| asks.contains(&self.status()))
+        let wait = if self.is_overload() { Some(OVERLOAD) } else { self.wait };
+        wait.filter(|_| asks.contains(&self.status()))
     }
 
     /// Whether the same request sent again at once may fare better.
@@ -301,6 +313,9 @@ impl Exhausted {
 
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_overload() {
+            return f.write_str("all deployments of the model are busy; send the request again");
+        }
         if self.failures.is_empty() {
             return f.write_str("no deployment of the model can be tried now");
         }
@@ -330,7 +345,7 @@ mod tests {
 
     fn exhausted(causes: &[Cause]) -> Exhausted {
         let failures = causes.iter().map(|cause| ("d".to_owned(), cause.clone().into()));
-        Exhausted { failures: failures.collect(), wait: None, over_budget: false }
+        Exhausted { failures: failures.collect(), wait: None, over_budget: false, busy: false }
     }
 
     #[test]

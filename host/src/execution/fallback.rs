@@ -48,7 +48,7 @@ impl Executor {
             Turns::draw(fleet, model, route, config.fallback, Instant::now().into_std());
         let end = Instant::from_std(journal.started) + config.timeouts.total;
         let mut failures: Vec<(String, Failure)> = Vec::new();
-        while let Some(mut permit) = turns.next(Instant::now().into_std()) {
+        while let Some(mut permit) = turns.next(&mut journal, end.into_std()).await {
             let deployment = Arc::clone(permit.deployment());
             journal.trying(&deployment);
             let outcome =

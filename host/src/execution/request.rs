@@ -8,8 +8,9 @@ use hyper::{HeaderMap, StatusCode};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::admission::Hold;
 use crate::config::Ambiguous;
-use crate::fleet::{Deployment, Snapshot};
+use crate::fleet::{Busy, Deployment, Snapshot};
 use crate::telemetry::{AccessLog, Attempt, Metrics, Record, Usage};
 
 use super::Scan;
@@ -26,6 +27,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body, read once.
     pub body: Bytes,
+    /// What the body takes of all that may be held.
+    pub(crate) _held: Hold,
     /// What routing needs of it.
     pub scan: Scan,
     /// The weights it is routed by, from start to end.
@@ -55,6 +58,8 @@ pub struct Journal {
     arrived: SystemTime,
     record: Record,
     trying: Option<Trying>,
+    /// What the request takes of all that may be under way; None: nothing, or nothing yet.
+    pub(crate) admitted: Option<Hold>,
 }
 
 /// The attempt under way.
@@ -88,6 +93,7 @@ impl Journal {
             status: 499,
             outcome: "cancelled",
             stream: false,
+            queued_ms: 0.0,
             first_byte_ms: None,
             total_ms: 0.0,
             request_bytes: 0,
@@ -95,7 +101,7 @@ impl Journal {
             usage: None,
         };
         let (started, arrived) = (Instant::now(), SystemTime::now());
-        Self { metrics, log, started, arrived, record, trying: None }
+        Self { metrics, log, started, arrived, record, trying: None, admitted: None }
     }
 
     /// The request's id.
@@ -109,6 +115,21 @@ impl Journal {
         self.record.model = model.to_owned();
         self.record.stream = stream;
         self.record.request_bytes = bytes as u64;
+    }
+
+    /// Notes time spent in line for a place at a deployment.
+    pub fn queued(&mut self, time: Duration) {
+        self.record.queued_ms += millis(time);
+    }
+
+    /// Notes that a deployment had no place for the request, after so long.
+    pub fn passed_over(&mut self, deployment: &Deployment, busy: Busy, after: Duration) {
+        self.metrics.shedding.overflow(deployment, busy);
+        self.record.attempts.push(Attempt {
+            deployment: deployment.config.name.clone(),
+            outcome: busy.as_str().to_owned(),
+            ms: millis(after),
+        });
     }
 
     /// Notes an attempt that begins. One that is dropped before it ended was cancelled.

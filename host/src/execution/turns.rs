@@ -10,6 +10,7 @@ use crate::config::{Fallback, RetryBudget};
 use crate::fleet::{Active, Deployment, Fleet, FleetModel, Permit, Route};
 
 use super::failure::{Exhausted, Failure};
+use super::request::Journal;
 
 /// The turns of one request.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Turns<'a> {
     /// No attempt was made yet.
     first: bool,
     over_budget: bool,
+    /// A deployment had no place for the request.
+    busy: bool,
     budget: RetryBudget,
     _active: Active,
 }
@@ -58,6 +61,7 @@ impl<'a> Turns<'a> {
             left: fallback.attempts,
             first: true,
             over_budget: false,
+            busy: false,
             budget: fallback.budget,
             _active: fleet.budget.enter(now),
         }
@@ -68,19 +72,37 @@ impl<'a> Turns<'a> {
     /// Every attempt but the first is taken from the retry budget, which is against requests that are
     /// multiplied where everything fails: an attempt at a deployment that does not fail is made
     /// whatever the budget says, so that no request is lost that could have been saved.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Permit> {
+    ///
+    /// Where a deployment has no place for it the request waits in line, until `end` at the latest;
+    /// where the line is full the next deployment is tried, which costs no attempt.
+    pub(super) async fn next(&mut self, journal: &mut Journal, end: Instant) -> Option<Permit> {
         if self.left == 0 {
             return None;
         }
         let permit = loop {
             let deployment = &self.model.deployments[self.order.next()?];
+            let now = Instant::now();
+            if !self.panic && !deployment.is_open(now) {
+                continue;
+            }
             let affordable = self.first || self.fleet.budget.withdraw(self.budget, now);
             if !affordable && (self.panic || deployment.load.is_failing()) {
                 self.over_budget = true;
                 continue;
             }
+            let place = deployment.slots.enter(deployment.config.concurrency, end).await;
+            journal.queued(now.elapsed());
+            let slot = match place {
+                Ok(slot) => slot,
+                Err(busy) => {
+                    self.busy = true;
+                    journal.passed_over(deployment, busy, now.elapsed());
+                    continue;
+                }
+            };
+            // While it waited the deployment may have gone out of use.
             let admit = if self.panic { Deployment::admit_in_panic } else { Deployment::admit };
-            if let Some(permit) = admit(deployment, now) {
+            if let Some(permit) = admit(deployment, slot, Instant::now()) {
                 break permit;
             }
         };
@@ -91,6 +113,7 @@ impl<'a> Turns<'a> {
 
     /// What the client is told when no attempt succeeded.
     pub(super) fn exhausted(self, failures: Vec<(String, Failure)>, now: Instant) -> Exhausted {
-        Exhausted { failures, wait: self.model.wait(now), over_budget: self.over_budget }
+        let (wait, over_budget, busy) = (self.model.wait(now), self.over_budget, self.busy);
+        Exhausted { failures, wait, over_budget, busy }
     }
 }

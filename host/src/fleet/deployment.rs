@@ -8,7 +8,7 @@ use crate::config::{Config, DeploymentConfig, Model, Origin, ProbeTarget};
 
 use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
-use super::{Bell, Budget, Condition, Health, Load, Permit, State};
+use super::{Bell, Budget, Condition, Health, Load, Permit, Slot, Slots, State};
 
 /// One place a model runs: how it is configured and how it is doing.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Deployment {
     /// What its probes say; shared with every deployment that asks the same question. None: not
     /// probed.
     pub health: Option<Arc<Health>>,
+    /// Places for attempts.
+    pub slots: Arc<Slots>,
     pub(super) standing: Arc<Standing>,
     pub(super) siblings: Arc<Siblings>,
 }
@@ -59,17 +61,17 @@ impl Deployment {
         self.standing.is_open(now)
     }
 
-    /// Lets a request through, unless the deployment is ejected, cooling or without credential by
+    /// Lets a request through that has a place, unless the deployment is ejected, cooling or without credential by
     /// now. Of one whose ejection is over exactly one request at a time is let through.
     #[must_use]
-    pub fn admit(self: &Arc<Self>, now: Instant) -> Option<Permit> {
-        self.standing.admit(now).map(|turn| Permit::new(self, turn, now))
+    pub fn admit(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
+        self.standing.admit(now).map(|turn| Permit::new(self, turn, slot, now))
     }
 
     /// The same where there is nothing better: only what asks to be left alone is.
     #[must_use]
-    pub fn admit_in_panic(self: &Arc<Self>, now: Instant) -> Option<Permit> {
-        self.standing.admit_in_panic(now).map(|turn| Permit::new(self, turn, now))
+    pub fn admit_in_panic(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
+        self.standing.admit_in_panic(now).map(|turn| Permit::new(self, turn, slot, now))
     }
 
     /// Whether it asks to be left alone.
@@ -92,6 +94,12 @@ impl Deployment {
     /// Logs a change, once, and has it published.
     pub(super) fn tell(&self, change: Change) {
         let (model, name) = (&*self.model, &*self.config.name);
+        if matches!(
+            change,
+            Change::Ejected { .. } | Change::Cooling { .. } | Change::Credential { .. }
+        ) {
+            self.slots.disperse();
+        }
         match change {
             Change::None | Change::Due(_) => return,
             Change::Ejected { reason, lasts } => {
@@ -201,10 +209,12 @@ impl Fleet {
         let siblings = Arc::new(Siblings::new(config, bell, rate, deciding, members));
         let id: Arc<str> = model.id.as_str().into();
         let deployment = |(config, (standing, health)): (&DeploymentConfig, (Arc<Standing>, _))| {
+            let slots = || Arc::new(Slots::new(config.concurrency.max));
             Arc::new(Deployment {
                 model: Arc::clone(&id),
                 load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
                 health,
+                slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
                 standing,
                 siblings: Arc::clone(&siblings),
                 config: config.clone(),
@@ -226,9 +236,12 @@ impl Fleet {
     }
 
     /// Says that this fleet is put in use. Its credentials may be others than before: those out for
-    /// theirs are tried again.
+    /// theirs are tried again. So may be the number of places.
     pub fn loaded(&self, now: Instant) {
-        self.deployments().for_each(|deployment| deployment.standing.loaded(now));
+        for deployment in self.deployments() {
+            deployment.standing.loaded(now);
+            deployment.slots.resize(deployment.config.concurrency.max);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod permit;
 pub mod probe;
 mod rate;
 mod siblings;
+mod slots;
 mod slow_start;
 mod snapshot;
 mod standing;
@@ -29,6 +30,7 @@ pub use load::{InFlight, Load};
 pub use outcome::{Fault, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;
+pub use slots::{Busy, Slot, Slots};
 pub use snapshot::{
     Board, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::standing::{Change, Turn};
-use super::{Deployment, InFlight, Outcome};
+use super::{Deployment, InFlight, Outcome, Slot};
 
 /// How long a deployment is left alone that answers 429 and does not say.
 const COOLING: Duration = Duration::from_secs(1);
@@ -19,15 +19,17 @@ pub struct Permit {
     /// None once it is settled.
     turn: Option<Turn>,
     _in_flight: InFlight,
+    _slot: Slot,
 }
 
 impl Permit {
-    pub(super) fn new(deployment: &Arc<Deployment>, turn: Turn, now: Instant) -> Self {
+    pub(super) fn new(deployment: &Arc<Deployment>, turn: Turn, slot: Slot, now: Instant) -> Self {
         Self {
             deployment: Arc::clone(deployment),
             issued: now,
             turn: Some(turn),
             _in_flight: deployment.load.enter(),
+            _slot: slot,
         }
     }
 

@@ -135,6 +135,9 @@ impl Probe {
             } else {
                 deployment.probe_failed(sent);
             }
+            if turned && !good {
+                deployment.slots.disperse();
+            }
         }
         changed
     }

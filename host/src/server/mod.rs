@@ -2,9 +2,11 @@
 //! them accepting from one listener. What is shared between cores is in [`Gateway`]. Every byte of a
 //! client comes through the [`edge`].
 
+mod descriptors;
 mod edge;
 
-use std::net::{IpAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,12 +20,17 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::Gateway;
-use crate::api::Api;
+use crate::admission::Hold;
+use crate::api::{Api, Client};
 
 use edge::Edge;
 
 /// A request that was on its way when the gateway was stopped arrives within this time.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// How long accepting pauses where the system gives no more descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A connection that is one too many is waited for no longer.
+const SURPLUS: Duration = Duration::from_secs(1);
 /// Requests in flight may take this long to finish after the stop.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -40,6 +47,8 @@ pub(crate) fn start(
     stop: &watch::Receiver<bool>,
 ) -> std::io::Result<Vec<JoinHandle<()>>> {
     listener.set_nonblocking(true)?;
+    // An attempt takes a descriptor too.
+    let most = descriptors::raise() / 2;
     let spawn = |core| {
         let (listener, gateway) = (listener.try_clone()?, Arc::clone(gateway));
         let (tls, stop) = (Arc::clone(tls), stop.clone());
@@ -47,7 +56,8 @@ pub(crate) fn start(
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
-                    LocalSet::new().block_on(&runtime, serve(listener, gateway, tls, stop));
+                    LocalSet::new()
+                        .block_on(&runtime, serve(listener, Api::new(gateway, tls, most), stop));
                 }
                 Err(error) => tracing::error!(%error, "a core has no runtime"),
             }
@@ -57,17 +67,12 @@ pub(crate) fn start(
     (0..cores).map(spawn).collect()
 }
 
-async fn serve(
-    listener: TcpListener,
-    gateway: Arc<Gateway>,
-    tls: Arc<ClientConfig>,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn serve(listener: TcpListener, api: Api, mut stop: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a core cannot accept"),
     };
-    let api = Rc::new(Api::new(gateway, tls));
+    let api = Rc::new(api);
     let (mut connections, watched) = (JoinSet::new(), stop.clone());
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
@@ -92,18 +97,28 @@ async fn accept(
     api: &Rc<Api>,
     stop: &watch::Receiver<bool>,
 ) {
+    let mut paused = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    paused = false;
+                    // One that is too many even to be told so.
+                    let Some((place, is_surplus)) = api.admit() else { continue };
                     let late = *stop.borrow();
-                    let stop = (!late).then(|| stop.clone());
-                    connections.spawn_local(connection(stream, peer.ip(), Rc::clone(api), stop));
+                    let stop = (!late && !is_surplus).then(|| stop.clone());
+                    let client = Client { address: peer.ip(), is_surplus };
+                    let api = Rc::clone(api);
+                    connections.spawn_local(connection(stream, client, place, api, stop));
                 }
+                // The client went away while it waited.
+                Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::error!(%error, "cannot accept");
+                    if !std::mem::replace(&mut paused, true) {
+                        tracing::error!(%error, "accepting pauses");
+                    }
                     // Out of descriptors: those in flight give theirs back.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -111,20 +126,32 @@ async fn accept(
     }
 }
 
+/// Whether the error of an accept says nothing of the next.
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
 async fn connection(
     stream: TcpStream,
-    peer: IpAddr,
+    client: Client,
+    _place: Hold,
     api: Rc<Api>,
     stop: Option<watch::Receiver<bool>>,
 ) {
     // Chunks of a stream are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
-    let (edge, requests) = Edge::new(stream, api.client_timeouts());
+    let mut limits = api.client_timeouts();
+    if client.is_surplus {
+        limits.headers = limits.headers.min(SURPLUS);
+        limits.idle = limits.idle.min(SURPLUS);
+    }
+    let (edge, requests) = Edge::new(stream, limits);
     let service = hyper::service::service_fn(move |request| {
         let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
         async move {
             let response = match refusal {
-                None => api.answer(request, peer).await,
+                None => api.answer(request, client).await,
                 Some(refusal) => api.refuse(refusal),
             };
             Ok::<_, std::convert::Infallible>(answering.until(response))

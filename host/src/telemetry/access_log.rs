@@ -30,7 +30,7 @@ pub struct Record {
     pub deployment: Option<String>,
     /// Its side.
     pub side: Option<&'static str>,
-    /// Every attempt, in order.
+    /// Every attempt, in order, and every deployment that had no place for the request.
     pub attempts: Vec<Attempt>,
     /// Status the client got; 499 where it went away before the answer.
     pub status: u16,
@@ -38,6 +38,8 @@ pub struct Record {
     pub outcome: &'static str,
     /// Whether a stream was asked for.
     pub stream: bool,
+    /// Milliseconds in line for a place at a deployment.
+    pub queued_ms: f64,
     /// Milliseconds from arrival to the first byte of the answer.
     pub first_byte_ms: Option<f64>,
     /// Milliseconds from arrival to the end of the answer.
@@ -55,9 +57,9 @@ pub struct Record {
 pub struct Attempt {
     /// Where.
     pub deployment: String,
-    /// `ok`, or why it failed.
+    /// `ok`, why it failed, or why it was not made: `queue_full`, `queue_timeout`, `queue_dispersed`.
     pub outcome: String,
-    /// Milliseconds until the answer began or the attempt failed.
+    /// Milliseconds until the answer began or the attempt failed; where none was made, in line.
     pub ms: f64,
 }
 

@@ -8,7 +8,10 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::admission::Admission;
 use crate::fleet::{Condition, Snapshot};
+
+use super::Shedding;
 
 /// Upper bounds in seconds: from a cache hit to a long answer.
 const BUCKETS: [f64; 14] =
@@ -31,6 +34,8 @@ pub struct Metrics {
     state: GaugeVec,
     strategy_calls: IntCounterVec,
     reloads: IntCounterVec,
+    /// What was not let in.
+    pub shedding: Shedding,
     /// Lines of the access log that were lost because its file could not take them.
     pub access_log_dropped: IntCounter,
 }
@@ -116,6 +121,7 @@ impl Metrics {
                 &["strategy", "outcome"],
             )?,
             reloads,
+            shedding: Shedding::new(&registry)?,
             requests_in_flight,
             access_log_dropped,
             registry,
@@ -184,7 +190,11 @@ impl Metrics {
     ///
     /// # Errors
     /// If the encoder fails.
-    pub fn render(&self, snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
+    pub fn render(
+        &self,
+        snapshot: &Snapshot,
+        admission: &Admission,
+    ) -> prometheus::Result<Vec<u8>> {
         self.in_flight.reset();
         self.error_rate.reset();
         for deployment in snapshot.generation.fleet.deployments() {
@@ -193,6 +203,7 @@ impl Metrics {
             self.in_flight.with_label_values(&labels).set(f64::from(deployment.load.in_flight()));
             self.error_rate.with_label_values(&labels).set(deployment.load.error_rate());
         }
+        self.shedding.refresh(snapshot, admission);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

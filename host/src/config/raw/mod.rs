@@ -2,6 +2,7 @@
 //! so a comment here is what an editor shows.
 
 pub(super) mod ejection;
+pub(super) mod limits;
 pub(super) mod models;
 pub(super) mod routing;
 

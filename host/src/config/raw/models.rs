@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Health;
+use super::limits::RawConcurrency;
 use crate::config::Side;
 
 /// The models that clients can name, and where they run.
@@ -98,6 +99,9 @@ pub(in crate::config) struct RawRoute {
     pub(in crate::config) side: Option<Side>,
     /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
     pub(in crate::config) health: Option<Health>,
+    /// How many attempts are made at it at a time. Default, key by key: that of routing.yaml.
+    #[serde(default)]
+    pub(in crate::config) concurrency: RawConcurrency,
 }
 
 /// Dollars per token (per image, per request), as text or number.

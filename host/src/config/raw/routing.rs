@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Health;
 use super::ejection::{RawBudget, RawEjection, RawSlowStart};
+use super::limits::{RawConcurrency, RawLimits};
 use crate::config::{Ambiguous, ClientTimeouts, Fallback, Probing, Sandbox, Standby, Timeouts};
 
 /// How the models' traffic is shared between local and remote deployments.
@@ -59,9 +60,12 @@ pub(in crate::config) struct RoutingFile {
     /// What a strategy may use.
     #[serde(default)]
     pub(in crate::config) sandbox: RawSandbox,
-    /// What a client may send.
+    /// What is let in at one time, over all clients.
     #[serde(default)]
     pub(in crate::config) limits: RawLimits,
+    /// How many attempts are made at one deployment at a time.
+    #[serde(default)]
+    pub(in crate::config) concurrency: RawConcurrency,
     /// Networks of proxies whose forwarding headers (x-forwarded-for, ...) go upstream: 10.0.0.0/8.
     #[serde(default)]
     pub(in crate::config) trusted_proxies: Vec<String>,
@@ -83,6 +87,9 @@ pub(in crate::config) struct RawEntry {
     pub(in crate::config) api_key: Option<String>,
     /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
     pub(in crate::config) health: Option<Health>,
+    /// How many attempts are made at it at a time. Default, key by key: the route's, else the file's.
+    #[serde(default)]
+    pub(in crate::config) concurrency: RawConcurrency,
 }
 
 /// The access log.
@@ -175,15 +182,6 @@ pub(in crate::config) struct RawSandbox {
     call_timeout: Seconds,
     /// Seconds to compile the component.
     compile_timeout: Seconds,
-}
-
-/// What a client may send.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct RawLimits {
-    /// Size of a request's body in MiB.
-    #[schemars(range(min = 1, max = 4096))]
-    pub(in crate::config) body_mib: u32,
 }
 
 /// A time above 0, in seconds; fractions are accepted.
@@ -333,11 +331,5 @@ impl From<RawSandbox> for Sandbox {
             call: raw.call_timeout.into(),
             compile: raw.compile_timeout.into(),
         }
-    }
-}
-
-impl Default for RawLimits {
-    fn default() -> Self {
-        Self { body_mib: 32 }
     }
 }

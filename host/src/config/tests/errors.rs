@@ -222,6 +222,18 @@ fn the_longest_ejection_is_no_shorter_than_the_first() {
 }
 
 #[test]
+fn all_bodies_have_room_for_one() {
+    let found = errors(ONE, Some("limits: {body_mib: 8, bodies_mib: 4, requests: 0}\n"), &[]);
+    assert_eq!(
+        found,
+        [
+            "routing.yaml:1:46: the number must be at least 1",
+            "routing.yaml:1:1: one body may be larger than all of them together; make `bodies_mib` at least `body_mib`",
+        ]
+    );
+}
+
+#[test]
 fn a_file_that_is_not_yaml_or_not_there_is_an_error() {
     for (models, want) in [
         ("models: [", "not valid YAML"),

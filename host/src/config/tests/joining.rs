@@ -1,5 +1,7 @@
 //! How the two files become one fleet.
 
+use std::time::Duration;
+
 use super::*;
 
 const TWO: &str = "\
@@ -259,4 +261,28 @@ proptest::proptest! {
         let sum: f64 = config.models[0].deployments.iter().map(|d| d.weight).sum();
         proptest::prop_assert!((sum - 1.0).abs() < 1e-12, "{}", sum);
     }
+}
+
+#[test]
+fn places_are_those_of_the_entry_then_the_route_then_the_file() {
+    let models = "\
+models:
+  - id: a
+    route:
+      - {base_url: 'http://one:1', concurrency: {max: 8, wait: 2.5}}
+      - {base_url: 'http://two:1'}
+";
+    let routing = "\
+concurrency: {queue: 7}
+local_deployment:
+  - {endpoint: 'http://one:1', models: [a], concurrency: {max: 4}}
+  - {endpoint: 'http://three:1', models: [a], concurrency: {queue: 0}}
+";
+    let of = |max, queue, millis| Concurrency { max, queue, wait: Duration::from_millis(millis) };
+    let found = |routing: Option<&str>| -> Vec<Concurrency> {
+        let config = load_texts(models, routing, &[]).unwrap();
+        config.models[0].deployments.iter().map(|d| d.concurrency).collect()
+    };
+    assert_eq!(found(None), [of(8, 100, 2_500), of(1_000, 100, 10_000)]);
+    assert_eq!(found(Some(routing)), [of(4, 7, 2_500), of(1_000, 7, 10_000), of(1_000, 0, 10_000)]);
 }

@@ -7,11 +7,14 @@ mod standing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+
 use crate::config::{
-    Config, DeploymentConfig, Ejection, Endpoint, Model, ModelCard, Origin, Pricing, Share, Side,
+    Concurrency, Config, DeploymentConfig, Ejection, Endpoint, Model, ModelCard, Origin, Pricing,
+    Share, Side,
 };
 
-use super::{Condition, Deployment, Fault, Fleet, Outcome, Permit};
+use super::{Condition, Deployment, Fault, Fleet, Outcome, Permit, Slot};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,12 +45,22 @@ impl Scene {
     }
 
     fn admit(&self, index: usize) -> Option<Permit> {
-        self.at(index).admit(self.now)
+        self.at(index).admit(self.slot(index), self.now)
+    }
+
+    fn admit_in_panic(&self, index: usize) -> Option<Permit> {
+        self.at(index).admit_in_panic(self.slot(index), self.now)
+    }
+
+    fn slot(&self, index: usize) -> Slot {
+        let (deployment, end) = (self.at(index), Instant::now() + SECOND);
+        let place = deployment.slots.enter(deployment.config.concurrency, end);
+        place.now_or_never().and_then(Result::ok).expect("a place")
     }
 
     /// One attempt that ends at once.
     fn attempt(&self, index: usize, outcome: Outcome) {
-        let permit = self.at(index).admit_in_panic(self.now).expect("not cooling");
+        let permit = self.admit_in_panic(index).expect("not cooling");
         permit.settle(outcome, self.now);
     }
 
@@ -91,6 +104,7 @@ fn deployment(port: u16) -> DeploymentConfig {
             input_cache_writes: zero(),
         },
         probe: None,
+        concurrency: Concurrency::default(),
     }
 }
 

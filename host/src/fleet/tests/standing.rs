@@ -7,7 +7,7 @@ fn who_asks_to_be_left_alone_is() {
     let mut scene = Scene::of(2);
     scene.attempt(0, limited(30));
     assert_eq!(scene.condition(0), Condition::Cooling);
-    assert!(scene.admit(0).is_none() && scene.at(0).admit_in_panic(scene.now).is_none());
+    assert!(scene.admit(0).is_none() && scene.admit_in_panic(0).is_none());
     assert_eq!(scene.fleet.models[0].wait(scene.now), Some(30 * SECOND));
     scene.attempt(1, limited(10));
     assert_eq!(scene.fleet.models[0].wait(scene.now), Some(10 * SECOND), "the smallest");

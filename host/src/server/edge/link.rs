@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
 use crate::api::Refusal;
@@ -21,6 +22,8 @@ pub(super) struct Link {
     refusal: Cell<Option<Refusal>>,
     /// Whether a request is being answered, and since when none is.
     busy: Cell<bool>,
+    /// Whether bytes of its body are still to be given to hyper.
+    partial: Cell<bool>,
     idle_since: Cell<Option<Instant>>,
     /// The connection, where bytes of the next request wait for the answer's end.
     waiting: RefCell<Option<Waker>>,
@@ -35,6 +38,11 @@ impl Link {
     /// Says that hyper is given a request.
     pub(super) fn begin(&self) {
         self.busy.set(true);
+    }
+
+    /// Says whether there is more of that request to come.
+    pub(super) fn set_partial(&self, partial: bool) {
+        self.partial.set(partial);
     }
 
     /// Whether that request is being answered.
@@ -70,8 +78,13 @@ impl Requests {
 pub(in crate::server) struct Answering(Rc<Link>);
 
 impl Answering {
-    /// Ties the end of the answer to that of its body.
-    pub(in crate::server) fn until(self, response: Response<Body>) -> Response<Answer> {
+    /// Ties the end of the answer to that of its body. An answer that comes before the whole request
+    /// is the connection's last, for what is left unread cannot be told from the next request, and says
+    /// so.
+    pub(in crate::server) fn until(self, mut response: Response<Body>) -> Response<Answer> {
+        if self.0.partial.get() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response.map(|body| Answer { body, _answering: self })
     }
 }

@@ -111,6 +111,7 @@ impl Edge {
         if in_head && !self.framing.in_head() {
             self.link.begin();
         }
+        self.link.set_partial(!matches!(self.framing, Framing::End));
         Ok(())
     }
 
@@ -131,6 +132,7 @@ impl Edge {
             return Err(io::Error::other(refusal));
         }
         self.framing = Framing::End;
+        self.link.set_partial(false);
         self.link.refuse(refusal);
         self.link.begin();
         self.buffer.put(STAND_IN);
@@ -260,6 +262,7 @@ impl AsyncRead for Edge {
                     if let Poll::Ready(read) = Pin::new(&mut edge.stream).poll_read(cx, to) {
                         let read = read.map(|()| to.filled().len() - before)?;
                         edge.framing.took(read);
+                        edge.link.set_partial(!matches!(edge.framing, Framing::End));
                         edge.since = Instant::now();
                         edge.gone = read == 0;
                         return Poll::Ready(Ok(()));

@@ -1,0 +1,212 @@
+//! Places for attempts at one deployment, and the queue for them. One for all cores, kept over reloads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use crate::admission::Quota;
+use crate::config::Concurrency;
+
+/// The places of one deployment.
+#[derive(Debug)]
+pub struct Slots {
+    free: Arc<Semaphore>,
+    /// Places there are to be.
+    max: AtomicUsize,
+    /// Places that are one too many, and go when they become free.
+    surplus: Arc<AtomicUsize>,
+    waiting: Quota,
+    /// Told when waiting has become pointless.
+    dispersed: Notify,
+}
+
+/// A place, taken until dropped.
+#[derive(Debug)]
+pub struct Slot {
+    permit: Option<OwnedSemaphorePermit>,
+    surplus: Arc<AtomicUsize>,
+}
+
+/// Why a request gets no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// The queue is full.
+    Full,
+    /// It waited as long as it may.
+    Waited,
+    /// What it waited for is out of use.
+    Dispersed,
+}
+
+impl Busy {
+    /// As logs and metrics name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "queue_full",
+            Self::Waited => "queue_timeout",
+            Self::Dispersed => "queue_dispersed",
+        }
+    }
+}
+
+impl Slots {
+    /// This many places, all of them free.
+    #[must_use]
+    pub fn new(max: u32) -> Self {
+        let max = (max as usize).min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(max)),
+            max: max.into(),
+            surplus: Arc::default(),
+            waiting: Quota::default(),
+            dispersed: Notify::new(),
+        }
+    }
+
+    /// Takes a place, or waits in line for one until `end` at the latest.
+    ///
+    /// # Errors
+    /// If there is no place, and none is to be waited for.
+    pub async fn enter(&self, limit: Concurrency, end: Instant) -> Result<Slot, Busy> {
+        match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => return Ok(self.slot(permit)),
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
+        }
+        let Some(_waiting) = self.waiting.take(1, limit.queue as usize) else {
+            return Err(Busy::Full);
+        };
+        let end = end.min(Instant::now() + limit.wait);
+        tokio::select! {
+            biased;
+            () = self.dispersed.notified() => Err(Busy::Dispersed),
+            // Nobody closes the semaphore.
+            permit = Arc::clone(&self.free).acquire_owned() => {
+                permit.map(|permit| self.slot(permit)).map_err(|_| Busy::Dispersed)
+            }
+            () = tokio::time::sleep_until(end.into()) => Err(Busy::Waited),
+        }
+    }
+
+    /// Requests that wait for a place.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.in_use()
+    }
+
+    /// Sends those who wait elsewhere: the deployment is out of use.
+    pub(super) fn disperse(&self) {
+        self.dispersed.notify_waiters();
+    }
+
+    /// Changes how many places there are. Attempts that are too many now are left to end.
+    pub(super) fn resize(&self, max: u32) {
+        let max = (max as usize).min(Semaphore::MAX_PERMITS);
+        let before = self.max.swap(max, Ordering::AcqRel);
+        if let Some(fewer) = before.checked_sub(max) {
+            let gone = self.free.forget_permits(fewer);
+            self.surplus.fetch_add(fewer - gone, Ordering::AcqRel);
+        } else {
+            let paid = (before..max).filter(|_| redeem(&self.surplus)).count();
+            self.free.add_permits(max - before - paid);
+        }
+    }
+
+    fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
+        Slot { permit: Some(permit), surplus: Arc::clone(&self.surplus) }
+    }
+}
+
+/// Takes one off the surplus, if there is any.
+fn redeem(surplus: &AtomicUsize) -> bool {
+    surplus
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |surplus| surplus.checked_sub(1))
+        .is_ok()
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if redeem(&self.surplus)
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const LIMIT: Concurrency = Concurrency { max: 2, queue: 1, wait: Duration::from_secs(10) };
+
+    fn far() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    fn free(slots: &Slots) -> usize {
+        slots.free.available_permits()
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_waits_in_line_and_who_finds_no_line_is_sent_away() {
+        let slots = Slots::new(2);
+        let first = slots.enter(LIMIT, far()).await.expect("a place");
+        let _second = slots.enter(LIMIT, far()).await.expect("a place");
+        let mut waiting = pin!(slots.enter(LIMIT, far()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(slots.waiting(), 1);
+        assert_eq!(slots.enter(LIMIT, far()).await.err(), Some(Busy::Full));
+        drop(first);
+        assert!(waiting.await.is_ok());
+        assert_eq!((slots.waiting(), free(&slots)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_wait_with_the_request_and_with_the_deployment() {
+        let slots = Slots::new(1);
+        let _taken = slots.enter(LIMIT, far()).await.expect("a place");
+        let short = Concurrency { wait: Duration::from_millis(1), ..LIMIT };
+        assert_eq!(slots.enter(short, far()).await.err(), Some(Busy::Waited));
+        assert_eq!(slots.enter(LIMIT, Instant::now()).await.err(), Some(Busy::Waited));
+        let mut waiting = pin!(slots.enter(LIMIT, far()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        slots.disperse();
+        assert_eq!(waiting.await.err(), Some(Busy::Dispersed));
+        // A request whose client goes away leaves the line.
+        assert!(slots.enter(LIMIT, far()).now_or_never().is_none());
+        assert_eq!(slots.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn places_that_are_too_many_go_as_they_become_free() {
+        let slots = Slots::new(3);
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            taken.push(slots.enter(LIMIT, far()).await.expect("a place"));
+        }
+        slots.resize(1);
+        taken.pop();
+        taken.pop();
+        assert_eq!(free(&slots), 0, "the two were too many");
+        slots.resize(2);
+        assert_eq!(free(&slots), 1);
+        taken.pop();
+        assert_eq!(free(&slots), 2);
+        slots.resize(1);
+        slots.resize(5);
+        assert_eq!(free(&slots), 5);
+        let _taken = slots.enter(LIMIT, far()).await.expect("a place");
+        slots.resize(1);
+        assert_eq!(free(&slots), 0);
+        slots.resize(2);
+        assert_eq!(free(&slots), 1, "one is taken");
+    }
+}
