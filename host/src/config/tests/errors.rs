@@ -227,7 +227,7 @@ fn all_bodies_have_room_for_one() {
     assert_eq!(
         found,
         [
-            "routing.yaml:1:46: the number must be at least 1",
+            "routing.yaml:1:48: the number must be at least 1",
             "routing.yaml:1:1: one body may be larger than all of them together; make `bodies_mib` at least `body_mib`",
         ]
     );
