@@ -4,13 +4,14 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{ACCESS_LOG, Engine, Gateway, Port, Raw, Reply, Step, eventually, in_order, logged};
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "attempts",
     "deployment",
     "first_byte_ms",
     "model",
     "outcome",
     "path",
+    "queued_ms",
     "request_bytes",
     "request_id",
     "response_bytes",

@@ -255,7 +255,8 @@ async fn an_engine_is_never_given_more_than_its_places() {
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..24 {
         let request = gateway.client().post(gateway.url("/v1/chat/completions"));
-        let request = request.body(r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#);
+        let request =
+            request.body(r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#);
         clients.spawn(async move {
             let mut statuses = Vec::new();
             for _ in 0..10 {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use std::vec::IntoIter;
 
 use crate::config::{Fallback, RetryBudget};
-use crate::fleet::{Active, Deployment, Fleet, FleetModel, Permit, Route};
+use crate::fleet::{Active, Deployment, Fleet, FleetModel, Permit, Route, Slot};
 
 use super::failure::{Exhausted, Failure};
 use super::request::Journal;
@@ -90,16 +90,7 @@ impl<'a> Turns<'a> {
                 self.over_budget = true;
                 continue;
             }
-            let place = deployment.slots.enter(deployment.config.concurrency, end).await;
-            journal.queued(now.elapsed());
-            let slot = match place {
-                Ok(slot) => slot,
-                Err(busy) => {
-                    self.busy = true;
-                    journal.passed_over(deployment, busy, now.elapsed());
-                    continue;
-                }
-            };
+            let Some(slot) = self.place(deployment, journal, end).await else { continue };
             // While it waited the deployment may have gone out of use.
             let admit = if self.panic { Deployment::admit_in_panic } else { Deployment::admit };
             if let Some(permit) = admit(deployment, slot, Instant::now()) {
@@ -109,6 +100,26 @@ impl<'a> Turns<'a> {
         self.first = false;
         self.left -= 1;
         Some(permit)
+    }
+
+    /// A place at a deployment, at once or after some time in line.
+    async fn place(
+        &mut self,
+        deployment: &Deployment,
+        journal: &mut Journal,
+        end: Instant,
+    ) -> Option<Slot> {
+        if let Some(slot) = deployment.slots.try_enter() {
+            return Some(slot);
+        }
+        let since = Instant::now();
+        let place = deployment.slots.enter(deployment.config.concurrency, end).await;
+        journal.queued(since.elapsed());
+        if let Err(busy) = place {
+            self.busy = true;
+            journal.passed_over(deployment, busy, since.elapsed());
+        }
+        place.ok()
     }
 
     /// What the client is told when no attempt succeeded.

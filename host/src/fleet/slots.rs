@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::admission::Quota;
 use crate::config::Concurrency;
@@ -66,15 +66,18 @@ impl Slots {
         }
     }
 
-    /// Takes a place, or waits in line for one until `end` at the latest.
+    /// Takes a place that is free.
+    #[must_use]
+    pub fn try_enter(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.free).try_acquire_owned();
+        permit.ok().map(|permit| self.slot(permit))
+    }
+
+    /// Waits in line for a place, until `end` at the latest.
     ///
     /// # Errors
-    /// If there is no place, and none is to be waited for.
+    /// If none is to be waited for.
     pub async fn enter(&self, limit: Concurrency, end: Instant) -> Result<Slot, Busy> {
-        match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => return Ok(self.slot(permit)),
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
-        }
         let Some(_waiting) = self.waiting.take(1, limit.queue as usize) else {
             return Err(Busy::Full);
         };
@@ -158,8 +161,9 @@ mod tests {
     #[tokio::test]
     async fn who_finds_no_place_waits_in_line_and_who_finds_no_line_is_sent_away() {
         let slots = Slots::new(2);
-        let first = slots.enter(LIMIT, far()).await.expect("a place");
-        let _second = slots.enter(LIMIT, far()).await.expect("a place");
+        let first = slots.try_enter().expect("a place");
+        let _second = slots.try_enter().expect("a place");
+        assert!(slots.try_enter().is_none());
         let mut waiting = pin!(slots.enter(LIMIT, far()));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert_eq!(slots.waiting(), 1);
@@ -172,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_ends_with_the_wait_with_the_request_and_with_the_deployment() {
         let slots = Slots::new(1);
-        let _taken = slots.enter(LIMIT, far()).await.expect("a place");
+        let _taken = slots.try_enter().expect("a place");
         let short = Concurrency { wait: Duration::from_millis(1), ..LIMIT };
         assert_eq!(slots.enter(short, far()).await.err(), Some(Busy::Waited));
         assert_eq!(slots.enter(LIMIT, Instant::now()).await.err(), Some(Busy::Waited));
@@ -185,12 +189,12 @@ mod tests {
         assert_eq!(slots.waiting(), 0);
     }
 
-    #[tokio::test]
-    async fn places_that_are_too_many_go_as_they_become_free() {
+    #[test]
+    fn places_that_are_too_many_go_as_they_become_free() {
         let slots = Slots::new(3);
         let mut taken = Vec::new();
         for _ in 0..3 {
-            taken.push(slots.enter(LIMIT, far()).await.expect("a place"));
+            taken.push(slots.try_enter().expect("a place"));
         }
         slots.resize(1);
         taken.pop();
@@ -203,7 +207,7 @@ mod tests {
         slots.resize(1);
         slots.resize(5);
         assert_eq!(free(&slots), 5);
-        let _taken = slots.enter(LIMIT, far()).await.expect("a place");
+        let _taken = slots.try_enter().expect("a place");
         slots.resize(1);
         assert_eq!(free(&slots), 0);
         slots.resize(2);

@@ -7,8 +7,6 @@ mod standing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-
 use crate::config::{
     Concurrency, Config, DeploymentConfig, Ejection, Endpoint, Model, ModelCard, Origin, Pricing,
     Share, Side,
@@ -53,9 +51,7 @@ impl Scene {
     }
 
     fn slot(&self, index: usize) -> Slot {
-        let (deployment, end) = (self.at(index), Instant::now() + SECOND);
-        let place = deployment.slots.enter(deployment.config.concurrency, end);
-        place.now_or_never().and_then(Result::ok).expect("a place")
+        self.at(index).slots.try_enter().expect("a place")
     }
 
     /// One attempt that ends at once.
