@@ -122,7 +122,7 @@ impl Commit {
 
     /// Whether what has been passed ends between two events, so that another can follow.
     pub(super) fn is_between_events(&self) -> bool {
-        self.shape == Shape::Stream && self.events.rest().is_none()
+        self.shape == Shape::Stream && self.events.is_between()
     }
 
     /// How the answer is read.

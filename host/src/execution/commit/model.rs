@@ -217,6 +217,22 @@ fn what_is_framed_as_whole_and_stops_in_the_middle_is_truncated() {
 }
 
 #[test]
+fn an_event_that_was_passed_in_part_is_known_to_be_open() {
+    let (content, error) = (text(Act::Content, 0), text(Act::Error, 0));
+    for (rest, open) in [(error.as_str(), true), ("\n", false), (" ", true)] {
+        let mut commit = Commit::new(Shape::Stream);
+        assert!(matches!(commit.feed(content.clone().into()), Verdict::Pass(_)));
+        let (piece, more) = rest.split_at(rest.len().min(9));
+        assert!(matches!(commit.feed(piece.to_owned().into()), Verdict::Pass(_)));
+        let _ = commit.feed(more.to_owned().into());
+        assert_eq!(!commit.is_between_events(), open, "{rest:?}");
+    }
+    let mut commit = Commit::new(Shape::Stream);
+    let failed = commit.feed(format!("{content}{error}").into());
+    assert!(matches!(failed, Verdict::Fail { .. }) && commit.is_between_events());
+}
+
+#[test]
 fn a_healthy_stream_is_passed_chunk_by_chunk_and_as_it_is() {
     let text: String =
         [Act::Comment, Act::Role, Act::Content, Act::Content, Act::Finish, Act::Done]
