@@ -155,6 +155,7 @@ fn urls_are_urls_and_hold_no_credential() {
         ("ftp://a", "not an http or https URL"),
         ("api.example", "not a URL"),
         ("", "empty"),
+        ("http://./v1", "has no host"),
         ("http://user:hunter2@a", "move the credential to `api_key`"),
         ("http://a/?key=hunter2", "query or fragment"),
         ("http://a/#hunter2", "query or fragment"),
