@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::document::steps;
-use super::models::{Check, join, secret, typed, without_deployments};
+use super::models::{Check, join, typed, without_deployments};
 use super::raw::routing::{RawEntry, RoutingFile};
 use super::{
     Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, ProbeTarget, Secret, Side,
@@ -124,7 +124,7 @@ impl Check<'_> {
                 side,
                 models: raw.models,
                 name: raw.name,
-                api_key: secret(raw.api_key),
+                api_key: self.key(&at, raw.api_key),
             }
         };
         raw.into_iter().enumerate().map(&mut entry).collect()

@@ -195,6 +195,23 @@ fn no_error_shows_a_key() {
 }
 
 #[test]
+fn a_key_that_no_header_can_hold_is_an_error() {
+    for models in [
+        "models:\n  - {id: a, base_url: 'http://a', api_key: \"${KEY}\"}\n",
+        "models:\n  - id: a\n    base_url: http://a\n    api_key: |\n      hunter2\n",
+        "models: [{id: a, route: [{base_url: 'http://a', api_key: \"hunter2\\t\"}]}]",
+    ] {
+        let errors = load_texts(models, None, &[("KEY", "hunter2\n")]).unwrap_err();
+        assert_eq!(errors.iter().count(), 1, "{errors}");
+        assert!(errors.short().contains("the key holds a line break"), "{errors}");
+        assert!(!errors.to_string().contains("hunter2"), "{errors}");
+    }
+    let routing = "remote_deployment: [{endpoint: 'http://a', models: [a], api_key: \"${KEY}\"}]";
+    let found = errors("models: [{id: a}]", Some(routing), &[("KEY", "a\r")]);
+    assert!(found.len() == 1 && found[0].starts_with("routing.yaml:1:"), "{found:?}");
+}
+
+#[test]
 fn prices_paths_and_digests_are_checked() {
     let models = "\
 models:
