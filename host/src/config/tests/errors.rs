@@ -212,6 +212,16 @@ fn a_key_that_no_header_can_hold_is_an_error() {
 }
 
 #[test]
+fn an_error_stays_in_its_line() {
+    let models =
+        "models: [{id: \"a\\nb\", base_url: 'http://a', \"c\\x1b[2J\": 1}, {id: \"a\\nb\"}]";
+    let found = load_texts(models, None, &[]).unwrap_err();
+    assert_eq!(found.short().lines().count(), found.iter().count());
+    assert!(found.short().contains("the model id `a\\nb` is given twice"), "{found:?}");
+    assert!(!found.to_string().contains('\u{1b}'), "{found:?}");
+}
+
+#[test]
 fn prices_paths_and_digests_are_checked() {
     let models = "\
 models:
