@@ -21,6 +21,8 @@ use crate::Gateway;
 use crate::api::Api;
 
 use edge::Edge;
+#[cfg(any(test, fuzzing))]
+pub(crate) use edge::fuzzing;
 
 /// A request that was on its way when the gateway was stopped arrives within this time.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);

@@ -20,6 +20,8 @@
 
 mod content;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod model;
 
