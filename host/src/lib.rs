@@ -10,6 +10,8 @@ pub mod config;
 pub mod decision;
 pub mod execution;
 pub mod fleet;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gateway;
 mod reload;
 mod run;

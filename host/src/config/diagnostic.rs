@@ -42,7 +42,7 @@ impl Diagnostic {
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
-        let (message, help) = (message.into(), help.into());
+        let (message, help) = (one_line(message.into()), one_line(help.into()));
         Self { file, line: 1, column: 1, message, help, snippet: None }
     }
 
@@ -53,7 +53,7 @@ impl Diagnostic {
         help: impl Into<String>,
     ) -> Self {
         let (line, column) = position(&cutout.text, cutout.span.start);
-        let (message, help) = (message.into(), help.into());
+        let (message, help) = (one_line(message.into()), one_line(help.into()));
         Self { file, line, column, message, help, snippet: Some(cutout) }
     }
 
@@ -85,6 +85,15 @@ impl Diagnostic {
         }
         renderer.render(&[group])
     }
+}
+
+/// What a file says may be repeated in a message, and may hold anything.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(escape).collect()
 }
 
 /// Line and column (both from 1) of a byte offset; an offset past the end is the end.

@@ -37,6 +37,9 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, BadUrl> {
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_string(),
     };
+    if host.is_empty() {
+        return Err(("the URL has no host", FORM));
+    }
     let path = url.path().trim_end_matches('/');
     if path.ends_with("/completions") || path.ends_with("/embeddings") {
         return Err(("the URL goes on after the base", "end it at or before `/v1`"));

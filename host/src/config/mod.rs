@@ -12,6 +12,8 @@ mod document;
 mod ejection;
 mod endpoint;
 mod env;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod join;
 mod limits;
 mod mask;
@@ -74,6 +76,16 @@ pub fn load_in_part(
     let remedy = paths.routing_required.then_some(remedy);
     let routing = read(&paths.routing, remedy, env, &mut errors);
     let absent = routing.is_none() && errors.len() == before;
+    checked(models, routing, absent, errors)
+}
+
+/// What two trees come to; `absent`: there is no `routing.yaml`. `errors` are those of the texts.
+fn checked(
+    models: Option<Arc<Document>>,
+    routing: Option<Arc<Document>>,
+    absent: bool,
+    mut errors: Vec<Diagnostic>,
+) -> Result<Config, (Diagnostics, Option<Box<Config>>)> {
     let models = models.and_then(|document| models::check(document, &mut errors));
     let routing = routing.and_then(|document| routing::check(document, &mut errors));
     let (entries, config) = match routing {

@@ -158,7 +158,7 @@ impl Check<'_> {
             },
             id: raw.id,
             provider_model_id,
-            key: secret(raw.api_key),
+            key: self.key(at, raw.api_key),
             base: self.endpoint(&join(at, "base_url"), raw.base_url.as_deref()),
             routes: Vec::new(),
             incomplete: false,
@@ -205,7 +205,7 @@ impl Check<'_> {
             side: raw.side,
             kind: raw.kind.unwrap_or_else(|| model.card.provider.clone()),
             endpoint,
-            api_key: secret(raw.api_key).or(inherited),
+            api_key: self.key(at, raw.api_key).or(inherited),
             provider_model_id: raw
                 .provider_model_id
                 .unwrap_or_else(|| model.provider_model_id.clone()),
@@ -251,6 +251,17 @@ impl Check<'_> {
         }
     }
 
+    /// An empty key is none: `${KEY:-}` is how a key is made optional.
+    pub(super) fn key(&mut self, at: &[Step], text: Option<String>) -> Option<Secret> {
+        let text = text.filter(|text| !text.is_empty())?;
+        if text.contains(|c: char| c.is_ascii_control()) {
+            let message = "the key holds a line break or another control character";
+            let help = "no header can hold it: look at the end of the file or variable it is from";
+            self.errors.push(self.document.error(&join(at, "api_key"), message, help));
+        }
+        Some(Secret::new(text))
+    }
+
     pub(super) fn health(&mut self, at: &[Step], raw: Option<&Health>) -> Option<ProbeTarget> {
         let at = join(at, "health");
         let (at, path, method) = match raw? {
@@ -269,11 +280,6 @@ impl Check<'_> {
         };
         Some(ProbeTarget { path: path.clone(), method })
     }
-}
-
-/// An empty key is none: `${KEY:-}` is how a key is made optional.
-pub(super) fn secret(text: Option<String>) -> Option<Secret> {
-    text.filter(|text| !text.is_empty()).map(Secret::new)
 }
 
 pub(super) fn join(at: &[Step], key: &str) -> Vec<Step> {

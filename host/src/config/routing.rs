@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::document::steps;
-use super::models::{Check, join, secret, typed, without_deployments};
+use super::models::{Check, join, typed, without_deployments};
 use super::raw::limits::RawConcurrency;
 use super::raw::routing::{RawEntry, RoutingFile};
 use super::{
@@ -138,7 +138,7 @@ impl Check<'_> {
                 side,
                 models: raw.models,
                 name: raw.name,
-                api_key: secret(raw.api_key),
+                api_key: self.key(&at, raw.api_key),
                 concurrency: raw.concurrency,
             }
         };

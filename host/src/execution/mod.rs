@@ -13,6 +13,8 @@ mod commit;
 mod draw;
 mod failure;
 mod fallback;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod json;
 mod refusal;

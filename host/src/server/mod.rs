@@ -24,6 +24,8 @@ use crate::admission::Hold;
 use crate::api::{Api, Client};
 
 use edge::Edge;
+#[cfg(any(test, fuzzing))]
+pub(crate) use edge::fuzzing;
 
 /// A request that was on its way when the gateway was stopped arrives within this time.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);

@@ -155,6 +155,7 @@ fn urls_are_urls_and_hold_no_credential() {
         ("ftp://a", "not an http or https URL"),
         ("api.example", "not a URL"),
         ("", "empty"),
+        ("http://./v1", "has no host"),
         ("http://user:hunter2@a", "move the credential to `api_key`"),
         ("http://a/?key=hunter2", "query or fragment"),
         ("http://a/#hunter2", "query or fragment"),
@@ -191,6 +192,33 @@ fn no_error_shows_a_key() {
     }
     let config = load_texts(ONE, Some("routing_parameter: {x: hunter2}"), &[]).unwrap();
     assert!(!format!("{:?}", config.routing_file).contains("hunter2"));
+}
+
+#[test]
+fn a_key_that_no_header_can_hold_is_an_error() {
+    for models in [
+        "models:\n  - {id: a, base_url: 'http://a', api_key: \"${KEY}\"}\n",
+        "models:\n  - id: a\n    base_url: http://a\n    api_key: |\n      hunter2\n",
+        "models: [{id: a, route: [{base_url: 'http://a', api_key: \"hunter2\\t\"}]}]",
+    ] {
+        let errors = load_texts(models, None, &[("KEY", "hunter2\n")]).unwrap_err();
+        assert_eq!(errors.iter().count(), 1, "{errors}");
+        assert!(errors.short().contains("the key holds a line break"), "{errors}");
+        assert!(!errors.to_string().contains("hunter2"), "{errors}");
+    }
+    let routing = "remote_deployment: [{endpoint: 'http://a', models: [a], api_key: \"${KEY}\"}]";
+    let found = errors("models: [{id: a}]", Some(routing), &[("KEY", "a\r")]);
+    assert!(found.len() == 1 && found[0].starts_with("routing.yaml:1:"), "{found:?}");
+}
+
+#[test]
+fn an_error_stays_in_its_line() {
+    let models =
+        "models: [{id: \"a\\nb\", base_url: 'http://a', \"c\\x1b[2J\": 1}, {id: \"a\\nb\"}]";
+    let found = load_texts(models, None, &[]).unwrap_err();
+    assert_eq!(found.short().lines().count(), found.iter().count());
+    assert!(found.short().contains("the model id `a\\nb` is given twice"), "{found:?}");
+    assert!(!found.to_string().contains('\u{1b}'), "{found:?}");
 }
 
 #[test]

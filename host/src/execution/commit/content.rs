@@ -56,19 +56,17 @@ pub(super) fn first(event: &[u8]) -> Meaning {
 /// What an event means once content has come: the first look is cheap, because every event of
 /// every stream passes here.
 pub(super) fn later(event: &[u8]) -> Meaning {
-    const DOUBTFUL: [&[u8]; 4] =
-        [b"error", b"[DONE]", b"response.completed", b"response.incomplete"];
-    if DOUBTFUL.iter().any(|word| memmem::find(event, word).is_some()) {
-        return first(event);
-    }
-    if has_finish_reason(event) { Meaning::Finish } else { Meaning::Content }
+    const DOUBTFUL: [&[u8]; 5] =
+        [b"error", b"[DONE]", b"response.completed", b"response.failed", b"response.incomplete"];
+    let is_doubtful = DOUBTFUL.iter().any(|word| memmem::find(event, word).is_some());
+    if is_doubtful || has_finish_reason(event) { first(event) } else { Meaning::Content }
 }
 
-/// Whether an unescaped `"finish_reason"` has a string behind it.
+/// Whether anything but null may stand behind an unescaped `"finish_reason"`.
 fn has_finish_reason(event: &[u8]) -> bool {
     const KEY: &[u8] = b"\"finish_reason\"";
     let value = |at| event[at + KEY.len()..].iter().find(|byte| !matches!(byte, b':' | b' '));
-    memmem::find_iter(event, KEY).any(|at| value(at) == Some(&b'"'))
+    memmem::find_iter(event, KEY).any(|at| value(at) != Some(&b'n'))
 }
 
 /// The error that a whole body is, if it is one.
@@ -284,6 +282,10 @@ mod tests {
             ("data: [DONE]\n\n", Meaning::Done),
             (r#"data: {"type":"response.completed"}"#, Meaning::Done),
             (r#"data: {"choices":[{"delta":{},"finish_reason": "stop"}]}"#, Meaning::Finish),
+            ("data: {\"choices\":[{\"finish_reason\":\t\"stop\"}]}", Meaning::Finish),
+            // Some engines say this in every event.
+            (r#"data: {"choices":[{"text":"a","finish_reason":""}]}"#, Meaning::Content),
+            (r#"data: {"choices":[{"text":"a"}],"x":{"finish_reason":"b"}}"#, Meaning::Content),
         ] {
             assert_eq!(first(event.as_bytes()), meaning, "{event}");
             assert_eq!(later(event.as_bytes()), meaning, "{event}");
@@ -304,6 +306,7 @@ mod tests {
             ("event: error\ndata: {\"type\":\"error\",\"message\":\"no\"}", 0, "no"),
             ("event: error\ndata: no", 0, "no"),
             (r#"data: {"type":"response.failed","response":{"error":{"message":"no"}}}"#, 0, "no"),
+            (r#"data: {"type":"response.failed","response":{}}"#, 0, ""),
             (
                 r#"data: {"choices":[{"delta":{"content":""}}],"error":{"message":"no","code":500}}"#,
                 0,

@@ -78,6 +78,12 @@ impl Events {
             .then_some(Event::Whole(&self.tail))
     }
 
+    /// Whether what has come ends between two events. After an event that came in pieces it does not: the
+    /// first of them may have gone on before it was known what they are.
+    pub(super) fn is_between(&self) -> bool {
+        !self.too_long && self.tail.iter().all(|byte| matches!(byte, b'\n' | b'\r'))
+    }
+
     fn take<'a>(&'a mut self, end: &'a [u8]) -> Event<'a> {
         if std::mem::take(&mut self.too_long) || self.tail.len() + end.len() > LONGEST {
             self.tail.clear();

@@ -20,6 +20,8 @@
 
 mod content;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod model;
 
@@ -122,7 +124,7 @@ impl Commit {
 
     /// Whether what has been passed ends between two events, so that another can follow.
     pub(super) fn is_between_events(&self) -> bool {
-        self.shape == Shape::Stream && self.events.rest().is_none()
+        self.shape == Shape::Stream && self.events.is_between()
     }
 
     /// How the answer is read.

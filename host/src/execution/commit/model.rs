@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::fuzzing::{Read, read};
 use super::{Commit, Defect, End, Shape, Verdict};
 
 /// One event of a stream, in kind.
@@ -104,39 +105,27 @@ fn actual(upstreams: &[Upstream], cuts: &[usize]) -> Outcome {
                 (Shape::Stream, all.into_bytes(), *end)
             }
         };
-        let mut commit = Commit::new(shape);
-        let mut client = Vec::new();
-        match read(&mut commit, &bytes, cuts, end, &mut client) {
-            Ok(()) => return Outcome::Whole(client),
-            Err(_) if commit.is_committed() => return Outcome::Told(client),
-            Err(_) => assert!(client.is_empty(), "what failed before the commit was seen"),
+        match read(shape, cut(&bytes, cuts), end) {
+            Read { passed, defect: None, .. } => return Outcome::Whole(passed),
+            Read { passed, commit, .. } if commit.is_committed() => return Outcome::Told(passed),
+            Read { passed, .. } => assert!(passed.is_empty(), "what failed was seen"),
         }
     }
     Outcome::Exhausted
 }
 
-fn read(
-    commit: &mut Commit,
-    bytes: &[u8],
-    cuts: &[usize],
-    end: End,
-    client: &mut Vec<u8>,
-) -> Result<(), Defect> {
-    let (mut rest, mut cuts) = (bytes, cuts.iter().cycle());
-    while !rest.is_empty() {
-        let (chunk, after) = rest.split_at((*cuts.next().expect("endless")).clamp(1, rest.len()));
-        rest = after;
-        match commit.feed(Bytes::copy_from_slice(chunk)) {
-            Verdict::Hold => {}
-            Verdict::Pass(pass) => client.extend_from_slice(&pass),
-            Verdict::Fail { pass, defect } => {
-                client.extend_from_slice(&pass);
-                return Err(defect);
-            }
+/// Pieces of these lengths, over and over.
+fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    for length in lengths.iter().cycle() {
+        if bytes.is_empty() {
+            break;
         }
+        let (piece, rest) = bytes.split_at((*length).clamp(1, bytes.len()));
+        pieces.push(piece);
+        bytes = rest;
     }
-    client.extend_from_slice(&commit.end(end)?);
-    Ok(())
+    pieces
 }
 
 fn ends() -> impl Strategy<Value = End> {
@@ -214,6 +203,22 @@ fn what_is_framed_as_whole_and_stops_in_the_middle_is_truncated() {
     let mut commit = Commit::new(Shape::Plain { json: true });
     assert_eq!(commit.feed("{\"choices\":[{\"messag".into()), Verdict::Hold);
     assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
+}
+
+#[test]
+fn an_event_that_was_passed_in_part_is_known_to_be_open() {
+    let (content, error) = (text(Act::Content, 0), text(Act::Error, 0));
+    for (rest, open) in [(error.as_str(), true), ("\n", false), (" ", true)] {
+        let mut commit = Commit::new(Shape::Stream);
+        assert!(matches!(commit.feed(content.clone().into()), Verdict::Pass(_)));
+        let (piece, more) = rest.split_at(rest.len().min(9));
+        assert!(matches!(commit.feed(piece.to_owned().into()), Verdict::Pass(_)));
+        let _ = commit.feed(more.to_owned().into());
+        assert_eq!(!commit.is_between_events(), open, "{rest:?}");
+    }
+    let mut commit = Commit::new(Shape::Stream);
+    let failed = commit.feed(format!("{content}{error}").into());
+    assert!(matches!(failed, Verdict::Fail { .. }) && commit.is_between_events());
 }
 
 #[test]

@@ -14,6 +14,8 @@ mod body;
 mod connect;
 mod connection;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod head;
 mod pool;
 mod request;

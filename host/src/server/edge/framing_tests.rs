@@ -3,55 +3,12 @@
 
 use proptest::prelude::*;
 
+use super::super::fuzzing::{bodies, read};
 use super::super::refusals::*;
-use super::*;
-
-/// What becomes of a connection's bytes: what passes, request by request, and what is refused.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
-    passed: Vec<Vec<u8>>,
-    refusal: Option<Refusal>,
-}
-
-/// Feeds `bytes` in pieces that end at `cuts`, each request answered as soon as it has come.
-fn read(bytes: &[u8], cuts: &[usize]) -> Outcome {
-    let mut outcome = Outcome::default();
-    let (mut framing, mut held, mut done) = (Framing::start(), Vec::new(), 0);
-    let ends = cuts.iter().copied().chain([bytes.len()]);
-    for end in ends {
-        held.extend_from_slice(&bytes[done..end]);
-        done = end;
-        loop {
-            let in_head = framing.in_head();
-            let verdict = match framing.advance(&held) {
-                Ok(verdict) => verdict,
-                Err(refusal) => {
-                    // How much of a broken body passed before it broke is not of interest.
-                    if !in_head {
-                        outcome.passed.pop();
-                    }
-                    return Outcome { refusal: Some(refusal), ..outcome };
-                }
-            };
-            if in_head && !framing.in_head() {
-                outcome.passed.push(Vec::new());
-            }
-            held.drain(..verdict.skip);
-            if let Some(request) = outcome.passed.last_mut() {
-                request.extend(held.drain(..verdict.pass));
-            }
-            match framing {
-                Framing::End => framing = Framing::start(),
-                _ if held.is_empty() || verdict.pass == 0 => break,
-                _ => {}
-            }
-        }
-    }
-    outcome
-}
+use crate::api::Refusal;
 
 fn refusal(bytes: impl AsRef<[u8]>) -> Option<Refusal> {
-    read(bytes.as_ref(), &[]).refusal
+    read([bytes.as_ref()]).refusal
 }
 
 fn head(fields: &str) -> String {
@@ -168,44 +125,12 @@ fn request() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     )
 }
 
-fn cuts(length: usize, at: &[prop::sample::Index]) -> Vec<usize> {
-    let mut cuts: Vec<usize> = at.iter().map(|at| at.index(length + 1)).collect();
+/// Cut at these places.
+fn cut<'a>(bytes: &'a [u8], at: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+    let mut cuts: Vec<usize> = at.iter().map(|at| at.index(bytes.len() + 1)).collect();
+    cuts.extend([0, bytes.len()]);
     cuts.sort_unstable();
-    cuts
-}
-
-/// What hyper makes of bytes: the bodies of the requests it found.
-fn bodies(bytes: &[u8]) -> Vec<Vec<u8>> {
-    use http_body_util::{BodyExt, Empty};
-    use hyper_util::rt::TokioIo;
-
-    let found = std::rc::Rc::<std::cell::RefCell<Vec<Vec<u8>>>>::default();
-    let service = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let found = std::rc::Rc::clone(&found);
-        async move {
-            let body = request.into_body().collect().await?.to_bytes();
-            found.borrow_mut().push(body.to_vec());
-            Ok::<_, hyper::Error>(hyper::Response::new(Empty::<bytes::Bytes>::new()))
-        }
-    });
-    let (client, server) = tokio::io::duplex(1 << 16);
-    let talk = async {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (mut from, mut to) = tokio::io::split(client);
-        to.write_all(bytes).await.expect("room");
-        let mut answers = Vec::new();
-        // The stand-in ends the connection, so hyper has read all before it.
-        to.write_all(super::super::STAND_IN).await.expect("room");
-        from.read_to_end(&mut answers).await.expect("answers");
-    };
-    let connection = hyper::server::conn::http1::Builder::new()
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(server), service);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(async { tokio::join!(talk, connection) }).1.expect("good requests");
-    let mut found = found.take();
-    found.pop();
-    found
+    cuts.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect()
 }
 
 proptest! {
@@ -215,7 +140,7 @@ proptest! {
         at in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
         let bytes: Vec<u8> = requests.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
-        let outcome = read(&bytes, &cuts(bytes.len(), &at));
+        let outcome = read(cut(&bytes, &at));
         prop_assert_eq!(outcome.refusal, None);
         let sent = requests.iter().map(|(bytes, _)| {
             bytes.strip_prefix(b"\r\n").unwrap_or(bytes).to_vec()
@@ -235,6 +160,6 @@ proptest! {
             let at = at.index(bytes.len());
             bytes.splice(at..=at, with.bytes());
         }
-        prop_assert_eq!(read(&bytes, &cuts(bytes.len(), &at)), read(&bytes, &[]));
+        prop_assert_eq!(read(cut(&bytes, &at)), read([bytes.as_slice()]));
     }
 }

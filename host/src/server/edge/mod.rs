@@ -16,6 +16,8 @@ mod chunked;
 mod clock;
 mod field;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod head;
 mod link;
 mod refusals;

@@ -1,0 +1,107 @@
+//! What must hold whatever comes in, as functions of bytes that panic where it does not. The targets in
+//! `fuzz/` look for such bytes; the tests replay their seeds.
+
+pub use crate::config::fuzzing::config;
+pub use crate::execution::fuzzing::{events, headers, scan, upstream, weights};
+pub use crate::server::fuzzing::edge;
+
+/// In an input that comes in pieces: a cut.
+const CUT: u8 = 0xff;
+/// In such an input: many `x`, because limits are further away than inputs are long.
+const LONG: u8 = 0xfe;
+/// So many of them, and up to this length of the text.
+const XS: (usize, usize) = (4096, 2 << 20);
+/// Up to this length a text is also read byte by byte.
+const SHORT: usize = 4096;
+
+/// A text, and where a socket might cut it.
+pub(crate) struct Pieces {
+    text: Vec<u8>,
+    cuts: Vec<usize>,
+}
+
+impl Pieces {
+    pub(crate) fn of(input: &[u8]) -> Self {
+        let (mut text, mut cuts) = (Vec::with_capacity(input.len()), vec![0]);
+        for &byte in input {
+            match byte {
+                CUT => cuts.push(text.len()),
+                LONG => text.resize((text.len() + XS.0).min(XS.1.max(text.len())), b'x'),
+                byte => text.push(byte),
+            }
+        }
+        cuts.push(text.len());
+        cuts.dedup();
+        Self { text, cuts }
+    }
+
+    /// All of it.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Cut in one way and another; no piece is empty.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = Vec<&[u8]>> {
+        let as_asked = self.cuts.windows(2).map(|ends| &self.text[ends[0]..ends[1]]).collect();
+        let bytes = (self.text.len() <= SHORT).then(|| self.text.chunks(1).collect());
+        [Some(as_asked), bytes].into_iter().flatten()
+    }
+}
+
+/// The payload of a chunked body and what follows it, read in the plainest way: for comparison, of bodies
+/// that are known to be good. None: it is not whole.
+pub(crate) fn dechunk(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let (mut body, mut rest) = (Vec::new(), text);
+    loop {
+        let (line, after) = line(rest)?;
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let size = usize::from_str_radix(str::from_utf8(&line[..digits]).ok()?, 16).ok()?;
+        rest = after;
+        if size == 0 {
+            break;
+        }
+        body.extend_from_slice(rest.get(..size)?);
+        rest = rest.get(size..)?.strip_prefix(b"\r\n")?;
+    }
+    loop {
+        let (trailer, after) = line(rest)?;
+        rest = after;
+        if trailer.is_empty() {
+            return Some((body, rest));
+        }
+    }
+}
+
+fn line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memmem::find(text, b"\r\n")?;
+    Some((&text[..end], &text[end + 2..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    type Target = fn(&[u8]);
+
+    #[test]
+    fn every_seed_holds() {
+        let targets: [(&str, Target); 7] = [
+            ("config", super::config),
+            ("edge", super::edge),
+            ("events", super::events),
+            ("headers", super::headers),
+            ("scan", super::scan),
+            ("upstream", super::upstream),
+            ("weights", super::weights),
+        ];
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+        for (name, target) in targets {
+            let files = std::fs::read_dir(seeds.join(name)).expect("seeds of every target");
+            for file in files {
+                let file = file.expect("a file").path();
+                eprintln!("{}", file.display());
+                target(&std::fs::read(file).expect("a seed"));
+            }
+        }
+    }
+}
