@@ -7,6 +7,7 @@ mod api;
 mod commands;
 pub mod config;
 pub mod decision;
+mod descriptors;
 pub mod execution;
 pub mod fleet;
 mod gateway;

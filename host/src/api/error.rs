@@ -100,6 +100,7 @@ impl Error {
                 None if exhausted.status() == StatusCode::TOO_MANY_REQUESTS => {
                     ("rate_limit_exceeded", None)
                 }
+                None if exhausted.is_exhaustion() => ("overloaded", None),
                 None => ("no_deployment_answered", None),
             },
             Error::Stopping => ("stopping", None),

@@ -53,6 +53,8 @@ impl Phase {
 pub enum Cause {
     /// No connection: refused, unreachable, no such name.
     Connect,
+    /// No connection, for want of a file descriptor or a buffer of the gateway's own.
+    NoDescriptors,
     /// A connection, but no TLS on it.
     Tls,
     /// A time limit passed.
@@ -83,6 +85,7 @@ impl Cause {
     pub fn label(&self) -> String {
         match self {
             Cause::Connect => "connect".into(),
+            Cause::NoDescriptors => "no_descriptors".into(),
             Cause::Tls => "tls".into(),
             Cause::TimedOut(phase) => phase.code().into(),
             Cause::Broken => "broken".into(),
@@ -109,6 +112,7 @@ impl Cause {
                 _ => StatusCode::BAD_GATEWAY,
             },
             Cause::Reported(Some(status)) => *status,
+            Cause::NoDescriptors => StatusCode::SERVICE_UNAVAILABLE,
             Cause::Connect
             | Cause::Tls
             | Cause::Broken
@@ -126,6 +130,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Connect => f.write_str("could not connect"),
+            Cause::NoDescriptors => f.write_str("the gateway has no file descriptors left"),
             Cause::Tls => f.write_str("no TLS connection"),
             Cause::TimedOut(phase) => write!(f, "{} time-out", phase.as_str()),
             Cause::Broken => f.write_str("the connection broke before an answer"),
@@ -212,6 +217,8 @@ impl Failure {
             | Cause::Reported(None) => Fault::Answer,
             // The client is at fault.
             Cause::Reported(Some(_)) => return Outcome::Neutral,
+            // Nobody was asked.
+            Cause::NoDescriptors => return Outcome::Neutral,
             Cause::Credential(status) => {
                 return Outcome::Credential { cause: format!("answered {}", status.as_u16()) };
             }
@@ -242,6 +249,10 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(wait.min(LONGEST))
 }
 
+/// What clients are asked to wait where the gateway has no descriptors: requests that end give theirs
+/// back.
+const RECOVERY: Duration = Duration::from_secs(1);
+
 /// Every attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exhausted {
@@ -271,7 +282,14 @@ impl Exhausted {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-        self.wait.filter(|_| asks.contains(&self.status()))
+        let wait = if self.is_exhaustion() { Some(RECOVERY) } else { self.wait };
+        wait.filter(|_| asks.contains(&self.status()))
+    }
+
+    /// Whether it was the gateway that could not go on.
+    #[must_use]
+    pub fn is_exhaustion(&self) -> bool {
+        self.telling().is_some_and(|failure| failure.cause == Cause::NoDescriptors)
     }
 
     /// Whether the same request sent again at once may fare better.
