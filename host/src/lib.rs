@@ -8,6 +8,7 @@ mod api;
 mod commands;
 pub mod config;
 pub mod decision;
+mod descriptors;
 pub mod execution;
 pub mod fleet;
 #[cfg(any(test, fuzzing))]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! client (reqwest) -> Gateway: a process of its own -> Engine: the stub engine of `gateway stub`
+//!                                                      StubProcess: the same as a process
 //!                                                      Raw:    a scripted socket that tells what it got
 //!                                                      Port:   nobody listens
 //! ```
@@ -15,10 +16,13 @@ mod engine;
 mod gateway;
 mod guest;
 mod port;
+mod process;
 mod raw;
+mod steady;
 mod strict;
 mod telemetry;
 mod traffic;
+mod usage;
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +32,9 @@ pub use engine::Engine;
 pub use gateway::{Gateway, Log, Setup};
 pub use guest::{component, guest, guests, text as guest_text};
 pub use port::Port;
+pub use process::StubProcess;
 pub use raw::{Gate, Raw, Received, Step, Wire};
+pub use steady::Steady;
 pub use strict::Strict;
 pub use telemetry::{ACCESS_LOG, outcomes};
 pub use traffic::{Tally, Traffic};
@@ -41,6 +47,14 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 macro_rules! setup {
     () => {
         $crate::Setup::new(env!("CARGO_BIN_EXE_gateway-under-test"))
+    };
+}
+
+/// A [`StubProcess`] of the same binary: `stub_process!("--name", "a")`.
+#[macro_export]
+macro_rules! stub_process {
+    ($($option:expr),*) => {
+        $crate::StubProcess::start(env!("CARGO_BIN_EXE_gateway-under-test"), &[$($option),*])
     };
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -104,6 +104,20 @@ impl Wire {
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The script goes on: what the gateway does next is what the test looks at.
         let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Sends a piece over and over, until `most` bytes were taken or the gateway goes away; `taken`
+    /// counts them meanwhile.
+    pub fn flood(&mut self, piece: &[u8], most: u64, taken: &AtomicU64) {
+        let mut left = most;
+        while left > 0 {
+            let now = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if self.stream.write_all(&piece[..now]).is_err() {
+                return;
+            }
+            left -= now as u64;
+            taken.fetch_add(now as u64, SeqCst);
+        }
     }
 
     /// Sends a whole answer of JSON.

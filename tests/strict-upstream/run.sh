@@ -8,7 +8,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 venv=${VENV:-$here/../../target/strict-upstream}
 
-# As in ../openai-sdk/run.sh: the copy is made last, so that an install cut short is done again.
+# As in ../openai-sdk/python/run.sh: the copy is made last, so that an install cut short is done again.
 if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2

@@ -1,6 +1,8 @@
 //! The commit point: what fails before an answer has something for the client is made good
 //! elsewhere, unseen; what fails after it is told.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use serde_json::json;
 use tests::{Engine, Gate, Gateway, Raw, Reply, Step, in_order, logged};
 
@@ -156,4 +158,26 @@ async fn what_may_have_been_answered_is_sent_once_more_and_to_responses_never() 
     let body = json!({"model": "m", "input": "hi"}).to_string();
     let responses = start("").post("/v1/responses", body).await;
     assert_eq!((responses.status, asked()), (502, 4), "{}", responses.text());
+}
+
+#[tokio::test]
+async fn a_request_lost_on_a_connection_that_was_used_before_counts_as_sent() {
+    // Answers the first request of a connection once; then it loses what it gets.
+    let losing = Raw::start({
+        let answered = AtomicBool::new(false);
+        move |_, wire| match answered.swap(true, SeqCst) {
+            false => wire.answer(200, r#"{"choices":[]}"#),
+            true => wire.reset(),
+        }
+    });
+    let second = Engine::start("second");
+    let models = in_order(&[("m", &[&losing.url(), &second.url()])]);
+    // One core: a connection is looked for where it was left.
+    let gateway =
+        tests::setup!().models(models).routing(logged("")).arg("--cores").arg("1").start();
+    assert_eq!(gateway.chat("m").await.status, 200);
+    let reply = gateway.chat("m").await;
+    assert_eq!(losing.received().len(), 3, "sent on the old connection, and on a new one");
+    assert_eq!((reply.status, second.requests().await), (502, 0), "not a third time");
+    assert_eq!(reply.header("x-should-retry"), "false");
 }

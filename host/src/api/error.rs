@@ -127,7 +127,7 @@ impl Error {
                 None if exhausted.status() == StatusCode::TOO_MANY_REQUESTS => {
                     ("rate_limit_exceeded", None)
                 }
-                None if exhausted.is_overload() => ("overloaded", None),
+                None if exhausted.shed().is_some() => ("overloaded", None),
                 None => ("no_deployment_answered", None),
             },
             Error::Overloaded(_) => ("overloaded", None),

@@ -95,8 +95,8 @@ impl Api {
         match &answer {
             Err(Error::Refused(refusal)) => self.gateway.metrics.refused(refusal.code),
             Err(Error::Overloaded(crowd)) => self.gateway.metrics.shedding.shed(crowd.as_str()),
-            Err(Error::Exhausted(exhausted)) if exhausted.is_overload() => {
-                self.gateway.metrics.shedding.shed("concurrency");
+            Err(Error::Exhausted(exhausted)) => {
+                exhausted.shed().iter().for_each(|of| self.gateway.metrics.shedding.shed(of));
             }
             _ => {}
         }

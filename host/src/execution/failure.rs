@@ -53,6 +53,8 @@ impl Phase {
 pub enum Cause {
     /// No connection: refused, unreachable, no such name.
     Connect,
+    /// No connection, for want of a file descriptor or a buffer of the gateway's own.
+    NoDescriptors,
     /// A connection, but no TLS on it.
     Tls,
     /// A time limit passed.
@@ -83,6 +85,7 @@ impl Cause {
     pub fn label(&self) -> String {
         match self {
             Cause::Connect => "connect".into(),
+            Cause::NoDescriptors => "no_descriptors".into(),
             Cause::Tls => "tls".into(),
             Cause::TimedOut(phase) => phase.code().into(),
             Cause::Broken => "broken".into(),
@@ -109,6 +112,7 @@ impl Cause {
                 _ => StatusCode::BAD_GATEWAY,
             },
             Cause::Reported(Some(status)) => *status,
+            Cause::NoDescriptors => StatusCode::SERVICE_UNAVAILABLE,
             Cause::Connect
             | Cause::Tls
             | Cause::Broken
@@ -126,6 +130,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Connect => f.write_str("could not connect"),
+            Cause::NoDescriptors => f.write_str("the gateway has no file descriptors left"),
             Cause::Tls => f.write_str("no TLS connection"),
             Cause::TimedOut(phase) => write!(f, "{} time-out", phase.as_str()),
             Cause::Broken => f.write_str("the connection broke before an answer"),
@@ -150,13 +155,13 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// What the engine said of it, in its own words, without its address and key.
     pub said: Option<String>,
-    /// The request was sent, and no byte came back: it may have been answered all the same.
-    pub ambiguous: bool,
+    /// How often the request was sent and no byte came back: it may have been answered all the same.
+    pub unanswered: u32,
 }
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Self {
-        Self { cause, retry_after: None, said: None, ambiguous: false }
+        Self { cause, retry_after: None, said: None, unanswered: 0 }
     }
 }
 
@@ -174,8 +179,8 @@ impl From<Defect> for Failure {
 }
 
 impl From<SendError> for Failure {
-    fn from(SendError { cause, written }: SendError) -> Self {
-        Self { ambiguous: written, ..cause.into() }
+    fn from(SendError { cause, unanswered }: SendError) -> Self {
+        Self { unanswered, ..cause.into() }
     }
 }
 
@@ -212,6 +217,8 @@ impl Failure {
             | Cause::Reported(None) => Fault::Answer,
             // The client is at fault.
             Cause::Reported(Some(_)) => return Outcome::Neutral,
+            // Nobody was asked.
+            Cause::NoDescriptors => return Outcome::Neutral,
             Cause::Credential(status) => {
                 return Outcome::Credential { cause: format!("answered {}", status.as_u16()) };
             }
@@ -242,7 +249,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(wait.min(LONGEST))
 }
 
-/// What clients are asked to wait that find every place taken.
+/// What clients are asked to wait where there is no room for them: requests that end give theirs back.
 const OVERLOAD: Duration = Duration::from_secs(1);
 
 /// Every attempt failed.
@@ -266,10 +273,13 @@ impl Exhausted {
         failures().find(client).or_else(|| failures().next())
     }
 
-    /// Nothing is wrong but that there was no place for the request.
+    /// What there was too little of, as metrics name it, where nothing else is wrong.
     #[must_use]
-    pub fn is_overload(&self) -> bool {
-        self.busy && self.failures.is_empty()
+    pub fn shed(&self) -> Option<&'static str> {
+        match self.telling() {
+            None => self.busy.then_some("concurrency"),
+            Some(failure) => (failure.cause == Cause::NoDescriptors).then_some("descriptors"),
+        }
     }
 
     /// 429, 502, 503 or 504.
@@ -282,7 +292,7 @@ impl Exhausted {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-        let wait = if self.is_overload() { Some(OVERLOAD) } else { self.wait };
+        let wait = if self.shed().is_some() { Some(OVERLOAD) } else { self.wait };
         wait.filter(|_| asks.contains(&self.status()))
     }
 
@@ -297,7 +307,7 @@ impl Exhausted {
                 | Cause::Reported(Some(_))
                 | Cause::TimedOut(Phase::Total) => false,
                 // It may have been answered, and that must not happen twice.
-                _ => !failure.ambiguous,
+                _ => failure.unanswered == 0,
             })
     }
 
@@ -313,7 +323,7 @@ impl Exhausted {
 
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_overload() {
+        if self.busy && self.failures.is_empty() {
             return f.write_str("all deployments of the model are busy; send the request again");
         }
         if self.failures.is_empty() {

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Origin, ProbeMethod, ProbeTarget, Probing};
+use crate::descriptors;
 
 use super::{Deployment, Fleet, Health};
 
@@ -110,7 +111,7 @@ impl Probe {
             }
             let sent = Instant::now();
             let result = ask(&self.client, origin, target, self.probing.timeout).await;
-            if self.record(result, sent) {
+            if result.is_some_and(|result| self.record(result, sent)) {
                 (self.changed)();
             }
         }
@@ -147,23 +148,25 @@ fn lock(sharers: &Mutex<Vec<Arc<Deployment>>>) -> MutexGuard<'_, Vec<Arc<Deploym
     sharers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One probe: 200 is healthy. The error is the reason, for people, and names no address.
+/// One probe: 200 is healthy. The error is the reason, for people, and names no address. None: nobody
+/// was asked, for want of a file descriptor, which says nothing of the place.
 async fn ask(
     client: &reqwest::Client,
     origin: &Origin,
     target: &ProbeTarget,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Option<Result<(), String>> {
     let method = match target.method {
         ProbeMethod::Get => reqwest::Method::GET,
         ProbeMethod::Head => reqwest::Method::HEAD,
     };
     let request = client.request(method, format!("{origin}{}", target.path)).timeout(timeout);
-    match request.send().await {
+    Some(match request.send().await {
         Ok(response) if response.status() == reqwest::StatusCode::OK => Ok(()),
         Ok(response) => Err(format!("probe answered {}", response.status().as_u16())),
+        Err(error) if error.is_connect() && descriptors::are_exhausted(&error) => return None,
         Err(error) if error.is_timeout() => Err(format!("no answer to a probe within {timeout:?}")),
         Err(error) if error.is_connect() => Err("probe could not connect".to_owned()),
         Err(_) => Err("probe got no valid answer".to_owned()),
-    }
+    })
 }

@@ -2,7 +2,6 @@
 //! them accepting from one listener. What is shared between cores is in [`Gateway`]. Every byte of a
 //! client comes through the [`edge`].
 
-mod descriptors;
 mod edge;
 
 use std::io::ErrorKind;
@@ -22,6 +21,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::Gateway;
 use crate::admission::Hold;
 use crate::api::{Api, Client};
+use crate::descriptors;
 
 use edge::Edge;
 #[cfg(any(test, fuzzing))]

@@ -12,6 +12,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 
 use crate::config::Origin;
+use crate::descriptors;
 
 use super::Cause;
 use super::connection::{Connection, Stream};
@@ -46,7 +47,7 @@ impl Connector {
         poll_fn(|cx| tcp.poll_ready(cx)).await.map_err(|_| Cause::Connect)?;
         let stream = tcp.call(uri).await.map_err(|error| {
             tracing::debug!(%error, "no connection");
-            Cause::Connect
+            if descriptors::are_exhausted(&error) { Cause::NoDescriptors } else { Cause::Connect }
         })?;
         let stream = stream.into_inner();
         if !origin.tls {

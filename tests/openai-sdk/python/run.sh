@@ -1,15 +1,15 @@
 #!/bin/sh
-# Runs the real OpenAI SDK against a running gateway, and fails if any test does.
+# Runs a script with the real OpenAI SDK for Python against a running gateway: run.sh SCRIPT
 #
-#   GATEWAY_URL  where it listens, e.g. http://127.0.0.1:8000
-#   MODEL        a model that answers every path
-#   DEAD_MODEL   a model whose only upstream is closed
-#   VENV         the virtual environment to make or reuse (default: target/openai-sdk)
+#   GATEWAY_URL        where it listens, e.g. http://127.0.0.1:8000
+#   VENV               the virtual environment to make or reuse (default: target/openai-sdk)
+#   MODEL, DEAD_MODEL  for test_openai.py: a model that answers every path, one whose upstream is closed
+#   CALLS              for calls.py: a file of calls and what is to become of each
 set -eu
 
-: "${GATEWAY_URL:?is not set}" "${MODEL:?is not set}" "${DEAD_MODEL:?is not set}"
+: "${GATEWAY_URL:?is not set}"
 here=$(cd "$(dirname "$0")" && pwd)
-venv=${VENV:-$here/../../target/openai-sdk}
+venv=${VENV:-$here/../../../target/openai-sdk}
 
 # The environment is good for as long as it was made from these requirements; the copy is made last, so
 # that an install cut short is done again.
@@ -21,4 +21,4 @@ fi
 
 # A proxy between the SDK and the gateway would be tested instead of the gateway.
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
-exec "$venv/bin/python" -B "$here/test_openai.py" -v 2>&1
+exec "$venv/bin/python" -B "$here/$1" -v 2>&1

@@ -1,0 +1,60 @@
+//! File descriptors: every connection takes one, and every attempt another. Those that are out say that the
+//! gateway, not whoever it talks to, has no room for another socket.
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Lets the process open as many as the system allows, and says how many that are.
+///
+/// The soft limit is low for the sake of programs that use `select`, which breaks beyond 1024; others
+/// are meant to raise it themselves: <https://0pointer.net/blog/file-descriptor-limits.html>.
+pub(crate) fn raise() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    if let Err(error) = &raised {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+    let limit = if raised.is_ok() { maximum } else { current };
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Whether a connection could not be made because the system refused another descriptor or buffer
+/// (socket(2)).
+pub(crate) fn are_exhausted(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if let Some(error) = io.and_then(Errno::from_io_error) {
+            return is_exhaustion(error);
+        }
+        // What an `io::Error` wraps is not its source.
+        cause = match io.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    // The resolver needs descriptors too, and does not say that it had none.
+    let one_more = File::open("/dev/null");
+    one_more.is_err_and(|error| Errno::from_io_error(&error).is_some_and(is_exhaustion))
+}
+
+fn is_exhaustion(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_said_decides_however_deep_it_is_wrapped() {
+        let wrapped = |error: Errno| io::Error::other(io::Error::from(error));
+        assert!(are_exhausted(&wrapped(Errno::MFILE)));
+        assert!(!are_exhausted(&wrapped(Errno::CONNREFUSED)));
+        assert!(!are_exhausted(&io::Error::other("no such name")), "there are descriptors");
+    }
+}

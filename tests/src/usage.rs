@@ -1,0 +1,61 @@
+//! What the system tells of a gateway's process (on Linux, from `/proc`), and what it grants it.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+
+use crate::Gateway;
+
+impl Gateway {
+    /// Memory of its own that is in use: bytes of anonymous pages, without files and shared ones.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let status = self.told("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("its memory");
+        kibibytes.parse::<u64>().expect("a number") * 1024
+    }
+
+    /// Processor time that it has used so far.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn processor_time(&self) -> Duration {
+        let stat = self.told("stat");
+        // The name, in brackets, may hold spaces. User and system time are fields 14 and 15 (proc(5)).
+        let fields = stat.rsplit(')').next().expect("fields").split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum();
+        Duration::from_secs(1)
+            .mul_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    /// The file descriptors that it has open.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn open_files(&self) -> u64 {
+        let path = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        std::fs::read_dir(path).expect("it runs").count() as u64
+    }
+
+    /// Lets it open descriptors below `most` only, as `ulimit -n` does, from now on. None: as many as
+    /// this process may.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn limit_open_files(&self, most: Option<u64>) {
+        let own = getrlimit(Resource::Nofile);
+        let limit = Rlimit { current: most.or(own.current), maximum: own.maximum };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("its parent may");
+    }
+
+    fn told(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.pid().as_raw_nonzero());
+        std::fs::read_to_string(path).expect("it runs")
+    }
+}

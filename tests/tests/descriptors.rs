@@ -1,0 +1,110 @@
+//! File descriptors that run out: the gateway waits without spinning, what is under way goes on, no
+//! deployment is charged for it, and all is well once there are some again.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::{Dialog, Gate, Gateway, Raw, Step, eventually, one_model, split};
+use tokio::net::TcpStream;
+
+const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
+
+fn request() -> String {
+    let length = BODY.len();
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-length: {length}\r\n\r\n{BODY}"
+    )
+}
+
+async fn state(gateway: &Gateway) -> String {
+    let deployment = gateway.routing().await["models"]["m"]["deployments"][0].clone();
+    deployment["state"].as_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn accepting_pauses_while_descriptors_are_out_and_what_is_under_way_goes_on() {
+    let gate = Gate::default();
+    let upstream = Raw::steps(vec![
+        Step::stream(),
+        Step::chunk("data: 1\n\n"),
+        Step::Wait(gate.clone()),
+        Step::chunk("data: 2\n\n"),
+        Step::chunk("data: [DONE]\n\n"),
+        Step::chunk(""),
+    ]);
+    let gateway = tests::setup!().models(one_model(&[&upstream.url()])).start();
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let mut answer = gateway.stream("m").await.expect("an answer");
+        assert_eq!(answer.chunk().await.expect("a chunk").expect("one"), "data: 1\n\n");
+        streams.push(answer);
+    }
+    gateway.limit_open_files(Some(gateway.open_files() + 10));
+    let mut crowd = Vec::new();
+    for _ in 0..60 {
+        // The system takes them, whether or not the gateway does.
+        crowd.push(TcpStream::connect(gateway.address()).await.expect("room in the queue"));
+    }
+    let full = async || gateway.log().contains("Too many open files").then_some(());
+    eventually("the gateway is out of descriptors", full).await;
+    let (before, span) = (gateway.processor_time(), Duration::from_secs(2));
+    tokio::time::sleep(span).await;
+    let used = gateway.processor_time() - before;
+    eprintln!("{used:?} of processor time in {span:?} without descriptors");
+    assert!(used < span / 4, "it spins: {used:?} in {span:?}");
+    gate.open();
+    for mut answer in streams {
+        let mut rest = Vec::new();
+        while let Some(chunk) = answer.chunk().await.expect("not broken off") {
+            rest.extend_from_slice(&chunk);
+        }
+        assert_eq!(rest, b"data: 2\n\ndata: [DONE]\n\n");
+    }
+    drop(crowd);
+    let reply = gateway.get("/health").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(gateway.stream("m").await.expect("an answer").status().as_u16(), 200);
+}
+
+/// An engine each of whose connections is for one request: whoever comes again needs another.
+fn engine() -> Raw {
+    Raw::start(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}");
+        wire.close();
+    })
+}
+
+#[tokio::test]
+async fn no_deployment_is_charged_for_a_connection_that_the_gateway_cannot_make() {
+    let engine = engine();
+    let more = "health_check: 0.05\nhealth: {down_after: 1}\nlogging: {output: access.log}";
+    for url in [engine.url(), engine.url().replace("127.0.0.1", "localhost")] {
+        let setup = tests::setup!().models(one_model(&[&url])).arg("--cores").arg("1");
+        let gateway = setup.routing(split(1.0, &[&url], &[], more)).start();
+        let mut dialog = Dialog::with(&gateway).await;
+        assert_eq!(state(&gateway).await, "healthy");
+        gateway.limit_open_files(Some(3));
+        for _ in 0..10 {
+            assert!(dialog.send(request()).await);
+            let reply = dialog.answer().await;
+            let error = reply.error();
+            assert_eq!((reply.status, &error["code"]), (503, &json!("overloaded")), "{error}");
+            assert_eq!(reply.header("retry-after"), "1");
+            let said = error["message"].as_str().expect("text");
+            assert!(said.contains("the gateway has no file descriptors left"), "{said}");
+            let attempts = gateway.attempts(&reply).await;
+            assert_eq!(attempts, [("local-1".into(), "no_descriptors".into())], "{url}");
+        }
+        // Time for several probes, none of which can be made.
+        let probes = engine.received().len();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(engine.received().len(), probes, "{url}");
+        gateway.limit_open_files(None);
+        assert_eq!(state(&gateway).await, "healthy", "{url}");
+        assert!(dialog.send(request()).await);
+        assert_eq!(dialog.answer().await.status, 200, "{url}");
+        assert!(!gateway.log().contains("health changed"), "{}", gateway.log());
+        let failing = gateway.metric("gateway_deployment_error_rate", &[]).await;
+        assert_eq!(failing, Some(0.0), "{url}");
+    }
+}

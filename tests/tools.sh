@@ -1,0 +1,21 @@
+#!/bin/sh
+# Installs what some of the tests use beside Rust, as far as it is missing: python3 with venv, node with
+# npm, slowhttptest. Needs apt-get and root; without them it says what is missing, and the tests that need
+# it are passed over.
+set -eu
+
+missing=
+command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null ||
+    missing="$missing python3 python3-venv"
+command -v node >/dev/null || missing="$missing nodejs"
+command -v npm >/dev/null || missing="$missing npm"
+command -v slowhttptest >/dev/null || missing="$missing slowhttptest"
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update --quiet --quiet
+    # shellcheck disable=SC2086 # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends $missing
+else
+    echo "missing for some of the tests (names of Debian packages):$missing" >&2
+fi
