@@ -71,7 +71,7 @@ impl Api {
         if !config.trusted_proxies.iter().any(|network| network.contains(&peer)) {
             execution::drop_forwarding(&mut head.headers);
         }
-        let body = collect(body, config.limits.body, config.timeouts.total).await?;
+        let body = collect(body, config.limits.body, config.total.0).await?;
         let scan = scan(&body)?;
         let fleet = &snapshot.generation.fleet;
         let Some(model) = fleet.index_of(&scan.model) else {

@@ -5,6 +5,7 @@
 //! never sent to a host it was not configured for.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::diagnostic::nearest;
 use super::document::steps;
@@ -12,14 +13,15 @@ use super::models::{Listed, Models, Route};
 use super::raw::health_path;
 use super::routing::{Entries, Entry};
 use super::{
-    DeploymentConfig, Diagnostic, Document, Endpoint, Model, ProbeMethod, ProbeTarget, Secret,
-    Share, Side, Step, endpoint,
+    Config, DeploymentConfig, Diagnostic, Document, Endpoint, Model, OwnTimeouts, ProbeMethod,
+    ProbeTarget, Secret, Share, Side, Step, Timeouts, endpoint,
 };
 
 /// The models with their deployments. After an error, of no further use.
 pub(super) fn join(
     models: &Models,
     entries: Option<&Entries>,
+    config: &Config,
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Model> {
     let mentions = entries.map_or_else(HashMap::new, |entries| mentions(models, entries, errors));
@@ -28,7 +30,8 @@ pub(super) fn join(
     let mut joined = Vec::with_capacity(models.list.len());
     for (index, model) in models.list.iter().enumerate() {
         let listed = mentions.get(&index).unwrap_or(&none);
-        let mut drafts = drafts(model, listed);
+        let outer = model.timeouts.over(config.timeouts);
+        let mut drafts = drafts(model, listed, outer);
         name(&mut drafts, models, entries, errors);
         let known =
             whole && !model.incomplete && listed.iter().all(|entry| entry.endpoint.is_some());
@@ -37,10 +40,29 @@ pub(super) fn join(
             id: model.id.clone(),
             aliases: model.aliases.clone(),
             card: model.card.clone(),
+            total: model.total.unwrap_or(config.total),
             deployments: drafts.into_iter().map(|draft| draft.deployment).collect(),
         });
     }
+    share_connections(&mut joined);
     joined
+}
+
+/// Connections belong to an origin, not to a deployment: the smallest `pool_idle` holds for all.
+fn share_connections(models: &mut [Model]) {
+    let mut smallest = HashMap::new();
+    let all = || models.iter().flat_map(|model| &model.deployments);
+    for deployment in all() {
+        let origin = deployment.endpoint.origin.clone();
+        let time = deployment.timeouts.pool_idle;
+        smallest
+            .entry(origin)
+            .and_modify(|least: &mut Duration| *least = time.min(*least))
+            .or_insert(time);
+    }
+    for deployment in models.iter_mut().flat_map(|model| &mut model.deployments) {
+        deployment.timeouts.pool_idle = smallest[&deployment.endpoint.origin];
+    }
 }
 
 /// By model: the entries that list it. Unknown models and repetitions are reported.
@@ -107,23 +129,24 @@ struct Draft<'a> {
 }
 
 /// The model's routes in their order, then what entries create in theirs.
-fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry]) -> Vec<Draft<'a>> {
+fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Timeouts) -> Vec<Draft<'a>> {
     let entry_of = |endpoint: &Endpoint| {
         listed.iter().copied().find(|entry| entry.endpoint.as_ref() == Some(endpoint))
     };
     let routes = model.routes.iter();
-    let mut drafts: Vec<_> = routes.map(|route| joined(route, entry_of(&route.endpoint))).collect();
+    let mut drafts: Vec<_> =
+        routes.map(|route| joined(route, entry_of(&route.endpoint), outer)).collect();
     for entry in listed {
         if let Some(endpoint) = &entry.endpoint
             && model.routes.iter().all(|route| route.endpoint != *endpoint)
         {
-            drafts.push(created(model, entry, endpoint));
+            drafts.push(created(model, entry, endpoint, outer));
         }
     }
     drafts
 }
 
-fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>) -> Draft<'a> {
+fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, outer: Timeouts) -> Draft<'a> {
     let side = match entry {
         Some(entry) => entry.side,
         None => route.side.unwrap_or_else(|| endpoint::side(&route.endpoint.origin)),
@@ -142,11 +165,19 @@ fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>) -> Draft<'a> {
         share: if entry.is_some() { Share::Assigned } else { Share::Kept },
         pricing: route.pricing.clone(),
         probe: probe(side, health),
+        timeouts: entry
+            .map_or_else(OwnTimeouts::default, |e| e.timeouts)
+            .over(route.timeouts.over(outer)),
     };
     Draft { deployment, named: name.is_some(), entry, route: Some(route) }
 }
 
-fn created<'a>(model: &Listed, entry: &'a Entry, endpoint: &Endpoint) -> Draft<'a> {
+fn created<'a>(
+    model: &Listed,
+    entry: &'a Entry,
+    endpoint: &Endpoint,
+    outer: Timeouts,
+) -> Draft<'a> {
     let deployment = DeploymentConfig {
         name: entry.name.clone().unwrap_or_default(),
         side: entry.side,
@@ -158,6 +189,7 @@ fn created<'a>(model: &Listed, entry: &'a Entry, endpoint: &Endpoint) -> Draft<'
         share: Share::Assigned,
         pricing: model.card.pricing.clone(),
         probe: probe(entry.side, entry.health.as_ref()),
+        timeouts: entry.timeouts.over(outer),
     };
     Draft { deployment, named: entry.name.is_some(), entry: Some(entry), route: None }
 }

@@ -22,12 +22,15 @@ mod routing;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, Step};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
 pub use place::{Endpoint, Origin, Secret};
+use timeouts::OwnTimeouts;
+pub use timeouts::{Timeouts, TotalTime};
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -80,7 +83,7 @@ pub fn load_in_part(
     };
     // Joining with half of the routing file would report what the other half explains.
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
-        let models = join::join(&models, entries.as_ref(), &mut errors);
+        let models = join::join(&models, entries.as_ref(), &config, &mut errors);
         if errors.is_empty() {
             return Ok(Config { models, ..config });
         }

@@ -10,8 +10,8 @@ use super::document::steps;
 use super::models::{Check, join, secret, typed, without_deployments};
 use super::raw::routing::{RawEntry, RoutingFile};
 use super::{
-    Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, ProbeTarget, Secret, Side,
-    Step, StrategyConfig, schema,
+    Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, OwnTimeouts, ProbeTarget,
+    Secret, Side, Step, StrategyConfig, schema,
 };
 
 /// What `routing.yaml` lists.
@@ -33,6 +33,7 @@ pub(super) struct Entry {
     pub(super) name: Option<String>,
     pub(super) api_key: Option<Secret>,
     pub(super) health: Option<ProbeTarget>,
+    pub(super) timeouts: OwnTimeouts,
 }
 
 /// Checks the file: its lists, and a configuration that has everything but models.
@@ -57,6 +58,7 @@ pub(super) fn check(
             parameters: raw.routing_parameter.unwrap_or_default().into(),
         }),
         timeouts: (&raw.timeouts).into(),
+        total: raw.timeouts.total(),
         client_timeouts: (&raw.timeouts).into(),
         trusted_proxies,
         fallback: raw.fallback.into(),
@@ -125,6 +127,7 @@ impl Check<'_> {
                 models: raw.models,
                 name: raw.name,
                 api_key: secret(raw.api_key),
+                timeouts: (&raw.timeouts).into(),
             }
         };
         raw.into_iter().enumerate().map(&mut entry).collect()

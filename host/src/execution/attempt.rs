@@ -9,7 +9,6 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::Timeouts;
 use crate::fleet::Deployment;
 
 use super::commit::{Commit, Defect, End, Shape, Verdict};
@@ -60,9 +59,9 @@ pub(super) async fn attempt(
     deployment: &Deployment,
     request: &Request,
     id: &str,
-    timeouts: &Timeouts,
     end: Instant,
 ) -> Result<Begun, Failure> {
+    let timeouts = &deployment.config.timeouts;
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
@@ -70,6 +69,7 @@ pub(super) async fn attempt(
         headers: headers::up(&request.headers, id),
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.is_repeatable(),
+        pool_idle: timeouts.pool_idle,
     };
     let connect = until(timeouts.connect, Phase::Connect, end);
     let first_byte = || until(timeouts.first_byte, Phase::FirstByte, end);

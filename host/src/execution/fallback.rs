@@ -8,7 +8,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue}
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::fleet::{Deployment, Permit};
+use crate::fleet::{Deployment, Outcome, Permit};
 
 use super::attempt::{Begun, Committed, attempt};
 use super::body::Body;
@@ -32,7 +32,9 @@ impl Executor {
     /// An executor without connections; must be used on one thread, inside a `LocalSet`.
     #[must_use]
     pub fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { upstream: Upstream::new(tls) }
+        let upstream = Upstream::new(tls);
+        tokio::task::spawn_local(upstream.sweep());
+        Self { upstream }
     }
 
     /// Draws, and attempts until a deployment answers. The journal goes with the answer's body.
@@ -46,13 +48,14 @@ impl Executor {
         let (config, fleet) = (&generation.config, &generation.fleet);
         let mut turns =
             Turns::draw(fleet, model, route, config.fallback, Instant::now().into_std());
-        let end = Instant::from_std(journal.started) + config.timeouts.total;
+        let total = model.config.total.0;
+        let end = Instant::from_std(journal.started) + total;
         let mut failures: Vec<(String, Failure)> = Vec::new();
         while let Some(mut permit) = turns.next(Instant::now().into_std()) {
             let deployment = Arc::clone(permit.deployment());
             journal.trying(&deployment);
-            let outcome =
-                attempt(&self.upstream, &deployment, &request, journal.id(), &config.timeouts, end);
+            let began = Instant::now();
+            let outcome = attempt(&self.upstream, &deployment, &request, journal.id(), end);
             match outcome.await {
                 // Says nothing of the deployment: the permit is dropped.
                 Ok(Begun::Refusal(answer)) => {
@@ -66,7 +69,14 @@ impl Executor {
                     let said = failure.said.take();
                     failure.said = said.map(|said| refusal::redacted(said, &deployment.config));
                     journal.failed(&failure.cause);
-                    permit.settle(failure.outcome(), Instant::now().into_std());
+                    let outcome = match failure.cause {
+                        // What others left of the request's time says nothing of this one.
+                        Cause::TimedOut(Phase::Total) if end - began < total / 2 => {
+                            Outcome::Neutral
+                        }
+                        _ => failure.outcome(),
+                    };
+                    permit.settle(outcome, Instant::now().into_std());
                     let last = is_last(&failure, &failures, &request);
                     failures.push((deployment.config.name.clone(), failure));
                     if last {

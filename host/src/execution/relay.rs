@@ -68,8 +68,8 @@ impl Relay {
         journal: Journal,
         end: Instant,
     ) -> Self {
-        let idle = request.snapshot.generation.config.timeouts.idle;
         let deployment = Arc::clone(permit.deployment());
+        let idle = deployment.config.timeouts.idle;
         let sent = &deployment.config.provider_model_id;
         let asked = &request.scan.model;
         let Committed { first, rest, commit, .. } = committed;

@@ -4,6 +4,7 @@
 pub(super) mod ejection;
 pub(super) mod models;
 pub(super) mod routing;
+pub(super) mod timeouts;
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Health;
+use super::timeouts::{RawModelTimeouts, RawPlaceTimeouts};
 use crate::config::Side;
 
 /// The models that clients can name, and where they run.
@@ -67,6 +68,9 @@ pub(in crate::config) struct RawModel {
     #[serde(default)]
     #[expect(dead_code, reason = "the text of prices is taken from the document")]
     pub(in crate::config) pricing: RawPricing,
+    /// Its own time limits, in seconds. Default, key by key: those of routing.yaml.
+    #[serde(default)]
+    pub(in crate::config) timeouts: RawModelTimeouts,
     /// Where it runs. Default: one route from the values above.
     #[schemars(length(min = 1))]
     pub(in crate::config) route: Option<Vec<RawRoute>>,
@@ -98,6 +102,9 @@ pub(in crate::config) struct RawRoute {
     pub(in crate::config) side: Option<Side>,
     /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
     pub(in crate::config) health: Option<Health>,
+    /// Its own time limits, in seconds. Default, key by key: the model's, else those of routing.yaml.
+    #[serde(default)]
+    pub(in crate::config) timeouts: RawPlaceTimeouts,
 }
 
 /// Dollars per token (per image, per request), as text or number.

@@ -5,6 +5,7 @@ mod errors;
 mod files;
 mod joining;
 mod schemas;
+mod timeouts;
 
 use super::*;
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{
     Config, DeploymentConfig, Ejection, Endpoint, Model, ModelCard, Origin, Pricing, Share, Side,
+    Timeouts, TotalTime,
 };
 
 use super::{Condition, Deployment, Fault, Fleet, Outcome, Permit};
@@ -91,6 +92,7 @@ fn deployment(port: u16) -> DeploymentConfig {
             input_cache_writes: zero(),
         },
         probe: None,
+        timeouts: Timeouts::default(),
     }
 }
 
@@ -108,7 +110,7 @@ fn model(deployments: Vec<DeploymentConfig>) -> Model {
         supported_params: Vec::new(),
         pricing: deployments[0].pricing.clone(),
     };
-    Model { id: "m".into(), aliases: Vec::new(), card, deployments }
+    Model { id: "m".into(), aliases: Vec::new(), card, total: TotalTime::default(), deployments }
 }
 
 fn failure() -> Outcome {
