@@ -81,6 +81,12 @@ pub(super) async fn attempt(
         return Ok(Begun::Refusal(Box::new(answer)));
     }
     let shape = shape(&answer.head, request.scan.stream);
+    if shape == Shape::Opaque && answer.body.framing() == Framing::UntilClose {
+        // Nobody could ever tell that it is whole, and nobody asked for it: while another deployment
+        // may give one that is, it is no answer.
+        tracing::debug!("an encoded answer without a length is refused");
+        return Err(Cause::Protocol.into());
+    }
     let committed = begin(answer, shape, timeouts.idle, end).await?;
     Ok(Begun::Committed(Box::new(committed)))
 }
@@ -100,7 +106,7 @@ async fn begin(
     idle: Duration,
     end: Instant,
 ) -> Result<Committed, Failure> {
-    let mut commit = Commit::new(shape);
+    let mut commit = Commit::new(shape, body.framing());
     let mut limit = first_byte;
     loop {
         let (deadline, phase) = limit;
