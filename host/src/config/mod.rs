@@ -18,6 +18,7 @@ mod models;
 mod parse;
 mod place;
 mod raw;
+mod redactor;
 mod routing;
 pub mod schema;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, Step};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
 pub use place::{Endpoint, Origin, Secret};
+pub use redactor::Redactor;
 use timeouts::OwnTimeouts;
 pub use timeouts::{Timeouts, TotalTime};
 

@@ -8,6 +8,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue}
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
+use crate::config::Redactor;
 use crate::fleet::{Deployment, Outcome, Permit};
 
 use super::attempt::{Begun, Committed, attempt};
@@ -59,7 +60,7 @@ impl Executor {
             match outcome.await {
                 // Says nothing of the deployment: the permit is dropped.
                 Ok(Begun::Refusal(answer)) => {
-                    return Ok(refuse(*answer, &deployment, journal, end).await);
+                    return Ok(refuse(*answer, &deployment, &fleet.redactor, journal, end).await);
                 }
                 Ok(Begun::Committed(committed)) => {
                     permit.begun(Instant::now().into_std());
@@ -67,7 +68,7 @@ impl Executor {
                 }
                 Err(mut failure) => {
                     let said = failure.said.take();
-                    failure.said = said.map(|said| refusal::redacted(said, &deployment.config));
+                    failure.said = said.map(|said| fleet.redactor.redact_text(said));
                     journal.failed(&failure.cause);
                     let outcome = match failure.cause {
                         // What others left of the request's time says nothing of this one.
@@ -101,15 +102,17 @@ fn is_last(failure: &Failure, earlier: &[(String, Failure)], request: &Request) 
 async fn refuse(
     mut answer: upstream::Answer,
     deployment: &Deployment,
+    redactor: &Redactor,
     mut journal: Journal,
     end: Instant,
 ) -> Response<Body> {
     let status = answer.head.status;
     journal.answering(status);
     let mut headers = headers::down(&answer.head.headers);
-    refusal::redact_headers(&mut headers, &deployment.config);
-    let text = match refusal::read(&mut answer, end).await {
-        Some(text) => refusal::redact(text, &deployment.config),
+    refusal::redact_headers(&mut headers, redactor);
+    let idle = deployment.config.timeouts.idle;
+    let text = match refusal::read(&mut answer, idle, end).await {
+        Some(text) => redactor.redact(text),
         None => {
             headers.remove(CONTENT_ENCODING);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

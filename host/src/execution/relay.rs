@@ -16,13 +16,13 @@ use bytes::{Bytes, BytesMut};
 use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
+use crate::config::Redactor;
 use crate::fleet::{Deployment, Outcome, Permit};
 
 use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase};
-use super::refusal::redacted;
 use super::rename::Rename;
 use super::request::{Journal, Request};
 use super::upstream::{BodyError, Incoming};
@@ -42,6 +42,7 @@ pub(super) struct Relay {
     timer: Pin<Box<Sleep>>,
     journal: Journal,
     deployment: Arc<Deployment>,
+    redactor: Arc<Redactor>,
     /// None once the attempt has ended.
     permit: Option<Permit>,
 }
@@ -89,6 +90,7 @@ impl Relay {
             timer: Box::pin(tokio::time::sleep_until(end.min(Instant::now() + idle))),
             journal,
             deployment,
+            redactor: Arc::clone(&request.snapshot.generation.fleet.redactor),
             permit: Some(permit),
         };
         relay.first = relay.watched(first);
@@ -251,7 +253,7 @@ impl Relay {
     fn error_event(&self, failure: &Failure) -> Bytes {
         let config = &self.deployment.config;
         let message = match failure.said.clone() {
-            Some(said) => format!("{}: {}", failure.cause, redacted(said, config)),
+            Some(said) => format!("{}: {}", failure.cause, self.redactor.redact_text(said)),
             None => format!("the answer of {} broke off: {}", config.name, failure.cause),
         };
         let code = failure.cause.label();

@@ -4,6 +4,7 @@ mod env;
 mod errors;
 mod files;
 mod joining;
+mod redactor;
 mod schemas;
 mod timeouts;
 

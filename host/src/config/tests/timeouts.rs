@@ -22,8 +22,11 @@ remote_deployment:
   - {endpoint: 'http://four', models: [a], timeouts: {connect: 0.5, pool_idle: 0}}
 ";
 
+/// A model's `total`, and the limits of its deployments by host.
+type Limits<'a> = (f64, Vec<(&'a str, [f64; 4])>);
+
 /// Each deployment: connect, first_byte, idle, pool_idle in seconds; each model: its total.
-fn limits(config: &Config) -> Vec<(f64, Vec<(&str, [f64; 4])>)> {
+fn limits(config: &Config) -> Vec<Limits<'_>> {
     let of = |d: &'_ DeploymentConfig| {
         let Timeouts { connect, first_byte, idle, pool_idle } = d.timeouts;
         [connect, first_byte, idle, pool_idle].map(|limit| limit.as_secs_f64())
