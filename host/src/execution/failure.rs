@@ -22,6 +22,8 @@ pub enum Phase {
     Idle,
     /// Of the whole request.
     Total,
+    /// Between two pieces of the answer that the client takes.
+    ClientIdle,
 }
 
 impl Phase {
@@ -33,6 +35,7 @@ impl Phase {
             Phase::FirstByte => "first_byte",
             Phase::Idle => "idle",
             Phase::Total => "total",
+            Phase::ClientIdle => "client_idle",
         }
     }
 
@@ -44,6 +47,7 @@ impl Phase {
             Phase::FirstByte => "timeout_first_byte",
             Phase::Idle => "timeout_idle",
             Phase::Total => "timeout_total",
+            Phase::ClientIdle => "timeout_client_idle",
         }
     }
 }
@@ -205,13 +209,15 @@ impl Failure {
             | Cause::Broken
             | Cause::Truncated
             | Cause::TimedOut(Phase::Connect) => Fault::Connection,
+            // The client is at fault.
+            Cause::Reported(Some(_)) | Cause::TimedOut(Phase::ClientIdle) => {
+                return Outcome::Neutral;
+            }
             Cause::TimedOut(_)
             | Cause::Unexpected(_)
             | Cause::Protocol
             | Cause::Empty
             | Cause::Reported(None) => Fault::Answer,
-            // The client is at fault.
-            Cause::Reported(Some(_)) => return Outcome::Neutral,
             Cause::Credential(status) => {
                 return Outcome::Credential { cause: format!("answered {}", status.as_u16()) };
             }

@@ -142,7 +142,8 @@ fn respond(
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
     *response.headers_mut() = headers::down(&committed.head.headers);
-    let relay = Relay::new(committed, permit, request, journal, end);
+    let redactor = Arc::clone(&request.snapshot.generation.fleet.redactor);
+    let relay = Relay::new(committed, permit, &request.scan.model, redactor, journal, end);
     if !relay.keeps_length() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }

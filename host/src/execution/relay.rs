@@ -24,7 +24,7 @@ use super::body::BoxError;
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase};
 use super::rename::Rename;
-use super::request::{Journal, Request};
+use super::request::Journal;
 use super::upstream::{BodyError, Incoming};
 use super::usage::UsageScan;
 
@@ -39,6 +39,8 @@ pub(super) struct Relay {
     usage: UsageScan,
     idle: Duration,
     end: Instant,
+    /// The upstream is waited for, since the timer was set.
+    waiting: bool,
     timer: Pin<Box<Sleep>>,
     journal: Journal,
     deployment: Arc<Deployment>,
@@ -62,17 +64,19 @@ enum State {
 }
 
 impl Relay {
+    /// `asked` is the name by which the client knows the model, `end` when the whole request must be
+    /// over.
     pub(super) fn new(
         committed: Committed,
         permit: Permit,
-        request: &Request,
+        asked: &str,
+        redactor: Arc<Redactor>,
         journal: Journal,
         end: Instant,
     ) -> Self {
         let deployment = Arc::clone(permit.deployment());
         let idle = deployment.config.timeouts.idle;
         let sent = &deployment.config.provider_model_id;
-        let asked = &request.scan.model;
         let Committed { first, rest, commit, .. } = committed;
         let whole = matches!(rest, Rest::Whole);
         let mut relay = Self {
@@ -87,10 +91,11 @@ impl Relay {
             usage: UsageScan::default(),
             idle,
             end,
-            timer: Box::pin(tokio::time::sleep_until(end.min(Instant::now() + idle))),
+            waiting: false,
+            timer: Box::pin(tokio::time::sleep_until(end)),
             journal,
             deployment,
-            redactor: Arc::clone(&request.snapshot.generation.fleet.redactor),
+            redactor,
             permit: Some(permit),
         };
         relay.first = relay.watched(first);
@@ -117,6 +122,19 @@ impl Relay {
         matches!(self.state, State::Ended) && self.first.is_empty()
     }
 
+    /// When the whole request must be over.
+    pub(super) fn end(&self) -> Instant {
+        self.end
+    }
+
+    /// Says that the connection to the client was given up at this time limit.
+    pub(super) fn give_up(&mut self, phase: Phase) {
+        if matches!(self.state, State::Coming(_)) {
+            self.time_out(phase);
+        }
+        self.tell();
+    }
+
     /// The next of the body.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
         loop {
@@ -127,12 +145,14 @@ impl Relay {
             }
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
+                // An upstream that is never waited for would else have no end.
+                State::Coming(_) if Instant::now() >= self.end => self.time_out(Phase::Total),
                 State::Coming(body) => match body.poll_chunk(cx) {
-                    Poll::Ready(chunk) => self.take(chunk),
-                    Poll::Pending => {
-                        ready!(self.timer.as_mut().poll(cx));
-                        self.time_out();
+                    Poll::Ready(chunk) => {
+                        self.waiting = false;
+                        self.take(chunk);
                     }
+                    Poll::Pending => ready!(self.poll_idle(cx)),
                 },
                 State::Failed(_) => self.tell(),
                 State::Told => {
@@ -148,6 +168,18 @@ impl Relay {
         }
     }
 
+    /// Waits for the upstream, for so long. The time in which the client was waited for, and nobody
+    /// came here, is not the upstream's.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.waiting, true) {
+            self.timer.as_mut().reset(self.end.min(Instant::now() + self.idle));
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        let over = Instant::now() >= self.end;
+        self.time_out(if over { Phase::Total } else { Phase::Idle });
+        Poll::Ready(())
+    }
+
     /// Takes a chunk, or the end.
     fn take(&mut self, chunk: Option<Result<Bytes, BodyError>>) {
         let State::Coming(body) = &self.state else { return };
@@ -156,7 +188,6 @@ impl Relay {
             None => self.finish(how(framing), Cause::Truncated),
             Some(Err(error)) => self.finish(End::Early, error.into()),
             Some(Ok(chunk)) => {
-                self.timer.as_mut().reset(self.end.min(Instant::now() + self.idle));
                 match self.commit.feed(chunk) {
                     Verdict::Hold => {}
                     Verdict::Pass(pass) => self.first = self.watched(pass),
@@ -222,16 +253,15 @@ impl Relay {
         }
     }
 
-    fn time_out(&mut self) {
-        let phase = if Instant::now() >= self.end { Phase::Total } else { Phase::Idle };
+    fn time_out(&mut self, phase: Phase) {
         self.state = State::Failed(Cause::TimedOut(phase).into());
     }
 
     /// Tells the client of the failure, and writes it down.
     fn tell(&mut self) {
-        let State::Failed(failure) = std::mem::replace(&mut self.state, State::Told) else {
-            return;
-        };
+        let State::Failed(failure) = &self.state else { return };
+        let failure = failure.clone();
+        self.state = State::Told;
         self.settle(match failure.cause {
             // A long answer is no failure of the deployment.
             Cause::TimedOut(Phase::Total) => Outcome::Neutral,
@@ -277,3 +307,7 @@ fn joined(first: Bytes, second: Bytes) -> Bytes {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

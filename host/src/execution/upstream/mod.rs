@@ -116,7 +116,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Why there is no answer; `connect` bounds each connection, `first_byte` the wait for the answer: it
-    /// is asked when the request is about to be written.
+    /// is asked when the request is about to be written, each time it is.
     pub(super) async fn send(
         &self,
         outgoing: &Outgoing<'_>,

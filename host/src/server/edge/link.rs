@@ -12,7 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::api::Refusal;
-use crate::execution::{Body, BoxError};
+use crate::execution::{Body, BoxError, Phase};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,6 +22,10 @@ pub(super) struct Link {
     /// Whether a request is being answered, and since when none is.
     busy: Cell<bool>,
     idle_since: Cell<Option<Instant>>,
+    /// When the last answer that was begun must be over.
+    end: Cell<Option<Instant>>,
+    /// At which time limit the client was given up.
+    given_up: Cell<Option<Phase>>,
     /// The connection, where bytes of the next request wait for the answer's end.
     waiting: RefCell<Option<Waker>>,
 }
@@ -45,6 +49,16 @@ impl Link {
     /// When the last answer ended.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.idle_since.get()
+    }
+
+    /// When the answer must have been written. None: there is no such time.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.end.get()
+    }
+
+    /// Says that the connection is given up, for what is left of the answer.
+    pub(super) fn give_up(&self, phase: Phase) {
+        self.given_up.set(Some(phase));
     }
 
     /// Wakes the connection when the answer ends.
@@ -72,7 +86,8 @@ pub(in crate::server) struct Answering(Rc<Link>);
 impl Answering {
     /// Ties the end of the answer to that of its body.
     pub(in crate::server) fn until(self, response: Response<Body>) -> Response<Answer> {
-        response.map(|body| Answer { body, _answering: self })
+        self.0.end.set(response.body().end());
+        response.map(|body| Answer { body, answering: self })
     }
 }
 
@@ -90,7 +105,15 @@ impl Drop for Answering {
 #[derive(Debug)]
 pub(in crate::server) struct Answer {
     body: Body,
-    _answering: Answering,
+    answering: Answering,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(phase) = self.answering.0.given_up.get() {
+            self.body.give_up(phase);
+        }
+    }
 }
 
 impl HttpBody for Answer {
