@@ -55,10 +55,8 @@ enum State {
     Coming(Incoming),
     /// It has failed, which the client is to be told.
     Failed(Failure),
-    /// The client has been told; one more turn, so that what it was told is written.
+    /// The client has been told, and the connection is to be aborted.
     Told,
-    /// The connection is to be aborted.
-    Aborting,
     /// Nothing more comes.
     Ended,
 }
@@ -156,11 +154,6 @@ impl Relay {
                 },
                 State::Failed(_) => self.tell(),
                 State::Told => {
-                    self.state = State::Aborting;
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                State::Aborting => {
                     self.state = State::Ended;
                     return Poll::Ready(Some(Err("the answer broke off".into())));
                 }

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use hyper::Response;
@@ -26,6 +26,10 @@ pub(super) struct Link {
     end: Cell<Option<Instant>>,
     /// At which time limit the client was given up.
     given_up: Cell<Option<Phase>>,
+    /// All that hyper was given of the answer has been written.
+    written: Cell<bool>,
+    /// The answer, where it waits for that.
+    unwritten: RefCell<Option<Waker>>,
     /// The connection, where bytes of the next request wait for the answer's end.
     waiting: RefCell<Option<Waker>>,
 }
@@ -61,6 +65,14 @@ impl Link {
         self.given_up.set(Some(phase));
     }
 
+    /// Says that all there is to write has been written.
+    pub(super) fn wrote(&self) {
+        self.written.set(true);
+        if let Some(answer) = self.unwritten.take() {
+            answer.wake();
+        }
+    }
+
     /// Wakes the connection when the answer ends.
     pub(super) fn wait(&self, cx: &Context<'_>) {
         self.waiting.replace(Some(cx.waker().clone()));
@@ -87,7 +99,8 @@ impl Answering {
     /// Ties the end of the answer to that of its body.
     pub(in crate::server) fn until(self, response: Response<Body>) -> Response<Answer> {
         self.0.end.set(response.body().end());
-        response.map(|body| Answer { body, answering: self })
+        self.0.written.set(false);
+        response.map(|body| Answer { body, broken: None, answering: self })
     }
 }
 
@@ -105,6 +118,9 @@ impl Drop for Answering {
 #[derive(Debug)]
 pub(in crate::server) struct Answer {
     body: Body,
+    /// The body has failed, of which hyper is told when all before that has been written: it drops what
+    /// has not, and the client's word of the failure with it.
+    broken: Option<BoxError>,
     answering: Answering,
 }
 
@@ -121,10 +137,25 @@ impl HttpBody for Answer {
     type Error = BoxError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let answer = self.get_mut();
+        let link = &answer.answering.0;
+        if answer.broken.is_none() {
+            match ready!(Pin::new(&mut answer.body).poll_frame(cx)) {
+                Some(Err(error)) => answer.broken = Some(error),
+                frame => {
+                    link.written.set(false);
+                    return Poll::Ready(frame);
+                }
+            }
+        }
+        if !link.written.get() {
+            link.unwritten.replace(Some(cx.waker().clone()));
+            return Poll::Pending;
+        }
+        Poll::Ready(answer.broken.take().map(Err))
     }
 
     fn is_end_stream(&self) -> bool {

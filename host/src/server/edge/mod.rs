@@ -319,7 +319,10 @@ impl AsyncWrite for Edge {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let edge = self.get_mut();
+        ready!(Pin::new(&mut edge.stream).poll_flush(cx))?;
+        edge.link.wrote();
+        Poll::Ready(Ok(()))
     }
 
     /// Ends the answer; then, where the client may still be sending, reads and forgets that for a while.
