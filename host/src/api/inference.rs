@@ -37,7 +37,7 @@ impl Api {
         let request = match self.read(request, peer, path, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
-                journal.finished(error.status().as_u16(), "error");
+                journal.finished(error.status().as_u16(), "error", error.code().0);
                 return Err(error);
             }
         };
@@ -45,7 +45,7 @@ impl Api {
             Ok(response) => Ok(response),
             Err((exhausted, mut journal)) => {
                 let error = Error::Exhausted(exhausted);
-                journal.finished(error.status().as_u16(), "error");
+                journal.finished(error.status().as_u16(), "error", error.code().0);
                 Err(error)
             }
         }

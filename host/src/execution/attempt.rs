@@ -14,7 +14,7 @@ use crate::fleet::Deployment;
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase, within};
 use super::headers;
-use super::request::Request;
+use super::request::{Journal, Request};
 use super::upstream::{Answer, Deadline, Framing, Incoming, Outgoing, Upstream};
 
 /// An answer that goes to the client.
@@ -58,7 +58,7 @@ pub(super) async fn attempt(
     upstream: &Upstream,
     deployment: &Deployment,
     request: &Request,
-    id: &str,
+    journal: &Journal,
     end: Instant,
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
@@ -66,13 +66,16 @@ pub(super) async fn attempt(
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
         path_and_query: &request.path_and_query,
-        headers: headers::up(&request.headers, id),
+        headers: headers::up(&request.headers, journal.id()),
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.is_repeatable(),
         pool_idle: timeouts.pool_idle,
     };
     let connect = until(timeouts.connect, Phase::Connect, end);
-    let first_byte = || until(timeouts.first_byte, Phase::FirstByte, end);
+    let first_byte = || {
+        journal.sending();
+        until(timeouts.first_byte, Phase::FirstByte, end)
+    };
     let answer = upstream.send(&outgoing, connect, first_byte).await?;
     if let Some(cause) = verdict(answer.head.status) {
         return Err(Failure::with_headers(cause, &answer.head.headers));

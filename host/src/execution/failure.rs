@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use hyper::{HeaderMap, StatusCode};
 
 use crate::fleet::{Fault, Outcome};
+use crate::telemetry::Waste;
 
 use super::commit::Defect;
 use super::upstream::{BodyError, SendError};
@@ -98,6 +99,27 @@ impl Cause {
             Cause::Truncated => "truncated".into(),
             Cause::Empty => "empty".into(),
             Cause::Reported(_) => "error_in_body".into(),
+        }
+    }
+
+    /// What became of the work of an engine that was asked. None: it has not been at work; one that
+    /// says no has not.
+    pub(super) fn waste(&self) -> Option<Waste> {
+        match self {
+            Cause::Connect
+            | Cause::Tls
+            | Cause::TimedOut(Phase::Connect)
+            | Cause::Credential(_)
+            | Cause::Unexpected(_)
+            | Cause::Reported(Some(_)) => None,
+            Cause::Status(status) if matches!(status.as_u16(), 408 | 429 | 503) => None,
+            Cause::TimedOut(_) => Some(Waste::Timeout),
+            Cause::Broken
+            | Cause::Protocol
+            | Cause::Status(_)
+            | Cause::Truncated
+            | Cause::Empty
+            | Cause::Reported(None) => Some(Waste::Broken),
         }
     }
 

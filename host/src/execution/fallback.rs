@@ -56,7 +56,7 @@ impl Executor {
             let deployment = Arc::clone(permit.deployment());
             journal.trying(&deployment);
             let began = Instant::now();
-            let outcome = attempt(&self.upstream, &deployment, &request, journal.id(), end);
+            let outcome = attempt(&self.upstream, &deployment, &request, &journal, end);
             match outcome.await {
                 // Says nothing of the deployment: the permit is dropped.
                 Ok(Begun::Refusal(answer)) => {

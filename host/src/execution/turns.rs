@@ -76,7 +76,9 @@ impl<'a> Turns<'a> {
             let deployment = &self.model.deployments[self.order.next()?];
             let affordable = self.first || self.fleet.budget.withdraw(self.budget, now);
             if !affordable && (self.panic || deployment.load.is_failing()) {
-                self.over_budget = true;
+                if !std::mem::replace(&mut self.over_budget, true) {
+                    self.fleet.budget.deny();
+                }
                 continue;
             }
             let admit = if self.panic { Deployment::admit_in_panic } else { Deployment::admit };

@@ -95,6 +95,7 @@ impl Deployment {
         match change {
             Change::None | Change::Due(_) => return,
             Change::Ejected { reason, lasts } => {
+                self.load.record_ejection();
                 tracing::warn!(model, deployment = name, reason, ?lasts, "ejected");
                 if let Some(health) = &self.health {
                     health.ask();

@@ -6,4 +6,4 @@ mod metrics;
 
 pub use access_log::{AccessLog, Attempt, Record, Usage};
 pub use log::init as init_log;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Place, Waste};
