@@ -4,9 +4,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{ACCESS_LOG, Engine, Gateway, Port, Raw, Reply, Step, eventually, in_order, logged};
 
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 18] = [
     "attempts",
     "deployment",
+    "error",
     "first_byte_ms",
     "model",
     "outcome",
@@ -21,6 +22,7 @@ const FIELDS: [&str; 16] = [
     "time",
     "total_ms",
     "usage",
+    "wasted_ms",
 ];
 
 fn keys(record: &Value) -> Vec<&str> {
@@ -195,7 +197,7 @@ async fn the_log_can_go_to_standard_output() {
 }
 
 /// Every family, and the labels that tell its series apart.
-const FAMILIES: [(&str, &[&str]); 14] = [
+const FAMILIES: [(&str, &[&str]); 16] = [
     ("gateway_requests_total", &["model", "status"]),
     ("gateway_attempts_total", &["deployment", "model", "outcome", "side"]),
     ("gateway_request_duration_seconds_count", &["model"]),
@@ -206,6 +208,8 @@ const FAMILIES: [(&str, &[&str]); 14] = [
     ("gateway_deployment_error_rate", &["deployment", "model", "side"]),
     ("gateway_deployment_weight", &["deployment", "model", "side"]),
     ("gateway_deployment_healthy", &["deployment", "model", "side"]),
+    ("gateway_ejections_total", &["deployment", "model", "side"]),
+    ("gateway_retries_denied_total", &[]),
     ("gateway_strategy_calls_total", &["outcome", "strategy"]),
     ("gateway_reloads_total", &["result"]),
     ("gateway_access_log_dropped_total", &[]),

@@ -169,6 +169,49 @@ async fn places_and_keys_show_nowhere_even_where_an_upstream_tells_them() {
 }
 
 #[tokio::test]
+async fn a_deployment_tells_neither_of_itself_nor_of_others() {
+    let other = "api.other.example";
+    let told = format!("{KEY_B} at https://{other}/v1?x, {other}:443, http://engine-7:8000/");
+    let refusal = format!("{{\"error\":{{\"message\":\"{told}\"}}}}");
+    let refusing = Raw::steps(vec![Step::send(&format!(
+        "HTTP/1.1 400 X\r\ncontent-type: application/json\r\nx-asked: {other}\r\n\
+         x-kept: yes\r\n{}\r\n{refusal}",
+        length(&refusal)
+    ))]);
+    let content = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let failing = Raw::steps(vec![
+        Step::stream(),
+        Step::chunk(content),
+        Step::chunk(format!("data: {refusal}\n\n")),
+    ]);
+    let fault = Raw::answering(200, &refusal.replace("}}", ",\"code\":400}}"));
+    let models = format!(
+        "models:\n  - {{id: a, base_url: '{}'}}\n  - {{id: b, base_url: '{}'}}\n  - {{id: c, base_url: \
+         '{}'}}\n  - {{id: d, base_url: 'https://{other}', api_key: {KEY_B}}}\n",
+        refusing.url(),
+        failing.url(),
+        fault.url()
+    );
+    let gateway = tests::setup!().models(models).start();
+    let hidden = |text: &str| {
+        let masked = "[redacted] at [redacted], [redacted], [redacted]";
+        assert!(text.contains(masked), "{text}");
+    };
+    let reply = gateway.chat("a").await;
+    assert_eq!((reply.status, reply.header("x-asked"), reply.header("x-kept")), (400, "", "yes"));
+    hidden(&reply.text());
+    let mut answer = gateway.stream("b").await.expect("an answer");
+    let mut text = Vec::new();
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        text.extend_from_slice(&chunk);
+    }
+    hidden(&String::from_utf8_lossy(&text));
+    let reply = gateway.chat("c").await;
+    assert_eq!(reply.status, 400);
+    hidden(&reply.text());
+}
+
+#[tokio::test]
 async fn a_refusal_that_cannot_be_looked_through_is_replaced() {
     let long = format!("{{\"error\":\"{KEY_A}{}\"}}", "x".repeat(1 << 17));
     let encoded = format!("content-encoding: gzip\r\n{}", length(KEY_A));

@@ -145,6 +145,65 @@ async fn a_request_that_must_not_be_repeated_is_sent_once() {
     assert_eq!(good.requests().await, 0, "the first deployment may be at work on it");
 }
 
+#[tokio::test]
+async fn a_connection_that_ends_as_the_next_request_comes_is_no_error() {
+    // The request is read, or refused by the system, or anything in between: no answer comes.
+    for end in [Step::Close, Step::Reset] {
+        let upstream = Raw::start(move |_, wire| match wire.served() {
+            0 => wire.answer(200, "{}"),
+            _ => wire.step(&end),
+        });
+        let gateway = in_front_of(&upstream.url());
+        for n in 0..20 {
+            let reply = gateway.chat("m").await;
+            assert_eq!((reply.status, reply.text().as_str()), (200, "{}"), "request {n}");
+        }
+        // Each but the first found a connection, and needed another.
+        assert_eq!((upstream.received().len(), upstream.connections()), (39, 20));
+        let failed = gateway.metric("gateway_attempts_total", &[("outcome", "broken")]).await;
+        assert_eq!(failed, None, "nor is it counted as one");
+    }
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_kept_for_as_long_as_its_deployment_says() {
+    let answer_and_wait = || {
+        Raw::start(|_, wire| {
+            wire.answer(200, "{}");
+            if wire.served() == 1 {
+                wire.hang();
+            }
+        })
+    };
+    let (short, none) = (answer_and_wait(), Raw::answering(200, "{}"));
+    let models = |none_idle: &str| {
+        format!(
+            "models:
+  - {{id: short, base_url: '{}', timeouts: {{pool_idle: 0.5}}}}
+  - {{id: none, route: [{{base_url: '{}', timeouts: {{pool_idle: {none_idle}}}}}]}}
+",
+            short.url(),
+            none.url()
+        )
+    };
+    let gateway = setup().models(models("0")).start();
+    for _ in 0..2 {
+        assert_eq!(gateway.chat("short").await.status, 200);
+        assert_eq!(gateway.chat("none").await.status, 200);
+    }
+    assert_eq!((short.connections(), none.connections()), (1, 2));
+    // Nobody asks again.
+    eventually("it is closed", async || (short.hung_up() == 1).then_some(())).await;
+
+    let before = gateway.reloads("loaded").await;
+    gateway.write("config/models.yaml", models("60"));
+    gateway.loaded_since(before).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.chat("none").await.status, 200);
+    }
+    assert_eq!(none.connections(), 3, "the new value holds from now on");
+}
+
 /// Reads the head of one request and answers. When the gate is open it reads what was sent of the body,
 /// to the end of the connection, and tells how much that was.
 fn impatient(answer: String, gate: Gate) -> (String, JoinHandle<u64>) {

@@ -108,7 +108,7 @@ impl Error {
     }
 
     /// `code` and `param` of the error object.
-    fn code(&self) -> (&'static str, Option<&'static str>) {
+    pub(super) fn code(&self) -> (&'static str, Option<&'static str>) {
         match self {
             Error::Refused(refusal) => (refusal.code, None),
             Error::Scan(ScanError::Json(_)) => ("invalid_json", None),

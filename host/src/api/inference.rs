@@ -43,7 +43,7 @@ impl Api {
         let request = match self.read(request, client, path, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
-                journal.finished(error.status().as_u16(), "error");
+                journal.finished(error.status().as_u16(), "error", error.code().0);
                 return Err(error);
             }
         };
@@ -51,7 +51,7 @@ impl Api {
             Ok(response) => Ok(response),
             Err((exhausted, mut journal)) => {
                 let error = Error::Exhausted(exhausted);
-                journal.finished(error.status().as_u16(), "error");
+                journal.finished(error.status().as_u16(), "error", error.code().0);
                 Err(error)
             }
         }
@@ -87,7 +87,7 @@ impl Api {
             execution::drop_forwarding(&mut head.headers);
         }
         let bodies = &self.gateway.admission.bodies;
-        let read = timeout(config.timeouts.total, collect(body, limits, bodies)).await;
+        let read = timeout(config.total.0, collect(body, limits, bodies)).await;
         let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
         let scan = scan(&body)?;
         let fleet = &snapshot.generation.fleet;

@@ -87,7 +87,7 @@ impl Api {
         let id = random_id();
         let metrics = Arc::clone(&self.gateway.metrics);
         let mut journal = Journal::open(id.clone(), "", metrics, self.gateway.access_log());
-        journal.finished(refusal.status, "refused");
+        journal.finished(refusal.status, "refused", refusal.code);
         self.finish(Err(Error::Refused(refusal)), &id)
     }
 

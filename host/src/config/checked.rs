@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Concurrency, Document, Ejection, Endpoint, Limits, RetryBudget, Secret, SlowStart};
+use super::{
+    Concurrency, Document, Ejection, Endpoint, Limits, RetryBudget, Secret, SlowStart, Timeouts,
+    TotalTime,
+};
 
 /// Everything both files say, checked. The default has no models, and everything else as it is without
 /// a `routing.yaml`.
@@ -17,8 +20,10 @@ pub struct Config {
     /// The strategy and its parameters. None without a `routing.yaml`: weights are then those of
     /// `models.yaml`.
     pub strategy: Option<StrategyConfig>,
-    /// Time limits of a request.
+    /// Time limits of an attempt where neither the model nor the deployment has its own.
     pub timeouts: Timeouts,
+    /// Of a whole request where the model has no limit of its own.
+    pub total: TotalTime,
     /// How long a client is waited for.
     pub client_timeouts: ClientTimeouts,
     /// Proxies whose word is taken for where a request comes from.
@@ -51,6 +56,8 @@ pub struct Model {
     pub aliases: Vec<String>,
     /// What `/v1/models` says of it.
     pub card: ModelCard,
+    /// Of a whole request, its own or that of `routing.yaml`.
+    pub total: TotalTime,
     /// Where it runs: at least one, names unique, weights summing to 1.
     pub deployments: Vec<DeploymentConfig>,
 }
@@ -157,6 +164,8 @@ pub struct DeploymentConfig {
     pub probe: Option<ProbeTarget>,
     /// How many attempts are made at it at a time.
     pub concurrency: Concurrency,
+    /// Time limits of an attempt: its own, the model's, or those of `routing.yaml`.
+    pub timeouts: Timeouts,
 }
 
 /// Who decides a deployment's weight.
@@ -196,19 +205,6 @@ pub struct StrategyConfig {
     pub sha256: Option<String>,
     /// `routing_parameter`: always an object.
     pub parameters: serde_json::Value,
-}
-
-/// Time limits of a request.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Timeouts {
-    /// To a TCP and TLS connection. Default 5 s.
-    pub connect: Duration,
-    /// From the request written to the first byte of the answer's body. Default 120 s.
-    pub first_byte: Duration,
-    /// Between two chunks of the answer. Default 60 s.
-    pub idle: Duration,
-    /// From the request's arrival to the end of the answer, over all attempts. Default 600 s.
-    pub total: Duration,
 }
 
 /// How long a client is waited for.
@@ -289,17 +285,6 @@ pub enum LogOutput {
     Stdout,
     /// A file, appended to.
     File(PathBuf),
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(120),
-            idle: Duration::from_secs(60),
-            total: Duration::from_secs(600),
-        }
-    }
 }
 
 impl Default for ClientTimeouts {

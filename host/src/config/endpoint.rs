@@ -50,19 +50,22 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, BadUrl> {
 
 /// The side of a deployment that nobody put on one: local where its host is in a private network.
 pub(super) fn side(origin: &Origin) -> Side {
-    let host = origin.host.as_str();
-    let local = match host.parse() {
-        Ok(IpAddr::V4(address)) => private_v4(address),
+    if is_private(&origin.host) { Side::Local } else { Side::Remote }
+}
+
+/// Whether a host, in lower case, is in a private network.
+pub(super) fn is_private(host: &str) -> bool {
+    match host.parse() {
+        Ok(IpAddr::V4(address)) => is_private_v4(address),
         Ok(IpAddr::V6(address)) => private_v6(address),
         Err(_) => {
             let suffix = [".local", ".internal", ".localhost"];
             !host.contains('.') || suffix.iter().any(|suffix| host.ends_with(suffix))
         }
-    };
-    if local { Side::Local } else { Side::Remote }
+    }
 }
 
-fn private_v4(address: Ipv4Addr) -> bool {
+pub(super) fn is_private_v4(address: Ipv4Addr) -> bool {
     address.is_loopback()
         || address.is_private()
         || address.is_link_local()
@@ -71,7 +74,7 @@ fn private_v4(address: Ipv4Addr) -> bool {
 
 fn private_v6(address: Ipv6Addr) -> bool {
     match address.to_ipv4_mapped() {
-        Some(mapped) => private_v4(mapped),
+        Some(mapped) => is_private_v4(mapped),
         None => {
             address.is_loopback()
                 || address.is_unique_local()

@@ -81,7 +81,7 @@ fn good(config: &Config) {
         good_model(model);
     }
     let (timeouts, clients) = (&config.timeouts, &config.client_timeouts);
-    let limits = [timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total];
+    let limits = [timeouts.connect, timeouts.first_byte, timeouts.idle, config.total.0];
     let limits = limits.into_iter().chain([clients.headers, clients.idle, clients.keep_alive]);
     let sandbox = [config.sandbox.call, config.sandbox.compile];
     for time in limits.chain(sandbox).chain(config.probing.interval).chain([config.probing.timeout])

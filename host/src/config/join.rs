@@ -5,6 +5,7 @@
 //! never sent to a host it was not configured for.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::diagnostic::nearest;
 use super::document::steps;
@@ -13,24 +14,26 @@ use super::raw::health_path;
 use super::raw::limits::RawConcurrency;
 use super::routing::{Entries, Entry};
 use super::{
-    Concurrency, DeploymentConfig, Diagnostic, Document, Endpoint, Model, ProbeMethod, ProbeTarget,
-    Secret, Share, Side, Step, endpoint,
+    Concurrency, Config, DeploymentConfig, Diagnostic, Document, Endpoint, Model, OwnTimeouts,
+    ProbeMethod, ProbeTarget, Secret, Share, Side, Step, Timeouts, endpoint,
 };
 
 /// The models with their deployments. After an error, of no further use.
 pub(super) fn join(
     models: &Models,
     entries: Option<&Entries>,
+    config: &Config,
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Model> {
     let mentions = entries.map_or_else(HashMap::new, |entries| mentions(models, entries, errors));
     let whole = models.whole && entries.is_none_or(|entries| entries.whole);
     let none = Vec::new();
-    let outer = entries.map_or_else(RawConcurrency::default, |entries| entries.concurrency);
-    let outer = outer.within(Concurrency::default());
+    let concurrency = entries.map_or_else(RawConcurrency::default, |entries| entries.concurrency);
+    let concurrency = concurrency.within(Concurrency::default());
     let mut joined = Vec::with_capacity(models.list.len());
     for (index, model) in models.list.iter().enumerate() {
         let listed = mentions.get(&index).unwrap_or(&none);
+        let outer = Outer { timeouts: model.timeouts.over(config.timeouts), concurrency };
         let mut drafts = drafts(model, listed, outer);
         name(&mut drafts, models, entries, errors);
         let known =
@@ -40,10 +43,29 @@ pub(super) fn join(
             id: model.id.clone(),
             aliases: model.aliases.clone(),
             card: model.card.clone(),
+            total: model.total.unwrap_or(config.total),
             deployments: drafts.into_iter().map(|draft| draft.deployment).collect(),
         });
     }
+    share_connections(&mut joined);
     joined
+}
+
+/// Connections belong to an origin, not to a deployment: the smallest `pool_idle` holds for all.
+fn share_connections(models: &mut [Model]) {
+    let mut smallest = HashMap::new();
+    let all = || models.iter().flat_map(|model| &model.deployments);
+    for deployment in all() {
+        let origin = deployment.endpoint.origin.clone();
+        let time = deployment.timeouts.pool_idle;
+        smallest
+            .entry(origin)
+            .and_modify(|least: &mut Duration| *least = time.min(*least))
+            .or_insert(time);
+    }
+    for deployment in models.iter_mut().flat_map(|model| &mut model.deployments) {
+        deployment.timeouts.pool_idle = smallest[&deployment.endpoint.origin];
+    }
 }
 
 /// By model: the entries that list it. Unknown models and repetitions are reported.
@@ -109,25 +131,32 @@ struct Draft<'a> {
     route: Option<&'a Route>,
 }
 
+/// What holds for a deployment of a model where neither its route nor its entry says otherwise.
+#[derive(Clone, Copy)]
+struct Outer {
+    timeouts: Timeouts,
+    concurrency: Concurrency,
+}
+
 /// The model's routes in their order, then what entries create in theirs.
-fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], concurrency: Concurrency) -> Vec<Draft<'a>> {
+fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer) -> Vec<Draft<'a>> {
     let entry_of = |endpoint: &Endpoint| {
         listed.iter().copied().find(|entry| entry.endpoint.as_ref() == Some(endpoint))
     };
     let routes = model.routes.iter();
-    let joined = |route: &'a Route| joined(route, entry_of(&route.endpoint), concurrency);
-    let mut drafts: Vec<_> = routes.map(joined).collect();
+    let mut drafts: Vec<_> =
+        routes.map(|route| joined(route, entry_of(&route.endpoint), outer)).collect();
     for entry in listed {
         if let Some(endpoint) = &entry.endpoint
             && model.routes.iter().all(|route| route.endpoint != *endpoint)
         {
-            drafts.push(created(model, entry, endpoint, concurrency));
+            drafts.push(created(model, entry, endpoint, outer));
         }
     }
     drafts
 }
 
-fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, concurrency: Concurrency) -> Draft<'a> {
+fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, outer: Outer) -> Draft<'a> {
     let side = match entry {
         Some(entry) => entry.side,
         None => route.side.unwrap_or_else(|| endpoint::side(&route.endpoint.origin)),
@@ -135,7 +164,7 @@ fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, concurrency: Concurren
     let name = entry.and_then(|entry| entry.name.as_ref()).or(route.name.as_ref());
     let health = entry.and_then(|entry| entry.health.as_ref()).or(route.health.as_ref());
     let api_key = entry.and_then(|entry| entry.api_key.as_ref()).or(route.api_key.as_ref());
-    let concurrency = route.concurrency.within(concurrency);
+    let concurrency = route.concurrency.within(outer.concurrency);
     let deployment = DeploymentConfig {
         name: name.cloned().unwrap_or_default(),
         side,
@@ -147,17 +176,15 @@ fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, concurrency: Concurren
         share: if entry.is_some() { Share::Assigned } else { Share::Kept },
         pricing: route.pricing.clone(),
         probe: probe(side, health),
+        timeouts: entry
+            .map_or_else(OwnTimeouts::default, |e| e.timeouts)
+            .over(route.timeouts.over(outer.timeouts)),
         concurrency: entry.map_or(concurrency, |entry| entry.concurrency.within(concurrency)),
     };
     Draft { deployment, named: name.is_some(), entry, route: Some(route) }
 }
 
-fn created<'a>(
-    model: &Listed,
-    entry: &'a Entry,
-    endpoint: &Endpoint,
-    concurrency: Concurrency,
-) -> Draft<'a> {
+fn created<'a>(model: &Listed, entry: &'a Entry, endpoint: &Endpoint, outer: Outer) -> Draft<'a> {
     let deployment = DeploymentConfig {
         name: entry.name.clone().unwrap_or_default(),
         side: entry.side,
@@ -169,7 +196,8 @@ fn created<'a>(
         share: Share::Assigned,
         pricing: model.card.pricing.clone(),
         probe: probe(entry.side, entry.health.as_ref()),
-        concurrency: entry.concurrency.within(concurrency),
+        timeouts: entry.timeouts.over(outer.timeouts),
+        concurrency: entry.concurrency.within(outer.concurrency),
     };
     Draft { deployment, named: entry.name.is_some(), entry: Some(entry), route: None }
 }

@@ -21,10 +21,12 @@ mod models;
 mod parse;
 mod place;
 mod raw;
+mod redactor;
 mod routing;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
@@ -32,6 +34,9 @@ pub use document::{Document, Step};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
 pub use limits::{Concurrency, Limits};
 pub use place::{Endpoint, Origin, Secret};
+pub use redactor::Redactor;
+use timeouts::OwnTimeouts;
+pub use timeouts::{Timeouts, TotalTime};
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -94,7 +99,7 @@ fn checked(
     };
     // Joining with half of the routing file would report what the other half explains.
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
-        let models = join::join(&models, entries.as_ref(), &mut errors);
+        let models = join::join(&models, entries.as_ref(), &config, &mut errors);
         if errors.is_empty() {
             return Ok(Config { models, ..config });
         }

@@ -9,8 +9,8 @@ use super::raw::limits::RawConcurrency;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::raw::{Health, Method};
 use super::{
-    Diagnostic, Document, Endpoint, ModelCard, Pricing, ProbeMethod, ProbeTarget, Secret, Side,
-    Step, endpoint, schema,
+    Diagnostic, Document, Endpoint, ModelCard, OwnTimeouts, Pricing, ProbeMethod, ProbeTarget,
+    Secret, Side, Step, TotalTime, endpoint, schema,
 };
 
 /// `models.yaml`, checked by itself.
@@ -32,6 +32,8 @@ pub(super) struct Listed {
     /// The model's own key and the endpoint that it is for.
     pub(super) key: Option<Secret>,
     pub(super) base: Option<Endpoint>,
+    pub(super) total: Option<TotalTime>,
+    pub(super) timeouts: OwnTimeouts,
     pub(super) routes: Vec<Route>,
     /// Some of its routes are missing here, which is reported already.
     pub(super) incomplete: bool,
@@ -50,6 +52,7 @@ pub(super) struct Route {
     pub(super) pricing: Pricing,
     pub(super) health: Option<ProbeTarget>,
     pub(super) concurrency: RawConcurrency,
+    pub(super) timeouts: OwnTimeouts,
 }
 
 /// Checks the file; what could be understood of it, and the errors.
@@ -160,6 +163,8 @@ impl Check<'_> {
             provider_model_id,
             key: self.key(at, raw.api_key),
             base: self.endpoint(&join(at, "base_url"), raw.base_url.as_deref()),
+            total: raw.timeouts.total(),
+            timeouts: (&raw.timeouts).into(),
             routes: Vec::new(),
             incomplete: false,
         };
@@ -213,6 +218,7 @@ impl Check<'_> {
             pricing,
             health,
             concurrency: raw.concurrency,
+            timeouts: (&raw.timeouts).into(),
         })
     }
 

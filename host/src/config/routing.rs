@@ -11,8 +11,8 @@ use super::models::{Check, join, typed, without_deployments};
 use super::raw::limits::RawConcurrency;
 use super::raw::routing::{RawEntry, RoutingFile};
 use super::{
-    Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, ProbeTarget, Secret, Side,
-    Step, StrategyConfig, schema,
+    Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, OwnTimeouts, ProbeTarget,
+    Secret, Side, Step, StrategyConfig, schema,
 };
 
 /// What `routing.yaml` lists.
@@ -37,6 +37,7 @@ pub(super) struct Entry {
     pub(super) api_key: Option<Secret>,
     pub(super) health: Option<ProbeTarget>,
     pub(super) concurrency: RawConcurrency,
+    pub(super) timeouts: OwnTimeouts,
 }
 
 /// Checks the file: its lists, and a configuration that has everything but models.
@@ -62,6 +63,7 @@ pub(super) fn check(
             parameters: raw.routing_parameter.unwrap_or_default().into(),
         }),
         timeouts: (&raw.timeouts).into(),
+        total: raw.timeouts.total(),
         client_timeouts: (&raw.timeouts).into(),
         trusted_proxies,
         fallback: raw.fallback.into(),
@@ -140,6 +142,7 @@ impl Check<'_> {
                 name: raw.name,
                 api_key: self.key(&at, raw.api_key),
                 concurrency: raw.concurrency,
+                timeouts: (&raw.timeouts).into(),
             }
         };
         raw.into_iter().enumerate().map(&mut entry).collect()

@@ -9,13 +9,12 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::Timeouts;
 use crate::fleet::Deployment;
 
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase, within};
 use super::headers;
-use super::request::Request;
+use super::request::{Journal, Request};
 use super::upstream::{Answer, Deadline, Framing, Incoming, Outgoing, Upstream};
 
 /// An answer that goes to the client.
@@ -59,20 +58,24 @@ pub(super) async fn attempt(
     upstream: &Upstream,
     deployment: &Deployment,
     request: &Request,
-    id: &str,
-    timeouts: &Timeouts,
+    journal: &Journal,
     end: Instant,
 ) -> Result<Begun, Failure> {
+    let timeouts = &deployment.config.timeouts;
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
         path_and_query: &request.path_and_query,
-        headers: headers::up(&request.headers, id),
+        headers: headers::up(&request.headers, journal.id()),
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.is_repeatable(),
+        pool_idle: timeouts.pool_idle,
     };
     let connect = until(timeouts.connect, Phase::Connect, end);
-    let first_byte = || until(timeouts.first_byte, Phase::FirstByte, end);
+    let first_byte = || {
+        journal.sending();
+        until(timeouts.first_byte, Phase::FirstByte, end)
+    };
     let answer = upstream.send(&outgoing, connect, first_byte).await?;
     if let Some(cause) = verdict(answer.head.status) {
         return Err(Failure::with_headers(cause, &answer.head.headers));
@@ -81,6 +84,12 @@ pub(super) async fn attempt(
         return Ok(Begun::Refusal(Box::new(answer)));
     }
     let shape = shape(&answer.head, request.scan.stream);
+    if shape == Shape::Opaque && answer.body.framing() == Framing::UntilClose {
+        // Nobody could ever tell that it is whole, and nobody asked for it: while another deployment
+        // may give one that is, it is no answer.
+        tracing::debug!("an encoded answer without a length is refused");
+        return Err(Cause::Protocol.into());
+    }
     let committed = begin(answer, shape, timeouts.idle, end).await?;
     Ok(Begun::Committed(Box::new(committed)))
 }
@@ -100,7 +109,7 @@ async fn begin(
     idle: Duration,
     end: Instant,
 ) -> Result<Committed, Failure> {
-    let mut commit = Commit::new(shape);
+    let mut commit = Commit::new(shape, body.framing());
     let mut limit = first_byte;
     loop {
         let (deadline, phase) = limit;

@@ -5,7 +5,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
 
+use super::failure::Phase;
 use super::relay::Relay;
 
 /// Any error, for people.
@@ -31,6 +33,24 @@ impl Body {
 
     pub(super) fn relay(relay: Relay) -> Self {
         Self(Kind::Relay(Box::new(relay)))
+    }
+
+    /// When it must have gone to the client. None: whenever the client takes it.
+    #[must_use]
+    pub fn end(&self) -> Option<Instant> {
+        match &self.0 {
+            Kind::Own(_) => None,
+            Kind::Relay(relay) => Some(relay.end()),
+        }
+    }
+
+    /// Says that the client's connection was given up under it, at this time limit: while hyper waits
+    /// to write, nobody asks for more of the body.
+    pub fn give_up(&mut self, phase: Phase) {
+        match &mut self.0 {
+            Kind::Own(_) => {}
+            Kind::Relay(relay) => relay.give_up(phase),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use hyper::{HeaderMap, StatusCode};
 
 use crate::fleet::{Fault, Outcome};
+use crate::telemetry::Waste;
 
 use super::commit::Defect;
 use super::upstream::{BodyError, SendError};
@@ -22,6 +23,8 @@ pub enum Phase {
     Idle,
     /// Of the whole request.
     Total,
+    /// Between two pieces of the answer that the client takes.
+    ClientIdle,
 }
 
 impl Phase {
@@ -33,6 +36,7 @@ impl Phase {
             Phase::FirstByte => "first_byte",
             Phase::Idle => "idle",
             Phase::Total => "total",
+            Phase::ClientIdle => "client_idle",
         }
     }
 
@@ -44,6 +48,7 @@ impl Phase {
             Phase::FirstByte => "timeout_first_byte",
             Phase::Idle => "timeout_idle",
             Phase::Total => "timeout_total",
+            Phase::ClientIdle => "timeout_client_idle",
         }
     }
 }
@@ -97,6 +102,28 @@ impl Cause {
             Cause::Truncated => "truncated".into(),
             Cause::Empty => "empty".into(),
             Cause::Reported(_) => "error_in_body".into(),
+        }
+    }
+
+    /// What became of the work of an engine that was asked. None: it has not been at work; one that
+    /// says no has not.
+    pub(super) fn waste(&self) -> Option<Waste> {
+        match self {
+            Cause::Connect
+            | Cause::Tls
+            | Cause::TimedOut(Phase::Connect)
+            | Cause::NoDescriptors
+            | Cause::Credential(_)
+            | Cause::Unexpected(_)
+            | Cause::Reported(Some(_)) => None,
+            Cause::Status(status) if matches!(status.as_u16(), 408 | 429 | 503) => None,
+            Cause::TimedOut(_) => Some(Waste::Timeout),
+            Cause::Broken
+            | Cause::Protocol
+            | Cause::Status(_)
+            | Cause::Truncated
+            | Cause::Empty
+            | Cause::Reported(None) => Some(Waste::Broken),
         }
     }
 
@@ -210,13 +237,15 @@ impl Failure {
             | Cause::Broken
             | Cause::Truncated
             | Cause::TimedOut(Phase::Connect) => Fault::Connection,
+            // The client is at fault.
+            Cause::Reported(Some(_)) | Cause::TimedOut(Phase::ClientIdle) => {
+                return Outcome::Neutral;
+            }
             Cause::TimedOut(_)
             | Cause::Unexpected(_)
             | Cause::Protocol
             | Cause::Empty
             | Cause::Reported(None) => Fault::Answer,
-            // The client is at fault.
-            Cause::Reported(Some(_)) => return Outcome::Neutral,
             // Nobody was asked.
             Cause::NoDescriptors => return Outcome::Neutral,
             Cause::Credential(status) => {

@@ -8,7 +8,8 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue}
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::fleet::{Deployment, Permit};
+use crate::config::Redactor;
+use crate::fleet::{Deployment, Outcome, Permit};
 
 use super::attempt::{Begun, Committed, attempt};
 use super::body::Body;
@@ -32,7 +33,9 @@ impl Executor {
     /// An executor without connections; must be used on one thread, inside a `LocalSet`.
     #[must_use]
     pub fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { upstream: Upstream::new(tls) }
+        let upstream = Upstream::new(tls);
+        tokio::task::spawn_local(upstream.sweep());
+        Self { upstream }
     }
 
     /// Draws, and attempts until a deployment answers. The journal goes with the answer's body.
@@ -46,17 +49,18 @@ impl Executor {
         let (config, fleet) = (&generation.config, &generation.fleet);
         let mut turns =
             Turns::draw(fleet, model, route, config.fallback, Instant::now().into_std());
-        let end = Instant::from_std(journal.started) + config.timeouts.total;
+        let total = model.config.total.0;
+        let end = Instant::from_std(journal.started) + total;
         let mut failures: Vec<(String, Failure)> = Vec::new();
         while let Some(mut permit) = turns.next(&mut journal, end.into_std()).await {
             let deployment = Arc::clone(permit.deployment());
             journal.trying(&deployment);
-            let outcome =
-                attempt(&self.upstream, &deployment, &request, journal.id(), &config.timeouts, end);
+            let began = Instant::now();
+            let outcome = attempt(&self.upstream, &deployment, &request, &journal, end);
             match outcome.await {
                 // Says nothing of the deployment: the permit is dropped.
                 Ok(Begun::Refusal(answer)) => {
-                    return Ok(refuse(*answer, &deployment, journal, end).await);
+                    return Ok(refuse(*answer, &deployment, &fleet.redactor, journal, end).await);
                 }
                 Ok(Begun::Committed(committed)) => {
                     permit.begun(Instant::now().into_std());
@@ -64,9 +68,16 @@ impl Executor {
                 }
                 Err(mut failure) => {
                     let said = failure.said.take();
-                    failure.said = said.map(|said| refusal::redacted(said, &deployment.config));
+                    failure.said = said.map(|said| fleet.redactor.redact_text(said));
                     journal.failed(&failure.cause);
-                    permit.settle(failure.outcome(), Instant::now().into_std());
+                    let outcome = match failure.cause {
+                        // What others left of the request's time says nothing of this one.
+                        Cause::TimedOut(Phase::Total) if end - began < total / 2 => {
+                            Outcome::Neutral
+                        }
+                        _ => failure.outcome(),
+                    };
+                    permit.settle(outcome, Instant::now().into_std());
                     let last = is_last(&failure, &failures, &request);
                     failures.push((deployment.config.name.clone(), failure));
                     if last {
@@ -91,15 +102,17 @@ fn is_last(failure: &Failure, earlier: &[(String, Failure)], request: &Request) 
 async fn refuse(
     mut answer: upstream::Answer,
     deployment: &Deployment,
+    redactor: &Redactor,
     mut journal: Journal,
     end: Instant,
 ) -> Response<Body> {
     let status = answer.head.status;
     journal.answering(status);
     let mut headers = headers::down(&answer.head.headers);
-    refusal::redact_headers(&mut headers, &deployment.config);
-    let text = match refusal::read(&mut answer, end).await {
-        Some(text) => refusal::redact(text, &deployment.config),
+    refusal::redact_headers(&mut headers, redactor);
+    let idle = deployment.config.timeouts.idle;
+    let text = match refusal::read(&mut answer, idle, end).await {
+        Some(text) => redactor.redact(text),
         None => {
             headers.remove(CONTENT_ENCODING);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -129,7 +142,8 @@ fn respond(
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
     *response.headers_mut() = headers::down(&committed.head.headers);
-    let relay = Relay::new(committed, permit, request, journal, end);
+    let redactor = Arc::clone(&request.snapshot.generation.fleet.redactor);
+    let relay = Relay::new(committed, permit, &request.scan.model, redactor, journal, end);
     if !relay.keeps_length() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }

@@ -17,8 +17,7 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Of a request: the client's credentials, and what the gateway says itself. `accept-encoding` is
-/// dropped so that answers come uncompressed and can be watched for errors and usage.
+/// Of a request: the client's credentials, and what the gateway says itself.
 const NOT_UP: [&str; 9] = [
     "accept-encoding",
     "api-key",
@@ -77,6 +76,9 @@ pub(super) fn up(headers: &HeaderMap, request_id: &str) -> HeaderMap {
         headers.insert("x-request-id", id);
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Answers are looked into, for errors, their end and usage. Without the header any encoding would
+    // be welcome (RFC 9110, 12.5.3).
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers
 }
 
@@ -102,7 +104,7 @@ mod tests {
         let up = up(&headers, "id-1");
         let mut names: Vec<&str> = up.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["content-type", "x-mine", "x-request-id"]);
+        assert_eq!(names, ["accept-encoding", "content-type", "x-mine", "x-request-id"]);
     }
     #[test]
     fn forwarding_headers_never_come_down_and_go_up_from_trusted_proxies_only() {

@@ -16,15 +16,15 @@ use bytes::{Bytes, BytesMut};
 use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
+use crate::config::Redactor;
 use crate::fleet::{Deployment, Outcome, Permit};
 
 use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase};
-use super::refusal::redacted;
 use super::rename::Rename;
-use super::request::{Journal, Request};
+use super::request::Journal;
 use super::upstream::{BodyError, Incoming};
 use super::usage::UsageScan;
 
@@ -39,9 +39,12 @@ pub(super) struct Relay {
     usage: UsageScan,
     idle: Duration,
     end: Instant,
+    /// The upstream is waited for, since the timer was set.
+    waiting: bool,
     timer: Pin<Box<Sleep>>,
     journal: Journal,
     deployment: Arc<Deployment>,
+    redactor: Arc<Redactor>,
     /// None once the attempt has ended.
     permit: Option<Permit>,
 }
@@ -52,26 +55,26 @@ enum State {
     Coming(Incoming),
     /// It has failed, which the client is to be told.
     Failed(Failure),
-    /// The client has been told; one more turn, so that what it was told is written.
+    /// The client has been told, and the connection is to be aborted.
     Told,
-    /// The connection is to be aborted.
-    Aborting,
     /// Nothing more comes.
     Ended,
 }
 
 impl Relay {
+    /// `asked` is the name by which the client knows the model, `end` when the whole request must be
+    /// over.
     pub(super) fn new(
         committed: Committed,
         permit: Permit,
-        request: &Request,
+        asked: &str,
+        redactor: Arc<Redactor>,
         journal: Journal,
         end: Instant,
     ) -> Self {
-        let idle = request.snapshot.generation.config.timeouts.idle;
         let deployment = Arc::clone(permit.deployment());
+        let idle = deployment.config.timeouts.idle;
         let sent = &deployment.config.provider_model_id;
-        let asked = &request.scan.model;
         let Committed { first, rest, commit, .. } = committed;
         let whole = matches!(rest, Rest::Whole);
         let mut relay = Self {
@@ -86,9 +89,11 @@ impl Relay {
             usage: UsageScan::default(),
             idle,
             end,
-            timer: Box::pin(tokio::time::sleep_until(end.min(Instant::now() + idle))),
+            waiting: false,
+            timer: Box::pin(tokio::time::sleep_until(end)),
             journal,
             deployment,
+            redactor,
             permit: Some(permit),
         };
         relay.first = relay.watched(first);
@@ -115,6 +120,19 @@ impl Relay {
         matches!(self.state, State::Ended) && self.first.is_empty()
     }
 
+    /// When the whole request must be over.
+    pub(super) fn end(&self) -> Instant {
+        self.end
+    }
+
+    /// Says that the connection to the client was given up at this time limit.
+    pub(super) fn give_up(&mut self, phase: Phase) {
+        if matches!(self.state, State::Coming(_)) {
+            self.time_out(phase);
+        }
+        self.tell();
+    }
+
     /// The next of the body.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
         loop {
@@ -125,25 +143,34 @@ impl Relay {
             }
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
+                // An upstream that is never waited for would else have no end.
+                State::Coming(_) if Instant::now() >= self.end => self.time_out(Phase::Total),
                 State::Coming(body) => match body.poll_chunk(cx) {
-                    Poll::Ready(chunk) => self.take(chunk),
-                    Poll::Pending => {
-                        ready!(self.timer.as_mut().poll(cx));
-                        self.time_out();
+                    Poll::Ready(chunk) => {
+                        self.waiting = false;
+                        self.take(chunk);
                     }
+                    Poll::Pending => ready!(self.poll_idle(cx)),
                 },
                 State::Failed(_) => self.tell(),
                 State::Told => {
-                    self.state = State::Aborting;
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                State::Aborting => {
                     self.state = State::Ended;
                     return Poll::Ready(Some(Err("the answer broke off".into())));
                 }
             }
         }
+    }
+
+    /// Waits for the upstream, for so long. The time in which the client was waited for, and nobody
+    /// came here, is not the upstream's.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.waiting, true) {
+            self.timer.as_mut().reset(self.end.min(Instant::now() + self.idle));
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        let over = Instant::now() >= self.end;
+        self.time_out(if over { Phase::Total } else { Phase::Idle });
+        Poll::Ready(())
     }
 
     /// Takes a chunk, or the end.
@@ -154,7 +181,6 @@ impl Relay {
             None => self.finish(how(framing), Cause::Truncated),
             Some(Err(error)) => self.finish(End::Early, error.into()),
             Some(Ok(chunk)) => {
-                self.timer.as_mut().reset(self.end.min(Instant::now() + self.idle));
                 match self.commit.feed(chunk) {
                     Verdict::Hold => {}
                     Verdict::Pass(pass) => self.first = self.watched(pass),
@@ -220,16 +246,15 @@ impl Relay {
         }
     }
 
-    fn time_out(&mut self) {
-        let phase = if Instant::now() >= self.end { Phase::Total } else { Phase::Idle };
+    fn time_out(&mut self, phase: Phase) {
         self.state = State::Failed(Cause::TimedOut(phase).into());
     }
 
     /// Tells the client of the failure, and writes it down.
     fn tell(&mut self) {
-        let State::Failed(failure) = std::mem::replace(&mut self.state, State::Told) else {
-            return;
-        };
+        let State::Failed(failure) = &self.state else { return };
+        let failure = failure.clone();
+        self.state = State::Told;
         self.settle(match failure.cause {
             // A long answer is no failure of the deployment.
             Cause::TimedOut(Phase::Total) => Outcome::Neutral,
@@ -251,7 +276,7 @@ impl Relay {
     fn error_event(&self, failure: &Failure) -> Bytes {
         let config = &self.deployment.config;
         let message = match failure.said.clone() {
-            Some(said) => format!("{}: {}", failure.cause, redacted(said, config)),
+            Some(said) => format!("{}: {}", failure.cause, self.redactor.redact_text(said)),
             None => format!("the answer of {} broke off: {}", config.name, failure.cause),
         };
         let code = failure.cause.label();
@@ -275,3 +300,7 @@ fn joined(first: Bytes, second: Bytes) -> Bytes {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 //! A request that has found its model, and the journal that is kept of it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::admission::Hold;
 use crate::config::Ambiguous;
 use crate::fleet::{Busy, Deployment, Snapshot};
-use crate::telemetry::{AccessLog, Attempt, Metrics, Record, Usage};
+use crate::telemetry::{AccessLog, Attempt, Metrics, Place, Record, Usage, Waste};
 
 use super::Scan;
 use super::failure::Cause;
@@ -67,6 +68,8 @@ pub struct Journal {
 struct Trying {
     deployment: Arc<Deployment>,
     since: Instant,
+    /// Since when the engine may be at work on it.
+    sent: Cell<Option<Instant>>,
     /// How long it took until its answer went to the client.
     answered: Option<Duration>,
 }
@@ -92,10 +95,12 @@ impl Journal {
             // What stands if the request is dropped before an answer: the client went away.
             status: 499,
             outcome: "cancelled",
+            error: None,
             stream: false,
             queued_ms: 0.0,
             first_byte_ms: None,
             total_ms: 0.0,
+            wasted_ms: 0.0,
             request_bytes: 0,
             response_bytes: 0,
             usage: None,
@@ -124,9 +129,12 @@ impl Journal {
 
     /// Notes that a deployment had no place for the request, after so long.
     pub fn passed_over(&mut self, deployment: &Deployment, busy: Busy, after: Duration) {
-        self.metrics.shedding.overflow(deployment, busy);
+        let config = &deployment.config;
+        let (model, side) = (&*deployment.model, config.side.as_str());
+        let place = Place { model, deployment: &config.name, side };
+        self.metrics.shedding.overflow(place, busy);
         self.record.attempts.push(Attempt {
-            deployment: deployment.config.name.clone(),
+            deployment: config.name.clone(),
             outcome: busy.as_str().to_owned(),
             ms: millis(after),
         });
@@ -135,12 +143,19 @@ impl Journal {
     /// Notes an attempt that begins. One that is dropped before it ended was cancelled.
     pub fn trying(&mut self, deployment: &Arc<Deployment>) {
         let (deployment, since) = (Arc::clone(deployment), Instant::now());
-        self.trying = Some(Trying { deployment, since, answered: None });
+        self.trying = Some(Trying { deployment, since, sent: Cell::default(), answered: None });
+    }
+
+    /// Notes that the attempt's request is written from now on.
+    pub(super) fn sending(&self) {
+        if let Some(trying) = &self.trying {
+            trying.sent.set(Some(Instant::now()));
+        }
     }
 
     /// Notes that the attempt under way failed, unseen by the client.
     pub fn failed(&mut self, cause: &Cause) {
-        self.end_attempt(&cause.label());
+        self.end_attempt(&cause.label(), cause.waste());
     }
 
     /// Notes that the answer of the attempt under way goes to the client from now on.
@@ -155,10 +170,17 @@ impl Journal {
         self.record.first_byte_ms = Some(millis(self.started.elapsed()));
     }
 
-    fn end_attempt(&mut self, outcome: &str) {
-        let Some(Trying { deployment, since, answered }) = self.trying.take() else { return };
+    /// `waste`: what became of the engine's work, where it was at work and nobody got the answer.
+    fn end_attempt(&mut self, outcome: &str, waste: Option<Waste>) {
+        let Some(Trying { deployment, since, sent, answered }) = self.trying.take() else { return };
         let config = &deployment.config;
-        self.metrics.attempt(&self.record.model, &config.name, config.side.as_str(), outcome);
+        let (model, side) = (&*self.record.model, config.side.as_str());
+        let place = Place { model, deployment: &config.name, side };
+        self.metrics.attempt(place, outcome);
+        if let Some((waste, sent)) = waste.zip(sent.get()) {
+            self.metrics.wasted(place, waste, sent.elapsed());
+            self.record.wasted_ms += millis(sent.elapsed());
+        }
         self.record.attempts.push(Attempt {
             deployment: config.name.clone(),
             outcome: outcome.to_owned(),
@@ -166,22 +188,24 @@ impl Journal {
         });
     }
 
-    /// Notes an answer that is the gateway's own, or its end.
-    pub fn finished(&mut self, status: u16, outcome: &'static str) {
+    /// Notes an answer that is the gateway's own: an error with this code.
+    pub fn finished(&mut self, status: u16, outcome: &'static str, code: &str) {
         self.record.status = status;
         self.record.outcome = outcome;
+        self.record.error = Some(code.to_owned());
     }
 
     /// Notes that the answer under way is whole.
     pub fn completed(&mut self) {
         self.record.outcome = "ok";
-        self.end_attempt("ok");
+        self.end_attempt("ok", None);
     }
 
     /// Notes that the answer under way failed after the client had some of it.
     pub fn broken(&mut self, cause: &Cause) {
         self.record.outcome = "broken";
-        self.end_attempt(&cause.label());
+        self.record.error = Some(cause.label());
+        self.end_attempt(&cause.label(), cause.waste());
     }
 
     /// Counts bytes of the answer.
@@ -197,7 +221,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.end_attempt("cancelled");
+        self.end_attempt("cancelled", Some(Waste::ClientGone));
         let took = self.started.elapsed();
         self.metrics.request_ended(&self.record.model, self.record.status, took);
         if let Some(log) = &self.log {

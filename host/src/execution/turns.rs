@@ -87,7 +87,9 @@ impl<'a> Turns<'a> {
             }
             let affordable = self.first || self.fleet.budget.withdraw(self.budget, now);
             if !affordable && (self.panic || deployment.load.is_failing()) {
-                self.over_budget = true;
+                if !std::mem::replace(&mut self.over_budget, true) {
+                    self.fleet.budget.deny();
+                }
                 continue;
             }
             let Some(slot) = self.place(deployment, journal, end).await else { continue };

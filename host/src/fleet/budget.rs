@@ -3,7 +3,7 @@
 //! One budget for all models and cores, because an overload is one too. It outlives reloads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::RetryBudget;
@@ -24,6 +24,7 @@ pub struct Budget {
     extra: Rate,
     /// Nanoseconds after `start` at which everything taken of the fixed rate is paid back.
     paid: AtomicI64,
+    denied: AtomicU64,
 }
 
 /// A request that may yet need an extra attempt: counted until dropped.
@@ -46,6 +47,7 @@ impl Budget {
             arrived: Rate::new(MEMORY, now),
             extra: Rate::new(MEMORY, now),
             paid: AtomicI64::new(i64::MIN / 2),
+            denied: AtomicU64::new(0),
         }
     }
 
@@ -63,6 +65,17 @@ impl Budget {
         let active = f64::from(self.active.load(Ordering::Relaxed)).max(self.arrived.count(now));
         let share = active * f64::from(limit.percent) / 100.0;
         self.extra.note_below(share, now) || self.withdraw_fixed(limit.per_second, now)
+    }
+
+    /// Counts a request for which there was no extra attempt.
+    pub fn deny(&self) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests for which there was none.
+    #[must_use]
+    pub fn denied(&self) -> u64 {
+        self.denied.load(Ordering::Relaxed)
     }
 
     /// The fixed rate, by the generic cell rate algorithm: a second's worth may be saved up.

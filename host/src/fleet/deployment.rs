@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, DeploymentConfig, Model, Origin, ProbeTarget};
+use crate::config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redactor};
 
 use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
@@ -103,6 +103,7 @@ impl Deployment {
         match change {
             Change::None | Change::Due(_) => return,
             Change::Ejected { reason, lasts } => {
+                self.load.record_ejection();
                 tracing::warn!(model, deployment = name, reason, ?lasts, "ejected");
                 if let Some(health) = &self.health {
                     health.ask();
@@ -156,6 +157,8 @@ pub struct Fleet {
     pub models: Vec<FleetModel>,
     /// Extra attempts that may be made.
     pub budget: Arc<Budget>,
+    /// Knows what must not be told of the deployments.
+    pub redactor: Arc<Redactor>,
     /// Rung when a deployment's standing changes.
     pub bell: Arc<Bell>,
     deciding: Arc<Mutex<()>>,
@@ -170,6 +173,7 @@ impl Fleet {
         let now = Instant::now();
         let mut fleet = Self {
             models: Vec::new(),
+            redactor: Arc::new(Redactor::new(&config.models)),
             budget: previous
                 .map_or_else(|| Arc::new(Budget::new(now)), |fleet| Arc::clone(&fleet.budget)),
             bell: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.bell)),

@@ -24,6 +24,7 @@ pub struct Load {
     error_rate: AtomicU64,
     /// The last attempt that said something of the deployment failed.
     failing: AtomicBool,
+    ejections: AtomicU64,
 }
 
 impl Default for Load {
@@ -34,6 +35,7 @@ impl Default for Load {
             latency: AtomicU64::new(f64::NAN.to_bits()),
             error_rate: AtomicU64::new(0f64.to_bits()),
             failing: AtomicBool::new(false),
+            ejections: AtomicU64::new(0),
         }
     }
 }
@@ -96,6 +98,17 @@ impl Load {
         let slow = Duration::try_from_secs_f64(2.0 * self.latency().unwrap_or(0.0) / 1e3);
         let slow = slow.unwrap_or(WORST).min(WORST);
         self.record_first_byte(took.max(slow).max(PENALTY));
+    }
+
+    /// Counts an ejection.
+    pub fn record_ejection(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the deployment was ejected.
+    #[must_use]
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(Ordering::Relaxed)
     }
 
     /// Forgets how attempts went: the deployment comes back, and has served its time for them.

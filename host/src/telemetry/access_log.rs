@@ -36,6 +36,8 @@ pub struct Record {
     pub status: u16,
     /// How it ended: `ok`, `error`, `cancelled` (by the client), `broken` (after the first byte).
     pub outcome: &'static str,
+    /// The code of the error that the client was told, where it was told one.
+    pub error: Option<String>,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// Milliseconds in line for a place at a deployment.
@@ -44,6 +46,8 @@ pub struct Record {
     pub first_byte_ms: Option<f64>,
     /// Milliseconds from arrival to the end of the answer.
     pub total_ms: f64,
+    /// Milliseconds that engines were at work on answers that nobody got, over all attempts.
+    pub wasted_ms: f64,
     /// Bytes of the request's body.
     pub request_bytes: u64,
     /// Bytes of the answer's body.

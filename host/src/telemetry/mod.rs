@@ -3,9 +3,7 @@
 mod access_log;
 mod log;
 mod metrics;
-mod shedding;
 
 pub use access_log::{AccessLog, Attempt, Record, Usage};
 pub use log::init as init_log;
-pub use metrics::Metrics;
-pub use shedding::Shedding;
+pub use metrics::{Metrics, Place, Shedding, Waste};

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::Health;
 use super::limits::RawConcurrency;
+use super::timeouts::{RawModelTimeouts, RawPlaceTimeouts};
 use crate::config::Side;
 
 /// The models that clients can name, and where they run.
@@ -68,6 +69,9 @@ pub(in crate::config) struct RawModel {
     #[serde(default)]
     #[expect(dead_code, reason = "the text of prices is taken from the document")]
     pub(in crate::config) pricing: RawPricing,
+    /// Its own time limits, in seconds. Default, key by key: those of routing.yaml.
+    #[serde(default)]
+    pub(in crate::config) timeouts: RawModelTimeouts,
     /// Where it runs. Default: one route from the values above.
     #[schemars(length(min = 1))]
     pub(in crate::config) route: Option<Vec<RawRoute>>,
@@ -102,6 +106,9 @@ pub(in crate::config) struct RawRoute {
     /// How many attempts are made at it at a time. Default, key by key: that of routing.yaml.
     #[serde(default)]
     pub(in crate::config) concurrency: RawConcurrency,
+    /// Its own time limits, in seconds. Default, key by key: the model's, else those of routing.yaml.
+    #[serde(default)]
+    pub(in crate::config) timeouts: RawPlaceTimeouts,
 }
 
 /// Dollars per token (per image, per request), as text or number.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use super::Health;
 use super::ejection::{RawBudget, RawEjection, RawSlowStart};
 use super::limits::{RawConcurrency, RawLimits};
-use crate::config::{Ambiguous, ClientTimeouts, Fallback, Probing, Sandbox, Standby, Timeouts};
+use super::timeouts::{RawPlaceTimeouts, RawTimeouts};
+use crate::config::{Ambiguous, Fallback, Probing, Sandbox, Standby};
 
 /// How the models' traffic is shared between local and remote deployments.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -90,6 +91,9 @@ pub(in crate::config) struct RawEntry {
     /// How many attempts are made at it at a time. Default, key by key: the route's, else the file's.
     #[serde(default)]
     pub(in crate::config) concurrency: RawConcurrency,
+    /// Its own time limits, in seconds. Default, key by key: those of the route, the model, `timeouts`.
+    #[serde(default)]
+    pub(in crate::config) timeouts: RawPlaceTimeouts,
 }
 
 /// The access log.
@@ -98,26 +102,6 @@ pub(in crate::config) struct RawEntry {
 pub(in crate::config) struct RawLogging {
     /// A file, or stdout. Default: no access log.
     pub(in crate::config) output: Option<String>,
-}
-
-/// Time limits of a request, in seconds.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct RawTimeouts {
-    /// To a TCP and TLS connection.
-    connect: Seconds,
-    /// From the request sent to the first byte of the answer.
-    first_byte: Seconds,
-    /// Between two chunks of the answer.
-    idle: Seconds,
-    /// Of everything, all attempts included.
-    total: Seconds,
-    /// From the first byte of a request to the end of its headers.
-    client_headers: Seconds,
-    /// Between two pieces of a request's body, and of the answer that the client takes.
-    client_idle: Seconds,
-    /// Between two requests of a client's connection.
-    keep_alive: Seconds,
 }
 
 /// What happens after a failed attempt.
@@ -225,43 +209,6 @@ fn fixed() -> String {
 
 fn probe_timeout() -> Seconds {
     Probing::default().timeout.into()
-}
-
-impl Default for RawTimeouts {
-    fn default() -> Self {
-        let Timeouts { connect, first_byte, idle, total } = Timeouts::default();
-        let client = ClientTimeouts::default();
-        Self {
-            connect: connect.into(),
-            first_byte: first_byte.into(),
-            idle: idle.into(),
-            total: total.into(),
-            client_headers: client.headers.into(),
-            client_idle: client.idle.into(),
-            keep_alive: client.keep_alive.into(),
-        }
-    }
-}
-
-impl From<&RawTimeouts> for Timeouts {
-    fn from(raw: &RawTimeouts) -> Self {
-        Self {
-            connect: raw.connect.into(),
-            first_byte: raw.first_byte.into(),
-            idle: raw.idle.into(),
-            total: raw.total.into(),
-        }
-    }
-}
-
-impl From<&RawTimeouts> for ClientTimeouts {
-    fn from(raw: &RawTimeouts) -> Self {
-        Self {
-            headers: raw.client_headers.into(),
-            idle: raw.client_idle.into(),
-            keep_alive: raw.keep_alive.into(),
-        }
-    }
 }
 
 impl Default for RawFallback {

@@ -68,6 +68,11 @@ impl<'a> Checker<'a> {
     }
 
     fn object(&mut self, node: &Node, schema: &'a Object) -> Option<Json> {
+        if schema.get("not").and_then(Json::as_object).is_some_and(Map::is_empty) {
+            let why = schema.get("description").and_then(Json::as_str);
+            self.error("this cannot be given here", why.unwrap_or("remove it"));
+            return None;
+        }
         let mut value = self.own(node, schema);
         let typed = schema.contains_key("type") || schema.contains_key("properties");
         let mut others = Vec::new();

@@ -4,7 +4,9 @@ mod env;
 mod errors;
 mod files;
 mod joining;
+mod redactor;
 mod schemas;
+mod timeouts;
 
 use super::*;
 

@@ -23,8 +23,6 @@ pub(super) enum Meaning {
     /// Something the client waits for: text, reasoning, a tool call, audio, a finish reason, or
     /// anything in a shape that is not known.
     Content,
-    /// A finish reason: all content has come.
-    Finish,
     /// The last event: the stream is whole whatever comes after it.
     Done,
     /// The engine failed.
@@ -38,6 +36,36 @@ pub(in crate::execution) struct Reported {
     pub(in crate::execution) status: Option<StatusCode>,
     /// In the engine's words; may hold its address.
     pub(in crate::execution) message: String,
+}
+
+/// The choices of a stream (`n` of them), by their index: which have begun, and which have had their
+/// finish reason.
+#[derive(Debug, Default)]
+pub(super) struct Choices {
+    begun: u128,
+    finished: u128,
+}
+
+impl Choices {
+    /// Takes one event. This parses it, so only streams that it matters for pass here.
+    pub(super) fn note(&mut self, event: &[u8]) {
+        let Some((_, data)) = fields(event) else { return };
+        let envelope = serde_json::from_slice::<Envelope<'_>>(&data);
+        for choice in envelope.ok().and_then(|envelope| envelope.choices).unwrap_or_default() {
+            let index = choice.index.and_then(|index| index.get().parse().ok()).unwrap_or(0);
+            // Nobody asks for more than 128; those that did would share the last bit.
+            let bit = 1 << u32::min(index, u128::BITS - 1);
+            self.begun |= bit;
+            if says(choice.finish_reason) {
+                self.finished |= bit;
+            }
+        }
+    }
+
+    /// Whether all content has come: of each choice that has begun.
+    pub(super) fn are_finished(&self) -> bool {
+        self.begun != 0 && self.begun == self.finished
+    }
 }
 
 /// What an event means to a client that has had no content yet.
@@ -58,15 +86,10 @@ pub(super) fn first(event: &[u8]) -> Meaning {
 pub(super) fn later(event: &[u8]) -> Meaning {
     const DOUBTFUL: [&[u8]; 5] =
         [b"error", b"[DONE]", b"response.completed", b"response.failed", b"response.incomplete"];
-    let is_doubtful = DOUBTFUL.iter().any(|word| memmem::find(event, word).is_some());
-    if is_doubtful || has_finish_reason(event) { first(event) } else { Meaning::Content }
-}
-
-/// Whether anything but null may stand behind an unescaped `"finish_reason"`.
-fn has_finish_reason(event: &[u8]) -> bool {
-    const KEY: &[u8] = b"\"finish_reason\"";
-    let value = |at| event[at + KEY.len()..].iter().find(|byte| !matches!(byte, b':' | b' '));
-    memmem::find_iter(event, KEY).any(|at| value(at) != Some(&b'n'))
+    if DOUBTFUL.iter().any(|word| memmem::find(event, word).is_some()) {
+        return first(event);
+    }
+    Meaning::Content
 }
 
 /// The error that a whole body is, if it is one.
@@ -141,6 +164,8 @@ struct Envelope<'a> {
 #[derive(Deserialize)]
 struct Choice<'a> {
     #[serde(borrow, default)]
+    index: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     delta: Option<BTreeMap<Cow<'a, str>, &'a RawValue>>,
     #[serde(borrow, default)]
     text: Option<&'a RawValue>,
@@ -152,13 +177,8 @@ impl Envelope<'_> {
     /// Chat and completions by their choices, responses by their type, everything else is content.
     fn meaning(&self) -> Meaning {
         if let Some(choices) = &self.choices {
-            return if choices.iter().any(|choice| says(choice.finish_reason)) {
-                Meaning::Finish
-            } else if choices.iter().any(Choice::has_content) {
-                Meaning::Content
-            } else {
-                Meaning::Opening
-            };
+            let content = |choice: &Choice<'_>| says(choice.finish_reason) || choice.has_content();
+            return if choices.iter().any(content) { Meaning::Content } else { Meaning::Opening };
         }
         match self.kind.map(RawValue::get) {
             Some("\"response.created\"" | "\"response.in_progress\"" | "\"response.queued\"") => {
@@ -281,11 +301,7 @@ mod tests {
         for (event, meaning) in [
             ("data: [DONE]\n\n", Meaning::Done),
             (r#"data: {"type":"response.completed"}"#, Meaning::Done),
-            (r#"data: {"choices":[{"delta":{},"finish_reason": "stop"}]}"#, Meaning::Finish),
-            ("data: {\"choices\":[{\"finish_reason\":\t\"stop\"}]}", Meaning::Finish),
-            // Some engines say this in every event.
-            (r#"data: {"choices":[{"text":"a","finish_reason":""}]}"#, Meaning::Content),
-            (r#"data: {"choices":[{"text":"a"}],"x":{"finish_reason":"b"}}"#, Meaning::Content),
+            (r#"data: {"choices":[{"delta":{},"finish_reason": "stop"}]}"#, Meaning::Content),
         ] {
             assert_eq!(first(event.as_bytes()), meaning, "{event}");
             assert_eq!(later(event.as_bytes()), meaning, "{event}");
@@ -320,6 +336,39 @@ mod tests {
                 assert_eq!(error.status.map_or(0, |status| status.as_u16()), status, "{event}");
             }
         }
+    }
+
+    #[test]
+    fn a_stream_is_finished_when_each_choice_that_has_begun_is() {
+        let event = |index: &str, reason: &str| {
+            let choice = format!(
+                r#"{{{index}"delta":{{"tool_calls":[{{"index":7}}]}},"finish_reason":{reason}}}"#
+            );
+            format!("data: {{\"choices\":[{choice}]}}\n\n").into_bytes()
+        };
+        let mut choices = Choices::default();
+        assert!(!choices.are_finished(), "nothing has begun");
+        choices.note(b": wait\n\n");
+        choices.note(b"data: [DONE]\n\n");
+        choices.note(br#"data: {"choices":[],"usage":{}}"#);
+        assert!(!choices.are_finished(), "still nothing");
+        for (index, reason, finished) in [
+            (r#""index":0,"#, "null", false),
+            (r#""index":1,"#, r#""""#, false),
+            (r#""index":0,"#, r#""stop""#, false),
+            (r#""index":1,"#, r#""length""#, true),
+            ("", "null", true),
+            (r#""index":"odd","#, "null", true),
+            (r#""index":400,"#, "null", false),
+            (r#""index":400,"#, r#""stop""#, true),
+        ] {
+            choices.note(&event(index, reason));
+            assert_eq!(choices.are_finished(), finished, "{index} {reason}");
+        }
+        let both =
+            br#"data: {"choices":[{"index":2,"text":"a"},{"index":3,"finish_reason":"stop"}]}"#;
+        choices.note(both);
+        assert!(!choices.are_finished(), "2 is not");
     }
 
     #[test]

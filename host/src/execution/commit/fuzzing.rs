@@ -8,7 +8,9 @@ use crate::fuzzing::Pieces;
 
 use super::content::{self, Meaning};
 use super::events::{Event, Events};
-use super::{Commit, Defect, End, MOST_HELD_OF_A_BODY, MOST_HELD_OF_A_STREAM, Shape, Verdict};
+use super::{
+    Commit, Defect, End, Framing, MOST_HELD_OF_A_BODY, MOST_HELD_OF_A_STREAM, Shape, Verdict,
+};
 
 /// What the last event of a broken stream must be.
 const LAST: &str = "{\"error\":{}}";
@@ -31,7 +33,8 @@ pub(super) fn read<'a>(shape: Shape, pieces: impl IntoIterator<Item = &'a [u8]>,
         Shape::Plain { .. } => MOST_HELD_OF_A_BODY,
         Shape::Opaque => 0,
     };
-    let (mut commit, mut passed, mut come) = (Commit::new(shape), Vec::new(), 0);
+    let framing = if end == End::Closed { Framing::UntilClose } else { Framing::Chunked };
+    let (mut commit, mut passed, mut come) = (Commit::new(shape, framing), Vec::new(), 0);
     for piece in pieces {
         come += piece.len();
         match commit.feed(Bytes::copy_from_slice(piece)) {

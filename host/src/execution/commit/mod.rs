@@ -27,7 +27,8 @@ mod model;
 
 use bytes::{Bytes, BytesMut};
 
-use content::{Meaning, Reported};
+use super::upstream::Framing;
+use content::{Choices, Meaning, Reported};
 use events::{Event, Events};
 
 /// A stream commits when this much is held without content, in bytes.
@@ -94,8 +95,8 @@ pub(super) struct Commit {
     held: Vec<Bytes>,
     held_bytes: usize,
     events: Events,
-    /// All content of a stream has come.
-    finished: bool,
+    /// Of a stream whose end alone does not say that it is whole.
+    choices: Option<Choices>,
     /// The last event of a stream has come.
     done: bool,
     /// The last byte that is not blank.
@@ -104,14 +105,15 @@ pub(super) struct Commit {
 
 impl Commit {
     /// An answer of which only the head has come.
-    pub(super) fn new(shape: Shape) -> Self {
+    pub(super) fn new(shape: Shape, framing: Framing) -> Self {
+        let unsure = shape == Shape::Stream && framing == Framing::UntilClose;
         Self {
             shape,
             phase: Phase::Holding,
             held: Vec::new(),
             held_bytes: 0,
             events: Events::default(),
-            finished: false,
+            choices: unsure.then(Choices::default),
             done: false,
             last_byte: 0,
         }
@@ -161,6 +163,8 @@ impl Commit {
             Shape::Stream => self.end_stream(end),
             _ if end == End::Early => Err(Defect::Truncated),
             Shape::Plain { .. } => self.end_plain(end),
+            // What cannot be looked into and ends like one that was cut.
+            Shape::Opaque if end == End::Closed => Err(Defect::Truncated),
             Shape::Opaque => Ok(Bytes::new()),
         }
     }
@@ -195,6 +199,9 @@ impl Commit {
             return Err(Defect::Truncated);
         }
         // An end without a blank line still ends the last event, as clients read it.
+        if let (Some(choices), Some(Event::Whole(text))) = (&mut self.choices, self.events.rest()) {
+            choices.note(text);
+        }
         let meaning = match self.events.rest() {
             Some(Event::Whole(text)) if self.phase == Phase::Holding => Some(content::first(text)),
             Some(Event::Whole(text)) => Some(content::later(text)),
@@ -209,7 +216,7 @@ impl Commit {
         let cut = matches!(self.events.rest(), Some(Event::Whole(text)) if content::is_cut(text));
         let whole = match end {
             End::Framed => self.phase == Phase::Passing && !cut,
-            End::Closed => self.finished || self.done,
+            End::Closed => self.done || self.choices.as_ref().is_some_and(Choices::are_finished),
             End::Early => self.done,
         };
         match self.phase {
@@ -225,6 +232,9 @@ impl Commit {
     fn feed_events(&mut self, chunk: Bytes) -> Verdict {
         let mut good = 0;
         while let Some((event, end)) = self.events.next(&chunk, good) {
+            if let (Some(choices), Event::Whole(text)) = (&mut self.choices, &event) {
+                choices.note(text);
+            }
             let meaning = match event {
                 Event::Whole(text) if self.phase == Phase::Holding => content::first(text),
                 Event::Whole(text) => content::later(text),
@@ -248,7 +258,6 @@ impl Commit {
         match meaning {
             Meaning::Opening | Meaning::Error(_) => return,
             Meaning::Content => {}
-            Meaning::Finish => self.finished = true,
             Meaning::Done => self.done = true,
         }
         self.phase = Phase::Passing;

@@ -5,15 +5,16 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::fuzzing::{Read, read};
-use super::{Commit, Defect, End, Shape, Verdict};
+use super::{Commit, Defect, End, Framing, Shape, Verdict};
 
 /// One event of a stream, in kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Comment,
-    Role,
-    Content,
-    Finish,
+    /// Of the choice of this index, as the two below.
+    Role(u8),
+    Content(u8),
+    Finish(u8),
     Done,
     Error,
 }
@@ -44,14 +45,18 @@ enum Outcome {
 fn text(act: Act, from: usize) -> String {
     match act {
         Act::Comment => ": wait\r\n\r\n".into(),
-        Act::Role => "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n".into(),
-        Act::Content => {
-            format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"engine {from} é\"}}}}]}}\n\n")
+        Act::Role(index) => choice(index, "\"delta\":{\"role\":\"assistant\"}"),
+        Act::Content(index) => {
+            choice(index, &format!("\"delta\":{{\"content\":\"engine {from} é\"}}"))
         }
-        Act::Finish => "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n".into(),
+        Act::Finish(index) => choice(index, "\"delta\":{},\"finish_reason\":\"stop\""),
         Act::Done => "data: [DONE]\n\n".into(),
         Act::Error => "data: {\"error\":{\"message\":\"oom\"}}\n\n".into(),
     }
+}
+
+fn choice(index: u8, fields: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":{index},{fields}}}]}}\n\n")
 }
 
 /// The rules, told of events rather than bytes.
@@ -74,7 +79,7 @@ fn expected(upstreams: &[Upstream]) -> Outcome {
 }
 
 fn expected_stream(acts: &[Act], end: End, from: usize) -> Option<Outcome> {
-    let is_content = |act: &Act| matches!(act, Act::Content | Act::Finish | Act::Done);
+    let is_content = |act: &Act| matches!(act, Act::Content(_) | Act::Finish(_) | Act::Done);
     let all =
         |acts: &[Act]| acts.iter().map(|act| text(*act, from)).collect::<String>().into_bytes();
     let commit = acts.iter().position(is_content)?;
@@ -84,9 +89,13 @@ fn expected_stream(acts: &[Act], end: End, from: usize) -> Option<Outcome> {
         None => {}
     }
     let has = |act| acts.contains(&act);
+    let is_finished = |act: &Act| match act {
+        Act::Role(index) | Act::Content(index) => has(Act::Finish(*index)),
+        _ => true,
+    };
     let whole = match end {
         End::Framed => true,
-        End::Closed => has(Act::Finish) || has(Act::Done),
+        End::Closed => has(Act::Done) || acts.iter().all(is_finished),
         End::Early => has(Act::Done),
     };
     Some(if whole { Outcome::Whole(all(acts)) } else { Outcome::Told(all(acts)) })
@@ -134,8 +143,8 @@ fn ends() -> impl Strategy<Value = End> {
 
 fn upstreams() -> impl Strategy<Value = Upstream> {
     let act = prop_oneof![
-        2 => Just(Act::Comment), 2 => Just(Act::Role), 3 => Just(Act::Content),
-        1 => Just(Act::Finish), 1 => Just(Act::Done), 1 => Just(Act::Error),
+        2 => Just(Act::Comment), 2 => (0u8..2).prop_map(Act::Role), 3 => (0u8..2).prop_map(Act::Content),
+        3 => (0u8..2).prop_map(Act::Finish), 1 => Just(Act::Done), 1 => Just(Act::Error),
     ];
     let body = prop_oneof![
         Just("{\"choices\":[]}"),
@@ -179,12 +188,12 @@ proptest! {
 
 #[test]
 fn what_is_held_is_bounded() {
-    let mut commit = Commit::new(Shape::Stream);
+    let mut commit = Commit::new(Shape::Stream, Framing::Chunked);
     let comment = Bytes::from(": wait\n\n".repeat(1024));
     let committed_after = (1..).find(|_| commit.feed(comment.clone()) != Verdict::Hold);
     assert_eq!(committed_after, Some(9), "64 KiB of comments are held, and no more");
 
-    let mut commit = Commit::new(Shape::Plain { json: false });
+    let mut commit = Commit::new(Shape::Plain { json: false }, Framing::Chunked);
     let piece = Bytes::from(vec![b'1'; 512 * 1024]);
     assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
     assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
@@ -195,28 +204,28 @@ fn what_is_held_is_bounded() {
 
 #[test]
 fn what_is_framed_as_whole_and_stops_in_the_middle_is_truncated() {
-    let mut commit = Commit::new(Shape::Stream);
-    let text = text(Act::Content, 0) + "data: {\"choices\": [{\"delta\": {";
+    let mut commit = Commit::new(Shape::Stream, Framing::Chunked);
+    let text = text(Act::Content(0), 0) + "data: {\"choices\": [{\"delta\": {";
     assert!(matches!(commit.feed(text.into()), Verdict::Pass(_)));
     assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
 
-    let mut commit = Commit::new(Shape::Plain { json: true });
+    let mut commit = Commit::new(Shape::Plain { json: true }, Framing::Chunked);
     assert_eq!(commit.feed("{\"choices\":[{\"messag".into()), Verdict::Hold);
     assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
 }
 
 #[test]
 fn an_event_that_was_passed_in_part_is_known_to_be_open() {
-    let (content, error) = (text(Act::Content, 0), text(Act::Error, 0));
+    let (content, error) = (text(Act::Content(0), 0), text(Act::Error, 0));
     for (rest, open) in [(error.as_str(), true), ("\n", false), (" ", true)] {
-        let mut commit = Commit::new(Shape::Stream);
+        let mut commit = Commit::new(Shape::Stream, Framing::Chunked);
         assert!(matches!(commit.feed(content.clone().into()), Verdict::Pass(_)));
         let (piece, more) = rest.split_at(rest.len().min(9));
         assert!(matches!(commit.feed(piece.to_owned().into()), Verdict::Pass(_)));
         let _ = commit.feed(more.to_owned().into());
         assert_eq!(!commit.is_between_events(), open, "{rest:?}");
     }
-    let mut commit = Commit::new(Shape::Stream);
+    let mut commit = Commit::new(Shape::Stream, Framing::Chunked);
     let failed = commit.feed(format!("{content}{error}").into());
     assert!(matches!(failed, Verdict::Fail { .. }) && commit.is_between_events());
 }
@@ -224,11 +233,12 @@ fn an_event_that_was_passed_in_part_is_known_to_be_open() {
 #[test]
 fn a_healthy_stream_is_passed_chunk_by_chunk_and_as_it_is() {
     let text: String =
-        [Act::Comment, Act::Role, Act::Content, Act::Content, Act::Finish, Act::Done]
+        [Act::Comment, Act::Role(0), Act::Content(0), Act::Content(0), Act::Finish(0)]
             .map(|act| text(act, 0))
             .concat();
     for size in 1..text.len() {
-        let (mut commit, mut client, mut passed) = (Commit::new(Shape::Stream), Vec::new(), 0);
+        let (mut commit, mut client, mut passed) =
+            (Commit::new(Shape::Stream, Framing::UntilClose), Vec::new(), 0);
         for chunk in text.as_bytes().chunks(size) {
             if let Verdict::Pass(pass) = commit.feed(Bytes::copy_from_slice(chunk)) {
                 client.extend_from_slice(&pass);
@@ -239,5 +249,14 @@ fn a_healthy_stream_is_passed_chunk_by_chunk_and_as_it_is() {
         }
         client.extend_from_slice(&commit.end(End::Closed).expect("whole"));
         assert_eq!(client, text.as_bytes(), "in chunks of {size}");
+    }
+}
+
+#[test]
+fn what_cannot_be_looked_into_and_ends_by_closing_is_never_whole() {
+    for (end, whole) in [(End::Framed, true), (End::Closed, false), (End::Early, false)] {
+        let mut commit = Commit::new(Shape::Opaque, Framing::Chunked);
+        assert!(matches!(commit.feed("\x1f".into()), Verdict::Pass(_)));
+        assert_eq!(commit.end(end).is_ok(), whole, "{end:?}");
     }
 }

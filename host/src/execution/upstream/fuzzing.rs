@@ -1,5 +1,7 @@
 //! Answers without sockets: bytes in, an answer or a refusal out; and what must hold of it.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
 
@@ -158,6 +160,7 @@ pub(in crate::execution) fn written(headers: HeaderMap, body: &[u8]) -> Option<V
         path_and_query: "/v1/chat/completions",
         headers,
         body: Bytes::copy_from_slice(body),
+        pool_idle: Duration::ZERO,
         repeatable: true,
     };
     Request::new(&outgoing).map(|request| request.rest(0).concat())

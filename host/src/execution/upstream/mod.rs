@@ -43,9 +43,6 @@ use exchange::{Exchanged, Failed, Progress, exchange};
 use pool::{Pool, Shelf};
 use request::Request;
 
-/// Longest idle time of a pooled connection: vLLM and uvicorn close theirs after 5 s, and a request
-/// on a connection that is being closed is lost.
-const IDLE: Duration = Duration::from_secs(4);
 /// Longest idle time of a connection for a request that must not be sent twice.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -60,7 +57,7 @@ struct Malformed(&'static str);
 #[derive(Debug)]
 pub(super) struct Upstream {
     connector: Connector,
-    pool: Pool,
+    pool: Rc<Pool>,
 }
 
 /// What is sent: always a POST.
@@ -78,6 +75,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) body: Bytes,
     /// Whether it does no harm if the upstream sees it twice.
     pub(super) repeatable: bool,
+    /// How long connections to the place are kept unused, from now on.
+    pub(super) pool_idle: Duration,
 }
 
 /// An answer whose body is still coming.
@@ -104,7 +103,13 @@ pub(super) struct SendError {
 impl Upstream {
     /// A client without connections.
     pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { connector: Connector::new(tls), pool: Pool::new(IDLE) }
+        Self { connector: Connector::new(tls), pool: Rc::default() }
+    }
+
+    /// Closes connections whose time is over, for as long as the client is there: without requests
+    /// nobody else would.
+    pub(super) fn sweep(&self) -> impl Future<Output = ()> + use<> {
+        pool::sweep(Rc::downgrade(&self.pool))
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -115,7 +120,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Why there is no answer; `connect` bounds each connection, `first_byte` the wait for the answer: it
-    /// is asked when the request is about to be written.
+    /// is asked when the request is about to be written, each time it is.
     pub(super) async fn send(
         &self,
         outgoing: &Outgoing<'_>,
@@ -124,7 +129,7 @@ impl Upstream {
     ) -> Result<Answer, SendError> {
         let origin = &outgoing.endpoint.origin;
         let request = Request::new(outgoing).ok_or(Cause::Broken)?;
-        let shelf = self.pool.shelf(origin);
+        let shelf = self.pool.shelf(origin, outgoing.pool_idle);
         let at_most = if outgoing.repeatable { Duration::MAX } else { FRESH };
         let pooled = poll_fn(|cx| Poll::Ready(shelf.take(cx, at_most))).await;
         let mut before = 0;

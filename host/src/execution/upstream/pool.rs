@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Context;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Origin;
@@ -15,36 +16,57 @@ use super::connection::Connection;
 /// Idle connections kept for one origin.
 const MOST: usize = 256;
 
-#[derive(Debug)]
+/// How often connections whose time is over are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
 pub(super) struct Pool {
     shelves: RefCell<HashMap<Origin, Rc<Shelf>>>,
-    swept: Cell<Instant>,
-    idle: Duration,
+    /// Told when a connection is kept.
+    kept: Rc<Notify>,
 }
 
 impl Pool {
-    /// A pool whose connections are idle for at most `idle`.
-    pub(super) fn new(idle: Duration) -> Self {
-        Self { shelves: RefCell::default(), swept: Cell::new(Instant::now()), idle }
-    }
-
-    /// The connections to one origin.
-    pub(super) fn shelf(&self, origin: &Origin) -> Rc<Shelf> {
+    /// The connections to one origin, which are idle for at most `idle` from now on.
+    pub(super) fn shelf(&self, origin: &Origin, idle: Duration) -> Rc<Shelf> {
         let mut shelves = self.shelves.borrow_mut();
-        let now = Instant::now();
-        if now.duration_since(self.swept.get()) >= self.idle {
-            self.swept.set(now);
-            shelves.retain(|_, shelf| {
-                shelf.expire(now);
-                Rc::strong_count(shelf) > 1 || !shelf.connections.borrow().is_empty()
-            });
-        }
         if let Some(shelf) = shelves.get(origin) {
+            shelf.idle.set(idle);
             return Rc::clone(shelf);
         }
-        let shelf = Rc::new(Shelf { connections: RefCell::default(), idle: self.idle });
+        let kept = Rc::clone(&self.kept);
+        let shelf = Shelf { connections: RefCell::default(), idle: Cell::new(idle), kept };
+        let shelf = Rc::new(shelf);
         shelves.insert(origin.clone(), Rc::clone(&shelf));
         shelf
+    }
+
+    /// Closes the connections whose time is over; whether any are left.
+    fn expire(&self) -> bool {
+        let now = Instant::now();
+        let mut shelves = self.shelves.borrow_mut();
+        shelves.retain(|_, shelf| {
+            shelf.expire(now);
+            Rc::strong_count(shelf) > 1 || !shelf.connections.borrow().is_empty()
+        });
+        shelves.values().any(|shelf| !shelf.connections.borrow().is_empty())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.kept.notify_one();
+    }
+}
+
+/// Closes the connections of a pool whose time is over, until the pool is gone. While there are none
+/// it sleeps.
+pub(super) async fn sweep(pool: Weak<Pool>) {
+    while let Some(kept) = pool.upgrade().map(|pool| Rc::clone(&pool.kept)) {
+        kept.notified().await;
+        while pool.upgrade().is_some_and(|pool| pool.expire()) {
+            tokio::time::sleep(SWEEP).await;
+        }
     }
 }
 
@@ -53,14 +75,15 @@ impl Pool {
 pub(super) struct Shelf {
     /// The longest idle first.
     connections: RefCell<Vec<(Instant, Connection)>>,
-    idle: Duration,
+    idle: Cell<Duration>,
+    kept: Rc<Notify>,
 }
 
 impl Shelf {
     /// A connection that is open as far as is known, idle for less than `at_most`.
     pub(super) fn take(&self, cx: &mut Context<'_>, at_most: Duration) -> Option<Connection> {
         let now = Instant::now();
-        let at_most = at_most.min(self.idle);
+        let at_most = at_most.min(self.idle.get());
         let mut connections = self.connections.borrow_mut();
         let fresh = |idle: &mut (Instant, Connection)| now.duration_since(idle.0) < at_most;
         while let Some((_, mut connection)) = connections.pop_if(fresh) {
@@ -76,15 +99,16 @@ impl Shelf {
         let now = Instant::now();
         self.expire(now);
         let mut connections = self.connections.borrow_mut();
-        if connections.len() < MOST {
+        if connections.len() < MOST && !self.idle.get().is_zero() {
             connection.rest();
             connections.push((now, connection));
+            self.kept.notify_one();
         }
     }
 
     fn expire(&self, now: Instant) {
         let mut connections = self.connections.borrow_mut();
-        let expired = |idle: &(Instant, Connection)| now.duration_since(idle.0) >= self.idle;
+        let expired = |idle: &(Instant, Connection)| now.duration_since(idle.0) >= self.idle.get();
         if connections.first().is_some_and(expired) {
             let fresh = connections.partition_point(expired);
             connections.drain(..fresh);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{
     Concurrency, Config, DeploymentConfig, Ejection, Endpoint, Model, ModelCard, Origin, Pricing,
-    Share, Side,
+    Share, Side, Timeouts, TotalTime,
 };
 
 use super::{Condition, Deployment, Fault, Fleet, Outcome, Permit, Slot};
@@ -101,6 +101,7 @@ fn deployment(port: u16) -> DeploymentConfig {
         },
         probe: None,
         concurrency: Concurrency::default(),
+        timeouts: Timeouts::default(),
     }
 }
 
@@ -118,7 +119,7 @@ fn model(deployments: Vec<DeploymentConfig>) -> Model {
         supported_params: Vec::new(),
         pricing: deployments[0].pricing.clone(),
     };
-    Model { id: "m".into(), aliases: Vec::new(), card, deployments }
+    Model { id: "m".into(), aliases: Vec::new(), card, total: TotalTime::default(), deployments }
 }
 
 fn failure() -> Outcome {

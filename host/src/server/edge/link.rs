@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use hyper::Response;
@@ -13,7 +13,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
 use crate::api::Refusal;
-use crate::execution::{Body, BoxError};
+use crate::execution::{Body, BoxError, Phase};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -25,6 +25,14 @@ pub(super) struct Link {
     /// Whether bytes of its body are still to be given to hyper.
     partial: Cell<bool>,
     idle_since: Cell<Option<Instant>>,
+    /// When the last answer that was begun must be over.
+    end: Cell<Option<Instant>>,
+    /// At which time limit the client was given up.
+    given_up: Cell<Option<Phase>>,
+    /// All that hyper was given of the answer has been written.
+    written: Cell<bool>,
+    /// The answer, where it waits for that.
+    unwritten: RefCell<Option<Waker>>,
     /// The connection, where bytes of the next request wait for the answer's end.
     waiting: RefCell<Option<Waker>>,
 }
@@ -53,6 +61,24 @@ impl Link {
     /// When the last answer ended.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.idle_since.get()
+    }
+
+    /// When the answer must have been written. None: there is no such time.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.end.get()
+    }
+
+    /// Says that the connection is given up, for what is left of the answer.
+    pub(super) fn give_up(&self, phase: Phase) {
+        self.given_up.set(Some(phase));
+    }
+
+    /// Says that all there is to write has been written.
+    pub(super) fn wrote(&self) {
+        self.written.set(true);
+        if let Some(answer) = self.unwritten.take() {
+            answer.wake();
+        }
     }
 
     /// Wakes the connection when the answer ends.
@@ -85,7 +111,9 @@ impl Answering {
         if self.0.partial.get() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response.map(|body| Answer { body, _answering: self })
+        self.0.end.set(response.body().end());
+        self.0.written.set(false);
+        response.map(|body| Answer { body, broken: None, answering: self })
     }
 }
 
@@ -103,7 +131,18 @@ impl Drop for Answering {
 #[derive(Debug)]
 pub(in crate::server) struct Answer {
     body: Body,
-    _answering: Answering,
+    /// The body has failed, of which hyper is told when all before that has been written: it drops what
+    /// has not, and the client's word of the failure with it.
+    broken: Option<BoxError>,
+    answering: Answering,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(phase) = self.answering.0.given_up.get() {
+            self.body.give_up(phase);
+        }
+    }
 }
 
 impl HttpBody for Answer {
@@ -111,10 +150,25 @@ impl HttpBody for Answer {
     type Error = BoxError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let answer = self.get_mut();
+        let link = &answer.answering.0;
+        if answer.broken.is_none() {
+            match ready!(Pin::new(&mut answer.body).poll_frame(cx)) {
+                Some(Err(error)) => answer.broken = Some(error),
+                frame => {
+                    link.written.set(false);
+                    return Poll::Ready(frame);
+                }
+            }
+        }
+        if !link.written.get() {
+            link.unwritten.replace(Some(cx.waker().clone()));
+            return Poll::Pending;
+        }
+        Poll::Ready(answer.broken.take().map(Err))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -36,6 +36,7 @@ use tokio::time::Instant;
 
 use crate::api::Refusal;
 use crate::config::ClientTimeouts;
+use crate::execution::Phase;
 
 use buffer::Buffer;
 use clock::Clock;
@@ -49,6 +50,8 @@ const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r
 const LOOK: Duration = Duration::from_millis(250);
 /// A connection that is busy is not woken for its time limits more often.
 const SELDOM: Duration = Duration::from_secs(1);
+/// How long a client is still waited for when its request's time is over.
+const TO_READ: Duration = Duration::from_secs(1);
 /// What a client may still send, and for how long, before its connection is closed under it: closing
 /// with bytes unread would reset the connection and destroy the answer.
 const LINGER_BYTES: usize = 256 << 10;
@@ -207,8 +210,8 @@ impl Edge {
         Poll::Pending
     }
 
-    /// Gives up on a client that takes nothing: while hyper waits to write, nobody else's time limit is
-    /// looked at.
+    /// Gives up on a client that takes nothing, or takes its answer so slowly that the request's time
+    /// is over: while hyper waits to write, nobody else's time limit is looked at.
     fn taken(
         &mut self,
         written: Poll<io::Result<usize>>,
@@ -219,7 +222,17 @@ impl Edge {
             return written;
         }
         let since = *self.stalled.get_or_insert_with(Instant::now);
-        if self.clock.is_past(since + self.limits.idle, cx) {
+        let limits = [
+            Some((since + self.limits.idle, Phase::ClientIdle)),
+            // A client that reads has time to read that its request failed.
+            self.link.end().map(|end| (end + TO_READ, Phase::Total)),
+        ];
+        let first = limits.into_iter().flatten().min_by_key(|(due, _)| *due);
+        if let Some((_, phase)) = first.filter(|(due, _)| self.clock.is_past(*due, cx)) {
+            self.link.give_up(phase);
+            // A reset: what the client has not taken is dropped, and it sees that there was more. Where
+            // the system refuses, it is closed like any other.
+            let _ = self.stream.set_zero_linger();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
@@ -311,7 +324,10 @@ impl AsyncWrite for Edge {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let edge = self.get_mut();
+        ready!(Pin::new(&mut edge.stream).poll_flush(cx))?;
+        edge.link.wrote();
+        Poll::Ready(Ok(()))
     }
 
     /// Ends the answer; then, where the client may still be sending, reads and forgets that for a while.

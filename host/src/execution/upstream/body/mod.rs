@@ -118,6 +118,13 @@ impl Incoming {
         }
     }
 
+    /// All that comes on a connection.
+    #[cfg(test)]
+    pub(in crate::execution) fn until_close(stream: tokio::net::TcpStream) -> Self {
+        let connection = Connection::new(super::connection::Stream::Plain(stream));
+        Self::new(connection, Some(Decoder::UntilClose), None)
+    }
+
     /// The next piece. None: the body is whole, or an error was told.
     pub(in crate::execution) fn poll_chunk(
         &mut self,

@@ -1,0 +1,185 @@
+//! Prometheus metrics. Labels are bounded: model ids and deployment names come from the
+//! configuration, never from a client.
+
+mod families;
+mod shedding;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
+
+use crate::admission::Admission;
+use crate::fleet::{Condition, Snapshot};
+
+use families::{Attempts, Control, Deployments, Families, Requests};
+pub use shedding::Shedding;
+
+/// The gateway's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Requests,
+    attempts: Attempts,
+    deployments: Deployments,
+    control: Control,
+    /// What was not let in.
+    pub shedding: Shedding,
+    /// Lines of the access log that were lost because its file could not take them.
+    pub access_log_dropped: IntCounter,
+    /// One answer at a time: what the fleet counts itself is set anew for each.
+    scrape: Mutex<()>,
+}
+
+/// A deployment, as labels name it.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Id of its model.
+    pub model: &'a str,
+    /// Its name.
+    pub deployment: &'a str,
+    /// `local` or `remote`.
+    pub side: &'static str,
+}
+
+/// Why nobody got the answer that an engine was at work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waste {
+    /// The client went away.
+    ClientGone,
+    /// A time limit passed.
+    Timeout,
+    /// The engine broke off or failed.
+    Broken,
+}
+
+impl Waste {
+    fn as_str(self) -> &'static str {
+        match self {
+            Waste::ClientGone => "client_gone",
+            Waste::Timeout => "timeout",
+            Waste::Broken => "broken",
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers everything, at 0.
+    ///
+    /// # Errors
+    /// If two metrics have one name: a fault of this file.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let families = Families(&registry);
+        Ok(Self {
+            requests: Requests::register(&families)?,
+            attempts: Attempts::register(&families)?,
+            deployments: Deployments::register(&families)?,
+            control: Control::register(&families)?,
+            shedding: Shedding::register(&families)?,
+            access_log_dropped: families
+                .count("gateway_access_log_dropped_total", "Access log lines lost.")?,
+            scrape: Mutex::new(()),
+            registry,
+        })
+    }
+
+    /// Counts a request in; [`request_ended`](Self::request_ended) counts it out.
+    pub fn request_started(&self) {
+        self.requests.in_flight.inc();
+    }
+
+    /// Counts an answered request. `model` is a configured id, or empty.
+    pub fn request_ended(&self, model: &str, status: u16, time: Duration) {
+        self.requests.in_flight.dec();
+        self.requests.ended.with_label_values(&[model, &status.to_string()]).inc();
+        self.requests.duration.with_label_values(&[model]).observe(time.as_secs_f64());
+    }
+
+    /// Counts bytes that are no good request. `code` is one of the gateway's own.
+    pub fn refused(&self, code: &'static str) {
+        self.requests.refused.with_label_values(&[code]).inc();
+    }
+
+    /// Counts an attempt that ended.
+    pub fn attempt(&self, place: Place<'_>, outcome: &str) {
+        let Place { model, deployment, side } = place;
+        self.attempts.ended.with_label_values(&[model, deployment, side, outcome]).inc();
+    }
+
+    /// Counts an attempt that an engine was at work on for so long, and whose answer nobody got.
+    pub fn wasted(&self, place: Place<'_>, waste: Waste, time: Duration) {
+        let Place { model, deployment, side } = place;
+        let labels = [model, deployment, side, waste.as_str()];
+        self.attempts.wasted.with_label_values(&labels).inc();
+        self.attempts.wasted_seconds.with_label_values(&labels).inc_by(time.as_secs_f64());
+    }
+
+    /// Takes an attempt's time to first byte.
+    pub fn first_byte(&self, model: &str, deployment: &str, time: Duration) {
+        let first_byte = &self.attempts.first_byte;
+        first_byte.with_label_values(&[model, deployment]).observe(time.as_secs_f64());
+    }
+
+    /// Counts calls of a strategy.
+    pub fn strategy_calls(&self, strategy: &str, outcome: &str, calls: usize) {
+        self.control.strategy_calls.with_label_values(&[strategy, outcome]).inc_by(calls as u64);
+    }
+
+    /// Counts a reload: `loaded` or `refused`.
+    pub fn reload(&self, result: &str) {
+        self.control.reloads.with_label_values(&[result]).inc();
+    }
+
+    /// Shows the weights and states of a snapshot, and forgets deployments that are gone.
+    pub fn publish(&self, snapshot: &Snapshot) {
+        let Deployments { weight, healthy, state, .. } = &self.deployments;
+        weight.reset();
+        healthy.reset();
+        state.reset();
+        for (model, route) in snapshot.generation.fleet.models.iter().zip(&snapshot.routes) {
+            for (i, deployment) in model.deployments.iter().enumerate() {
+                let config = &deployment.config;
+                let labels = [&*model.config.id, &config.name, config.side.as_str()];
+                weight.with_label_values(&labels).set(route.weights[i]);
+                let own = &route.states[i];
+                let is = |yes: bool| f64::from(u8::from(yes));
+                healthy.with_label_values(&labels).set(is(own.is_eligible()));
+                for condition in Condition::ALL {
+                    let labels = [labels[0], labels[1], labels[2], condition.as_str()];
+                    state.with_label_values(&labels).set(is(condition == own.condition));
+                }
+            }
+        }
+    }
+
+    /// All metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// If the encoder fails.
+    pub fn render(
+        &self,
+        snapshot: &Snapshot,
+        admission: &Admission,
+    ) -> prometheus::Result<Vec<u8>> {
+        let _scrape = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let Deployments { in_flight, error_rate, ejections, .. } = &self.deployments;
+        in_flight.reset();
+        error_rate.reset();
+        ejections.reset();
+        let fleet = &snapshot.generation.fleet;
+        for deployment in fleet.deployments() {
+            let config = &deployment.config;
+            let labels = [&*deployment.model, &config.name, config.side.as_str()];
+            in_flight.with_label_values(&labels).set(f64::from(deployment.load.in_flight()));
+            error_rate.with_label_values(&labels).set(deployment.load.error_rate());
+            ejections.with_label_values(&labels).inc_by(deployment.load.ejections());
+        }
+        self.attempts.retries_denied.reset();
+        self.attempts.retries_denied.inc_by(fleet.budget.denied());
+        self.shedding.refresh(snapshot, admission);
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
