@@ -1,11 +1,11 @@
 //! The commit point: what fails before an answer has something for the client is made good
 //! elsewhere, unseen; what fails after it is told.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tests::{DEADLINE, Engine, Gate, Gateway, Raw, Reply, Step, in_order, logged};
+use tests::{DEADLINE, Engine, Gate, Gateway, Port, Raw, Reply, Step, in_order, logged};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -165,26 +165,38 @@ async fn what_may_have_been_answered_is_sent_once_more_and_to_responses_never() 
     assert_eq!((responses.status, asked()), (502, 4), "{}", responses.text());
 }
 
-#[tokio::test]
-async fn a_request_lost_on_a_connection_that_was_used_before_counts_as_sent() {
-    // Answers the first request of a connection once; then it loses what it gets.
-    let losing = Raw::start({
-        let answered = AtomicBool::new(false);
-        move |_, wire| match answered.swap(true, SeqCst) {
-            false => wire.answer(200, r#"{"choices":[]}"#),
-            true => wire.reset(),
+/// Takes one connection, answers its first request, and with the second closes it and its port.
+async fn dying(port: &Port) {
+    let listener = port.listen();
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    for answer in ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", ""] {
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            assert_ne!(stream.read_buf(&mut request).await.expect("a request"), 0);
         }
-    });
-    let second = Engine::start("second");
-    let models = in_order(&[("m", &[&losing.url(), &second.url()])]);
+        stream.write_all(answer.as_bytes()).await.expect("the gateway reads");
+    }
+    // Its port first: nobody gets a new connection in between.
+    drop(listener);
+}
+
+#[tokio::test]
+async fn a_request_lost_on_a_connection_of_before_may_have_been_answered() {
+    let port = Arc::new(Port::take());
+    let lost = [Raw::steps(vec![Step::Reset]), Raw::steps(vec![Step::Reset])];
+    let models = in_order(&[("m", &[&port.url(), &lost[0].url(), &lost[1].url()])]);
     // One core: a connection is looked for where it was left.
     let gateway =
         tests::setup!().models(models).routing(logged("")).arg("--cores").arg("1").start();
+    let held = Arc::clone(&port);
+    let first = tokio::spawn(async move { dying(&held).await });
     assert_eq!(gateway.chat("m").await.status, 200);
     let reply = gateway.chat("m").await;
-    assert_eq!(losing.received().len(), 3, "sent on the old connection, and on a new one");
-    assert_eq!((reply.status, second.requests().await), (502, 0), "not a third time");
+    first.await.expect("it had both requests");
+    let asked: usize = lost.iter().map(|raw| raw.received().len()).sum();
+    assert_eq!((reply.status, asked), (502, 1), "sent once more: {}", reply.text());
     assert_eq!(reply.header("x-should-retry"), "false");
+    assert_eq!(gateway.attempts(&reply).await[0], ("first".into(), "connect".into()));
 }
 
 #[tokio::test]

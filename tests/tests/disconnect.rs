@@ -1,14 +1,19 @@
 //! Clients that go away, and clients that send ahead and stay.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
-use tests::{DEADLINE, Gateway, Raw, Received, Wire, eventually, one_model};
+use tests::{DEADLINE, Gateway, Port, Raw, Received, Step, Wire, eventually, one_model};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const WHOLE: &str = r#"{"id":"x","choices":[{"message":{"role":"assistant","content":"hi"}}]}"#;
+const ROLE: &str = r#"data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}"#;
 const EVENT: &str = r#"data: {"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+
+/// What was taken of floods so far, in bytes.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
 
 /// A request whose body names what the upstream does with it.
 fn request(act: &str, fields: &str) -> String {
@@ -29,12 +34,15 @@ fn act(received: &Received, wire: &mut Wire) {
     if asked.contains("plain, begun") {
         wire.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"id\"");
     }
-    if asked.contains("stream, begun") {
-        let length = EVENT.len() + 2;
-        wire.send(format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
-             {length:x}\r\n{EVENT}\n\n\r\n"
-        ));
+    if asked.contains("stream, ") {
+        let event = if asked.contains("held") { ROLE } else { EVENT };
+        wire.step(&Step::stream());
+        wire.step(&Step::chunk(format!("{event}\n\n")));
+    }
+    if asked.contains("flooded") {
+        let events = format!("{EVENT}\n\n").repeat(1000);
+        let chunk = format!("{:x}\r\n{events}\r\n", events.len());
+        wire.flood(chunk.as_bytes(), u64::MAX, &TAKEN);
     }
     wire.hang();
 }
@@ -61,9 +69,19 @@ async fn ask(gateway: &Gateway, upstream: &Raw, state: &str, behind: usize) -> T
     })
     .await;
     let mut said = Vec::new();
-    while state == "stream, begun" && !String::from_utf8_lossy(&said).contains("data: ") {
+    let begins = ["stream, begun", "stream, flooded"].contains(&state);
+    while begins && !String::from_utf8_lossy(&said).contains("data: ") {
         let read = timeout(DEADLINE, stream.read_buf(&mut said)).await.expect("the answer begins");
         assert_ne!(read.expect("an open connection"), 0, "{}", String::from_utf8_lossy(&said));
+    }
+    if state == "stream, flooded" {
+        let mut last = 0;
+        eventually("the upstream is held back", async || {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = TAKEN.load(SeqCst);
+            (std::mem::replace(&mut last, now) == now).then_some(())
+        })
+        .await;
     }
     stream
 }
@@ -87,20 +105,30 @@ async fn leave(mut stream: TcpStream, how: Leave) -> Option<TcpStream> {
 async fn a_client_that_goes_away_ends_its_request_upstream() {
     let upstream = Raw::start(act);
     let gateway = tests::setup!().models(one_model(&[&upstream.url()])).start();
-    let mut kept = Vec::new();
+    let (mut kept, mut took) = (Vec::new(), Vec::new());
     let mut left = 0;
-    for state in ["plain", "stream", "plain, begun", "stream, begun"] {
+    let streams = ["stream", "stream, held", "stream, begun", "stream, flooded"];
+    for state in ["plain", "plain, begun"].into_iter().chain(streams) {
         for how in [Leave::Close, Leave::Reset, Leave::HalfClose] {
             // Alone, with a request behind it, and with more than the gateway reads ahead.
             for behind in [0, 300, 40_000] {
                 let stream = ask(&gateway, &upstream, state, behind).await;
+                let start = Instant::now();
                 kept.extend(leave(stream, how).await);
                 left += 1;
                 let what = format!("{state}, {how:?}, {behind} bytes behind");
                 eventually(&what, async || (upstream.hung_up() == left).then_some(())).await;
+                took.push(start.elapsed());
             }
         }
     }
+    took.sort_unstable();
+    let (most, last) = (took[took.len() * 9 / 10], took[took.len() - 1]);
+    eprintln!(
+        "{left} clients left: 9 of 10 upstreams were cancelled within {most:?}, all in {last:?}"
+    );
+    // A busy machine may be late with some.
+    assert!(most < Duration::from_secs(1), "{took:?}");
     assert_eq!(upstream.received().len(), left, "what stood behind a request was read as one");
     eventually("nothing is in flight", async || {
         let metrics = gateway.get("/metrics").await.text();
@@ -108,6 +136,33 @@ async fn a_client_that_goes_away_ends_its_request_upstream() {
     })
     .await;
     drop(kept);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_the_upload_ends_it() {
+    let port = Port::take();
+    let listener = port.listen();
+    let gateway = tests::setup!().models(one_model(&[&port.url()])).start();
+    for how in [Leave::Close, Leave::Reset, Leave::HalfClose] {
+        let body = format!(r#"{{"model":"m","messages":[],"filler":"{}"}}"#, "x".repeat(16 << 20));
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n";
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+        client.write_all(request.as_bytes()).await.expect("room");
+        // Takes the beginning, and then nothing: the gateway cannot get rid of the rest.
+        let accepted = timeout(DEADLINE, listener.accept()).await.expect("the upstream is asked");
+        let (mut upstream, _) = accepted.expect("a connection");
+        upstream.read_exact(&mut [0; 64]).await.expect("the request begins");
+        let kept = leave(client, how).await;
+        let none = async || gateway.metric("gateway_deployment_in_flight", &[]).await;
+        let ended = async || (none().await == Some(0.0)).then_some(());
+        eventually(&format!("the upload ends, {how:?}"), ended).await;
+        let mut rest = Vec::new();
+        // By a close or a reset: what had not been sent is not sent any more.
+        let _ = timeout(DEADLINE, upstream.read_to_end(&mut rest)).await.expect("it is closed");
+        assert!(rest.len() < body.len(), "{how:?}");
+        drop(kept);
+    }
 }
 
 /// Sends bytes and reads until the gateway closes.

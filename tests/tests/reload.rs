@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tests::{Engine, Gate, Gateway, Raw, Setup, Traffic, eventually, one_model, split};
+use tests::{Engine, Gate, Gateway, Raw, Setup, eventually, one_model, split};
 
 const ROUTING: &str = "config/routing.yaml";
 
@@ -42,39 +42,6 @@ async fn refused(gateway: &Gateway, words: &str) -> String {
 
 async fn strategy(gateway: &Gateway) -> Value {
     gateway.routing().await["strategy"].clone()
-}
-
-#[tokio::test]
-async fn a_hundred_edits_under_load_cost_no_request() {
-    let (local, remote) = (Engine::start("local"), Engine::start("remote"));
-    let (l, r) = (local.url(), remote.url());
-    let fixed = |fraction| split(fraction, &[&l], &[&r], "");
-    let local_first =
-        fixed(0.6).replace("fixed\nrouting_parameter:\n  local_fraction: 0.6", "local-first");
-    let gateway = tests::setup!().models(one_model(&[&l, &r])).routing(fixed(0.6)).start();
-    let traffic = Traffic::start(&gateway, "m", 4);
-    for edit in 0..100 {
-        let (text, wanted, name) = match edit % 4 {
-            0 => (local_first.clone(), 1.0, "local-first"),
-            1 => (fixed(0.25), 0.25, "fixed"),
-            2 => (fixed(0.75), 0.75, "fixed"),
-            _ => (fixed(0.6), 0.6, "fixed"),
-        };
-        gateway.replace(ROUTING, text);
-        eventually("the edit in /routing", async || {
-            let routing = gateway.routing().await;
-            let weight = &routing["models"]["m"]["deployments"][0]["weight"];
-            (routing["strategy"]["name"] == name && *weight == wanted).then_some(())
-        })
-        .await;
-        traffic.more(1).await;
-    }
-    let tally = traffic.stop().await;
-    assert_eq!(tally.failures, [""; 0]);
-    assert!(tally.total() >= 100 && tally.answered.len() == 2, "{:?}", tally.answered);
-    gateway.loaded_since(99).await;
-    let reloads = (gateway.reloads("loaded").await, gateway.reloads("refused").await);
-    assert_eq!(reloads, (100, 0), "one reload for each edit");
 }
 
 #[tokio::test]

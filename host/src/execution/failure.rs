@@ -182,13 +182,13 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// What the engine said of it, in its own words, without its address and key.
     pub said: Option<String>,
-    /// How often the request was sent and no byte came back: it may have been answered all the same.
-    pub unanswered: u32,
+    /// The request was sent, and no byte came back: it may have been answered all the same.
+    pub ambiguous: bool,
 }
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Self {
-        Self { cause, retry_after: None, said: None, unanswered: 0 }
+        Self { cause, retry_after: None, said: None, ambiguous: false }
     }
 }
 
@@ -206,8 +206,8 @@ impl From<Defect> for Failure {
 }
 
 impl From<SendError> for Failure {
-    fn from(SendError { cause, unanswered }: SendError) -> Self {
-        Self { unanswered, ..cause.into() }
+    fn from(SendError { cause, written }: SendError) -> Self {
+        Self { ambiguous: written, ..cause.into() }
     }
 }
 
@@ -336,7 +336,7 @@ impl Exhausted {
                 | Cause::Reported(Some(_))
                 | Cause::TimedOut(Phase::Total) => false,
                 // It may have been answered, and that must not happen twice.
-                _ => failure.unanswered == 0,
+                _ => !failure.ambiguous,
             })
     }
 

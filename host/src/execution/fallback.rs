@@ -93,9 +93,9 @@ impl Executor {
 /// Whether no other deployment is to be tried after `failure`: time is up, or the request may have
 /// been answered already, for the second time where it may be repeated.
 fn is_last(failure: &Failure, earlier: &[(String, Failure)], request: &Request) -> bool {
-    let before: u32 = earlier.iter().map(|(_, failure)| failure.unanswered).sum();
-    let most = u32::from(request.is_repeatable());
-    failure.cause == Cause::TimedOut(Phase::Total) || before + failure.unanswered > most
+    let ambiguous_before = earlier.iter().any(|(_, failure)| failure.ambiguous);
+    failure.cause == Cause::TimedOut(Phase::Total)
+        || (failure.ambiguous && (ambiguous_before || !request.is_repeatable()))
 }
 
 /// Passes on what the client did wrong, in the upstream's words.

@@ -95,9 +95,8 @@ pub(super) struct Answer {
 pub(super) struct SendError {
     /// As others are told.
     pub(super) cause: Cause,
-    /// How often the request, or part of it, was written and no byte came back: each time the upstream
-    /// may have been at work on it.
-    pub(super) unanswered: u32,
+    /// The request, or part of it, was written and no byte came back: the upstream may be at work on it.
+    pub(super) written: bool,
 }
 
 impl Upstream {
@@ -115,8 +114,7 @@ impl Upstream {
     /// Sends a request and waits for the head of the answer.
     ///
     /// A pooled connection that turns out to be closed is replaced by a new one, once, unless the
-    /// upstream may have seen a request that must not be repeated. Where it may have seen one that may
-    /// be, that was its one repetition.
+    /// upstream may have seen a request that must not be repeated.
     ///
     /// # Errors
     /// Why there is no answer; `connect` bounds each connection, `first_byte` the wait for the answer: it
@@ -132,24 +130,24 @@ impl Upstream {
         let shelf = self.pool.shelf(origin, outgoing.pool_idle);
         let at_most = if outgoing.repeatable { Duration::MAX } else { FRESH };
         let pooled = poll_fn(|cx| Poll::Ready(shelf.take(cx, at_most))).await;
-        let mut before = 0;
+        let mut written = false;
         if let Some(connection) = pooled {
             let first_byte = first_byte();
             match exchange(connection, &request, first_byte).await {
-                // Closed while it was idle, or while the upstream was at work: nobody can tell.
+                // Closed while it was idle, or by an upstream that died at work: nobody can tell.
                 Err(failed) if failed.on_a_closed_connection(outgoing.repeatable) => {
-                    before = failed.unanswered();
+                    written = failed.progress == Progress::Sent;
                 }
                 exchanged => return Ok(answer(exchanged?, shelf, first_byte)),
             }
         }
-        let again = |error: SendError| SendError { unanswered: error.unanswered + before, ..error };
+        let before = |error: SendError| SendError { written: written || error.written, ..error };
         let connected = timeout_at(connect.0, self.connector.connect(origin)).await;
         let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.1)));
-        let connection = connection.map_err(|cause| again(cause.into()))?;
+        let connection = connection.map_err(|cause| before(cause.into()))?;
         let first_byte = first_byte();
         let exchanged = exchange(connection, &request, first_byte).await;
-        Ok(answer(exchanged.map_err(|failed| again(failed.into()))?, shelf, first_byte))
+        Ok(answer(exchanged.map_err(|failed| before(failed.into()))?, shelf, first_byte))
     }
 }
 
@@ -169,21 +167,17 @@ impl Failed {
         };
         self.cause == Cause::Broken && harmless
     }
-
-    fn unanswered(&self) -> u32 {
-        u32::from(self.progress == Progress::Sent)
-    }
 }
 
 impl From<Failed> for SendError {
     fn from(failed: Failed) -> Self {
-        Self { unanswered: failed.unanswered(), cause: failed.cause }
+        Self { cause: failed.cause, written: failed.progress == Progress::Sent }
     }
 }
 
 /// Of what happens before anything is written.
 impl From<Cause> for SendError {
     fn from(cause: Cause) -> Self {
-        Self { cause, unanswered: 0 }
+        Self { cause, written: false }
     }
 }
