@@ -1,12 +1,12 @@
 //! What all cores and the control side share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 
 use crate::config::{LogOutput, Secret};
 use crate::fleet::Board;
+use crate::stop::Stop;
 use crate::telemetry::{AccessLog, Metrics};
 
 /// A gateway in service.
@@ -18,8 +18,9 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Who may see endpoints in `/routing`. None: nobody.
     pub admin_token: Option<Secret>,
+    /// How far its stop has come.
+    pub stop: Arc<Stop>,
     access_log: ArcSwapOption<(LogOutput, AccessLog)>,
-    draining: AtomicBool,
 }
 
 impl Gateway {
@@ -27,7 +28,7 @@ impl Gateway {
     #[must_use]
     pub fn new(board: Arc<Board>, metrics: Arc<Metrics>, admin_token: Option<Secret>) -> Self {
         let access_log = ArcSwapOption::empty();
-        Self { board, metrics, admin_token, access_log, draining: AtomicBool::new(false) }
+        Self { board, metrics, admin_token, stop: Arc::default(), access_log }
     }
 
     /// Where requests are logged, if anywhere.
@@ -51,16 +52,5 @@ impl Gateway {
         let log = AccessLog::start(output, self.metrics.access_log_dropped.clone())?;
         self.access_log.store(Some(Arc::new((output.clone(), log))));
         Ok(())
-    }
-
-    /// Says that the gateway is about to stop: `/health/ready` answers 503 from now on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it is about to stop.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 }

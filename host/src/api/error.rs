@@ -149,6 +149,10 @@ impl Error {
                     headers.insert("x-should-retry", HeaderValue::from_static("false"));
                 }
             }
+            Error::Stopping => {
+                // By then another is there, or this one again.
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
             _ => {}
         }
         response

@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,9 +30,7 @@ impl Api {
         id: &str,
         peer: IpAddr,
     ) -> Result<Response<Body>, Error> {
-        let log = self.gateway.access_log();
-        let metrics = Arc::clone(&self.gateway.metrics);
-        let mut journal = Journal::open(id.to_owned(), path, metrics, log);
+        let mut journal = self.journal(id.to_owned(), path);
         let request = match self.read(request, peer, path, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
@@ -58,9 +55,6 @@ impl Api {
         path: &'static str,
         journal: &mut Journal,
     ) -> Result<execution::Request, Error> {
-        if self.gateway.is_draining() {
-            return Err(Error::Stopping);
-        }
         let snapshot = self.gateway.board.snapshot();
         let (mut head, body) = request.into_parts();
         if is_encoded(&head.headers) {

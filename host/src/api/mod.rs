@@ -7,8 +7,11 @@ mod models;
 mod refusal;
 mod routing;
 
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -18,6 +21,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::Gateway;
 use crate::config::ClientTimeouts;
 use crate::execution::{Body, Executor, Journal};
+use crate::stop::{Stage, Stop};
 
 use error::Error;
 pub(crate) use refusal::Refusal;
@@ -43,21 +47,36 @@ impl Api {
         self.gateway.board.snapshot().generation.config.client_timeouts
     }
 
-    /// Answers one request of a client at `peer`: the outer handler, which turns errors into answers
-    /// and names the request.
+    /// How far the stop of the process has come.
+    pub(crate) fn stop(&self) -> &Arc<Stop> {
+        &self.gateway.stop
+    }
+
+    /// Answers one request of a client at `peer`: the outer handler, which turns errors and the end of
+    /// the process into answers, and names the request. Must be polled when the stop goes on.
     pub(crate) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
         let id = request_id(request.headers());
-        let answer = self.dispatch(request, &id, peer).await;
-        self.finish(answer, &id)
+        let mut dispatched = pin!(self.dispatch(request, &id, peer));
+        let answer = poll_fn(|cx| match dispatched.as_mut().poll(cx) {
+            Poll::Pending if self.stop().stage() == Stage::Over => {
+                Poll::Ready(Err(Error::Stopping))
+            }
+            answer => answer,
+        });
+        self.finish(answer.await, &id)
     }
 
     /// Answers what is no request.
     pub(crate) fn refuse(&self, refusal: Refusal) -> Response<Body> {
         let id = random_id();
-        let metrics = Arc::clone(&self.gateway.metrics);
-        let mut journal = Journal::open(id.clone(), "", metrics, self.gateway.access_log());
+        let mut journal = self.journal(id.clone(), "");
         journal.finished(refusal.status, "refused");
         self.finish(Err(Error::Refused(refusal)), &id)
+    }
+
+    fn journal(&self, id: String, path: &'static str) -> Journal {
+        let metrics = Arc::clone(&self.gateway.metrics);
+        Journal::open(id, path, metrics, self.gateway.access_log(), Arc::clone(self.stop()))
     }
 
     fn finish(&self, answer: Result<Response<Body>, Error>, id: &str) -> Response<Body> {
@@ -67,6 +86,9 @@ impl Api {
         let mut response = answer.unwrap_or_else(Error::into_response);
         if let Ok(id) = HeaderValue::from_str(id) {
             response.headers_mut().insert("x-request-id", id);
+        }
+        if self.stop().stage() > Stage::Serving {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

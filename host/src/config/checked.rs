@@ -35,6 +35,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// What a client may send.
     pub limits: Limits,
+    /// How the process stops.
+    pub shutdown: Shutdown,
     /// Where the access log goes. None: nowhere.
     pub access_log: Option<LogOutput>,
     /// The text of `routing.yaml`, so that what is found later (a strategy that refuses its
@@ -287,6 +289,15 @@ pub struct Limits {
     pub body: usize,
 }
 
+/// How the process stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// From the signal to the end of accepting, an hour at most. Default 5 s.
+    pub accept: Duration,
+    /// From then on, for what is in flight; an hour at most. Default 30 s.
+    pub grace: Duration,
+}
+
 /// Where the access log goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LogOutput {
@@ -349,5 +360,11 @@ impl Default for Sandbox {
 impl Default for Limits {
     fn default() -> Self {
         Self { body: 32 << 20 }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { accept: Duration::from_secs(5), grace: Duration::from_secs(30) }
     }
 }

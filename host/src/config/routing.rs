@@ -65,6 +65,7 @@ pub(super) fn check(
         slow_start: raw.slow_start.into(),
         sandbox: raw.sandbox.into(),
         limits: Limits { body: (raw.limits.body_mib as usize) << 20 },
+        shutdown: raw.shutdown.into(),
         access_log: raw.logging.output.filter(|output| !output.is_empty()).map(
             |output| match output.as_str() {
                 "stdout" | "-" => LogOutput::Stdout,

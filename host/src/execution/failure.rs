@@ -74,6 +74,8 @@ pub enum Cause {
     /// An answer of status 200 that says itself that the engine failed; with the client error it
     /// amounts to, where it is one.
     Reported(Option<StatusCode>),
+    /// The gateway stops, and the time it gives to what is in flight is over.
+    Stopping,
 }
 
 impl Cause {
@@ -94,6 +96,7 @@ impl Cause {
             Cause::Truncated => "truncated".into(),
             Cause::Empty => "empty".into(),
             Cause::Reported(_) => "error_in_body".into(),
+            Cause::Stopping => "stopping".into(),
         }
     }
 
@@ -109,6 +112,7 @@ impl Cause {
                 _ => StatusCode::BAD_GATEWAY,
             },
             Cause::Reported(Some(status)) => *status,
+            Cause::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Cause::Connect
             | Cause::Tls
             | Cause::Broken
@@ -137,6 +141,7 @@ impl fmt::Display for Cause {
             Cause::Truncated => f.write_str("the answer ended before it was whole"),
             Cause::Empty => f.write_str("the answer ended without content"),
             Cause::Reported(_) => f.write_str("answered with an error"),
+            Cause::Stopping => f.write_str("the gateway is stopping"),
         }
     }
 }
@@ -210,8 +215,8 @@ impl Failure {
             | Cause::Protocol
             | Cause::Empty
             | Cause::Reported(None) => Fault::Answer,
-            // The client is at fault.
-            Cause::Reported(Some(_)) => return Outcome::Neutral,
+            // The client is at fault, or the gateway.
+            Cause::Reported(Some(_)) | Cause::Stopping => return Outcome::Neutral,
             Cause::Credential(status) => {
                 return Outcome::Credential { cause: format!("answered {}", status.as_u16()) };
             }

@@ -125,6 +125,9 @@ impl Relay {
             }
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
+                State::Coming(_) if self.journal.is_over() => {
+                    self.state = State::Failed(Cause::Stopping.into());
+                }
                 State::Coming(body) => match body.poll_chunk(cx) {
                     Poll::Ready(chunk) => self.take(chunk),
                     Poll::Pending => {

@@ -3,102 +3,134 @@
 //! client comes through the [`edge`].
 
 mod edge;
+#[cfg(test)]
+mod tests;
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::Gateway;
 use crate::api::Api;
+use crate::stop::Stage;
 
 use edge::Edge;
 
-/// A request that was on its way when the gateway was stopped arrives within this time.
+/// A request that was on its way when the gateway stopped accepting arrives within this time.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
-/// Requests in flight may take this long to finish after the stop.
-const GRACE: Duration = Duration::from_secs(30);
+/// Clients take what they are told at the end of the stop within this time.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Starts `cores` threads that serve `listener` until `stop` is true, then finish what is in flight and
-/// refuse what is new.
-///
-/// # Errors
-/// If the listener cannot be shared or the system gives no thread.
-pub(crate) fn start(
-    listener: &TcpListener,
-    cores: usize,
-    gateway: &Arc<Gateway>,
-    tls: &Arc<ClientConfig>,
-    stop: &watch::Receiver<bool>,
-) -> std::io::Result<Vec<JoinHandle<()>>> {
-    listener.set_nonblocking(true)?;
-    let spawn = |core| {
-        let (listener, gateway) = (listener.try_clone()?, Arc::clone(gateway));
-        let (tls, stop) = (Arc::clone(tls), stop.clone());
-        let run = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            match runtime {
-                Ok(runtime) => {
-                    LocalSet::new().block_on(&runtime, serve(listener, gateway, tls, stop));
-                }
-                Err(error) => tracing::error!(%error, "a core has no runtime"),
-            }
-        };
-        std::thread::Builder::new().name(format!("core-{core}")).spawn(run)
-    };
-    (0..cores).map(spawn).collect()
+/// The threads that serve.
+#[derive(Debug)]
+pub(crate) struct Cores {
+    ended: mpsc::UnboundedReceiver<()>,
+    running: usize,
 }
 
-async fn serve(
-    listener: TcpListener,
-    gateway: Arc<Gateway>,
-    tls: Arc<ClientConfig>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "a core cannot accept"),
-    };
-    let api = Rc::new(Api::new(gateway, tls));
-    let (mut connections, watched) = (JoinSet::new(), stop.clone());
-    tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => {}
-        () = accept(&listener, &mut connections, &api, &watched) => {}
+impl Cores {
+    /// Starts `cores` threads that serve `listener`, each on a handle of its own, until the gateway
+    /// stops.
+    ///
+    /// # Errors
+    /// If the listener cannot be shared or the system gives no thread.
+    pub(crate) fn start(
+        listener: &TcpListener,
+        cores: usize,
+        gateway: &Arc<Gateway>,
+        tls: &Arc<ClientConfig>,
+    ) -> std::io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let (tell, ended) = mpsc::unbounded_channel();
+        for core in 0..cores {
+            let end = End(tell.clone());
+            let listener = listener.try_clone()?;
+            let (gateway, tls) = (Arc::clone(gateway), Arc::clone(tls));
+            let run = move || {
+                let _end = end;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                match runtime {
+                    Ok(runtime) => {
+                        LocalSet::new().block_on(&runtime, serve(listener, gateway, tls));
+                        // A name that is still being looked up is not waited for.
+                        runtime.shutdown_background();
+                    }
+                    Err(error) => tracing::error!(%error, "a core has no runtime"),
+                }
+            };
+            std::thread::Builder::new().name(format!("core-{core}")).spawn(run)?;
+        }
+        Ok(Self { ended, running: cores })
     }
-    // Who comes now is told so, and not left waiting in the listener's queue; nobody waits for them.
-    let mut late = JoinSet::new();
-    let all = async { while connections.join_next().await.is_some() {} };
-    tokio::select! {
-        () = all => {}
-        () = accept(&listener, &mut late, &api, &watched) => {}
-        () = tokio::time::sleep(GRACE) => {
-            tracing::warn!("requests were cut at the end of the grace period");
+
+    /// Ready when one of them has ended, be it by a panic.
+    pub(crate) async fn one_ended(&mut self) {
+        if self.ended.recv().await.is_some() {
+            self.running -= 1;
+        }
+    }
+
+    /// Ready when all of them have.
+    pub(crate) async fn all_ended(&mut self) {
+        while self.running > 0 {
+            self.one_ended().await;
         }
     }
 }
 
+/// Tells of the end of a thread, however it comes.
+struct End(mpsc::UnboundedSender<()>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Nobody is left to be told when the process ends.
+        let _ = self.0.send(());
+    }
+}
+
+async fn serve(listener: TcpListener, gateway: Arc<Gateway>, tls: Arc<ClientConfig>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a core cannot accept"),
+    };
+    let stop = Arc::clone(&gateway.stop);
+    let api = Rc::new(Api::new(gateway, tls));
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        biased;
+        () = stop.reached(Stage::Draining) => {}
+        () = accept(&listener, &mut connections, &api) => {}
+    }
+    match listener.into_std() {
+        Ok(listener) => accept_waiting(&listener, &mut connections, &api),
+        Err(error) => tracing::error!(%error, "connections that waited are reset"),
+    }
+    let cut = async {
+        stop.reached(Stage::Over).await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = cut => {}
+    }
+}
+
 /// Accepts connections until dropped; a connection ends with the set.
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    connections: &mut JoinSet<()>,
-    api: &Rc<Api>,
-    stop: &watch::Receiver<bool>,
-) {
+async fn accept(listener: &tokio::net::TcpListener, connections: &mut JoinSet<()>, api: &Rc<Api>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let late = *stop.borrow();
-                    let stop = (!late).then(|| stop.clone());
-                    connections.spawn_local(connection(stream, peer.ip(), Rc::clone(api), stop));
+                    connections.spawn_local(connection(stream, peer.ip(), Rc::clone(api)));
                 }
                 Err(error) => {
                     tracing::error!(%error, "cannot accept");
@@ -106,20 +138,38 @@ async fn accept(
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
+            // One that panicked has said so in the log.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: IpAddr,
-    api: Rc<Api>,
-    stop: Option<watch::Receiver<bool>>,
-) {
+/// Accepts the connections that the system has made already: those that still wait when the listener is
+/// closed are reset.
+fn accept_waiting(listener: &TcpListener, connections: &mut JoinSet<()>, api: &Rc<Api>) {
+    let start = Instant::now();
+    // Others may come as fast as these are taken.
+    while start.elapsed() < ON_ITS_WAY {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                let stream =
+                    stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = stream {
+                    connections.spawn_local(connection(stream, peer.ip(), Rc::clone(api)));
+                }
+            }
+            Err(e)
+                if [ErrorKind::Interrupted, ErrorKind::ConnectionAborted].contains(&e.kind()) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: IpAddr, api: Rc<Api>) {
     // Chunks of a stream are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
-    let (edge, requests) = Edge::new(stream, api.client_timeouts());
+    let mut changes = api.stop().changes();
+    let (edge, requests) = Edge::new(stream, api.client_timeouts(), Arc::clone(api.stop()));
     let service = hyper::service::service_fn(move |request| {
         let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
         async move {
@@ -133,23 +183,13 @@ async fn connection(
     // The edge keeps the client's time.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        .keep_alive(stop.is_some())
         .serve_connection(TokioIo::new(edge), service);
     let mut connection = std::pin::pin!(connection);
-    let stopped = async {
-        match stop {
-            // A gateway that could not tell would not stop either.
-            Some(mut stop) => drop(stop.wait_for(|stop| *stop).await),
-            // One that came late has its one request answered.
-            None => std::future::pending().await,
-        }
-        tokio::time::sleep(ON_ITS_WAY).await;
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopped => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            // Polled anew, the edge, the request and the body look at the stage themselves.
+            () = changes.next() => {}
         }
     };
     if let Err(error) = ended {

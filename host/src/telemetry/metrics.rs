@@ -134,6 +134,12 @@ impl Metrics {
         self.duration.with_label_values(&[model]).observe(time.as_secs_f64());
     }
 
+    /// Requests being answered.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.requests_in_flight.get()
+    }
+
     /// Counts bytes that are no good request. `code` is one of the gateway's own.
     pub fn refused(&self, code: &'static str) {
         self.refusals.with_label_values(&[code]).inc();

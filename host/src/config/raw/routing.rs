@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 
 use super::Health;
 use super::ejection::{RawBudget, RawEjection, RawSlowStart};
-use crate::config::{Ambiguous, ClientTimeouts, Fallback, Probing, Sandbox, Standby, Timeouts};
+use crate::config::{
+    Ambiguous, ClientTimeouts, Fallback, Probing, Sandbox, Shutdown, Standby, Timeouts,
+};
 
 /// How the models' traffic is shared between local and remote deployments.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -62,6 +64,9 @@ pub(in crate::config) struct RoutingFile {
     /// What a client may send.
     #[serde(default)]
     pub(in crate::config) limits: RawLimits,
+    /// How the process stops when it is told to.
+    #[serde(default)]
+    pub(in crate::config) shutdown: RawShutdown,
     /// Networks of proxies whose forwarding headers (x-forwarded-for, ...) go upstream: 10.0.0.0/8.
     #[serde(default)]
     pub(in crate::config) trusted_proxies: Vec<String>,
@@ -184,6 +189,18 @@ pub(in crate::config) struct RawLimits {
     /// Size of a request's body in MiB.
     #[schemars(range(min = 1, max = 4096))]
     pub(in crate::config) body_mib: u32,
+}
+
+/// How the process stops when it is told to.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RawShutdown {
+    /// Seconds in which it still accepts connections, but says that it is not ready.
+    #[schemars(range(min = 0, max = 3600))]
+    accept: f64,
+    /// Seconds that requests in flight have after that.
+    #[schemars(range(min = 0, max = 3600))]
+    grace: f64,
 }
 
 /// A time above 0, in seconds; fractions are accepted.
@@ -339,5 +356,20 @@ impl From<RawSandbox> for Sandbox {
 impl Default for RawLimits {
     fn default() -> Self {
         Self { body_mib: 32 }
+    }
+}
+
+impl Default for RawShutdown {
+    fn default() -> Self {
+        let Shutdown { accept, grace } = Shutdown::default();
+        Self { accept: accept.as_secs_f64(), grace: grace.as_secs_f64() }
+    }
+}
+
+impl From<RawShutdown> for Shutdown {
+    fn from(RawShutdown { accept, grace }: RawShutdown) -> Self {
+        // The schema has seen that they are times.
+        let time = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        Self { accept: time(accept), grace: time(grace) }
     }
 }
