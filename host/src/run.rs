@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
@@ -20,6 +22,8 @@ use crate::server::Cores;
 use crate::stop::Stage;
 use crate::telemetry::Metrics;
 
+/// Why a reload was refused that panicked: the log says the rest.
+const PANICKED: &str = "the gateway failed; its log says why";
 /// Cores end within this time once all is over.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
@@ -163,14 +167,16 @@ impl Control {
         let (error, seen) = match tokio::task::spawn_blocking(load).await {
             Ok(Ok(loaded)) => {
                 let seen = loaded.seen.clone();
-                (self.install(loaded).await.err().map(|error| format!("{error:#}")), Some(seen))
+                let installed = AssertUnwindSafe(self.install(loaded)).catch_unwind().await;
+                let installed = installed.unwrap_or_else(|_| Err(anyhow!("{PANICKED}")));
+                (installed.err().map(|error| format!("{error:#}")), Some(seen))
             }
             Ok(Err(Refused { diagnostics, seen })) => {
                 tracing::debug!("what was in use stays in use:\n{diagnostics}");
                 (Some(diagnostics.short()), Some(seen))
             }
             // A panic in a load is a load that failed.
-            Err(panic) => (Some(panic.to_string()), None),
+            Err(_) => (Some(PANICKED.into()), None),
         };
         let result = if error.is_none() { "loaded" } else { "refused" };
         match &error {
@@ -189,7 +195,8 @@ impl Control {
         self.gateway.log_to(output).context("cannot open `logging.output`")?;
         generation.fleet.loaded(Instant::now());
         let decider = self.decider.clone();
-        tokio::task::spawn_blocking(move || decider.install(loaded.plan)).await?;
+        let install = move || decider.install(loaded.plan);
+        ensure!(tokio::task::spawn_blocking(install).await?, "{PANICKED}");
         self.probe(&generation.fleet);
         Ok(())
     }

@@ -22,6 +22,7 @@ use crate::Gateway;
 use crate::config::ClientTimeouts;
 use crate::execution::{Body, Executor, Journal};
 use crate::stop::{Stage, Stop};
+use crate::telemetry::catch;
 
 use error::Error;
 pub(crate) use refusal::Refusal;
@@ -52,16 +53,20 @@ impl Api {
         &self.gateway.stop
     }
 
-    /// Answers one request of a client at `peer`: the outer handler, which turns errors and the end of
-    /// the process into answers, and names the request. Must be polled when the stop goes on.
+    /// Answers one request of a client at `peer`: the outer handler, which turns errors, panics and
+    /// the end of the process into answers, and names the request. Must be polled when the stop goes on.
     pub(crate) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
         let id = request_id(request.headers());
         let mut dispatched = pin!(self.dispatch(request, &id, peer));
-        let answer = poll_fn(|cx| match dispatched.as_mut().poll(cx) {
-            Poll::Pending if self.stop().stage() == Stage::Over => {
+        let answer = poll_fn(|cx| match catch(|| dispatched.as_mut().poll(cx)) {
+            Ok(Poll::Pending) if self.stop().stage() == Stage::Over => {
                 Poll::Ready(Err(Error::Stopping))
             }
-            answer => answer,
+            Ok(answer) => answer,
+            Err(panic) => {
+                panic.log_of_request(&id);
+                Poll::Ready(Err(Error::Internal))
+            }
         });
         self.finish(answer.await, &id)
     }

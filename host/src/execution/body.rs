@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
+use crate::telemetry::catch;
+
 use super::relay::Relay;
 
 /// Any error, for people.
@@ -44,7 +46,14 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Relay(relay) => relay.poll(cx).map(|next| next.map(|next| next.map(Frame::data))),
+            Kind::Relay(relay) => match catch(|| relay.poll(cx)) {
+                Ok(next) => next.map(|next| next.map(|next| next.map(Frame::data))),
+                Err(panic) => {
+                    relay.panicked(&panic);
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            },
         }
     }
 

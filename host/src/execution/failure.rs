@@ -76,6 +76,8 @@ pub enum Cause {
     Reported(Option<StatusCode>),
     /// The gateway stops, and the time it gives to what is in flight is over.
     Stopping,
+    /// A fault of the gateway.
+    Internal,
 }
 
 impl Cause {
@@ -97,6 +99,7 @@ impl Cause {
             Cause::Empty => "empty".into(),
             Cause::Reported(_) => "error_in_body".into(),
             Cause::Stopping => "stopping".into(),
+            Cause::Internal => "internal_error".into(),
         }
     }
 
@@ -113,6 +116,7 @@ impl Cause {
             },
             Cause::Reported(Some(status)) => *status,
             Cause::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Cause::Connect
             | Cause::Tls
             | Cause::Broken
@@ -142,6 +146,7 @@ impl fmt::Display for Cause {
             Cause::Empty => f.write_str("the answer ended without content"),
             Cause::Reported(_) => f.write_str("answered with an error"),
             Cause::Stopping => f.write_str("the gateway is stopping"),
+            Cause::Internal => f.write_str("the gateway failed; its log says why"),
         }
     }
 }
@@ -216,7 +221,9 @@ impl Failure {
             | Cause::Empty
             | Cause::Reported(None) => Fault::Answer,
             // The client is at fault, or the gateway.
-            Cause::Reported(Some(_)) | Cause::Stopping => return Outcome::Neutral,
+            Cause::Reported(Some(_)) | Cause::Stopping | Cause::Internal => {
+                return Outcome::Neutral;
+            }
             Cause::Credential(status) => {
                 return Outcome::Credential { cause: format!("answered {}", status.as_u16()) };
             }

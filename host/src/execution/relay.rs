@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
 use crate::fleet::{Deployment, Outcome, Permit};
+use crate::telemetry::Panic;
 
 use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
@@ -44,6 +45,7 @@ pub(super) struct Relay {
     deployment: Arc<Deployment>,
     /// None once the attempt has ended.
     permit: Option<Permit>,
+    panicked: bool,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,7 @@ impl Relay {
             journal,
             deployment,
             permit: Some(permit),
+            panicked: false,
         };
         relay.first = relay.watched(first);
         if whole {
@@ -147,6 +150,21 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Says that `poll` panicked: what is left is to tell the client, or, if that panicked too, only to
+    /// abort its connection.
+    pub(super) fn panicked(&mut self, panic: &Panic) {
+        panic.log_of_request(self.journal.id());
+        let tells = !self.panicked && !matches!(self.state, State::Ended | State::Aborting);
+        self.panicked = true;
+        self.state = match tells {
+            true => State::Failed(Cause::Internal.into()),
+            false => {
+                self.journal.broken(&Cause::Internal);
+                State::Aborting
+            }
+        };
     }
 
     /// Takes a chunk, or the end.

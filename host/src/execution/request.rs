@@ -189,13 +189,16 @@ impl Journal {
 }
 
 impl Journal {
-    /// Notes why a request was dropped of which nobody said how it ended: by the end of the
-    /// process, or, else, because the client went away.
+    /// Notes why a request was dropped of which nobody said how it ended: by a panic, by the end of
+    /// the process, or, else, because the client went away.
     fn dropped(&mut self) {
-        if !self.is_over() {
+        let (status, cause) = if std::thread::panicking() {
+            (500, Cause::Internal)
+        } else if self.is_over() {
+            (503, Cause::Stopping)
+        } else {
             return self.end_attempt(UNTOLD);
-        }
-        let (status, cause) = (503, Cause::Stopping);
+        };
         if self.record.status == UNANSWERED {
             self.finished(status, "error");
             self.failed(&cause);

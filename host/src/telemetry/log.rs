@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts the log. `RUST_LOG` sets what is shown, `default` what is shown without it.
+/// Starts the log, panics included. `RUST_LOG` sets what is shown, `default` what is shown without it.
 ///
 /// A second call has no effect, so that tests can start several gateways in one process.
 pub fn init(default: &str) {
@@ -21,4 +21,5 @@ pub fn init(default: &str) {
     };
     // Already started: see above.
     let _ = started;
+    super::panic::log_panics();
 }
