@@ -1,13 +1,13 @@
 //! What all cores and the control side share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 
 use crate::admission::Admission;
 use crate::config::{LogOutput, Secret};
 use crate::fleet::Board;
+use crate::stop::Stop;
 use crate::telemetry::{AccessLog, Metrics};
 
 /// A gateway in service.
@@ -21,8 +21,9 @@ pub struct Gateway {
     pub admin_token: Option<Secret>,
     /// What is let in.
     pub(crate) admission: Admission,
+    /// How far its stop has come.
+    pub stop: Arc<Stop>,
     access_log: ArcSwapOption<(LogOutput, AccessLog)>,
-    draining: AtomicBool,
 }
 
 impl Gateway {
@@ -30,8 +31,8 @@ impl Gateway {
     #[must_use]
     pub fn new(board: Arc<Board>, metrics: Arc<Metrics>, admin_token: Option<Secret>) -> Self {
         let access_log = ArcSwapOption::empty();
-        let (admission, draining) = (Admission::default(), AtomicBool::new(false));
-        Self { board, metrics, admin_token, admission, access_log, draining }
+        let (stop, admission) = Default::default();
+        Self { board, metrics, admin_token, admission, stop, access_log }
     }
 
     /// Where requests are logged, if anywhere.
@@ -55,16 +56,5 @@ impl Gateway {
         let log = AccessLog::start(output, self.metrics.access_log_dropped.clone())?;
         self.access_log.store(Some(Arc::new((output.clone(), log))));
         Ok(())
-    }
-
-    /// Says that the gateway is about to stop: `/health/ready` answers 503 from now on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it is about to stop.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 }

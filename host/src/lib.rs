@@ -17,6 +17,7 @@ mod gateway;
 mod reload;
 mod run;
 mod server;
+pub mod stop;
 pub mod stub;
 pub mod telemetry;
 mod tls;

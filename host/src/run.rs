@@ -2,20 +2,30 @@
 
 use std::future::Future;
 use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use tokio::sync::{Notify, watch};
+use anyhow::{Context, anyhow, ensure};
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::Gateway;
-use crate::config::Secret;
+use crate::config::{Secret, Shutdown};
 use crate::decision::Decider;
 use crate::fleet::probe::Probes;
 use crate::fleet::{Board, Fleet, ReloadStatus};
 use crate::reload::{self, Loaded, Loader, Refused, Seen};
+use crate::server::Cores;
+use crate::stop::Stage;
 use crate::telemetry::Metrics;
+
+/// Why a reload was refused that panicked: the log says the rest.
+const PANICKED: &str = "the gateway failed; its log says why";
+/// Cores end within this time once all is over.
+const LONGEST_END: Duration = Duration::from_secs(5);
 
 /// How a gateway is run, beside its two files.
 #[derive(Debug, Clone)]
@@ -33,13 +43,14 @@ pub struct Signals {
     pub reload: Arc<Notify>,
 }
 
-/// Serves on `listener` what `loaded` says until `shutdown` is ready, then finishes what is in
-/// flight. Files that change are taken up on the way. Blocks.
+/// Serves on `listener` what `loaded` says until `shutdown` is ready, then stops as `shutdown` of the
+/// configuration in use says. Files that change are taken up on the way, until then. Blocks.
 ///
 /// # Errors
-/// If a thread, a log file or a TLS client cannot be had, and what `shutdown` fails with.
+/// If a thread, a log file or a TLS client cannot be had, what `shutdown` fails with, and if a thread
+/// that serves was lost to a panic.
 pub fn run(
-    listener: &TcpListener,
+    listener: TcpListener,
     loader: Loader,
     loaded: Loaded,
     options: Options,
@@ -59,30 +70,56 @@ pub fn run(
     first.fleet.bell.listen(move || weak.upgrade().iter().for_each(|decider| decider.changed()));
     let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
     gateway.log_to(first.config.access_log.as_ref()).context("cannot open `logging.output`")?;
-    // Dropping the sender stops the cores too, should this thread fail.
-    let (stop, stopped) = watch::channel(false);
-    let cores = crate::server::start(listener, options.cores.max(1), &gateway, &tls, &stopped)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut cores = Cores::start(&listener, options.cores.max(1), &gateway, &tls)?;
+    // It is closed when the last core has closed its own handle.
+    drop(listener);
     let ended = runtime.block_on(async {
-        let control = Control::new(Arc::clone(&gateway), decider, Arc::new(loader), &tls)?;
-        control.probe(&first.fleet);
-        tokio::select! {
-            ended = shutdown => ended,
-            () = reload::watch(seen, &signals.reload, async || control.reload().await) => Ok(()),
+        let control = Control::new(Arc::clone(&gateway), decider, loader, &tls);
+        let ended = match &control {
+            Ok(control) => {
+                control.probe(&first.fleet);
+                let reloads = reload::watch(seen, &signals.reload, async || control.reload().await);
+                tokio::select! {
+                    ended = shutdown => ended,
+                    () = reloads => Ok(()),
+                    () = cores.one_ended() => Err(anyhow!("a thread that serves has ended")),
+                }
+            }
+            Err(error) => Err(anyhow!("probes cannot be sent: {error}")),
+        };
+        // Probes go on with the requests in flight.
+        let mut times = gateway.board.snapshot().generation.config.shutdown;
+        if ended.is_err() {
+            times.accept = Duration::ZERO;
         }
+        stop(&gateway, cores, times).await;
+        ended
     });
-    gateway.drain();
-    stop.send_replace(true);
-    tracing::info!("stopping: requests in flight are finished, new ones refused");
-    for core in cores {
-        if core.join().is_err() {
-            tracing::error!("a core had panicked");
-        }
-    }
+    // What still loads is not waited for.
+    runtime.shutdown_background();
     if let Some(log) = gateway.access_log() {
         log.flush();
     }
     ended
+}
+
+/// Lets the cores finish. Returns when they have, or their time is up.
+async fn stop(gateway: &Gateway, mut cores: Cores, Shutdown { accept, grace }: Shutdown) {
+    gateway.stop.enter(Stage::Leaving);
+    tracing::info!(?accept, ?grace, "stopping: not ready any more, a second signal ends at once");
+    tokio::time::sleep(accept).await;
+    gateway.stop.enter(Stage::Draining);
+    tracing::info!("nothing is accepted any more, requests in flight are finished");
+    if timeout(grace, cores.all_ended()).await.is_ok() {
+        return;
+    }
+    let in_flight = gateway.metrics.in_flight();
+    tracing::warn!(in_flight, "what is left is cut at the end of the grace period");
+    gateway.stop.enter(Stage::Over);
+    if timeout(LONGEST_END, cores.all_ended()).await.is_err() {
+        tracing::error!("a thread that serves hangs");
+    }
 }
 
 /// The control side: probes and reloads.
@@ -98,16 +135,16 @@ impl Control {
     fn new(
         gateway: Arc<Gateway>,
         decider: Decider,
-        loader: Arc<Loader>,
+        loader: Loader,
         tls: &Arc<ClientConfig>,
-    ) -> anyhow::Result<Self> {
+    ) -> reqwest::Result<Self> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(ClientConfig::clone(tls))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .pool_idle_timeout(Duration::from_secs(4))
             .build()?;
-        Ok(Self { gateway, decider, loader, client, probes: Mutex::default() })
+        Ok(Self { gateway, decider, loader: Arc::new(loader), client, probes: Mutex::default() })
     }
 
     /// Probes this fleet from now on, and no other.
@@ -130,14 +167,16 @@ impl Control {
         let (error, seen) = match tokio::task::spawn_blocking(load).await {
             Ok(Ok(loaded)) => {
                 let seen = loaded.seen.clone();
-                (self.install(loaded).await.err().map(|error| format!("{error:#}")), Some(seen))
+                let installed = AssertUnwindSafe(self.install(loaded)).catch_unwind().await;
+                let installed = installed.unwrap_or_else(|_| Err(anyhow!("{PANICKED}")));
+                (installed.err().map(|error| format!("{error:#}")), Some(seen))
             }
             Ok(Err(Refused { diagnostics, seen })) => {
                 tracing::debug!("what was in use stays in use:\n{diagnostics}");
                 (Some(diagnostics.short()), Some(seen))
             }
             // A panic in a load is a load that failed.
-            Err(panic) => (Some(panic.to_string()), None),
+            Err(_) => (Some(PANICKED.into()), None),
         };
         let result = if error.is_none() { "loaded" } else { "refused" };
         match &error {
@@ -156,7 +195,8 @@ impl Control {
         self.gateway.log_to(output).context("cannot open `logging.output`")?;
         generation.fleet.loaded(Instant::now());
         let decider = self.decider.clone();
-        tokio::task::spawn_blocking(move || decider.install(loaded.plan)).await?;
+        let install = move || decider.install(loaded.plan);
+        ensure!(tokio::task::spawn_blocking(install).await?, "{PANICKED}");
         self.probe(&generation.fleet);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! A client on a bare socket, for what no HTTP library would send.
 
+use std::io;
+
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -17,7 +19,15 @@ impl Dialog {
     /// # Panics
     /// If the gateway does not listen.
     pub async fn with(gateway: &Gateway) -> Self {
-        Self(BufReader::new(TcpStream::connect(gateway.address()).await.expect("it listens")))
+        Self::connect(gateway.address()).await.expect("it listens")
+    }
+
+    /// Connects to `127.0.0.1:PORT`.
+    ///
+    /// # Errors
+    /// If nobody listens.
+    pub async fn connect(address: &str) -> io::Result<Self> {
+        Ok(Self(BufReader::new(TcpStream::connect(address).await?)))
     }
 
     /// Sends bytes as they are; false: the gateway takes no more.
@@ -31,11 +41,22 @@ impl Dialog {
     /// # Panics
     /// If none comes.
     pub async fn answer(&mut self) -> Reply {
-        let mut reply = self.head().await;
+        self.try_answer().await.expect("an answer")
+    }
+
+    /// The next answer, whose body has a length.
+    ///
+    /// # Errors
+    /// If none comes.
+    ///
+    /// # Panics
+    /// If it is not HTTP.
+    pub async fn try_answer(&mut self) -> io::Result<Reply> {
+        let mut reply = self.try_head().await?;
         let length = reply.header("content-length").parse().expect("a length");
         reply.body = vec![0; length];
-        self.0.read_exact(&mut reply.body).await.expect("a whole body");
-        reply
+        self.0.read_exact(&mut reply.body).await?;
+        Ok(reply)
     }
 
     /// The head of the next answer.
@@ -43,18 +64,22 @@ impl Dialog {
     /// # Panics
     /// If none comes.
     pub async fn head(&mut self) -> Reply {
-        let first = self.line().await;
+        self.try_head().await.expect("an answer")
+    }
+
+    async fn try_head(&mut self) -> io::Result<Reply> {
+        let first = self.line().await?;
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
         let mut reply = Reply {
             status: status.unwrap_or_else(|| panic!("no answer: {first:?}")),
             headers: HeaderMap::new(),
             body: Vec::new(),
         };
-        while let Some((name, value)) = self.line().await.split_once(": ") {
+        while let Some((name, value)) = self.line().await?.split_once(": ") {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
             reply.headers.append(name, HeaderValue::from_str(value).expect("a header's value"));
         }
-        reply
+        Ok(reply)
     }
 
     /// Whether the gateway closes the connection without another byte.
@@ -62,10 +87,12 @@ impl Dialog {
         matches!(timeout(DEADLINE, self.0.read(&mut [0])).await, Ok(Ok(0) | Err(_)))
     }
 
-    async fn line(&mut self) -> String {
+    async fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         let read = timeout(DEADLINE, self.0.read_line(&mut line)).await;
-        read.expect("within the deadline").expect("text");
-        line.trim_end().to_owned()
+        match read.expect("within the deadline")? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line.trim_end().to_owned()),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The gateway as a process of its own, with files of its own.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ use crate::{DEADLINE, Reply, client};
 pub struct Setup {
     folder: TempDir,
     command: Command,
+    unlogged: bool,
 }
 
 impl Setup {
@@ -35,7 +36,7 @@ impl Setup {
         let mut command = Command::new(binary);
         command.current_dir(folder.path()).env_clear().env("PORT", "0");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { folder, command }
+        Self { folder, command, unlogged: false }
     }
 
     /// Writes `config/models.yaml`.
@@ -81,6 +82,12 @@ impl Setup {
         self
     }
 
+    /// Lets nobody read its own log: writing it fails.
+    #[must_use]
+    pub fn unlogged(self) -> Self {
+        Self { unlogged: true, ..self }
+    }
+
     /// The gateway's folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -116,18 +123,25 @@ impl Setup {
     /// # Panics
     /// If it ends instead.
     #[must_use]
-    pub fn start(mut self) -> Gateway {
+    pub fn start(self) -> Gateway {
+        let mut gateway = self.spawn();
+        gateway.listens();
+        gateway
+    }
+
+    /// Starts it. Until [`Gateway::listens`] it has no address.
+    ///
+    /// # Panics
+    /// If it cannot be run.
+    #[must_use]
+    pub fn spawn(mut self) -> Gateway {
         let mut child = self.command.spawn().expect("the binary runs");
-        let stderr = Log::follow(child.stderr.take().expect("piped"));
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("text");
-        let Some(url) = line.trim().split_once("listening on ").map(|(_, url)| url.to_owned())
-        else {
-            let status = child.wait().expect("a child");
-            panic!("the gateway did not start, {status}: {line}\n{}", stderr.text_at_end());
+        let stderr = match child.stderr.take().expect("piped") {
+            _ if self.unlogged => Log::follow(std::io::empty()),
+            stderr => Log::follow(stderr),
         };
-        let stdout = Log::follow(stdout);
+        let stdout = Log::follow(child.stdout.take().expect("piped"));
+        let url = String::new();
         Gateway { child, url, stdout, stderr, client: client(), folder: self.folder }
     }
 }
@@ -144,6 +158,25 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Waits until it listens.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    pub fn listens(&mut self) {
+        let start = Instant::now();
+        while !self.stdout.text().contains('\n') {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                panic!("the gateway did not start, {status}: {}", self.stderr.text_at_end());
+            }
+            assert!(start.elapsed() < DEADLINE, "the gateway does not listen");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let text = self.stdout.text();
+        let line = text.lines().next().unwrap_or_default();
+        let url = line.split_once("listening on ").map(|(_, url)| url.to_owned());
+        self.url = url.unwrap_or_else(|| panic!("no address: {line}"));
+    }
+
     /// Its address and a path: `/v1/models`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
@@ -195,7 +228,8 @@ impl Gateway {
     /// What it printed after the line that says where it listens.
     #[must_use]
     pub fn printed(&self) -> String {
-        self.stdout.text()
+        let text = self.stdout.text();
+        text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default()
     }
 
     /// Sends a signal.

@@ -1,7 +1,59 @@
-//! The gateway, as the tests of this crate start it.
+//! The gateway, as the tests of this crate start it; with `CORRUPT` in its environment, one whose
+//! checked configuration says what no file could, so that it panics.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use gateway::config::{self, Config, Paths};
+use gateway::decision::Plan;
+use gateway::fleet::{Fleet, Generation, StrategyInfo};
+use gateway::{Loaded, Loader, Options, Seen, Signals};
 
 fn main() -> ExitCode {
-    gateway::main()
+    match std::env::var("CORRUPT") {
+        Ok(what) => corrupt(&what),
+        Err(_) => gateway::main(),
+    }
+}
+
+/// Serves until it is killed.
+fn corrupt(what: &str) -> ExitCode {
+    gateway::telemetry::init_log("info");
+    let routing_required = true;
+    let (models, routing) = ("config/models.yaml".into(), "config/routing.yaml".into());
+    let paths = Paths { models, routing, routing_required };
+    let loader = Loader::new(paths.clone(), "plugins".into()).expect("a sandbox");
+    let mut config = config::load(&paths, &|_| None).expect("good files");
+    match what {
+        "ejection" => ejected_for_ever(&mut config),
+        unknown => panic!("CORRUPT={unknown}"),
+    }
+    let fleet = Fleet::build(&config, None);
+    let strategy = StrategyInfo {
+        name: "models.yaml".into(),
+        version: None,
+        sha256: None,
+        parameters: serde_json::json!({}),
+    };
+    let generation = Generation { config, fleet, strategy, loaded_at: SystemTime::now() };
+    let tried = Plan::tried(Arc::new(generation), None);
+    let (plan, snapshot) = tried.expect("no strategy that could fail");
+    let loaded = Loaded { plan, snapshot, seen: Seen::default() };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    writeln!(std::io::stdout(), "listening on http://{address}").expect("the test reads it");
+    let options = Options { cores: 2, admin_token: None };
+    let never = std::future::pending();
+    gateway::run(listener, loader, loaded, options, &Signals::default(), never).expect("it serves");
+    ExitCode::SUCCESS
+}
+
+/// The end of an ejection is a time that does not exist: ejecting overflows.
+fn ejected_for_ever(config: &mut Config) {
+    config.ejection.consecutive = Some(1);
+    let ever = Duration::MAX / 10 * 8;
+    (config.ejection.base, config.ejection.max) = (ever, ever);
 }

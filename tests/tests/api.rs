@@ -2,7 +2,7 @@
 //! deployment and back.
 
 use serde_json::{Value, json};
-use tests::{Dialog, Engine, Gateway, Raw, Reply, eventually, one_model, routed};
+use tests::{Dialog, Engine, Gateway, Raw, Reply, one_model, routed};
 
 const CHAT: &str = "/v1/chat/completions";
 const PATHS: [&str; 5] = [CHAT, "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank"];
@@ -255,40 +255,4 @@ async fn one_connection_takes_many_requests_however_their_bodies_come() {
     client.send("GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert_eq!(client.answer().await.status, 200);
     assert!(client.ends().await);
-}
-
-#[tokio::test]
-async fn while_it_stops_it_is_not_ready_and_takes_nothing_new() {
-    let slow = Engine::with(gateway::stub::Options {
-        name: "slow".into(),
-        tokens_per_second: 10.0,
-        ..Default::default()
-    });
-    let mut gateway = tests::setup!().models(one_model(&[&slow.url()])).start();
-    let mut stream = gateway.stream("m").await.expect("an answer");
-    stream.chunk().await.expect("it lives").expect("a first chunk");
-    gateway.signal(rustix::process::Signal::TERM);
-    eventually("it stops", async || gateway.log().contains("stopping").then_some(())).await;
-    // Each on a connection of its own: one that is idle when the stop comes is closed.
-    let ask = async |request: &str| {
-        let mut client = Dialog::with(&gateway).await;
-        client.send(format!("{request}\r\n")).await;
-        let reply = client.answer().await;
-        assert_eq!(reply.header("connection"), "close");
-        reply
-    };
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n");
-    let ready = ask(&get("/health/ready")).await;
-    assert_eq!((ready.status, ready.json()), (503, json!({"status": "draining"})));
-    let live = ask(&get("/health")).await;
-    assert_eq!(live.status, 200);
-    let chat = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n");
-    let refused = ask(&chat).await;
-    assert_eq!((refused.status, &refused.error()["code"]), (503, &json!("stopping")));
-    let mut text = String::new();
-    while let Some(chunk) = stream.chunk().await.expect("it is finished") {
-        text.push_str(&String::from_utf8_lossy(&chunk));
-    }
-    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
-    assert_eq!(gateway.ended().await.code(), Some(0));
 }

@@ -1,10 +1,10 @@
-//! The command line: where it listens, what it says when it cannot, and how it ends.
+//! The command line: where it listens, and what it says when it cannot.
 
 use std::process::Output;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tests::{Engine, Gateway, Port, Reply, Setup, eventually, one_model, split};
+use tests::{Gateway, Port, Reply, Setup, one_model, split};
 
 /// A model at a port where nobody listens.
 fn nowhere() -> Setup {
@@ -172,49 +172,4 @@ async fn stub_runs_one_engine_alone_with_its_flags() {
     let request =
         request.json(&json!({"model": "m", "messages": [{"role": "user", "content": "x"}]}));
     assert_eq!(request.send().await.expect("an answer").status(), 500);
-}
-
-#[tokio::test]
-async fn a_signal_finishes_what_is_in_flight_and_logs_it() {
-    for signal in [Signal::TERM, Signal::INT] {
-        let slow =
-            Engine::with(gateway::stub::Options { tokens_per_second: 20.0, ..Default::default() });
-        let url = slow.url();
-        let routing = split(1.0, &[&url], &[], "logging: {output: access.log}");
-        let mut gateway = tests::setup!().models(one_model(&[&url])).routing(routing).start();
-        let mut stream = gateway.stream("m").await.expect("an answer");
-        let mut text = stream.chunk().await.expect("it lives").expect("a first chunk").to_vec();
-        gateway.signal(signal);
-        eventually("it stops", async || gateway.log().contains("stopping").then_some(())).await;
-        assert!(gateway.is_running());
-        while let Some(chunk) = stream.chunk().await.expect("it is finished") {
-            text.extend_from_slice(&chunk);
-        }
-        assert!(text.ends_with(b"data: [DONE]\n\n"));
-        assert_eq!(gateway.ended().await.code(), Some(0));
-        let log = std::fs::read_to_string(gateway.path("access.log")).expect("a log");
-        let line: Value = serde_json::from_str(log.trim()).expect("one line");
-        assert_eq!((&line["outcome"], &line["status"]), (&json!("ok"), &json!(200)));
-    }
-}
-
-#[tokio::test]
-async fn an_idle_gateway_ends_at_once_even_with_idle_clients() {
-    let mut gateway = nowhere().start();
-    assert_eq!(gateway.get("/health").await.status, 200);
-    let _silent = tests::Dialog::with(&gateway).await;
-    let start = std::time::Instant::now();
-    gateway.signal(Signal::TERM);
-    assert_eq!(gateway.ended().await.code(), Some(0));
-    // Neither of the two connections is waited for: that would take their 10 s.
-    assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
-}
-
-#[tokio::test]
-async fn a_signal_right_after_the_line_that_says_where_it_listens_ends_it_well() {
-    for _ in 0..5 {
-        let mut gateway = nowhere().start();
-        gateway.signal(Signal::TERM);
-        assert_eq!(gateway.ended().await.code(), Some(0));
-    }
 }

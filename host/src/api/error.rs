@@ -181,6 +181,10 @@ impl Error {
                     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
             }
+            Error::Stopping => {
+                // By then another is there, or this one again.
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
             _ => {}
         }
         response

@@ -5,13 +5,14 @@ use serde_json::json;
 
 use crate::Gateway;
 use crate::execution::Body;
+use crate::stop::Stage;
 
 pub(super) fn live() -> Response<Body> {
     super::json(&json!({"status": "ok"}))
 }
 
 pub(super) fn ready(gateway: &Gateway) -> Response<Body> {
-    if !gateway.is_draining() {
+    if gateway.stop.stage() == Stage::Serving {
         return super::json(&json!({"status": "ready"}));
     }
     let mut response = super::json(&json!({"status": "draining"}));

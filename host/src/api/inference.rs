@@ -1,7 +1,6 @@
 //! The endpoints that deployments answer.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -37,9 +36,7 @@ impl Api {
         id: &str,
         client: Client,
     ) -> Result<Response<Body>, Error> {
-        let log = self.gateway.access_log();
-        let metrics = Arc::clone(&self.gateway.metrics);
-        let mut journal = Journal::open(id.to_owned(), path, metrics, log);
+        let mut journal = self.journal(id.to_owned(), path);
         let request = match self.read(request, client, path, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
@@ -64,9 +61,6 @@ impl Api {
         path: &'static str,
         journal: &mut Journal,
     ) -> Result<execution::Request, Error> {
-        if self.gateway.is_draining() {
-            return Err(Error::Stopping);
-        }
         let snapshot = self.gateway.board.snapshot();
         let limits = snapshot.generation.config.limits;
         if client.is_surplus {

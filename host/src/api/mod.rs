@@ -7,8 +7,11 @@ mod models;
 mod refusal;
 mod routing;
 
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -19,6 +22,8 @@ use crate::Gateway;
 use crate::admission::Hold;
 use crate::config::ClientTimeouts;
 use crate::execution::{Body, Executor, Journal};
+use crate::stop::{Stage, Stop};
+use crate::telemetry::catch;
 
 use error::Error;
 pub(crate) use refusal::Refusal;
@@ -71,24 +76,44 @@ impl Api {
         self.gateway.board.snapshot().generation.config.client_timeouts
     }
 
-    /// Answers one request: the outer handler, which turns errors into answers and names the request.
+    /// How far the stop of the process has come.
+    pub(crate) fn stop(&self) -> &Arc<Stop> {
+        &self.gateway.stop
+    }
+
+    /// Answers one request: the outer handler, which turns errors, panics and the end of the process into
+    /// answers, and names the request. Must be polled when the stop goes on.
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
         client: Client,
     ) -> Response<Body> {
         let id = request_id(request.headers());
-        let answer = self.dispatch(request, &id, client).await;
-        self.finish(answer, &id)
+        let mut dispatched = pin!(self.dispatch(request, &id, client));
+        let answer = poll_fn(|cx| match catch(|| dispatched.as_mut().poll(cx)) {
+            Ok(Poll::Pending) if self.stop().stage() == Stage::Over => {
+                Poll::Ready(Err(Error::Stopping))
+            }
+            Ok(answer) => answer,
+            Err(panic) => {
+                panic.log_of_request(&id);
+                Poll::Ready(Err(Error::Internal))
+            }
+        });
+        self.finish(answer.await, &id)
     }
 
     /// Answers what is no request.
     pub(crate) fn refuse(&self, refusal: Refusal) -> Response<Body> {
         let id = random_id();
-        let metrics = Arc::clone(&self.gateway.metrics);
-        let mut journal = Journal::open(id.clone(), "", metrics, self.gateway.access_log());
+        let mut journal = self.journal(id.clone(), "");
         journal.finished(refusal.status, "refused", refusal.code);
         self.finish(Err(Error::Refused(refusal)), &id)
+    }
+
+    fn journal(&self, id: String, path: &'static str) -> Journal {
+        let metrics = Arc::clone(&self.gateway.metrics);
+        Journal::open(id, path, metrics, self.gateway.access_log(), Arc::clone(self.stop()))
     }
 
     fn finish(&self, answer: Result<Response<Body>, Error>, id: &str) -> Response<Body> {
@@ -103,6 +128,9 @@ impl Api {
         let mut response = answer.unwrap_or_else(Error::into_response);
         if let Ok(id) = HeaderValue::from_str(id) {
             response.headers_mut().insert("x-request-id", id);
+        }
+        if self.stop().stage() > Stage::Serving {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -4,7 +4,6 @@
 use std::io::{Write, stdout};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::config::Paths;
 use crate::reload::Loader;
-use crate::run::{Options, Signals};
+use crate::run::Options;
 use crate::stub;
 
 use super::signals;
@@ -34,6 +33,7 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let received = signals::receive().context("signals cannot be received")?;
     crate::telemetry::init_log("warn");
     let folder = tempfile::Builder::new().prefix("gateway-demo-").tempdir()?;
     let (local, remote) = (engine("local")?, engine("remote")?);
@@ -55,26 +55,19 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         // The other side is gone only when the demo has ended.
         let _ = shown.send(showed);
     });
-    let signals = Signals::default();
     let shutdown = async {
-        let mut stop = pin!(signals::receive(&signals).context("signals cannot be received")?);
+        received.stop_in_order();
         tokio::select! {
-            () = &mut stop => return Ok(()),
+            () = received.stopped() => return Ok(()),
             showed = done => showed?.context("the demo's own request failed")?,
         }
         if !once {
-            stop.await;
+            received.stopped().await;
         }
         Ok(())
     };
-    crate::run::run(
-        &listener,
-        loader,
-        loaded,
-        Options { cores: 1, admin_token: None },
-        &signals,
-        shutdown,
-    )?;
+    let options = Options { cores: 1, admin_token: None };
+    crate::run::run(listener, loader, loaded, options, &received.signals, shutdown)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,6 +109,7 @@ routing_parameter:
   local_fraction: 0.6       # try 0.1
 timeout: 1
 health_check: 1
+shutdown: {{accept: 0}}
 logging:
   output: {log:?}
 local_deployment:

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::config::Secret;
 use crate::reload::Loader;
-use crate::run::{Options, Signals};
+use crate::run::Options;
 
 use super::{FileArgs, signals};
 
@@ -33,6 +33,8 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    // Before anything that takes time: a SIGHUP must not end the process.
+    let received = signals::receive().context("signals cannot be received")?;
     crate::telemetry::init_log("info");
     let loader = Loader::new(args.files.paths(), args.files.plugins.clone())?;
     let loaded = match loader.load(None) {
@@ -50,14 +52,14 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         cores => cores,
     };
     let admin_token = args.admin_token.clone().filter(|token| !token.is_empty()).map(Secret::new);
-    let signals = Signals::default();
     let shutdown = async {
         // Said last: whoever reads it may send a request, or a signal, at once.
-        let stop = signals::receive(&signals).context("signals cannot be received")?;
+        received.stop_in_order();
         writeln!(stdout(), "listening on http://{address}").context("standard output is closed")?;
-        stop.await;
+        received.stopped().await;
         Ok(())
     };
-    crate::run::run(&listener, loader, loaded, Options { cores, admin_token }, &signals, shutdown)?;
+    let options = Options { cores, admin_token };
+    crate::run::run(listener, loader, loaded, options, &received.signals, shutdown)?;
     Ok(ExitCode::SUCCESS)
 }

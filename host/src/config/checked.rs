@@ -40,6 +40,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// What is let in at one time.
     pub limits: Limits,
+    /// How the process stops.
+    pub shutdown: Shutdown,
     /// Where the access log goes. None: nowhere.
     pub access_log: Option<LogOutput>,
     /// The text of `routing.yaml`, so that what is found later (a strategy that refuses its
@@ -278,6 +280,15 @@ pub struct Sandbox {
     pub compile: Duration,
 }
 
+/// How the process stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// From the signal to the end of accepting, an hour at most. Default 5 s.
+    pub accept: Duration,
+    /// From then on, for what is in flight; an hour at most. Default 30 s.
+    pub grace: Duration,
+}
+
 /// Where the access log goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LogOutput {
@@ -323,5 +334,11 @@ impl Default for Sandbox {
             call: Duration::from_millis(100),
             compile: Duration::from_secs(10),
         }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { accept: Duration::from_secs(5), grace: Duration::from_secs(30) }
     }
 }

@@ -72,6 +72,7 @@ pub(super) fn check(
         slow_start: raw.slow_start.into(),
         sandbox: raw.sandbox.into(),
         limits,
+        shutdown: raw.shutdown.into(),
         access_log: raw.logging.output.filter(|output| !output.is_empty()).map(
             |output| match output.as_str() {
                 "stdout" | "-" => LogOutput::Stdout,

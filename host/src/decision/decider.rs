@@ -6,13 +6,16 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::fleet::{Board, Generation, Snapshot};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, catch};
 
 use super::share::{LastGood, share};
 use super::{Fault, Strategy};
+
+/// After a decision that panicked.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A generation and the strategy that decides for it, tried once and ready to be used.
 pub struct Plan {
@@ -118,13 +121,13 @@ impl Decider {
         let _ = self.messages.send(Message::Changed);
     }
 
-    /// Puts a plan in use; returns once its weights are published.
-    pub fn install(&self, plan: Plan) {
+    /// Puts a plan in use; returns once its weights are published. False: that panicked, and the old
+    /// weights stay.
+    #[must_use]
+    pub fn install(&self, plan: Plan) -> bool {
         let (done, published) = channel();
-        if self.messages.send(Message::Install(Box::new(plan), done)).is_ok() {
-            // An error means that the thread is gone, which `is_running` tells.
-            let _ = published.recv();
-        }
+        let sent = self.messages.send(Message::Install(Box::new(plan), done));
+        sent.is_ok() && published.recv().is_ok()
     }
 
     /// Whether the thread still runs: it ends only by a panic.
@@ -141,22 +144,33 @@ fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metri
             Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        let mut done = None;
+        let mut installed = None;
         match message {
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) | Ok(Message::Changed) => {}
             Ok(Message::Install(new, reply)) => {
-                plan = *new;
-                done = Some(reply);
+                installed = Some((std::mem::replace(&mut plan, *new), reply));
             }
         }
         let now = Instant::now();
-        publish(&mut plan, board, metrics, now);
-        next = plan.next(now);
-        if let Some(done) = done {
-            // Whoever waited may have given up.
-            let _ = done.send(());
-        }
+        let decide = || {
+            publish(&mut plan, board, metrics, now);
+            plan.next(now)
+        };
+        let decided = catch(decide);
+        next = match (decided, installed) {
+            (Ok(next), Some((_, done))) => {
+                // Whoever waited may have given up.
+                let _ = done.send(());
+                next
+            }
+            (Ok(next), None) => next,
+            (Err(panic), installed) => {
+                panic.log("a decision panicked, the last weights stay");
+                plan = installed.map_or(plan, |(old, _)| old);
+                Some(now + AGAIN)
+            }
+        };
     }
 }
 
@@ -170,4 +184,77 @@ fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics, now: Instant) {
     }
     metrics.publish(&snapshot);
     board.publish(snapshot);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::config::{self, Paths};
+    use crate::decision::{Candidate, Description, RawWeights};
+    use crate::fleet::{Fleet, StrategyInfo};
+
+    /// A fault of the host in the place of a strategy: panics at its second call, and has other weights
+    /// after that.
+    struct Moody(Description, u32);
+
+    impl Strategy for Moody {
+        fn description(&self) -> &Description {
+            &self.0
+        }
+
+        fn assign(&mut self, _: &[Candidate], _: &[Candidate]) -> Result<RawWeights, Fault> {
+            self.1 += 1;
+            match self.1 {
+                1 => Ok(RawWeights { local: vec![1.0, 0.0], remote: Vec::new() }),
+                2 => panic!("moody"),
+                _ => Ok(RawWeights { local: vec![0.0, 1.0], remote: Vec::new() }),
+            }
+        }
+    }
+
+    fn generation() -> Generation {
+        let folder = tempfile::tempdir().unwrap();
+        let [models, routing] =
+            ["models.yaml", "routing.yaml"].map(|name| folder.path().join(name));
+        std::fs::write(&models, "models: [{id: m}]").unwrap();
+        let entries =
+            ["a", "b"].map(|host| format!("  - {{endpoint: 'http://{host}', models: [m]}}\n"));
+        std::fs::write(&routing, format!("local_deployment:\n{}", entries.concat())).unwrap();
+        let config = config::load(&Paths { models, routing, routing_required: true }, &|_| None);
+        let config = config.unwrap();
+        let name = "moody".to_owned();
+        let parameters = serde_json::Value::Null;
+        let strategy = StrategyInfo { name, version: None, sha256: None, parameters };
+        let fleet = Fleet::build(&config, None);
+        Generation { config, fleet, strategy, loaded_at: SystemTime::now() }
+    }
+
+    #[test]
+    fn a_decision_that_panics_is_not_the_last() {
+        let description = Description {
+            name: "moody".into(),
+            version: "1".into(),
+            summary: String::new(),
+            parameters: serde_json::json!({}),
+            refresh: None,
+        };
+        let strategy: Box<dyn Strategy> = Box::new(Moody(description, 0));
+        let (plan, snapshot) = Plan::tried(Arc::new(generation()), Some(strategy)).unwrap();
+        let (board, metrics) = (Arc::new(Board::new(snapshot)), Arc::new(Metrics::new().unwrap()));
+        let decider = Decider::start(plan, Arc::clone(&board), metrics).unwrap();
+        let weights = || board.snapshot().routes[0].weights.clone();
+        assert_eq!(weights(), [1.0, 0.0]);
+        // It comes back by itself.
+        decider.changed();
+        let start = Instant::now();
+        while weights() != [0.0, 1.0] {
+            assert!(start.elapsed() < Duration::from_secs(20), "{:?}", weights());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(decider.is_running());
+    }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
+use crate::telemetry::catch;
+
 use super::failure::Phase;
 use super::relay::Relay;
 
@@ -64,7 +66,14 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Relay(relay) => relay.poll(cx).map(|next| next.map(|next| next.map(Frame::data))),
+            Kind::Relay(relay) => match catch(|| relay.poll(cx)) {
+                Ok(next) => next.map(|next| next.map(|next| next.map(Frame::data))),
+                Err(panic) => {
+                    relay.panicked(&panic);
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            },
         }
     }
 

@@ -81,6 +81,10 @@ pub enum Cause {
     /// An answer of status 200 that says itself that the engine failed; with the client error it
     /// amounts to, where it is one.
     Reported(Option<StatusCode>),
+    /// The gateway stops, and the time it gives to what is in flight is over.
+    Stopping,
+    /// A fault of the gateway.
+    Internal,
 }
 
 impl Cause {
@@ -102,6 +106,8 @@ impl Cause {
             Cause::Truncated => "truncated".into(),
             Cause::Empty => "empty".into(),
             Cause::Reported(_) => "error_in_body".into(),
+            Cause::Stopping => "stopping".into(),
+            Cause::Internal => "internal_error".into(),
         }
     }
 
@@ -118,11 +124,13 @@ impl Cause {
             | Cause::Reported(Some(_)) => None,
             Cause::Status(status) if matches!(status.as_u16(), 408 | 429 | 503) => None,
             Cause::TimedOut(_) => Some(Waste::Timeout),
+            Cause::Stopping => Some(Waste::Stopping),
             Cause::Broken
             | Cause::Protocol
             | Cause::Status(_)
             | Cause::Truncated
             | Cause::Empty
+            | Cause::Internal
             | Cause::Reported(None) => Some(Waste::Broken),
         }
     }
@@ -139,7 +147,8 @@ impl Cause {
                 _ => StatusCode::BAD_GATEWAY,
             },
             Cause::Reported(Some(status)) => *status,
-            Cause::NoDescriptors => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::NoDescriptors | Cause::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Cause::Connect
             | Cause::Tls
             | Cause::Broken
@@ -169,6 +178,8 @@ impl fmt::Display for Cause {
             Cause::Truncated => f.write_str("the answer ended before it was whole"),
             Cause::Empty => f.write_str("the answer ended without content"),
             Cause::Reported(_) => f.write_str("answered with an error"),
+            Cause::Stopping => f.write_str("the gateway is stopping"),
+            Cause::Internal => f.write_str("the gateway failed; its log says why"),
         }
     }
 }
@@ -246,8 +257,8 @@ impl Failure {
             | Cause::Protocol
             | Cause::Empty
             | Cause::Reported(None) => Fault::Answer,
-            // Nobody was asked.
-            Cause::NoDescriptors => return Outcome::Neutral,
+            // Nobody was asked, or the gateway is at fault.
+            Cause::NoDescriptors | Cause::Stopping | Cause::Internal => return Outcome::Neutral,
             Cause::Credential(status) => {
                 return Outcome::Credential { cause: format!("answered {}", status.as_u16()) };
             }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::config::Redactor;
 use crate::fleet::{Deployment, Outcome, Permit};
+use crate::telemetry::Panic;
 
 use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
@@ -47,6 +48,7 @@ pub(super) struct Relay {
     redactor: Arc<Redactor>,
     /// None once the attempt has ended.
     permit: Option<Permit>,
+    panicked: bool,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl Relay {
             deployment,
             redactor,
             permit: Some(permit),
+            panicked: false,
         };
         relay.first = relay.watched(first);
         if whole {
@@ -145,6 +148,9 @@ impl Relay {
                 State::Ended => return Poll::Ready(None),
                 // An upstream that is never waited for would else have no end.
                 State::Coming(_) if Instant::now() >= self.end => self.time_out(Phase::Total),
+                State::Coming(_) if self.journal.is_over() => {
+                    self.state = State::Failed(Cause::Stopping.into());
+                }
                 State::Coming(body) => match body.poll_chunk(cx) {
                     Poll::Ready(chunk) => {
                         self.waiting = false;
@@ -171,6 +177,21 @@ impl Relay {
         let over = Instant::now() >= self.end;
         self.time_out(if over { Phase::Total } else { Phase::Idle });
         Poll::Ready(())
+    }
+
+    /// Says that `poll` panicked: what is left is to tell the client, or, if that panicked too, only to
+    /// abort its connection.
+    pub(super) fn panicked(&mut self, panic: &Panic) {
+        panic.log_of_request(self.journal.id());
+        let tells = !self.panicked && !matches!(self.state, State::Ended | State::Told);
+        self.panicked = true;
+        self.state = match tells {
+            true => State::Failed(Cause::Internal.into()),
+            false => {
+                self.journal.broken(&Cause::Internal);
+                State::Told
+            }
+        };
     }
 
     /// Takes a chunk, or the end.

@@ -40,7 +40,7 @@ async fn relay(total: Duration) -> (Relay, TcpStream, Arc<Deployment>) {
     let permit =
         deployment.admit(deployment.slots.try_enter().unwrap(), Instant::now().into_std()).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let mut journal = Journal::open("id".into(), "", metrics, None);
+    let mut journal = Journal::open("id".into(), "", metrics, None, Arc::default());
     journal.trying(&deployment);
     let committed = Committed {
         head: Response::new(()).into_parts().0,

@@ -12,10 +12,16 @@ use time::format_description::well_known::Rfc3339;
 use crate::admission::Hold;
 use crate::config::Ambiguous;
 use crate::fleet::{Busy, Deployment, Snapshot};
+use crate::stop::{Stage, Stop};
 use crate::telemetry::{AccessLog, Attempt, Metrics, Place, Record, Usage, Waste};
 
 use super::Scan;
 use super::failure::Cause;
+
+/// Of a request whose client went away.
+const UNTOLD: &str = "cancelled";
+/// The status of one whose client did so before the answer.
+const UNANSWERED: u16 = 499;
 
 /// A request ready to be attempted.
 #[derive(Debug)]
@@ -54,6 +60,7 @@ impl Request {
 pub struct Journal {
     metrics: Arc<Metrics>,
     log: Option<AccessLog>,
+    stop: Arc<Stop>,
     /// When the request arrived.
     pub started: Instant,
     arrived: SystemTime,
@@ -82,6 +89,7 @@ impl Journal {
         path: &'static str,
         metrics: Arc<Metrics>,
         log: Option<AccessLog>,
+        stop: Arc<Stop>,
     ) -> Self {
         metrics.request_started();
         let record = Record {
@@ -92,9 +100,9 @@ impl Journal {
             deployment: None,
             side: None,
             attempts: Vec::new(),
-            // What stands if the request is dropped before an answer: the client went away.
-            status: 499,
-            outcome: "cancelled",
+            // What stands if the request is dropped before an answer, see `dropped`.
+            status: UNANSWERED,
+            outcome: UNTOLD,
             error: None,
             stream: false,
             queued_ms: 0.0,
@@ -106,13 +114,19 @@ impl Journal {
             usage: None,
         };
         let (started, arrived) = (Instant::now(), SystemTime::now());
-        Self { metrics, log, started, arrived, record, trying: None, admitted: None }
+        Self { metrics, log, stop, started, arrived, record, trying: None, admitted: None }
     }
 
     /// The request's id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.record.request_id
+    }
+
+    /// Whether what is left of the request is to be cut: its process stops.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stop.stage() == Stage::Over
     }
 
     /// Notes what was asked for. `model` is the canonical id.
@@ -219,9 +233,32 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// Notes why a request was dropped of which nobody said how it ended: by a panic, by the end of
+    /// the process, or, else, because the client went away.
+    fn dropped(&mut self) {
+        let (status, cause) = if std::thread::panicking() {
+            (500, Cause::Internal)
+        } else if self.is_over() {
+            (503, Cause::Stopping)
+        } else {
+            return self.end_attempt(UNTOLD, Some(Waste::ClientGone));
+        };
+        if self.record.status == UNANSWERED {
+            self.finished(status, "error", &cause.label());
+            self.failed(&cause);
+        } else {
+            self.broken(&cause);
+        }
+    }
+}
+
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.end_attempt("cancelled", Some(Waste::ClientGone));
+        if self.record.outcome == UNTOLD {
+            self.dropped();
+        }
+        self.end_attempt(UNTOLD, Some(Waste::ClientGone));
         let took = self.started.elapsed();
         self.metrics.request_ended(&self.record.model, self.record.status, took);
         if let Some(log) = &self.log {

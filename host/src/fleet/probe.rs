@@ -2,9 +2,11 @@
 //! other and none delays traffic.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -101,7 +103,6 @@ struct Probe {
 
 impl Probe {
     async fn run(self, interval: Duration) {
-        let (origin, target) = &self.place;
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -109,11 +110,18 @@ impl Probe {
                 _ = ticks.tick() => {}
                 () = self.health.asked() => {}
             }
-            let sent = Instant::now();
-            let result = ask(&self.client, origin, target, self.probing.timeout).await;
-            if result.is_some_and(|result| self.record(result, sent)) {
-                (self.changed)();
-            }
+            let probed = AssertUnwindSafe(self.probe()).catch_unwind();
+            // What panicked is in the log; the next probe may fare better.
+            let _ = probed.await;
+        }
+    }
+
+    async fn probe(&self) {
+        let (origin, target) = &self.place;
+        let sent = Instant::now();
+        let result = ask(&self.client, origin, target, self.probing.timeout).await;
+        if result.is_some_and(|result| self.record(result, sent)) {
+            (self.changed)();
         }
     }
 
@@ -169,4 +177,53 @@ async fn ask(
         Err(error) if error.is_connect() => Err("probe could not connect".to_owned()),
         Err(_) => Err("probe got no valid answer".to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use super::*;
+    use crate::config::{self, Config, Paths};
+    use crate::stub;
+
+    #[tokio::test]
+    async fn a_probe_that_panics_is_not_the_last() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let models = folder.path().join("models.yaml");
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::fs::write(&models, format!("models: [{{id: m, base_url: '{url}'}}]")).unwrap();
+        let paths = Paths { models, routing: folder.path().join("none"), routing_required: false };
+        let tls = crate::tls::client().unwrap();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+        let probing = Probing {
+            interval: Some(Duration::from_millis(20)),
+            timeout: Duration::from_millis(200),
+            down_after: 1,
+            up_after: 1,
+        };
+        let config = config::load(&paths, &|_| None).unwrap();
+        let fleet = Fleet::build(&Config { probing, ..config }, None);
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let changed: Arc<dyn Fn() + Send + Sync> =
+            Arc::new(move || assert!(counted.fetch_add(1, SeqCst) > 0, "the first call panics"));
+        let mut probes = Probes::default();
+        probes.follow(&fleet, probing, &client, &changed);
+        let called = async |times| {
+            while calls.load(SeqCst) < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, called(1)).await.expect("nobody answers: it is down");
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let options = stub::Options::default();
+        tokio::spawn(stub::serve(listener, options, std::future::pending()));
+        tokio::time::timeout(limit, called(2)).await.expect("somebody answers: it is up");
+    }
 }

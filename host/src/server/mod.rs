@@ -3,18 +3,19 @@
 //! client comes through the [`edge`].
 
 mod edge;
+#[cfg(test)]
+mod tests;
 
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 use tokio_rustls::rustls::ClientConfig;
 
@@ -22,98 +23,128 @@ use crate::Gateway;
 use crate::admission::Hold;
 use crate::api::{Api, Client};
 use crate::descriptors;
+use crate::stop::Stage;
 
 use edge::Edge;
 #[cfg(any(test, fuzzing))]
 pub(crate) use edge::fuzzing;
 
-/// A request that was on its way when the gateway was stopped arrives within this time.
+/// A request that was on its way when the gateway stopped accepting arrives within this time.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// How long accepting pauses where the system gives no more descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A connection that is one too many is waited for no longer.
 const SURPLUS: Duration = Duration::from_secs(1);
-/// Requests in flight may take this long to finish after the stop.
-const GRACE: Duration = Duration::from_secs(30);
+/// Clients take what they are told at the end of the stop within this time.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Starts `cores` threads that serve `listener` until `stop` is true, then finish what is in flight and
-/// refuse what is new.
-///
-/// # Errors
-/// If the listener cannot be shared or the system gives no thread.
-pub(crate) fn start(
-    listener: &TcpListener,
-    cores: usize,
-    gateway: &Arc<Gateway>,
-    tls: &Arc<ClientConfig>,
-    stop: &watch::Receiver<bool>,
-) -> std::io::Result<Vec<JoinHandle<()>>> {
-    listener.set_nonblocking(true)?;
-    // An attempt takes a descriptor too.
-    let most = descriptors::raise() / 2;
-    let spawn = |core| {
-        let (listener, gateway) = (listener.try_clone()?, Arc::clone(gateway));
-        let (tls, stop) = (Arc::clone(tls), stop.clone());
-        let run = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            match runtime {
-                Ok(runtime) => {
-                    LocalSet::new()
-                        .block_on(&runtime, serve(listener, Api::new(gateway, tls, most), stop));
-                }
-                Err(error) => tracing::error!(%error, "a core has no runtime"),
-            }
-        };
-        std::thread::Builder::new().name(format!("core-{core}")).spawn(run)
-    };
-    (0..cores).map(spawn).collect()
+/// The threads that serve.
+#[derive(Debug)]
+pub(crate) struct Cores {
+    ended: mpsc::UnboundedReceiver<()>,
+    running: usize,
 }
 
-async fn serve(listener: TcpListener, api: Api, mut stop: watch::Receiver<bool>) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "a core cannot accept"),
-    };
-    let api = Rc::new(api);
-    let (mut connections, watched) = (JoinSet::new(), stop.clone());
-    tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => {}
-        () = accept(&listener, &mut connections, &api, &watched) => {}
+impl Cores {
+    /// Starts `cores` threads that serve `listener`, each on a handle of its own, until the gateway
+    /// stops.
+    ///
+    /// # Errors
+    /// If the listener cannot be shared or the system gives no thread.
+    pub(crate) fn start(
+        listener: &TcpListener,
+        cores: usize,
+        gateway: &Arc<Gateway>,
+        tls: &Arc<ClientConfig>,
+    ) -> std::io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        // An attempt takes a descriptor too.
+        let most = descriptors::raise() / 2;
+        let (tell, ended) = mpsc::unbounded_channel();
+        for core in 0..cores {
+            let end = End(tell.clone());
+            let listener = listener.try_clone()?;
+            let (gateway, tls) = (Arc::clone(gateway), Arc::clone(tls));
+            let run = move || {
+                let _end = end;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                match runtime {
+                    Ok(runtime) => {
+                        LocalSet::new()
+                            .block_on(&runtime, serve(listener, Api::new(gateway, tls, most)));
+                        // A name that is still being looked up is not waited for.
+                        runtime.shutdown_background();
+                    }
+                    Err(error) => tracing::error!(%error, "a core has no runtime"),
+                }
+            };
+            std::thread::Builder::new().name(format!("core-{core}")).spawn(run)?;
+        }
+        Ok(Self { ended, running: cores })
     }
-    // Who comes now is told so, and not left waiting in the listener's queue; nobody waits for them.
-    let mut late = JoinSet::new();
-    let all = async { while connections.join_next().await.is_some() {} };
-    tokio::select! {
-        () = all => {}
-        () = accept(&listener, &mut late, &api, &watched) => {}
-        () = tokio::time::sleep(GRACE) => {
-            tracing::warn!("requests were cut at the end of the grace period");
+
+    /// Ready when one of them has ended, be it by a panic.
+    pub(crate) async fn one_ended(&mut self) {
+        if self.ended.recv().await.is_some() {
+            self.running -= 1;
+        }
+    }
+
+    /// Ready when all of them have.
+    pub(crate) async fn all_ended(&mut self) {
+        while self.running > 0 {
+            self.one_ended().await;
         }
     }
 }
 
+/// Tells of the end of a thread, however it comes.
+struct End(mpsc::UnboundedSender<()>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Nobody is left to be told when the process ends.
+        let _ = self.0.send(());
+    }
+}
+
+async fn serve(listener: TcpListener, api: Api) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a core cannot accept"),
+    };
+    let stop = Arc::clone(api.stop());
+    let api = Rc::new(api);
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        biased;
+        () = stop.reached(Stage::Draining) => {}
+        () = accept(&listener, &mut connections, &api) => {}
+    }
+    match listener.into_std() {
+        Ok(listener) => accept_waiting(&listener, &mut connections, &api),
+        Err(error) => tracing::error!(%error, "connections that waited are reset"),
+    }
+    let cut = async {
+        stop.reached(Stage::Over).await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = cut => {}
+    }
+}
+
 /// Accepts connections until dropped; a connection ends with the set.
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    connections: &mut JoinSet<()>,
-    api: &Rc<Api>,
-    stop: &watch::Receiver<bool>,
-) {
+async fn accept(listener: &tokio::net::TcpListener, connections: &mut JoinSet<()>, api: &Rc<Api>) {
     let mut paused = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     paused = false;
-                    // One that is too many even to be told so.
-                    let Some((place, is_surplus)) = api.admit() else { continue };
-                    let late = *stop.borrow();
-                    let stop = (!late && !is_surplus).then(|| stop.clone());
-                    let client = Client { address: peer.ip(), is_surplus };
-                    let api = Rc::clone(api);
-                    connections.spawn_local(connection(stream, client, place, api, stop));
+                    admit(stream, peer.ip(), connections, api);
                 }
-                // The client went away while it waited.
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     if !std::mem::replace(&mut paused, true) {
@@ -123,32 +154,56 @@ async fn accept(
                     tokio::time::sleep(PAUSE).await;
                 }
             },
+            // One that panicked has said so in the log.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
 }
 
-/// Whether the error of an accept says nothing of the next.
-fn is_of_one_connection(error: &std::io::Error) -> bool {
-    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+/// Accepts the connections that the system has made already: those that still wait when the listener is
+/// closed are reset.
+fn accept_waiting(listener: &TcpListener, connections: &mut JoinSet<()>, api: &Rc<Api>) {
+    let start = Instant::now();
+    // Others may come as fast as these are taken.
+    while start.elapsed() < ON_ITS_WAY {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                let stream =
+                    stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = stream {
+                    admit(stream, peer.ip(), connections, api);
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => return,
+        }
+    }
 }
 
-async fn connection(
-    stream: TcpStream,
-    client: Client,
-    _place: Hold,
-    api: Rc<Api>,
-    stop: Option<watch::Receiver<bool>>,
-) {
+/// Whether the error of an accept says nothing of the next: the client went away while it waited.
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// Serves a connection, or closes one that is too many even to be told so.
+fn admit(stream: TcpStream, peer: IpAddr, connections: &mut JoinSet<()>, api: &Rc<Api>) {
+    if let Some((place, is_surplus)) = api.admit() {
+        let client = Client { address: peer, is_surplus };
+        connections.spawn_local(connection(stream, client, place, Rc::clone(api)));
+    }
+}
+
+async fn connection(stream: TcpStream, client: Client, _place: Hold, api: Rc<Api>) {
     // Chunks of a stream are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
+    let mut changes = api.stop().changes();
     let mut limits = api.client_timeouts();
     if client.is_surplus {
         limits.headers = limits.headers.min(SURPLUS);
         limits.idle = limits.idle.min(SURPLUS);
     }
-    let (edge, requests) = Edge::new(stream, limits);
+    let (edge, requests) = Edge::new(stream, limits, Arc::clone(api.stop()));
     let service = hyper::service::service_fn(move |request| {
         let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
         async move {
@@ -162,23 +217,14 @@ async fn connection(
     // The edge keeps the client's time.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        .keep_alive(stop.is_some())
+        .keep_alive(!client.is_surplus)
         .serve_connection(TokioIo::new(edge), service);
     let mut connection = std::pin::pin!(connection);
-    let stopped = async {
-        match stop {
-            // A gateway that could not tell would not stop either.
-            Some(mut stop) => drop(stop.wait_for(|stop| *stop).await),
-            // One that came late has its one request answered.
-            None => std::future::pending().await,
-        }
-        tokio::time::sleep(ON_ITS_WAY).await;
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopped => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            // Polled anew, the edge, the request and the body look at the stage themselves.
+            () = changes.next() => {}
         }
     };
     if let Err(error) = ended {

@@ -3,7 +3,9 @@
 mod access_log;
 mod log;
 mod metrics;
+mod panic;
 
 pub use access_log::{AccessLog, Attempt, Record, Usage};
 pub use log::init as init_log;
 pub use metrics::{Metrics, Place, Shedding, Waste};
+pub use panic::{Panic, catch};

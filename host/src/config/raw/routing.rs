@@ -10,7 +10,7 @@ use super::Health;
 use super::ejection::{RawBudget, RawEjection, RawSlowStart};
 use super::limits::{RawConcurrency, RawLimits};
 use super::timeouts::{RawPlaceTimeouts, RawTimeouts};
-use crate::config::{Ambiguous, Fallback, Probing, Sandbox, Standby};
+use crate::config::{Ambiguous, Fallback, Probing, Sandbox, Shutdown, Standby};
 
 /// How the models' traffic is shared between local and remote deployments.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -67,6 +67,9 @@ pub(in crate::config) struct RoutingFile {
     /// How many attempts are made at one deployment at a time.
     #[serde(default)]
     pub(in crate::config) concurrency: RawConcurrency,
+    /// How the process stops when it is told to.
+    #[serde(default)]
+    pub(in crate::config) shutdown: RawShutdown,
     /// Networks of proxies whose forwarding headers (x-forwarded-for, ...) go upstream: 10.0.0.0/8.
     #[serde(default)]
     pub(in crate::config) trusted_proxies: Vec<String>,
@@ -166,6 +169,18 @@ pub(in crate::config) struct RawSandbox {
     call_timeout: Seconds,
     /// Seconds to compile the component.
     compile_timeout: Seconds,
+}
+
+/// How the process stops when it is told to.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct RawShutdown {
+    /// Seconds in which it still accepts connections, but says that it is not ready.
+    #[schemars(range(min = 0, max = 3600))]
+    accept: f64,
+    /// Seconds that requests in flight have after that.
+    #[schemars(range(min = 0, max = 3600))]
+    grace: f64,
 }
 
 /// A time above 0, in seconds; fractions are accepted.
@@ -278,5 +293,20 @@ impl From<RawSandbox> for Sandbox {
             call: raw.call_timeout.into(),
             compile: raw.compile_timeout.into(),
         }
+    }
+}
+
+impl Default for RawShutdown {
+    fn default() -> Self {
+        let Shutdown { accept, grace } = Shutdown::default();
+        Self { accept: accept.as_secs_f64(), grace: grace.as_secs_f64() }
+    }
+}
+
+impl From<RawShutdown> for Shutdown {
+    fn from(RawShutdown { accept, grace }: RawShutdown) -> Self {
+        // The schema has seen that they are times.
+        let time = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        Self { accept: time(accept), grace: time(grace) }
     }
 }

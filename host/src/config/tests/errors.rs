@@ -262,6 +262,18 @@ fn all_bodies_have_room_for_one() {
 }
 
 #[test]
+fn a_stop_takes_an_hour_at_most() {
+    let found = errors(ONE, Some("shutdown:\n  accept: -1\n  grace: 5000\n  wait: 1\n"), &[]);
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].starts_with("routing.yaml:2:11: the number must be at least 0"), "{found:#?}");
+    assert!(
+        found[1].starts_with("routing.yaml:3:10: the number must be at most 3600"),
+        "{found:#?}"
+    );
+    assert!(found[2].starts_with("routing.yaml:4:3: "), "{found:#?}");
+}
+
+#[test]
 fn a_file_that_is_not_yaml_or_not_there_is_an_error() {
     for (models, want) in [
         ("models: [", "not valid YAML"),

@@ -204,6 +204,8 @@ fn every_field_of_the_routing_file_arrives_and_has_its_default() {
     assert_eq!(config.probing, absent.probing);
     assert_eq!(config.sandbox, absent.sandbox);
     assert_eq!(config.limits, absent.limits);
+    assert_eq!(config.shutdown, absent.shutdown);
+    assert_eq!((config.shutdown.accept.as_secs(), config.shutdown.grace.as_secs()), (5, 30));
     let digest = "AB".repeat(32);
     let routing = format!(
         "\
@@ -221,6 +223,7 @@ slow_start: {{duration: 0, from: 0.2, min_rate: 3}}
 health: {{down_after: 4, up_after: 5}}
 sandbox: {{memory_mib: 8, stack_kib: 256, component_mib: 2, call_timeout: 0.02, compile_timeout: 3}}
 limits: {{body_mib: 1}}
+shutdown: {{accept: 0, grace: 0.25}}
 "
     );
     let config = load_texts(TWO, Some(&routing), &[]).unwrap();
@@ -240,6 +243,7 @@ limits: {{body_mib: 1}}
     assert_eq!((config.sandbox.memory, config.sandbox.stack), (8 << 20, 256 << 10));
     assert_eq!(config.sandbox.call.as_millis(), 20);
     assert_eq!(config.limits.body, 1 << 20);
+    assert_eq!((config.shutdown.accept.as_millis(), config.shutdown.grace.as_millis()), (0, 250));
 }
 
 proptest::proptest! {

@@ -27,6 +27,7 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -37,7 +38,9 @@ use tokio::time::Instant;
 use crate::api::Refusal;
 use crate::config::ClientTimeouts;
 use crate::execution::Phase;
+use crate::stop::{Stage, Stop};
 
+use super::ON_ITS_WAY;
 use buffer::Buffer;
 use clock::Clock;
 use framing::Framing;
@@ -75,6 +78,9 @@ pub(super) struct Edge {
     /// Since when the client has not taken what is written.
     stalled: Option<Instant>,
     closing: Option<Closing>,
+    stop: Arc<Stop>,
+    /// When it was seen that nothing is accepted any more.
+    draining: Option<Instant>,
 }
 
 /// The end of a connection whose client may still be sending.
@@ -85,7 +91,11 @@ struct Closing {
 }
 
 impl Edge {
-    pub(super) fn new(stream: TcpStream, limits: ClientTimeouts) -> (Self, Requests) {
+    pub(super) fn new(
+        stream: TcpStream,
+        limits: ClientTimeouts,
+        stop: Arc<Stop>,
+    ) -> (Self, Requests) {
         let link = Rc::<Link>::default();
         let edge = Self {
             stream,
@@ -100,6 +110,8 @@ impl Edge {
             gone: false,
             stalled: None,
             closing: None,
+            stop,
+            draining: None,
         };
         (edge, Requests(link))
     }
@@ -169,12 +181,24 @@ impl Edge {
     }
 
     /// How long the client is waited for, and what it is told then.
-    fn due(&self) -> (Instant, Option<Refusal>) {
+    fn due(&mut self) -> (Instant, Option<Refusal>) {
+        let stage = self.stop.stage();
         match &self.framing {
-            Framing::Head(_) if self.buffer.is_empty() => match self.link.idle_since() {
-                Some(idle) => (idle + self.limits.keep_alive, None),
-                None => (self.since + self.limits.headers, None),
-            },
+            // The end of a process waits for no request.
+            Framing::Head(_) if stage == Stage::Over => (self.since, None),
+            Framing::Head(_) if self.buffer.is_empty() => {
+                let idle = self.link.idle_since();
+                let due = match idle {
+                    Some(idle) => idle + self.limits.keep_alive,
+                    None => self.since + self.limits.headers,
+                };
+                if stage < Stage::Draining {
+                    return (due, None);
+                }
+                let draining = *self.draining.get_or_insert_with(Instant::now);
+                let quiet = idle.map_or(draining, |idle| idle.max(draining));
+                (due.min(quiet + ON_ITS_WAY), None)
+            }
             Framing::Head(_) => (self.since + self.limits.headers, Some(refusals::HEAD_SLOW)),
             _ => (self.since + self.limits.idle, Some(refusals::BODY_SLOW)),
         }
@@ -190,7 +214,8 @@ impl Edge {
                 }
                 Poll::Ready(read) => drop(read?),
                 Poll::Pending => {
-                    if !self.buffer.is_empty() {
+                    // What comes next, or that nothing may, is seen once the answer has ended.
+                    if !self.buffer.is_empty() || self.stop.stage() >= Stage::Draining {
                         self.link.wait(cx);
                     }
                     // hyper does not ask again when the answer ends: this wakes it for the next limit.

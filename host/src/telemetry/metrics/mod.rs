@@ -49,8 +49,10 @@ pub enum Waste {
     ClientGone,
     /// A time limit passed.
     Timeout,
-    /// The engine broke off or failed.
+    /// The engine broke off or failed, or the gateway did.
     Broken,
+    /// The gateway stopped.
+    Stopping,
 }
 
 impl Waste {
@@ -59,6 +61,7 @@ impl Waste {
             Waste::ClientGone => "client_gone",
             Waste::Timeout => "timeout",
             Waste::Broken => "broken",
+            Waste::Stopping => "stopping",
         }
     }
 }
@@ -94,6 +97,12 @@ impl Metrics {
         self.requests.in_flight.dec();
         self.requests.ended.with_label_values(&[model, &status.to_string()]).inc();
         self.requests.duration.with_label_values(&[model]).observe(time.as_secs_f64());
+    }
+
+    /// Requests being answered.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.requests.in_flight.get()
     }
 
     /// Counts bytes that are no good request. `code` is one of the gateway's own.
