@@ -224,6 +224,28 @@ async fn a_stream_that_ends_by_closing_is_whole_when_each_of_its_choices_is() {
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_as_it_should_without_its_last_event_is_told_to_be_cut() {
+    // What nginx makes of an engine that dies, to which it speaks HTTP/1.0.
+    let ends = |events: &[&str]| {
+        let events = events.iter().map(|event| Step::chunk(format!("{event}\n\n")));
+        let steps = [Step::stream()].into_iter().chain(events).chain([Step::chunk("")]);
+        Raw::steps(steps.collect())
+    };
+    let stop = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let second = Engine::start("second");
+    for (events, whole) in [(&[ROLE, TEXT][..], false), (&[TEXT, stop], true), (&[ROLE], false)] {
+        let first = ends(events);
+        let answer = start(&first, &second).stream("m").await.expect("an answer");
+        let reply = Reply::read(answer).await;
+        match (events, reply) {
+            // Nothing was for the client yet.
+            ([ROLE], reply) => assert_eq!(reply.expect("whole").engine(), "second"),
+            (_, reply) => assert_eq!(reply.is_ok(), whole, "{events:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_encoded_answer_is_not_asked_for_and_passed_on_where_its_end_is_sure() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n";
     let sure = Raw::steps(vec![Step::send(&format!("{head}content-length: 4\r\n\r\n\u{1f}abc"))]);

@@ -70,8 +70,7 @@ impl Cores {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 match runtime {
                     Ok(runtime) => {
-                        LocalSet::new()
-                            .block_on(&runtime, serve(listener, Api::new(gateway, tls, most)));
+                        LocalSet::new().block_on(&runtime, serve(listener, gateway, tls, most));
                         // A name that is still being looked up is not waited for.
                         runtime.shutdown_background();
                     }
@@ -108,13 +107,13 @@ impl Drop for End {
     }
 }
 
-async fn serve(listener: TcpListener, api: Api) {
+async fn serve(listener: TcpListener, gateway: Arc<Gateway>, tls: Arc<ClientConfig>, most: usize) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a core cannot accept"),
     };
-    let stop = Arc::clone(api.stop());
-    let api = Rc::new(api);
+    let stop = Arc::clone(&gateway.stop);
+    let api = Rc::new(Api::new(gateway, tls, most));
     let mut connections = JoinSet::new();
     tokio::select! {
         biased;

@@ -38,20 +38,51 @@ pub(in crate::execution) struct Reported {
     pub(in crate::execution) message: String,
 }
 
-/// The choices of a stream (`n` of them), by their index: which have begun, and which have had their
-/// finish reason.
-#[derive(Debug, Default)]
-pub(super) struct Choices {
+/// What is known of a stream's last event: all that the end of a body leaves open.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// Every choice is followed, because the end of the body says nothing.
+    exact: bool,
+    kind: Option<Kind>,
+    /// The choices (`n` of them) that have begun, and those that have had their finish reason, by their
+    /// index. Where not every choice is followed: some of them.
     begun: u128,
     finished: u128,
+    /// Some of the stream was not looked into.
+    blind: bool,
 }
 
-impl Choices {
-    /// Takes one event. This parses it, so only streams that it matters for pass here.
+/// How a stream says that it is whole, but for `[DONE]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// By a finish reason of each choice.
+    Choices,
+    /// By an event of its own.
+    Responses,
+    /// It is not known.
+    Unknown,
+}
+
+impl Ending {
+    /// Of a stream of which nothing has come. `exact`: the end of its body says nothing.
+    pub(super) fn new(exact: bool) -> Self {
+        Self { exact, kind: None, begun: 0, finished: 0, blind: false }
+    }
+
+    /// Takes one event. It is parsed only where it may tell something new.
     pub(super) fn note(&mut self, event: &[u8]) {
+        if !self.exact && self.kind.is_some() && !has_finish_reason(event) {
+            return;
+        }
         let Some((_, data)) = fields(event) else { return };
-        let envelope = serde_json::from_slice::<Envelope<'_>>(&data);
-        for choice in envelope.ok().and_then(|envelope| envelope.choices).unwrap_or_default() {
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&data) else { return };
+        let kind = match (&envelope.choices, envelope.kind.map(RawValue::get)) {
+            (Some(_), _) => Kind::Choices,
+            (None, Some(kind)) if kind.starts_with("\"response.") => Kind::Responses,
+            _ => Kind::Unknown,
+        };
+        self.kind.get_or_insert(kind);
+        for choice in envelope.choices.unwrap_or_default() {
             let index = choice.index.and_then(|index| index.get().parse().ok()).unwrap_or(0);
             // Nobody asks for more than 128; those that did would share the last bit.
             let bit = 1 << u32::min(index, u128::BITS - 1);
@@ -62,10 +93,34 @@ impl Choices {
         }
     }
 
+    /// Passes over an event that is too long to be looked into.
+    pub(super) fn pass_over(&mut self) {
+        self.blind = true;
+    }
+
     /// Whether all content has come: of each choice that has begun.
-    pub(super) fn are_finished(&self) -> bool {
+    pub(super) fn is_sure(&self) -> bool {
         self.begun != 0 && self.begun == self.finished
     }
+
+    /// Whether the last event is missing, though the body ended as it should. So it does where a proxy
+    /// stands before the engine that cannot tell an end from a break: nginx, which speaks HTTP/1.0 to
+    /// its upstreams by default.
+    pub(super) fn is_missing(&self) -> bool {
+        match self.kind {
+            _ if self.blind => false,
+            Some(Kind::Choices) => self.begun != 0 && self.finished == 0,
+            Some(Kind::Responses) => true,
+            Some(Kind::Unknown) | None => false,
+        }
+    }
+}
+
+/// Whether anything but null may stand behind an unescaped `"finish_reason"`.
+fn has_finish_reason(event: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"finish_reason\"";
+    let value = |at| event[at + KEY.len()..].iter().find(|byte| !matches!(byte, b':' | b' '));
+    memmem::find_iter(event, KEY).any(|at| value(at) != Some(&b'n'))
 }
 
 /// What an event means to a client that has had no content yet.
@@ -346,12 +401,12 @@ mod tests {
             );
             format!("data: {{\"choices\":[{choice}]}}\n\n").into_bytes()
         };
-        let mut choices = Choices::default();
-        assert!(!choices.are_finished(), "nothing has begun");
+        let mut choices = Ending::new(true);
+        assert!(!choices.is_sure(), "nothing has begun");
         choices.note(b": wait\n\n");
         choices.note(b"data: [DONE]\n\n");
         choices.note(br#"data: {"choices":[],"usage":{}}"#);
-        assert!(!choices.are_finished(), "still nothing");
+        assert!(!choices.is_sure(), "still nothing");
         for (index, reason, finished) in [
             (r#""index":0,"#, "null", false),
             (r#""index":1,"#, r#""""#, false),
@@ -363,12 +418,34 @@ mod tests {
             (r#""index":400,"#, r#""stop""#, true),
         ] {
             choices.note(&event(index, reason));
-            assert_eq!(choices.are_finished(), finished, "{index} {reason}");
+            assert_eq!(choices.is_sure(), finished, "{index} {reason}");
         }
         let both =
             br#"data: {"choices":[{"index":2,"text":"a"},{"index":3,"finish_reason":"stop"}]}"#;
         choices.note(both);
-        assert!(!choices.are_finished(), "2 is not");
+        assert!(!choices.is_sure(), "2 is not");
+    }
+
+    #[test]
+    fn a_stream_of_a_known_kind_lacks_its_end_until_that_comes() {
+        let missing = |events: &[&str]| {
+            let mut ending = Ending::new(false);
+            events.iter().for_each(|event| ending.note(event.as_bytes()));
+            ending.is_missing()
+        };
+        let text =
+            r#"data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}"#;
+        let stop = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+        let usage = r#"data: {"choices":[],"usage":{}}"#;
+        assert!(missing(&[text]) && missing(&[": wait", text, text, usage]));
+        assert!(!missing(&[text, stop]) && !missing(&[text, text, stop, usage]));
+        assert!(missing(&[r#"data: {"type":"response.created"}"#]));
+        assert!(!missing(&[]) && !missing(&[usage]) && !missing(&["data: {\"token\":\"a\"}"]));
+        assert!(!missing(&["data: hello", "data: {\"type\":\"progress\"}"]));
+        let mut ending = Ending::new(false);
+        ending.note(text.as_bytes());
+        ending.pass_over();
+        assert!(!ending.is_missing(), "it may have been in what was not looked into");
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod model;
 use bytes::{Bytes, BytesMut};
 
 use super::upstream::Framing;
-use content::{Choices, Meaning, Reported};
+use content::{Ending, Meaning, Reported};
 use events::{Event, Events};
 
 /// A stream commits when this much is held without content, in bytes.
@@ -95,8 +95,8 @@ pub(super) struct Commit {
     held: Vec<Bytes>,
     held_bytes: usize,
     events: Events,
-    /// Of a stream whose end alone does not say that it is whole.
-    choices: Option<Choices>,
+    /// Whether the last event of a stream is still to come.
+    ending: Ending,
     /// The last event of a stream has come.
     done: bool,
     /// The last byte that is not blank.
@@ -113,7 +113,7 @@ impl Commit {
             held: Vec::new(),
             held_bytes: 0,
             events: Events::default(),
-            choices: unsure.then(Choices::default),
+            ending: Ending::new(unsure),
             done: false,
             last_byte: 0,
         }
@@ -199,8 +199,8 @@ impl Commit {
             return Err(Defect::Truncated);
         }
         // An end without a blank line still ends the last event, as clients read it.
-        if let (Some(choices), Some(Event::Whole(text))) = (&mut self.choices, self.events.rest()) {
-            choices.note(text);
+        if let Some(Event::Whole(text)) = self.events.rest() {
+            self.ending.note(text);
         }
         let meaning = match self.events.rest() {
             Some(Event::Whole(text)) if self.phase == Phase::Holding => Some(content::first(text)),
@@ -215,8 +215,11 @@ impl Commit {
         }
         let cut = matches!(self.events.rest(), Some(Event::Whole(text)) if content::is_cut(text));
         let whole = match end {
-            End::Framed => self.phase == Phase::Passing && !cut,
-            End::Closed => self.done || self.choices.as_ref().is_some_and(Choices::are_finished),
+            End::Framed => {
+                let missing = !self.done && self.ending.is_missing();
+                self.phase == Phase::Passing && !cut && !missing
+            }
+            End::Closed => self.done || self.ending.is_sure(),
             End::Early => self.done,
         };
         match self.phase {
@@ -232,8 +235,9 @@ impl Commit {
     fn feed_events(&mut self, chunk: Bytes) -> Verdict {
         let mut good = 0;
         while let Some((event, end)) = self.events.next(&chunk, good) {
-            if let (Some(choices), Event::Whole(text)) = (&mut self.choices, &event) {
-                choices.note(text);
+            match &event {
+                Event::Whole(text) => self.ending.note(text),
+                Event::TooLong => self.ending.pass_over(),
             }
             let meaning = match event {
                 Event::Whole(text) if self.phase == Phase::Holding => content::first(text),

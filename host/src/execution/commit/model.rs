@@ -94,7 +94,11 @@ fn expected_stream(acts: &[Act], end: End, from: usize) -> Option<Outcome> {
         _ => true,
     };
     let whole = match end {
-        End::Framed => true,
+        // The end of the body counts for the choices, but not if none of them was finished.
+        End::Framed => {
+            let finished = |act: &Act| matches!(act, Act::Finish(_) | Act::Done);
+            acts.iter().any(finished)
+        }
         End::Closed => has(Act::Done) || acts.iter().all(is_finished),
         End::Early => has(Act::Done),
     };
