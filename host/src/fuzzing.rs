@@ -10,9 +10,9 @@ const CUT: u8 = 0xff;
 /// In such an input: many `x`, because limits are further away than inputs are long.
 const LONG: u8 = 0xfe;
 /// So many of them, and up to this length of the text.
-const XS: (usize, usize) = (4096, 2 << 20);
+const XS: (usize, usize) = (4096, 128 << 10);
 /// Up to this length a text is also read byte by byte.
-const SHORT: usize = 4096;
+const SHORT: usize = 1024;
 
 /// A text, and where a socket might cut it.
 pub(crate) struct Pieces {

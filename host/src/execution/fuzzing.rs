@@ -95,7 +95,8 @@ impl<'de> Deserialize<'de> for Fields {
 /// Whether there may be a number that is the largest float or next to it, to which serde_json does not round
 /// to the last bit.
 fn is_near_the_largest(text: &[u8]) -> bool {
-    memchr::memmem::find(text, b"17976931348623").is_some()
+    let digits: Vec<u8> = text.iter().copied().filter(u8::is_ascii_digit).collect();
+    memchr::memmem::find(&digits, b"17976931348623").is_some()
 }
 
 /// How deep the brackets of a text go that stand outside of strings.

@@ -82,7 +82,7 @@ pub fn events(input: &[u8]) {
 
 fn answer(shape: Shape, pieces: &Pieces, end: End) {
     let text = pieces.text();
-    let whole = read(shape, [text], end);
+    let whole = read(shape, (!text.is_empty()).then_some(text), end);
     let limit = match shape {
         Shape::Stream => MOST_HELD_OF_A_STREAM,
         _ => MOST_HELD_OF_A_BODY,
