@@ -94,6 +94,7 @@ impl Api {
         Ok(execution::Request {
             path,
             path_and_query,
+            client: peer,
             headers: head.headers,
             body,
             _held: held,

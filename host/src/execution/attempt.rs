@@ -9,6 +9,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 
+use crate::config::Side;
 use crate::fleet::Deployment;
 
 use super::commit::{Commit, Defect, End, Shape, Verdict};
@@ -62,11 +63,13 @@ pub(super) async fn attempt(
     end: Instant,
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
+    // A remote API need not know who one's users are.
+    let client = (deployment.config.side == Side::Local).then_some(request.client);
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
         path_and_query: &request.path_and_query,
-        headers: headers::up(&request.headers, journal.id()),
+        headers: headers::up(&request.headers, journal.id(), client),
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.is_repeatable(),
         pool_idle: timeouts.pool_idle,

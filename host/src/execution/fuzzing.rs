@@ -147,7 +147,7 @@ pub fn headers(data: &[u8]) {
         "x-request-id",
     ];
     let (given, body) = head_and_body(data);
-    let up = headers::up(&given, "id-1");
+    let up = headers::up(&given, "id-1", None);
     let stays = |name: &str| NEVER.contains(&name) || NEVER_UP.contains(&name);
     let own = ["accept-encoding", "content-type", "x-request-id"];
     same_but_for(&given, &up, |name| stays(name) || own.contains(&name));

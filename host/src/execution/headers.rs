@@ -2,6 +2,8 @@
 //! neither side can have the other's headers dropped by naming them in `Connection`. Credentials of
 //! the client never go up, and what tells of the upstream's place never comes down.
 
+use std::net::IpAddr;
+
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
 
@@ -44,6 +46,7 @@ const NOT_DOWN: [&str; 9] = [
 ];
 
 /// Where a request comes from, as proxies in front of the gateway tell.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDING: [&str; 3] = ["forwarded", "via", "x-real-ip"];
 
 fn is_forwarding(name: &HeaderName) -> bool {
@@ -69,9 +72,19 @@ fn without(headers: &HeaderMap, dropped: &[&str]) -> HeaderMap {
 
 /// The headers of an upstream request, without `host`, credential and length. The body was read as
 /// JSON, so it is called that, whatever the client called it: engines refuse what `curl -d` says.
+///
+/// `client` is who asked, where the upstream may know: it is the last of `x-forwarded-for`, behind what
+/// a trusted proxy said.
 #[must_use]
-pub(super) fn up(headers: &HeaderMap, request_id: &str) -> HeaderMap {
+pub(super) fn up(headers: &HeaderMap, request_id: &str, client: Option<IpAddr>) -> HeaderMap {
     let mut headers = without(headers, &NOT_UP);
+    if let Some(client) = client {
+        let told = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let all = told.map(str::to_owned).chain([client.to_string()]).collect::<Vec<_>>();
+        if let Ok(all) = HeaderValue::from_str(&all.join(", ")) {
+            headers.insert(FORWARDED_FOR, all);
+        }
+    }
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert("x-request-id", id);
     }
@@ -101,7 +114,7 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         headers.insert(header::CONNECTION, HeaderValue::from_static("close, x-mine"));
-        let up = up(&headers, "id-1");
+        let up = up(&headers, "id-1", None);
         let mut names: Vec<&str> = up.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept-encoding", "content-type", "x-mine", "x-request-id"]);
@@ -113,8 +126,11 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         assert!(down(&headers).is_empty());
-        assert!(up(&headers, "id-1").contains_key("x-forwarded-for"));
+        assert!(up(&headers, "id-1", None).contains_key("x-forwarded-for"));
+        let client = Some(IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(up(&headers, "id-1", client)["x-forwarded-for"], "v, 127.0.0.1");
         drop_forwarding(&mut headers);
         assert!(headers.is_empty());
+        assert_eq!(up(&headers, "id-1", client)["x-forwarded-for"], "127.0.0.1");
     }
 }

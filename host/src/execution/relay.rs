@@ -275,7 +275,6 @@ impl Relay {
     fn tell(&mut self) {
         let State::Failed(failure) = &self.state else { return };
         let failure = failure.clone();
-        self.state = State::Told;
         self.settle(match failure.cause {
             // A long answer is no failure of the deployment.
             Cause::TimedOut(Phase::Total) => Outcome::Neutral,
@@ -291,6 +290,8 @@ impl Relay {
         if self.commit.shape() == Shape::Stream {
             self.first = self.error_event(&failure);
         }
+        // Last: what panicked before was not told.
+        self.state = State::Told;
     }
 
     /// The last event of a stream that failed. Never `[DONE]`, never a finish reason.

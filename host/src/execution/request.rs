@@ -1,6 +1,7 @@
 //! A request that has found its model, and the journal that is kept of it.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,6 +31,8 @@ pub struct Request {
     pub path: &'static str,
     /// Path and query as the client sent them, `/v1/...`.
     pub path_and_query: String,
+    /// Where it comes from.
+    pub client: IpAddr,
     /// The client's headers.
     pub headers: HeaderMap,
     /// The body, read once.
