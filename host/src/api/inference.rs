@@ -67,8 +67,8 @@ impl Api {
             return Err(Error::Overloaded(Crowd::Connections));
         }
         let (mut head, body) = request.into_parts();
-        journal.admitted = self.gateway.admission.requests.take(1, limits.requests);
-        if journal.admitted.is_none() {
+        let requests = &self.gateway.admission.requests;
+        if requests.in_use() >= limits.requests {
             forget(body).await;
             return Err(Error::Overloaded(Crowd::Requests));
         }
@@ -83,6 +83,9 @@ impl Api {
         let bodies = &self.gateway.admission.bodies;
         let read = timeout(config.total.0, collect(body, limits, bodies)).await;
         let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
+        // Not before: slow uploads must not take the places of those that could be answered.
+        let admitted = requests.take(1, limits.requests);
+        journal.admitted = Some(admitted.ok_or(Error::Overloaded(Crowd::Requests))?);
         let scan = scan(&body)?;
         let fleet = &snapshot.generation.fleet;
         let Some(model) = fleet.index_of(&scan.model) else {

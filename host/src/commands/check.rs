@@ -4,7 +4,10 @@ use std::io::{Write, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::{Timeouts, TotalTime};
+use crate::config::{
+    ClientTimeouts, Concurrency, Config, Ejection, Fallback, Limits, Probing, Shutdown, SlowStart,
+    Timeouts, TotalTime,
+};
 use crate::fleet::Snapshot;
 use crate::reload::Loader;
 
@@ -34,6 +37,7 @@ fn summary(snapshot: &Snapshot, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out)?;
     let usual = (generation.config.timeouts, generation.config.total);
     timeouts(usual, Default::default(), "", out)?;
+    settings(&generation.config, out)?;
     for (model, route) in generation.fleet.models.iter().zip(&snapshot.routes) {
         writeln!(out, "model {}", model.config.id)?;
         timeouts((usual.0, model.config.total), usual, "  ", out)?;
@@ -42,9 +46,39 @@ fn summary(snapshot: &Snapshot, out: &mut impl Write) -> std::io::Result<()> {
             let (name, side) = (&config.name, config.side.as_str());
             writeln!(out, "  {name:<16} {side:<6} {weight:.4}  {}", config.endpoint)?;
             timeouts((config.timeouts, usual.1), usual, "    ", out)?;
+            let Concurrency { max, queue, wait } = config.concurrency;
+            if config.concurrency != Concurrency::default() {
+                writeln!(out, "    concurrency: max {max}, queue {queue}, wait {wait:?}")?;
+            }
         }
     }
     Ok(())
+}
+
+/// What holds for all models, by the keys of `routing.yaml`.
+fn settings(config: &Config, out: &mut impl Write) -> std::io::Result<()> {
+    let ClientTimeouts { headers, idle, keep_alive } = config.client_timeouts;
+    writeln!(out, "clients: headers {headers:?}, idle {idle:?}, keep_alive {keep_alive:?}")?;
+    let Limits { body, bodies, connections, requests } = config.limits;
+    let (body, bodies) = (body >> 20, bodies >> 20);
+    write!(out, "limits: body_mib {body}, bodies_mib {bodies}, ")?;
+    writeln!(out, "connections {connections}, requests {requests}")?;
+    let Fallback { attempts, standby, ambiguous, budget } = config.fallback;
+    write!(out, "fallback: attempts {attempts}, standby {standby:?}, ambiguous {ambiguous:?}, ")?;
+    writeln!(out, "budget {} percent and {} per_second", budget.percent, budget.per_second)?;
+    let Ejection { consecutive, percent, window, base, max } = config.ejection;
+    let (consecutive, percent) = (consecutive.unwrap_or(0), percent.unwrap_or(0));
+    write!(out, "ejection: consecutive {consecutive}, percent {percent} of {window}, ")?;
+    writeln!(out, "base {base:?}, max {max:?}")?;
+    let SlowStart { duration, from, min_rate } = config.slow_start;
+    let duration = duration.unwrap_or_default();
+    writeln!(out, "slow_start: duration {duration:?}, from {from}, min_rate {min_rate}")?;
+    let Probing { interval, timeout, down_after, up_after } = config.probing;
+    let interval = interval.unwrap_or_default();
+    write!(out, "health_check: {interval:?}, timeout {timeout:?}, ")?;
+    writeln!(out, "down_after {down_after}, up_after {up_after}")?;
+    let Shutdown { accept, grace } = config.shutdown;
+    writeln!(out, "shutdown: accept {accept:?}, grace {grace:?}")
 }
 
 /// A line of what is not as `usual`, where something is not.

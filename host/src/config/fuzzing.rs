@@ -90,7 +90,10 @@ fn good(config: &Config) {
     }
     assert!(config.ejection.base <= config.ejection.max && config.ejection.window > 0);
     assert!(config.slow_start.from > 0.0 && config.slow_start.from <= 1.0);
-    assert!(config.fallback.attempts > 0 && config.limits.body > 0);
+    let (limits, shutdown) = (&config.limits, &config.shutdown);
+    assert!(config.fallback.attempts > 0 && limits.body > 0 && limits.bodies >= limits.body);
+    assert!(limits.connections > 0 && limits.requests > 0);
+    assert!(shutdown.accept.max(shutdown.grace) <= Duration::from_secs(3600));
     assert!(config.probing.down_after > 0 && config.probing.up_after > 0);
     if let Some(strategy) = &config.strategy {
         assert!(strategy.parameters.is_object() && !strategy.reference.is_empty());
@@ -104,6 +107,8 @@ fn good_model(model: &Model) {
     assert!(!model.id.is_empty() && !model.deployments.is_empty());
     let mut names = HashSet::new();
     for deployment in &model.deployments {
+        assert!(deployment.concurrency.max > 0 && !deployment.concurrency.wait.is_zero());
+        assert!(deployment.timeouts.connect.min(deployment.timeouts.idle) > Duration::ZERO);
         assert!(names.insert(&deployment.name), "two deployments are called {}", deployment.name);
         good_deployment(deployment);
     }

@@ -63,7 +63,7 @@ pub(super) async fn attempt(
     end: Instant,
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
-    // A remote API need not know who one's users are.
+    // A remote API is told no more of one's users than trusted proxies say.
     let client = (deployment.config.side == Side::Local).then_some(request.client);
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,

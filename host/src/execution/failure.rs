@@ -238,6 +238,12 @@ impl Failure {
         Self { retry_after: retry_after(headers), ..cause.into() }
     }
 
+    /// Whether the time of the whole request is up.
+    #[must_use]
+    pub fn is_total(&self) -> bool {
+        self.cause == Cause::TimedOut(Phase::Total)
+    }
+
     /// What it says of the deployment.
     #[must_use]
     pub fn outcome(&self) -> Outcome {

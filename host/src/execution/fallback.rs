@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::Response;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -68,7 +68,7 @@ impl Executor {
                 }
                 Err(mut failure) => {
                     let said = failure.said.take();
-                    failure.said = said.map(|said| fleet.redactor.redact_text(said));
+                    failure.said = said.map(|said| refusal::words(said, &fleet.redactor));
                     journal.failed(&failure.cause);
                     let outcome = match failure.cause {
                         // What others left of the request's time says nothing of this one.
@@ -86,6 +86,10 @@ impl Executor {
                 }
             }
         }
+        if Instant::now() >= end && failures.iter().all(|(_, failure)| !failure.is_total()) {
+            // It was spent in line for a place.
+            failures.push((model.config.id.clone(), Cause::TimedOut(Phase::Total).into()));
+        }
         Err((turns.exhausted(failures, Instant::now().into_std()), journal))
     }
 }
@@ -94,8 +98,7 @@ impl Executor {
 /// been answered already, for the second time where it may be repeated.
 fn is_last(failure: &Failure, earlier: &[(String, Failure)], request: &Request) -> bool {
     let ambiguous_before = earlier.iter().any(|(_, failure)| failure.ambiguous);
-    failure.cause == Cause::TimedOut(Phase::Total)
-        || (failure.ambiguous && (ambiguous_before || !request.is_repeatable()))
+    failure.is_total() || (failure.ambiguous && (ambiguous_before || !request.is_repeatable()))
 }
 
 /// Passes on what the client did wrong, in the upstream's words.
@@ -138,11 +141,19 @@ fn respond(
     mut journal: Journal,
     end: Instant,
 ) -> Response<Body> {
+    let redactor = Arc::clone(&request.snapshot.generation.fleet.redactor);
     journal.answering(committed.head.status);
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
-    *response.headers_mut() = headers::down(&committed.head.headers);
-    let redactor = Arc::clone(&request.snapshot.generation.fleet.redactor);
+    let mut down = headers::down(&committed.head.headers);
+    // Some gateways say where they sent a request: LiteLLM's x-litellm-model-api-base.
+    let telling = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().starts_with("x-") && redactor.finds_any(value.as_bytes())
+    };
+    if down.iter().any(telling) {
+        refusal::redact_headers(&mut down, &redactor);
+    }
+    *response.headers_mut() = down;
     let relay = Relay::new(committed, permit, &request.scan.model, redactor, journal, end);
     if !relay.keeps_length() {
         response.headers_mut().remove(CONTENT_LENGTH);

@@ -34,6 +34,14 @@ pub(super) async fn read(answer: &mut Answer, idle: Duration, end: Instant) -> O
     }
 }
 
+/// Longest message of an engine that is told, in characters.
+const LONGEST_MESSAGE: usize = 1000;
+
+/// What an engine said, as clients may know it. Cut last: half a key is not found.
+pub(super) fn words(said: String, redactor: &Redactor) -> String {
+    redactor.redact_text(said).chars().take(LONGEST_MESSAGE).collect()
+}
+
 /// Drops the headers that tell what must not be told.
 pub(super) fn redact_headers(headers: &mut HeaderMap, redactor: &Redactor) {
     let kept = headers.iter().filter(|(_, value)| !redactor.finds_any(value.as_bytes()));

@@ -24,6 +24,7 @@ use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase};
+use super::refusal;
 use super::rename::Rename;
 use super::request::Journal;
 use super::upstream::{BodyError, Incoming};
@@ -298,7 +299,7 @@ impl Relay {
     fn error_event(&self, failure: &Failure) -> Bytes {
         let config = &self.deployment.config;
         let message = match failure.said.clone() {
-            Some(said) => format!("{}: {}", failure.cause, self.redactor.redact_text(said)),
+            Some(said) => format!("{}: {}", failure.cause, refusal::words(said, &self.redactor)),
             None => format!("the answer of {} broke off: {}", config.name, failure.cause),
         };
         let code = failure.cause.label();

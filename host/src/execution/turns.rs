@@ -7,7 +7,7 @@ use std::time::Instant;
 use std::vec::IntoIter;
 
 use crate::config::{Fallback, RetryBudget};
-use crate::fleet::{Active, Deployment, Fleet, FleetModel, Permit, Route, Slot};
+use crate::fleet::{Active, Busy, Deployment, Fleet, FleetModel, Permit, Route, Slot};
 
 use super::failure::{Exhausted, Failure};
 use super::request::Journal;
@@ -76,7 +76,7 @@ impl<'a> Turns<'a> {
     /// Where a deployment has no place for it the request waits in line, until `end` at the latest;
     /// where the line is full the next deployment is tried, which costs no attempt.
     pub(super) async fn next(&mut self, journal: &mut Journal, end: Instant) -> Option<Permit> {
-        if self.left == 0 {
+        if self.left == 0 || Instant::now() >= end {
             return None;
         }
         let permit = loop {
@@ -85,6 +85,9 @@ impl<'a> Turns<'a> {
             if !self.panic && !deployment.is_open(now) {
                 continue;
             }
+            let Some(slot) = self.place(deployment, journal, end).await else { continue };
+            // What is not attempted costs nothing: only who has a place pays for it.
+            let now = Instant::now();
             let affordable = self.first || self.fleet.budget.withdraw(self.budget, now);
             if !affordable && (self.panic || deployment.load.is_failing()) {
                 if !std::mem::replace(&mut self.over_budget, true) {
@@ -92,10 +95,9 @@ impl<'a> Turns<'a> {
                 }
                 continue;
             }
-            let Some(slot) = self.place(deployment, journal, end).await else { continue };
             // While it waited the deployment may have gone out of use.
             let admit = if self.panic { Deployment::admit_in_panic } else { Deployment::admit };
-            if let Some(permit) = admit(deployment, slot, Instant::now()) {
+            if let Some(permit) = admit(deployment, slot, now) {
                 break permit;
             }
         };
@@ -115,10 +117,14 @@ impl<'a> Turns<'a> {
             return Some(slot);
         }
         let since = Instant::now();
-        let place = deployment.slots.enter(deployment.config.concurrency, end).await;
+        let is_up = || deployment.health.as_ref().is_none_or(|health| health.is_up());
+        let place = match self.panic || is_up() {
+            true => deployment.slots.enter(deployment.config.concurrency, end).await,
+            false => Err(Busy::Dispersed),
+        };
         journal.queued(since.elapsed());
         if let Err(busy) = place {
-            self.busy = true;
+            self.busy |= busy != Busy::Dispersed;
             journal.passed_over(deployment, busy, since.elapsed());
         }
         place.ok()

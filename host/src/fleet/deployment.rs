@@ -199,7 +199,10 @@ impl Fleet {
         healths: &mut Healths,
     ) -> FleetModel {
         let same = |config: &DeploymentConfig| {
-            old?.deployments.iter().find(|old| old.config.endpoint == config.endpoint)
+            let place = |config: &DeploymentConfig| {
+                (config.endpoint.clone(), config.provider_model_id.clone())
+            };
+            old?.deployments.iter().find(|old| place(&old.config) == place(config))
         };
         let member = |config: &DeploymentConfig| Member {
             standing: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.standing)),

@@ -15,7 +15,7 @@ use crate::config::{ClientTimeouts, Timeouts, TotalTime};
 pub(in crate::config) struct RawTimeouts {
     /// To a TCP and TLS connection.
     connect: Seconds,
-    /// From the request sent to the first byte of the answer.
+    /// From the connection to the first content of a stream, or the first byte of a plain answer's body.
     first_byte: Seconds,
     /// Between two chunks of the answer.
     idle: Seconds,
@@ -37,7 +37,7 @@ pub(in crate::config) struct RawTimeouts {
 pub(in crate::config) struct RawModelTimeouts {
     /// To a TCP and TLS connection.
     connect: Option<Seconds>,
-    /// From the request sent to the first byte of the answer.
+    /// From the connection to the first content of a stream, or the first byte of a plain answer's body.
     first_byte: Option<Seconds>,
     /// Between two chunks of the answer.
     idle: Option<Seconds>,
@@ -53,7 +53,7 @@ pub(in crate::config) struct RawModelTimeouts {
 pub(in crate::config) struct RawPlaceTimeouts {
     /// To a TCP and TLS connection.
     connect: Option<Seconds>,
-    /// From the request sent to the first byte of the answer.
+    /// From the connection to the first content of a stream, or the first byte of a plain answer's body.
     first_byte: Option<Seconds>,
     /// Between two chunks of the answer.
     idle: Option<Seconds>,

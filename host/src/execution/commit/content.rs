@@ -12,9 +12,6 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Longest error message that is passed on, in characters.
-const LONGEST_MESSAGE: usize = 1000;
-
 /// What one event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -71,7 +68,9 @@ impl Ending {
 
     /// Takes one event. It is parsed only where it may tell something new.
     pub(super) fn note(&mut self, event: &[u8]) {
-        if !self.exact && self.kind.is_some() && !has_finish_reason(event) {
+        // A first event may have no choice yet: Azure's has the results of its content filter.
+        let settled = self.kind.is_some_and(|kind| kind != Kind::Choices || self.begun != 0);
+        if !self.exact && settled && !has_finish_reason(event) {
             return;
         }
         let Some((_, data)) = fields(event) else { return };
@@ -103,7 +102,7 @@ impl Ending {
         self.begun != 0 && self.begun == self.finished
     }
 
-    /// Whether the last event is missing, though the body ended as it should. So it does where a proxy
+    /// Whether the last event is missing, of all choices, though the body ended as it should. So it does where a proxy
     /// stands before the engine that cannot tell an end from a break: nginx, which speaks HTTP/1.0 to
     /// its upstreams by default.
     pub(super) fn is_missing(&self) -> bool {
@@ -306,7 +305,7 @@ impl Reported {
         });
         Self {
             status: status.and_then(|status| StatusCode::from_u16(status).ok()),
-            message: message.chars().take(LONGEST_MESSAGE).collect(),
+            message: message.to_owned(),
         }
     }
 }
@@ -438,6 +437,7 @@ mod tests {
         let stop = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
         let usage = r#"data: {"choices":[],"usage":{}}"#;
         assert!(missing(&[text]) && missing(&[": wait", text, text, usage]));
+        assert!(missing(&[r#"data: {"choices":[],"prompt_filter_results":[]}"#, text]));
         assert!(!missing(&[text, stop]) && !missing(&[text, text, stop, usage]));
         assert!(missing(&[r#"data: {"type":"response.created"}"#]));
         assert!(!missing(&[]) && !missing(&[usage]) && !missing(&["data: {\"token\":\"a\"}"]));
