@@ -74,7 +74,7 @@ impl Ending {
             return;
         }
         let Some((_, data)) = fields(event) else { return };
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&data) else { return };
+        let Some(envelope) = Envelope::of(&data) else { return };
         let kind = match (&envelope.choices, envelope.kind.map(RawValue::get)) {
             (Some(_), _) => Kind::Choices,
             (None, Some(kind)) if kind.starts_with("\"response.") => Kind::Responses,
@@ -128,7 +128,7 @@ pub(super) fn first(event: &[u8]) -> Meaning {
     if data.trim_ascii() == b"[DONE]" {
         return Meaning::Done;
     }
-    let envelope = serde_json::from_slice::<Envelope<'_>>(&data).ok();
+    let envelope = Envelope::of(&data);
     if let Some(error) = failed(name, &data, envelope.as_ref()) {
         return Meaning::Error(error);
     }
@@ -149,7 +149,7 @@ pub(super) fn later(event: &[u8]) -> Meaning {
 /// The error that a whole body is, if it is one.
 pub(super) fn error_in(body: &[u8]) -> Option<Reported> {
     memmem::find(body, b"error")?;
-    failed(b"", body, serde_json::from_slice(body).ok().as_ref())
+    failed(b"", body, Envelope::of(body).as_ref())
 }
 
 /// Whether `body` is one whole JSON value.
@@ -227,7 +227,12 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
 }
 
-impl Envelope<'_> {
+impl<'a> Envelope<'a> {
+    /// None: it is no JSON object. To serde an array would do for one, field by field.
+    fn of(data: &'a [u8]) -> Option<Self> {
+        data.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(data).ok())?
+    }
+
     /// Chat and completions by their choices, responses by their type, everything else is content.
     fn meaning(&self) -> Meaning {
         if let Some(choices) = &self.choices {
@@ -348,6 +353,7 @@ mod tests {
             r#"data: {"type":"response.output_item.added"}"#,
             r#"data: {"choices":"odd"}"#,
             "data: 1\ndata: 2",
+            r#"data: ["text", "error"]"#,
             "data: hello",
         ] {
             assert_eq!(first(event.as_bytes()), Meaning::Content, "{event}");
@@ -454,6 +460,7 @@ mod tests {
             br#"data: {"choices":[{"delta":{"content":"\"error\": [DONE] event: error"}}]}"#;
         assert_eq!(later(event), Meaning::Content);
         assert_eq!(error_in(br#"{"choices":[],"error":null}"#), None);
+        assert_eq!(error_in(br#"["error"]"#), None);
         assert_eq!(error_in(br#"{"a":{"error":{"message":"nested"}}}"#), None);
         assert!(error_in(br#"{"error":{"message":"no"}}"#).is_some());
     }
