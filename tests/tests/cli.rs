@@ -126,10 +126,15 @@ fn check_sums_up_what_the_files_come_to() {
     let said: Vec<Vec<&str>> = said.collect();
     assert_eq!((said[0][0], said[0][1]), ("strategy", "fixed"));
     assert_eq!(said[0][3], r#"{"local_fraction":0.6}"#);
-    assert_eq!(said[1], ["model", "m"]);
-    assert_eq!(said[2], ["local-1", "local", "0.6000", "http://10.0.0.1:8000"]);
-    assert_eq!(said[3], ["remote-1", "remote", "0.4000", "https://api.example.com"]);
-    assert_eq!(said.len(), 4);
+    let settings: Vec<&str> = said[1..8].iter().map(|line| line[0]).collect();
+    let of = ["clients:", "limits:", "fallback:", "ejection:", "slow_start:", "health_check:"];
+    assert_eq!(settings, [&of[..], &["shutdown:"]].concat());
+    let limits = "limits: body_mib 32, bodies_mib 1024, connections 10000, requests 5000";
+    assert_eq!(said[2].join(" "), limits);
+    assert_eq!(said[8], ["model", "m"]);
+    assert_eq!(said[9], ["local-1", "local", "0.6000", "http://10.0.0.1:8000"]);
+    assert_eq!(said[10], ["remote-1", "remote", "0.4000", "https://api.example.com"]);
+    assert_eq!(said.len(), 11);
 }
 
 #[test]
