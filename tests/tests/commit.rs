@@ -235,8 +235,8 @@ async fn a_stream_that_ends_as_it_should_without_its_last_event_is_told_to_be_cu
     let second = Engine::start("second");
     for (events, whole) in [(&[ROLE, TEXT][..], false), (&[TEXT, stop], true), (&[ROLE], false)] {
         let first = ends(events);
-        let answer = start(&first, &second).stream("m").await.expect("an answer");
-        let reply = Reply::read(answer).await;
+        let gateway = start(&first, &second);
+        let reply = Reply::read(gateway.stream("m").await.expect("an answer")).await;
         match (events, reply) {
             // Nothing was for the client yet.
             ([ROLE], reply) => assert_eq!(reply.expect("whole").engine(), "second"),

@@ -69,7 +69,9 @@ fn check_shows_what_differs_from_the_defaults() {
     let setup = tests::setup!().models(models).routing("timeouts: {connect: 2.5, idle: 90}\n");
     let output = setup.arg("check").output();
     let said = String::from_utf8_lossy(&output.stdout);
-    let lines: Vec<&str> = said.lines().skip(1).map(str::trim).collect();
+    let mut lines: Vec<&str> = said.lines().skip(1).map(str::trim).collect();
+    let others = lines.drain(1..8).all(|line| line.contains(": "));
+    assert!(others, "what holds for all models stands behind them");
     let place =
         |host: &str| format!("{:<16} {:<6} 1.0000  http://{host}.test", "remote-1", "remote");
     assert_eq!(
