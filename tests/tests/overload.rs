@@ -113,6 +113,41 @@ async fn who_waits_in_line_goes_on_when_it_takes_too_long() {
 }
 
 #[tokio::test]
+async fn a_request_whose_time_runs_out_in_line_is_told_that() {
+    let (_gate, upstream) = gated();
+    let limits = "concurrency: {max: 1, queue: 5, wait: 60}";
+    let gateway = gateway(&[&upstream.url()], limits);
+    // It has its place, and all the time there was when it came.
+    let placed = asked(&gateway);
+    reached(&upstream, 1).await;
+    let before = gateway.reloads("loaded").await;
+    gateway.write("config/routing.yaml", logged(&format!("{limits}\ntimeouts: {{total: 0.5}}")));
+    gateway.loaded_since(before).await;
+    let reply = gateway.chat("m").await;
+    assert_eq!((reply.status, &reply.error()["code"]), (504, &"timeout_total".into()));
+    assert_eq!(upstream.received().len(), 1, "nothing is asked for a request that is over");
+    placed.abort();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_deployment_that_asks_to_be_left_alone_is_told_for_how_long() {
+    let gate = Gate::default();
+    let head = "HTTP/1.1 429 X\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n";
+    let upstream = Raw::steps(vec![Step::Wait(gate.clone()), Step::send(head)]);
+    let gateway = gateway(&[&upstream.url()], "concurrency: {max: 1, queue: 5, wait: 60}");
+    let placed = asked(&gateway);
+    reached(&upstream, 1).await;
+    let waiting = asked(&gateway);
+    queued(&gateway, 1.0).await;
+    gate.open();
+    assert_eq!(placed.await.expect("no panic").status, 429);
+    let sent_away = waiting.await.expect("no panic");
+    let wait: u32 = sent_away.header("retry-after").parse().expect("seconds");
+    assert!(sent_away.status == 503 && (25..=30).contains(&wait), "{}", sent_away.text());
+    assert_eq!(gateway.metric("gateway_shed_total", &[]).await, None, "no want of room");
+}
+
+#[tokio::test]
 async fn nobody_waits_in_line_for_a_deployment_that_goes_out_of_use() {
     let (_gate, first) = gated();
     let second = Raw::answering(200, "{}");

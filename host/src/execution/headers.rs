@@ -119,6 +119,7 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["accept-encoding", "content-type", "x-mine", "x-request-id"]);
     }
+
     #[test]
     fn forwarding_headers_never_come_down_and_go_up_from_trusted_proxies_only() {
         let mut headers = HeaderMap::new();

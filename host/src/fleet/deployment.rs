@@ -61,8 +61,8 @@ impl Deployment {
         self.standing.is_open(now)
     }
 
-    /// Lets a request through that has a place, unless the deployment is ejected, cooling or without credential by
-    /// now. Of one whose ejection is over exactly one request at a time is let through.
+    /// Lets a request through that has a place, unless the deployment is ejected, cooling or without
+    /// credential by now. Of one whose ejection is over exactly one request at a time is let through.
     #[must_use]
     pub fn admit(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
         self.standing.admit(now).map(|turn| Permit::new(self, turn, slot, now))

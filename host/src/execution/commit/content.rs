@@ -102,9 +102,9 @@ impl Ending {
         self.begun != 0 && self.begun == self.finished
     }
 
-    /// Whether the last event is missing, of all choices, though the body ended as it should. So it does where a proxy
+    /// Whether the last event is missing, though the body ended as it should. So it does where a proxy
     /// stands before the engine that cannot tell an end from a break: nginx, which speaks HTTP/1.0 to
-    /// its upstreams by default.
+    /// its upstreams by default. Of several choices, one that is finished is enough.
     pub(super) fn is_missing(&self) -> bool {
         match self.kind {
             _ if self.blind => false,

@@ -78,7 +78,6 @@ impl Scene {
 }
 
 fn deployment(port: u16) -> DeploymentConfig {
-    let zero = || "0".to_owned();
     DeploymentConfig {
         name: format!("d{port}"),
         side: Side::Local,
@@ -91,14 +90,7 @@ fn deployment(port: u16) -> DeploymentConfig {
         provider_model_id: "m".into(),
         weight: 1.0,
         share: Share::Kept,
-        pricing: Pricing {
-            prompt: zero(),
-            completion: zero(),
-            image: zero(),
-            request: zero(),
-            input_cache_reads: zero(),
-            input_cache_writes: zero(),
-        },
+        pricing: Pricing::default(),
         probe: None,
         concurrency: Concurrency::default(),
         timeouts: Timeouts::default(),
