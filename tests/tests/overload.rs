@@ -212,6 +212,28 @@ async fn requests_under_way_are_limited_and_a_reload_changes_the_limits() {
 }
 
 #[tokio::test]
+async fn two_routes_at_one_endpoint_keep_their_own_places_over_a_reload() {
+    let (gate, upstream) = gated();
+    let route = |model: &str, weight| {
+        let url = upstream.url();
+        format!("      - {{base_url: '{url}', provider_model_id: {model}, weight: {weight}}}\n")
+    };
+    let models = format!("models:\n  - id: m\n    route:\n{}{}", route("a", 1), route("b", 0));
+    let routing = "concurrency: {max: 1, queue: 0}";
+    let gateway = tests::setup!().models(models).routing(logged(routing)).start();
+    let before = gateway.reloads("loaded").await;
+    gateway.signal(rustix::process::Signal::HUP);
+    gateway.loaded_since(before).await;
+    let placed = [asked(&gateway), asked(&gateway)];
+    reached(&upstream, 2).await;
+    is_overload(&gateway.chat("m").await);
+    gate.open();
+    for reply in placed {
+        assert_eq!(reply.await.expect("no panic").status, 200);
+    }
+}
+
+#[tokio::test]
 async fn bodies_are_limited_together() {
     let (gate, upstream) = gated();
     let gateway = gateway(&[&upstream.url()], "limits: {body_mib: 1, bodies_mib: 1}");
@@ -264,8 +286,9 @@ async fn a_connection_too_many_is_told_so_and_health_can_still_be_asked() {
     drop(placed);
     let served = async || {
         let mut dialog = Dialog::with(&gateway).await;
-        assert!(dialog.send(REQUEST).await);
-        (dialog.answer().await.status == 200).then_some(())
+        // As long as those that went away are not noticed, this one may be too many to be told so.
+        dialog.send(REQUEST).await;
+        dialog.try_answer().await.is_ok_and(|reply| reply.status == 200).then_some(())
     };
     eventually("places are free again", served).await;
     assert_eq!(upstream.received().len(), 5);

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{Gateway, Port, Raw, Reply, Step, eventually, logged};
+use tests::{Gateway, Port, Raw, Reply, Step, eventually, logged, one_model};
 
 const KEY_A: &str = "sk-key-of-place-a";
 const KEY_B: &str = "sk-key-of-place-b";
@@ -335,4 +335,20 @@ async fn without_an_admin_token_nobody_is_admin() {
         let reply = Reply::read(answer).await.expect("whole");
         assert!(!reply.text().contains("127.0.0.1"), "{}", reply.text());
     }
+}
+
+#[tokio::test]
+async fn the_headers_of_a_good_answer_name_no_place() {
+    let upstream = Raw::start(|_, wire| {
+        let place = format!("http://{}/v1", wire.address());
+        wire.send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-litellm-model-api-base: {place}\r\n\
+             x-kept: 1\r\ncontent-length: 2\r\n\r\n{{}}"
+        ));
+    });
+    let models = one_model(&[&upstream.url()]);
+    let gateway = tests::setup!().models(models).start();
+    let reply = gateway.chat("m").await;
+    assert_eq!((reply.status, reply.header("x-kept")), (200, "1"));
+    assert_eq!(reply.header("x-litellm-model-api-base"), "");
 }
