@@ -1,7 +1,7 @@
 //! An OpenAI-compatible gateway whose routing strategies are WebAssembly components.
 //!
 //! The layers, each depending on those behind it:
-//! `main -> commands -> run -> reload, server -> api -> execution -> decision -> fleet -> config`.
+//! `main -> commands -> run -> reload, server -> api -> execution -> decision -> fleet -> strategy -> config`.
 
 mod admission;
 mod api;
@@ -18,6 +18,7 @@ mod reload;
 mod run;
 mod server;
 pub mod stop;
+pub mod strategy;
 pub mod stub;
 pub mod telemetry;
 mod tls;

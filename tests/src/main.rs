@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use gateway::config::{self, Config, Paths};
 use gateway::decision::Plan;
-use gateway::fleet::{Fleet, Generation, StrategyInfo};
+use gateway::fleet::{Fleet, Generation};
 use gateway::{Loaded, Loader, Options, Seen, Signals};
 
 fn main() -> ExitCode {
@@ -32,14 +32,9 @@ fn corrupt(what: &str) -> ExitCode {
         unknown => panic!("CORRUPT={unknown}"),
     }
     let fleet = Fleet::build(&config, None);
-    let strategy = StrategyInfo {
-        name: "models.yaml".into(),
-        version: None,
-        sha256: None,
-        parameters: serde_json::json!({}),
-    };
-    let generation = Generation { config, fleet, strategy, loaded_at: SystemTime::now() };
-    let tried = Plan::tried(Arc::new(generation), None);
+    let generation =
+        Generation { config, fleet, strategies: Vec::new(), loaded_at: SystemTime::now() };
+    let tried = Plan::tried(Arc::new(generation), Vec::new());
     let (plan, snapshot) = tried.expect("no strategy that could fail");
     let loaded = Loaded { plan, snapshot, seen: Seen::default() };
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");

@@ -6,9 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gateway::config::Sandbox;
-use gateway::decision::plugin::{Plugin, PluginHost, locate};
-use gateway::decision::{Candidate, Price, RawWeights, Strategy as _};
+use gateway::config::{Sandbox, Side};
+use gateway::decision::plugin::{Plugin, PluginHost, Role, locate};
+use gateway::strategy::{Candidate, Place, Price, RawWeights, Strategy as _};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -120,34 +120,50 @@ fn sandbox() -> Sandbox {
 
 fn configured(host: &PluginHost, name: &str, parameters: &Value) -> Plugin {
     let source = locate(name, Path::new("no plugin folder")).unwrap();
-    host.load(&source, None, &sandbox()).unwrap().configure(parameters).unwrap()
+    host.load(&source, None, &sandbox())
+        .unwrap()
+        .configure(parameters, Vec::new(), Role::Live, 1)
+        .unwrap()
+}
+
+/// A deployment, and what is live of it.
+#[derive(Debug, Clone)]
+struct Live {
+    place: Place,
+    in_flight: u32,
+    latency: Option<f64>,
+    error_rate: f64,
 }
 
 /// Any deployment at all, as odd as its numbers may be.
-fn deployment() -> impl Strategy<Value = Candidate> {
+fn deployment() -> impl Strategy<Value = Live> {
     let price = proptest::option::of((0.0..1e-3, 0.0..1e-3));
-    let signals = proptest::collection::vec((".{0,8}", any::<f64>()), 0..3);
     let numbers = (0.0..=1.0, any::<u32>(), proptest::option::of(any::<f64>()), 0.0..=1.0);
-    (".{0,12}", ".{0,12}", numbers, price, signals).prop_map(
-        |(name, model, (weight, in_flight, latency, error_rate), price, signals)| Candidate {
-            name,
-            model,
-            weight,
-            in_flight,
-            latency,
-            error_rate,
-            price: price.map(|(prompt, completion)| Price { prompt, completion }),
-            signals,
+    (".{0,12}", ".{0,12}", numbers, price).prop_map(
+        |(name, model, (weight, in_flight, latency, error_rate), price)| {
+            let (side, capacity, context_length) = (Side::Local, 8, 8192);
+            let price = price.map(|(prompt, completion)| Price { prompt, completion });
+            let place = Place { name, model, side, weight, capacity, price, context_length };
+            Live { place, in_flight, latency, error_rate }
         },
     )
 }
 
 /// The local and the remote deployments of a model: at least one.
-type Sides = (Vec<Candidate>, Vec<Candidate>);
+type Sides = (Vec<Live>, Vec<Live>);
 
 fn fleet() -> impl Strategy<Value = Sides> {
     let side = || proptest::collection::vec(deployment(), 0..12);
     (side(), side()).prop_filter("nobody", |(local, remote)| local.len() + remote.len() > 0)
+}
+
+fn candidates(side: &[Live]) -> Vec<Candidate<'_>> {
+    let mut candidates = Vec::new();
+    for (id, Live { place, in_flight, latency, error_rate }) in (0..).zip(side) {
+        let (in_flight, latency, error_rate) = (*in_flight, *latency, *error_rate);
+        candidates.push(Candidate { id, place, in_flight, queued: 0, latency, error_rate });
+    }
+    candidates
 }
 
 fn runner(cases: u32) -> TestRunner {
@@ -165,7 +181,7 @@ fn fixed_decides_as_its_pure_function() {
         let mut plugin = configured(&host, "fixed", &parameters);
         let fraction = fixed::policy::parse(&parameters.to_string()).unwrap().local_fraction;
         for (locals, remotes) in fleets {
-            let answer = plugin.assign(&locals, &remotes);
+            let answer = plugin.assign(&candidates(&locals), &candidates(&remotes));
             let (local, remote) = fixed::policy::share(fraction, locals.len(), remotes.len());
             prop_assert_eq!(answer, Ok(RawWeights { local, remote }));
         }
@@ -181,7 +197,7 @@ fn local_first_decides_as_its_pure_function() {
     // One instance over all fleets: its memory must be given back after each call.
     let plugin = std::cell::RefCell::new(&mut plugin);
     let check = |(locals, remotes): Sides| {
-        let answer = plugin.borrow_mut().assign(&locals, &remotes);
+        let answer = plugin.borrow_mut().assign(&candidates(&locals), &candidates(&remotes));
         let (local, remote) = local_first::policy::share(locals.len(), remotes.len());
         prop_assert_eq!(answer, Ok(RawWeights { local, remote }));
         Ok(())
@@ -195,7 +211,7 @@ fn parameters_are_refused_as_by_the_pure_functions() {
     let refusal = |name: &str, parameters: &Value| {
         let source = locate(name, Path::new("no plugin folder")).unwrap();
         let opened = host.load(&source, None, &sandbox()).unwrap();
-        opened.configure(parameters).err().map(|error| error.to_string())
+        opened.configure(parameters, Vec::new(), Role::Live, 1).err().map(|error| error.to_string())
     };
     for parameters in [
         json!({}),

@@ -52,7 +52,8 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(gateway: Arc<Gateway>, tls: Arc<ClientConfig>, most: usize) -> Self {
-        Self { gateway, executor: Executor::new(tls), most }
+        let executor = Executor::new(tls, Arc::clone(&gateway.metrics));
+        Self { gateway, executor, most }
     }
 
     /// Takes a place for a new connection, and says whether it is one of the few beyond the limit whose

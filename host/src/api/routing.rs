@@ -15,26 +15,39 @@ use crate::fleet::{FleetModel, Route, Snapshot};
 /// Endpoints are shown only to whoever brings the admin token.
 pub(super) fn show(gateway: &Gateway, snapshot: &Snapshot, headers: &HeaderMap) -> Response<Body> {
     let generation = &snapshot.generation;
-    let strategy = &generation.strategy;
     let admin = is_admin(gateway, headers);
     let pairs = generation.fleet.models.iter().zip(&snapshot.routes);
     let models: Map<String, Value> = pairs
         .map(|(model, route)| (model.config.id.clone(), show_model(model, route, admin)))
         .collect();
     super::json(&json!({
-        "strategy": {
-            "name": strategy.name,
-            "version": strategy.version,
-            "sha256": strategy.sha256,
-            "parameters": strategy.parameters,
-            "last_error": snapshot.strategy_error,
-        },
+        "strategy": show_strategy(snapshot, 0),
         "models": models,
         "reload": {
             "loaded_at": rfc3339(generation.loaded_at),
             "last_error": gateway.board.reload().last_error,
         },
     }))
+}
+
+fn show_strategy(snapshot: &Snapshot, index: usize) -> Value {
+    let Some(strategy) = snapshot.generation.strategies.get(index) else {
+        return json!({
+            "name": "models.yaml", "version": null, "sha256": null, "parameters": {}, "last_error": null,
+        });
+    };
+    let on_path = strategy.on_path.as_ref().map(|path| path.status());
+    json!({
+        "name": strategy.name,
+        "version": strategy.version,
+        "sha256": strategy.sha256,
+        "parameters": strategy.parameters,
+        "last_error": snapshot.strategy_errors[index],
+        "on_path": on_path.map(|status| json!({
+            "state": if status.off { "off" } else { "on" },
+            "last_error": status.last_error,
+        })),
+    })
 }
 
 fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
@@ -54,7 +67,7 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
         shown
     };
     let deployments: Vec<Value> = model.deployments.iter().enumerate().map(show).collect();
-    json!({"panic": route.panic, "deployments": deployments})
+    json!({"panic": route.eligible.panic, "deployments": deployments})
 }
 
 /// Compares digests, so that the time taken says nothing of the token.

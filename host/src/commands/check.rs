@@ -8,7 +8,7 @@ use crate::config::{
     ClientTimeouts, Concurrency, Config, Ejection, Fallback, Limits, Probing, Shutdown, SlowStart,
     Timeouts, TotalTime,
 };
-use crate::fleet::Snapshot;
+use crate::fleet::{Snapshot, StrategyInfo};
 use crate::reload::Loader;
 
 use super::FileArgs;
@@ -29,12 +29,12 @@ pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
 
 fn summary(snapshot: &Snapshot, out: &mut impl Write) -> std::io::Result<()> {
     let generation = &snapshot.generation;
-    let strategy = &generation.strategy;
-    write!(out, "strategy {}", strategy.name)?;
-    if let Some(version) = &strategy.version {
-        write!(out, " {version} {}", strategy.parameters)?;
+    if generation.strategies.is_empty() {
+        writeln!(out, "strategy models.yaml")?;
     }
-    writeln!(out)?;
+    for StrategyInfo { name, version, parameters, .. } in &generation.strategies {
+        writeln!(out, "strategy {name} {version} {parameters}")?;
+    }
     let usual = (generation.config.timeouts, generation.config.total);
     timeouts(usual, Default::default(), "", out)?;
     settings(&generation.config, out)?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Concurrency, Document, Ejection, Endpoint, Limits, RetryBudget, Secret, SlowStart, Timeouts,
-    TotalTime,
+    Concurrency, Document, Ejection, Endpoint, Limits, RetryBudget, Secret, SlowStart, Step,
+    Timeouts, TotalTime,
 };
 
 /// Everything both files say, checked. The default has no models, and everything else as it is without
@@ -17,9 +17,9 @@ use super::{
 pub struct Config {
     /// The models in the order of `models.yaml`; ids and aliases are unique over all of them.
     pub models: Vec<Model>,
-    /// The strategy and its parameters. None without a `routing.yaml`: weights are then those of
-    /// `models.yaml`.
-    pub strategy: Option<StrategyConfig>,
+    /// The strategies and their parameters; the first is that of all models that have none of their own.
+    /// None without a `routing.yaml`: weights are then those of `models.yaml`.
+    pub strategies: Vec<StrategyConfig>,
     /// Time limits of an attempt where neither the model nor the deployment has its own.
     pub timeouts: Timeouts,
     /// Of a whole request where the model has no limit of its own.
@@ -60,6 +60,8 @@ pub struct Model {
     pub card: ModelCard,
     /// Of a whole request, its own or that of `routing.yaml`.
     pub total: TotalTime,
+    /// Its strategy: an index of [`Config::strategies`], where there are any.
+    pub strategy: usize,
     /// Where it runs: at least one, names unique, weights summing to 1.
     pub deployments: Vec<DeploymentConfig>,
 }
@@ -207,6 +209,8 @@ pub struct StrategyConfig {
     pub sha256: Option<String>,
     /// `routing_parameter`: always an object.
     pub parameters: serde_json::Value,
+    /// Where in `routing.yaml` its keys stand: empty for those of the file itself.
+    pub at: Vec<Step>,
 }
 
 /// How long a client is waited for.
@@ -274,8 +278,10 @@ pub struct Sandbox {
     pub stack: usize,
     /// Size of a component in bytes. Default 4 MiB.
     pub component: u64,
-    /// Time of one call. Default 100 ms.
+    /// Time of one call off the request path. Default 100 ms.
     pub call: Duration,
+    /// Time of one call on the request path. Default 5 ms.
+    pub request: Duration,
     /// Time to compile the component. Default 10 s.
     pub compile: Duration,
 }
@@ -332,6 +338,7 @@ impl Default for Sandbox {
             stack: 512 << 10,
             component: 4 << 20,
             call: Duration::from_millis(100),
+            request: Duration::from_millis(5),
             compile: Duration::from_secs(10),
         }
     }

@@ -83,7 +83,7 @@ fn good(config: &Config) {
     let (timeouts, clients) = (&config.timeouts, &config.client_timeouts);
     let limits = [timeouts.connect, timeouts.first_byte, timeouts.idle, config.total.0];
     let limits = limits.into_iter().chain([clients.headers, clients.idle, clients.keep_alive]);
-    let sandbox = [config.sandbox.call, config.sandbox.compile];
+    let sandbox = [config.sandbox.call, config.sandbox.request, config.sandbox.compile];
     for time in limits.chain(sandbox).chain(config.probing.interval).chain([config.probing.timeout])
     {
         assert!(time > Duration::ZERO && time <= Duration::from_secs(366 * 86_400), "{time:?}");
@@ -95,7 +95,7 @@ fn good(config: &Config) {
     assert!(limits.connections > 0 && limits.requests > 0);
     assert!(shutdown.accept.max(shutdown.grace) <= Duration::from_secs(3600));
     assert!(config.probing.down_after > 0 && config.probing.up_after > 0);
-    if let Some(strategy) = &config.strategy {
+    for strategy in &config.strategies {
         assert!(strategy.parameters.is_object() && !strategy.reference.is_empty());
         let is_digest =
             |digest: &String| digest.len() == 64 && !digest.contains(char::is_uppercase);

@@ -44,6 +44,7 @@ pub(super) fn join(
             aliases: model.aliases.clone(),
             card: model.card.clone(),
             total: model.total.unwrap_or(config.total),
+            strategy: 0,
             deployments: drafts.into_iter().map(|draft| draft.deployment).collect(),
         });
     }

@@ -57,11 +57,12 @@ pub(super) fn check(
     list.extend(check.list(Side::Remote, raw.remote_deployment));
     let config = Config {
         models: Vec::new(),
-        strategy: Some(StrategyConfig {
+        strategies: vec![StrategyConfig {
             reference: raw.routing_strategy,
             sha256,
             parameters: raw.routing_parameter.unwrap_or_default().into(),
-        }),
+            at: Vec::new(),
+        }],
         timeouts: (&raw.timeouts).into(),
         total: raw.timeouts.total(),
         client_timeouts: (&raw.timeouts).into(),

@@ -9,78 +9,95 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::fleet::{Board, Generation, Snapshot};
+use crate::strategy::{Fault, Strategy};
 use crate::telemetry::{Metrics, catch};
 
 use super::share::{LastGood, share};
-use super::{Fault, Strategy};
 
 /// After a decision that panicked.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A generation and the strategy that decides for it, tried once and ready to be used.
+/// A generation and the strategies that decide for it, tried once and ready to be used.
 pub struct Plan {
     generation: Arc<Generation>,
-    strategy: Option<Box<dyn Strategy>>,
+    /// In the order of the generation's.
+    strategies: Vec<Box<dyn Strategy>>,
     last_good: Vec<LastGood>,
-    last_error: Option<String>,
-    /// Good answers of the strategy that the metrics do not know of yet.
-    answers: usize,
+    last_errors: Vec<Option<String>>,
+    /// Good answers of each strategy that the metrics do not know of yet.
+    answers: Vec<usize>,
+}
+
+/// A strategy failed in a decision.
+#[derive(Debug)]
+pub struct Failed {
+    /// Index of the strategy.
+    pub strategy: usize,
+    /// Id of the model it was asked about.
+    pub model: String,
+    /// How.
+    pub fault: Fault,
 }
 
 impl Plan {
-    /// Asks the strategy once for every model.
+    /// Asks the strategies, those of `generation`, once for every model.
     ///
     /// # Errors
-    /// The model it failed for, and how: such a plan is never put in use.
+    /// Which one failed, and how: such a plan is never put in use.
     pub fn tried(
         generation: Arc<Generation>,
-        strategy: Option<Box<dyn Strategy>>,
-    ) -> Result<(Self, Snapshot), (String, Fault)> {
+        strategies: Vec<Box<dyn Strategy>>,
+    ) -> Result<(Self, Snapshot), Failed> {
         let last_good = vec![LastGood::new(); generation.fleet.models.len()];
-        let mut plan = Self { generation, strategy, last_good, last_error: None, answers: 0 };
-        let (snapshot, faults) = plan.decide(Instant::now());
-        match faults.into_iter().next() {
-            Some(fault) => Err(fault),
+        let (last_errors, answers) = (vec![None; strategies.len()], vec![0; strategies.len()]);
+        let mut plan = Self { generation, strategies, last_good, last_errors, answers };
+        let (snapshot, failures) = plan.decide(Instant::now());
+        match failures.into_iter().next() {
+            Some(failed) => Err(failed),
             None => Ok((plan, snapshot)),
         }
     }
 
-    /// The current weights of every model, and what the strategy failed at, by model.
-    fn decide(&mut self, now: Instant) -> (Snapshot, Vec<(String, Fault)>) {
-        let (mut routes, mut faults) = (Vec::new(), Vec::new());
+    /// The current weights of every model, and what failed.
+    fn decide(&mut self, now: Instant) -> (Snapshot, Vec<Failed>) {
+        let (mut routes, mut failures) = (Vec::new(), Vec::new());
         let standby = self.generation.config.fallback.standby;
         for (model, last) in self.generation.fleet.models.iter().zip(&mut self.last_good) {
-            let (route, outcome) = share(model, self.strategy.as_deref_mut(), standby, last, now);
+            let index = model.config.strategy;
+            let strategy = self.strategies.get_mut(index).map(|strategy| &mut **strategy);
+            let (route, outcome) = share(model, strategy, standby, last, now);
             match outcome {
-                Some(Ok(())) => self.answers += 1,
-                Some(Err(fault)) => faults.push((model.config.id.clone(), fault)),
+                Some(Ok(())) => self.answers[index] += 1,
+                Some(Err(fault)) => {
+                    self.last_errors[index] = Some(format!("{}: {fault}", model.config.id));
+                    let model = model.config.id.clone();
+                    failures.push(Failed { strategy: index, model, fault });
+                }
                 None => {}
             }
             routes.push(route);
         }
-        if let Some((model, fault)) = faults.last() {
-            self.last_error = Some(format!("{model}: {fault}"));
-        }
         let snapshot = Snapshot {
             generation: Arc::clone(&self.generation),
             routes,
-            strategy_error: self.last_error.clone(),
+            strategy_errors: self.last_errors.clone(),
         };
-        (snapshot, faults)
+        (snapshot, failures)
     }
 
     /// Counts the good answers, those of the trial included.
     fn count(&mut self, metrics: &Metrics) {
-        if self.strategy.is_some() {
-            let answers = std::mem::take(&mut self.answers);
-            metrics.strategy_calls(&self.generation.strategy.name, "ok", answers);
+        for (strategy, answers) in self.generation.strategies.iter().zip(&mut self.answers) {
+            metrics.strategy_calls(&strategy.name, "ok", std::mem::take(answers));
         }
     }
 
     /// When to decide again after having decided at `now`, even if nothing is heard until then: the
     /// strategy asks for it, or time changes a deployment's state.
     fn next(&self, now: Instant) -> Option<Instant> {
-        let refresh = self.strategy.as_ref().and_then(|strategy| strategy.description().refresh);
+        let refreshes =
+            self.strategies.iter().filter_map(|strategy| strategy.description().refresh);
+        let refresh = refreshes.min();
         let changes = self.generation.fleet.deployments().filter_map(|d| d.next_change(now));
         changes.chain(refresh.map(|interval| now + interval)).min()
     }
@@ -175,12 +192,12 @@ fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metri
 }
 
 fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics, now: Instant) {
-    let (snapshot, faults) = plan.decide(now);
+    let (snapshot, failures) = plan.decide(now);
     plan.count(metrics);
-    let name = &plan.generation.strategy.name;
-    for (model, fault) in faults {
-        metrics.strategy_calls(name, fault.cause(), 1);
-        tracing::warn!(strategy = name, model, %fault, "the last good weights stay");
+    for Failed { strategy, model, fault } in failures {
+        let strategy = &*plan.generation.strategies[strategy].name;
+        metrics.strategy_calls(strategy, fault.cause(), 1);
+        tracing::warn!(strategy, model, %fault, "the last good weights stay");
     }
     metrics.publish(&snapshot);
     board.publish(snapshot);
@@ -194,8 +211,8 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Paths};
-    use crate::decision::{Candidate, Description, RawWeights};
     use crate::fleet::{Fleet, StrategyInfo};
+    use crate::strategy::{Candidate, Description, Needs, RawWeights};
 
     /// A fault of the host in the place of a strategy: panics at its second call, and has other weights
     /// after that.
@@ -206,7 +223,11 @@ mod tests {
             &self.0
         }
 
-        fn assign(&mut self, _: &[Candidate], _: &[Candidate]) -> Result<RawWeights, Fault> {
+        fn assign(
+            &mut self,
+            _: &[Candidate<'_>],
+            _: &[Candidate<'_>],
+        ) -> Result<RawWeights, Fault> {
             self.1 += 1;
             match self.1 {
                 1 => Ok(RawWeights { local: vec![1.0, 0.0], remote: Vec::new() }),
@@ -227,10 +248,10 @@ mod tests {
         let config = config::load(&Paths { models, routing, routing_required: true }, &|_| None);
         let config = config.unwrap();
         let name = "moody".to_owned();
-        let parameters = serde_json::Value::Null;
-        let strategy = StrategyInfo { name, version: None, sha256: None, parameters };
+        let (version, sha256, parameters) = Default::default();
+        let moody = StrategyInfo { name, version, sha256, parameters, on_path: None };
         let fleet = Fleet::build(&config, None);
-        Generation { config, fleet, strategy, loaded_at: SystemTime::now() }
+        Generation { config, fleet, strategies: vec![moody], loaded_at: SystemTime::now() }
     }
 
     #[test]
@@ -241,9 +262,11 @@ mod tests {
             summary: String::new(),
             parameters: serde_json::json!({}),
             refresh: None,
+            needs: Needs::default(),
         };
         let strategy: Box<dyn Strategy> = Box::new(Moody(description, 0));
-        let (plan, snapshot) = Plan::tried(Arc::new(generation()), Some(strategy)).unwrap();
+        let (plan, snapshot) =
+            Plan::tried(Arc::new(generation()), vec![strategy]).map_err(|e| e.fault).unwrap();
         let (board, metrics) = (Arc::new(Board::new(snapshot)), Arc::new(Metrics::new().unwrap()));
         let decider = Decider::start(plan, Arc::clone(&board), metrics).unwrap();
         let weights = || board.snapshot().routes[0].weights.clone();

@@ -1,14 +1,13 @@
 //! The decision layer: asks a strategy how to share each model's traffic, off the request path,
 //! and publishes what it says.
 //!
-//! A strategy is behind the trait [`Strategy`]; only [`plugin`] knows that it is WebAssembly.
+//! A strategy is behind the traits of [`strategy`](crate::strategy); only [`plugin`] knows that it is
+//! WebAssembly. One that wants to see each request is asked for it by [`weigh`].
 
 mod decider;
 pub mod plugin;
 mod share;
-mod strategy;
-mod weights;
+mod weigh;
 
-pub use decider::{Decider, Plan};
-pub use strategy::{Candidate, Description, Fault, Price, Strategy};
-pub use weights::{BadWeights, RawWeights, Weights};
+pub use decider::{Decider, Failed, Plan};
+pub use weigh::{needs, weigh};

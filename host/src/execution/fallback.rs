@@ -9,7 +9,10 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::config::Redactor;
+use crate::decision;
 use crate::fleet::{Deployment, Outcome, Permit};
+use crate::strategy::Facts;
+use crate::telemetry::Metrics;
 
 use super::attempt::{Begun, Committed, attempt};
 use super::body::Body;
@@ -27,15 +30,25 @@ pub type Answer = Result<Response<Body>, (Exhausted, Journal)>;
 #[derive(Debug)]
 pub struct Executor {
     upstream: Upstream,
+    metrics: Arc<Metrics>,
 }
 
 impl Executor {
     /// An executor without connections; must be used on one thread, inside a `LocalSet`.
     #[must_use]
-    pub fn new(tls: Arc<ClientConfig>) -> Self {
+    pub fn new(tls: Arc<ClientConfig>, metrics: Arc<Metrics>) -> Self {
         let upstream = Upstream::new(tls);
         tokio::task::spawn_local(upstream.sweep());
-        Self { upstream }
+        Self { upstream, metrics }
+    }
+
+    /// What the model's strategy says of this request; None: the published weights decide.
+    async fn weights(&self, request: &Request) -> Option<Vec<f64>> {
+        let snapshot = &request.snapshot;
+        decision::needs(snapshot, request.model)?;
+        let facts = Facts::default();
+        let stream = request.scan.stream;
+        decision::weigh(snapshot, request.model, stream, &facts, &self.metrics).await
     }
 
     /// Draws, and attempts until a deployment answers. The journal goes with the answer's body.
@@ -47,8 +60,10 @@ impl Executor {
         let route = &request.snapshot.routes[request.model];
         let model = &generation.fleet.models[request.model];
         let (config, fleet) = (&generation.config, &generation.fleet);
-        let mut turns =
-            Turns::draw(fleet, model, route, config.fallback, Instant::now().into_std());
+        let weights = self.weights(&request).await;
+        let weights = weights.as_deref().unwrap_or(&route.weights);
+        let now = Instant::now().into_std();
+        let mut turns = Turns::draw(fleet, model, route, weights, config.fallback, now);
         let total = model.config.total.0;
         let end = Instant::from_std(journal.started) + total;
         let mut failures: Vec<(String, Failure)> = Vec::new();

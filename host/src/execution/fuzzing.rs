@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::config::{Fallback, Standby};
-use crate::decision::{BadWeights, RawWeights, Weights};
+use crate::strategy::{BadWeights, RawWeights, Weights};
 
 pub use super::commit::fuzzing::events;
 pub use super::upstream::fuzzing::upstream;

@@ -32,11 +32,12 @@ pub(super) struct Turns<'a> {
 }
 
 impl<'a> Turns<'a> {
-    /// Draws the order for a request that arrives now.
+    /// Draws the order for a request that arrives now, by `weights`: those of `route`, or its own.
     pub(super) fn draw(
         fleet: &'a Fleet,
         model: &'a FleetModel,
         route: &Route,
+        weights: &[f64],
         fallback: Fallback,
         now: Instant,
     ) -> Self {
@@ -44,14 +45,14 @@ impl<'a> Turns<'a> {
         // Some that are drawn may have to be passed over: attempts are counted as they are made.
         let all = Fallback { attempts: u32::MAX, ..fallback };
         let usable = |i: usize| route.states[i].is_eligible() && model.deployments[i].is_open(now);
-        let mut order = match route.panic {
+        let mut order = match route.eligible.panic {
             true => Vec::new(),
-            false => super::draw(&route.weights, usable, all, &mut rand::rng()),
+            false => super::draw(weights, usable, all, &mut rand::rng()),
         };
         let panic = order.is_empty();
         if panic {
             let usable = |i: usize| !model.deployments[i].is_cooling(now);
-            order = super::draw(&route.weights, usable, all, &mut rand::rng());
+            order = super::draw(weights, usable, all, &mut rand::rng());
         }
         Self {
             fleet,

@@ -9,6 +9,7 @@ use crate::config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redact
 use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
 use super::{Bell, Budget, Condition, Health, Load, Permit, Slot, Slots, State};
+use crate::strategy::{Candidate, Place, Price};
 
 /// One place a model runs: how it is configured and how it is doing.
 #[derive(Debug)]
@@ -17,6 +18,10 @@ pub struct Deployment {
     pub model: Arc<str>,
     /// As configured.
     pub config: DeploymentConfig,
+    /// Position of `place` among those of its model's strategy.
+    pub id: u32,
+    /// What a strategy is told of it once.
+    pub place: Place,
     /// Requests on it and how the recent ones went.
     pub load: Arc<Load>,
     /// What its probes say; shared with every deployment that asks the same question. None: not
@@ -29,6 +34,22 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// What a strategy is told of it now; `condition` is that of its [`State`].
+    #[must_use]
+    pub fn candidate(&self, condition: Condition) -> Candidate<'_> {
+        let load = &self.load;
+        // What it failed at, it was ejected for: judged by that again, it would never be tried.
+        let fresh = condition == Condition::HalfOpen;
+        Candidate {
+            id: self.id,
+            place: &self.place,
+            in_flight: if fresh { load.in_flight() } else { load.apparent_in_flight() },
+            queued: u32::try_from(self.slots.waiting()).unwrap_or(u32::MAX),
+            latency: load.latency().filter(|_| !fresh),
+            error_rate: if fresh { 0.0 } else { load.error_rate() },
+        }
+    }
+
     /// How it is doing: what probes and requests say of it together.
     #[must_use]
     pub fn state(&self, now: Instant) -> State {
@@ -181,11 +202,14 @@ impl Fleet {
             by_name: HashMap::new(),
         };
         let mut healths = Healths::of(config, previous);
+        // Each strategy counts the deployments of its own models.
+        let mut ids: HashMap<usize, u32> = HashMap::new();
         for (index, model) in config.models.iter().enumerate() {
+            let first = ids.entry(model.strategy).or_default();
             fleet.by_name.insert(model.id.clone(), index);
             fleet.by_name.extend(model.aliases.iter().map(|alias| (alias.clone(), index)));
             let old = previous.and_then(|fleet| Some(&fleet.models[fleet.index_of(&model.id)?]));
-            let model = fleet.model(config, model, old, &mut healths);
+            let model = fleet.model(config, model, old, &mut healths, first);
             fleet.models.push(model);
         }
         fleet
@@ -197,6 +221,7 @@ impl Fleet {
         model: &Model,
         old: Option<&FleetModel>,
         healths: &mut Healths,
+        first: &mut u32,
     ) -> FleetModel {
         let same = |config: &DeploymentConfig| {
             let place = |config: &DeploymentConfig| {
@@ -215,19 +240,22 @@ impl Fleet {
         let (bell, deciding) = (Arc::clone(&self.bell), Arc::clone(&self.deciding));
         let siblings = Arc::new(Siblings::new(config, bell, rate, deciding, members));
         let id: Arc<str> = model.id.as_str().into();
-        let deployment = |(config, (standing, health)): (&DeploymentConfig, (Arc<Standing>, _))| {
-            let slots = || Arc::new(Slots::new(config.concurrency.max));
-            Arc::new(Deployment {
-                model: Arc::clone(&id),
-                load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
-                health,
-                slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
-                standing,
-                siblings: Arc::clone(&siblings),
-                config: config.clone(),
-            })
-        };
-        let deployments = model.deployments.iter().zip(states).map(deployment).collect();
+        let mut deployment =
+            |(config, (standing, health)): (&DeploymentConfig, (Arc<Standing>, _))| {
+                let slots = || Arc::new(Slots::new(config.concurrency.max));
+                Arc::new(Deployment {
+                    model: Arc::clone(&id),
+                    id: std::mem::replace(first, *first + 1),
+                    place: place_of(model, config),
+                    load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
+                    health,
+                    slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
+                    standing,
+                    siblings: Arc::clone(&siblings),
+                    config: config.clone(),
+                })
+            };
+        let deployments = model.deployments.iter().zip(states).map(&mut deployment).collect();
         FleetModel { config: model.clone(), deployments, siblings }
     }
 
@@ -235,6 +263,13 @@ impl Fleet {
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
+    }
+
+    /// What the strategy of this index is told once: the places of the models that it decides for.
+    #[must_use]
+    pub fn places(&self, strategy: usize) -> Vec<Place> {
+        let models = self.models.iter().filter(|model| model.config.strategy == strategy);
+        models.flat_map(|model| &model.deployments).map(|d| d.place.clone()).collect()
     }
 
     /// Every deployment of every model.
@@ -249,6 +284,20 @@ impl Fleet {
             deployment.standing.loaded(now);
             deployment.slots.resize(deployment.config.concurrency.max);
         }
+    }
+}
+
+/// What a strategy is told of a deployment once.
+fn place_of(model: &Model, config: &DeploymentConfig) -> Place {
+    let price = config.pricing.prompt.parse().ok().zip(config.pricing.completion.parse().ok());
+    Place {
+        name: config.name.clone(),
+        model: model.id.clone(),
+        side: config.side,
+        weight: config.weight,
+        capacity: u32::try_from(config.concurrency.max).unwrap_or(u32::MAX),
+        price: price.map(|(prompt, completion)| Price { prompt, completion }),
+        context_length: model.card.context_length,
     }
 }
 

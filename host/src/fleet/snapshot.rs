@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use crate::config::Config;
+use crate::strategy::PathStrategy;
 
-use super::{Fleet, FleetModel};
+use super::{Eligible, Fleet, FleetModel};
 
 /// One loaded configuration and the fleet built from it. Requests in flight keep theirs.
 #[derive(Debug)]
@@ -16,23 +17,25 @@ pub struct Generation {
     pub config: Config,
     /// Its deployments.
     pub fleet: Fleet,
-    /// Which strategy decides.
-    pub strategy: StrategyInfo,
+    /// The strategies, in the order of those of `config`. None without a `routing.yaml`.
+    pub strategies: Vec<StrategyInfo>,
     /// When it was loaded.
     pub loaded_at: SystemTime,
 }
 
-/// What `/routing` says of the strategy.
-#[derive(Debug, Clone, PartialEq)]
+/// A strategy in use: what is said of it, and its side on the request path.
+#[derive(Debug, Clone)]
 pub struct StrategyInfo {
-    /// Its name; `models.yaml` where there is no strategy.
+    /// Its name.
     pub name: String,
     /// Its own version.
-    pub version: Option<String>,
+    pub version: String,
     /// Digest of its component.
-    pub sha256: Option<String>,
+    pub sha256: String,
     /// Its parameters, secrets redacted.
     pub parameters: serde_json::Value,
+    /// Who is asked for each request. None: the published weights decide.
+    pub on_path: Option<Arc<dyn PathStrategy>>,
 }
 
 /// The weights of every model at one moment. Immutable: a change is a new one.
@@ -42,15 +45,15 @@ pub struct Snapshot {
     pub generation: Arc<Generation>,
     /// One for each model, in the order of the fleet.
     pub routes: Vec<Route>,
-    /// The last fault of the strategy since it was loaded.
-    pub strategy_error: Option<String>,
+    /// The last fault of each strategy since it was loaded, off the request path.
+    pub strategy_errors: Vec<Option<String>>,
 }
 
 /// How one model's traffic is shared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// No deployment is eligible, so all are used.
-    pub panic: bool,
+    /// Which deployments may be used.
+    pub eligible: Eligible,
     /// One for each deployment, in the order of the model; they sum to 1. 0 is standby, or not
     /// eligible.
     pub weights: Vec<f64>,

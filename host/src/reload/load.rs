@@ -1,15 +1,17 @@
 //! One load: both files, the strategy, one trial.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::config::{self, Config, Diagnostic, Diagnostics, Document, Paths, Step, StrategyConfig};
-use crate::decision::plugin::{LoadError, Plugin, PluginHost, locate, places};
-use crate::decision::{Plan, Strategy};
+use crate::decision::plugin::{LoadError, Plugin, PluginHost, Role, locate, places};
+use crate::decision::{Failed, Plan};
 use crate::fleet::{Fleet, Generation, Snapshot, StrategyInfo};
+use crate::strategy::{Place, Strategy};
 
 use super::Seen;
 
@@ -20,6 +22,8 @@ pub struct Loader {
     /// The plugin folder.
     pub plugins: PathBuf,
     host: PluginHost,
+    /// Made of each strategy that decides for each request.
+    instances: usize,
 }
 
 /// A configuration that passed every check.
@@ -47,7 +51,9 @@ impl Loader {
     /// # Errors
     /// If no sandbox can be made on this machine.
     pub fn new(paths: Paths, plugins: PathBuf) -> anyhow::Result<Self> {
-        Ok(Self { paths, plugins, host: PluginHost::new()? })
+        // Calls come from the threads that serve, one a core, and one that is slow must not be waited for.
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Ok(Self { paths, plugins, host: PluginHost::new()?, instances: cores + 1 })
     }
 
     /// Reads and checks everything as it is now. Takes as long as compiling the strategy: not for
@@ -76,23 +82,26 @@ impl Loader {
             Ok(config) => config,
             Err((errors, config)) => return Err(self.more(errors, config.as_deref(), seen)),
         };
-        let (strategy, info) = match (&config.strategy, &config.routing_file) {
-            (Some(strategy), Some(file)) => {
-                let plugin = self.strategy(strategy, file, &config, seen)?;
-                let info = describe(&plugin, &strategy.parameters);
-                (Some(Box::new(plugin) as Box<dyn Strategy>), info)
-            }
-            _ => (None, StrategyInfo::none()),
-        };
         let fleet = Fleet::build(&config, previous);
+        let (mut infos, mut strategies) = (Vec::new(), Vec::<Box<dyn Strategy>>::new());
         let file = config.routing_file.clone();
+        for (index, strategy) in config.strategies.iter().enumerate() {
+            // Only routing.yaml can name one.
+            let Some(file) = &file else { break };
+            let plugin = self.strategy(strategy, file, &config, Some(fleet.places(index)), seen)?;
+            let Some(plugin) = plugin else { break };
+            infos.push(describe(&plugin, &strategy.parameters));
+            strategies.push(Box::new(plugin));
+        }
         let loaded_at = SystemTime::now();
-        let generation = Arc::new(Generation { config, fleet, strategy: info, loaded_at });
-        Plan::tried(generation, strategy).map_err(|(model, fault)| {
+        let generation = Arc::new(Generation { config, fleet, strategies: infos, loaded_at });
+        let at = |index: usize| generation.config.strategies.get(index).map(|s| s.at.clone());
+        Plan::tried(Arc::clone(&generation), strategies).map_err(|failed| {
+            let Failed { strategy, model, fault } = failed;
             let message = format!("the strategy failed its trial for model `{model}`: {fault}");
             let help = "mend the strategy or name another";
-            // Only a strategy can fault, and only routing.yaml can name one.
-            let error = file.map(|file| at_strategy(&file, message, help));
+            let place = key(&at(strategy).unwrap_or_default(), "routing_strategy");
+            let error = file.map(|file| file.error(&place, message, help));
             Diagnostics::new(error.into_iter().collect())
         })
     }
@@ -100,7 +109,7 @@ impl Loader {
     /// The errors of both files, and what is wrong with the strategy beside them.
     fn more(&self, errors: Diagnostics, config: Option<&Config>, seen: &mut Seen) -> Diagnostics {
         let Some(config) = config else { return errors };
-        let (Some(strategy), Some(file)) = (&config.strategy, &config.routing_file) else {
+        let (Some(strategy), Some(file)) = (config.strategies.first(), &config.routing_file) else {
             return errors;
         };
         // Where its name is wrong, another strategy would be checked in its place.
@@ -112,7 +121,7 @@ impl Loader {
         if named.is_some_and(wrong) {
             return errors;
         }
-        let of_strategy = self.strategy(strategy, file, config, seen).err();
+        let of_strategy = self.strategy(strategy, file, config, None, seen).err();
         // What is wrong with a parameter's text is known already.
         let new = of_strategy
             .into_iter()
@@ -122,24 +131,32 @@ impl Loader {
         Diagnostics::new(errors.into_iter().chain(new).collect())
     }
 
+    /// A strategy that is ready to be asked; `fleet`: the deployments of its models. Where these are not
+    /// known (None), because the files are wrong, and it needs them, it is checked as far as that goes.
     fn strategy(
         &self,
         strategy: &StrategyConfig,
         file: &Document,
         config: &Config,
+        fleet: Option<Vec<Place>>,
         seen: &mut Seen,
-    ) -> Result<Plugin, Diagnostics> {
+    ) -> Result<Option<Plugin>, Diagnostics> {
         for place in places(&strategy.reference, &self.plugins) {
             seen.look(&place);
         }
         let source = locate(&strategy.reference, &self.plugins);
         let pin = strategy.sha256.as_deref();
         let opened = source.and_then(|source| self.host.load(&source, pin, &config.sandbox));
-        let opened = opened.map_err(|error| explain(file, &error))?;
-        let at = [Step::Key("routing_parameter".into())];
+        let opened = opened.map_err(|error| explain(file, &strategy.at, &error))?;
+        let at = key(&strategy.at, "routing_parameter");
         let parameters = config::schema::value(file, &at, &opened.description().parameters);
         let parameters = parameters.map_err(Diagnostics::new)?;
-        opened.configure(&parameters).map_err(|error| explain(file, &error))
+        if fleet.is_none() && opened.takes_places() {
+            return Ok(None);
+        }
+        let (fleet, role) = (fleet.unwrap_or_default(), Role::Live);
+        let plugin = opened.configure(&parameters, fleet, role, self.instances);
+        plugin.map(Some).map_err(|error| explain(file, &strategy.at, &error))
     }
 }
 
@@ -147,17 +164,10 @@ fn describe(plugin: &Plugin, parameters: &Value) -> StrategyInfo {
     let description = plugin.description();
     StrategyInfo {
         name: description.name.clone(),
-        version: Some(description.version.clone()),
-        sha256: Some(plugin.digest().to_owned()),
+        version: description.version.clone(),
+        sha256: plugin.digest().to_owned(),
         parameters: redact(parameters),
-    }
-}
-
-impl StrategyInfo {
-    /// What is shown where `models.yaml` alone decides.
-    fn none() -> Self {
-        let parameters = Value::Object(Map::new());
-        Self { name: "models.yaml".into(), version: None, sha256: None, parameters }
+        on_path: plugin.on_path(),
     }
 }
 
@@ -181,20 +191,21 @@ fn redact(value: &Value) -> Value {
 }
 
 /// A strategy's error at its place in `routing.yaml`.
-fn explain(file: &Document, error: &LoadError) -> Diagnostics {
-    let (key, help) = match error {
+fn explain(file: &Document, at: &[Step], error: &LoadError) -> Diagnostics {
+    let (name, help) = match error {
         LoadError::Configure { .. } => ("routing_parameter", "give it what it asks for"),
         LoadError::Pin { .. } => {
             ("sha256", "check where the file came from, then update the digest")
         }
         _ => ("routing_strategy", "mend the strategy or name another"),
     };
-    let error = file.error(&[Step::Key(key.into())], error.to_string(), help);
+    let error = file.error(&key(at, name), error.to_string(), help);
     Diagnostics::new(vec![error])
 }
 
-fn at_strategy(file: &Document, message: String, help: &str) -> Diagnostic {
-    file.error(&[Step::Key("routing_strategy".into())], message, help)
+/// A key of what stands at `at`.
+fn key(at: &[Step], name: &str) -> Vec<Step> {
+    at.iter().cloned().chain([Step::Key(name.into())]).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::Gateway;
 use crate::config::Config;
 use crate::decision::Plan;
-use crate::fleet::{Board, Fleet, Generation, StrategyInfo};
+use crate::fleet::{Board, Fleet, Generation};
 use crate::stop::Stage;
 use crate::telemetry::Metrics;
 
@@ -17,15 +17,10 @@ use super::Cores;
 /// A gateway without models.
 fn gateway() -> Arc<Gateway> {
     let config = Config::default();
-    let strategy = StrategyInfo {
-        name: "none".into(),
-        version: None,
-        sha256: None,
-        parameters: serde_json::Value::Null,
-    };
     let fleet = Fleet::build(&config, None);
-    let generation = Generation { config, fleet, strategy, loaded_at: SystemTime::now() };
-    let (_, snapshot) = Plan::tried(Arc::new(generation), None).expect("nothing to fail");
+    let generation =
+        Generation { config, fleet, strategies: Vec::new(), loaded_at: SystemTime::now() };
+    let (_, snapshot) = Plan::tried(Arc::new(generation), Vec::new()).expect("nothing to fail");
     let metrics = Arc::new(Metrics::new().expect("names that differ"));
     Arc::new(Gateway::new(Arc::new(Board::new(snapshot)), metrics, None))
 }

@@ -165,8 +165,10 @@ pub(in crate::config) struct RawSandbox {
     /// Size of the component in MiB.
     #[schemars(range(min = 1, max = 1024))]
     component_mib: u32,
-    /// Seconds of one call.
+    /// Seconds of one call off the request path.
     call_timeout: Seconds,
+    /// Seconds of one call on the request path.
+    request_timeout: Seconds,
     /// Seconds to compile the component.
     compile_timeout: Seconds,
 }
@@ -273,12 +275,13 @@ impl RoutingFile {
 
 impl Default for RawSandbox {
     fn default() -> Self {
-        let Sandbox { call, compile, .. } = Sandbox::default();
+        let Sandbox { call, request, compile, .. } = Sandbox::default();
         Self {
             memory_mib: 64,
             stack_kib: 512,
             component_mib: 4,
             call_timeout: call.into(),
+            request_timeout: request.into(),
             compile_timeout: compile.into(),
         }
     }
@@ -291,6 +294,7 @@ impl From<RawSandbox> for Sandbox {
             stack: (raw.stack_kib as usize) << 10,
             component: u64::from(raw.component_mib) << 20,
             call: raw.call_timeout.into(),
+            request: raw.request_timeout.into(),
             compile: raw.compile_timeout.into(),
         }
     }

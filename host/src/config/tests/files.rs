@@ -34,7 +34,7 @@ models:
 fn the_specifications_example_works_as_written() {
     let vars = [("LLAMA_BASE_URL", "https://llama.example/v1"), ("LLAMA_API_KEY", "sk-1")];
     let config = load_texts(MODELS, Some(SPEC), &vars).unwrap();
-    let strategy = config.strategy.as_ref().unwrap();
+    let strategy = &config.strategies[0];
     assert_eq!(strategy.reference, "fixed");
     assert_eq!(strategy.parameters, serde_json::json!({"local_fraction": 0.6}));
     assert_eq!(config.probing.timeout.as_secs(), 2);
@@ -68,7 +68,7 @@ fn what_is_shipped_loads_with_no_variable_set() {
     };
     let config = load(&paths, &|_| None).unwrap();
     assert_eq!(config.models.len(), 2);
-    assert!(config.strategy.is_some());
+    assert!(!config.strategies.is_empty());
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn keys(model: &Model) -> Vec<Option<&str>> {
 #[test]
 fn without_a_routing_file_the_weights_are_those_of_the_models() {
     let config = load_texts(TWO, None, &[]).unwrap();
-    assert!(config.strategy.is_none() && config.routing_file.is_none());
+    assert!(config.strategies.is_empty() && config.routing_file.is_none());
     assert_eq!(
         deployments(&config),
         [
@@ -37,7 +37,7 @@ fn without_a_routing_file_the_weights_are_those_of_the_models() {
 #[test]
 fn an_empty_routing_file_is_the_default_strategy() {
     let config = load_texts(TWO, Some("# nothing\n"), &[]).unwrap();
-    assert_eq!(config.strategy.unwrap().reference, "fixed");
+    assert_eq!(config.strategies[0].reference, "fixed");
     let kept = config.models.iter().flat_map(|m| &m.deployments).all(|d| d.share == Share::Kept);
     assert!(kept);
 }
@@ -227,8 +227,8 @@ shutdown: {{accept: 0, grace: 0.25}}
 "
     );
     let config = load_texts(TWO, Some(&routing), &[]).unwrap();
-    let strategy = config.strategy.unwrap();
-    assert_eq!(strategy.sha256.unwrap(), digest.to_lowercase());
+    let strategy = &config.strategies[0];
+    assert_eq!(strategy.sha256.as_deref().unwrap(), digest.to_lowercase());
     assert_eq!(strategy.parameters, serde_json::json!({}));
     assert_eq!(config.access_log, Some(LogOutput::Stdout));
     assert_eq!(config.probing.interval.unwrap().as_millis(), 250);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::text::printable;
-use super::v0_1_0::RawDescription;
-use crate::decision::Description;
+use super::version::RawDescription;
+use crate::strategy::Description;
 
 /// Bytes of the name, and of the version.
 const NAME: usize = 64;
@@ -17,7 +17,7 @@ const REFRESH: Duration = Duration::from_millis(100);
 
 /// The description, or what is wrong with it.
 pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
-    let RawDescription { name, version, summary, parameters, refresh } = raw;
+    let RawDescription { name, version, summary, parameters, refresh, needs } = raw;
     let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
     if name.is_empty() || !name.chars().all(in_name) {
         let name = printable(&name, NAME);
@@ -47,13 +47,14 @@ pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
         return Err("the schema of its parameters is not a JSON object".to_owned());
     }
     let refresh = refresh.map(|ms| Duration::from_millis(ms.into()).max(REFRESH));
-    Ok(Description { name, version, summary, parameters, refresh })
+    Ok(Description { name, version, summary, parameters, refresh, needs })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::strategy::Needs;
 
     fn raw() -> RawDescription {
         RawDescription {
@@ -62,6 +63,7 @@ mod tests {
             summary: "Local first, remote when busy.".to_owned(),
             parameters: r#"{"type":"object"}"#.to_owned(),
             refresh: Some(3),
+            needs: Needs::default(),
         }
     }
 

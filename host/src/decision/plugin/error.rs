@@ -94,7 +94,7 @@ pub enum LoadError {
     /// It wants something a strategy does not get.
     #[error(
         "{what} imports `{import}`, which a strategy does not get; it may import `{}`, and of WASI 0.2 {}",
-        super::interface::LOGGING, super::interface::WASI.join(", ")
+        super::interface::offered().join("`, `"), super::interface::WASI.join(", ")
     )]
     Import {
         /// The strategy, as people know it.
@@ -102,10 +102,10 @@ pub enum LoadError {
         /// The import.
         import: String,
     },
-    /// It exports no interface that this gateway calls.
+    /// What it exports is not that of any world that this gateway speaks.
     #[error(
-        "{what} exports no version of the strategy interface that this gateway speaks ({}); it exports {}",
-        super::interface::SPOKEN.join(", "), list(seen)
+        "{what} is for no world that this gateway speaks ({}); it exports {}",
+        super::interface::spoken().join(", "), list(seen)
     )]
     Version {
         /// The strategy, as people know it.

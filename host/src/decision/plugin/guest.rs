@@ -11,17 +11,20 @@ use wasmtime::{Store, Trap};
 use wasmtime_wasi::p2::pipe::SinkOutputStream;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::interface::Needs;
+use super::interface::Shape;
 use super::limits::{Limiter, RANDOM, RESOURCES, TRANSFER};
 use super::logging::Log;
 use super::machine::Machine;
 use super::text::printable;
-use super::v0_1_0::{self, Guest, Linked};
+use super::values::Values;
+use super::version::{Guest, Linked};
 use crate::config::Sandbox;
 
 /// What the host keeps for one instance.
 pub(super) struct State {
     pub(super) log: Log,
+    /// Shared with the strategy's other instances.
+    pub(super) values: Arc<Values>,
     limiter: Limiter,
     /// An empty world: a clock and random numbers; no files, network, environment or arguments;
     /// an input at its end and outputs that lead nowhere.
@@ -63,20 +66,25 @@ impl Program {
     pub(super) fn new(
         machine: Arc<Machine>,
         component: &Component,
-        needs: Needs,
+        shape: Shape,
         sandbox: Sandbox,
     ) -> Result<Self, Unfit> {
         let reactor = Reactor::new().map_err(Unfit::Host)?;
-        let linked = link(&machine, component, needs).map_err(|e| Unfit::Link(unfit(&e)))?;
+        let linked = link(&machine, component, shape).map_err(|e| Unfit::Link(unfit(&e)))?;
         Ok(Self { machine, linked, sandbox, reactor })
     }
 
     /// Makes an instance; its log lines go under `name`.
-    pub(super) fn instantiate(&self, name: Arc<str>) -> Result<Instance, Stopped> {
+    pub(super) fn instantiate(
+        &self,
+        name: Arc<str>,
+        values: Arc<Values>,
+    ) -> Result<Instance, Stopped> {
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(RESOURCES);
         let state = State {
             log: Log::new(name),
+            values,
             limiter: Limiter::new(self.sandbox.memory),
             wasi: empty_world(),
             resources,
@@ -90,17 +98,31 @@ impl Program {
         Ok(Instance { store, guest })
     }
 
-    /// Runs a call to its end or to the deadline.
-    ///
-    /// A computing guest gives the thread back at each tick of the epoch, a waiting one (on a WASI
-    /// clock) at once; so one time-out ends both, by dropping the call.
+    /// Runs a call to its end or to the deadline. Blocks.
     pub(super) fn call<T>(
         &self,
         call: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, Stopped> {
-        let limit = self.sandbox.call;
+        self.reactor.block_on(self.within(self.sandbox.call, call))
+    }
+
+    /// The same on the request path, under its own deadline, and for whoever awaits it.
+    pub(super) async fn call_on_path<T>(
+        &self,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Result<T, Stopped> {
+        self.within(self.sandbox.request, call).await
+    }
+
+    /// A computing guest gives the thread back at each tick of the epoch, a waiting one (on a WASI
+    /// clock) at once; so one time-out ends both, by dropping the call.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Result<T, Stopped> {
         let _running = self.machine.ticker.run();
-        match self.reactor.block_on(async { tokio::time::timeout(limit, call).await }) {
+        match tokio::time::timeout(limit, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(e)) => Err(Stopped::Trap(cause(&e))),
             Err(_) => Err(Stopped::TimedOut(limit)),
@@ -133,13 +155,12 @@ fn empty_world() -> WasiCtx {
         .build()
 }
 
-fn link(machine: &Machine, component: &Component, needs: Needs) -> wasmtime::Result<Linked> {
+fn link(machine: &Machine, component: &Component, shape: Shape) -> wasmtime::Result<Linked> {
     let mut linker = Linker::new(&machine.engine);
-    v0_1_0::add_to_linker(&mut linker)?;
-    if needs.wasi {
+    if shape.wasi {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     }
-    Linked::new(&linker, component)
+    Linked::new(&mut linker, component, shape)
 }
 
 /// How a component differs from its interface: the whole chain, as it goes from the interface in.

@@ -3,28 +3,49 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
+
 use super::compile::Compiler;
 use super::guest::{Instance, Program, Stopped, Unfit};
+use super::interface::Shape;
 use super::machine::Machine;
+use super::path::{Maker, PathPlugin};
 use super::text::printable;
+use super::values::{Stores, Values};
 use super::{LoadError, Source, Stage, describe, interface};
 use crate::config::Sandbox;
-use crate::decision::{Candidate, Description, Fault, RawWeights, Strategy};
+use crate::strategy::{
+    Attempt, Candidate, Description, Fault, PathStrategy, Place, Question, RawWeights, Strategy,
+};
 
 /// Machines kept: one for the stack size in use, one for a reload back to the size before.
 const MACHINES: usize = 2;
 
 /// Loads strategies. Cheap to clone; all clones share engines, clock and compiled components.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct PluginHost {
     compiler: Arc<Compiler>,
     machines: Arc<Mutex<Vec<Arc<Machine>>>>,
+    stores: Arc<Stores>,
+    maker: Maker,
+}
+
+/// Who is asked: the strategy in use, or one that is being tried beside it. What one of them keeps the
+/// other does not see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Its answers are used.
+    Live,
+    /// Its answers are compared, or used for a share of the requests.
+    Candidate,
 }
 
 /// A strategy that has said who it is, and waits for its parameters.
 pub struct Opened {
     loaded: Loaded,
     instance: Instance,
+    stores: Arc<Stores>,
+    maker: Maker,
 }
 
 /// A strategy in use.
@@ -33,20 +54,31 @@ pub struct Opened {
 /// the next [`assign`](Strategy::assign) makes and configures a fresh one. Each guest call
 /// of that has the whole of [`Sandbox::call`] for itself.
 pub struct Plugin {
-    loaded: Loaded,
-    /// `routing_parameter` as JSON text.
-    parameters: String,
+    recipe: Arc<Recipe>,
     instance: Option<Instance>,
+    path: Option<Arc<PathPlugin>>,
 }
 
 /// What stays the same over all instances.
 struct Loaded {
     what: String,
     program: Program,
+    shape: Shape,
     digest: String,
+    /// Bytes of the component.
+    size: usize,
     description: Description,
     /// The name under which instances log.
     name: Arc<str>,
+}
+
+/// All it takes to make an instance that can be asked.
+pub(super) struct Recipe {
+    loaded: Loaded,
+    /// `routing_parameter` as JSON text.
+    parameters: String,
+    places: Vec<Place>,
+    values: Arc<Values>,
 }
 
 impl PluginHost {
@@ -55,7 +87,9 @@ impl PluginHost {
     /// # Errors
     /// The system refuses a thread, or the processor is one that wasmtime does not compile for.
     pub fn new() -> anyhow::Result<Self> {
-        let host = Self::default();
+        let (compiler, machines, stores) = Default::default();
+        let maker = Maker::start().context("the thread that makes instances")?;
+        let host = Self { compiler, machines, stores, maker };
         host.machine(Sandbox::default().stack)?;
         Ok(host)
     }
@@ -78,16 +112,16 @@ impl PluginHost {
         let what = source.to_string();
         let cannot_run = |cause: String| LoadError::Host { what: what.clone(), cause };
         let bytes = source.read(pin, sandbox.component)?;
-        let digest = bytes.digest.clone();
+        let (digest, size) = (bytes.digest.clone(), bytes.bytes.len());
         let machine = self.machine(sandbox.stack).map_err(|e| cannot_run(format!("{e:#}")))?;
         let component = self.compiler.compile(&machine.engine, &what, bytes, sandbox.compile)?;
-        let needs = interface::check(&what, &component)?;
-        let program = Program::new(machine, &component, needs, *sandbox).map_err(|e| match e {
+        let shape = interface::shape(&what, &component)?;
+        let program = Program::new(machine, &component, shape, *sandbox).map_err(|e| match e {
             Unfit::Host(e) => cannot_run(e.to_string()),
             Unfit::Link(cause) => LoadError::Link { what: what.clone(), cause },
         })?;
         let mut instance = program
-            .instantiate(what.as_str().into())
+            .instantiate(what.as_str().into(), Arc::default())
             .map_err(|stopped| stopped.in_stage(&what, Stage::Instantiate))?;
         instance.begin();
         let raw = program
@@ -97,7 +131,9 @@ impl PluginHost {
             .map_err(|cause| LoadError::Description { what: what.clone(), cause })?;
         let name: Arc<str> = description.name.as_str().into();
         instance.store.data_mut().log.rename(Arc::clone(&name));
-        Ok(Opened { loaded: Loaded { what, program, digest, description, name }, instance })
+        let loaded = Loaded { what, program, shape, digest, size, description, name };
+        let (stores, maker) = (Arc::clone(&self.stores), self.maker.clone());
+        Ok(Opened { loaded, instance, stores, maker })
     }
 
     /// The machine for a stack size in bytes.
@@ -129,7 +165,34 @@ impl Opened {
         &self.loaded.digest
     }
 
-    /// Gives it its parameters, an object that fits [`Description::parameters`].
+    /// The world it is for, with the version: `hybrid:routing/strategy@0.2.0`.
+    #[must_use]
+    pub fn world(&self) -> String {
+        let Shape { version, .. } = self.loaded.shape;
+        format!("hybrid:routing/{}@{}", self.loaded.shape.world(), version.as_str())
+    }
+
+    /// Bytes of the component.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.loaded.size
+    }
+
+    /// Whether it decides for each request too.
+    #[must_use]
+    pub fn is_on_path(&self) -> bool {
+        self.loaded.shape.on_path
+    }
+
+    /// Whether it needs to know the deployments before it can tell good parameters from bad.
+    #[must_use]
+    pub fn takes_places(&self) -> bool {
+        self.loaded.shape.version != interface::Version::V0_1_0
+    }
+
+    /// Gives it its parameters, an object that fits [`Description::parameters`], and the deployments of
+    /// the models that it decides for, in the order of their [`Candidate::id`]. `instances` are made of
+    /// it for the request path, where it is of that kind.
     ///
     /// # Errors
     /// [`LoadError::Configure`] where the guest refuses them, [`LoadError::Trap`] and
@@ -137,13 +200,75 @@ impl Opened {
     ///
     /// # Panics
     /// On a thread that drives an async runtime.
-    pub fn configure(self, parameters: &serde_json::Value) -> Result<Plugin, LoadError> {
-        let Self { loaded, mut instance } = self;
-        let parameters = parameters.to_string();
-        let answer = loaded.configure(&mut instance, &parameters);
-        let answer = answer.map_err(|stopped| stopped.in_stage(&loaded.what, Stage::Configure))?;
-        answer.map_err(|message| LoadError::Configure { what: loaded.what.clone(), message })?;
-        Ok(Plugin { loaded, parameters, instance: Some(instance) })
+    pub fn configure(
+        self,
+        parameters: &serde_json::Value,
+        places: Vec<Place>,
+        role: Role,
+        instances: usize,
+    ) -> Result<Plugin, LoadError> {
+        let Self { loaded, mut instance, stores, maker } = self;
+        let values = stores.of(&role.store(&loaded.name));
+        instance.store.data_mut().values = Arc::clone(&values);
+        let recipe = Recipe { loaded, parameters: parameters.to_string(), places, values };
+        let what = recipe.loaded.what.clone();
+        let answer = recipe.configure(&mut instance);
+        let answer = answer.map_err(|stopped| stopped.in_stage(&what, Stage::Configure))?;
+        answer.map_err(|message| LoadError::Configure { what: what.clone(), message })?;
+        let recipe = Arc::new(recipe);
+        let path = match recipe.loaded.shape.on_path {
+            true => Some(PathPlugin::new(Arc::clone(&recipe), instances, maker)),
+            false => None,
+        };
+        let path = path.transpose().map_err(|fault| LoadError::Trap {
+            what,
+            stage: Stage::Instantiate,
+            cause: fault.to_string(),
+        })?;
+        Ok(Plugin { recipe, instance: Some(instance), path })
+    }
+}
+
+impl Role {
+    /// The name of its store: no strategy's name has a `#`.
+    fn store(self, name: &str) -> String {
+        match self {
+            Role::Live => name.to_owned(),
+            Role::Candidate => format!("{name}#candidate"),
+        }
+    }
+}
+
+impl Recipe {
+    pub(super) fn description(&self) -> &Description {
+        &self.loaded.description
+    }
+
+    pub(super) fn program(&self) -> &Program {
+        &self.loaded.program
+    }
+
+    /// An instance that has its parameters, as the one at load had.
+    pub(super) fn fresh(&self) -> Result<Instance, Fault> {
+        let (name, values) = (Arc::clone(&self.loaded.name), Arc::clone(&self.values));
+        let mut instance = self.loaded.program.instantiate(name, values)?;
+        instance.begin();
+        self.loaded.program.call(instance.guest.describe(&mut instance.store))?;
+        match self.configure(&mut instance)? {
+            Ok(()) => Ok(instance),
+            Err(message) => {
+                Err(Fault::Trap(format!("a fresh instance refuses its parameters: {message}")))
+            }
+        }
+    }
+
+    /// The guest's own answer, in words fit to be shown.
+    fn configure(&self, instance: &mut Instance) -> Result<Result<(), String>, Stopped> {
+        instance.begin();
+        let (store, guest) = (&mut instance.store, &instance.guest);
+        let call = guest.configure(store, &self.parameters, &self.places);
+        let answer = self.loaded.program.call(call)?;
+        Ok(answer.map_err(|message| printable(&message, 1_024)))
     }
 }
 
@@ -151,50 +276,65 @@ impl Plugin {
     /// The component's SHA-256 in lower-case hex.
     #[must_use]
     pub fn digest(&self) -> &str {
-        &self.loaded.digest
+        &self.recipe.loaded.digest
     }
 
-    /// An instance that has its parameters, as the one at load had.
-    fn fresh(&self) -> Result<Instance, Fault> {
-        let mut instance = self.loaded.program.instantiate(Arc::clone(&self.loaded.name))?;
-        match self.loaded.configure(&mut instance, &self.parameters)? {
-            Ok(()) => Ok(instance),
-            Err(message) => {
-                Err(Fault::Trap(format!("a fresh instance refuses its parameters: {message}")))
-            }
-        }
-    }
-}
-
-impl Strategy for Plugin {
-    fn description(&self) -> &Description {
-        &self.loaded.description
+    /// The places it was configured with; a [`Candidate::id`] is a position in them.
+    #[must_use]
+    pub fn places(&self) -> &[Place] {
+        &self.recipe.places
     }
 
-    fn assign(&mut self, local: &[Candidate], remote: &[Candidate]) -> Result<RawWeights, Fault> {
+    /// Asks what it would say of a request, off the request path: blocks as
+    /// [`assign`](Strategy::assign) does. Only of one that decides for each request.
+    ///
+    /// # Errors
+    /// As [`assign`](Strategy::assign).
+    pub fn assign_request(&mut self, question: Question<'_>) -> Result<RawWeights, Fault> {
+        self.call(async |instance| {
+            instance.guest.assign_request(&mut instance.store, question).await
+        })
+    }
+
+    /// Calls its instance, a fresh one where the last is gone.
+    fn call<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
-            None => self.fresh()?,
+            None => self.recipe.fresh()?,
         };
         instance.begin();
-        let call = instance.guest.assign(&mut instance.store, local, remote);
-        let answer = self.loaded.program.call(call)?;
+        let answer = self.recipe.program().call(call(&mut instance))?;
         self.instance = Some(instance);
         Ok(answer)
     }
 }
 
-impl Loaded {
-    /// The guest's own answer, in words fit to be shown.
-    fn configure(
-        &self,
-        instance: &mut Instance,
-        parameters: &str,
-    ) -> Result<Result<(), String>, Stopped> {
-        instance.begin();
-        let call = instance.guest.configure(&mut instance.store, parameters);
-        let answer = self.program.call(call)?;
-        Ok(answer.map_err(|message| printable(&message, 1_024)))
+impl Strategy for Plugin {
+    fn description(&self) -> &Description {
+        self.recipe.description()
+    }
+
+    fn assign(
+        &mut self,
+        local: &[Candidate<'_>],
+        remote: &[Candidate<'_>],
+    ) -> Result<RawWeights, Fault> {
+        self.call(async |instance| instance.guest.assign(&mut instance.store, local, remote).await)
+    }
+
+    fn on_path(&self) -> Option<Arc<dyn PathStrategy>> {
+        self.path.clone().map(|path| path as Arc<dyn PathStrategy>)
+    }
+
+    fn learns(&self) -> bool {
+        self.recipe.loaded.shape.learns
+    }
+
+    fn outcome(&mut self, attempts: &[Attempt]) -> Result<(), Fault> {
+        self.call(async |instance| instance.guest.outcome(&mut instance.store, attempts).await)
     }
 }
 
@@ -233,7 +373,7 @@ impl fmt::Debug for Opened {
 // Not derived: the parameters may hold secrets.
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Loaded { what, digest, .. } = &self.loaded;
+        let Loaded { what, digest, .. } = &self.recipe.loaded;
         f.debug_struct("Plugin").field("what", what).field("digest", digest).finish_non_exhaustive()
     }
 }

@@ -9,15 +9,16 @@
 //! 3. compile, on a thread of low priority, under a deadline;
 //! 4. imports against an allow-list, version from the exports;
 //! 5. instantiate and `describe` ([`PluginHost::load`] ends here);
-//! 6. the caller checks the parameters against [`Description::parameters`](super::Description::parameters);
+//! 6. the caller checks the parameters against [`Description::parameters`](crate::strategy::Description::parameters);
 //! 7. `configure` ([`Opened::configure`]), which gives a [`Plugin`].
 //!
 //! Every call blocks its thread for at most [`Sandbox::call`]; none may be made from inside an
-//! async runtime.
+//! async runtime. Only what [`Strategy::on_path`](crate::strategy::Strategy::on_path) gives may.
 //!
 //! [`Sandbox`]: crate::config::Sandbox
 //! [`Sandbox::call`]: crate::config::Sandbox::call
 
+mod breaker;
 mod builtin;
 mod compile;
 mod describe;
@@ -28,14 +29,18 @@ mod interface;
 mod limits;
 mod logging;
 mod machine;
+mod path;
 mod source;
 mod text;
 mod ticker;
 mod v0_1_0;
+mod v0_2_0;
+mod values;
+mod version;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{LoadError, Stage};
-pub use host::{Opened, Plugin, PluginHost};
+pub use host::{Opened, Plugin, PluginHost, Role};
 pub use source::{Source, locate, places};

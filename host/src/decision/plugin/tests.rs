@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::Sandbox;
-use crate::decision::{Candidate, Fault, Price, RawWeights, Strategy};
+use crate::config::{Sandbox, Side};
+use crate::strategy::{Candidate, Fault, Place, Price, RawWeights, Strategy};
 
 /// The parts of a test's component that differ from a strategy that works.
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Guest {
     }
 
     fn plugin(&self) -> Plugin {
-        self.load(&quick()).unwrap().configure(&serde_json::json!({})).unwrap()
+        configured(self.load(&quick()).unwrap(), &serde_json::json!({})).unwrap()
     }
 }
 
@@ -59,21 +59,38 @@ fn quick() -> Sandbox {
     }
 }
 
-fn candidate(name: &str) -> Candidate {
-    Candidate {
+fn place(name: &str) -> Place {
+    Place {
         name: name.to_owned(),
         model: "llama".to_owned(),
+        side: Side::Local,
         weight: 0.5,
-        in_flight: 3,
-        latency: Some(12.5),
-        error_rate: 0.0,
+        capacity: 8,
         price: Some(Price { prompt: 1e-6, completion: 2e-6 }),
-        signals: vec![("queue".to_owned(), 4.0)],
+        context_length: 8192,
     }
 }
 
+fn candidates(places: &[Place]) -> Vec<Candidate<'_>> {
+    let candidate = |(id, place)| Candidate {
+        id,
+        place,
+        in_flight: 3,
+        queued: 0,
+        latency: Some(12.5),
+        error_rate: 0.0,
+    };
+    (0..).zip(places).map(candidate).collect()
+}
+
 fn ask(plugin: &mut Plugin) -> Result<RawWeights, Fault> {
-    plugin.assign(&[candidate("a"), candidate("b")], &[candidate("c")])
+    let places = [place("a"), place("b"), place("c")];
+    let all = candidates(&places);
+    plugin.assign(&all[..2], &all[2..])
+}
+
+fn configured(opened: Opened, parameters: &serde_json::Value) -> Result<Plugin, LoadError> {
+    opened.configure(parameters, Vec::new(), Role::Live, 1)
 }
 
 fn even() -> RawWeights {
@@ -94,11 +111,11 @@ fn a_good_strategy_is_loaded_and_asked() {
     assert_eq!(opened.description().parameters, serde_json::json!({}));
     assert_eq!(opened.description().refresh, None);
     assert_eq!(opened.digest().len(), 64);
-    let mut plugin = opened.configure(&serde_json::json!({"x": 1})).unwrap();
+    let mut plugin = configured(opened, &serde_json::json!({"x": 1})).unwrap();
     for _ in 0..3 {
         assert_eq!(ask(&mut plugin).unwrap(), even());
     }
-    assert!(plugin.assign(&[], &[candidate("c")]).unwrap().local.is_empty());
+    assert!(plugin.assign(&[], &candidates(&[place("c")])).unwrap().local.is_empty());
 }
 
 #[test]
@@ -176,7 +193,7 @@ fn a_guest_that_fails_at_load_says_where() {
 fn a_refusal_a_trap_and_a_time_out_of_configure_are_told_apart() {
     let configure = |configure| {
         let opened = Guest { configure, ..Guest::default() }.load(&quick()).unwrap();
-        opened.configure(&serde_json::json!({})).unwrap_err()
+        configured(opened, &serde_json::json!({})).unwrap_err()
     };
     let error = configure("(i32.store (i32.const 256) (i32.const 1))");
     assert!(matches!(&error, LoadError::Configure { message, .. } if message == "no such share"));
@@ -202,7 +219,7 @@ fn without_a_version_that_is_spoken_both_sides_are_named() {
     let export = Some("hybrid:routing/policy@0.9.0");
     let error = Guest { export, ..Guest::default() }.load(&quick()).unwrap_err();
     assert!(matches!(error, LoadError::Version { .. }), "{error}");
-    assert!(error.to_string().contains("(hybrid:routing/policy@0.1.0)"), "{error}");
+    assert!(error.to_string().contains("(hybrid:routing/strategy@0.1.0, "), "{error}");
     assert!(error.to_string().contains("exports `hybrid:routing/policy@0.9.0`"), "{error}");
     let error = load(&wat::parse_str("(component)").unwrap(), None, &quick()).unwrap_err();
     assert!(error.to_string().ends_with("it exports nothing"), "{error}");

@@ -2,75 +2,99 @@
 //!
 //! Compiled code looks at its engine's epoch at every loop and call, and gives the thread back when
 //! the epoch has moved: that is what makes an endless loop stoppable. Somebody must move it, and only
-//! while a guest runs: an idle gateway wakes for nothing.
+//! while guests run: an idle gateway wakes for nothing.
+//!
+//! Calls may come for each request, so a call costs two atomic additions here. The clock goes on for a
+//! while after the last one, so that calls which follow each other need not wake it.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use wasmtime::Engine;
 
 /// How long a guest can go without giving the thread back.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks without a call after which the clock stops.
+const LINGER: u32 = 50;
 
 /// Moves the epoch of one engine while at least one of its guests runs.
 pub(super) struct Ticker {
     clock: Arc<Clock>,
+    hands: Thread,
 }
 
 #[derive(Default)]
 struct Clock {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
     /// Calls in progress.
-    running: usize,
-    closed: bool,
+    running: AtomicUsize,
+    /// Calls ever begun, wrapping.
+    begun: AtomicUsize,
+    /// The thread is about to park, or parked.
+    stopped: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl Clock {
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        // A counter is right even where a thread panicked beside it.
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_all();
+    /// Moves the epoch until nothing has run for some time.
+    fn go(&self, engine: &Engine) {
+        let (mut idle, mut seen) = (0, self.begun.load(Ordering::Relaxed));
+        while idle < LINGER && !self.closed.load(Ordering::Relaxed) {
+            thread::sleep(TICK);
+            engine.increment_epoch();
+            let begun = self.begun.load(Ordering::Relaxed);
+            let is_idle = self.running.load(Ordering::Relaxed) == 0 && begun == seen;
+            idle = if is_idle { idle + 1 } else { 0 };
+            seen = begun;
+        }
     }
 
-    /// Waits for a call; false once the ticker is gone.
-    fn wait(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |state: &mut State| state.running == 0 && !state.closed;
-        let state = self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
-        !state.closed
+    /// Parks until a call begins.
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        // A call that began before it could see `stopped` is seen here: one of the two sees the other.
+        while self.running.load(Ordering::SeqCst) == 0
+            && self.stopped.load(Ordering::SeqCst)
+            && !self.closed.load(Ordering::SeqCst)
+        {
+            thread::park();
+        }
+        self.stopped.store(false, Ordering::SeqCst);
     }
 }
 
 impl Ticker {
     pub(super) fn start(engine: Engine) -> io::Result<Self> {
         let clock = Arc::new(Clock::default());
-        let hands = Arc::clone(&clock);
-        thread::Builder::new().name("strategy-clock".to_owned()).spawn(move || {
-            while hands.wait() {
-                thread::sleep(TICK);
-                engine.increment_epoch();
+        let shared = Arc::clone(&clock);
+        let run = move || {
+            while !shared.closed.load(Ordering::SeqCst) {
+                shared.stop();
+                shared.go(&engine);
             }
-        })?;
-        Ok(Self { clock })
+        };
+        let hands = thread::Builder::new().name("strategy-clock".to_owned()).spawn(run)?;
+        Ok(Self { clock, hands: hands.thread().clone() })
     }
 
     /// Keeps the clock going until what it returns is dropped.
     pub(super) fn run(&self) -> Running<'_> {
-        self.clock.change(|state| state.running += 1);
+        self.clock.running.fetch_add(1, Ordering::SeqCst);
+        self.clock.begun.fetch_add(1, Ordering::Relaxed);
+        if self.clock.stopped.load(Ordering::SeqCst) {
+            self.clock.stopped.store(false, Ordering::SeqCst);
+            self.hands.unpark();
+        }
         Running { clock: &self.clock }
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.clock.change(|state| state.closed = true);
+        self.clock.closed.store(true, Ordering::SeqCst);
+        self.hands.unpark();
     }
 }
 
@@ -81,6 +105,36 @@ pub(super) struct Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.clock.change(|state| state.running -= 1);
+        self.clock.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Waits until the clock's thread is parked, or about to be.
+    fn stopped(ticker: &Ticker) {
+        let start = Instant::now();
+        while !ticker.clock.stopped.load(Ordering::SeqCst) {
+            assert!(start.elapsed() < Duration::from_secs(20), "the clock goes on without a call");
+            thread::sleep(TICK);
+        }
+    }
+
+    #[test]
+    fn the_clock_stops_without_calls_and_goes_on_with_the_next() {
+        let ticker = Ticker::start(Engine::default()).unwrap();
+        for _ in 0..3 {
+            stopped(&ticker);
+            let running = ticker.run();
+            assert!(!ticker.clock.stopped.load(Ordering::SeqCst));
+            drop(running);
+        }
+        stopped(&ticker);
     }
 }

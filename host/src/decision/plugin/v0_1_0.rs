@@ -1,13 +1,13 @@
 //! Version 0.1.0 of the strategy interface: its types end in this file.
 
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentNamedList, HasSelf, Lift, Linker, Lower};
-use wasmtime::error::Context;
-use wasmtime::{Store, bail};
+use wasmtime::Store;
+use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::guest::State;
+use super::interface::check;
 use super::logging::Level;
-use crate::decision::{Candidate, Price, RawWeights};
+use super::version::RawDescription;
+use crate::strategy::{Candidate, Needs, Price, RawWeights};
 
 use generated::Strategy;
 use generated::StrategyPre;
@@ -35,17 +35,6 @@ pub(super) struct Linked(StrategyPre<State>);
 /// further use.
 pub(super) struct Guest(Strategy);
 
-/// What a guest says of itself, before any check.
-#[derive(Debug, Clone)]
-pub(super) struct RawDescription {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) summary: String,
-    pub(super) parameters: String,
-    /// In milliseconds.
-    pub(super) refresh: Option<u32>,
-}
-
 /// Offers this version's imports.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     logging::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
@@ -55,35 +44,15 @@ impl Linked {
     /// Nothing of the component runs before its types are known to be right.
     pub(super) fn new(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self> {
         let linked = Self(StrategyPre::new(linker.instantiate_pre(component)?)?);
-        check::<(), (policy::Description,)>(component, "describe")?;
-        check::<(String,), (Result<(), String>,)>(component, "configure")?;
+        check::<(), (policy::Description,)>(component, POLICY, "describe")?;
+        check::<(String,), (Result<(), String>,)>(component, POLICY, "configure")?;
         type Side = Vec<policy::Deployment>;
-        check::<(Side, Side), (policy::Weights,)>(component, "assign")?;
+        check::<(Side, Side), (policy::Weights,)>(component, POLICY, "assign")?;
         Ok(linked)
     }
 
     pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
         Ok(Guest(self.0.instantiate_async(store).await?))
-    }
-}
-
-/// Checks the type of one function of the policy; wasmtime's own check does not name it.
-fn check<Params, Return>(component: &Component, name: &str) -> wasmtime::Result<()>
-where
-    Params: ComponentNamedList + Lower,
-    Return: ComponentNamedList + Lift,
-{
-    let engine = component.engine();
-    let whole = component.component_type();
-    let policy = whole.get_export(engine, POLICY).map(|export| export.ty);
-    let Some(ComponentItem::ComponentInstance(policy)) = policy else {
-        bail!("`{POLICY}` is not an interface");
-    };
-    match policy.get_export(engine, name).map(|export| export.ty) {
-        Some(ComponentItem::ComponentFunc(function)) => function
-            .typecheck::<Params, Return>(&whole.instance_type())
-            .with_context(|| format!("`{name}` is of another type")),
-        _ => bail!("`{name}` is not a function"),
     }
 }
 
@@ -99,6 +68,7 @@ impl Guest {
             summary: said.summary,
             parameters: said.parameters,
             refresh: said.refresh_interval,
+            needs: Needs::default(),
         })
     }
 
@@ -113,8 +83,8 @@ impl Guest {
     pub(super) async fn assign(
         &self,
         store: &mut Store<State>,
-        local: &[Candidate],
-        remote: &[Candidate],
+        local: &[Candidate<'_>],
+        remote: &[Candidate<'_>],
     ) -> wasmtime::Result<RawWeights> {
         let [local, remote] = [local, remote]
             .map(|side| side.iter().map(policy::Deployment::from).collect::<Vec<_>>());
@@ -124,17 +94,19 @@ impl Guest {
     }
 }
 
-impl From<&Candidate> for policy::Deployment {
-    fn from(candidate: &Candidate) -> Self {
+impl From<&Candidate<'_>> for policy::Deployment {
+    fn from(candidate: &Candidate<'_>) -> Self {
+        let place = candidate.place;
         Self {
-            name: candidate.name.clone(),
-            model: candidate.model.clone(),
-            weight: candidate.weight,
+            name: place.name.clone(),
+            model: place.model.clone(),
+            weight: place.weight,
             in_flight: candidate.in_flight,
             latency: candidate.latency,
             error_rate: candidate.error_rate,
-            price: candidate.price.map(Into::into),
-            signals: candidate.signals.clone(),
+            price: place.price.map(Into::into),
+            // Nothing was ever sent here while this version was the newest.
+            signals: Vec::new(),
         }
     }
 }

@@ -111,7 +111,14 @@ fn model(deployments: Vec<DeploymentConfig>) -> Model {
         supported_params: Vec::new(),
         pricing: deployments[0].pricing.clone(),
     };
-    Model { id: "m".into(), aliases: Vec::new(), card, total: TotalTime::default(), deployments }
+    Model {
+        id: "m".into(),
+        aliases: Vec::new(),
+        card,
+        total: TotalTime::default(),
+        strategy: 0,
+        deployments,
+    }
 }
 
 fn failure() -> Outcome {

@@ -1,0 +1,29 @@
+//! What an on-path strategy is told of a request.
+
+/// What is known of a request beside its model. Never the prompt, never a credential.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Tokens of the prompt, estimated. Only with [`Needs::prompt_tokens`].
+    pub prompt_tokens: Option<u32>,
+    /// Tokens the answer may have, where the request says so.
+    pub max_output_tokens: Option<u32>,
+    /// A hash that all requests of one session share. Only with [`Needs::session`].
+    pub session: Option<u64>,
+    /// Hashes of the prompt's first block, its first two, and so on. Only with [`Needs::prefixes`].
+    pub prefixes: Vec<u64>,
+    /// Who asks, by the configured header.
+    pub tenant: Option<String>,
+    /// The headers that the configuration lists, names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+/// The facts that cost work: found only where a strategy's `describe` asks for them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// [`Facts::prompt_tokens`]
+    pub prompt_tokens: bool,
+    /// [`Facts::session`]
+    pub session: bool,
+    /// [`Facts::prefixes`]
+    pub prefixes: bool,
+}
