@@ -295,7 +295,7 @@ fn place_of(model: &Model, config: &DeploymentConfig) -> Place {
         model: model.id.clone(),
         side: config.side,
         weight: config.weight,
-        capacity: u32::try_from(config.concurrency.max).unwrap_or(u32::MAX),
+        capacity: config.concurrency.max,
         price: price.map(|(prompt, completion)| Price { prompt, completion }),
         context_length: model.card.context_length,
     }
