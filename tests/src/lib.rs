@@ -30,7 +30,7 @@ pub use client::{Reply, client};
 pub use dialog::Dialog;
 pub use engine::Engine;
 pub use gateway::{Gateway, Log, Setup};
-pub use guest::{component, guest, guests, text as guest_text};
+pub use guest::{CoreGuest, component, guest, guests, text as guest_text};
 pub use port::Port;
 pub use process::StubProcess;
 pub use raw::{Gate, Raw, Received, Step, Wire};

@@ -1,6 +1,10 @@
 //! The strategies of `tests/guests`, as components.
 
+mod core;
+
 use std::path::Path;
+
+pub use core::CoreGuest;
 
 /// The guest `tests/guests/NAME.wat`, as a component.
 ///

@@ -1,0 +1,106 @@
+//! Strategies of version 0.2.0, made from the text of a core module: what a hostile guest does is a line of it.
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// A strategy for `hybrid:routing@0.2.0`. Each text is WebAssembly of one function, which ends in an
+/// even split where the text does not return. `$locals` and `$remotes` are the lengths of the lists
+/// (and `$request`, of `request`, the address of its arguments: the record `request` and both lists);
+/// `(call $answer N A M B)` makes an answer of N local weights A and M remote weights B.
+#[derive(Debug, Clone, Copy)]
+pub struct CoreGuest<'a> {
+    /// At most 15 bytes.
+    pub name: &'a str,
+    /// Imports and further functions of the module.
+    pub imports: &'a str,
+    /// The `refresh-interval`, in milliseconds.
+    pub refresh: Option<u32>,
+    /// Bits of the flags `needs`: 1 prompt-tokens, 2 session, 4 prefixes.
+    pub needs: u8,
+    /// Of `configure`.
+    pub configure: &'a str,
+    /// Of `assign`.
+    pub assign: &'a str,
+    /// Of `assign-request`; None: it is not exported.
+    pub request: Option<&'a str>,
+    /// Of `outcome`, whose list is `$attempts` and `$count`; None: it is not exported.
+    pub outcome: Option<&'a str>,
+}
+
+impl Default for CoreGuest<'_> {
+    /// An even split, off the request path.
+    fn default() -> Self {
+        Self {
+            name: "guest",
+            imports: "",
+            refresh: None,
+            needs: 0,
+            configure: "",
+            assign: "",
+            request: None,
+            outcome: None,
+        }
+    }
+}
+
+impl CoreGuest<'_> {
+    /// The component.
+    ///
+    /// # Panics
+    /// If a text is no WebAssembly.
+    #[must_use]
+    pub fn component(&self) -> Vec<u8> {
+        let text = self.text();
+        let mut module = wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let mut resolve = Resolve::default();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/0.2.0");
+        let (package, _) = resolve.push_dir(folder).expect("the contract");
+        let world = resolve.select_world(&[package], Some(self.world())).expect("a world");
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+            .expect("metadata");
+        let encoder = ComponentEncoder::default().validate(true).module(&module);
+        encoder.expect("a module for it").encode().unwrap_or_else(|e| panic!("{e:#}\n{text}"))
+    }
+
+    fn world(&self) -> &'static str {
+        match (self.request, self.outcome) {
+            (None, None) => "strategy",
+            (Some(_), None) => "request-strategy",
+            (None, Some(_)) => "learning-strategy",
+            (Some(_), Some(_)) => "learning-request-strategy",
+        }
+    }
+
+    fn text(&self) -> String {
+        let name = "hybrid:routing/request-policy@0.2.0#assign-request";
+        let request = self.request.map(|body| {
+            format!(
+                r#"(func (export "{name}") (param $request i32) (result i32)
+                (local $locals i32) (local $remotes i32)
+                (local.set $locals (i32.load offset=84 (local.get $request)))
+                (local.set $remotes (i32.load offset=92 (local.get $request)))
+                {body}
+                (call $answer (local.get $locals) (f64.const 1) (local.get $remotes) (f64.const 1)))
+                (func (export "cabi_post_{name}") (param i32) (call $free (i32.const 0)))"#
+            )
+        });
+        let outcome = self.outcome.map(|body| {
+            format!(
+                r#"(func (export "hybrid:routing/learning@0.2.0#outcome")
+                (param $attempts i32) (param $count i32)
+                {body}
+                (call $free (i32.const 0)))"#
+            )
+        });
+        include_str!("core.wat")
+            .replace("{imports}", self.imports)
+            .replace("{name}", self.name)
+            .replace("{name-length}", &format!("\\{:02x}", self.name.len()))
+            .replace("{refreshes}", &u8::from(self.refresh.is_some()).to_string())
+            .replace("{refresh}", &self.refresh.unwrap_or(0).to_string())
+            .replace("{needs}", &self.needs.to_string())
+            .replace("{configure}", self.configure)
+            .replace("{assign}", self.assign)
+            .replace("{more}", &(request.unwrap_or_default() + &outcome.unwrap_or_default()))
+    }
+}

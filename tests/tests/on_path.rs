@@ -1,0 +1,125 @@
+//! Strategies that are asked for each request: their answers count, and their faults harm nobody.
+
+use tests::{CoreGuest, Engine, Gateway, Traffic, eventually, one_model, routed};
+
+/// All to the local deployment, whatever `assign` says.
+const LOCAL: &str =
+    "(return (call $answer (local.get $locals) (f64.const 1) (local.get $remotes) (f64.const 0)))";
+/// All to the remote one.
+const REMOTE: &str =
+    "(return (call $answer (local.get $locals) (f64.const 0) (local.get $remotes) (f64.const 1)))";
+const LOOP: &str = "(loop $forever (br $forever))";
+
+/// A local engine and a remote one.
+struct Engines {
+    local: Engine,
+    remote: Engine,
+}
+
+impl Engines {
+    fn start() -> Self {
+        Self { local: Engine::start("local"), remote: Engine::start("remote") }
+    }
+
+    /// The gateway in front of them. The guest's published weights are those of `LOCAL`.
+    fn gateway(&self, request: &str, more: &str) -> Gateway {
+        let guest = CoreGuest { assign: LOCAL, request: Some(request), ..CoreGuest::default() };
+        let (local, remote) = (self.local.url(), self.remote.url());
+        let more = format!("guest\n{more}\nsandbox: {{compile_timeout: 60, call_timeout: 5}}");
+        tests::setup!()
+            .models(one_model(&[&local, &remote]))
+            .file("plugins/guest.wasm", guest.component())
+            .routing(routed(&more, &[&local], &[&remote]))
+            .start()
+    }
+}
+
+/// How often the strategy's calls ended this way.
+async fn calls(gateway: &Gateway, outcome: &str) -> u64 {
+    let metrics = gateway.get("/metrics").await.text();
+    let series =
+        format!("gateway_strategy_calls_total{{outcome=\"{outcome}\",strategy=\"guest\"}} ");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
+    line.map_or(0, |count| count.parse().expect("a count"))
+}
+
+#[tokio::test]
+async fn each_request_goes_where_the_strategy_says() {
+    let engines = Engines::start();
+    let gateway = engines.gateway(REMOTE, "");
+    let tally = Traffic::of(&gateway, "m", 4, 200).await;
+    assert_eq!((tally.share(&["remote"]), tally.failures.len()), (1.0, 0));
+    let routing = gateway.routing().await;
+    assert_eq!(routing["strategy"]["on_path"]["state"], "on");
+    // What is published is what `assign` said.
+    let published: Vec<f64> = gateway.weights("m").await.into_values().collect();
+    assert_eq!(published, [1.0, 0.0]);
+    // The 200, and those of `assign`.
+    assert!(calls(&gateway, "ok").await > 200);
+}
+
+/// Five faults in a row, each of which is one request that the published weights decide; then it is not
+/// asked any more.
+async fn goes_off(request: &str, cause: &str, says: &str) {
+    let engines = Engines::start();
+    let gateway = engines.gateway(request, "");
+    let tally = Traffic::of(&gateway, "m", 1, 50).await;
+    assert_eq!((tally.share(&["local"]), tally.failures.len()), (1.0, 0), "{cause}");
+    assert_eq!(calls(&gateway, cause).await, 5);
+    let asked = calls(&gateway, "busy").await + calls(&gateway, "off").await;
+    assert_eq!(asked, 45, "{cause}");
+    let routing = gateway.routing().await;
+    let status = &routing["strategy"]["on_path"];
+    assert_eq!(status["state"], "off");
+    let error = status["last_error"].as_str().expect("the fault");
+    assert!(error.contains(says), "{error}");
+    eventually("the log says it", async || {
+        gateway.log().contains("off the request path for its faults").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn faults_in_a_row_take_it_off_the_path_and_no_request_fails() {
+    goes_off("unreachable", "trap", "trapped: wasm `unreachable`").await;
+    goes_off(LOOP, "timeout", "still running after 5ms").await;
+    let nan =
+        "(return (call $answer (local.get $locals) (f64.const nan) (i32.const 0) (f64.const 0)))";
+    goes_off(nan, "refused", "refused: local weight 0 is NaN").await;
+    let zero = "(return (call $answer (local.get $locals) (f64.const 0) (local.get $remotes) (f64.const 0)))";
+    goes_off(zero, "refused", "refused: the weights sum to 0").await;
+}
+
+#[tokio::test]
+async fn a_fault_now_and_then_costs_only_its_own_answer() {
+    // Of three requests in a row of an instance one traps; a fresh instance begins to count anew.
+    let third = "(i32.store (i32.const 700) (i32.add (i32.load (i32.const 700)) (i32.const 1)))
+        (if (i32.eq (i32.load (i32.const 700)) (i32.const 3)) (then unreachable))";
+    let engines = Engines::start();
+    let gateway = engines.gateway(&format!("{third}{REMOTE}"), "");
+    let tally = Traffic::of(&gateway, "m", 1, 300).await;
+    assert!(tally.failures.is_empty(), "{:?}", tally.failures);
+    assert!(calls(&gateway, "trap").await > 20);
+    assert!(tally.share(&["remote"]) > 0.5, "{:?}", tally.answered);
+    assert_eq!(gateway.routing().await["strategy"]["on_path"]["state"], "on");
+}
+
+#[tokio::test]
+async fn one_that_is_slow_delays_no_request_beyond_its_deadline() {
+    let engines = Engines::start();
+    let gateway = engines.gateway(LOOP, "");
+    let tally = Traffic::of(&gateway, "m", 8, 400).await;
+    assert_eq!((tally.total(), tally.failures.len()), (400, 0));
+    // No more than five at a time in a row; those that found no instance did not wait.
+    assert!(calls(&gateway, "timeout").await <= 5 + 8);
+}
+
+#[tokio::test]
+async fn a_deployment_that_is_out_is_not_asked_about() {
+    let engines = Engines::start();
+    let gateway = engines.gateway(REMOTE, "ejection: {consecutive: 1, base: 60}");
+    engines.remote.set(serde_json::json!({"failure_rate": 1.0})).await;
+    let tally = Traffic::of(&gateway, "m", 2, 40).await;
+    assert_eq!((tally.share(&["local"]), tally.failures.len()), (1.0, 0));
+    assert!(gateway.routing().await["strategy"]["on_path"]["last_error"].is_null());
+}
