@@ -1,4 +1,6 @@
-//! `/routing`: which strategy decides, what it decided, who is healthy, how the last reload went.
+//! `/routing`: which strategies decide, what it decided, who is healthy, how the last reload went.
+
+mod strategies;
 
 use std::time::SystemTime;
 
@@ -21,33 +23,14 @@ pub(super) fn show(gateway: &Gateway, snapshot: &Snapshot, headers: &HeaderMap) 
         .map(|(model, route)| (model.config.id.clone(), show_model(model, route, admin)))
         .collect();
     super::json(&json!({
-        "strategy": show_strategy(snapshot, 0),
+        "strategy": strategies::show(snapshot, 0),
+        "strategies": strategies::of_models(snapshot),
         "models": models,
         "reload": {
             "loaded_at": rfc3339(generation.loaded_at),
             "last_error": gateway.board.reload().last_error,
         },
     }))
-}
-
-fn show_strategy(snapshot: &Snapshot, index: usize) -> Value {
-    let Some(strategy) = snapshot.generation.strategies.get(index) else {
-        return json!({
-            "name": "models.yaml", "version": null, "sha256": null, "parameters": {}, "last_error": null,
-        });
-    };
-    let on_path = strategy.on_path.as_ref().map(|path| path.status());
-    json!({
-        "name": strategy.name,
-        "version": strategy.version,
-        "sha256": strategy.sha256,
-        "parameters": strategy.parameters,
-        "last_error": snapshot.strategy_errors[index],
-        "on_path": on_path.map(|status| json!({
-            "state": if status.off { "off" } else { "on" },
-            "last_error": status.last_error,
-        })),
-    })
 }
 
 fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {

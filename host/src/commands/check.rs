@@ -8,7 +8,7 @@ use crate::config::{
     ClientTimeouts, Concurrency, Config, Ejection, Fallback, Limits, Probing, Shutdown, SlowStart,
     Timeouts, TotalTime,
 };
-use crate::fleet::{Snapshot, StrategyInfo};
+use crate::fleet::{CandidateInfo, Snapshot, StrategyInfo};
 use crate::reload::Loader;
 
 use super::FileArgs;
@@ -32,8 +32,20 @@ fn summary(snapshot: &Snapshot, out: &mut impl Write) -> std::io::Result<()> {
     if generation.strategies.is_empty() {
         writeln!(out, "strategy models.yaml")?;
     }
-    for StrategyInfo { name, version, parameters, .. } in &generation.strategies {
-        writeln!(out, "strategy {name} {version} {parameters}")?;
+    for (index, strategy) in generation.strategies.iter().enumerate() {
+        let models = generation.fleet.models.iter().map(|model| &model.config);
+        let own: Vec<&str> = models
+            .filter(|model| index > 0 && model.strategy == index)
+            .map(|model| &*model.id)
+            .collect();
+        let of = if own.is_empty() { String::new() } else { format!(" of {}", own.join(", ")) };
+        let StrategyInfo { name, version, parameters, .. } = strategy;
+        writeln!(out, "strategy{of} {name} {version} {parameters}")?;
+        if let Some(CandidateInfo { strategy, trial }) = strategy.candidate.as_deref() {
+            let StrategyInfo { name, version, parameters, .. } = strategy;
+            let mode = trial.mode();
+            writeln!(out, "  candidate ({mode:?}) {name} {version} {parameters}")?;
+        }
     }
     let usual = (generation.config.timeouts, generation.config.total);
     timeouts(usual, Default::default(), "", out)?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Concurrency, Document, Ejection, Endpoint, Limits, RetryBudget, Secret, SlowStart, Step,
-    Timeouts, TotalTime,
+    Concurrency, Document, Ejection, Endpoint, Limits, RetryBudget, Secret, SlowStart,
+    StrategyConfig, Timeouts, TotalTime,
 };
 
 /// Everything both files say, checked. The default has no models, and everything else as it is without
@@ -198,19 +198,6 @@ pub enum ProbeMethod {
     Get,
     /// `HEAD`
     Head,
-}
-
-/// Which strategy decides, with what parameters.
-#[derive(Debug, Clone)]
-pub struct StrategyConfig {
-    /// `routing_strategy` as written: a built-in's name, a name in the plugin folder, or a path.
-    pub reference: String,
-    /// `sha256`: the digest the component must have, 64 lower-case hex digits.
-    pub sha256: Option<String>,
-    /// `routing_parameter`: always an object.
-    pub parameters: serde_json::Value,
-    /// Where in `routing.yaml` its keys stand: empty for those of the file itself.
-    pub at: Vec<Step>,
 }
 
 /// How long a client is waited for.

@@ -15,7 +15,7 @@ use super::raw::limits::RawConcurrency;
 use super::routing::{Entries, Entry};
 use super::{
     Concurrency, Config, DeploymentConfig, Diagnostic, Document, Endpoint, Model, OwnTimeouts,
-    ProbeMethod, ProbeTarget, Secret, Share, Side, Step, Timeouts, endpoint,
+    ProbeMethod, ProbeTarget, Secret, Share, Side, Step, Timeouts, endpoint, strategy,
 };
 
 /// The models with their deployments. After an error, of no further use.
@@ -25,7 +25,14 @@ pub(super) fn join(
     config: &Config,
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Model> {
-    let mentions = entries.map_or_else(HashMap::new, |entries| mentions(models, entries, errors));
+    let mut names = HashMap::new();
+    for (index, model) in models.list.iter().enumerate() {
+        names.insert(model.id.as_str(), index);
+        names.extend(model.aliases.iter().map(|alias| (alias.as_str(), index)));
+    }
+    let mentions =
+        entries.map_or_else(HashMap::new, |entries| mentions(models, &names, entries, errors));
+    let strategies = entries.map(|entries| strategy::by_model(models, &names, entries, errors));
     let whole = models.whole && entries.is_none_or(|entries| entries.whole);
     let none = Vec::new();
     let concurrency = entries.map_or_else(RawConcurrency::default, |entries| entries.concurrency);
@@ -44,7 +51,7 @@ pub(super) fn join(
             aliases: model.aliases.clone(),
             card: model.card.clone(),
             total: model.total.unwrap_or(config.total),
-            strategy: 0,
+            strategy: strategies.as_ref().map_or(0, |strategies| strategies[index]),
             deployments: drafts.into_iter().map(|draft| draft.deployment).collect(),
         });
     }
@@ -72,14 +79,10 @@ fn share_connections(models: &mut [Model]) {
 /// By model: the entries that list it. Unknown models and repetitions are reported.
 fn mentions<'e>(
     models: &Models,
+    names: &HashMap<&str, usize>,
     entries: &'e Entries,
     errors: &mut Vec<Diagnostic>,
 ) -> HashMap<usize, Vec<&'e Entry>> {
-    let mut by_name = HashMap::new();
-    for (index, model) in models.list.iter().enumerate() {
-        by_name.insert(model.id.as_str(), index);
-        by_name.extend(model.aliases.iter().map(|alias| (alias.as_str(), index)));
-    }
     let mut seen: HashMap<(usize, &Endpoint), Side> = HashMap::new();
     let mut mentions: HashMap<usize, Vec<&Entry>> = HashMap::new();
     for entry in &entries.list {
@@ -88,7 +91,7 @@ fn mentions<'e>(
             if entries.document.text(&at).is_none() {
                 continue;
             }
-            let Some(&index) = by_name.get(name.as_str()) else {
+            let Some(&index) = names.get(name.as_str()) else {
                 errors.push(unknown_model(&entries.document, &at, name, models));
                 continue;
             };
@@ -113,7 +116,12 @@ fn mentions<'e>(
     mentions
 }
 
-fn unknown_model(document: &Document, at: &[Step], name: &str, models: &Models) -> Diagnostic {
+pub(super) fn unknown_model(
+    document: &Document,
+    at: &[Step],
+    name: &str,
+    models: &Models,
+) -> Diagnostic {
     let ids = || models.list.iter().map(|model| model.id.as_str());
     let aliases = models.list.iter().flat_map(|model| model.aliases.iter().map(String::as_str));
     let help = match nearest(name, ids().chain(aliases)) {

@@ -24,6 +24,7 @@ mod raw;
 mod redactor;
 mod routing;
 pub mod schema;
+mod strategy;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -35,6 +36,7 @@ pub use ejection::{Ejection, RetryBudget, SlowStart};
 pub use limits::{Concurrency, Limits};
 pub use place::{Endpoint, Origin, Secret};
 pub use redactor::Redactor;
+pub use strategy::{CandidateConfig, Rollback, StrategyConfig, TrialMode};
 use timeouts::OwnTimeouts;
 pub use timeouts::{Timeouts, TotalTime};
 

@@ -10,9 +10,11 @@ use super::document::steps;
 use super::models::{Check, join, typed, without_deployments};
 use super::raw::limits::RawConcurrency;
 use super::raw::routing::{RawEntry, RoutingFile};
+use super::raw::strategy::RawStrategy;
+use super::strategy::Own;
 use super::{
     Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, OwnTimeouts, ProbeTarget,
-    Secret, Side, Step, StrategyConfig, schema,
+    Secret, Side, Step, schema,
 };
 
 /// What `routing.yaml` lists.
@@ -23,6 +25,8 @@ pub(super) struct Entries {
     pub(super) whole: bool,
     /// For all deployments.
     pub(super) concurrency: RawConcurrency,
+    /// Models that have a strategy of their own.
+    pub(super) strategies: Vec<Own>,
 }
 
 /// One endpoint and its models.
@@ -48,21 +52,28 @@ pub(super) fn check(
     let document = without_deployments(document, errors);
     let (raw, whole): (RoutingFile, _) = typed(&document, &schema::routing(), errors)?;
     let mut check = Check { document: &document, whole, errors };
-    let sha256 = raw.sha256.as_deref().and_then(|digest| check.digest(digest));
     let trusted_proxies = check.networks(&raw.trusted_proxies);
     let probing = raw.probing();
     let ejection = check.ejection(raw.ejection.into());
     let limits = check.limits(raw.limits.into());
     let mut list = check.list(Side::Local, raw.local_deployment);
     list.extend(check.list(Side::Remote, raw.remote_deployment));
+    let first = RawStrategy {
+        routing_strategy: raw.routing_strategy,
+        routing_parameter: raw.routing_parameter,
+        sha256: raw.sha256,
+        candidate: raw.candidate,
+    };
+    let mut strategies = vec![check.strategy(&[], first)];
+    let mut own = Vec::new();
+    for (model, raw) in raw.strategies {
+        let at = steps!["strategies", model.as_str()];
+        own.push(Own { model, strategy: strategies.len() });
+        strategies.push(check.strategy(&at, raw));
+    }
     let config = Config {
         models: Vec::new(),
-        strategies: vec![StrategyConfig {
-            reference: raw.routing_strategy,
-            sha256,
-            parameters: raw.routing_parameter.unwrap_or_default().into(),
-            at: Vec::new(),
-        }],
+        strategies,
         timeouts: (&raw.timeouts).into(),
         total: raw.timeouts.total(),
         client_timeouts: (&raw.timeouts).into(),
@@ -82,7 +93,8 @@ pub(super) fn check(
         ),
         routing_file: Some(Arc::clone(&document)),
     };
-    Some((Entries { document, list, whole, concurrency: raw.concurrency }, config))
+    let concurrency = raw.concurrency;
+    Some((Entries { document, list, whole, concurrency, strategies: own }, config))
 }
 
 impl Check<'_> {
@@ -102,16 +114,6 @@ impl Check<'_> {
             self.errors.push(self.document.error(&steps!["limits"], message, help));
         }
         limits
-    }
-
-    fn digest(&mut self, text: &str) -> Option<String> {
-        let at = steps!["sha256"];
-        self.document.text(&at)?;
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let help = "it has 64 hex digits: see `sha256sum FILE.wasm`";
-            self.errors.push(self.document.error(&at, "this is not a SHA-256 digest", help));
-        }
-        Some(text.to_ascii_lowercase())
     }
 
     fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {

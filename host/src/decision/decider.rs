@@ -8,100 +8,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::fleet::{Board, Generation, Snapshot};
-use crate::strategy::{Fault, Strategy};
+use crate::fleet::Board;
 use crate::telemetry::{Metrics, catch};
 
-use super::share::{LastGood, share};
+use super::plan::{Failed, Plan};
 
 /// After a decision that panicked.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// A generation and the strategies that decide for it, tried once and ready to be used.
-pub struct Plan {
-    generation: Arc<Generation>,
-    /// In the order of the generation's.
-    strategies: Vec<Box<dyn Strategy>>,
-    last_good: Vec<LastGood>,
-    last_errors: Vec<Option<String>>,
-    /// Good answers of each strategy that the metrics do not know of yet.
-    answers: Vec<usize>,
-}
-
-/// A strategy failed in a decision.
-#[derive(Debug)]
-pub struct Failed {
-    /// Index of the strategy.
-    pub strategy: usize,
-    /// Id of the model it was asked about.
-    pub model: String,
-    /// How.
-    pub fault: Fault,
-}
-
-impl Plan {
-    /// Asks the strategies, those of `generation`, once for every model.
-    ///
-    /// # Errors
-    /// Which one failed, and how: such a plan is never put in use.
-    pub fn tried(
-        generation: Arc<Generation>,
-        strategies: Vec<Box<dyn Strategy>>,
-    ) -> Result<(Self, Snapshot), Failed> {
-        let last_good = vec![LastGood::new(); generation.fleet.models.len()];
-        let (last_errors, answers) = (vec![None; strategies.len()], vec![0; strategies.len()]);
-        let mut plan = Self { generation, strategies, last_good, last_errors, answers };
-        let (snapshot, failures) = plan.decide(Instant::now());
-        match failures.into_iter().next() {
-            Some(failed) => Err(failed),
-            None => Ok((plan, snapshot)),
-        }
-    }
-
-    /// The current weights of every model, and what failed.
-    fn decide(&mut self, now: Instant) -> (Snapshot, Vec<Failed>) {
-        let (mut routes, mut failures) = (Vec::new(), Vec::new());
-        let standby = self.generation.config.fallback.standby;
-        for (model, last) in self.generation.fleet.models.iter().zip(&mut self.last_good) {
-            let index = model.config.strategy;
-            let strategy = self.strategies.get_mut(index).map(|strategy| &mut **strategy);
-            let (route, outcome) = share(model, strategy, standby, last, now);
-            match outcome {
-                Some(Ok(())) => self.answers[index] += 1,
-                Some(Err(fault)) => {
-                    self.last_errors[index] = Some(format!("{}: {fault}", model.config.id));
-                    let model = model.config.id.clone();
-                    failures.push(Failed { strategy: index, model, fault });
-                }
-                None => {}
-            }
-            routes.push(route);
-        }
-        let snapshot = Snapshot {
-            generation: Arc::clone(&self.generation),
-            routes,
-            strategy_errors: self.last_errors.clone(),
-        };
-        (snapshot, failures)
-    }
-
-    /// Counts the good answers, those of the trial included.
-    fn count(&mut self, metrics: &Metrics) {
-        for (strategy, answers) in self.generation.strategies.iter().zip(&mut self.answers) {
-            metrics.strategy_calls(&strategy.name, "ok", std::mem::take(answers));
-        }
-    }
-
-    /// When to decide again after having decided at `now`, even if nothing is heard until then: the
-    /// strategy asks for it, or time changes a deployment's state.
-    fn next(&self, now: Instant) -> Option<Instant> {
-        let refreshes =
-            self.strategies.iter().filter_map(|strategy| strategy.description().refresh);
-        let refresh = refreshes.min();
-        let changes = self.generation.fleet.deployments().filter_map(|d| d.next_change(now));
-        changes.chain(refresh.map(|interval| now + interval)).min()
-    }
-}
 
 enum Message {
     Changed,
@@ -194,10 +107,10 @@ fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metri
 fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics, now: Instant) {
     let (snapshot, failures) = plan.decide(now);
     plan.count(metrics);
-    for Failed { strategy, model, fault } in failures {
-        let strategy = &*plan.generation.strategies[strategy].name;
+    for Failed { strategy, is_candidate, model, fault } in failures {
+        let strategy = plan.name(strategy, is_candidate);
         metrics.strategy_calls(strategy, fault.cause(), 1);
-        tracing::warn!(strategy, model, %fault, "the last good weights stay");
+        tracing::warn!(strategy, is_candidate, model, %fault, "the last good weights stay");
     }
     metrics.publish(&snapshot);
     board.publish(snapshot);
@@ -211,8 +124,9 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Paths};
-    use crate::fleet::{Fleet, StrategyInfo};
-    use crate::strategy::{Candidate, Description, Needs, RawWeights};
+    use crate::decision::Seat;
+    use crate::fleet::{Fleet, Generation, StrategyInfo};
+    use crate::strategy::{Candidate, Description, Fault, Needs, RawWeights, Strategy};
 
     /// A fault of the host in the place of a strategy: panics at its second call, and has other weights
     /// after that.
@@ -249,7 +163,8 @@ mod tests {
         let config = config.unwrap();
         let name = "moody".to_owned();
         let (version, sha256, parameters) = Default::default();
-        let moody = StrategyInfo { name, version, sha256, parameters, on_path: None };
+        let (on_path, lessons, candidate) = (None, None, None);
+        let moody = StrategyInfo { name, version, sha256, parameters, on_path, lessons, candidate };
         let fleet = Fleet::build(&config, None);
         Generation { config, fleet, strategies: vec![moody], loaded_at: SystemTime::now() }
     }
@@ -266,7 +181,9 @@ mod tests {
         };
         let strategy: Box<dyn Strategy> = Box::new(Moody(description, 0));
         let (plan, snapshot) =
-            Plan::tried(Arc::new(generation()), vec![strategy]).map_err(|e| e.fault).unwrap();
+            Plan::tried(Arc::new(generation()), vec![Seat { strategy, candidate: None }])
+                .map_err(|failed| failed.fault)
+                .unwrap();
         let (board, metrics) = (Arc::new(Board::new(snapshot)), Arc::new(Metrics::new().unwrap()));
         let decider = Decider::start(plan, Arc::clone(&board), metrics).unwrap();
         let weights = || board.snapshot().routes[0].weights.clone();

@@ -5,9 +5,11 @@
 //! WebAssembly. One that wants to see each request is asked for it by [`weigh`].
 
 mod decider;
+mod plan;
 pub mod plugin;
 mod share;
 mod weigh;
 
-pub use decider::{Decider, Failed, Plan};
-pub use weigh::{needs, weigh};
+pub use decider::Decider;
+pub use plan::{Failed, Plan, Seat};
+pub use weigh::weigh;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::config::Standby;
-use crate::fleet::{Eligible, FleetModel, Route, State};
+use crate::fleet::{Eligible, FleetModel, Route, State, Trial};
 use crate::strategy::{Fault, Strategy, Weights};
 
 /// What a strategy said of one model when it last said something usable: one weight for each
@@ -25,11 +25,11 @@ pub(super) fn share(
     let outcome =
         asked.map(|strategy| ask(model, &states, &eligible, strategy).map(|answer| *last = answer));
     let weights = eligible.share(model, &states, last);
-    (Route { eligible, weights, states }, outcome)
+    (Route { eligible, weights, candidate: None, states }, outcome)
 }
 
 /// What a strategy says of a model now, checked: one weight for each deployment.
-pub(super) fn ask(
+fn ask(
     model: &FleetModel,
     states: &[State],
     eligible: &Eligible,
@@ -39,4 +39,31 @@ pub(super) fn ask(
     let raw = strategy.assign(&local, &remote)?;
     let weights = Weights::check(raw, local.len(), remote.len())?;
     Ok(eligible.spread(&weights, model.deployments.len()))
+}
+
+/// Asks a candidate about the model that `route` is of, compares its answer with that in use, and keeps it in the
+/// route. What it last said well stands where it fails. None: it is not asked.
+pub(super) fn try_beside(
+    model: &FleetModel,
+    candidate: &mut dyn Strategy,
+    trial: &Trial,
+    route: &mut Route,
+    last: &mut LastGood,
+) -> Option<Result<(), Fault>> {
+    if !trial.is_on() || !route.eligible.is_assigned() {
+        return None;
+    }
+    let answer = ask(model, &route.states, &route.eligible, candidate);
+    let outcome = answer.map(|answer| *last = answer);
+    if let Err(fault) = &outcome {
+        trial.fault(&fault.to_string());
+    }
+    if !last.is_empty() {
+        let weights = route.eligible.share(model, &route.states, last);
+        if outcome.is_ok() {
+            trial.compare(&route.weights, &weights);
+        }
+        route.candidate = Some(weights);
+    }
+    Some(outcome)
 }

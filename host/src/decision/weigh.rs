@@ -2,28 +2,22 @@
 
 use std::time::Instant;
 
-use crate::fleet::Snapshot;
-use crate::strategy::{Facts, Needs, PathStrategy, Question};
+use crate::fleet::{Snapshot, StrategyInfo};
+use crate::strategy::{Facts, Fault, Question};
 use crate::telemetry::Metrics;
 
-/// What the strategy of a model, an index of the snapshot's, wants to be told of a request for it. None: it
-/// does not ask to see requests.
-#[must_use]
-pub fn needs(snapshot: &Snapshot, model: usize) -> Option<Needs> {
-    Some(on_path(snapshot, model)?.1.needs())
-}
-
-/// The weights for one request to a model, an index of the snapshot's: one for each of its deployments, as
-/// [`Route::weights`](crate::fleet::Route::weights). None: the published ones decide, because its strategy does not
-/// ask to see requests, or has no good answer, which is counted.
+/// What `strategy` says of one request to a model, an index of the snapshot's: one weight for each of its
+/// deployments, as [`Route::weights`](crate::fleet::Route::weights). How it answered is counted. None: the published
+/// weights decide, because it does not ask to see requests, or there is nothing to ask about.
 pub async fn weigh(
+    strategy: &StrategyInfo,
     snapshot: &Snapshot,
     model: usize,
     stream: bool,
     facts: &Facts,
     metrics: &Metrics,
-) -> Option<Vec<f64>> {
-    let (name, strategy) = on_path(snapshot, model)?;
+) -> Option<Result<Vec<f64>, Fault>> {
+    let path = strategy.on_path.as_ref()?;
     let (route, model) = (&snapshot.routes[model], &snapshot.generation.fleet.models[model]);
     let eligible = route.eligible.still(model, Instant::now());
     if !eligible.is_assigned() {
@@ -32,22 +26,11 @@ pub async fn weigh(
     let (local, remote) = eligible.candidates(model, &route.states);
     let id = &*model.config.id;
     let question = Question { model: id, stream, facts, local: &local, remote: &remote };
-    match strategy.weigh(question).await {
-        Ok(answer) => {
-            metrics.strategy_calls(name, "ok", 1);
-            let assigned = eligible.spread(&answer, model.deployments.len());
-            Some(eligible.share(model, &route.states, &assigned))
-        }
-        Err(fault) => {
-            metrics.strategy_calls(name, fault.cause(), 1);
-            tracing::debug!(strategy = name, model = id, %fault, "the published weights decide");
-            None
-        }
-    }
-}
-
-fn on_path(snapshot: &Snapshot, model: usize) -> Option<(&str, &dyn PathStrategy)> {
-    let index = snapshot.generation.fleet.models[model].config.strategy;
-    let strategy = snapshot.generation.strategies.get(index)?;
-    Some((&strategy.name, strategy.on_path.as_deref()?))
+    let answer = path.weigh(question).await.map(|answer| {
+        let assigned = eligible.spread(&answer, model.deployments.len());
+        eligible.share(model, &route.states, &assigned)
+    });
+    let outcome = answer.as_ref().map_or_else(Fault::cause, |_| "ok");
+    metrics.strategy_calls(&strategy.name, outcome, 1);
+    Some(answer)
 }

@@ -15,7 +15,8 @@ use crate::fleet::Deployment;
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase, within};
 use super::headers;
-use super::request::{Journal, Request};
+use super::journal::Journal;
+use super::request::Request;
 use super::upstream::{Answer, Deadline, Framing, Incoming, Outgoing, Upstream};
 
 /// An answer that goes to the client.

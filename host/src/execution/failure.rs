@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use hyper::{HeaderMap, StatusCode};
 
 use crate::fleet::{Fault, Outcome};
+use crate::strategy::Ending;
 use crate::telemetry::Waste;
 
 use super::commit::Defect;
@@ -132,6 +133,27 @@ impl Cause {
             | Cause::Empty
             | Cause::Internal
             | Cause::Reported(None) => Some(Waste::Broken),
+        }
+    }
+
+    /// The status of the deployment's answer, where that is what failed.
+    pub(super) fn answered(&self) -> Option<StatusCode> {
+        match self {
+            Cause::Status(status) | Cause::Credential(status) | Cause::Unexpected(status) => {
+                Some(*status)
+            }
+            _ => None,
+        }
+    }
+
+    /// In the words that strategies are told.
+    pub(super) fn ending(&self) -> Ending {
+        match self {
+            Cause::TimedOut(_) => Ending::TimedOut,
+            Cause::Status(StatusCode::TOO_MANY_REQUESTS) => Ending::Limited,
+            Cause::Reported(Some(status)) if status.is_client_error() => Ending::ClientError,
+            Cause::Truncated => Ending::Broken,
+            _ => Ending::Failed,
         }
     }
 

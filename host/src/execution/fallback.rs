@@ -9,16 +9,16 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::config::Redactor;
-use crate::decision;
 use crate::fleet::{Deployment, Outcome, Permit};
-use crate::strategy::Facts;
 use crate::telemetry::Metrics;
 
 use super::attempt::{Begun, Committed, attempt};
 use super::body::Body;
+use super::choice::choose;
 use super::failure::{Cause, Exhausted, Failure, Phase};
+use super::journal::Journal;
 use super::relay::Relay;
-use super::request::{Journal, Request};
+use super::request::Request;
 use super::turns::Turns;
 use super::upstream::{self, Upstream};
 use super::{headers, refusal};
@@ -42,15 +42,6 @@ impl Executor {
         Self { upstream, metrics }
     }
 
-    /// What the model's strategy says of this request; None: the published weights decide.
-    async fn weights(&self, request: &Request) -> Option<Vec<f64>> {
-        let snapshot = &request.snapshot;
-        decision::needs(snapshot, request.model)?;
-        let facts = Facts::default();
-        let stream = request.scan.stream;
-        decision::weigh(snapshot, request.model, stream, &facts, &self.metrics).await
-    }
-
     /// Draws, and attempts until a deployment answers. The journal goes with the answer's body.
     ///
     /// # Errors
@@ -60,10 +51,9 @@ impl Executor {
         let route = &request.snapshot.routes[request.model];
         let model = &generation.fleet.models[request.model];
         let (config, fleet) = (&generation.config, &generation.fleet);
-        let weights = self.weights(&request).await;
-        let weights = weights.as_deref().unwrap_or(&route.weights);
+        let weights = choose(&request, &mut journal, &self.metrics).await;
         let now = Instant::now().into_std();
-        let mut turns = Turns::draw(fleet, model, route, weights, config.fallback, now);
+        let mut turns = Turns::draw(fleet, model, route, &weights, config.fallback, now);
         let total = model.config.total.0;
         let end = Instant::from_std(journal.started) + total;
         let mut failures: Vec<(String, Failure)> = Vec::new();

@@ -9,6 +9,7 @@
 
 mod attempt;
 mod body;
+mod choice;
 mod commit;
 mod draw;
 mod failure;
@@ -16,6 +17,7 @@ mod fallback;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod headers;
+mod journal;
 mod json;
 mod refusal;
 mod relay;
@@ -31,5 +33,6 @@ pub use draw::draw;
 pub use failure::{Cause, Exhausted, Failure, Phase};
 pub use fallback::{Answer, Executor};
 pub use headers::drop_forwarding;
-pub use request::{Journal, Request};
+pub use journal::Journal;
+pub use request::Request;
 pub use scan::{Scan, ScanError, scan};

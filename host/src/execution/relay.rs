@@ -24,9 +24,9 @@ use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase};
+use super::journal::Journal;
 use super::refusal;
 use super::rename::Rename;
-use super::request::Journal;
 use super::upstream::{BodyError, Incoming};
 use super::usage::UsageScan;
 

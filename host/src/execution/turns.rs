@@ -10,7 +10,7 @@ use crate::config::{Fallback, RetryBudget};
 use crate::fleet::{Active, Busy, Deployment, Fleet, FleetModel, Permit, Route, Slot};
 
 use super::failure::{Exhausted, Failure};
-use super::request::Journal;
+use super::journal::Journal;
 
 /// The turns of one request.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod deployment;
 mod ejection;
 mod eligible;
 mod health;
+mod lessons;
 mod load;
 mod outcome;
 mod permit;
@@ -22,17 +23,20 @@ mod snapshot;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use bell::Bell;
 pub use budget::{Active, Budget};
 pub use deployment::{Deployment, Fleet, FleetModel};
 pub use eligible::Eligible;
 pub use health::{Health, Observation};
+pub use lessons::Lessons;
 pub use load::{InFlight, Load};
 pub use outcome::{Fault, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;
 pub use slots::{Busy, Slot, Slots};
 pub use snapshot::{
-    Board, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
+    Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
 };
+pub use trial::{Trial, TrialReport};

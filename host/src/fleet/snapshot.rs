@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crate::config::Config;
 use crate::strategy::PathStrategy;
 
-use super::{Eligible, Fleet, FleetModel};
+use super::{Eligible, Fleet, FleetModel, Lessons, Trial};
 
 /// One loaded configuration and the fleet built from it. Requests in flight keep theirs.
 #[derive(Debug)]
@@ -36,6 +36,19 @@ pub struct StrategyInfo {
     pub parameters: serde_json::Value,
     /// Who is asked for each request. None: the published weights decide.
     pub on_path: Option<Arc<dyn PathStrategy>>,
+    /// Where attempts are noted for it, if it wants to know of them.
+    pub lessons: Option<Arc<Lessons>>,
+    /// Who is tried beside it.
+    pub candidate: Option<Box<CandidateInfo>>,
+}
+
+/// A strategy that is tried beside the one in use.
+#[derive(Debug, Clone)]
+pub struct CandidateInfo {
+    /// Itself.
+    pub strategy: StrategyInfo,
+    /// How it fares.
+    pub trial: Arc<Trial>,
 }
 
 /// The weights of every model at one moment. Immutable: a change is a new one.
@@ -57,6 +70,8 @@ pub struct Route {
     /// One for each deployment, in the order of the model; they sum to 1. 0 is standby, or not
     /// eligible.
     pub weights: Vec<f64>,
+    /// The same as the candidate has them; None: there is none, or it has given no good answer.
+    pub candidate: Option<Vec<f64>>,
     /// One for each deployment.
     pub states: Vec<State>,
 }

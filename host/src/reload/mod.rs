@@ -3,6 +3,7 @@
 
 mod load;
 mod seen;
+mod strategies;
 mod watch;
 
 pub use load::{Loaded, Loader, Refused};

@@ -27,3 +27,15 @@ pub struct Needs {
     /// [`Facts::prefixes`]
     pub prefixes: bool,
 }
+
+impl Needs {
+    /// What either of two needs.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens || other.prompt_tokens,
+            session: self.session || other.session,
+            prefixes: self.prefixes || other.prefixes,
+        }
+    }
+}

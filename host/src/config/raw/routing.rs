@@ -1,5 +1,6 @@
 //! `routing.yaml` as written.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -9,6 +10,7 @@ use serde_json::{Map, Value};
 use super::Health;
 use super::ejection::{RawBudget, RawEjection, RawSlowStart};
 use super::limits::{RawConcurrency, RawLimits};
+use super::strategy::{RawCandidate, RawStrategy};
 use super::timeouts::{RawPlaceTimeouts, RawTimeouts};
 use crate::config::{Ambiguous, Fallback, Probing, Sandbox, Shutdown, Standby};
 
@@ -27,6 +29,11 @@ pub(in crate::config) struct RoutingFile {
     /// The digest that the strategy's component must have.
     #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
     pub(in crate::config) sha256: Option<String>,
+    /// A strategy that is tried beside it.
+    pub(in crate::config) candidate: Option<RawCandidate>,
+    /// Strategies of models that have their own, by the model's id or an alias.
+    #[serde(default)]
+    pub(in crate::config) strategies: BTreeMap<String, RawStrategy>,
     /// Seconds that one health probe may take.
     #[serde(default = "probe_timeout")]
     pub(in crate::config) timeout: Seconds,

@@ -3,6 +3,7 @@
 
 mod families;
 mod shedding;
+mod trials;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::fleet::{Condition, Snapshot};
 
 use families::{Attempts, Control, Deployments, Families, Requests};
 pub use shedding::Shedding;
+use trials::Trials;
 
 /// The gateway's metrics.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub struct Metrics {
     attempts: Attempts,
     deployments: Deployments,
     control: Control,
+    trials: Trials,
     /// What was not let in.
     pub shedding: Shedding,
     /// Lines of the access log that were lost because its file could not take them.
@@ -79,6 +82,7 @@ impl Metrics {
             attempts: Attempts::register(&families)?,
             deployments: Deployments::register(&families)?,
             control: Control::register(&families)?,
+            trials: Trials::register(&families)?,
             shedding: Shedding::register(&families)?,
             access_log_dropped: families
                 .count("gateway_access_log_dropped_total", "Access log lines lost.")?,
@@ -187,6 +191,7 @@ impl Metrics {
         self.attempts.retries_denied.reset();
         self.attempts.retries_denied.inc_by(fleet.budget.denied());
         self.shedding.refresh(snapshot, admission);
+        self.trials.refresh(snapshot);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

@@ -1,0 +1,147 @@
+//! Which strategies decide, for which models, and which are being tried.
+
+use std::collections::HashMap;
+
+use super::document::steps;
+use super::join::unknown_model;
+use super::models::{Check, Models, join};
+use super::raw::strategy::{RawCandidate, RawStrategy};
+use super::routing::Entries;
+use super::{Diagnostic, Step};
+
+/// Which strategy decides, with what parameters.
+#[derive(Debug, Clone)]
+pub struct StrategyConfig {
+    /// `routing_strategy` as written: a built-in's name, a name in the plugin folder, or a path.
+    pub reference: String,
+    /// `sha256`: the digest the component must have, 64 lower-case hex digits.
+    pub sha256: Option<String>,
+    /// `routing_parameter`: always an object.
+    pub parameters: serde_json::Value,
+    /// Where in `routing.yaml` its keys stand: empty for those of the file itself.
+    pub at: Vec<Step>,
+    /// Who is tried beside it.
+    pub candidate: Option<Box<CandidateConfig>>,
+}
+
+/// A strategy that is tried beside the one in use.
+#[derive(Debug, Clone)]
+pub struct CandidateConfig {
+    /// Itself; it has no candidate of its own.
+    pub strategy: StrategyConfig,
+    /// How it is tried.
+    pub mode: TrialMode,
+    /// When the trial is ended.
+    pub rollback: Rollback,
+}
+
+/// How a candidate is tried.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TrialMode {
+    /// Its answers are compared with those in use.
+    Shadow,
+    /// It decides for this share of the requests, above 0 and below 1.
+    Canary(f64),
+}
+
+/// When the trial of a candidate is ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rollback {
+    /// Faults that end it, at least 1. Default 3.
+    pub faults: u32,
+    /// How much larger the share of failed requests may be than that of the strategy in use, 0 to
+    /// 1. Default 0.05.
+    pub margin: f64,
+    /// Requests it must have decided for before that is looked at. Default 100.
+    pub min_requests: u32,
+}
+
+impl Default for Rollback {
+    fn default() -> Self {
+        Self { faults: 3, margin: 0.05, min_requests: 100 }
+    }
+}
+
+impl Check<'_> {
+    /// A strategy of one model, whose keys stand at `at`.
+    pub(super) fn strategy(&mut self, at: &[Step], raw: RawStrategy) -> StrategyConfig {
+        let candidate = raw.candidate.and_then(|raw| self.candidate(at, raw));
+        StrategyConfig {
+            reference: raw.routing_strategy,
+            sha256: raw.sha256.as_deref().and_then(|digest| self.digest(at, digest)),
+            parameters: raw.routing_parameter.unwrap_or_default().into(),
+            at: at.to_vec(),
+            candidate: candidate.map(Box::new),
+        }
+    }
+
+    /// The candidate beside the strategy whose keys stand at `at`.
+    pub(super) fn candidate(&mut self, at: &[Step], raw: RawCandidate) -> Option<CandidateConfig> {
+        let at = join(at, "candidate");
+        let mode = match (raw.shadow, raw.canary) {
+            (true, None) => TrialMode::Shadow,
+            (false, Some(share)) if share > 0.0 && share < 1.0 => TrialMode::Canary(share),
+            (false, Some(_)) => {
+                let help =
+                    "write a share above 0 and below 1; to promote it, make it `routing_strategy`";
+                self.error(&join(&at, "canary"), "this is no share of the requests", help);
+                return None;
+            }
+            (true, Some(_)) | (false, None) => {
+                let help = "write `shadow: true`, or `canary: 0.05` for a share of the requests";
+                self.error(&at, "how it is tried is said by one of `shadow` and `canary`", help);
+                return None;
+            }
+        };
+        let (routing_strategy, routing_parameter) = (raw.routing_strategy, raw.routing_parameter);
+        let (sha256, candidate) = (raw.sha256, None);
+        let raw_strategy = RawStrategy { routing_strategy, routing_parameter, sha256, candidate };
+        let strategy = self.strategy(&at, raw_strategy);
+        Some(CandidateConfig { strategy, mode, rollback: raw.rollback.into() })
+    }
+
+    fn digest(&mut self, at: &[Step], text: &str) -> Option<String> {
+        let at = join(at, "sha256");
+        self.document.text(&at)?;
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let help = "it has 64 hex digits: see `sha256sum FILE.wasm`";
+            self.error(&at, "this is not a SHA-256 digest", help);
+        }
+        Some(text.to_ascii_lowercase())
+    }
+
+    fn error(&mut self, at: &[Step], message: &str, help: &str) {
+        self.errors.push(self.document.error(at, message, help));
+    }
+}
+
+/// A model's own strategy, not yet joined with the models.
+pub(super) struct Own {
+    /// As the file calls the model.
+    pub(super) model: String,
+    /// Index of the strategy.
+    pub(super) strategy: usize,
+}
+
+/// The index of the strategy of each model: its own, else the first.
+pub(super) fn by_model(
+    models: &Models,
+    names: &HashMap<&str, usize>,
+    entries: &Entries,
+    errors: &mut Vec<Diagnostic>,
+) -> Vec<usize> {
+    let mut strategies = vec![0; models.list.len()];
+    let document = &entries.document;
+    for Own { model, strategy } in &entries.strategies {
+        let at = steps!["strategies", model.as_str()];
+        match names.get(model.as_str()) {
+            None => errors.push(unknown_model(document, &at, model, models)),
+            Some(&index) if strategies[index] != 0 => {
+                let help = "name a model once, by its id or an alias";
+                errors.push(document.key_error(&at, "this model has a strategy already", help));
+            }
+            Some(&index) => strategies[index] = *strategy,
+        }
+    }
+    strategies
+}

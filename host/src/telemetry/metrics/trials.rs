@@ -1,0 +1,100 @@
+//! Strategies that are tried beside those in use, and strategies that are off the request path.
+
+use prometheus::{GaugeVec, IntCounterVec, Result};
+
+use crate::fleet::{CandidateInfo, Snapshot, StrategyInfo};
+
+use super::families::Families;
+
+/// Of a trial: the strategy in use and the candidate.
+const TRIAL: [&str; 2] = ["strategy", "candidate"];
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Trials {
+    off_path: GaugeVec,
+    compared: IntCounterVec,
+    divergence: GaugeVec,
+    seconds: GaugeVec,
+    faults: IntCounterVec,
+    requests: IntCounterVec,
+    rolled_back: GaugeVec,
+}
+
+impl Trials {
+    pub(super) fn register(families: &Families<'_>) -> Result<Self> {
+        let gauge = |name, help| families.gauge(name, help, &TRIAL);
+        let counter = |name, help| families.counter(name, help, &TRIAL);
+        Ok(Self {
+            off_path: families.gauge(
+                "gateway_strategy_off_path",
+                "1: the strategy is off the request path for its faults.",
+                &["strategy"],
+            )?,
+            compared: counter(
+                "gateway_candidate_compared_total",
+                "Questions that the candidate and the strategy in use both answered.",
+            )?,
+            divergence: gauge(
+                "gateway_candidate_divergence",
+                "How far the answers lie apart, 0 (the same) to 1: the mean.",
+            )?,
+            seconds: gauge(
+                "gateway_candidate_seconds",
+                "What an answer of the candidate to a request takes: the mean.",
+            )?,
+            faults: counter("gateway_candidate_faults_total", "Faults of the candidate.")?,
+            requests: families.counter(
+                "gateway_candidate_requests_total",
+                "Requests during the trial, by who decided for them and how they ended.",
+                &[TRIAL[0], TRIAL[1], "decided_by", "result"],
+            )?,
+            rolled_back: gauge(
+                "gateway_candidate_rolled_back",
+                "1: the trial has ended, and the strategy in use decides alone.",
+            )?,
+        })
+    }
+
+    /// Takes what the trials have counted themselves.
+    pub(super) fn refresh(&self, snapshot: &Snapshot) {
+        for counts in [&self.compared, &self.faults, &self.requests] {
+            counts.reset();
+        }
+        for gauges in [&self.off_path, &self.divergence, &self.seconds, &self.rolled_back] {
+            gauges.reset();
+        }
+        for strategy in &snapshot.generation.strategies {
+            self.path(strategy);
+            if let Some(candidate) = &strategy.candidate {
+                self.path(&candidate.strategy);
+                self.trial(&strategy.name, candidate);
+            }
+        }
+    }
+
+    fn path(&self, strategy: &StrategyInfo) {
+        if let Some(path) = &strategy.on_path {
+            let gauge = self.off_path.with_label_values(&[&strategy.name]);
+            // Of one name there may be several, for several models.
+            gauge.set(gauge.get().max(f64::from(u8::from(path.status().off))));
+        }
+    }
+
+    fn trial(&self, strategy: &str, CandidateInfo { strategy: candidate, trial }: &CandidateInfo) {
+        let (labels, report) = ([strategy, &candidate.name], trial.report());
+        self.compared.with_label_values(&labels).inc_by(report.compared);
+        self.divergence.with_label_values(&labels).set(report.divergence);
+        let seconds = report.mean_time.unwrap_or_default().as_secs_f64();
+        self.seconds.with_label_values(&labels).set(seconds);
+        self.faults.with_label_values(&labels).inc_by(report.faults);
+        let rolled_back = f64::from(u8::from(report.ended.is_some()));
+        self.rolled_back.with_label_values(&labels).set(rolled_back);
+        for (by, [all, failed]) in [("in_use", report.in_use), ("candidate", report.candidate)] {
+            for (result, count) in [("ok", all.saturating_sub(failed)), ("failed", failed)] {
+                let labels = [labels[0], labels[1], by, result];
+                self.requests.with_label_values(&labels).inc_by(count);
+            }
+        }
+    }
+}
