@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Concurrency, Document, Ejection, Endpoint, Limits, RetryBudget, Secret, SlowStart,
-    StrategyConfig, Timeouts, TotalTime,
+    Concurrency, Document, Ejection, Endpoint, Limits, RequestFacts, RetryBudget, Secret,
+    SlowStart, StrategyConfig, Timeouts, TotalTime,
 };
 
 /// Everything both files say, checked. The default has no models, and everything else as it is without
@@ -38,6 +38,8 @@ pub struct Config {
     pub slow_start: SlowStart,
     /// What a strategy may use.
     pub sandbox: Sandbox,
+    /// What strategies are told of a request's headers.
+    pub request: RequestFacts,
     /// What is let in at one time.
     pub limits: Limits,
     /// How the process stops.

@@ -56,6 +56,7 @@ pub(super) fn check(
     let probing = raw.probing();
     let ejection = check.ejection(raw.ejection.into());
     let limits = check.limits(raw.limits.into());
+    let request = check.request(raw.request);
     let mut list = check.list(Side::Local, raw.local_deployment);
     list.extend(check.list(Side::Remote, raw.remote_deployment));
     let first = RawStrategy {
@@ -83,6 +84,7 @@ pub(super) fn check(
         ejection,
         slow_start: raw.slow_start.into(),
         sandbox: raw.sandbox.into(),
+        request,
         limits,
         shutdown: raw.shutdown.into(),
         access_log: raw.logging.output.filter(|output| !output.is_empty()).map(

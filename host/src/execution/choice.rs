@@ -10,6 +10,7 @@ use crate::fleet::{CandidateInfo, Snapshot, StrategyInfo, Trial};
 use crate::strategy::{Facts, Fault, Needs};
 use crate::telemetry::Metrics;
 
+use super::facts;
 use super::journal::Journal;
 use super::request::Request;
 
@@ -27,7 +28,7 @@ pub(super) async fn choose<'r>(
     };
     journal.lessons = strategy.lessons.clone();
     let candidate = strategy.candidate.as_deref().filter(|candidate| candidate.trial.is_on());
-    let facts = facts(request, strategy, candidate);
+    let facts = known(request, strategy, candidate);
     if let Some(candidate) = candidate
         && candidate.trial.falls_to_candidate(rand::random())
         && let Some(weights) = by_candidate(candidate, request, &facts, metrics).await
@@ -48,12 +49,13 @@ pub(super) async fn choose<'r>(
 }
 
 /// What is known of a request, as far as somebody wants to know it.
-fn facts(request: &Request, strategy: &StrategyInfo, candidate: Option<&CandidateInfo>) -> Facts {
-    let needs = [Some(strategy), candidate.map(|candidate| &candidate.strategy)];
-    let needs = needs.into_iter().flatten().filter_map(|s| Some(s.on_path.as_ref()?.needs()));
-    let Some(_needs) = needs.reduce(Needs::or) else { return Facts::default() };
-    let _ = request;
-    Facts::default()
+fn known(request: &Request, strategy: &StrategyInfo, candidate: Option<&CandidateInfo>) -> Facts {
+    let asked = [Some(strategy), candidate.map(|candidate| &candidate.strategy)];
+    let needs = asked.into_iter().flatten().filter_map(|s| Some(s.on_path.as_ref()?.needs()));
+    let Some(needs) = needs.reduce(Needs::or) else { return Facts::default() };
+    let generation = &request.snapshot.generation;
+    let model = &generation.fleet.models[request.model].config.id;
+    facts::of(request, model, &generation.config.request, needs)
 }
 
 /// What the candidate says of a request that falls to it. None: it has no good answer.

@@ -16,7 +16,7 @@ use crate::strategy::{BadWeights, RawWeights, Weights};
 pub use super::commit::fuzzing::events;
 pub use super::upstream::fuzzing::upstream;
 use super::upstream::fuzzing::written;
-use super::{ScanError, draw, headers};
+use super::{ScanError, draw, facts, headers};
 
 /// The scan of a request says what serde_json says of the same body, and refuses only what that refuses
 /// or what the scan promises to refuse.
@@ -44,6 +44,10 @@ pub fn scan(body: &[u8]) {
             };
             assert_eq!(&found.model, model);
             assert_eq!(found.stream, streams == [Value::Bool(true)]);
+            let (tokens, _, prefixes) = facts::found(body, &found.fields, 1);
+            // The shortest that is counted as an image is `"data:"`.
+            assert!(u64::from(tokens.unwrap_or(0)) <= 500 / 7 * body.len() as u64 + 500);
+            assert!(prefixes.len() <= 64);
             let mut other = body.to_vec();
             other.splice(found.model_at, *b"\"another\"");
             let other = super::scan(&other).expect("as good as before");

@@ -49,6 +49,30 @@ pub(super) fn object(text: &str, mut field: impl FnMut(Range<usize>, Range<usize
     }
 }
 
+/// Reads an array, nothing before or after it, and shows where each of its elements stands, until `element`
+/// says that it has seen enough.
+pub(super) fn elements(text: &str, mut element: impl FnMut(Range<usize>) -> bool) -> Read {
+    let mut reader = Reader { text: text.as_bytes(), at: 0, open: Open::default() };
+    reader.expect(b'[', "an array must begin here")?;
+    reader.space();
+    if reader.take(b']') {
+        return Ok(());
+    }
+    loop {
+        let start = reader.at;
+        reader.value()?;
+        if !element(start..reader.at) {
+            return Ok(());
+        }
+        reader.space();
+        if reader.take(b']') {
+            return Ok(());
+        }
+        reader.expect(b',', "a comma or the array's end must be here")?;
+        reader.space();
+    }
+}
+
 /// What is open around a value, a bit each: the object that is read is not among it.
 #[derive(Debug, Default, Clone, Copy)]
 struct Open {

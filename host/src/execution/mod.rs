@@ -12,6 +12,7 @@ mod body;
 mod choice;
 mod commit;
 mod draw;
+mod facts;
 mod failure;
 mod fallback;
 #[cfg(any(test, fuzzing))]

@@ -1,9 +1,10 @@
-//! The part of a body that routing needs: `model` and `stream`. Everything else must be JSON, of one
+//! The part of a body that routing needs: `model` and `stream`, and where a strategy may want to look. Everything must be JSON, of one
 //! meaning and of a depth that deployments can read, and is never changed.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::facts::Fields;
 use super::json::{self, Broken};
 
 /// Bytes of a model's name.
@@ -18,6 +19,8 @@ pub struct Scan {
     pub model_at: Range<usize>,
     /// Whether `stream` is `true`.
     pub stream: bool,
+    /// Where else to look, should a strategy want to know more.
+    pub(super) fields: Fields,
 }
 
 /// Why a body cannot be routed.
@@ -48,11 +51,17 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     let text = str::from_utf8(body)
         .map_err(|error| said(body, Broken { at: error.valid_up_to(), why: "this is no UTF-8" }))?;
     let (mut model, mut stream, mut duplicate) = (None, None, None);
+    let mut fields = Fields::default();
     let mut field = |key: Range<usize>, value: Range<usize>| {
         let (name, seen) = match &*unquoted(&text[key]) {
             "model" => ("model", &mut model),
             "stream" => ("stream", &mut stream),
-            _ => return,
+            name => {
+                if let Some(place) = fields.place(name) {
+                    *place = Some(value);
+                }
+                return;
+            }
         };
         if seen.replace(value).is_some() {
             duplicate = Some(name);
@@ -76,7 +85,7 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
         return Err(ScanError::ModelLong);
     }
     let stream = stream.is_some_and(|at| &text[at] == "true");
-    Ok(Scan { model: model.into_owned(), model_at, stream })
+    Ok(Scan { model: model.into_owned(), model_at, stream, fields })
 }
 
 /// What a JSON string says. Only a string that [`json`] has read comes here.

@@ -4,6 +4,7 @@
 pub(super) mod ejection;
 pub(super) mod limits;
 pub(super) mod models;
+pub(super) mod request;
 pub(super) mod routing;
 pub(super) mod strategy;
 pub(super) mod timeouts;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::Health;
 use super::ejection::{RawBudget, RawEjection, RawSlowStart};
 use super::limits::{RawConcurrency, RawLimits};
+use super::request::RawRequest;
 use super::strategy::{RawCandidate, RawStrategy};
 use super::timeouts::{RawPlaceTimeouts, RawTimeouts};
 use crate::config::{Ambiguous, Fallback, Probing, Sandbox, Shutdown, Standby};
@@ -68,6 +69,9 @@ pub(in crate::config) struct RoutingFile {
     /// What a strategy may use.
     #[serde(default)]
     pub(in crate::config) sandbox: RawSandbox,
+    /// What strategies that decide for each request are told of its headers.
+    #[serde(default)]
+    pub(in crate::config) request: RawRequest,
     /// What is let in at one time, over all clients.
     #[serde(default)]
     pub(in crate::config) limits: RawLimits,

@@ -6,6 +6,7 @@ mod files;
 mod joining;
 mod redactor;
 mod schemas;
+mod strategies;
 mod timeouts;
 
 use super::*;

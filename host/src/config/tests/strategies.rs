@@ -1,0 +1,84 @@
+//! Strategies of models, candidates, and what strategies are told of headers.
+
+use super::*;
+
+const TWO: &str = "models:\n  - {id: a, aliases: [first], base_url: 'http://a'}\n  - {id: b, base_url: 'http://b'}\n";
+
+#[test]
+fn a_model_may_have_a_strategy_of_its_own() {
+    let routing = "\
+routing_strategy: local-first
+strategies:
+  first:
+    routing_strategy: fixed
+    routing_parameter: {local_fraction: 0.2}
+    candidate: {routing_strategy: fixed, shadow: true}
+";
+    let config = load_texts(TWO, Some(routing), &[]).unwrap();
+    let of = |model: usize| &config.strategies[config.models[model].strategy];
+    assert_eq!((&*of(0).reference, &*of(1).reference), ("fixed", "local-first"));
+    assert_eq!(of(0).parameters, serde_json::json!({"local_fraction": 0.2}));
+    let candidate = of(0).candidate.as_ref().unwrap();
+    assert_eq!(candidate.mode, TrialMode::Shadow);
+    assert_eq!(candidate.rollback, Rollback::default());
+    assert!(of(1).candidate.is_none());
+}
+
+#[test]
+fn a_model_has_one_strategy_and_is_known() {
+    let own = "{routing_strategy: fixed}";
+    let routing = format!("strategies:\n  a: {own}\n  first: {own}\n  zzzz: {own}\n");
+    assert_eq!(
+        errors(TWO, Some(&routing), &[]),
+        [
+            "routing.yaml:3:3: this model has a strategy already; name a model once, by its id or an alias",
+            "routing.yaml:4:3: models.yaml has no model `zzzz`; known there: a, b",
+        ]
+    );
+}
+
+#[test]
+fn a_candidate_is_a_shadow_or_a_canary() {
+    let said = |how: &str| {
+        let routing = format!("candidate: {{routing_strategy: fixed{how}}}\n");
+        errors(TWO, Some(&routing), &[])
+    };
+    for how in ["", ", shadow: true, canary: 0.1", ", shadow: false"] {
+        let [error] = &said(how)[..] else { panic!("{how}") };
+        assert!(error.contains("is said by one of `shadow` and `canary`"), "{error}");
+    }
+    for how in [", canary: 0", ", canary: 1"] {
+        let [error] = &said(how)[..] else { panic!("{how}") };
+        assert!(error.contains("this is no share of the requests"), "{error}");
+    }
+    let good =
+        "candidate: {routing_strategy: fixed, canary: 0.05, rollback: {faults: 1, margin: 0}}\n";
+    let config = load_texts(TWO, Some(good), &[]).unwrap();
+    let candidate = config.strategies[0].candidate.as_ref().unwrap();
+    assert_eq!(candidate.mode, TrialMode::Canary(0.05));
+    assert_eq!(candidate.rollback, Rollback { faults: 1, margin: 0.0, min_requests: 100 });
+    let [error] = &said(", canary: 2")[..] else { panic!("a share") };
+    assert!(error.contains("the number must be at most 1"), "{error}");
+}
+
+#[test]
+fn no_credential_is_told() {
+    let routing = "\
+request:
+  session_header: X-Session-Id
+  tenant_header: Authorization
+  headers: [X-Tier, cookie, 'no name']
+";
+    assert_eq!(
+        errors(TWO, Some(routing), &[]),
+        [
+            "routing.yaml:3:18: strategies are never told credentials; name a header that carries no credential",
+            "routing.yaml:4:21: strategies are never told credentials; name a header that carries no credential",
+            "routing.yaml:4:29: this is no name of a header; write the name of a header: x-session-id",
+        ]
+    );
+    let good = "request: {session_header: X-Session-Id, headers: [X-Tier]}\n";
+    let request = load_texts(TWO, Some(good), &[]).unwrap().request;
+    assert_eq!(request.session_header.as_deref(), Some("x-session-id"));
+    assert_eq!((request.tenant_header, request.headers), (None, vec!["x-tier".to_owned()]));
+}
