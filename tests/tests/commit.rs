@@ -286,3 +286,42 @@ async fn a_failure_is_told_to_a_client_that_reads_slowly_too() {
     let end = String::from_utf8_lossy(&text[text.len().saturating_sub(400)..]);
     assert!(end.contains("\"code\":\"truncated\"") && !end.ends_with("0\r\n\r\n"), "{end}");
 }
+
+/// What an HTTP/1.0 client gets, and whether its connection ended in order.
+async fn old_client(gateway: &Gateway, body: &str) -> (String, std::io::Result<()>) {
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let head = "POST /v1/chat/completions HTTP/1.0\r\nhost: a\r\n";
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    client.write_all(request.as_bytes()).await.expect("room");
+    let (mut text, mut piece) = (Vec::new(), vec![0; 256 << 10]);
+    let end = loop {
+        match timeout(DEADLINE, client.read(&mut piece)).await.expect("an end") {
+            Ok(0) => break Ok(()),
+            Ok(read) => text.extend_from_slice(&piece[..read]),
+            Err(error) => break Err(error),
+        }
+    };
+    (String::from_utf8_lossy(&text).into_owned(), end)
+}
+
+#[tokio::test]
+async fn a_broken_answer_that_nothing_frames_ends_with_a_reset() {
+    let second = Engine::start("second");
+    let body = |stream| json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "a"}]});
+    let (plain, stream) = (&*body(false).to_string(), &*body(true).to_string());
+    // Too long to be held until it is whole, and cut.
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let long = format!("{{\"a\":\"{}", "x".repeat(2 << 20));
+    let cut = Raw::steps(vec![Step::send(head), Step::chunk(&long), Step::Close]);
+    let (text, end) = old_client(&start(&cut, &second), plain).await;
+    assert!(text.contains("xxx") && end.is_err(), "an orderly end of half an answer");
+    let events = vec![Step::stream(), Step::chunk(format!("{TEXT}\n\n")), Step::Close];
+    let (_, end) = old_client(&start(&Raw::steps(events), &second), stream).await;
+    assert!(end.is_err(), "an orderly end of half a stream");
+    // What is whole ends in order.
+    for body in [plain, stream] {
+        let (text, end) = old_client(&start(&Raw::answering(500, "{}"), &second), body).await;
+        assert!(text.starts_with("HTTP/1.0 200 OK") && end.is_ok(), "{end:?} {text}");
+    }
+}

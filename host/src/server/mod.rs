@@ -205,12 +205,13 @@ async fn connection(stream: TcpStream, client: Client, _place: Hold, api: Rc<Api
     let (edge, requests) = Edge::new(stream, limits, Arc::clone(api.stop()));
     let service = hyper::service::service_fn(move |request| {
         let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
+        let version = hyper::Request::version(&request);
         async move {
             let response = match refusal {
                 None => api.answer(request, client).await,
                 Some(refusal) => api.refuse(refusal),
             };
-            Ok::<_, std::convert::Infallible>(answering.until(response))
+            Ok::<_, std::convert::Infallible>(answering.until(response, version))
         }
     });
     // The edge keeps the client's time.

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use hyper::{Response, Version};
 use tokio::time::Instant;
 
 use crate::api::Refusal;
@@ -29,6 +29,10 @@ pub(super) struct Link {
     end: Cell<Option<Instant>>,
     /// At which time limit the client was given up.
     given_up: Cell<Option<Phase>>,
+    /// The answer ends with its connection, and nothing else says that it is whole.
+    unframed: Cell<bool>,
+    /// It failed on its way: the connection must not end as if it were whole.
+    broken: Cell<bool>,
     /// All that hyper was given of the answer has been written.
     written: Cell<bool>,
     /// The answer, where it waits for that.
@@ -73,6 +77,11 @@ impl Link {
         self.given_up.set(Some(phase));
     }
 
+    /// Whether an answer failed whose end nothing but an orderly end of the connection tells.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
     /// Says that all there is to write has been written.
     pub(super) fn wrote(&self) {
         self.written.set(true);
@@ -107,10 +116,18 @@ impl Answering {
     /// Ties the end of the answer to that of its body. An answer that comes before the whole request
     /// is the connection's last, for what is left unread cannot be told from the next request, and says
     /// so.
-    pub(in crate::server) fn until(self, mut response: Response<Body>) -> Response<Answer> {
+    pub(in crate::server) fn until(
+        self,
+        mut response: Response<Body>,
+        version: Version,
+    ) -> Response<Answer> {
         if self.0.partial.get() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        // As hyper frames it: there are no chunks in HTTP/1.0.
+        let has_length = response.headers().contains_key(CONTENT_LENGTH)
+            || response.body().size_hint().exact().is_some();
+        self.0.unframed.set(version == Version::HTTP_10 && !has_length);
         self.0.end.set(response.body().end());
         self.0.written.set(false);
         response.map(|body| Answer { body, broken: None, answering: self })
@@ -168,6 +185,7 @@ impl HttpBody for Answer {
             link.unwritten.replace(Some(cx.waker().clone()));
             return Poll::Pending;
         }
+        link.broken.set(link.unframed.get());
         Poll::Ready(answer.broken.take().map(Err))
     }
 

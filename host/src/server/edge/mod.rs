@@ -83,6 +83,15 @@ pub(super) struct Edge {
     draining: Option<Instant>,
 }
 
+impl Drop for Edge {
+    fn drop(&mut self) {
+        if self.link.is_broken() {
+            // An orderly end would say that the answer is whole. A socket that cannot be reset is gone.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
 /// The end of a connection whose client may still be sending.
 #[derive(Debug)]
 struct Closing {
