@@ -25,7 +25,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 const PATIENCE: u32 = 20;
 
 /// Calls `reload` whenever the files are no longer as they were `seen`, and have settled, or `asked` is
-/// notified. A reload gives the files that it went by, which are watched from then on. Runs until
+/// notified, which is not waited for. A reload gives the files that it went by, which are watched from then on. Runs until
 /// dropped.
 pub(crate) async fn watch(
     mut seen: Seen,
@@ -53,7 +53,8 @@ async fn changed(seen: &Seen, event: &Notify, asked: &Notify) -> Seen {
             }
         }
         tokio::select! {
-            () = asked.notified() => return settled(seen).await,
+            // Who asks has written what there is to write.
+            () = asked.notified() => return look(seen).await,
             // Events come in bursts, and from other files of the folder too.
             () = event.notified() => tokio::time::sleep(SETTLE).await,
             () = tokio::time::sleep(LOOK) => {}
