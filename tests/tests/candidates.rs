@@ -194,8 +194,7 @@ async fn a_strategy_is_told_how_attempts_went() {
     let engines = Engines::start();
     // Each attempt takes 72 bytes: where it was made, how it ended, ... Five good ones at the local engine, and
     // everything goes to the other.
-    let outcome = "(local $i i32)
-        (loop $next (if (i32.lt_u (local.get $i) (local.get $count)) (then
+    let outcome = "(loop $next (if (i32.lt_u (local.get $i) (local.get $count)) (then
             (if (i32.load8_u offset=4 (i32.add (local.get $attempts)
                     (i32.mul (local.get $i) (i32.const 72)))) (then unreachable))
             (i32.store (i32.const 700) (i32.add (i32.load (i32.const 700)) (i32.const 1)))

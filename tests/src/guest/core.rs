@@ -6,7 +6,7 @@ use wit_parser::Resolve;
 /// A strategy for `hybrid:routing@0.2.0`. Each text is WebAssembly of one function, which ends in an
 /// even split where the text does not return. `$locals` and `$remotes` are the lengths of the lists
 /// (and `$request`, of `request`, the address of its arguments: the record `request` and both lists);
-/// `(call $answer N A M B)` makes an answer of N local weights A and M remote weights B.
+/// `(call $answer N A M B)` makes an answer of N local weights A and M remote weights B. `$i` is an `i32` to use.
 #[derive(Debug, Clone, Copy)]
 pub struct CoreGuest<'a> {
     /// At most 15 bytes.
@@ -25,6 +25,8 @@ pub struct CoreGuest<'a> {
     pub request: Option<&'a str>,
     /// Of `outcome`, whose list is `$attempts` and `$count`; None: it is not exported.
     pub outcome: Option<&'a str>,
+    /// Further packages in WIT, and what of them the world imports: `import wasi:cli/environment@0.2.6;`.
+    pub more: (&'a str, &'a str),
 }
 
 impl Default for CoreGuest<'_> {
@@ -39,6 +41,7 @@ impl Default for CoreGuest<'_> {
             assign: "",
             request: None,
             outcome: None,
+            more: ("", ""),
         }
     }
 }
@@ -54,8 +57,16 @@ impl CoreGuest<'_> {
         let mut module = wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let mut resolve = Resolve::default();
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/0.2.0");
-        let (package, _) = resolve.push_dir(folder).expect("the contract");
-        let world = resolve.select_world(&[package], Some(self.world())).expect("a world");
+        resolve.push_dir(folder).expect("the contract");
+        let (packages, imports) = self.more;
+        let world = self.world();
+        let text = format!(
+            "package tests:guest;\n{packages}\nworld guest {{\n\
+             include hybrid:routing/{world}@0.2.0;\n{imports}\n}}"
+        );
+        let package =
+            resolve.push_str("guest.wit", &text).unwrap_or_else(|e| panic!("{e:#}\n{text}"));
+        let world = resolve.select_world(&[package], Some("guest")).expect("a world");
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
             .expect("metadata");
         let encoder = ComponentEncoder::default().validate(true).module(&module);
@@ -76,7 +87,7 @@ impl CoreGuest<'_> {
         let request = self.request.map(|body| {
             format!(
                 r#"(func (export "{name}") (param $request i32) (result i32)
-                (local $locals i32) (local $remotes i32)
+                (local $locals i32) (local $remotes i32) (local $i i32)
                 (local.set $locals (i32.load offset=84 (local.get $request)))
                 (local.set $remotes (i32.load offset=92 (local.get $request)))
                 {body}
@@ -87,7 +98,7 @@ impl CoreGuest<'_> {
         let outcome = self.outcome.map(|body| {
             format!(
                 r#"(func (export "hybrid:routing/learning@0.2.0#outcome")
-                (param $attempts i32) (param $count i32)
+                (param $attempts i32) (param $count i32) (local $i i32)
                 {body}
                 (call $free (i32.const 0)))"#
             )

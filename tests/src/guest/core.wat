@@ -46,11 +46,13 @@
     (i32.const 512))
   (func (export "hybrid:routing/policy@0.2.0#configure")
     (param $parameters i32) (param $length i32) (param $places i32) (param $count i32) (result i32)
+    (local $i i32)
     {configure}
     (i32.store8 (i32.const 1040) (i32.const 0))
     (i32.const 1040))
   (func (export "hybrid:routing/policy@0.2.0#assign")
     (param $local i32) (param $locals i32) (param $remote i32) (param $remotes i32) (result i32)
+    (local $i i32)
     {assign}
     (call $answer (local.get $locals) (f64.const 1) (local.get $remotes) (f64.const 1)))
   (func (export "cabi_post_hybrid:routing/policy@0.2.0#describe") (param i32) (call $free (i32.const 0)))

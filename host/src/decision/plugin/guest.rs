@@ -136,6 +136,12 @@ impl Instance {
         self.store.set_epoch_deadline(1);
         self.store.data_mut().log.refill();
     }
+
+    /// The same on the request path, where calls are many.
+    pub(super) fn begin_on_path(&mut self) {
+        self.store.set_epoch_deadline(1);
+        self.store.data_mut().log.refill_by_time();
+    }
 }
 
 /// Why a component cannot become a program.

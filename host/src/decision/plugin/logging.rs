@@ -1,11 +1,14 @@
 //! What a guest writes to the gateway's log.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::text::printable;
 
-/// Messages of one call; those past it are dropped.
+/// Messages of one call, or, on the request path, of one [`SECOND`]; those past it are dropped.
 const MESSAGES: u32 = 100;
+/// Calls for requests come by the thousand: their messages are counted together for so long.
+const SECOND: Duration = Duration::from_secs(1);
 /// Bytes of one message; the rest is cut.
 const MESSAGE: usize = 1_024;
 
@@ -23,11 +26,13 @@ pub(super) struct Log {
     /// The strategy's name.
     strategy: Arc<str>,
     left: u32,
+    /// When a second of the request path began.
+    since: Option<Instant>,
 }
 
 impl Log {
     pub(super) fn new(strategy: Arc<str>) -> Self {
-        Self { strategy, left: MESSAGES }
+        Self { strategy, left: MESSAGES, since: None }
     }
 
     /// From now on under this name: a strategy's own is known only after `describe`.
@@ -38,6 +43,19 @@ impl Log {
     /// Begins a call.
     pub(super) fn refill(&mut self) {
         self.left = MESSAGES;
+    }
+
+    /// Begins a call on the request path.
+    pub(super) fn refill_by_time(&mut self) {
+        if self.left == MESSAGES {
+            return;
+        }
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        if now.duration_since(since) >= SECOND {
+            self.left = MESSAGES;
+            self.since = None;
+        }
     }
 
     pub(super) fn write(&mut self, level: Level, message: &str) {
@@ -69,6 +87,19 @@ mod tests {
         }
         assert_eq!(log.left, 0);
         log.refill();
+        assert_eq!(log.left, MESSAGES);
+    }
+
+    #[test]
+    fn calls_of_a_second_on_the_path_share_their_messages() {
+        let mut log = Log::new("x".into());
+        for _ in 0..30 {
+            log.refill_by_time();
+            (0..10).for_each(|_| log.write(Level::Debug, "again"));
+        }
+        assert_eq!(log.left, 0);
+        log.since = Instant::now().checked_sub(SECOND);
+        log.refill_by_time();
         assert_eq!(log.left, MESSAGES);
     }
 }

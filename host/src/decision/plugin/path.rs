@@ -44,7 +44,7 @@ impl PathPlugin {
         let Some(instance) = taken else { return Err(Fault::Busy) };
         let mut loan = Loan { plugin: self, instance: Some(instance) };
         let Some(instance) = &mut loan.instance else { return Err(Fault::Busy) };
-        instance.begin();
+        instance.begin_on_path();
         let call = instance.guest.assign_request(&mut instance.store, question);
         let said = self.recipe.program().call_on_path(call).await?;
         loan.give_back();
