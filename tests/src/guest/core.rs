@@ -53,8 +53,28 @@ impl CoreGuest<'_> {
     /// If a text is no WebAssembly.
     #[must_use]
     pub fn component(&self) -> Vec<u8> {
+        let component = self.component_of(self.module());
+        component.unwrap_or_else(|e| panic!("{e:#}\n{}", self.text()))
+    }
+
+    /// The core module.
+    ///
+    /// # Panics
+    /// If a text is no WebAssembly.
+    #[must_use]
+    pub fn module(&self) -> Vec<u8> {
         let text = self.text();
-        let mut module = wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    }
+
+    /// The component that another module makes which has what this one's has. None of its code is looked at.
+    ///
+    /// # Errors
+    /// If it has not.
+    ///
+    /// # Panics
+    /// If the contract cannot be read.
+    pub fn component_of(&self, mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
         let mut resolve = Resolve::default();
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/0.2.0");
         resolve.push_dir(folder).expect("the contract");
@@ -69,8 +89,7 @@ impl CoreGuest<'_> {
         let world = resolve.select_world(&[package], Some("guest")).expect("a world");
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
             .expect("metadata");
-        let encoder = ComponentEncoder::default().validate(true).module(&module);
-        encoder.expect("a module for it").encode().unwrap_or_else(|e| panic!("{e:#}\n{text}"))
+        ComponentEncoder::default().validate(true).module(&module)?.encode()
     }
 
     fn world(&self) -> &'static str {
