@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::fleet::{CandidateInfo, Generation, Lessons, Snapshot};
+use crate::config::Standby;
+use crate::fleet::{CandidateInfo, FleetModel, Generation, Lessons, Route, Snapshot};
 use crate::strategy::{Fault, Strategy};
 use crate::telemetry::Metrics;
 
@@ -11,19 +12,17 @@ use super::share::{LastGood, share, try_beside};
 
 /// How often a strategy that learns is told of attempts, if not asked for weights more often.
 const LESSON: Duration = Duration::from_secs(1);
+/// Faults in a row after which a strategy is not asked for some time: one that takes its whole
+/// deadline each time would keep the others waiting.
+const FAULTS: u32 = 5;
+/// For so long. Its last good weights stand meanwhile.
+const REST: Duration = Duration::from_secs(30);
 
 /// A generation and the strategies that decide for it, tried once and ready to be used.
 pub struct Plan {
     generation: Arc<Generation>,
     /// In the order of the generation's.
-    seats: Vec<Seat>,
-    /// By model.
-    last_good: Vec<LastGood>,
-    /// Likewise, of the candidates.
-    last_good_beside: Vec<LastGood>,
-    last_errors: Vec<Option<String>>,
-    /// Good answers that the metrics do not know of yet: of each strategy, and of its candidate.
-    answers: Vec<[usize; 2]>,
+    seats: Vec<Occupied>,
 }
 
 /// A strategy, and who is tried beside it.
@@ -32,6 +31,26 @@ pub struct Seat {
     pub strategy: Box<dyn Strategy>,
     /// Tried.
     pub candidate: Option<Box<dyn Strategy>>,
+}
+
+/// The same with what is known of how they answered.
+struct Occupied {
+    strategy: Asked,
+    candidate: Option<Asked>,
+}
+
+/// A strategy, and how it has answered so far.
+struct Asked {
+    strategy: Box<dyn Strategy>,
+    /// By model.
+    last_good: Vec<LastGood>,
+    last_error: Option<String>,
+    /// Good answers that the metrics do not know of yet.
+    answers: usize,
+    /// In a row.
+    faults: u32,
+    /// Until when it is not asked.
+    rests: Option<Instant>,
 }
 
 /// A strategy failed in a decision.
@@ -56,11 +75,13 @@ impl Plan {
         generation: Arc<Generation>,
         seats: Vec<Seat>,
     ) -> Result<(Self, Snapshot), Box<Failed>> {
-        let last_good = vec![LastGood::new(); generation.fleet.models.len()];
-        let (last_errors, answers) = (vec![None; seats.len()], vec![[0; 2]; seats.len()]);
-        let last_good_beside = last_good.clone();
-        let mut plan =
-            Self { generation, seats, last_good, last_good_beside, last_errors, answers };
+        let models = generation.fleet.models.len();
+        let occupied = |Seat { strategy, candidate }| Occupied {
+            strategy: Asked::new(strategy, models),
+            candidate: candidate.map(|candidate| Asked::new(candidate, models)),
+        };
+        let seats = seats.into_iter().map(occupied).collect();
+        let mut plan = Self { generation, seats };
         let (snapshot, failures) = plan.decide(Instant::now());
         match failures.into_iter().next() {
             Some(failed) => Err(Box::new(failed)),
@@ -72,40 +93,26 @@ impl Plan {
     pub(super) fn decide(&mut self, now: Instant) -> (Snapshot, Vec<Failed>) {
         self.teach();
         let (mut routes, mut failures) = (Vec::new(), Vec::new());
-        let standby = self.generation.config.fallback.standby;
-        for (at, model) in self.generation.fleet.models.iter().enumerate() {
+        let generation = &self.generation;
+        let standby = generation.config.fallback.standby;
+        for (at, model) in generation.fleet.models.iter().enumerate() {
             let index = model.config.strategy;
-            let mut seat = self.seats.get_mut(index);
-            let strategy = seat.as_mut().map(|seat| &mut *seat.strategy);
-            let (mut route, outcome) =
-                share(model, strategy, standby, &mut self.last_good[at], now);
-            let failed = |is_candidate, fault| Failed {
-                strategy: index,
-                is_candidate,
-                model: model.config.id.clone(),
-                fault,
+            let mut failed = |is_candidate, fault| {
+                let model = model.config.id.clone();
+                failures.push(Failed { strategy: index, is_candidate, model, fault });
             };
-            match outcome {
-                Some(Ok(())) => self.answers[index][0] += 1,
-                Some(Err(fault)) => {
-                    self.last_errors[index] = Some(format!("{}: {fault}", model.config.id));
-                    failures.push(failed(false, fault));
+            let seat = self.seats.get_mut(index).zip(generation.strategies.get(index));
+            routes.push(match seat {
+                None => share(model, None, standby, &mut LastGood::new(), now).0,
+                Some((seat, info)) => {
+                    let candidate = info.candidate.as_deref();
+                    seat.decide(at, model, candidate, standby, now, &mut failed)
                 }
-                None => {}
-            }
-            let beside = seat.and_then(|seat| seat.candidate.as_deref_mut());
-            if let Some((candidate, info)) = beside.zip(candidate_of(&self.generation, index)) {
-                let last = &mut self.last_good_beside[at];
-                match try_beside(model, candidate, &info.trial, &mut route, last) {
-                    Some(Err(fault)) => failures.push(failed(true, fault)),
-                    Some(Ok(())) => self.answers[index][1] += 1,
-                    None => {}
-                }
-            }
-            routes.push(route);
+            });
         }
-        let (generation, strategy_errors) =
-            (Arc::clone(&self.generation), self.last_errors.clone());
+        let strategy_errors =
+            self.seats.iter().map(|seat| seat.strategy.last_error.clone()).collect();
+        let generation = Arc::clone(generation);
         (Snapshot { generation, routes, strategy_errors }, failures)
     }
 
@@ -116,8 +123,7 @@ impl Plan {
             if attempts.is_empty() {
                 continue;
             }
-            let both = [Some(&mut seat.strategy), seat.candidate.as_mut()];
-            for strategy in both.into_iter().flatten().filter(|strategy| strategy.learns()) {
+            for Asked { strategy, .. } in seat.both().filter(|asked| asked.strategy.learns()) {
                 if let Err(fault) = strategy.outcome(&attempts) {
                     let strategy = &*strategy.description().name;
                     tracing::warn!(strategy, %fault, "it was told how attempts went, and failed");
@@ -128,12 +134,9 @@ impl Plan {
 
     /// Counts the good answers, those of the trial at load included.
     pub(super) fn count(&mut self, metrics: &Metrics) {
-        for (info, answers) in self.generation.strategies.iter().zip(&mut self.answers) {
-            let [ours, beside] = std::mem::take(answers);
-            metrics.strategy_calls(&info.name, "ok", ours);
-            if let Some(candidate) = &info.candidate {
-                metrics.strategy_calls(&candidate.strategy.name, "ok", beside);
-            }
+        for asked in self.seats.iter_mut().flat_map(Occupied::both) {
+            let name = &asked.strategy.description().name;
+            metrics.strategy_calls(name, "ok", std::mem::take(&mut asked.answers));
         }
     }
 
@@ -149,10 +152,10 @@ impl Plan {
     /// When to decide again after having decided at `now`, even if nothing is heard until then: a
     /// strategy asks for it, or time changes a deployment's state.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
-        let strategies = self.seats.iter().flat_map(|Seat { strategy, candidate }| {
+        let strategies = self.seats.iter().flat_map(|Occupied { strategy, candidate }| {
             [Some(strategy), candidate.as_ref()].into_iter().flatten()
         });
-        let refreshes = strategies.filter_map(|strategy| {
+        let refreshes = strategies.filter_map(|Asked { strategy, .. }| {
             let lesson = strategy.learns().then_some(LESSON);
             strategy.description().refresh.into_iter().chain(lesson).min()
         });
@@ -161,6 +164,70 @@ impl Plan {
     }
 }
 
-fn candidate_of(generation: &Generation, strategy: usize) -> Option<&CandidateInfo> {
-    generation.strategies.get(strategy)?.candidate.as_deref()
+impl Occupied {
+    /// How the traffic of a model is shared, the one at position `at`.
+    fn decide(
+        &mut self,
+        at: usize,
+        model: &FleetModel,
+        candidate: Option<&CandidateInfo>,
+        standby: Standby,
+        now: Instant,
+        failed: &mut impl FnMut(bool, Fault),
+    ) -> Route {
+        let asked = &mut self.strategy;
+        let is_rested = asked.is_rested(now);
+        let strategy = is_rested.then_some(&mut *asked.strategy);
+        let (mut route, outcome) = share(model, strategy, standby, &mut asked.last_good[at], now);
+        if let Some(fault) = outcome.and_then(|outcome| asked.heard(model, outcome, now)) {
+            failed(false, fault);
+        }
+        if let Some((asked, info)) = self.candidate.as_mut().zip(candidate)
+            && asked.is_rested(now)
+        {
+            let (strategy, last) = (&mut *asked.strategy, &mut asked.last_good[at]);
+            let outcome = try_beside(model, strategy, &info.trial, &mut route, last);
+            if let Some(fault) = outcome.and_then(|outcome| asked.heard(model, outcome, now)) {
+                failed(true, fault);
+            }
+        }
+        route
+    }
+
+    fn both(&mut self) -> impl Iterator<Item = &mut Asked> {
+        [Some(&mut self.strategy), self.candidate.as_mut()].into_iter().flatten()
+    }
+}
+
+impl Asked {
+    fn new(strategy: Box<dyn Strategy>, models: usize) -> Self {
+        let last_good = vec![LastGood::new(); models];
+        Self { strategy, last_good, last_error: None, answers: 0, faults: 0, rests: None }
+    }
+
+    fn is_rested(&self, now: Instant) -> bool {
+        self.rests.is_none_or(|until| until <= now)
+    }
+
+    /// Notes how it answered, and gives its fault back.
+    fn heard(
+        &mut self,
+        model: &FleetModel,
+        outcome: Result<(), Fault>,
+        now: Instant,
+    ) -> Option<Fault> {
+        let fault = outcome.err();
+        match &fault {
+            None => {
+                self.answers += 1;
+                self.faults = 0;
+            }
+            Some(fault) => {
+                self.last_error = Some(format!("{}: {fault}", model.config.id));
+                self.faults += 1;
+            }
+        }
+        self.rests = (self.faults >= FAULTS).then(|| now + REST);
+        fault
+    }
 }
