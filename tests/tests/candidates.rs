@@ -73,6 +73,10 @@ async fn the_answers_of_a_shadow_are_compared_and_nothing_else() {
         .await;
         assert_eq!((&shown["mode"], &shown["state"]), (&json!("shadow"), &json!("on")));
         assert_eq!(shown["divergence"]["max"], 1.0);
+        assert!(
+            ["in_use", "candidate"].iter().all(|by| shown["mean_us"][by].is_number()),
+            "{shown}"
+        );
         let labels = "{candidate=\"candidate\",strategy=\"live\"}";
         let compared = metric(&gateway, &format!("gateway_candidate_compared_total{labels}")).await;
         assert!(compared >= 1.0);

@@ -178,7 +178,11 @@ impl Occupied {
         let asked = &mut self.strategy;
         let is_rested = asked.is_rested(now);
         let strategy = is_rested.then_some(&mut *asked.strategy);
+        let began = Instant::now();
         let (mut route, outcome) = share(model, strategy, standby, &mut asked.last_good[at], now);
+        if let (Some(Ok(())), Some(candidate)) = (&outcome, candidate) {
+            candidate.trial.took(false, began.elapsed());
+        }
         if let Some(fault) = outcome.and_then(|outcome| asked.heard(model, outcome, now)) {
             failed(false, fault);
         }

@@ -53,8 +53,12 @@ pub(super) fn try_beside(
     if !trial.is_on() || !route.eligible.is_assigned() {
         return None;
     }
+    let began = Instant::now();
     let answer = ask(model, &route.states, &route.eligible, candidate);
-    let outcome = answer.map(|answer| *last = answer);
+    let outcome = answer.map(|answer| {
+        trial.took(true, began.elapsed());
+        *last = answer;
+    });
     if let Err(fault) = &outcome {
         trial.fault(&fault.to_string());
     }

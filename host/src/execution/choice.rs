@@ -36,6 +36,7 @@ pub(super) async fn choose<'r>(
         journal.trial = Some((Arc::clone(&candidate.trial), true));
         return Cow::Owned(weights);
     }
+    let began = candidate.map(|_| Instant::now());
     let answer = weigh(strategy, snapshot, model, request.scan.stream, &facts, metrics).await;
     let weights = match answer {
         Some(Ok(weights)) => Cow::Owned(weights),
@@ -43,6 +44,9 @@ pub(super) async fn choose<'r>(
     };
     if let Some(candidate) = candidate {
         journal.trial = Some((Arc::clone(&candidate.trial), false));
+        if let (Some(began), Cow::Owned(_)) = (began, &weights) {
+            candidate.trial.took(false, began.elapsed());
+        }
         compare(candidate, request, facts, &weights, metrics);
     }
     weights
@@ -77,7 +81,7 @@ async fn by_candidate(
 fn judged(answer: Result<Vec<f64>, Fault>, trial: &Trial, began: Instant) -> Option<Vec<f64>> {
     match answer {
         Ok(weights) => {
-            trial.took(began.elapsed());
+            trial.took(true, began.elapsed());
             Some(weights)
         }
         // That it is off for its faults, or slow, is no fault more.

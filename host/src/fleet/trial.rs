@@ -20,8 +20,8 @@ pub struct Trial {
     candidate: Tally,
     faults: AtomicU64,
     comparisons: Sum,
-    /// Nanoseconds of its answers to requests.
-    time: Sum,
+    /// Nanoseconds of answers: of the strategy in use, and of the candidate.
+    time: [Sum; 2],
     /// Why it has ended.
     ended: OnceLock<String>,
 }
@@ -53,8 +53,9 @@ pub struct TrialReport {
     pub divergence: f64,
     /// The largest.
     pub divergence_max: f64,
-    /// What its answers on the request path take: the mean. None: it gave none there.
-    pub mean_time: Option<Duration>,
+    /// What an answer takes, of the strategy in use and of the candidate: the mean. None: it gave none that
+    /// both were asked for.
+    pub mean_time: [Option<Duration>; 2],
     /// Its faults.
     pub faults: u64,
     /// Requests that the strategy in use decided for, and those of them that failed.
@@ -112,9 +113,10 @@ impl Trial {
         self.comparisons.add(millionths(apart));
     }
 
-    /// The candidate took so long to answer on the request path.
-    pub fn took(&self, time: Duration) {
-        self.time.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    /// One of the two took so long to answer.
+    pub fn took(&self, is_candidate: bool, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.time[usize::from(is_candidate)].add(nanos);
     }
 
     /// A request is over that one of the two decided for. Those that the client gave up do not come here.
@@ -154,12 +156,15 @@ impl Trial {
     #[must_use]
     pub fn report(&self) -> TrialReport {
         let (compared, mean, max) = self.comparisons.read();
-        let (timed, time, _) = self.time.read();
+        let mean_time = self.time.each_ref().map(|time| {
+            let (timed, nanos, _) = time.read();
+            (timed > 0).then(|| Duration::from_secs_f64(nanos / 1e9))
+        });
         TrialReport {
             compared,
             divergence: mean / 1e6,
             divergence_max: max / 1e6,
-            mean_time: (timed > 0).then(|| Duration::from_secs_f64(time / 1e9)),
+            mean_time,
             faults: self.faults.load(Ordering::Relaxed),
             in_use: self.in_use.all(),
             candidate: self.candidate.all(),
@@ -286,6 +291,9 @@ mod tests {
         trial.compare(&[1.0, 0.0, 0.0], &[0.0, 0.5, 0.5]);
         let report = trial.report();
         assert_eq!((report.compared, report.divergence, report.divergence_max), (2, 0.5, 1.0));
-        assert_eq!(report.mean_time, None);
+        assert_eq!(report.mean_time, [None, None]);
+        trial.took(true, Duration::from_micros(1));
+        trial.took(true, Duration::from_micros(3));
+        assert_eq!(trial.report().mean_time, [None, Some(Duration::from_micros(2))]);
     }
 }

@@ -63,7 +63,8 @@ fn show_candidate(CandidateInfo { strategy, trial }: &CandidateInfo) -> Value {
     shown["reason"] = ended.into();
     shown["compared"] = compared.into();
     shown["divergence"] = json!({"mean": divergence, "max": divergence_max});
-    shown["mean_us"] = mean_time.map(|time| time.as_secs_f64() * 1e6).into();
+    let [ours, beside] = mean_time.map(|time| time.map(|time| time.as_secs_f64() * 1e6));
+    shown["mean_us"] = json!({"in_use": ours, "candidate": beside});
     shown["faults"] = faults.into();
     shown["decided"] = json!({"in_use": requests(in_use), "candidate": requests(candidate)});
     shown

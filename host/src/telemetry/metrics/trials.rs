@@ -39,9 +39,10 @@ impl Trials {
                 "gateway_candidate_divergence",
                 "How far the answers lie apart, 0 (the same) to 1: the mean.",
             )?,
-            seconds: gauge(
+            seconds: families.gauge(
                 "gateway_candidate_seconds",
-                "What an answer of the candidate to a request takes: the mean.",
+                "What an answer takes, of the strategy in use and of the candidate: the mean.",
+                &[TRIAL[0], TRIAL[1], "by"],
             )?,
             faults: counter("gateway_candidate_faults_total", "Faults of the candidate.")?,
             requests: families.counter(
@@ -85,8 +86,10 @@ impl Trials {
         let (labels, report) = ([strategy, &candidate.name], trial.report());
         self.compared.with_label_values(&labels).inc_by(report.compared);
         self.divergence.with_label_values(&labels).set(report.divergence);
-        let seconds = report.mean_time.unwrap_or_default().as_secs_f64();
-        self.seconds.with_label_values(&labels).set(seconds);
+        for (by, time) in ["in_use", "candidate"].into_iter().zip(report.mean_time) {
+            let seconds = self.seconds.with_label_values(&[labels[0], labels[1], by]);
+            seconds.set(time.unwrap_or_default().as_secs_f64());
+        }
         self.faults.with_label_values(&labels).inc_by(report.faults);
         let rolled_back = f64::from(u8::from(report.ended.is_some()));
         self.rolled_back.with_label_values(&labels).set(rolled_back);
