@@ -1,5 +1,5 @@
 //! The shipped strategies as they are committed: the bytes that users pin, import nothing of the
-//! outside world, are small, and decide exactly as the pure functions they were built from.
+//! outside world, are small, and decide exactly as the Rust they were built from does natively.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gateway::config::{Sandbox, Side};
-use gateway::decision::plugin::{Plugin, PluginHost, Role, locate};
-use gateway::strategy::{Candidate, Place, Price, RawWeights, Strategy as _};
+use gateway::decision::plugin::{Opened, Plugin, PluginHost, Role, locate};
+use gateway::strategy::{Candidate, Facts, Place, Price, Question, RawWeights, Strategy as _};
+use gateway_strategy as sdk;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -16,18 +17,18 @@ use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
 /// The most bytes that a shipped component may have.
-const MOST: usize = 128 << 10;
+const MOST: usize = 224 << 10;
 
 fn plugins() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins")
 }
 
-/// The shipped strategies: every folder of `plugins/`.
+/// The shipped strategies: every folder of `plugins/` that has a component of its name.
 fn shipped() -> Vec<String> {
     let entries = fs::read_dir(plugins()).unwrap().map(Result::unwrap);
-    let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
-    let mut names: Vec<String> =
-        folders.map(|folder| folder.file_name().into_string().unwrap()).collect();
+    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    let has_component = |name: &String| plugins().join(name).join(format!("{name}.wasm")).is_file();
+    let mut names: Vec<String> = names.filter(has_component).collect();
     names.sort_unstable();
     names
 }
@@ -63,7 +64,7 @@ fn imports(bytes: &[u8]) -> Vec<String> {
 #[test]
 fn committed_components_are_what_their_digest_says() {
     let names = shipped();
-    assert_eq!(names, ["fixed", "local-first"]);
+    assert_eq!(names.len(), 10, "{names:?}");
     for name in names {
         let pinned = plugins().join(&name).join(format!("{name}.wasm.sha256"));
         let line = format!("{}  {name}.wasm\n", digest(&component(&name)));
@@ -118,134 +119,223 @@ fn sandbox() -> Sandbox {
     Sandbox { call: minute, compile: minute, ..Sandbox::default() }
 }
 
-fn configured(host: &PluginHost, name: &str, parameters: &Value) -> Plugin {
+fn opened(host: &PluginHost, name: &str) -> Opened {
     let source = locate(name, Path::new("no plugin folder")).unwrap();
-    host.load(&source, None, &sandbox())
-        .unwrap()
-        .configure(parameters, Vec::new(), Role::Live, 1)
-        .unwrap()
+    host.load(&source, None, &sandbox()).unwrap()
 }
 
-/// A deployment, and what is live of it.
-#[derive(Debug, Clone)]
-struct Live {
-    place: Place,
-    in_flight: u32,
-    latency: Option<f64>,
-    error_rate: f64,
-}
+/// Places, and what is seen of each at some moments, with what is asked then.
+type Story = (Vec<Place>, Vec<(Vec<Live>, Facts)>);
+
+/// What is live of a deployment; None: it is not eligible.
+type Live = Option<(u32, u32, Option<f64>, f64)>;
 
 /// Any deployment at all, as odd as its numbers may be.
-fn deployment() -> impl Strategy<Value = Live> {
+fn place() -> impl Strategy<Value = Place> {
     let price = proptest::option::of((0.0..1e-3, 0.0..1e-3));
-    let numbers = (0.0..=1.0, any::<u32>(), proptest::option::of(any::<f64>()), 0.0..=1.0);
-    (".{0,12}", ".{0,12}", numbers, price).prop_map(
-        |(name, model, (weight, in_flight, latency, error_rate), price)| {
-            let (side, capacity, context_length) = (Side::Local, 8, 8192);
-            let price = price.map(|(prompt, completion)| Price { prompt, completion });
-            let place = Place { name, model, side, weight, capacity, price, context_length };
-            Live { place, in_flight, latency, error_rate }
+    let price =
+        price.prop_map(|price| price.map(|(prompt, completion)| Price { prompt, completion }));
+    let side = prop_oneof![Just(Side::Local), Just(Side::Remote)];
+    let numbers = (0.0..=1.0, 1..=u32::MAX, any::<u64>());
+    (".{0,12}", side, numbers, price).prop_map(
+        |(name, side, (weight, capacity, context_length), price)| {
+            let model = "m".to_owned();
+            Place { name, model, side, weight, capacity, price, context_length }
         },
     )
 }
 
-/// The local and the remote deployments of a model: at least one.
-type Sides = (Vec<Live>, Vec<Live>);
-
-fn fleet() -> impl Strategy<Value = Sides> {
-    let side = || proptest::collection::vec(deployment(), 0..12);
-    (side(), side()).prop_filter("nobody", |(local, remote)| local.len() + remote.len() > 0)
+fn facts() -> impl Strategy<Value = Facts> {
+    let tokens = || proptest::option::of(any::<u32>());
+    let hashes = (proptest::option::of(0..9u64), proptest::collection::vec(0..9u64, 0..5));
+    (tokens(), tokens(), hashes).prop_map(
+        |(prompt_tokens, max_output_tokens, (session, prefixes))| {
+            let (tenant, headers) = (None, vec![("x-tier".to_owned(), "gold".to_owned())]);
+            Facts { prompt_tokens, max_output_tokens, session, prefixes, tenant, headers }
+        },
+    )
 }
 
-fn candidates(side: &[Live]) -> Vec<Candidate<'_>> {
-    let mut candidates = Vec::new();
-    for (id, Live { place, in_flight, latency, error_rate }) in (0..).zip(side) {
-        let (in_flight, latency, error_rate) = (*in_flight, *latency, *error_rate);
-        candidates.push(Candidate { id, place, in_flight, queued: 0, latency, error_rate });
-    }
-    candidates
+fn story() -> impl Strategy<Value = Story> {
+    let live = || (0..20u32, 0..4u32, proptest::option::of(any::<f64>()), 0.0..=1.0);
+    proptest::collection::vec(place(), 1..12).prop_flat_map(move |places| {
+        let all = proptest::collection::vec(proptest::option::of(live()), places.len());
+        (Just(places), proptest::collection::vec((all, facts()), 16..32))
+    })
 }
 
-fn runner(cases: u32) -> TestRunner {
-    // A failure is shown with its input; nothing is written beside the sources.
-    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
-}
-
-#[test]
-fn fixed_decides_as_its_pure_function() {
-    let host = PluginHost::new().unwrap();
-    let fractions = prop_oneof![Just(0.0), Just(1.0), Just(0.6), 0.0..=1.0];
-    let cases = (fractions, proptest::collection::vec(fleet(), 1..8));
-    let check = |(fraction, fleets): (f64, Vec<Sides>)| {
-        let parameters = json!({"local_fraction": fraction});
-        let mut plugin = configured(&host, "fixed", &parameters);
-        let fraction = fixed::policy::parse(&parameters.to_string()).unwrap().local_fraction;
-        for (locals, remotes) in fleets {
-            let answer = plugin.assign(&candidates(&locals), &candidates(&remotes));
-            let (local, remote) = fixed::policy::share(fraction, locals.len(), remotes.len());
-            prop_assert_eq!(answer, Ok(RawWeights { local, remote }));
+/// The eligible deployments of a side, for the host and for the Rust.
+fn side<'p>(
+    places: &'p [Place],
+    all: &[Live],
+    side: Side,
+) -> (Vec<Candidate<'p>>, Vec<sdk::Deployment>) {
+    let (mut candidates, mut deployments) = (Vec::new(), Vec::new());
+    for (id, (place, live)) in (0..).zip(places.iter().zip(all)) {
+        let Some((in_flight, queued, latency, error_rate)) = *live else { continue };
+        if place.side == side {
+            candidates.push(Candidate { id, place, in_flight, queued, latency, error_rate });
+            deployments.push(sdk::Deployment { id, in_flight, queued, latency, error_rate });
         }
-        Ok(())
-    };
-    runner(40).run(&cases, check).unwrap();
+    }
+    (candidates, deployments)
 }
 
-#[test]
-fn local_first_decides_as_its_pure_function() {
-    let host = PluginHost::new().unwrap();
-    let mut plugin = configured(&host, "local-first", &json!({}));
-    // One instance over all fleets: its memory must be given back after each call.
-    let plugin = std::cell::RefCell::new(&mut plugin);
-    let check = |(locals, remotes): Sides| {
-        let answer = plugin.borrow_mut().assign(&candidates(&locals), &candidates(&remotes));
-        let (local, remote) = local_first::policy::share(locals.len(), remotes.len());
-        prop_assert_eq!(answer, Ok(RawWeights { local, remote }));
-        Ok(())
+fn native_places(places: &[Place]) -> Vec<sdk::Place> {
+    let native = |place: &Place| sdk::Place {
+        name: place.name.clone(),
+        model: place.model.clone(),
+        side: match place.side {
+            Side::Local => sdk::Side::Local,
+            Side::Remote => sdk::Side::Remote,
+        },
+        weight: place.weight,
+        capacity: place.capacity,
+        price: place.price.map(|Price { prompt, completion }| sdk::Price { prompt, completion }),
+        context_length: place.context_length,
     };
-    runner(256).run(&fleet(), check).unwrap();
+    places.iter().map(native).collect()
 }
 
-#[test]
-fn parameters_are_refused_as_by_the_pure_functions() {
+/// The host itself tells a strategy only what it needs; here it is told everything.
+fn native_request(facts: &Facts) -> sdk::Request {
+    let Facts { prompt_tokens, max_output_tokens, session, prefixes, tenant, headers } =
+        facts.clone();
+    let (model, stream) = ("m".to_owned(), true);
+    sdk::Request {
+        model,
+        stream,
+        prompt_tokens,
+        max_output_tokens,
+        session,
+        prefixes,
+        tenant,
+        headers,
+    }
+}
+
+/// To within what the mathematical functions of two platforms may differ by.
+fn alike(component: &RawWeights, native: &sdk::Weights) -> bool {
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
+    let alike = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(near);
+    alike(&component.local, &native.local) && alike(&component.remote, &native.remote)
+}
+
+/// How a strategy is asked natively about a request; None: it is not asked about requests.
+type Native<S> = fn(&mut S, &sdk::Request, &[sdk::Deployment], &[sdk::Deployment]) -> sdk::Weights;
+
+fn agrees<S: sdk::Strategy>(name: &str, parameters: &Value, native: Option<Native<S>>) {
     let host = PluginHost::new().unwrap();
-    let refusal = |name: &str, parameters: &Value| {
-        let source = locate(name, Path::new("no plugin folder")).unwrap();
-        let opened = host.load(&source, None, &sandbox()).unwrap();
-        opened.configure(parameters, Vec::new(), Role::Live, 1).err().map(|error| error.to_string())
-    };
-    for parameters in [
-        json!({}),
-        json!({"local_fraction": 0}),
-        json!({"local_fraction": 1.5}),
-        json!({"local_fraction": "0.6"}),
-        json!({"local_fracton": 0.6}),
-        json!({"local_fraction": null}),
-    ] {
+    let first = opened(&host, name);
+    assert_eq!(first.is_on_path(), native.is_some());
+    let check = |(places, moments): Story| {
+        let again = host.load(&locate(name, Path::new("none")).unwrap(), None, &sandbox()).unwrap();
+        let mut plugin: Plugin =
+            again.configure(parameters, places.clone(), Role::Live, 0).unwrap();
         let text = parameters.to_string();
-        let cases = [
-            ("fixed", fixed::policy::parse(&text).err()),
-            ("local-first", local_first::policy::check(&text).err()),
-        ];
-        for (name, native) in cases {
-            let words =
-                |why| format!("the built-in strategy `{name}` refuses `routing_parameter`: {why}");
-            assert_eq!(refusal(name, &parameters), native.map(words), "{name} {text}");
+        let mut strategy: S = sdk::testing::configured(&text, native_places(&places)).unwrap();
+        for (all, facts) in &moments {
+            let (local, native_local) = side(&places, all, Side::Local);
+            let (remote, native_remote) = side(&places, all, Side::Remote);
+            if local.is_empty() && remote.is_empty() {
+                continue;
+            }
+            let said = plugin.assign(&local, &remote).unwrap();
+            let expected = strategy.assign(&native_local, &native_remote);
+            prop_assert!(alike(&said, &expected), "{:?} {:?}", said, expected);
+            if let Some(native) = native {
+                let (local, remote) = (&*local, &*remote);
+                let question = Question { model: "m", stream: true, facts, local, remote };
+                let said = plugin.assign_request(question).unwrap();
+                let request = native_request(facts);
+                let expected = native(&mut strategy, &request, &native_local, &native_remote);
+                prop_assert!(alike(&said, &expected), "{:?} {:?} {:?}", facts, said, expected);
+            }
         }
-    }
+        Ok(())
+    };
+    // A failure is shown with its input; nothing is written beside the sources.
+    let config = Config { cases: 6, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config).run(&story(), check).unwrap();
+}
+
+fn agrees_on_path<S: sdk::RequestStrategy>(name: &str, parameters: &Value) {
+    agrees::<S>(name, parameters, Some(S::assign_request));
 }
 
 #[test]
-fn descriptions_are_those_of_the_sources() {
+fn components_decide_as_the_rust_they_are_made_of() {
+    agrees::<fixed::Fixed>("fixed", &json!({"local_fraction": 0.6}), None);
+    agrees::<local_first::LocalFirst>("local-first", &json!({}), None);
+    agrees::<weighted_order::WeightedOrder>("weighted-order", &json!({}), None);
+    agrees_on_path::<least_load::LeastLoad>("least-load", &json!({"slack": 0.1}));
+    agrees_on_path::<latency::Latency>("latency", &json!({}));
+    agrees_on_path::<spill::Spill>("spill", &json!({"remote_share": 0.5}));
+    agrees_on_path::<cost::Cost>("cost", &json!({}));
+    let limit = json!({"local_max_tokens": 1_000_000});
+    agrees_on_path::<prompt_length::PromptLength>("prompt-length", &limit);
+    agrees_on_path::<session_affinity::SessionAffinity>("session-affinity", &json!({}));
+    let mixed = json!({"prefer_local": false});
+    agrees_on_path::<prefix_affinity::PrefixAffinity>("prefix-affinity", &mixed);
+}
+
+/// Why an operator is told that parameters cannot be.
+fn refused(host: &PluginHost, name: &str, parameters: &Value) -> Option<String> {
+    let configured = opened(host, name).configure(parameters, Vec::new(), Role::Live, 0);
+    configured.err().map(|error| error.to_string())
+}
+
+#[test]
+fn parameters_are_refused_in_words_for_an_operator() {
     let host = PluginHost::new().unwrap();
-    for (name, schema) in
-        [("fixed", fixed::policy::SCHEMA), ("local-first", local_first::policy::SCHEMA)]
-    {
-        let source = locate(name, Path::new("no plugin folder")).unwrap();
-        let opened = host.load(&source, None, &sandbox()).unwrap();
+    for (name, parameters, why) in [
+        (
+            "fixed",
+            json!({"local_fraction": 1.5}),
+            "`local_fraction`: 1.5 is not a number from 0 to 1",
+        ),
+        (
+            "fixed",
+            json!({"local_fracton": 0.6}),
+            "unknown field `local_fracton`, expected `local_fraction`",
+        ),
+        ("spill", json!({"high": 0.5}), "`low`: 0.7 is not below `high`, which is 0.5"),
+        ("weighted-order", json!({"order": [3]}), "`order`: a name, or a list of names"),
+    ] {
+        let says = format!("the built-in strategy `{name}` refuses `routing_parameter`: {why}");
+        assert_eq!(refused(&host, name, &parameters), Some(says));
+    }
+    // What belongs to `fixed` may stay.
+    assert_eq!(refused(&host, "local-first", &json!({"local_fraction": 0.6})), None);
+}
+
+#[test]
+fn descriptions_say_who_they_are() {
+    let host = PluginHost::new().unwrap();
+    for name in shipped() {
+        let opened = opened(&host, &name);
         let description = opened.description();
         assert_eq!(description.name, name);
         assert_eq!(description.version, env!("CARGO_PKG_VERSION"));
-        assert_eq!(description.parameters, serde_json::from_str::<Value>(schema).unwrap());
-        assert_eq!(description.refresh, None, "neither weighs live numbers");
+        assert_eq!(sdk::testing::not_understood(&description.parameters), [""; 0], "{name}");
+        let off_path = ["fixed", "local-first", "weighted-order"].contains(&&*name);
+        assert_eq!(opened.is_on_path(), !off_path, "{name}");
     }
+    let fixed = opened(&host, "fixed");
+    let expected = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {"local_fraction": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "default": 0.5,
+            "description":
+                "The share of the traffic that local deployments get together; remote ones get the rest.",
+        }},
+    });
+    let mut schema = fixed.description().parameters.clone();
+    schema.as_object_mut().unwrap().remove("description");
+    assert_eq!(schema, expected);
+    assert_eq!(fixed.description().refresh, None, "it weighs no live numbers");
 }

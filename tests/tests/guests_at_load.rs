@@ -137,7 +137,7 @@ fn a_strategy_that_is_not_there_is_an_error_that_says_what_is() {
     let says = check("local-frist");
     assert!(says.contains(NAME), "{says}");
     assert!(says.contains("did you mean `local-first`?"), "{says}");
-    assert!(says.contains("built in: fixed, local-first; in plugins: mine"), "{says}");
+    assert!(says.contains("weighted-order; in plugins: mine"), "{says}");
     let says = check("./nowhere.wasm");
     assert!(says.contains(NAME) && says.contains("cannot read ./nowhere.wasm"), "{says}");
 }

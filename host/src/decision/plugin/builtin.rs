@@ -5,7 +5,18 @@ use super::Source;
 /// Name in `routing_strategy`, and component; the first is the default.
 const BUILT_IN: &[(&str, &[u8])] = &[
     ("fixed", include_bytes!("../../../../plugins/fixed/fixed.wasm")),
+    ("cost", include_bytes!("../../../../plugins/cost/cost.wasm")),
+    ("latency", include_bytes!("../../../../plugins/latency/latency.wasm")),
+    ("least-load", include_bytes!("../../../../plugins/least-load/least-load.wasm")),
     ("local-first", include_bytes!("../../../../plugins/local-first/local-first.wasm")),
+    ("prefix-affinity", include_bytes!("../../../../plugins/prefix-affinity/prefix-affinity.wasm")),
+    ("prompt-length", include_bytes!("../../../../plugins/prompt-length/prompt-length.wasm")),
+    (
+        "session-affinity",
+        include_bytes!("../../../../plugins/session-affinity/session-affinity.wasm"),
+    ),
+    ("spill", include_bytes!("../../../../plugins/spill/spill.wasm")),
+    ("weighted-order", include_bytes!("../../../../plugins/weighted-order/weighted-order.wasm")),
 ];
 
 /// The built-in strategy of that name.

@@ -196,7 +196,7 @@ mod tests {
         assert!(error.contains("did you mean `spill-over`?"), "{error}");
         let error = locate("local-frist", folder.path()).unwrap_err().to_string();
         assert!(error.contains("did you mean `local-first`?"), "{error}");
-        assert!(error.contains("built in: fixed, local-first; in "), "{error}");
+        assert!(error.contains("weighted-order; in "), "{error}");
         assert!(error.ends_with(": spill-over"), "{error}");
         let error = locate("x", &folder.path().join("none")).unwrap_err().to_string();
         assert!(error.ends_with(": nothing") && !error.contains("mean"), "{error}");
