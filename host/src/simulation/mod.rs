@@ -13,12 +13,14 @@ mod cache;
 mod decide;
 mod engine;
 mod events;
+pub mod plot;
 mod random;
 mod record;
 mod report;
 mod run;
 mod scenario;
 mod site;
+pub mod table;
 #[cfg(test)]
 mod tests;
 mod workload;

@@ -1,6 +1,7 @@
 //! `gateway strategy`: what the author of a routing strategy needs. One file a subcommand.
 
 mod new;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -10,10 +11,13 @@ use clap::Subcommand;
 pub(super) enum StrategyCommand {
     /// Write a project of a new strategy: source, contract, build command, fixtures, README
     New(new::NewArgs),
+    /// Simulate a fleet under one or several of them: shares, waiting, failures, cost
+    Simulate(simulate::SimulateArgs),
 }
 
 pub(super) fn run(command: &StrategyCommand) -> anyhow::Result<ExitCode> {
     match command {
         StrategyCommand::New(args) => new::run(args),
+        StrategyCommand::Simulate(args) => simulate::run(args),
     }
 }
