@@ -17,6 +17,7 @@ mod gateway;
 mod reload;
 mod run;
 mod server;
+pub mod simulation;
 pub mod stop;
 pub mod strategy;
 pub mod stub;

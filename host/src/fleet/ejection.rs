@@ -17,7 +17,7 @@ use super::Fault;
 
 /// The history of one deployment.
 #[derive(Debug, Default)]
-pub(super) struct Ejections {
+pub(crate) struct Ejections {
     /// Failures in a row.
     streak: u32,
     /// The last attempts, true for a failure; at most `window` of them.
@@ -34,10 +34,10 @@ pub(super) struct Ejections {
 
 /// One ejection.
 #[derive(Debug)]
-pub(super) struct Out {
+pub(crate) struct Out {
     pub(super) reason: String,
     pub(super) since: SystemTime,
-    pub(super) until: Instant,
+    pub(crate) until: Instant,
     pub(super) lasts: Duration,
     began: Instant,
     /// What it lasts before jitter.
@@ -53,22 +53,22 @@ pub(super) struct Out {
 }
 
 impl Ejections {
-    pub(super) fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    pub(super) fn out(&self) -> Option<&Out> {
+    pub(crate) fn out(&self) -> Option<&Out> {
         self.out.as_ref()
     }
 
-    pub(super) fn succeeded(&mut self, settings: &Ejection) {
+    pub(crate) fn succeeded(&mut self, settings: &Ejection) {
         self.streak = 0;
         self.faults = 0;
         self.remember(false, settings);
     }
 
     /// Takes a failure; the answer is the reason to eject the deployment, if it is one.
-    pub(super) fn failed(
+    pub(crate) fn failed(
         &mut self,
         cause: &str,
         fault: Fault,
@@ -95,7 +95,7 @@ impl Ejections {
 
     /// Takes the deployment out. `jitter` is from -1 to 1: deployments that failed together are not
     /// to come back together.
-    pub(super) fn eject(&mut self, reason: String, settings: &Ejection, jitter: f64, now: Instant) {
+    pub(crate) fn eject(&mut self, reason: String, settings: &Ejection, jitter: f64, now: Instant) {
         self.count = self.decayed(settings, now).saturating_add(1);
         let nominal = settings.base.saturating_mul(self.count).min(settings.max);
         let beyond_probes = self.faults > 0;
@@ -104,7 +104,7 @@ impl Ejections {
 
     /// The trial failed: out again, for twice as long. A probe that had ended the ejection early was
     /// wrong, and does so no more.
-    pub(super) fn trial_failed(
+    pub(crate) fn trial_failed(
         &mut self,
         cause: &str,
         fault: Fault,
@@ -146,7 +146,7 @@ impl Ejections {
     }
 
     /// Takes the deployment back in; says whether it was out.
-    pub(super) fn restore(&mut self, now: Instant) -> bool {
+    pub(crate) fn restore(&mut self, now: Instant) -> bool {
         if self.out.take().is_none() {
             return false;
         }
@@ -163,7 +163,7 @@ impl Ejections {
     }
 
     /// The turn of the one request that is let through, if it can be had now.
-    pub(super) fn try_out(&mut self, now: Instant) -> bool {
+    pub(crate) fn try_out(&mut self, now: Instant) -> bool {
         let free = self.trial_is_free(now);
         if let (true, Some(out)) = (free, &mut self.out) {
             out.on_trial = true;
@@ -171,11 +171,11 @@ impl Ejections {
         free
     }
 
-    pub(super) fn trial_is_free(&self, now: Instant) -> bool {
+    pub(crate) fn trial_is_free(&self, now: Instant) -> bool {
         self.out.as_ref().is_some_and(|out| out.until <= now && !out.on_trial)
     }
 
-    pub(super) fn give_back_trial(&mut self) {
+    pub(crate) fn give_back_trial(&mut self) {
         if let Some(out) = &mut self.out {
             out.on_trial = false;
         }

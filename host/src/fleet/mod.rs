@@ -28,6 +28,7 @@ mod trial;
 pub use bell::Bell;
 pub use budget::{Active, Budget};
 pub use deployment::{Deployment, Fleet, FleetModel};
+pub(crate) use ejection::Ejections;
 pub use eligible::Eligible;
 pub use health::{Health, Observation};
 pub use lessons::Lessons;

@@ -42,6 +42,15 @@ pub trait Strategy: Send {
         None
     }
 
+    /// What it would say of one request, asked off the request path. Of one that decides off the path only,
+    /// that is what it says of all.
+    ///
+    /// # Errors
+    /// As [`assign`](Strategy::assign).
+    fn assign_request(&mut self, question: Question<'_>) -> Result<RawWeights, Fault> {
+        self.assign(question.local, question.remote)
+    }
+
     /// Whether it wants to be told how attempts went.
     fn learns(&self) -> bool {
         false

@@ -285,17 +285,6 @@ impl Plugin {
         &self.recipe.places
     }
 
-    /// Asks what it would say of a request, off the request path: blocks as
-    /// [`assign`](Strategy::assign) does. Only of one that decides for each request.
-    ///
-    /// # Errors
-    /// As [`assign`](Strategy::assign).
-    pub fn assign_request(&mut self, question: Question<'_>) -> Result<RawWeights, Fault> {
-        self.call(async |instance| {
-            instance.guest.assign_request(&mut instance.store, question).await
-        })
-    }
-
     /// Calls its instance, a fresh one where the last is gone.
     fn call<T>(
         &mut self,
@@ -327,6 +316,16 @@ impl Strategy for Plugin {
 
     fn on_path(&self) -> Option<Arc<dyn PathStrategy>> {
         self.path.clone().map(|path| path as Arc<dyn PathStrategy>)
+    }
+
+    /// Blocks as [`assign`](Strategy::assign) does.
+    fn assign_request(&mut self, question: Question<'_>) -> Result<RawWeights, Fault> {
+        if self.path.is_none() {
+            return self.assign(question.local, question.remote);
+        }
+        self.call(async |instance| {
+            instance.guest.assign_request(&mut instance.store, question).await
+        })
     }
 
     fn learns(&self) -> bool {

@@ -1,0 +1,213 @@
+//! An inference engine: a line, places, a prefill and a decode.
+//!
+//! It runs as many sequences at a time as it has places; others wait in its line, first come first served. A
+//! sequence is read first (prefill), which gives the first token, then written (decode). All that run share the
+//! engine: with `n` of them each is written at `decode / (1 + slowdown * (n - 1))` tokens a second, as
+//! engines that batch do, whose steps take longer the more is in a batch. With `slowdown: 0` it is the
+//! textbook's queue with several servers, and is tested against it.
+//!
+//! The engine has no clock: whoever has one asks when something happens [`next`](Engine::next), and lets it
+//! [`advance`](Engine::advance) to that time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Tokens that are less than this are none.
+const NOTHING: f64 = 1e-6;
+
+/// How fast an engine is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Speed {
+    /// Sequences that run at a time, at least 1.
+    pub(super) parallel: usize,
+    /// Tokens a second of one sequence that runs alone, above 0.
+    pub(super) decode: f64,
+    /// By what share each further sequence makes a step longer, at least 0.
+    pub(super) slowdown: f64,
+}
+
+/// A request as an engine sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Job {
+    /// Which attempt it is.
+    pub(super) id: usize,
+    /// Time to read the prompt.
+    pub(super) prefill: Duration,
+    /// Tokens to write.
+    pub(super) tokens: f64,
+}
+
+/// What has become of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has a place.
+    Started,
+    /// The prompt is read, the first token is there.
+    FirstToken,
+    /// The last token is there, and the place is free.
+    Done,
+}
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    speed: Speed,
+    line: VecDeque<Job>,
+    running: Vec<Running>,
+    /// The tokens that a sequence would have been given that runs since ever.
+    given: f64,
+    /// When that was counted.
+    at: Duration,
+    next: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Running {
+    job: Job,
+    doing: Doing,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Doing {
+    /// Until then.
+    Reading(Duration),
+    /// Until so many tokens are given.
+    Writing(f64),
+}
+
+impl Engine {
+    pub(super) fn new(speed: Speed) -> Self {
+        let (line, running) = Default::default();
+        Self { speed, line, running, given: 0.0, at: Duration::ZERO, next: None }
+    }
+
+    /// Takes a job. What becomes of it is said by [`advance`](Self::advance).
+    pub(super) fn submit(&mut self, job: Job, now: Duration) {
+        self.count(now);
+        self.line.push_back(job);
+        self.plan();
+    }
+
+    /// Forgets a job, wherever it is.
+    pub(super) fn cancel(&mut self, id: usize, now: Duration) {
+        self.count(now);
+        self.line.retain(|job| job.id != id);
+        self.running.retain(|running| running.job.id != id);
+        self.plan();
+    }
+
+    /// When something happens, if nothing comes between.
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.next
+    }
+
+    /// Goes on to `now`, which is not past [`next`](Self::next), and says what happens then.
+    pub(super) fn advance(&mut self, now: Duration) -> Vec<(usize, Stage)> {
+        self.count(now);
+        let mut happened = Vec::new();
+        let given = self.given;
+        self.running.retain_mut(|Running { job, doing }| match *doing {
+            Doing::Reading(until) if until <= now => {
+                happened.push((job.id, Stage::FirstToken));
+                *doing = Doing::Writing(given + job.tokens);
+                true
+            }
+            Doing::Writing(until) if until <= given + NOTHING => {
+                happened.push((job.id, Stage::Done));
+                false
+            }
+            _ => true,
+        });
+        while self.running.len() < self.speed.parallel
+            && let Some(job) = self.line.pop_front()
+        {
+            happened.push((job.id, Stage::Started));
+            self.running.push(Running { job, doing: Doing::Reading(now + job.prefill) });
+        }
+        self.plan();
+        happened
+    }
+
+    /// Tokens a second of each sequence.
+    fn rate(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "no engine has 2^52 places")]
+        let others = self.running.len().saturating_sub(1) as f64;
+        self.speed.decode / (1.0 + self.speed.slowdown * others)
+    }
+
+    fn count(&mut self, now: Duration) {
+        self.given += self.rate() * now.saturating_sub(self.at).as_secs_f64();
+        self.at = self.at.max(now);
+    }
+
+    fn plan(&mut self) {
+        if !self.line.is_empty() && self.running.len() < self.speed.parallel {
+            self.next = Some(self.at);
+            return;
+        }
+        let rate = self.rate();
+        let end = |running: &Running| match running.doing {
+            Doing::Reading(until) => until,
+            Doing::Writing(until) => {
+                let left = (until - self.given).max(0.0) / rate;
+                // Rounded up: what is due is then there.
+                self.at + super::random::seconds(left) + Duration::from_nanos(1)
+            }
+        };
+        self.next = self.running.iter().map(end).min();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(id: usize, prefill: u64, tokens: f64) -> Job {
+        Job { id, prefill: Duration::from_secs(prefill), tokens }
+    }
+
+    fn run(engine: &mut Engine) -> Vec<(u64, usize, Stage)> {
+        let mut all = Vec::new();
+        while let Some(now) = engine.next() {
+            let happened = engine.advance(now);
+            all.extend(happened.into_iter().map(|(id, stage)| (now.as_millis() as u64, id, stage)));
+        }
+        all
+    }
+
+    #[test]
+    fn who_finds_no_place_waits_for_one() {
+        let mut engine = Engine::new(Speed { parallel: 1, decode: 10.0, slowdown: 0.0 });
+        engine.submit(job(0, 1, 20.0), Duration::ZERO);
+        engine.submit(job(1, 1, 10.0), Duration::ZERO);
+        let want = [
+            (0, 0, Stage::Started),
+            (1000, 0, Stage::FirstToken),
+            (3000, 0, Stage::Done),
+            (3000, 1, Stage::Started),
+            (4000, 1, Stage::FirstToken),
+            (5000, 1, Stage::Done),
+        ];
+        assert_eq!(run(&mut engine), want);
+    }
+
+    #[test]
+    fn those_who_run_together_slow_each_other_down() {
+        let mut engine = Engine::new(Speed { parallel: 2, decode: 10.0, slowdown: 1.0 });
+        engine.submit(job(0, 0, 10.0), Duration::ZERO);
+        engine.submit(job(1, 0, 20.0), Duration::ZERO);
+        let done: Vec<_> =
+            run(&mut engine).into_iter().filter(|(_, _, stage)| *stage == Stage::Done).collect();
+        // Both at 5 tokens a second until the first is done, then the other at 10.
+        assert_eq!(done, [(2000, 0, Stage::Done), (3000, 1, Stage::Done)]);
+    }
+
+    #[test]
+    fn a_cancelled_job_makes_place() {
+        let mut engine = Engine::new(Speed { parallel: 1, decode: 1.0, slowdown: 0.0 });
+        engine.submit(job(0, 100, 1.0), Duration::ZERO);
+        engine.submit(job(1, 1, 1.0), Duration::ZERO);
+        engine.advance(Duration::ZERO);
+        engine.cancel(0, Duration::from_secs(5));
+        assert_eq!(run(&mut engine).first(), Some(&(5000, 1, Stage::Started)));
+    }
+}

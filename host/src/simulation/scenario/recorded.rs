@@ -1,0 +1,133 @@
+//! Requests as an access log of the gateway has them.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use time::{Date, Month, OffsetDateTime, Time};
+
+/// Bytes of a prompt that are about one token, where an upstream did not count them.
+const BYTES_A_TOKEN: u64 = 4;
+/// Lines that are read.
+const MAX_LINES: usize = 1_000_000;
+
+/// A request that was once made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// After the first.
+    pub at: Duration,
+    /// Tokens of the prompt.
+    pub prompt: u32,
+    /// Tokens of the answer, where they are known.
+    pub output: Option<u32>,
+    /// Whether it was streamed.
+    pub stream: bool,
+}
+
+/// Of a line of the log, what is needed.
+#[derive(Deserialize)]
+struct Line {
+    time: String,
+    stream: bool,
+    request_bytes: u64,
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+}
+
+/// The requests of a log in the order of their arrival; the time between them is divided by `speed`.
+pub(super) fn read(path: &Path, speed: f64) -> Result<Vec<Recorded>, String> {
+    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut requests = Vec::new();
+    for (index, line) in BufReader::new(file).lines().enumerate() {
+        let place = || format!("{}:{}", path.display(), index + 1);
+        if index >= MAX_LINES {
+            return Err(format!("{}: more than {MAX_LINES} lines", place()));
+        }
+        let line = line.map_err(|error| format!("{}: {error}", place()))?;
+        if !line.trim().is_empty() {
+            requests.push(parse(&line).map_err(|cause| format!("{}: {cause}", place()))?);
+        }
+    }
+    requests.sort_by_key(|(at, _)| *at);
+    let first = requests.first().ok_or_else(|| format!("{} is empty", path.display()))?.0;
+    let requests = requests.into_iter().map(|(at, request)| {
+        let after = (at - first).as_seconds_f64() / speed;
+        Recorded { at: crate::simulation::random::seconds(after), ..request }
+    });
+    Ok(requests.collect())
+}
+
+fn parse(line: &str) -> Result<(OffsetDateTime, Recorded), String> {
+    let line: Line = serde_json::from_str(line)
+        .map_err(|error| format!("not a line of the gateway's access log: {error}"))?;
+    let time = instant(&line.time).ok_or_else(|| format!("`{}` is no time in UTC", line.time))?;
+    let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    let prompt = match &line.usage {
+        Some(usage) => usage.prompt_tokens,
+        None => line.request_bytes / BYTES_A_TOKEN,
+    };
+    let output = line.usage.map(|usage| tokens(usage.completion_tokens));
+    let (at, stream) = (Duration::ZERO, line.stream);
+    Ok((time, Recorded { at, prompt: tokens(prompt).max(1), output, stream }))
+}
+
+/// RFC 3339 in UTC, as the gateway writes it: `2026-01-02T03:04:05.678Z`.
+fn instant(text: &str) -> Option<OffsetDateTime> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut parts = date.splitn(3, '-');
+    let year = parts.next()?.parse().ok()?;
+    let month = Month::try_from(parts.next()?.parse::<u8>().ok()?).ok()?;
+    let date = Date::from_calendar_date(year, month, parts.next()?.parse().ok()?).ok()?;
+    let mut parts = time.splitn(3, ':');
+    let (hour, minute) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let (second, fraction) = parts.next()?.split_once('.').unwrap_or((time.get(6..8)?, "0"));
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let time = Time::from_hms_nano(hour, minute, second.parse().ok()?, digits.parse().ok()?);
+    Some(OffsetDateTime::new_utc(date, time.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_log_is_read_in_the_order_of_arrival() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.json");
+        let line = |time: &str, usage: &str| {
+            format!(
+                r#"{{"time":"{time}","stream":true,"request_bytes":400,"usage":{usage},"x":1}}"#
+            )
+        };
+        let lines = [
+            line("2026-02-28T23:59:59.5Z", "null"),
+            line("2026-03-01T00:00:01Z", r#"{"prompt_tokens":7,"completion_tokens":9}"#),
+            line("2026-02-28T23:59:59Z", "null"),
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let read = read(&path, 2.0).unwrap();
+        let at: Vec<_> = read.iter().map(|request| request.at.as_millis()).collect();
+        assert_eq!(at, [0, 250, 1000]);
+        assert_eq!((read[0].prompt, read[0].output), (100, None));
+        assert_eq!((read[2].prompt, read[2].output), (7, Some(9)));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.json");
+        std::fs::write(&path, "\n{}\n").unwrap();
+        let error = read(&path, 1.0).unwrap_err();
+        assert!(error.contains("access.json:2: not a line"), "{error}");
+        assert!(instant("2026-13-01T00:00:00Z").is_none());
+        assert!(instant("2026-01-01T00:00:00+01:00").is_none());
+    }
+}

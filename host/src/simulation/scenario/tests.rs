@@ -1,0 +1,90 @@
+//! What a scenario may say, and how its mistakes are shown.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const GOOD: &str = "duration: 10
+deployments:
+  - {name: a, side: local, parallel: 1, prefill: 10, decode: 10}
+arrivals: {rate: 1}
+requests: [{prompt: 1, output: 1}]
+";
+
+fn read(yaml: &str) -> Result<Scenario, Diagnostics> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    Scenario::read(&path)
+}
+
+/// Line, message and remedy of every error of what `GOOD` becomes.
+fn errors(from: &str, to: &str) -> Vec<String> {
+    assert!(GOOD.contains(from), "{from}");
+    let errors = read(&GOOD.replacen(from, to, 1)).unwrap_err();
+    errors.iter().map(|e| format!("{}: {}; {}", e.line, e.message, e.help)).collect()
+}
+
+#[test]
+fn a_scenario_is_as_short_as_it_can_be() {
+    let scenario = read(GOOD).unwrap();
+    assert_eq!((scenario.seed, &*scenario.model), (1, "model"));
+    assert_eq!(scenario.places()[0].weight, 1.0);
+    assert_eq!(scenario.sites[0].concurrency, Concurrency::default());
+}
+
+#[test]
+fn mistakes_are_shown_at_their_lines() {
+    for (from, to, want) in [
+        ("decode", "decod", "3: unknown key `decod`; did you mean `decode`?"),
+        ("side: local", "side: here", "3: this is not one of the values known here; "),
+        ("prefill: 10", "prefill: 0", "3: the number must be above 0"),
+        ("rate: 1", "rat: 1", "4: unknown key `rat`; did you mean `rate`?"),
+        ("{rate: 1}", "{}", "4: it is not clear when requests arrive; "),
+        ("{rate: 1}", "{rate: 1, log: x}", "4: it is not clear when requests arrive; "),
+        ("{rate: 1}", "{log: none.json}", "4: "),
+        ("rate: 1}", "rate: 1, speed: 2}", "4: only recorded requests have a speed; "),
+        ("duration: 10", "seed: 2", "1: the key `duration` is missing; "),
+        ("prompt: 1", "prompt: {uniform: [2, 1]}", "5: the second is less than the first; "),
+        ("prompt: 1", "prompt: {}", "5: this does not say how the numbers are spread; "),
+        ("prompt: 1", "prompt: {lognorml: 1}", "5: unknown key `lognorml`; did you mean"),
+        ("prompt: 1", "prompt: many", "5: expected"),
+        ("prompt: 1", "share: 0, prompt: 1", "5: all shares are 0; "),
+        (
+            "decode: 10",
+            "decode: 10, outages: [{from: 2, to: 1}]",
+            "3: it ends before it begins; let `to` be later",
+        ),
+        (
+            "{rate: 1}",
+            "{rate: 1, bursts: {every: 5, lasting: 5, rate: 2}}",
+            "4: one burst runs into the next; ",
+        ),
+    ] {
+        let errors = errors(from, to);
+        assert!(errors.iter().any(|error| error.starts_with(want)), "{to}: {errors:?}");
+    }
+}
+
+#[test]
+fn two_deployments_have_two_names() {
+    let entry = "  - {name: a, side: local, parallel: 1, prefill: 10, decode: 10}\n";
+    let errors = errors(entry, &entry.repeat(2));
+    assert_eq!(errors, ["4: the name `a` is given twice; give each deployment a name of its own"]);
+}
+
+#[test]
+fn bursts_come_after_so_long_and_again() {
+    let scenario =
+        read(&GOOD.replace("rate: 1", "rate: 1, bursts: {every: 10, lasting: 2, rate: 5}"));
+    let arrivals = scenario.unwrap().arrivals;
+    let rates = [0, 9, 10, 11, 12, 19, 20, 22].map(|s| arrivals.rate(Duration::from_secs(s)));
+    assert_eq!(rates, [1.0, 1.0, 5.0, 5.0, 1.0, 1.0, 5.0, 1.0]);
+    assert_eq!(arrivals.peak(), 5.0);
+}
+
+#[test]
+fn a_missing_file_is_told_with_the_remedy() {
+    let error = Scenario::read(Path::new("none.yaml")).unwrap_err().to_string();
+    assert!(error.contains("none.yaml") && error.contains("--scenario"), "{error}");
+}

@@ -1,0 +1,86 @@
+//! A report as columns of text, and the numbers in it as people write them.
+
+use super::{Quantiles, Report, StrategyReport};
+
+/// The table, one line for each strategy below two of headings.
+#[must_use]
+pub fn table(report: &Report) -> String {
+    let rows = rows(report);
+    let columns = rows.first().map_or(0, Vec::len);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cell = |(column, cell): (usize, &String)| match column {
+            0 => format!("{cell:<width$}", width = widths[0]),
+            _ => format!("  {cell:>width$}", width = widths[column]),
+        };
+        let line: String = row.iter().enumerate().map(cell).collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The cells: two rows of headings, then one for each strategy.
+#[must_use]
+pub fn rows(report: &Report) -> Vec<Vec<String>> {
+    let names = report.strategies.first().map_or(&[][..], |strategy| &strategy.shares);
+    let mut above = vec!["", "", ""];
+    let mut below = vec!["strategy", "requests", "failed"];
+    for share in names {
+        above.push("");
+        below.push(&share.deployment);
+    }
+    for heading in ["queued", "first byte", "total"] {
+        above.extend([heading, ""]);
+        below.extend(["p50", "p99"]);
+    }
+    above.push("");
+    below.push("cost");
+    let faults = report.strategies.iter().any(|strategy| strategy.faults > 0);
+    if faults {
+        above.push("");
+        below.push("faults");
+    }
+    let headings = [above, below].map(|row| row.into_iter().map(str::to_owned).collect());
+    let row = |strategy| row(strategy, faults);
+    headings.into_iter().chain(report.strategies.iter().map(row)).collect()
+}
+
+fn row(strategy: &StrategyReport, faults: bool) -> Vec<String> {
+    let StrategyReport { name, requests, failed, .. } = strategy;
+    let mut row = vec![name.clone(), requests.to_string(), failed.to_string()];
+    row.extend(strategy.shares.iter().map(|share| format!("{:.1} %", share.share * 100.0)));
+    for Quantiles { p50, p99 } in [strategy.queued, strategy.first_byte, strategy.total] {
+        row.extend([time(p50), time(p99)]);
+    }
+    row.push(format!("${:.2}", strategy.cost));
+    if faults {
+        row.push(strategy.faults.to_string());
+    }
+    row
+}
+
+/// Seconds as people write them.
+#[must_use]
+pub fn time(seconds: f64) -> String {
+    match seconds {
+        0.0 => "0".to_owned(),
+        s if s < 0.9995 => format!("{:.0} ms", s * 1e3),
+        s if s < 99.95 => format!("{s:.1} s"),
+        s => format!("{s:.0} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_as_exact_as_they_are_read() {
+        let shown = [0.0, 0.0123, 0.9994, 1.0, 12.34, 123.4].map(time);
+        assert_eq!(shown, ["0", "12 ms", "999 ms", "1.0 s", "12.3 s", "123 s"]);
+    }
+}
