@@ -1,0 +1,77 @@
+//! Hashes that are the same in every instance, on every gateway, in every version.
+
+/// A hash of a number and a seed: every bit of both counts.
+#[must_use]
+pub const fn mix(seed: u64, value: u64) -> u64 {
+    // The finaliser of SplitMix64, over both.
+    let mut x = seed.rotate_left(32) ^ value.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A hash of a text: of a deployment's name, which, unlike its id, does not depend on what else there is.
+#[must_use]
+pub fn text(text: &str) -> u64 {
+    // FNV-1a, whose low bits are good and whose high bits are made so.
+    let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    mix(0, text.bytes().fold(0xcbf2_9ce4_8422_2325, fnv))
+}
+
+/// How far a place is from a key, for weighted rendezvous hashing: the key belongs to the nearest place.
+///
+/// `place` is the hash of the place's name, `size` how much of all keys it should get, in proportion
+/// to the others'. A place that goes takes only its own keys along, and each of them moves to the place that was
+/// its second nearest. The distance is finite and at least 0; `size` 0 is taken as a very small one.
+#[must_use]
+pub fn distance(key: u64, place: u64, size: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are left, which f64 holds")]
+    let uniform = ((mix(key, place) >> 11) as f64 + 0.5) * 2f64.powi(-53);
+    // An exponential distribution of rate `size`: the minimum of several is each in proportion to its rate.
+    -uniform.ln() / size.max(1e-9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_for_ever() {
+        assert_eq!(mix(1, 2), 0x37ad_5fdd_5756_bd3d);
+        assert_eq!(text("gpu-a"), 0x71c5_3eaa_f720_eaff);
+    }
+
+    fn nearest(key: u64, places: &[(&str, f64)]) -> usize {
+        let distance = |at: &usize| distance(key, text(places[*at].0), places[*at].1);
+        (0..places.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).expect("a place")
+    }
+
+    #[test]
+    fn keys_are_shared_by_size() {
+        let places = [("a", 1.0), ("b", 2.0), ("c", 5.0)];
+        let mut counts = [0u32; 3];
+        (0..80_000).for_each(|key| counts[nearest(key, &places)] += 1);
+        for (count, want) in counts.into_iter().zip([10_000.0, 20_000.0, 50_000.0]) {
+            assert!((f64::from(count) / want - 1.0).abs() < 0.05, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_goes_moves_only_its_own_keys() {
+        let all = [("a", 1.0), ("b", 2.0), ("c", 5.0), ("d", 1.0)];
+        for key in 0..2_000 {
+            let (before, after) = (nearest(key, &all), nearest(key, &all[..3]));
+            assert!(before == 3 || before == after, "key {key}: from {before} to {after}");
+        }
+    }
+
+    #[test]
+    fn distances_are_finite() {
+        for key in [0, 1, u64::MAX] {
+            for size in [0.0, 1.0, 4_294_967_295.0] {
+                let distance = distance(key, text(""), size);
+                assert!(distance.is_finite() && distance >= 0.0, "{distance}");
+            }
+        }
+    }
+}

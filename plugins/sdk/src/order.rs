@@ -1,0 +1,121 @@
+//! From an order of preference to weights.
+
+use crate::Weights;
+
+/// What each step down in an order divides a weight by.
+///
+/// The gateway draws in proportion to weights, without replacement: of a million requests one goes to the second
+/// in the order at first, and after a failure the second is next, but for one in a million times.
+pub const STEP: f64 = 1e-6;
+
+/// The least weight in an order. Above 0, which would mean standby: those are drawn evenly.
+const LEAST: f64 = 1e-300;
+
+/// Turns costs into weights. One is kept by an instance, so that its memory is used again.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    sorted: Vec<f64>,
+}
+
+impl Order {
+    /// Puts a steeply falling weight in the place of each cost: 1 for the lowest, [`STEP`] for the next, its
+    /// square for the one after that, and so on; never 0. The same cost gets the same weight.
+    ///
+    /// Any costs will do: infinity is after all numbers, and NaN is taken as infinity.
+    #[must_use]
+    pub fn steep(&mut self, mut costs: Weights) -> Weights {
+        self.sort(&mut costs);
+        self.sorted.dedup();
+        for cost in costs.iter_mut() {
+            let tier = self.sorted.partition_point(|other| other < cost);
+            let tier = i32::try_from(tier).unwrap_or(i32::MAX);
+            *cost = STEP.powi(tier).max(LEAST);
+        }
+        costs
+    }
+
+    /// Puts in the place of each cost how likely it is to win when two of them are chosen at random and the
+    /// lower one is taken. Exact: the gateway draws, so a strategy needs no random numbers for "the power
+    /// of two choices".
+    ///
+    /// The last in the order, who never wins, gets a very small weight all the same: 0 would mean standby.
+    #[must_use]
+    pub fn best_of_two(&mut self, mut costs: Weights) -> Weights {
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]
+        let share = |wins: f64, of: usize| match of {
+            1 => 1.0,
+            _ => 2.0 * wins / (of as f64 * (of - 1) as f64),
+        };
+        self.sort(&mut costs);
+        let all = self.sorted.len();
+        for cost in costs.iter_mut() {
+            let better = self.sorted.partition_point(|other| other < cost);
+            let not_worse = self.sorted.partition_point(|other| other <= cost);
+            #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]
+            let wins = (all - not_worse) as f64 + (not_worse - better - 1) as f64 / 2.0;
+            *cost = share(wins, all).max(1e-9);
+        }
+        costs
+    }
+
+    fn sort(&mut self, costs: &mut Weights) {
+        self.sorted.clear();
+        for cost in costs.iter_mut() {
+            // -0 is 0, and what is no number comes last.
+            *cost = if cost.is_nan() { f64::INFINITY } else { *cost + 0.0 };
+            self.sorted.push(*cost);
+        }
+        self.sorted.sort_unstable_by(f64::total_cmp);
+    }
+}
+
+/// A number of any size, at least 0, as one from 0 to 1, in the same order: for costs with whole numbers
+/// before it.
+#[must_use]
+pub fn squash(number: f64) -> f64 {
+    // 1 - 1/(1+x), which loses the digits of small ones, and x/(1+x), which is NaN at infinity.
+    if number < 1e15 { number / (1.0 + number) } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn costs(local: &[f64], remote: &[f64]) -> Weights {
+        Weights { local: local.to_vec(), remote: remote.to_vec() }
+    }
+
+    #[test]
+    fn an_order_falls_steeply() {
+        let weights =
+            Order::default().steep(costs(&[3.0, 1.0], &[3.0, f64::NAN, f64::INFINITY, -0.0]));
+        assert_eq!(weights.local, [STEP.powi(2), STEP]);
+        assert_eq!(weights.remote, [STEP.powi(2), STEP.powi(3), STEP.powi(3), 1.0]);
+    }
+
+    #[test]
+    fn nobody_is_so_far_down_that_it_gets_nothing() {
+        let long: Vec<f64> = (0..1_000).map(f64::from).collect();
+        let weights = Order::default().steep(costs(&long, &[]));
+        assert!(weights.iter().all(|weight| weight > 0.0));
+        assert!(weights.local.is_sorted_by(|a, b| a >= b));
+    }
+
+    #[test]
+    fn the_best_of_two_is_exact() {
+        let wins = |list: &[f64]| Order::default().best_of_two(costs(list, &[])).local;
+        assert_eq!(wins(&[7.0]), [1.0]);
+        assert_eq!(wins(&[1.0, 2.0]), [1.0, 1e-9]);
+        assert_eq!(wins(&[2.0, 2.0]), [0.5, 0.5]);
+        // Of the three pairs the best wins two, the middle one one.
+        assert_eq!(wins(&[3.0, 1.0, 2.0]), [1e-9, 2.0 / 3.0, 1.0 / 3.0]);
+        assert_eq!(wins(&[f64::NAN; 4]), [0.25; 4]);
+    }
+
+    #[test]
+    fn squashing_keeps_the_order() {
+        let numbers = [0.0, 1e-12, 1e-6, 1.0, 1e6, 1e14, f64::INFINITY];
+        assert!(numbers.is_sorted_by(|a, b| squash(*a) < squash(*b)));
+        assert_eq!((squash(0.0), squash(f64::INFINITY)), (0.0, 1.0));
+    }
+}

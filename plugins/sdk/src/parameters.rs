@@ -1,0 +1,237 @@
+//! `routing_parameter`: from the JSON that the gateway gives to the author's type, and the schema of that
+//! type.
+
+use std::fmt;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess};
+use serde_json::map::IntoIter;
+use serde_json::{Error, Map, Value};
+
+/// For strategies that have no parameters: any is an error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
+
+/// Reads `routing_parameter`.
+///
+/// # Errors
+/// What is wrong, for the operator: it begins with the name of the parameter.
+pub fn parse<P: DeserializeOwned>(parameters: &str) -> Result<P, String> {
+    // By way of a map: an error of `from_str` ends in a line and column of the JSON the gateway made,
+    // which the operator, who wrote YAML, has never seen.
+    let Ok(Value::Object(given)) = serde_json::from_str(parameters) else {
+        return Err("the parameters are not a mapping of names to values".to_owned());
+    };
+    P::deserialize(MapAccessDeserializer::new(Named::new(given))).map_err(|e| e.to_string())
+}
+
+/// The JSON Schema of a type, with nothing in it that the gateway would not understand.
+#[must_use]
+pub fn schema<P: JsonSchema>() -> String {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.meta_schema = None;
+        settings.inline_subschemas = true;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<P>();
+    schema.remove("title");
+    schema.as_value().to_string()
+}
+
+/// A map whose values' errors say whose they are.
+struct Named {
+    entries: IntoIter,
+    current: Option<(String, Value)>,
+}
+
+impl Named {
+    fn new(map: Map<String, Value>) -> Self {
+        Self { entries: map.into_iter(), current: None }
+    }
+}
+
+impl<'de> MapAccess<'de> for Named {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        self.current = self.entries.next();
+        let Some((name, _)) = &self.current else { return Ok(None) };
+        seed.deserialize(name.as_str().into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        // Serde asks for a value after its key only.
+        let (name, value) = self.current.take().unwrap_or_default();
+        seed.deserialize(value).map_err(|error| Error::custom(format_args!("`{name}`: {error}")))
+    }
+}
+
+/// A number from 0 to 1: a share, a probability.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Fraction(f64);
+
+impl Fraction {
+    /// The fraction in hundredths, at most 100: for defaults.
+    #[must_use]
+    pub const fn percent(hundredths: u8) -> Self {
+        assert!(hundredths <= 100, "a fraction is at most 100 percent");
+        Self(hundredths as f64 / 100.0)
+    }
+
+    /// The number, from 0 to 1.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Fraction {
+    type Error = OutOfRange;
+
+    fn try_from(value: f64) -> Result<Self, OutOfRange> {
+        match (0.0..=1.0).contains(&value) {
+            true => Ok(Self(value)),
+            false => Err(OutOfRange { value, range: "from 0 to 1" }),
+        }
+    }
+}
+
+impl serde::Serialize for Fraction {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
+    }
+}
+
+impl JsonSchema for Fraction {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Fraction".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
+}
+
+/// A finite number above 0: milliseconds, a factor.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Positive(f64);
+
+impl Positive {
+    /// A whole number, at least 1: for defaults.
+    #[must_use]
+    pub const fn whole(number: u32) -> Self {
+        assert!(number > 0, "0 is not above 0");
+        Self(number as f64)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Positive {
+    type Error = OutOfRange;
+
+    fn try_from(value: f64) -> Result<Self, OutOfRange> {
+        match value.is_finite() && value > 0.0 {
+            true => Ok(Self(value)),
+            false => Err(OutOfRange { value, range: "above 0" }),
+        }
+    }
+}
+
+impl serde::Serialize for Positive {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
+    }
+}
+
+impl JsonSchema for Positive {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Positive".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "exclusiveMinimum": 0 })
+    }
+}
+
+/// A number that a parameter cannot have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OutOfRange {
+    value: f64,
+    range: &'static str,
+}
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not a number {}", self.value, self.range)
+    }
+}
+
+impl std::error::Error for OutOfRange {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    struct Parameters {
+        /// A share.
+        share: Fraction,
+        /// A limit in milliseconds.
+        limit: Option<Positive>,
+        names: Vec<String>,
+    }
+
+    impl Default for Parameters {
+        fn default() -> Self {
+            Self { share: Fraction::percent(50), limit: None, names: Vec::new() }
+        }
+    }
+
+    impl serde::Serialize for Parameters {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_unit()
+        }
+    }
+
+    #[test]
+    fn parameters_are_read() {
+        assert_eq!(parse::<Parameters>("{}").unwrap(), Parameters::default());
+        let read = parse::<Parameters>(r#"{"share": 1, "limit": 2.5, "names": ["a"]}"#).unwrap();
+        let share = Fraction::percent(100);
+        let limit = Some(Positive::try_from(2.5).unwrap());
+        assert_eq!(read, Parameters { share, limit, names: vec!["a".to_owned()] });
+    }
+
+    #[test]
+    fn wrong_parameters_are_refused_in_words_for_an_operator() {
+        for (text, reason) in [
+            (r#"{"shaer": 1}"#, "unknown field `shaer`, expected one of `share`, `limit`, `names`"),
+            (r#"{"share": 1.5}"#, "`share`: 1.5 is not a number from 0 to 1"),
+            (r#"{"share": "x"}"#, "`share`: invalid type: string \"x\", expected f64"),
+            (r#"{"limit": 0}"#, "`limit`: 0 is not a number above 0"),
+            (r#"{"names": [1]}"#, "`names`: invalid type: integer `1`, expected a string"),
+            ("[]", "the parameters are not a mapping of names to values"),
+            ("{", "the parameters are not a mapping of names to values"),
+        ] {
+            assert_eq!(parse::<Parameters>(text).unwrap_err(), reason, "{text}");
+        }
+        let error = parse::<NoParameters>(r#"{"share": 1}"#).unwrap_err();
+        assert_eq!(error, "unknown field `share`, there are no fields");
+    }
+}

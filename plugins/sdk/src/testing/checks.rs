@@ -1,0 +1,159 @@
+//! What must hold for every strategy.
+
+use serde_json::Value;
+
+use super::{Fleet, not_understood, place};
+use crate::{Deployment, Request, RequestStrategy, Side, Strategy, Weights, hash, parameters};
+
+/// Fleets that a check makes.
+const FLEETS: u64 = 200;
+/// Questions about each of them.
+const QUESTIONS: u64 = 8;
+
+/// Whether the gateway takes an answer.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn is_good(
+    weights: &Weights,
+    local: &[Deployment],
+    remote: &[Deployment],
+) -> Result<(), String> {
+    let (got, want) =
+        ([&weights.local, &weights.remote].map(Vec::len), [local.len(), remote.len()]);
+    if got != want {
+        return Err(format!("{got:?} weights for {want:?} deployments"));
+    }
+    if let Some(bad) = weights.iter().find(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+        return Err(format!("{bad} is not a weight"));
+    }
+    let sum: f64 = weights.iter().sum();
+    match sum.is_finite() && sum > 0.0 {
+        true => Ok(()),
+        false => Err(format!("the weights sum to {sum}")),
+    }
+}
+
+/// Weights as shares that sum to 1, local ones first.
+#[must_use]
+pub fn shares(weights: &Weights) -> Vec<f64> {
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| weight / sum).collect()
+}
+
+/// Checks what must hold for a strategy with these parameters, on generated fleets: the answers of `assign` are
+/// good, and those of a fresh instance to the same questions are the same; the gateway understands the schema
+/// of its parameters.
+///
+/// # Panics
+/// Something does not hold. The message says what, of which fleet.
+pub fn check<S: Strategy>(parameters: &str) {
+    run::<S>(parameters, |strategy, _, local, remote| strategy.assign(local, remote));
+}
+
+/// The same, with every second question about a request.
+///
+/// # Panics
+/// As [`check`].
+pub fn check_requests<S: RequestStrategy>(parameters: &str) {
+    run::<S>(parameters, |strategy, request, local, remote| match request {
+        Some(request) => strategy.assign_request(request, local, remote),
+        None => strategy.assign(local, remote),
+    });
+}
+
+fn run<S: Strategy>(
+    parameters: &str,
+    ask: impl Fn(&mut S, Option<&Request>, &[Deployment], &[Deployment]) -> Weights,
+) {
+    let schema = parameters::schema::<S::Parameters>();
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    assert_eq!(not_understood(&schema), [""; 0], "the schema of the parameters");
+    assert_eq!(schema["additionalProperties"], false, "misspelt parameters go unnoticed");
+    for seed in 0..FLEETS {
+        let mut dice = Dice(seed);
+        let fleet = dice.fleet();
+        let mut strategies = [(); 2].map(|()| fleet.configure::<S>(parameters));
+        for question in 0..QUESTIONS {
+            let now = dice.now(&fleet);
+            let request = (question % 2 == 1).then(|| dice.request(S::NEEDS));
+            let [answer, again] = strategies
+                .each_mut()
+                .map(|strategy| ask(strategy, request.as_ref(), &now.local, &now.remote));
+            if let Err(bad) = is_good(&answer, &now.local, &now.remote) {
+                panic!("fleet {seed}, question {question}: {bad}\n{now:#?}\n{request:#?}");
+            }
+            assert_eq!(answer, again, "fleet {seed}, question {question}: of two instances");
+        }
+    }
+}
+
+/// Numbers that look random, and are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        hash::mix(1, self.0)
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        let at = self.roll() % (from.len() as u64);
+        from[usize::try_from(at).expect("an index")]
+    }
+
+    fn fleet(&mut self) -> Fleet {
+        let size = self.pick(&[1, 1, 2, 3, 8, 32, 128]);
+        let sides = self.pick(&[&[Side::Local][..], &[Side::Remote], &[Side::Local, Side::Remote]]);
+        (0..size).fold(Fleet::new(), |fleet, number| {
+            let mut place = place(&format!("place-{number}"), self.pick(sides));
+            place.weight = self.pick(&[0.0, 0.01, 0.5, 1.0]);
+            place.capacity = self.pick(&[1, 1, 8, 1_000, u32::MAX]);
+            place.context_length = self.pick(&[1, 4_096, 10_000_000]);
+            let fleet = fleet.with(place);
+            match self.pick(&[None, Some(0.0), Some(1e-6), Some(1.0)]) {
+                Some(price) => fleet.price(price, 2.0 * price),
+                None => fleet,
+            }
+        })
+    }
+
+    /// Some of its deployments, in some state.
+    fn now(&mut self, fleet: &Fleet) -> Fleet {
+        let mut now = fleet.clone();
+        let least = self.pick(&[0, 0, 1]);
+        for side in [&mut now.local, &mut now.remote] {
+            side.retain(|_| self.roll() % 4 >= least);
+        }
+        if now.local.is_empty() && now.remote.is_empty() {
+            now = fleet.clone();
+        }
+        let mood = self.roll() % 4;
+        for one in now.local.iter_mut().chain(&mut now.remote) {
+            let known = [None, Some(0.0), Some(40.0), Some(900.0), Some(1e12)];
+            one.latency = if mood == 0 { None } else { self.pick(&known) };
+            one.in_flight = if mood == 1 { 0 } else { self.pick(&[0, 1, 7, 8, 1_000, u32::MAX]) };
+            one.queued = if mood == 1 { 0 } else { self.pick(&[0, 0, 1, 9, u32::MAX]) };
+            one.error_rate = if mood == 2 { 1.0 } else { self.pick(&[0.0, 0.0, 0.3, 1.0]) };
+        }
+        now
+    }
+
+    fn request(&mut self, needs: crate::Needs) -> Request {
+        let tokens = [None, Some(0), Some(700), Some(u32::MAX)];
+        let blocks = self.pick(&[0, 1, 8, 64]);
+        Request {
+            model: "m".to_owned(),
+            stream: self.pick(&[true, false]),
+            prompt_tokens: self.pick(&tokens).filter(|_| needs.prompt_tokens),
+            max_output_tokens: self.pick(&tokens),
+            session: self.pick(&[None, Some(0), Some(5), Some(u64::MAX)]).filter(|_| needs.session),
+            prefixes: match needs.prefixes {
+                true => (0..blocks).map(|_| self.roll() % 32).collect(),
+                false => Vec::new(),
+            },
+            tenant: self.pick(&[None, Some("acme")]).map(str::to_owned),
+            headers: vec![("x-tier".to_owned(), "gold".to_owned())],
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Fleets to ask about.
+
+use crate::{
+    Deployment, Place, Price, Request, RequestStrategy, Side, Strategy, Weights, parameters,
+};
+
+/// A place like those of a configuration that says nothing of it: weight 0.5, 8 requests at a time, no
+/// price, 8,192 tokens, of the model `m`.
+#[must_use]
+pub fn place(name: &str, side: Side) -> Place {
+    Place {
+        name: name.to_owned(),
+        model: "m".to_owned(),
+        side,
+        weight: 0.5,
+        capacity: 8,
+        price: None,
+        context_length: 8_192,
+    }
+}
+
+/// An idle deployment of which nothing is known.
+#[must_use]
+pub fn deployment(id: u32) -> Deployment {
+    Deployment { id, in_flight: 0, queued: 0, latency: None, error_rate: 0.0 }
+}
+
+/// A new instance, as the gateway makes it.
+///
+/// # Errors
+/// What an operator is told of the parameters.
+pub fn configured<S: Strategy>(parameters: &str, places: Vec<Place>) -> Result<S, String> {
+    S::configure(parameters::parse(parameters)?, places)
+}
+
+/// Places, and how their deployments are at the moment. All are eligible.
+///
+/// Made in steps: `Fleet::new().local("a").capacity(4).in_flight(3).remote("b").price(1e-6, 4e-6)`;
+/// what follows a name is of the last one named.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fleet {
+    /// In the order in which they were named.
+    pub places: Vec<Place>,
+    /// The same, of the side `local`.
+    pub local: Vec<Deployment>,
+    /// The same, of the side `remote`.
+    pub remote: Vec<Deployment>,
+}
+
+impl Fleet {
+    /// One without deployments.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a local deployment: [`place`], [`deployment`].
+    #[must_use]
+    pub fn local(self, name: &str) -> Self {
+        self.with(place(name, Side::Local))
+    }
+
+    /// Adds a remote one.
+    #[must_use]
+    pub fn remote(self, name: &str) -> Self {
+        self.with(place(name, Side::Remote))
+    }
+
+    /// Adds any one.
+    #[must_use]
+    pub fn with(mut self, place: Place) -> Self {
+        let id = u32::try_from(self.places.len()).expect("fewer deployments");
+        let side = if place.side == Side::Local { &mut self.local } else { &mut self.remote };
+        side.push(deployment(id));
+        self.places.push(place);
+        self
+    }
+
+    /// Requests at a time.
+    #[must_use]
+    pub fn capacity(mut self, capacity: u32) -> Self {
+        self.last_place().capacity = capacity;
+        self
+    }
+
+    /// The configured share, from 0 to 1.
+    #[must_use]
+    pub fn weight(mut self, weight: f64) -> Self {
+        self.last_place().weight = weight;
+        self
+    }
+
+    /// US dollars per token of the prompt, and of the answer.
+    #[must_use]
+    pub fn price(mut self, prompt: f64, completion: f64) -> Self {
+        self.last_place().price = Some(Price { prompt, completion });
+        self
+    }
+
+    /// Tokens of prompt and answer together.
+    #[must_use]
+    pub fn context_length(mut self, tokens: u64) -> Self {
+        self.last_place().context_length = tokens;
+        self
+    }
+
+    /// The model it runs.
+    #[must_use]
+    pub fn model(mut self, id: &str) -> Self {
+        self.last_place().model = id.to_owned();
+        self
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(mut self, requests: u32) -> Self {
+        self.last().in_flight = requests;
+        self
+    }
+
+    /// Requests that wait.
+    #[must_use]
+    pub fn queued(mut self, requests: u32) -> Self {
+        self.last().queued = requests;
+        self
+    }
+
+    /// Milliseconds to first byte.
+    #[must_use]
+    pub fn latency(mut self, milliseconds: f64) -> Self {
+        self.last().latency = Some(milliseconds);
+        self
+    }
+
+    /// The share of failed attempts, from 0 to 1.
+    #[must_use]
+    pub fn error_rate(mut self, share: f64) -> Self {
+        self.last().error_rate = share;
+        self
+    }
+
+    /// A strategy for it.
+    ///
+    /// # Panics
+    /// The parameters are refused.
+    #[must_use]
+    pub fn configure<S: Strategy>(&self, parameters: &str) -> S {
+        configured(parameters, self.places.clone()).expect("good parameters")
+    }
+
+    /// The shares that `assign` gives, local deployments first: they sum to 1.
+    ///
+    /// # Panics
+    /// The answer is one that the gateway would refuse.
+    pub fn ask<S: Strategy>(&self, strategy: &mut S) -> Vec<f64> {
+        self.shares(&strategy.assign(&self.local, &self.remote))
+    }
+
+    /// The shares that `assign_request` gives.
+    ///
+    /// # Panics
+    /// The answer is one that the gateway would refuse.
+    pub fn ask_for<S: RequestStrategy>(&self, strategy: &mut S, request: &Request) -> Vec<f64> {
+        self.shares(&strategy.assign_request(request, &self.local, &self.remote))
+    }
+
+    fn shares(&self, weights: &Weights) -> Vec<f64> {
+        super::is_good(weights, &self.local, &self.remote).expect("a good answer");
+        super::shares(weights)
+    }
+
+    fn last_place(&mut self) -> &mut Place {
+        self.places.last_mut().expect("a deployment was named")
+    }
+
+    fn last(&mut self) -> &mut Deployment {
+        let side = self.last_place().side;
+        let side = if side == Side::Local { &mut self.local } else { &mut self.remote };
+        side.last_mut().expect("a deployment was named")
+    }
+}

@@ -1,0 +1,14 @@
+//! For the tests of strategies: fleets, questions, and what must hold for every answer.
+//!
+//! Only in native builds. `gateway strategy test` checks the same of the finished component, and runs its
+//! `fixtures.yaml`.
+
+mod checks;
+mod fleet;
+mod schema;
+pub(crate) mod stand_in;
+
+pub use checks::{check, check_requests, is_good, shares};
+pub use fleet::{Fleet, configured, deployment, place};
+pub use schema::not_understood;
+pub use stand_in::logged;

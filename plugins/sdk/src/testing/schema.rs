@@ -1,0 +1,82 @@
+//! Whether the gateway understands a schema.
+
+use serde_json::Value;
+
+/// What the gateway checks of a schema, and what it may have beside that.
+const UNDERSTOOD: &[&str] = &[
+    "$ref",
+    "type",
+    "enum",
+    "const",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "anyOf",
+    "oneOf",
+    "allOf",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "$defs",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "format",
+];
+
+/// Where a schema has words that the gateway does not check: what they would forbid, it lets through.
+///
+/// Of a schema from [`parameters::schema`](crate::parameters::schema) this should be empty.
+#[must_use]
+pub fn not_understood(schema: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    look(schema, "", &mut found);
+    found
+}
+
+fn look(schema: &Value, at: &str, found: &mut Vec<String>) {
+    let Some(object) = schema.as_object() else { return };
+    for (word, value) in object {
+        let here = format!("{at}/{word}");
+        match (word.as_str(), value) {
+            (word, _) if !UNDERSTOOD.contains(&word) => found.push(here),
+            ("properties" | "$defs", Value::Object(inner)) => {
+                for (name, schema) in inner {
+                    look(schema, &format!("{here}/{name}"), found);
+                }
+            }
+            ("anyOf" | "oneOf" | "allOf", Value::Array(inner)) => {
+                for (index, schema) in inner.iter().enumerate() {
+                    look(schema, &format!("{here}/{index}"), found);
+                }
+            }
+            ("items" | "additionalProperties", schema) => look(schema, &here, found),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_understood;
+    use serde_json::json;
+
+    #[test]
+    fn words_are_found_wherever_they_are() {
+        let schema = json!({
+            "type": "object",
+            "properties": {"pattern": {"type": "string", "pattern": "x"}},
+            "additionalProperties": {"anyOf": [{"items": {"uniqueItems": true}}]},
+        });
+        let found = not_understood(&schema);
+        let anywhere = "/additionalProperties/anyOf/0/items/uniqueItems";
+        assert_eq!(found, [anywhere, "/properties/pattern/pattern"]);
+    }
+}

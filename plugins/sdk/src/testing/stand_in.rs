@@ -1,0 +1,97 @@
+//! The gateway's log and store, for native builds. Each thread has its own.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::log::Level;
+use crate::store::Refusal;
+
+/// Bytes of a message, of a key and of a value.
+const MESSAGE: usize = 1_024;
+const KEY: usize = 128;
+const VALUE: usize = 4_096;
+/// Keys, and bytes of keys and values.
+const KEYS: usize = 4_096;
+const BYTES: usize = 1 << 20;
+/// Messages that are kept, of those that nobody has looked at.
+const MESSAGES: usize = 100;
+
+thread_local! {
+    static LOG: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+    static STORE: RefCell<BTreeMap<String, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+pub(crate) fn log(level: Level, message: &str) {
+    LOG.with_borrow_mut(|log| {
+        if log.len() < MESSAGES {
+            log.push((level, message[..message.floor_char_boundary(MESSAGE)].to_owned()));
+        }
+    });
+}
+
+/// What was logged on this thread since this was last called; of more than 100 messages the first 100.
+#[must_use]
+pub fn logged() -> Vec<(Level, String)> {
+    LOG.take()
+}
+
+pub(crate) fn get(key: &str) -> Option<Vec<u8>> {
+    STORE.with_borrow(|store| store.get(key).cloned())
+}
+
+pub(crate) fn set(key: &str, value: &[u8], _ttl: Option<u32>) -> Result<(), Refusal> {
+    if key.is_empty() || key.len() > KEY {
+        return Err(Refusal::Key);
+    }
+    if value.len() > VALUE {
+        return Err(Refusal::Value);
+    }
+    STORE.with_borrow_mut(|store| {
+        let others = || store.iter().filter(|(other, _)| *other != key);
+        let bytes: usize = others().map(|(key, value)| key.len() + value.len()).sum();
+        if others().count() >= KEYS || bytes + key.len() + value.len() > BYTES {
+            return Err(Refusal::Full);
+        }
+        store.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    })
+}
+
+pub(crate) fn remove(key: &str) {
+    STORE.with_borrow_mut(|store| store.remove(key));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::logged;
+    use crate::log::{self, Level};
+    use crate::store::{self, Refusal};
+
+    #[test]
+    fn messages_are_kept_for_the_test() {
+        log::warn("so it is");
+        log::info(&"é".repeat(1_000));
+        let [(warn, text), (info, long)] = &logged()[..] else { panic!("two messages") };
+        assert_eq!((warn, text.as_str()), (&Level::Warn, "so it is"));
+        assert_eq!((info, long.len()), (&Level::Info, 1_024));
+        assert!(logged().is_empty());
+    }
+
+    #[test]
+    fn values_are_kept_within_the_bounds_of_the_gateway() {
+        assert_eq!(store::set("a", b"1", None), Ok(()));
+        assert_eq!(store::set("a", b"2", Some(5)), Ok(()));
+        assert_eq!(store::get("a").as_deref(), Some(&b"2"[..]));
+        store::remove("a");
+        store::remove("a");
+        assert_eq!(store::get("a"), None);
+        assert_eq!(store::set("", b"", None), Err(Refusal::Key));
+        assert_eq!(store::set(&"k".repeat(129), b"", None), Err(Refusal::Key));
+        assert_eq!(store::set("a", &[0; 4_097], None), Err(Refusal::Value));
+        for n in 0..255 {
+            assert_eq!(store::set(&format!("{n}"), &[0; 4_096], None), Ok(()));
+        }
+        assert_eq!(store::set("one more", &[0; 4_096], None), Err(Refusal::Full));
+        assert_eq!(store::set("0", &[1; 4_096], None), Ok(()), "in the place of another");
+    }
+}
