@@ -103,6 +103,8 @@ mod tests {
 
     #[test]
     fn answers_are_good_whatever_is_asked() {
-        ["{}", r#"{"local_fraction": 0}"#, r#"{"local_fraction": 1}"#].map(testing::check::<Fixed>);
+        for parameters in ["{}", r#"{"local_fraction": 0}"#, r#"{"local_fraction": 1}"#] {
+            testing::check::<Fixed>(parameters);
+        }
     }
 }

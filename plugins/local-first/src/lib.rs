@@ -73,6 +73,8 @@ mod tests {
 
     #[test]
     fn answers_are_good_whatever_is_asked() {
-        ["{}", r#"{"local_fraction": 0.6}"#].map(testing::check::<LocalFirst>);
+        for parameters in ["{}", r#"{"local_fraction": 0.6}"#] {
+            testing::check::<LocalFirst>(parameters);
+        }
     }
 }

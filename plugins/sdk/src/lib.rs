@@ -98,6 +98,7 @@ pub mod hash;
 pub mod log;
 mod order;
 pub mod parameters;
+mod rendezvous;
 pub mod store;
 mod strategy;
 #[cfg(not(target_arch = "wasm32"))]
@@ -106,5 +107,6 @@ mod types;
 
 pub use order::{Order, STEP, squash};
 pub use parameters::NoParameters;
+pub use rendezvous::{Bound, Rendezvous};
 pub use strategy::{Learning, RequestStrategy, Strategy};
 pub use types::{Attempt, Deployment, Ending, Needs, Place, Price, Request, Side, Weights};

@@ -125,11 +125,11 @@ impl JsonSchema for Fraction {
 pub struct Positive(f64);
 
 impl Positive {
-    /// A whole number, at least 1: for defaults.
+    /// A number of thousandths, at least one: for defaults.
     #[must_use]
-    pub const fn whole(number: u32) -> Self {
+    pub const fn thousandths(number: u32) -> Self {
         assert!(number > 0, "0 is not above 0");
-        Self(number as f64)
+        Self(number as f64 / 1000.0)
     }
 
     /// The number.

@@ -72,6 +72,13 @@ impl Deployment {
         self.requests() / f64::from(capacity.max(1))
     }
 
+    /// How many of its `capacity` places are free; where fewer than a hundredth of them are, that: one that
+    /// is full now may have room a moment later, and nobody should be left out for that.
+    #[must_use]
+    pub fn room(&self, capacity: u32) -> f64 {
+        f64::from(capacity.max(1)) * (1.0 - self.load(capacity)).max(0.01)
+    }
+
     /// The milliseconds to first byte that a request sent now may expect: the recent average, and once more
     /// for every round of its places that is waiting already. None: nothing is known.
     #[must_use]
@@ -117,6 +124,24 @@ impl Weights {
         };
         scale(&mut self.local, local_share);
         scale(&mut self.remote, 1.0 - local_share);
+        self
+    }
+
+    /// Multiplies each weight by what `size` says of its deployment, as a part of the largest size, no less than a
+    /// hundredth: those of one weight share by size, and steeply falling weights stay in order.
+    #[must_use]
+    pub fn share_by(
+        mut self,
+        local: &[Deployment],
+        remote: &[Deployment],
+        size: impl Fn(&Deployment) -> f64,
+    ) -> Self {
+        let all = || local.iter().chain(remote);
+        let largest = all().map(&size).fold(0.0, f64::max);
+        for (weight, one) in self.iter_mut().zip(all()) {
+            // Of sizes that are no numbers, and of no size at all, a hundredth.
+            *weight *= (size(one) / largest).max(0.01);
+        }
         self
     }
 
@@ -253,6 +278,17 @@ mod tests {
         assert_eq!(weights(&[0.0], &[0.0]).or_even(), weights(&[1.0], &[1.0]));
         assert_eq!(weights(&[f64::NAN], &[2.0]).or_even(), weights(&[1.0], &[1.0]));
         assert_eq!(weights(&[0.0], &[2.0]).or_even(), weights(&[0.0], &[2.0]));
+    }
+
+    #[test]
+    fn alike_ones_share_by_size() {
+        let idle = Deployment { id: 0, in_flight: 0, queued: 0, latency: None, error_rate: 0.0 };
+        let [a, b, c] = [1, 4, 0].map(|in_flight| Deployment { in_flight, ..idle });
+        let size = |one: &Deployment| one.requests();
+        let shared = weights(&[1.0, 1.0], &[1.0]).share_by(&[a, b], &[c], size);
+        assert_eq!(shared, weights(&[0.25, 1.0], &[0.01]));
+        let none = weights(&[1.0], &[1e-6]).share_by(&[c], &[c], size);
+        assert_eq!(none, weights(&[0.01], &[1e-8]));
     }
 
     #[test]

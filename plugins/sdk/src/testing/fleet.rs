@@ -148,7 +148,8 @@ impl Fleet {
         configured(parameters, self.places.clone()).expect("good parameters")
     }
 
-    /// The shares that `assign` gives, local deployments first: they sum to 1.
+    /// The shares that `assign` gives, local deployments first, rounded to five digits: of
+    /// steeply falling weights the first is 1 and the others are 0.
     ///
     /// # Panics
     /// The answer is one that the gateway would refuse.
@@ -156,7 +157,7 @@ impl Fleet {
         self.shares(&strategy.assign(&self.local, &self.remote))
     }
 
-    /// The shares that `assign_request` gives.
+    /// The shares that `assign_request` gives, rounded likewise.
     ///
     /// # Panics
     /// The answer is one that the gateway would refuse.
@@ -166,7 +167,8 @@ impl Fleet {
 
     fn shares(&self, weights: &Weights) -> Vec<f64> {
         super::is_good(weights, &self.local, &self.remote).expect("a good answer");
-        super::shares(weights)
+        let rounded = |share: f64| (share * 1e5).round() / 1e5;
+        super::shares(weights).into_iter().map(rounded).collect()
     }
 
     fn last_place(&mut self) -> &mut Place {

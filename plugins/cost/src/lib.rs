@@ -1,0 +1,183 @@
+//! The strategy `cost`: the cheapest deployment that answers soon enough.
+
+use std::time::Duration;
+
+use gateway_strategy::parameters::Positive;
+use gateway_strategy::{
+    Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Weights, squash,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `routing_parameter` of this strategy.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parameters {
+    /// The first byte should come within this many milliseconds.
+    pub first_byte_ms: Positive,
+    /// Tokens of a prompt whose length is not known.
+    pub prompt_tokens: u32,
+    /// Tokens of the answer to a request that sets no limit.
+    pub output_tokens: u32,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        let first_byte_ms = Positive::thousandths(2_000_000);
+        Self { first_byte_ms, prompt_tokens: 1_000, output_tokens: 300 }
+    }
+}
+
+/// The strategy.
+#[derive(Debug)]
+pub struct Cost {
+    parameters: Parameters,
+    places: Vec<Place>,
+    order: Order,
+}
+
+gateway_strategy::export!(Cost, request);
+
+impl Strategy for Cost {
+    const SUMMARY: &'static str = "The cheapest deployment that answers soon enough";
+    const REFRESH: Option<Duration> = Some(Duration::from_secs(1));
+    const NEEDS: Needs = Needs { prompt_tokens: true, ..Needs::NOTHING };
+
+    type Parameters = Parameters;
+
+    fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
+        Ok(Self { parameters, places, order: Order::default() })
+    }
+
+    /// As for a request of which nothing is known.
+    fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
+        let Parameters { prompt_tokens, output_tokens, .. } = self.parameters;
+        self.cheapest([prompt_tokens, output_tokens], local, remote)
+    }
+}
+
+impl RequestStrategy for Cost {
+    fn assign_request(
+        &mut self,
+        request: &Request,
+        local: &[Deployment],
+        remote: &[Deployment],
+    ) -> Weights {
+        let prompt = request.prompt_tokens.unwrap_or(self.parameters.prompt_tokens);
+        let output = request.max_output_tokens.unwrap_or(self.parameters.output_tokens);
+        self.cheapest([prompt, output], local, remote)
+    }
+}
+
+impl Cost {
+    /// Those that are soon enough by cost, then the others by the time they take; alike ones share by room.
+    fn cheapest(
+        &mut self,
+        tokens: [u32; 2],
+        local: &[Deployment],
+        remote: &[Deployment],
+    ) -> Weights {
+        let cost = |one: &Deployment| {
+            let place = &self.places[one.place()];
+            let first_byte = first_byte(one, place.capacity);
+            match first_byte <= self.parameters.first_byte_ms.get() {
+                true => squash(dollars(place, tokens)),
+                false => 2.0 + squash(first_byte),
+            }
+        };
+        let weights = self.order.steep(Weights::each(local, remote, cost));
+        weights.share_by(local, remote, |one| one.room(self.places[one.place()].capacity))
+    }
+}
+
+/// The milliseconds to expect. One that is not known yet is soon enough, until requests wait for it.
+fn first_byte(one: &Deployment, capacity: u32) -> f64 {
+    let unknown = if one.load(capacity) > 1.0 { f64::INFINITY } else { 0.0 };
+    one.first_byte(capacity).unwrap_or(unknown)
+}
+
+/// What a request of so many tokens of prompt and answer costs. Without a price, a local deployment is paid for
+/// already, and a remote one may cost anything.
+fn dollars(place: &Place, tokens: [u32; 2]) -> f64 {
+    let [prompt, output] = tokens.map(f64::from);
+    match (place.price, place.side) {
+        (Some(price), _) => price.prompt * prompt + price.completion * output,
+        (None, Side::Local) => 0.0,
+        (None, Side::Remote) => f64::INFINITY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_strategy::Request;
+    use gateway_strategy::testing::{self, Fleet};
+
+    use super::Cost;
+
+    fn shares(fleet: &Fleet, parameters: &str, request: &Request) -> Vec<f64> {
+        fleet.ask_for::<Cost>(&mut fleet.configure(parameters), request)
+    }
+
+    fn tokens(prompt: u32, output: u32) -> Request {
+        let (prompt_tokens, max_output_tokens) = (Some(prompt), Some(output));
+        Request { prompt_tokens, max_output_tokens, ..Request::default() }
+    }
+
+    #[test]
+    fn the_cheapest_that_is_soon_enough_gets_it() {
+        let fleet = |ms| {
+            Fleet::new()
+                .local("gpu")
+                .latency(ms)
+                .remote("dear")
+                .price(1e-5, 1e-5)
+                .remote("cheap")
+                .price(1e-6, 1e-6)
+        };
+        assert_eq!(shares(&fleet(1_999.0), "{}", &tokens(10, 10)), [1.0, 0.0, 0.0]);
+        assert_eq!(shares(&fleet(2_001.0), "{}", &tokens(10, 10)), [0.0, 0.0, 1.0]);
+        assert_eq!(
+            shares(&fleet(2_001.0), r#"{"first_byte_ms": 3000}"#, &tokens(10, 10)),
+            [1.0, 0.0, 0.0]
+        );
+    }
+
+    #[test]
+    fn what_is_cheapest_depends_on_the_request() {
+        let fleet =
+            Fleet::new().remote("reads").price(1e-6, 1e-5).remote("writes").price(3e-6, 3e-6);
+        assert_eq!(shares(&fleet, "{}", &tokens(10_000, 10)), [1.0, 0.0]);
+        assert_eq!(shares(&fleet, "{}", &tokens(10, 1_000)), [0.0, 1.0]);
+        assert_eq!(shares(&fleet, r#"{"output_tokens": 1}"#, &Request::default()), [1.0, 0.0]);
+        assert_eq!(shares(&fleet, r#"{"prompt_tokens": 1}"#, &Request::default()), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn where_none_is_soon_enough_the_soonest_gets_it() {
+        let fleet =
+            Fleet::new().local("a").latency(9_000.0).remote("b").latency(5_000.0).price(1.0, 1.0);
+        assert_eq!(shares(&fleet, "{}", &tokens(1, 1)), [0.0, 1.0]);
+        let queue =
+            Fleet::new().local("a").capacity(1).in_flight(1).queued(1).remote("b").price(1.0, 1.0);
+        assert_eq!(shares(&queue, "{}", &tokens(1, 1)), [0.0, 1.0], "unknown, and waited for");
+    }
+
+    #[test]
+    fn an_unknown_price_is_the_last_resort() {
+        let fleet = Fleet::new().remote("unknown").remote("known").price(1.0, 1.0);
+        assert_eq!(shares(&fleet, "{}", &tokens(100, 100)), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn alike_ones_share_by_room() {
+        let fleet = Fleet::new().local("a").in_flight(6).local("b").in_flight(2).remote("c");
+        assert_eq!(shares(&fleet, "{}", &tokens(100, 100)), [0.25, 0.75, 0.0]);
+    }
+
+    #[test]
+    fn answers_are_good_whatever_is_asked() {
+        for parameters in ["{}", r#"{"first_byte_ms": 1, "output_tokens": 0}"#] {
+            testing::check_requests::<Cost>(parameters);
+        }
+    }
+}

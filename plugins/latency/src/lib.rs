@@ -1,0 +1,146 @@
+//! The strategy `latency`: of two deployments chosen at random the one whose first byte is likely to
+//! come sooner.
+
+use std::time::Duration;
+
+use gateway_strategy::{Deployment, Order, Place, Request, RequestStrategy, Strategy, Weights};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `routing_parameter` of this strategy.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parameters {
+    /// So many requests at a time are sent to a deployment of unknown latency as if it were the quickest;
+    /// with more it counts as the slowest until its first answer.
+    #[schemars(range(min = 1))]
+    pub trial_requests: u32,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { trial_requests: 4 }
+    }
+}
+
+/// The strategy.
+#[derive(Debug)]
+pub struct Latency {
+    trial_requests: f64,
+    order: Order,
+}
+
+gateway_strategy::export!(Latency, request);
+
+impl Strategy for Latency {
+    const SUMMARY: &'static str = "The better of two by latency and requests in flight";
+    const REFRESH: Option<Duration> = Some(Duration::from_secs(1));
+
+    type Parameters = Parameters;
+
+    fn configure(parameters: Parameters, _places: Vec<Place>) -> Result<Self, String> {
+        match parameters.trial_requests {
+            0 => Err("`trial_requests`: 0 is too few, at least 1 must be tried".to_owned()),
+            some => Ok(Self { trial_requests: f64::from(some), order: Order::default() }),
+        }
+    }
+
+    /// As for a request: never more than twice its even share goes to one deployment, so that the best is not
+    /// overrun before the next call.
+    fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
+        let known = || local.iter().chain(remote).filter_map(|one| one.latency);
+        let quickest = known().reduce(f64::min).unwrap_or(1.0);
+        let slowest = known().reduce(f64::max).unwrap_or(1.0);
+        let cost = |one: &Deployment| {
+            let unknown = match one.requests() < self.trial_requests {
+                true => quickest,
+                false => slowest,
+            };
+            // An average of 0 must not hide what is in flight.
+            one.latency.unwrap_or(unknown).max(1e-3) * (one.requests() + 1.0)
+        };
+        self.order.best_of_two(Weights::each(local, remote, cost))
+    }
+}
+
+impl RequestStrategy for Latency {
+    fn assign_request(
+        &mut self,
+        _request: &Request,
+        local: &[Deployment],
+        remote: &[Deployment],
+    ) -> Weights {
+        self.assign(local, remote)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_strategy::testing::{self, Fleet};
+
+    use super::Latency;
+
+    fn shares(fleet: &Fleet) -> Vec<f64> {
+        fleet.ask::<Latency>(&mut fleet.configure("{}"))
+    }
+
+    #[test]
+    fn the_quickest_wins_each_of_its_pairs() {
+        let fleet = Fleet::new()
+            .local("a")
+            .latency(90.0)
+            .local("b")
+            .latency(30.0)
+            .remote("c")
+            .latency(60.0);
+        assert_eq!(shares(&fleet), [0.0, 0.66667, 0.33333]);
+        let alike = Fleet::new()
+            .local("a")
+            .latency(30.0)
+            .local("b")
+            .latency(30.0)
+            .remote("c")
+            .latency(60.0);
+        assert_eq!(shares(&alike), [0.5, 0.5, 0.0]);
+        assert_eq!(shares(&Fleet::new().remote("a").latency(5.0)), [1.0]);
+    }
+
+    #[test]
+    fn what_is_in_flight_makes_it_slower() {
+        let fleet = Fleet::new().local("a").latency(30.0).in_flight(3).remote("b").latency(100.0);
+        assert_eq!(shares(&fleet), [0.0, 1.0]);
+        let fleet = Fleet::new().local("a").latency(0.0).in_flight(3).local("b").latency(0.0);
+        assert_eq!(shares(&fleet), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn an_unknown_one_is_tried_but_not_flooded() {
+        let fleet = |requests| {
+            Fleet::new()
+                .local("new")
+                .in_flight(requests)
+                .local("old")
+                .latency(10.0)
+                .in_flight(3)
+                .local("slow")
+                .latency(99.0)
+        };
+        assert_eq!(shares(&fleet(0)), [0.66667, 0.33333, 0.0]);
+        assert_eq!(shares(&fleet(4)), [0.0, 0.66667, 0.33333]);
+        assert_eq!(shares(&Fleet::new().local("a").local("b").remote("c")), [0.33333; 3]);
+    }
+
+    #[test]
+    fn no_trial_at_all_is_refused() {
+        let refused = testing::configured::<Latency>(r#"{"trial_requests": 0}"#, Vec::new()).err();
+        let says = "`trial_requests`: 0 is too few, at least 1 must be tried";
+        assert_eq!(refused.as_deref(), Some(says));
+    }
+
+    #[test]
+    fn answers_are_good_whatever_is_asked() {
+        for parameters in ["{}", r#"{"trial_requests": 1}"#] {
+            testing::check_requests::<Latency>(parameters);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The strategy `prefix-affinity`: prompts that begin alike to one deployment, which has their beginning in its
+//! cache, unless that one has too much to do.
+
+mod memory;
+
+use std::time::Duration;
+
+use gateway_strategy::parameters::Fraction;
+use gateway_strategy::{
+    Bound, Deployment, Needs, Place, Rendezvous, Request, RequestStrategy, Strategy, Weights, hash,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use memory::Memory;
+
+/// Blocks of a prompt that are looked up and remembered: of longer ones the beginning.
+const BLOCKS: usize = 64;
+
+/// `routing_parameter` of this strategy.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parameters {
+    /// A deployment may have this many times as much to do, for its capacity, as the others on average
+    /// before prompts move on.
+    #[schemars(range(min = 1))]
+    pub load_factor: f64,
+    /// Below this load no prompt moves on.
+    pub free_load: Fraction,
+    /// Whether remote deployments get prompts only when no local one has room. If not, all deployments
+    /// share them by their capacity.
+    pub prefer_local: bool,
+    /// Beginnings that are remembered, in about 24 bytes each.
+    #[schemars(range(max = 65536))]
+    pub remembered: u32,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        let free_load = Fraction::percent(50);
+        Self { load_factor: 1.25, free_load, prefer_local: true, remembered: 16_384 }
+    }
+}
+
+/// The strategy.
+#[derive(Debug)]
+pub struct PrefixAffinity {
+    rendezvous: Rendezvous,
+    memory: Memory,
+    /// Of each place: the hash of its model, whose caches are its own.
+    models: Vec<u64>,
+}
+
+gateway_strategy::export!(PrefixAffinity, request);
+
+impl Strategy for PrefixAffinity {
+    const SUMMARY: &'static str = "Prompts that begin alike to one deployment, with bounded load";
+    const REFRESH: Option<Duration> = Some(Duration::from_secs(1));
+    const NEEDS: Needs = Needs { prefixes: true, ..Needs::NOTHING };
+
+    type Parameters = Parameters;
+
+    fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
+        let Parameters { load_factor, free_load, prefer_local, remembered } = parameters;
+        if !(load_factor.is_finite() && load_factor >= 1.0) {
+            return Err(format!("`load_factor`: {load_factor} is not a number of at least 1"));
+        }
+        if remembered > 65_536 {
+            return Err(format!("`remembered`: {remembered} is more than 65536"));
+        }
+        let bound = Bound { load_factor, free_load: free_load.get(), prefer_local };
+        Ok(Self {
+            rendezvous: Rendezvous::new(bound, &places),
+            memory: Memory::new(remembered),
+            models: places.iter().map(|place| hash::text(&place.model)).collect(),
+        })
+    }
+
+    /// By room, as for a request without a prompt.
+    fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
+        self.rendezvous.of_none(local, remote)
+    }
+}
+
+impl RequestStrategy for PrefixAffinity {
+    fn assign_request(
+        &mut self,
+        request: &Request,
+        local: &[Deployment],
+        remote: &[Deployment],
+    ) -> Weights {
+        let prefixes = &request.prefixes[..request.prefixes.len().min(BLOCKS)];
+        let (Some(block), Some(any)) = (prefixes.first(), local.iter().chain(remote).next()) else {
+            return self.rendezvous.of_none(local, remote);
+        };
+        let model = self.models[any.place()];
+        // The longest beginning that a deployment is known to have which can be asked now.
+        let is_here = |id: &u32| local.iter().chain(remote).any(|one| one.id == *id);
+        let known = |prefix: &u64| self.memory.get(hash::mix(model, *prefix)).filter(is_here);
+        let known = prefixes.iter().rev().find_map(known);
+        let weights = self.rendezvous.of(*block, known, local, remote);
+        // But for one draw in a million it goes there.
+        let all = weights.iter().zip(local.iter().chain(remote));
+        if let Some((_, first)) = all.max_by(|a, b| a.0.total_cmp(&b.0)) {
+            self.memory.turn();
+            for prefix in prefixes {
+                self.memory.put(hash::mix(model, *prefix), first.id);
+            }
+        }
+        weights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_strategy::Request;
+    use gateway_strategy::testing::{self, Fleet};
+
+    use super::PrefixAffinity;
+
+    fn prompt(prefixes: &[u64]) -> Request {
+        Request { prefixes: prefixes.to_vec(), ..Request::default() }
+    }
+
+    /// The position of the largest share.
+    fn first(shares: &[f64]) -> usize {
+        (0..shares.len()).max_by(|a, b| shares[*a].total_cmp(&shares[*b])).expect("a deployment")
+    }
+
+    #[test]
+    fn instances_agree_on_what_they_have_not_seen() {
+        let fleet = Fleet::new().local("a").local("b").local("c");
+        let mut one: PrefixAffinity = fleet.configure("{}");
+        for block in 0..100 {
+            let mut other: PrefixAffinity = fleet.configure("{}");
+            let long = fleet.ask_for(&mut one, &prompt(&[block, block + 1_000]));
+            assert_eq!(
+                fleet.ask_for(&mut other, &prompt(&[block])),
+                long,
+                "the first block decides"
+            );
+        }
+    }
+
+    #[test]
+    fn the_longest_known_beginning_decides() {
+        let idle = Fleet::new().local("a").local("b").local("c");
+        let mut strategy: PrefixAffinity = idle.configure("{}");
+        let home = first(&idle.ask_for(&mut strategy, &prompt(&[1])));
+        let mut busy = idle.clone();
+        busy.local[home].in_flight = 8;
+        // It moves on, and what goes on from there follows.
+        let moved = first(&busy.ask_for(&mut strategy, &prompt(&[1, 2])));
+        assert_ne!(moved, home);
+        assert_eq!(first(&idle.ask_for(&mut strategy, &prompt(&[1, 2, 3]))), moved);
+        // Where that one cannot be asked, the first block decides again.
+        let mut without = idle.clone();
+        without.local.remove(moved);
+        let left = first(&without.ask_for(&mut strategy, &prompt(&[1, 2, 3])));
+        assert_eq!(without.local[left].place(), home);
+    }
+
+    #[test]
+    fn models_have_caches_of_their_own() {
+        let both = Fleet::new().local("a").local("b").local("a").model("n").local("b").model("n");
+        let of = |ids: std::ops::Range<usize>| {
+            let local = both.local[ids].to_vec();
+            Fleet { local, ..both.clone() }
+        };
+        let mut strategy: PrefixAffinity = both.configure("{}");
+        let here = first(&of(0..2).ask_for(&mut strategy, &prompt(&[9])));
+        assert_eq!(first(&of(2..4).ask_for(&mut strategy, &prompt(&[9]))), here, "names decide");
+        let mut busy = of(0..2);
+        busy.local[here].in_flight = 8;
+        assert_ne!(first(&busy.ask_for(&mut strategy, &prompt(&[9]))), here);
+        assert_eq!(first(&of(2..4).ask_for(&mut strategy, &prompt(&[9]))), here, "it stayed");
+    }
+
+    #[test]
+    fn what_has_no_prompt_goes_by_room() {
+        let fleet = Fleet::new().local("a").in_flight(2).local("b").in_flight(4);
+        let mut strategy: PrefixAffinity = fleet.configure(r#"{"load_factor": 2}"#);
+        assert_eq!(fleet.ask_for(&mut strategy, &Request::default()), [0.6, 0.4]);
+        assert_eq!(fleet.ask(&mut strategy), [0.6, 0.4]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let refused = |text| testing::configured::<PrefixAffinity>(text, Vec::new()).err();
+        let says = "`load_factor`: 0 is not a number of at least 1";
+        assert_eq!(refused(r#"{"load_factor": 0}"#).as_deref(), Some(says));
+        let says = "`remembered`: 70000 is more than 65536";
+        assert_eq!(refused(r#"{"remembered": 70000}"#).as_deref(), Some(says));
+    }
+
+    #[test]
+    fn answers_are_good_whatever_is_asked() {
+        for parameters in ["{}", r#"{"prefer_local": false, "load_factor": 1, "remembered": 0}"#] {
+            testing::check_requests::<PrefixAffinity>(parameters);
+        }
+    }
+}

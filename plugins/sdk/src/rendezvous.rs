@@ -1,0 +1,187 @@
+//! Keys to deployments, so that the same key goes to the same deployment, and to few others when that one
+//! has too much to do.
+
+use crate::{Deployment, Order, Place, Side, Weights, hash, squash};
+
+/// When a deployment has too much to do to be given what belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    /// It may have this many times as much as others have on average for their capacity; at least 1.
+    pub load_factor: f64,
+    /// Below this load it never has too much, whatever the others have.
+    pub free_load: f64,
+    /// Whether remote deployments come after all local ones that have room, and averages are of one side. If
+    /// not, all deployments are alike.
+    pub prefer_local: bool,
+}
+
+/// Weighted rendezvous hashing with bounded load.
+///
+/// The order for a key is that of [`hash::distance`] from it, the size of a deployment being its capacity. It
+/// depends on nothing but names and capacities: every instance on every gateway has the same. Those that have too
+/// much to do come after those that have not, in the same order among themselves. Weights fall steeply along the
+/// order ([`Order::steep`]), so that fallback, too, goes to the next in it, where the key will be when its
+/// deployment is gone.
+#[derive(Debug, Clone)]
+pub struct Rendezvous {
+    bound: Bound,
+    sites: Vec<Site>,
+    order: Order,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Site {
+    name: u64,
+    side: Side,
+    capacity: u32,
+}
+
+impl Rendezvous {
+    /// One for these places.
+    #[must_use]
+    pub fn new(bound: Bound, places: &[Place]) -> Self {
+        let site = |place: &Place| {
+            let Place { side, capacity, .. } = *place;
+            Site { name: hash::text(&place.name), side, capacity: capacity.max(1) }
+        };
+        Self { bound, sites: places.iter().map(site).collect(), order: Order::default() }
+    }
+
+    /// The order for a key. `known` is the id of a deployment that is to come before all others while it
+    /// has room.
+    #[must_use]
+    pub fn of(
+        &mut self,
+        key: u64,
+        known: Option<u32>,
+        local: &[Deployment],
+        remote: &[Deployment],
+    ) -> Weights {
+        let averages = self.averages(local, remote);
+        let costs = Weights::each(local, remote, |one| {
+            let (site, rank) = (self.sites[one.place()], self.rank(one, averages));
+            match rank < 2 && known == Some(one.id) {
+                true => -1.0,
+                false => {
+                    let distance = hash::distance(key, site.name, site.capacity.into());
+                    f64::from(rank) + squash(distance)
+                }
+            }
+        });
+        self.order.steep(costs)
+    }
+
+    /// For what has no key: by room.
+    #[must_use]
+    pub fn of_none(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
+        let averages = self.averages(local, remote);
+        let ranks = Weights::each(local, remote, |one| self.rank(one, averages).into());
+        let weights = self.order.steep(ranks);
+        weights.share_by(local, remote, |one| one.room(self.sites[one.place()].capacity))
+    }
+
+    /// 0 and 1 for those that have room, 2 and 3 for those that have not; the odd ones are remote.
+    fn rank(&self, one: &Deployment, averages: [f64; 2]) -> u8 {
+        let Bound { load_factor, free_load, prefer_local } = self.bound;
+        let site = self.sites[one.place()];
+        let side = u8::from(site.side == Side::Remote);
+        let capacity = f64::from(site.capacity);
+        let most = load_factor * averages[usize::from(side)] * capacity;
+        let most = most.ceil().max(free_load * capacity).min(capacity).max(1.0);
+        let after = if prefer_local { side } else { 0 };
+        if one.requests() + 1.0 <= most { after } else { 2 + after }
+    }
+
+    /// The average load that a local and a remote deployment is compared with: once this request is placed.
+    fn averages(&self, local: &[Deployment], remote: &[Deployment]) -> [f64; 2] {
+        let mut sums = [self.sums(local), self.sums(remote)];
+        if !self.bound.prefer_local {
+            sums = [[sums[0][0] + sums[1][0], sums[0][1] + sums[1][1]]; 2];
+        }
+        sums.map(|[requests, capacity]| (requests + 1.0) / capacity)
+    }
+
+    /// Requests and capacity of a side.
+    fn sums(&self, side: &[Deployment]) -> [f64; 2] {
+        let capacity = |one: &Deployment| f64::from(self.sites[one.place()].capacity);
+        [side.iter().map(Deployment::requests).sum(), side.iter().map(capacity).sum()]
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
+mod tests {
+    use super::*;
+    use crate::testing::{Fleet, shares};
+
+    const BOUND: Bound = Bound { load_factor: 1.25, free_load: 0.5, prefer_local: true };
+
+    /// The names of a fleet's deployments in the order for a key.
+    fn order(fleet: &Fleet, bound: Bound, key: u64, known: Option<u32>) -> Vec<&str> {
+        let mut rendezvous = Rendezvous::new(bound, &fleet.places);
+        let weights = rendezvous.of(key, known, &fleet.local, &fleet.remote);
+        let shares = shares(&weights);
+        let ids = fleet.local.iter().chain(&fleet.remote).map(Deployment::place);
+        let mut pairs: Vec<(f64, usize)> = shares.into_iter().zip(ids).collect();
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+        pairs.into_iter().map(|(_, place)| fleet.places[place].name.as_str()).collect()
+    }
+
+    fn four(loads: [u32; 4]) -> Fleet {
+        ["a", "b", "c", "d"]
+            .into_iter()
+            .zip(loads)
+            .fold(Fleet::new(), |fleet, (name, load)| fleet.local(name).in_flight(load))
+    }
+
+    #[test]
+    fn a_key_keeps_its_order_until_the_first_has_too_much() {
+        let idle =
+            order(&four([0; 4]), BOUND, 7, None).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let first = |name: &str| ["a", "b", "c", "d"].map(|other| u32::from(other == name));
+        // Half of its capacity is free whatever the others have.
+        let some = four(first(&idle[0]).map(|is| is * 3));
+        assert_eq!(order(&some, BOUND, 7, None), idle);
+        let much = four(first(&idle[0]).map(|is| is * 4));
+        let moved = [&idle[1], &idle[2], &idle[3], &idle[0]];
+        assert_eq!(order(&much, BOUND, 7, None), moved);
+        // Where all have as much it is not too much.
+        assert_eq!(order(&four([5; 4]), BOUND, 7, None), idle);
+        // Where all are full they keep the order, too.
+        assert_eq!(order(&four([8; 4]), BOUND, 7, None), idle);
+    }
+
+    #[test]
+    fn a_known_one_comes_first_while_it_has_room() {
+        for known in 0..4 {
+            let name = ["a", "b", "c", "d"][known as usize];
+            assert_eq!(order(&four([0; 4]), BOUND, 7, Some(known))[0], name);
+            let full = [0, 1, 2, 3].map(|at| if at == known { 8 } else { 0 });
+            assert_eq!(order(&four(full), BOUND, 7, Some(known))[3], name);
+        }
+    }
+
+    #[test]
+    fn remote_ones_are_for_when_local_ones_are_full() {
+        let fleet = |load| Fleet::new().local("a").in_flight(load).remote("r");
+        let mixed = Bound { prefer_local: false, ..BOUND };
+        let firsts = |load, bound| {
+            let first = |key| order(&fleet(load), bound, key, None)[0].to_owned();
+            (0..100).filter(|key| first(*key) == "r").count()
+        };
+        assert_eq!(firsts(7, BOUND), 0);
+        assert_eq!(firsts(8, BOUND), 100);
+        assert!((30..70).contains(&firsts(0, mixed)), "{}", firsts(0, mixed));
+        assert_eq!(firsts(8, mixed), 100);
+    }
+
+    #[test]
+    fn without_a_key_room_decides() {
+        let fleet = Fleet::new().local("a").in_flight(6).local("b").in_flight(2).remote("r");
+        let mut rendezvous = Rendezvous::new(BOUND, &fleet.places);
+        let mut shares = shares(&rendezvous.of_none(&fleet.local, &fleet.remote));
+        // a has more than 1.25 times the average.
+        shares.iter_mut().for_each(|share| *share = (*share * 1e4).round() / 1e4);
+        assert_eq!(shares, [0.0, 1.0, 0.0]);
+    }
+}
