@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use gateway::stub::Options;
-use tests::{CLANG, Engine, Gateway, NODE, PYTHON, Toolchain, Traffic, eventually, routed};
+use serde_json::json;
+use tests::{CLANG, Engine, Gateway, NODE, PYTHON, Reply, Toolchain, Traffic, eventually, routed};
 
 /// For a strategy that is Python itself, compiled by a debug build on a busy machine.
 const COMPILING: Duration = Duration::from_secs(150);
@@ -54,7 +55,7 @@ async fn is_on_path(gateway: &Gateway, name: &str, requests: u64) {
 #[tokio::test]
 async fn in_c_each_request_goes_to_the_deployment_with_the_least_to_do() {
     let engines = [slow("gpu"), slow("api")];
-    let routing = "routing_parameter: {spill: 0.25}";
+    let routing = "routing_parameter: {spill: 0.25}\nsandbox: {request_timeout: 1}";
     let engines = engines.each_ref();
     let Some(gateway) = serve(&CLANG, "c/shortest-queue", routing, engines) else { return };
     // With two in flight of eight the local one is as full as it is to be: two of six clients.
@@ -67,15 +68,31 @@ async fn in_c_each_request_goes_to_the_deployment_with_the_least_to_do() {
 #[tokio::test]
 async fn in_javascript_each_tier_has_deployments_of_its_own() {
     let engines = [Engine::start("gpu"), Engine::start("api")];
-    let routing =
-        "routing_parameter: {tiers: {gold: [gpu], free: [api], all: [gpu, api]}, default: all}";
+    let routing = "routing_parameter:
+  tiers: {gold: [gpu], free: [api], all: [gpu, api]}
+  default: all
+request: {headers: [x-tier]}
+sandbox: {request_timeout: 1}";
     let engines = engines.each_ref();
     let Some(gateway) = serve(&NODE, "javascript/tenant-tiers", routing, engines) else { return };
     let tally = Traffic::of(&gateway, "m", 2, 900).await;
     assert_eq!(tally.failures, [""; 0]);
     // By capacity: 8 and 24.
     assert!((0.2..0.3).contains(&tally.share(&["gpu"])), "{:?}", tally.answered);
-    is_on_path(&gateway, "tenant-tiers", 900).await;
+    for (tier, engine) in [("gold", "gpu"), ("free", "api")] {
+        for _ in 0..20 {
+            assert_eq!(ask(&gateway, tier).await.engine(), engine, "{tier}");
+        }
+    }
+    is_on_path(&gateway, "tenant-tiers", 940).await;
+}
+
+/// A chat request of a tier.
+async fn ask(gateway: &Gateway, tier: &str) -> Reply {
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hello"}]});
+    let request = gateway.client().post(gateway.url("/v1/chat/completions")).json(&body);
+    let answer = request.header("x-tier", tier).send().await.expect("an answer");
+    Reply::read(answer).await.expect("a whole answer")
 }
 
 #[tokio::test]
