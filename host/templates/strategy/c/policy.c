@@ -12,7 +12,7 @@ static const char PARAMETERS[] =
     "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {"
     "\"remote\": {"
     "\"description\": \"What a remote deployment counts beside a local one that is as busy.\","
-    "\"type\": \"number\", \"exclusiveMinimum\": 0, \"maximum\": 1, \"default\": 1}"
+    "\"type\": \"number\", \"minimum\": 0, \"maximum\": 1, \"default\": 1}"
 {{request}}
     ", \"long_prompt\": {"
     "\"description\": \"Prompts of so many tokens stay on local deployments.\","
@@ -82,7 +82,7 @@ void exports_hybrid_routing_policy_assign(exports_hybrid_routing_policy_list_dep
                                           exports_hybrid_routing_policy_list_deployment_t *remote,
                                           exports_hybrid_routing_policy_weights_t *ret) {
     ret->local = weigh(local->ptr, local->len, 1);
-    ret->remote = weigh(remote->ptr, remote->len, remote_factor);
+    ret->remote = weigh(remote->ptr, remote->len, local->len > 0 ? remote_factor : 1);
     exports_hybrid_routing_policy_list_deployment_free(local);
     exports_hybrid_routing_policy_list_deployment_free(remote);
 }
@@ -94,7 +94,7 @@ void exports_hybrid_routing_request_policy_assign_request(
     exports_hybrid_routing_request_policy_list_deployment_t *remote,
     exports_hybrid_routing_request_policy_weights_t *ret) {
     double tokens = request->prompt_tokens.is_some ? request->prompt_tokens.val : 0;
-    double factor = local->len > 0 && tokens >= long_prompt ? 0 : remote_factor;
+    double factor = local->len == 0 ? 1 : tokens >= long_prompt ? 0 : remote_factor;
     ret->local = weigh(local->ptr, local->len, 1);
     ret->remote = weigh(remote->ptr, remote->len, factor);
     exports_hybrid_routing_request_policy_request_free(request);

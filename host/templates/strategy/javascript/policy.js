@@ -7,7 +7,7 @@ const PARAMETERS = {
   properties: {
     remote: {
       description: 'What a remote deployment counts beside a local one that is as busy.',
-      type: 'number', exclusiveMinimum: 0, maximum: 1, default: 1,
+      type: 'number', minimum: 0, maximum: 1, default: 1,
     },
 {{request}}
     long_prompt: {
@@ -45,7 +45,8 @@ export const policy = {
   },
 
   assign(local, remote) {
-    return { local: local.map(share), remote: remote.map((d) => parameters.remote * share(d)) };
+    const factor = local.length > 0 ? parameters.remote : 1;
+    return { local: local.map(share), remote: remote.map((d) => factor * share(d)) };
   },
 };
 

@@ -13,7 +13,7 @@ PARAMETERS = {
     "properties": {
         "remote": {
             "description": "What a remote deployment counts beside a local one that is as busy.",
-            "type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 1,
+            "type": "number", "minimum": 0, "maximum": 1, "default": 1,
         },
 {{request}}
         "long_prompt": {
@@ -50,7 +50,7 @@ class Policy(exports.Policy):
         parameters, places = json.loads(text), given
 
     def assign(self, local, remote):
-        factor = parameters.get("remote", 1)
+        factor = parameters.get("remote", 1) if local else 1
         return Weights([share(d) for d in local], [factor * share(d) for d in remote])
 
 

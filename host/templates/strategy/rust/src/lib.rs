@@ -17,7 +17,7 @@ const PARAMETERS: &str = r#"{
     "properties": {
         "remote": {
             "description": "What a remote deployment counts beside a local one that is as busy.",
-            "type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 1
+            "type": "number", "minimum": 0, "maximum": 1, "default": 1
 {{request}}
         },
         "long_prompt": {
@@ -70,7 +70,7 @@ impl Guest for Strategy {
     }
 
     fn assign(local: Vec<Deployment>, remote: Vec<Deployment>) -> Weights {
-        let factor = parameter("remote", 1.0);
+        let factor = if local.is_empty() { 1.0 } else { parameter("remote", 1.0) };
         Weights {
             local: local.iter().map(share).collect(),
             remote: remote.iter().map(|d| factor * share(d)).collect(),
