@@ -1,6 +1,7 @@
 //! `gateway strategy`: what the author of a routing strategy needs. One file a subcommand.
 
 mod new;
+mod sdk;
 mod templates;
 
 use std::process::ExitCode;

@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use super::sdk;
+
 /// The contract, as the project keeps it in `wit/`.
 const CONTRACT: &str = include_str!("../../../../wit/0.2.0/routing.wit");
 
@@ -69,8 +71,15 @@ impl Project<'_> {
         .map(|(path, template)| (path, self.fill(template).into_bytes()))
         .collect();
         files.push(("wit/0.2.0/routing.wit", CONTRACT.into()));
-        if self.language == Language::C {
-            files.extend(bindings(self.request).map(|(path, content)| (path, content.into())));
+        match self.language {
+            Language::Rust => {
+                let sdk = [sdk::MANIFEST].into_iter().chain(sdk::SOURCES.iter().copied());
+                files.extend(sdk.map(|(path, text)| (path, text.into())));
+            }
+            Language::C => {
+                files.extend(bindings(self.request).map(|(path, content)| (path, content.into())));
+            }
+            Language::Python | Language::Javascript => {}
         }
         files
     }

@@ -1,106 +1,112 @@
 //! Less traffic to deployments that have more to do. See README.md.
 
-use std::cell::RefCell;
+use std::time::Duration;
 
-use exports::hybrid::routing::policy::{Deployment, Description, Facts, Guest, Place, Weights};
+use gateway_strategy::parameters::Fraction;
 {{request}}
-use exports::hybrid::routing::request_policy::{Guest as RequestGuest, Request};
-{{end}}
-use serde_json::Value;
-
-wit_bindgen::generate!({ path: "wit/0.2.0", world: "{{world}}" });
-
-/// A JSON Schema: the gateway checks `routing_parameter` against it before it calls `configure`.
-const PARAMETERS: &str = r#"{
-    "type": "object",
-    "additionalProperties": false,
-    "properties": {
-        "remote": {
-            "description": "What a remote deployment counts beside a local one that is as busy.",
-            "type": "number", "minimum": 0, "maximum": 1, "default": 1
-{{request}}
-        },
-        "long_prompt": {
-            "description": "Prompts of so many tokens stay on local deployments.",
-            "type": "integer", "minimum": 1, "default": 4000
-{{end}}
-        }
-    }
-}"#;
-
-/// What an instance knows; it has one thread.
-#[derive(Default)]
-struct Configured {
-    parameters: Value,
-    /// `places[deployment.id]` has the name, the capacity and the price.
-    places: Vec<Place>,
-}
-
-thread_local! {
-    static CONFIGURED: RefCell<Configured> = RefCell::default();
-}
-
-struct Strategy;
-
-export!(Strategy);
-
-impl Guest for Strategy {
-    fn describe() -> Description {
-        Description {
-            name: env!("CARGO_PKG_NAME").into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            summary: "Less traffic to deployments that have more to do".into(),
-            parameters: PARAMETERS.into(),
-            // It weighs live numbers: ask again each second.
-            refresh_interval: Some(1000),
-{{request}}
-            needs: Facts::PROMPT_TOKENS,
+use gateway_strategy::{Deployment, Needs, Place, Request, RequestStrategy, Strategy, Weights};
 {{end}}
 {{plain}}
-            needs: Facts::empty(),
+use gateway_strategy::{Deployment, Place, Strategy, Weights};
 {{end}}
-        }
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+{{request}}
+gateway_strategy::export!(LeastBusy, request);
+{{end}}
+{{plain}}
+gateway_strategy::export!(LeastBusy);
+{{end}}
+
+/// `routing_parameter`. The gateway checks it against the schema of this type before `configure`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parameters {
+    /// What a remote deployment counts beside a local one that is as busy.
+    remote: Fraction,
+{{request}}
+    /// Prompts of so many tokens stay on local deployments.
+    long_prompt: u32,
+{{end}}
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+{{request}}
+        Self { remote: Fraction::percent(100), long_prompt: 4000 }
+{{end}}
+{{plain}}
+        Self { remote: Fraction::percent(100) }
+{{end}}
+    }
+}
+
+pub struct LeastBusy {
+    parameters: Parameters,
+}
+
+impl Strategy for LeastBusy {
+    const SUMMARY: &'static str = "Less traffic to deployments that have more to do";
+    // It weighs live numbers: ask again each second.
+    const REFRESH: Option<Duration> = Some(Duration::from_secs(1));
+{{request}}
+    const NEEDS: Needs = Needs { prompt_tokens: true, ..Needs::NOTHING };
+{{end}}
+
+    type Parameters = Parameters;
+
+    /// `places[deployment.place()]` has the name, the capacity and the price of a deployment. What the
+    /// schema cannot say is refused here, with an `Err`.
+    fn configure(parameters: Parameters, _places: Vec<Place>) -> Result<Self, String> {
+        Ok(Self { parameters })
     }
 
-    fn configure(parameters: String, places: Vec<Place>) -> Result<(), String> {
-        let parameters = serde_json::from_str(&parameters).map_err(|e| e.to_string())?;
-        // What the schema cannot say is refused here, with an `Err`.
-        CONFIGURED.replace(Configured { parameters, places });
-        Ok(())
-    }
-
-    fn assign(local: Vec<Deployment>, remote: Vec<Deployment>) -> Weights {
-        let factor = if local.is_empty() { 1.0 } else { parameter("remote", 1.0) };
+    /// Only proportions count.
+    fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
+        let factor = if local.is_empty() { 1.0 } else { self.parameters.remote.get() };
+        let share = |one: &Deployment| 1.0 / (1.0 + f64::from(one.in_flight));
         Weights {
             local: local.iter().map(share).collect(),
-            remote: remote.iter().map(|d| factor * share(d)).collect(),
+            remote: remote.iter().map(|one| factor * share(one)).collect(),
         }
     }
 }
 {{request}}
 
-impl RequestGuest for Strategy {
+impl RequestStrategy for LeastBusy {
     fn assign_request(
-        request: Request,
-        local: Vec<Deployment>,
-        remote: Vec<Deployment>,
+        &mut self,
+        request: &Request,
+        local: &[Deployment],
+        remote: &[Deployment],
     ) -> Weights {
-        let tokens = f64::from(request.prompt_tokens.unwrap_or(0));
-        let at_home = !local.is_empty() && tokens >= parameter("long_prompt", 4000.0);
-        let mut weights = Self::assign(local, remote);
-        if at_home {
-            weights.remote.fill(0.0);
-        }
-        weights
+        let weights = self.assign(local, remote);
+        let long = request.prompt_tokens.unwrap_or(0) >= self.parameters.long_prompt;
+        if long { weights.sides(1.0) } else { weights }
     }
 }
 {{end}}
 
-fn parameter(key: &str, otherwise: f64) -> f64 {
-    CONFIGURED.with_borrow(|c| c.parameters[key].as_f64().unwrap_or(otherwise))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_strategy::testing::{self, Fleet};
 
-/// Only proportions count.
-fn share(deployment: &Deployment) -> f64 {
-    1.0 / (1.0 + f64::from(deployment.in_flight))
+    #[test]
+    fn an_idle_deployment_gets_more_than_a_busy_one() {
+        let fleet = Fleet::new().local("a").in_flight(3).local("b");
+        let mut strategy: LeastBusy = fleet.configure("{}");
+        assert_eq!(fleet.ask(&mut strategy), [0.2, 0.8]);
+    }
+
+    #[test]
+    fn every_answer_is_good() {
+{{request}}
+        testing::check_requests::<LeastBusy>("{}");
+{{end}}
+{{plain}}
+        testing::check::<LeastBusy>("{}");
+{{end}}
+    }
 }
