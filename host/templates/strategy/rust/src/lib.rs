@@ -33,12 +33,12 @@ pub struct Parameters {
 
 impl Default for Parameters {
     fn default() -> Self {
+        Self {
+            remote: Fraction::percent(100),
 {{request}}
-        Self { remote: Fraction::percent(100), long_prompt: 4000 }
+            long_prompt: 4000,
 {{end}}
-{{plain}}
-        Self { remote: Fraction::percent(100) }
-{{end}}
+        }
     }
 }
 
@@ -51,7 +51,10 @@ impl Strategy for LeastBusy {
     // It weighs live numbers: ask again each second.
     const REFRESH: Option<Duration> = Some(Duration::from_secs(1));
 {{request}}
-    const NEEDS: Needs = Needs { prompt_tokens: true, ..Needs::NOTHING };
+    const NEEDS: Needs = Needs {
+        prompt_tokens: true,
+        ..Needs::NOTHING
+    };
 {{end}}
 
     type Parameters = Parameters;
@@ -64,7 +67,10 @@ impl Strategy for LeastBusy {
 
     /// Only proportions count.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
-        let factor = if local.is_empty() { 1.0 } else { self.parameters.remote.get() };
+        let factor = match local {
+            [] => 1.0,
+            _ => self.parameters.remote.get(),
+        };
         let share = |one: &Deployment| 1.0 / (1.0 + f64::from(one.in_flight));
         Weights {
             local: local.iter().map(share).collect(),
@@ -82,8 +88,10 @@ impl RequestStrategy for LeastBusy {
         remote: &[Deployment],
     ) -> Weights {
         let weights = self.assign(local, remote);
-        let long = request.prompt_tokens.unwrap_or(0) >= self.parameters.long_prompt;
-        if long { weights.sides(1.0) } else { weights }
+        if request.prompt_tokens.unwrap_or(0) < self.parameters.long_prompt {
+            return weights;
+        }
+        weights.sides(1.0)
     }
 }
 {{end}}
