@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what some of the tests use beside Rust, as far as it is missing: python3 with venv, node with
-# npm, slowhttptest. Needs apt-get and root; without them it says what is missing, and the tests that need
-# it are passed over.
+# npm, clang for WebAssembly, slowhttptest. Needs apt-get and root; without them it says what is missing,
+# and the tests that need it are passed over.
 set -eu
 
 missing=
@@ -9,6 +9,9 @@ command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null
     missing="$missing python3 python3-venv"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"
+echo '#include <stdlib.h>' | clang --target=wasm32-wasi -x c -fsyntax-only - 2>/dev/null &&
+    command -v wasm-ld >/dev/null ||
+    missing="$missing clang lld wasi-libc libclang-rt-dev-wasm32"
 command -v slowhttptest >/dev/null || missing="$missing slowhttptest"
 [ -n "$missing" ] || exit 0
 

@@ -124,8 +124,17 @@ impl Setup {
     /// If it ends instead.
     #[must_use]
     pub fn start(self) -> Gateway {
+        self.start_within(DEADLINE)
+    }
+
+    /// Starts it, and waits until it listens; for a strategy that takes long to compile.
+    ///
+    /// # Panics
+    /// If it ends instead, or takes longer.
+    #[must_use]
+    pub fn start_within(self, limit: Duration) -> Gateway {
         let mut gateway = self.spawn();
-        gateway.listens();
+        gateway.listens_within(limit);
         gateway
     }
 
@@ -163,12 +172,16 @@ impl Gateway {
     /// # Panics
     /// If it ends instead.
     pub fn listens(&mut self) {
+        self.listens_within(DEADLINE);
+    }
+
+    fn listens_within(&mut self, limit: Duration) {
         let start = Instant::now();
         while !self.stdout.text().contains('\n') {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 panic!("the gateway did not start, {status}: {}", self.stderr.text_at_end());
             }
-            assert!(start.elapsed() < DEADLINE, "the gateway does not listen");
+            assert!(start.elapsed() < limit, "the gateway does not listen");
             std::thread::sleep(Duration::from_millis(1));
         }
         let text = self.stdout.text();
@@ -337,10 +350,26 @@ impl Gateway {
     /// If the metrics are none.
     pub async fn reloads(&self, result: &str) -> u64 {
         let series = format!("gateway_reloads_total{{result=\"{result}\"}} ");
+        self.count(&series).await
+    }
+
+    /// The count behind the beginning of a line of the metrics.
+    async fn count(&self, series: &str) -> u64 {
         let metrics = self.get("/metrics").await.text();
         // A series without a count yet is not shown.
-        let count = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        let count = metrics.lines().find_map(|line| line.strip_prefix(series));
         count.map_or(0, |count| count.parse().expect("a number"))
+    }
+
+    /// How many calls of a strategy ended so: `ok`, `trap`.
+    ///
+    /// # Panics
+    /// If the metrics are none.
+    pub async fn strategy_calls(&self, strategy: &str, outcome: &str) -> u64 {
+        let series = format!(
+            "gateway_strategy_calls_total{{outcome=\"{outcome}\",strategy=\"{strategy}\"}} "
+        );
+        self.count(&series).await
     }
 
     /// Waits until a configuration was loaded that was not when `reloads("loaded")` gave `before`.

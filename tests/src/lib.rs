@@ -21,6 +21,7 @@ mod raw;
 mod steady;
 mod strict;
 mod telemetry;
+mod toolchain;
 mod traffic;
 mod usage;
 
@@ -37,6 +38,7 @@ pub use raw::{Gate, Raw, Received, Step, Wire};
 pub use steady::Steady;
 pub use strict::Strict;
 pub use telemetry::{ACCESS_LOG, outcomes};
+pub use toolchain::{CLANG, NODE, PYTHON, RUST, Toolchain};
 pub use traffic::{Tally, Traffic};
 
 /// How long anything that must happen may take before a test fails.

@@ -67,11 +67,7 @@ async fn weights(gateway: &Gateway, expected: [f64; 3]) {
 
 /// How often the strategy's calls ended this way.
 async fn calls(gateway: &Gateway, outcome: &str) -> u64 {
-    let metrics = gateway.get("/metrics").await.text();
-    let series =
-        format!("gateway_strategy_calls_total{{outcome=\"{outcome}\",strategy=\"later\"}} ");
-    let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
-    line.map_or(0, |count| count.parse().expect("a count"))
+    gateway.strategy_calls("later", outcome).await
 }
 
 const ALL_UP: [f64; 3] = [3.0 / 7.0, 3.0 / 7.0, 1.0 / 7.0];

@@ -4,46 +4,30 @@ mod streams;
 mod table;
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
-use tests::{Engine, Gateway, Port, logged};
-
-/// An SDK: where it is, what it needs, and how one looks for that.
-struct Sdk {
-    name: &'static str,
-    needs: &'static str,
-    look: &'static str,
-}
-
-const PYTHON: Sdk =
-    Sdk { name: "python", needs: "python3 with venv", look: "python3 -c 'import ensurepip, venv'" };
-const NODE: Sdk = Sdk {
-    name: "node",
-    needs: "node (18 or newer) and npm",
-    look: "node -e 'fetch' && npm --version",
-};
+use tests::{Engine, Gateway, NODE, PYTHON, Port, Toolchain, logged};
 
 /// One at a time, so that two do not install the same.
 static RUNNING: Mutex<()> = Mutex::new(());
 
-impl Sdk {
-    /// Runs a script of it against a gateway. None: this machine lacks what it needs, which is said.
-    fn run(&self, script: &str, gateway: &Gateway, variables: &[(&str, &str)]) -> Option<Output> {
-        let mut look = Command::new("sh");
-        look.args(["-c", self.look]).stdout(Stdio::null()).stderr(Stdio::null());
-        if !look.status().is_ok_and(|status| status.success()) {
-            assert!(std::env::var_os("CI").is_none(), "{} is not installed", self.needs);
-            eprintln!("passed over: it needs {}, which is not installed", self.needs);
-            return None;
-        }
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("openai-sdk").join(self.name);
-        let mut command = Command::new("sh");
-        command.arg(folder.join("run.sh")).arg(script).env("GATEWAY_URL", gateway.url(""));
-        let _running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(command.envs(variables.iter().copied()).output().expect("a shell"))
+/// Runs a script of an SDK against a gateway. None: this machine lacks what it needs, which is said.
+fn run(
+    sdk: &Toolchain,
+    script: &str,
+    gateway: &Gateway,
+    variables: &[(&str, &str)],
+) -> Option<Output> {
+    if !sdk.is_here() {
+        return None;
     }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("openai-sdk").join(sdk.name);
+    let mut command = Command::new("sh");
+    command.arg(folder.join("run.sh")).arg(script).env("GATEWAY_URL", gateway.url(""));
+    let _running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(command.envs(variables.iter().copied()).output().expect("a shell"))
 }
 
 /// What a script said, if it succeeded.
@@ -65,14 +49,14 @@ fn the_openai_sdk_works_with_the_gateway() {
     );
     let gateway = tests::setup!().models(models).start();
     let variables = [("MODEL", "meta/stub"), ("DEAD_MODEL", "dead")];
-    let Some(output) = PYTHON.run("test_openai.py", &gateway, &variables) else { return };
+    let Some(output) = run(&PYTHON, "test_openai.py", &gateway, &variables) else { return };
     let said = said(&output);
     // A run that finds no tests is a success too.
     assert!(said.contains("test_chat_stream") && said.contains("\nOK"), "{said}");
 }
 
 /// Has an SDK make every call of the table, and looks at what it made of the answers.
-fn through_the_table(sdk: &Sdk, script: &str) {
+fn through_the_table(sdk: &Toolchain, script: &str) {
     let cases = table::cases();
     let upstream = table::upstream(&cases);
     let route =
@@ -84,7 +68,7 @@ fn through_the_table(sdk: &Sdk, script: &str) {
     gateway.write("calls.json", serde_json::to_vec(&calls).expect("JSON"));
     let path = gateway.path("calls.json");
     let variables = [("CALLS", path.to_str().expect("text"))];
-    let Some(output) = sdk.run(script, &gateway, &variables) else { return };
+    let Some(output) = run(sdk, script, &gateway, &variables) else { return };
     let said = said(&output);
     assert!(said.contains(&format!("{} calls, all as expected", cases.len())), "{said}");
     eprintln!("{}: {} calls, all as expected", sdk.name, cases.len());

@@ -2,6 +2,8 @@
 
 mod new;
 mod simulate;
+mod sdk;
+mod templates;
 
 use std::process::ExitCode;
 

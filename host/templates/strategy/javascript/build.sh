@@ -1,0 +1,9 @@
+#!/bin/sh
+# Builds {{name}}.wasm. Needs Node 18 or newer with npm.
+set -eu
+cd "$(dirname "$0")"
+command -v npm >/dev/null || { echo "npm is missing: install Node with npm" >&2; exit 1; }
+[ -d node_modules/componentize-qjs ] || npm install --no-audit --no-fund
+# Not by npx, whose way to it Node 18 does not take.
+node node_modules/componentize-qjs/cli.mjs --wit wit/0.2.0 --world {{world}} \
+    --js policy.js --sync --opt-size --output {{name}}.wasm

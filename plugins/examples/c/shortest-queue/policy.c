@@ -1,0 +1,93 @@
+// Each request to the deployment with the least to do. See README.md.
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "strategy.h"
+
+typedef hybrid_routing_types_deployment_t deployment_t;
+
+static const char PARAMETERS[] =
+    "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {\"spill\": {"
+    "\"description\": \"The load of local deployments from which remote ones are used, too: requests in "
+    "flight and in line, over capacity.\","
+    "\"type\": \"number\", \"minimum\": 0, \"default\": 1}}}";
+
+static double spill = 1;
+static exports_hybrid_routing_policy_list_place_t places;
+
+void exports_hybrid_routing_policy_describe(exports_hybrid_routing_policy_description_t *ret) {
+    strategy_string_dup(&ret->name, "shortest-queue");
+    strategy_string_dup(&ret->version, "0.1.0");
+    strategy_string_dup(&ret->summary, "Each request to the deployment with the least to do");
+    strategy_string_dup(&ret->parameters, PARAMETERS);
+    ret->refresh_interval.is_some = true;
+    ret->refresh_interval.val = 1000;
+    ret->needs = 0;
+}
+
+bool exports_hybrid_routing_policy_configure(strategy_string_t *parameters,
+                                             exports_hybrid_routing_policy_list_place_t *given,
+                                             strategy_string_t *err) {
+    static const char KEY[] = "\"spill\":";
+    char *json = strndup((const char *)parameters->ptr, parameters->len);
+    strategy_string_free(parameters);
+    places = *given;
+    if (json == NULL) {
+        strategy_string_dup(err, "out of memory");
+        return false;
+    }
+    // The gateway has checked that it is the only key, and a number.
+    char *found = strstr(json, KEY);
+    if (found) spill = strtod(found + strlen(KEY), NULL);
+    free(json);
+    return true;
+}
+
+static double load(const deployment_t *d) {
+    return ((double)d->in_flight + d->queued) / places.ptr[d->id].capacity;
+}
+
+static double least(const deployment_t *deployments, size_t len) {
+    double least = INFINITY;
+    for (size_t i = 0; i < len; i++) least = fmin(least, load(&deployments[i]));
+    return least;
+}
+
+// 1 for each deployment whose load is `least`, 0 for the others.
+static strategy_list_f64_t at(double least, const deployment_t *deployments, size_t len) {
+    strategy_list_f64_t weights = {len ? calloc(len, sizeof(double)) : NULL, len};
+    if (len && weights.ptr == NULL) abort();
+    for (size_t i = 0; i < len; i++) weights.ptr[i] = load(&deployments[i]) == least;
+    return weights;
+}
+
+static void share(const deployment_t *local, size_t locals, const deployment_t *remote, size_t remotes,
+                  hybrid_routing_types_weights_t *ret) {
+    double best = least(local, locals);
+    bool spills = best >= spill;
+    if (spills) best = fmin(best, least(remote, remotes));
+    ret->local = at(best, local, locals);
+    // No load is below 0.
+    ret->remote = at(spills ? best : -1, remote, remotes);
+}
+
+void exports_hybrid_routing_policy_assign(exports_hybrid_routing_policy_list_deployment_t *local,
+                                          exports_hybrid_routing_policy_list_deployment_t *remote,
+                                          exports_hybrid_routing_policy_weights_t *ret) {
+    share(local->ptr, local->len, remote->ptr, remote->len, ret);
+    exports_hybrid_routing_policy_list_deployment_free(local);
+    exports_hybrid_routing_policy_list_deployment_free(remote);
+}
+
+void exports_hybrid_routing_request_policy_assign_request(
+    exports_hybrid_routing_request_policy_request_t *request,
+    exports_hybrid_routing_request_policy_list_deployment_t *local,
+    exports_hybrid_routing_request_policy_list_deployment_t *remote,
+    exports_hybrid_routing_request_policy_weights_t *ret) {
+    share(local->ptr, local->len, remote->ptr, remote->len, ret);
+    exports_hybrid_routing_request_policy_request_free(request);
+    exports_hybrid_routing_request_policy_list_deployment_free(local);
+    exports_hybrid_routing_request_policy_list_deployment_free(remote);
+}

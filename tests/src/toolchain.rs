@@ -1,0 +1,76 @@
+//! What some tests use beside Rust's own tests: other languages, as users have them.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A language's tools, and how one looks for them. `tests/tools.sh` installs them.
+#[derive(Debug)]
+pub struct Toolchain {
+    /// The language.
+    pub name: &'static str,
+    /// What is needed, in words.
+    needs: &'static str,
+    /// A shell command that succeeds where it is there.
+    look: &'static str,
+}
+
+/// Rust, to build for another target.
+pub const RUST: Toolchain = Toolchain {
+    name: "rust",
+    needs: "cargo and rustup",
+    look: "cargo --version && rustup --version",
+};
+/// Python, to install packages into environments of their own.
+pub const PYTHON: Toolchain = Toolchain {
+    name: "python",
+    needs: "python3 with venv",
+    look: "python3 -c 'import ensurepip, venv'",
+};
+/// Node, to install packages.
+pub const NODE: Toolchain = Toolchain {
+    name: "node",
+    needs: "node (18 or newer) and npm",
+    look: "node -e 'fetch' && npm --version",
+};
+/// A C compiler and linker for WebAssembly, and Node for the rest.
+pub const CLANG: Toolchain = Toolchain {
+    name: "c",
+    needs: "clang, lld and wasi-libc, node and npm",
+    look: "echo '#include <stdlib.h>' | clang --target=wasm32-wasi -x c -fsyntax-only - && \
+           wasm-ld --version && node -e 'fetch' && npm --version",
+};
+
+impl Toolchain {
+    /// Whether this machine has it. Where it has not, that is said, and is a failure in CI.
+    ///
+    /// # Panics
+    /// Where it is missing and `CI` is set.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        let mut look = Command::new("sh");
+        look.args(["-c", self.look]).stdout(Stdio::null()).stderr(Stdio::null());
+        let here = look.status().is_ok_and(|status| status.success());
+        if !here {
+            assert!(std::env::var_os("CI").is_none(), "{} is not installed", self.needs);
+            eprintln!("passed over: it needs {}, which is not installed", self.needs);
+        }
+        here
+    }
+
+    /// Builds a strategy with the `build.sh` in its folder, and gives the component, `NAME.wasm`. None:
+    /// this machine lacks what that needs.
+    ///
+    /// # Panics
+    /// Where it cannot be built.
+    #[must_use]
+    pub fn build(&self, folder: &Path, name: &str) -> Option<Vec<u8>> {
+        if !self.is_here() {
+            return None;
+        }
+        let output = Command::new("sh").arg(folder.join("build.sh")).output().expect("a shell");
+        let [said, errors] =
+            [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+        assert!(output.status.success(), "{}: {said}\n{errors}", folder.display());
+        Some(std::fs::read(folder.join(format!("{name}.wasm"))).expect("a component"))
+    }
+}

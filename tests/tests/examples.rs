@@ -1,0 +1,116 @@
+//! The strategies of `plugins/examples`, built as their READMEs say, with real traffic.
+
+use std::path::Path;
+use std::time::Duration;
+
+use gateway::stub::Options;
+use serde_json::json;
+use tests::{CLANG, Engine, Gateway, NODE, PYTHON, Reply, Toolchain, Traffic, eventually, routed};
+
+/// For a strategy that is Python itself, compiled by a debug build on a busy machine.
+const COMPILING: Duration = Duration::from_secs(150);
+
+/// A gateway with an example in front of a local and a remote deployment. `routing` is the parameters and
+/// further keys of `routing.yaml`, `prices` those of the remote deployment. None: this machine lacks
+/// what the example is built with.
+fn serve(
+    toolchain: &Toolchain,
+    path: &str,
+    routing: &str,
+    engines: [&Engine; 2],
+) -> Option<Gateway> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/examples").join(path);
+    let (_, name) = path.rsplit_once('/').expect("language/name");
+    let component = toolchain.build(&folder, name)?;
+    let [local, remote] = engines.map(Engine::url);
+    let models = format!(
+        "models:
+  - id: m
+    route:
+      - {{name: gpu, side: local, base_url: {local}, concurrency: {{max: 8}}}}
+      - name: api
+        side: remote
+        base_url: {remote}
+        concurrency: {{max: 24}}
+        pricing: {{prompt: \"0.001\", completion: \"0.001\"}}
+"
+    );
+    let strategy = format!("{name}\n{routing}");
+    let setup = tests::setup!().models(models).routing(routed(&strategy, &[&local], &[&remote]));
+    Some(setup.file(&format!("plugins/{name}.wasm"), component).start_within(COMPILING))
+}
+
+/// An engine that takes its time, so that requests are in flight.
+fn slow(name: &str) -> Engine {
+    let latency = Duration::from_millis(40);
+    Engine::with(Options { name: name.to_owned(), latency, ..Options::default() })
+}
+
+async fn is_on_path(gateway: &Gateway, name: &str, requests: u64) {
+    let routing = gateway.routing().await;
+    assert_eq!(routing["strategy"]["on_path"]["state"], "on", "{routing}");
+    assert!(gateway.strategy_calls(name, "ok").await > requests);
+}
+
+#[tokio::test]
+async fn in_c_each_request_goes_to_the_deployment_with_the_least_to_do() {
+    let engines = [slow("gpu"), slow("api")];
+    let routing = "routing_parameter: {spill: 0.25}\nsandbox: {request_timeout: 1}";
+    let engines = engines.each_ref();
+    let Some(gateway) = serve(&CLANG, "c/shortest-queue", routing, engines) else { return };
+    // With two in flight of eight the local one is as full as it is to be: two of six clients.
+    let tally = Traffic::of(&gateway, "m", 6, 300).await;
+    assert_eq!(tally.failures, [""; 0]);
+    assert!((0.26..0.4).contains(&tally.share(&["gpu"])), "{:?}", tally.answered);
+    is_on_path(&gateway, "shortest-queue", 300).await;
+}
+
+#[tokio::test]
+async fn in_javascript_each_tier_has_deployments_of_its_own() {
+    let engines = [Engine::start("gpu"), Engine::start("api")];
+    let routing = "routing_parameter:
+  tiers: {gold: [gpu], free: [api], all: [gpu, api]}
+  default: all
+request: {headers: [x-tier]}
+sandbox: {request_timeout: 1}";
+    let engines = engines.each_ref();
+    let Some(gateway) = serve(&NODE, "javascript/tenant-tiers", routing, engines) else { return };
+    let tally = Traffic::of(&gateway, "m", 2, 900).await;
+    assert_eq!(tally.failures, [""; 0]);
+    // By capacity: 8 and 24.
+    assert!((0.2..0.3).contains(&tally.share(&["gpu"])), "{:?}", tally.answered);
+    for (tier, engine) in [("gold", "gpu"), ("free", "api")] {
+        for _ in 0..20 {
+            assert_eq!(ask(&gateway, tier).await.engine(), engine, "{tier}");
+        }
+    }
+    is_on_path(&gateway, "tenant-tiers", 940).await;
+}
+
+/// A chat request of a tier.
+async fn ask(gateway: &Gateway, tier: &str) -> Reply {
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hello"}]});
+    let request = gateway.client().post(gateway.url("/v1/chat/completions")).json(&body);
+    let answer = request.header("x-tier", tier).send().await.expect("an answer");
+    Reply::read(answer).await.expect("a whole answer")
+}
+
+#[tokio::test]
+async fn in_python_remote_deployments_are_used_while_there_is_money() {
+    let engines = [Engine::start("gpu"), Engine::start("api")];
+    let routing =
+        "routing_parameter: {dollars: 0.2}\nsandbox: {component_mib: 32, compile_timeout: 120}";
+    let engines = engines.each_ref();
+    let Some(gateway) = serve(&PYTHON, "python/budget", routing, engines) else { return };
+    let weights = async || gateway.weights("m").await["api"];
+    assert!((weights().await - 0.75).abs() < 1e-9, "8 and 24 are free");
+    // The first answers cost some 0.01 dollars each.
+    let tally = Traffic::of(&gateway, "m", 2, 100).await;
+    assert_eq!(tally.failures, [""; 0]);
+    assert!(tally.share(&["api"]) > 0.5, "{:?}", tally.answered);
+    eventually("the money is spent", async || (weights().await == 0.0).then_some(())).await;
+    let tally = Traffic::of(&gateway, "m", 2, 100).await;
+    assert_eq!((tally.share(&["gpu"]), tally.failures.len()), (1.0, 0));
+    let log = gateway.log();
+    assert!(log.contains("$0.2 are spent for this period"), "{log}");
+}
