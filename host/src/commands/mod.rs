@@ -5,6 +5,7 @@ mod demo;
 mod schema;
 mod serve;
 mod signals;
+mod strategy;
 mod stub;
 
 use std::path::PathBuf;
@@ -35,6 +36,9 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Try it: a gateway with two stub engines, and what to type next
     Demo(demo::DemoArgs),
+    /// Write and try routing strategies
+    #[command(subcommand)]
+    Strategy(strategy::StrategyCommand),
     /// Run one stub engine: an OpenAI-compatible server that needs no model
     Stub(stub::StubArgs),
 }
@@ -74,6 +78,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Schema(args)) => schema::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Strategy(command)) => strategy::run(&command),
         Some(Command::Stub(args)) => stub::run(args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
