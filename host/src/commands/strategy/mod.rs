@@ -1,6 +1,9 @@
 //! `gateway strategy`: what the author of a routing strategy needs. One file a subcommand.
 
+mod inspect;
 mod new;
+mod subject;
+mod table;
 
 use std::process::ExitCode;
 
@@ -10,10 +13,13 @@ use clap::Subcommand;
 pub(super) enum StrategyCommand {
     /// Write a project of a new strategy: source, contract, build command, fixtures, README
     New(new::NewArgs),
+    /// Show what a component is, and why it cannot be loaded where it cannot
+    Inspect(inspect::InspectArgs),
 }
 
 pub(super) fn run(command: &StrategyCommand) -> anyhow::Result<ExitCode> {
     match command {
         StrategyCommand::New(args) => new::run(args),
+        StrategyCommand::Inspect(args) => inspect::run(args),
     }
 }

@@ -1,0 +1,6 @@
+//! What the author of a strategy needs before the gateway gets it: what it is, whether it does as it
+//! should, and what it costs. The subcommands of `gateway strategy` are the hands of this.
+
+mod parameters;
+
+pub use parameters::{Parameter, parameters};
