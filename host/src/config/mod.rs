@@ -107,6 +107,33 @@ fn checked(
     Err((Diagnostics::new(errors), entries.map(|_| Box::new(config))))
 }
 
+/// A file of another kind than the two, for whoever checks it against a schema of its own.
+///
+/// # Errors
+/// Everything that is wrong with its text; `missing` is the remedy where there is no such file.
+pub fn document(
+    path: &Path,
+    missing: &str,
+    env: Environment,
+) -> Result<Arc<Document>, Diagnostics> {
+    let mut errors = Vec::new();
+    match read(path, Some(missing), env, &mut errors) {
+        Some(document) if errors.is_empty() => Ok(document),
+        _ => Err(Diagnostics::new(errors)),
+    }
+}
+
+/// The same of a text that is in no file; errors call it `name`.
+///
+/// # Errors
+/// Everything that is wrong with the text.
+pub fn text(name: &str, text: &str, env: Environment) -> Result<Document, Diagnostics> {
+    match Document::parse(name.to_owned(), text.to_owned(), env) {
+        (Some(document), errors) if errors.is_empty() => Ok(document),
+        (_, errors) => Err(Diagnostics::new(errors)),
+    }
+}
+
 /// A file's tree; None: it cannot be had (its errors say why), or it is missing and `missing`, the
 /// remedy for that, is None.
 fn read(

@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::config::{self, Diagnostics, schema};
 use crate::decision::plugin::printable;
 
 /// Mappings and references within one another.
@@ -29,6 +30,15 @@ pub struct Parameter {
     pub default: String,
     /// In the strategy's words.
     pub description: String,
+}
+
+/// Parameters that somebody typed (JSON, or YAML), as a schema types them.
+///
+/// # Errors
+/// In what they break it.
+pub fn typed(text: &str, schema: &Value) -> Result<Value, Diagnostics> {
+    let document = config::text("--parameters", text, &|_| None)?;
+    schema::value(&document, &[], schema).map_err(Diagnostics::new)
 }
 
 /// The parameters that a schema describes, in its order.
@@ -202,6 +212,14 @@ mod tests {
         assert_eq!((row.kind.as_str(), row.range.as_str()), ("number", "0 to 1"));
         assert_eq!(row.default, "0.5");
         assert_eq!(row.description, "The share of\\nthe local ones.");
+    }
+
+    #[test]
+    fn what_is_typed_is_checked() {
+        let schema = json!({"type": "object", "properties": {"x": {"type": "number"}}});
+        assert_eq!(typed(r#"{"x": 1.5}"#, &schema).expect("good"), json!({"x": 1.5}));
+        let error = typed(r#"{"x": "a"}"#, &schema).expect_err("bad").short();
+        assert!(error.starts_with("--parameters:1:7: expected a number"), "{error}");
     }
 
     #[test]

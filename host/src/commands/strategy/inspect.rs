@@ -9,10 +9,9 @@ use serde::Serialize;
 
 use crate::decision::plugin::{Anatomy, LoadError, Opened, PluginHost, Provider};
 use crate::strategy::Needs;
-use crate::workbench::{Parameter, parameters};
+use crate::workbench::{Parameter, parameters, table};
 
 use super::subject::{Subject, explain};
-use super::table;
 
 /// Which component, and for whom.
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 mod inspect;
 mod new;
 mod subject;
-mod table;
+mod test;
 
 use std::process::ExitCode;
 
@@ -15,11 +15,14 @@ pub(super) enum StrategyCommand {
     New(new::NewArgs),
     /// Show what a component is, and why it cannot be loaded where it cannot
     Inspect(inspect::InspectArgs),
+    /// Run its fixtures, and the checks that hold for every strategy
+    Test(test::TestArgs),
 }
 
 pub(super) fn run(command: &StrategyCommand) -> anyhow::Result<ExitCode> {
     match command {
         StrategyCommand::New(args) => new::run(args),
         StrategyCommand::Inspect(args) => inspect::run(args),
+        StrategyCommand::Test(args) => test::run(args),
     }
 }

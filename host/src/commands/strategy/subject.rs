@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use crate::config::Sandbox;
-use crate::decision::plugin::{LoadError, Source, locate};
+use crate::decision::plugin::{LoadError, Opened, PluginHost, Source, locate};
 
 /// Which strategy, and what it may use.
 #[derive(Debug, Args)]
@@ -45,6 +45,14 @@ impl Subject {
             component: u64::from(self.component_mib) << 20,
             ..Sandbox::default()
         }
+    }
+}
+
+impl Subject {
+    /// Loads it, up to its parameters.
+    pub(super) fn open(&self, host: &PluginHost) -> anyhow::Result<Opened> {
+        let opened = host.load(&self.source()?, None, &self.sandbox());
+        opened.map_err(|error| explain(&error))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Columns of text.
 
 /// Rows whose columns begin below one another, two spaces apart.
-pub(super) fn rows<const N: usize, S: AsRef<str>>(
+pub(crate) fn rows<const N: usize, S: AsRef<str>>(
     rows: impl IntoIterator<Item = [S; N]>,
 ) -> Vec<String> {
     let rows: Vec<[S; N]> = rows.into_iter().collect();
