@@ -1,5 +1,6 @@
 //! `gateway strategy`: what the author of a routing strategy needs. One file a subcommand.
 
+mod bench;
 mod inspect;
 mod new;
 mod subject;
@@ -17,6 +18,8 @@ pub(super) enum StrategyCommand {
     Inspect(inspect::InspectArgs),
     /// Run its fixtures, and the checks that hold for every strategy
     Test(test::TestArgs),
+    /// Measure what it costs: to get ready, to be asked, and to keep
+    Bench(bench::BenchArgs),
 }
 
 pub(super) fn run(command: &StrategyCommand) -> anyhow::Result<ExitCode> {
@@ -24,5 +27,6 @@ pub(super) fn run(command: &StrategyCommand) -> anyhow::Result<ExitCode> {
         StrategyCommand::New(args) => new::run(args),
         StrategyCommand::Inspect(args) => inspect::run(args),
         StrategyCommand::Test(args) => test::run(args),
+        StrategyCommand::Bench(args) => bench::run(args),
     }
 }
