@@ -23,6 +23,7 @@ pub mod strategy;
 pub mod stub;
 pub mod telemetry;
 mod tls;
+pub mod workbench;
 
 pub use commands::main;
 pub use gateway::Gateway;

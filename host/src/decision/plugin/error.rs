@@ -161,6 +161,57 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// What the author of the strategy can do about it. None: its text says so itself.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        const LIMIT: &str = "make it cheaper, or raise the limit where you trust it";
+        Some(match self {
+            Self::Compile { .. } => {
+                "build it anew; `wasm-tools validate FILE` says more about a broken file"
+            }
+            Self::CompileTimedOut { .. } | Self::TimedOut { .. } => LIMIT,
+            Self::Import { .. } => {
+                "leave out what needs it: a strategy has no network, and WASI 0.2 only"
+            }
+            Self::Version { seen, .. } => unspoken(seen),
+            Self::Link { .. } => "take the contract from `gateway strategy new`, and build anew",
+            Self::Trap { stage: Stage::Instantiate, .. } => {
+                "it may need more memory (`sandbox.memory_mib`), or its start function fails"
+            }
+            Self::Trap { .. } => {
+                "this is a bug of the strategy: a panic, or memory or stack at its end"
+            }
+            Self::Description { .. } => "mend what its `describe` returns",
+            Self::Configure { .. } => "give it other parameters, or mend its `configure`",
+            Self::Unknown { .. }
+            | Self::Read { .. }
+            | Self::TooLarge { .. }
+            | Self::Pin { .. }
+            | Self::Host { .. }
+            | Self::NotAComponent { .. } => return None,
+        })
+    }
+}
+
+/// What to do about exports that are those of no world.
+fn unspoken(seen: &[String]) -> &'static str {
+    let has = |text: &str| seen.iter().any(|name| name.contains(text));
+    if !has("hybrid:routing/") {
+        return "export a world of the contract: `gateway strategy new` writes it, with a project that does";
+    }
+    let policy = |version: &super::interface::Version| has(&format!("`{}`", version.policy()));
+    if super::interface::Version::ALL.iter().any(policy) {
+        return "its other exports are of another version or of no world: build all of them against one \
+                version of the contract";
+    }
+    if has("hybrid:routing/policy@") {
+        return "it is of a version that this gateway does not speak: build it against the contract that \
+                `gateway strategy new` writes, or take a newer gateway";
+    }
+    "every strategy exports `policy`, whatever else it exports: `describe`, `configure` and `assign`"
+}
+
 /// What a guest was asked to do when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {

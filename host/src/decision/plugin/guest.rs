@@ -142,6 +142,11 @@ impl Instance {
         self.store.set_epoch_deadline(1);
         self.store.data_mut().log.refill_by_time();
     }
+
+    /// Bytes of linear memory.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().limiter.memory()
+    }
 }
 
 /// Why a component cannot become a program.

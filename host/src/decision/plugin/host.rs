@@ -2,16 +2,20 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use wasmtime::component::Component;
 
 use super::compile::Compiler;
 use super::guest::{Instance, Program, Stopped, Unfit};
 use super::interface::Shape;
 use super::machine::Machine;
 use super::path::{Maker, PathPlugin};
+use super::source::Bytes;
 use super::text::printable;
 use super::values::{Stores, Values};
+use super::version::RawDescription;
 use super::{LoadError, Source, Stage, describe, interface};
 use crate::config::Sandbox;
 use crate::strategy::{
@@ -42,7 +46,7 @@ pub enum Role {
 
 /// A strategy that has said who it is, and waits for its parameters.
 pub struct Opened {
-    loaded: Loaded,
+    loaded: Arc<Loaded>,
     instance: Instance,
     stores: Arc<Stores>,
     maker: Maker,
@@ -59,6 +63,15 @@ pub struct Plugin {
     path: Option<Arc<PathPlugin>>,
 }
 
+/// How long the stages of a load took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// From bytes to machine code; next to nothing where it was compiled before.
+    pub compile: Duration,
+    /// Of the first instance, up to its `describe`.
+    pub instantiate: Duration,
+}
+
 /// What stays the same over all instances.
 struct Loaded {
     what: String,
@@ -70,11 +83,12 @@ struct Loaded {
     description: Description,
     /// The name under which instances log.
     name: Arc<str>,
+    times: Times,
 }
 
 /// All it takes to make an instance that can be asked.
 pub(super) struct Recipe {
-    loaded: Loaded,
+    loaded: Arc<Loaded>,
     /// `routing_parameter` as JSON text.
     parameters: String,
     places: Vec<Place>,
@@ -110,30 +124,40 @@ impl PluginHost {
         sandbox: &Sandbox,
     ) -> Result<Opened, LoadError> {
         let what = source.to_string();
-        let cannot_run = |cause: String| LoadError::Host { what: what.clone(), cause };
         let bytes = source.read(pin, sandbox.component)?;
         let (digest, size) = (bytes.digest.clone(), bytes.bytes.len());
-        let machine = self.machine(sandbox.stack).map_err(|e| cannot_run(format!("{e:#}")))?;
-        let component = self.compiler.compile(&machine.engine, &what, bytes, sandbox.compile)?;
+        let begun = Instant::now();
+        let (machine, component) = self.compile(source, bytes, sandbox)?;
+        let compile = begun.elapsed();
         let shape = interface::shape(&what, &component)?;
         let program = Program::new(machine, &component, shape, *sandbox).map_err(|e| match e {
-            Unfit::Host(e) => cannot_run(e.to_string()),
+            Unfit::Host(e) => LoadError::Host { what: what.clone(), cause: e.to_string() },
             Unfit::Link(cause) => LoadError::Link { what: what.clone(), cause },
         })?;
-        let mut instance = program
-            .instantiate(what.as_str().into(), Arc::default())
-            .map_err(|stopped| stopped.in_stage(&what, Stage::Instantiate))?;
-        instance.begin();
-        let raw = program
-            .call(instance.guest.describe(&mut instance.store))
-            .map_err(|stopped| stopped.in_stage(&what, Stage::Describe))?;
+        let begun = Instant::now();
+        let (mut instance, raw) = first_words(&program, &what, what.as_str().into())?;
+        let times = Times { compile, instantiate: begun.elapsed() };
         let description = describe::check(raw)
             .map_err(|cause| LoadError::Description { what: what.clone(), cause })?;
         let name: Arc<str> = description.name.as_str().into();
         instance.store.data_mut().log.rename(Arc::clone(&name));
-        let loaded = Loaded { what, program, shape, digest, size, description, name };
+        let loaded = Loaded { what, program, shape, digest, size, description, name, times };
         let (stores, maker) = (Arc::clone(&self.stores), self.maker.clone());
-        Ok(Opened { loaded, instance, stores, maker })
+        Ok(Opened { loaded: Arc::new(loaded), instance, stores, maker })
+    }
+
+    /// A component as machine code, and the machine that runs it.
+    pub(super) fn compile(
+        &self,
+        source: &Source,
+        bytes: Bytes,
+        sandbox: &Sandbox,
+    ) -> Result<(Arc<Machine>, Component), LoadError> {
+        let what = source.to_string();
+        let cannot_run = |cause| LoadError::Host { what: what.clone(), cause };
+        let machine = self.machine(sandbox.stack).map_err(|e| cannot_run(format!("{e:#}")))?;
+        let component = self.compiler.compile(&machine.engine, &what, bytes, sandbox.compile)?;
+        Ok((machine, component))
     }
 
     /// The machine for a stack size in bytes.
@@ -152,7 +176,50 @@ impl PluginHost {
     }
 }
 
+/// A fresh instance and what it says of itself.
+fn first_words(
+    program: &Program,
+    what: &str,
+    name: Arc<str>,
+) -> Result<(Instance, RawDescription), LoadError> {
+    let mut instance = program
+        .instantiate(name, Arc::default())
+        .map_err(|stopped| stopped.in_stage(what, Stage::Instantiate))?;
+    instance.begin();
+    let said = program
+        .call(instance.guest.describe(&mut instance.store))
+        .map_err(|stopped| stopped.in_stage(what, Stage::Describe))?;
+    Ok((instance, said))
+}
+
 impl Opened {
+    /// A second one of the same component, which knows nothing of this one: a fresh instance, and an empty
+    /// store. For trying a strategy over and over; nothing is read or compiled for it.
+    ///
+    /// # Errors
+    /// [`LoadError::Trap`] and [`LoadError::TimedOut`].
+    ///
+    /// # Panics
+    /// On a thread that drives an async runtime.
+    pub fn again(&self) -> Result<Self, LoadError> {
+        let Loaded { program, what, name, .. } = &*self.loaded;
+        let (instance, _) = first_words(program, what, Arc::clone(name))?;
+        let (loaded, maker) = (Arc::clone(&self.loaded), self.maker.clone());
+        Ok(Self { loaded, instance, stores: Arc::default(), maker })
+    }
+
+    /// How long its load took.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        self.loaded.times
+    }
+
+    /// Bytes of linear memory that its instance has.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.instance.memory()
+    }
+
     /// Who it is.
     #[must_use]
     pub fn description(&self) -> &Description {
@@ -279,6 +346,12 @@ impl Plugin {
         &self.recipe.loaded.digest
     }
 
+    /// Bytes of linear memory that its instance has. None: the last call was its instance's end.
+    #[must_use]
+    pub fn memory(&self) -> Option<usize> {
+        self.instance.as_ref().map(Instance::memory)
+    }
+
     /// The places it was configured with; a [`Candidate::id`] is a position in them.
     #[must_use]
     pub fn places(&self) -> &[Place] {
@@ -364,7 +437,7 @@ impl fmt::Debug for PluginHost {
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Loaded { what, digest, .. } = &self.loaded;
+        let Loaded { what, digest, .. } = &*self.loaded;
         f.debug_struct("Opened").field("what", what).field("digest", digest).finish_non_exhaustive()
     }
 }
@@ -372,7 +445,7 @@ impl fmt::Debug for Opened {
 // Not derived: the parameters may hold secrets.
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Loaded { what, digest, .. } = &self.recipe.loaded;
+        let Loaded { what, digest, .. } = &*self.recipe.loaded;
         f.debug_struct("Plugin").field("what", what).field("digest", digest).finish_non_exhaustive()
     }
 }

@@ -101,16 +101,40 @@ pub(super) fn spoken() -> Vec<String> {
     Version::ALL.iter().flat_map(of).collect()
 }
 
+/// Who provides what a component imports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// The gateway: a part of the contract.
+    Gateway,
+    /// The gateway, with an empty world behind it: no files, network, environment or arguments.
+    Wasi,
+    /// Nobody: a strategy does not get it.
+    Nobody,
+}
+
+/// Who provides an import of this name.
+pub(super) fn provider(import: &str) -> Provider {
+    if is_wasi(import) {
+        Provider::Wasi
+    } else if is_types(import) || offered().contains(&import) {
+        Provider::Gateway
+    } else {
+        Provider::Nobody
+    }
+}
+
 /// Checks every import against the allow-list, and finds out which world the exports are of.
 pub(super) fn shape(what: &str, component: &Component) -> Result<Shape, LoadError> {
     let (engine, ty) = (component.engine(), component.component_type());
-    let (offered, mut wasi) = (offered(), false);
+    let mut wasi = false;
     for (import, _) in ty.imports(engine) {
-        if is_wasi(import) {
-            wasi = true;
-        } else if !offered.contains(&import) && !is_types(import) {
-            let import = printable(import, 200);
-            return Err(LoadError::Import { what: what.to_owned(), import });
+        match provider(import) {
+            Provider::Gateway => {}
+            Provider::Wasi => wasi = true,
+            Provider::Nobody => {
+                let import = printable(import, 200);
+                return Err(LoadError::Import { what: what.to_owned(), import });
+            }
         }
     }
     let exports: Vec<&str> = ty.exports(engine).map(|(export, _)| export).collect();

@@ -18,7 +18,9 @@ pub(super) const RESOURCES: usize = 1_000;
 
 /// Counts all memories, and all tables, of an instance together.
 pub(super) struct Limiter {
-    /// Bytes that are left.
+    /// Bytes that an instance may have.
+    limit: usize,
+    /// Bytes that are left of them.
     memory: usize,
     /// Table elements that are left.
     elements: usize,
@@ -27,7 +29,12 @@ pub(super) struct Limiter {
 impl Limiter {
     /// `memory` is in bytes.
     pub(super) fn new(memory: usize) -> Self {
-        Self { memory, elements: TABLE_ELEMENTS }
+        Self { limit: memory, memory, elements: TABLE_ELEMENTS }
+    }
+
+    /// Bytes in use.
+    pub(super) fn memory(&self) -> usize {
+        self.limit - self.memory
     }
 }
 
@@ -91,6 +98,7 @@ mod tests {
         assert!(limiter.memory_growing(60, 80, None).unwrap());
         assert!(limiter.memory_growing(0, 20, None).unwrap());
         assert!(!limiter.memory_growing(20, 21, None).unwrap());
+        assert_eq!(limiter.memory(), 100);
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! [`Sandbox`]: crate::config::Sandbox
 //! [`Sandbox::call`]: crate::config::Sandbox::call
 
+mod anatomy;
 mod breaker;
 mod builtin;
 mod compile;
@@ -41,6 +42,9 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+pub use anatomy::{Anatomy, Import, Parts};
 pub use error::{LoadError, Stage};
-pub use host::{Opened, Plugin, PluginHost, Role};
+pub use host::{Opened, Plugin, PluginHost, Role, Times};
+pub use interface::Provider;
 pub use source::{Source, locate, places};
+pub(crate) use text::printable;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// The first `limit` bytes of `text`, cut at a character, with control characters escaped: a guest
 /// must not be able to forge a log line or move an operator's cursor.
-pub(super) fn printable(text: &str, limit: usize) -> String {
+pub(crate) fn printable(text: &str, limit: usize) -> String {
     let cut = text.floor_char_boundary(limit);
     let mut shown = String::with_capacity(cut);
     for c in text[..cut].chars() {
