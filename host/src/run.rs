@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use crate::Gateway;
 use crate::config::{Secret, Shutdown};
 use crate::decision::Decider;
 use crate::fleet::probe::Probes;
-use crate::fleet::{Board, Fleet, ReloadStatus};
+use crate::fleet::{Board, Fleet, Generation, ReloadStatus};
 use crate::reload::{self, Loaded, Loader, Refused, Seen};
 use crate::server::Cores;
 use crate::stop::Stage;
@@ -190,14 +190,28 @@ impl Control {
     }
 
     async fn install(&self, loaded: Loaded) -> anyhow::Result<()> {
+        let before = Arc::clone(&self.gateway.board.snapshot().generation);
         let generation = Arc::clone(&loaded.snapshot.generation);
-        let output = generation.config.access_log.as_ref();
-        self.gateway.log_to(output).context("cannot open `logging.output`")?;
-        generation.fleet.loaded(Instant::now());
+        self.equip(&generation)?;
         let decider = self.decider.clone();
         let install = move || decider.install(loaded.plan);
-        ensure!(tokio::task::spawn_blocking(install).await?, "{PANICKED}");
+        if !tokio::task::spawn_blocking(install).await? {
+            self.equip(&before)?;
+            bail!("{PANICKED}");
+        }
         self.probe(&generation.fleet);
         Ok(())
     }
+
+    /// Puts to use what a generation has beside its weights: its log, and its deployments' places.
+    fn equip(&self, generation: &Generation) -> anyhow::Result<()> {
+        let output = generation.config.access_log.as_ref();
+        self.gateway.log_to(output).context("cannot open `logging.output`")?;
+        generation.fleet.loaded(Instant::now());
+        Ok(())
+    }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -117,7 +117,7 @@ fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics, now: Instant) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::time::SystemTime;
@@ -125,12 +125,26 @@ mod tests {
     use super::*;
     use crate::config::{self, Paths};
     use crate::decision::Seat;
-    use crate::fleet::{Fleet, Generation, StrategyInfo};
+    use crate::fleet::{Fleet, Generation, Snapshot, StrategyInfo};
     use crate::strategy::{Candidate, Description, Fault, Needs, RawWeights, Strategy};
 
     /// A fault of the host in the place of a strategy: panics at its second call, and has other weights
     /// after that.
     struct Moody(Description, u32);
+
+    impl Moody {
+        fn new() -> Self {
+            let description = Description {
+                name: "moody".into(),
+                version: "1".into(),
+                summary: String::new(),
+                parameters: serde_json::json!({}),
+                refresh: None,
+                needs: Needs::default(),
+            };
+            Self(description, 0)
+        }
+    }
 
     impl Strategy for Moody {
         fn description(&self) -> &Description {
@@ -151,39 +165,37 @@ mod tests {
         }
     }
 
-    fn generation() -> Generation {
+    /// Of two deployments, with these settings beside them, which a moody strategy decides for.
+    pub(crate) fn generation(settings: &str, previous: Option<&Fleet>) -> Generation {
         let folder = tempfile::tempdir().unwrap();
         let [models, routing] =
             ["models.yaml", "routing.yaml"].map(|name| folder.path().join(name));
         std::fs::write(&models, "models: [{id: m}]").unwrap();
         let entries =
             ["a", "b"].map(|host| format!("  - {{endpoint: 'http://{host}', models: [m]}}\n"));
-        std::fs::write(&routing, format!("local_deployment:\n{}", entries.concat())).unwrap();
+        let text = format!("{settings}\nlocal_deployment:\n{}", entries.concat());
+        std::fs::write(&routing, text).unwrap();
         let config = config::load(&Paths { models, routing, routing_required: true }, &|_| None);
         let config = config.unwrap();
         let name = "moody".to_owned();
         let (version, sha256, parameters) = Default::default();
         let (on_path, lessons, candidate) = (None, None, None);
         let moody = StrategyInfo { name, version, sha256, parameters, on_path, lessons, candidate };
-        let fleet = Fleet::build(&config, None);
+        let fleet = Fleet::build(&config, previous);
         Generation { config, fleet, strategies: vec![moody], loaded_at: SystemTime::now() }
+    }
+
+    /// A plan that panics when it is put in use after another.
+    pub(crate) fn tried(generation: Generation) -> (Plan, Snapshot) {
+        let strategy: Box<dyn Strategy> = Box::new(Moody::new());
+        Plan::tried(Arc::new(generation), vec![Seat { strategy, candidate: None }])
+            .map_err(|failed| failed.fault)
+            .unwrap()
     }
 
     #[test]
     fn a_decision_that_panics_is_not_the_last() {
-        let description = Description {
-            name: "moody".into(),
-            version: "1".into(),
-            summary: String::new(),
-            parameters: serde_json::json!({}),
-            refresh: None,
-            needs: Needs::default(),
-        };
-        let strategy: Box<dyn Strategy> = Box::new(Moody(description, 0));
-        let (plan, snapshot) =
-            Plan::tried(Arc::new(generation()), vec![Seat { strategy, candidate: None }])
-                .map_err(|failed| failed.fault)
-                .unwrap();
+        let (plan, snapshot) = tried(generation("", None));
         let (board, metrics) = (Arc::new(Board::new(snapshot)), Arc::new(Metrics::new().unwrap()));
         let decider = Decider::start(plan, Arc::clone(&board), metrics).unwrap();
         let weights = || board.snapshot().routes[0].weights.clone();

@@ -11,5 +11,7 @@ mod share;
 mod weigh;
 
 pub use decider::Decider;
+#[cfg(test)]
+pub(crate) use decider::tests as moody;
 pub use plan::{Failed, Plan, Seat};
 pub use weigh::weigh;

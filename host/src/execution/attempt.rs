@@ -113,7 +113,7 @@ async fn begin(
     idle: Duration,
     end: Instant,
 ) -> Result<Committed, Failure> {
-    let mut commit = Commit::new(shape, body.framing());
+    let mut commit = Commit::new(shape);
     let mut limit = first_byte;
     loop {
         let (deadline, phase) = limit;

@@ -10,7 +10,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::config::{Config, Paths, load};
-use crate::execution::upstream::Framing;
 use crate::fleet::Fleet;
 use crate::telemetry::Metrics;
 
@@ -46,7 +45,7 @@ async fn relay(total: Duration) -> (Relay, TcpStream, Arc<Deployment>) {
         head: Response::new(()).into_parts().0,
         first: Bytes::new(),
         rest: Rest::Coming(Incoming::until_close(ours)),
-        commit: Commit::new(Shape::Stream, Framing::UntilClose),
+        commit: Commit::new(Shape::Stream),
     };
     let end = Instant::now() + total;
     (Relay::new(committed, permit, "m", fleet.redactor, journal, end), theirs, deployment)

@@ -36,13 +36,11 @@ pub(in crate::execution) struct Reported {
 }
 
 /// What is known of a stream's last event: all that the end of a body leaves open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Ending {
-    /// Every choice is followed, because the end of the body says nothing.
-    exact: bool,
     kind: Option<Kind>,
     /// The choices (`n` of them) that have begun, and those that have had their finish reason, by their
-    /// index. Where not every choice is followed: some of them.
+    /// index.
     begun: u128,
     finished: u128,
     /// Some of the stream was not looked into.
@@ -61,16 +59,10 @@ enum Kind {
 }
 
 impl Ending {
-    /// Of a stream of which nothing has come. `exact`: the end of its body says nothing.
-    pub(super) fn new(exact: bool) -> Self {
-        Self { exact, kind: None, begun: 0, finished: 0, blind: false }
-    }
-
-    /// Takes one event. It is parsed only where it may tell something new.
+    /// Takes one event. It is parsed only where it may tell something new: every event of every stream
+    /// passes here.
     pub(super) fn note(&mut self, event: &[u8]) {
-        // A first event may have no choice yet: Azure's has the results of its content filter.
-        let settled = self.kind.is_some_and(|kind| kind != Kind::Choices || self.begun != 0);
-        if !self.exact && settled && !has_finish_reason(event) {
+        if self.knows(event) {
             return;
         }
         let Some((_, data)) = fields(event) else { return };
@@ -83,13 +75,39 @@ impl Ending {
         self.kind.get_or_insert(kind);
         for choice in envelope.choices.unwrap_or_default() {
             let index = choice.index.and_then(|index| index.get().parse().ok()).unwrap_or(0);
-            // Nobody asks for more than 128; those that did would share the last bit.
-            let bit = 1 << u32::min(index, u128::BITS - 1);
+            let bit = bit(index);
             self.begun |= bit;
             if says(choice.finish_reason) {
                 self.finished |= bit;
             }
         }
+    }
+
+    /// Whether an event begins and finishes no choice, at a quick look. A first event may have no choice
+    /// yet: Azure's has the results of its content filter. A choice without an index is the first one.
+    fn knows(&self, event: &[u8]) -> bool {
+        match self.kind {
+            None => false,
+            Some(Kind::Responses) => true,
+            Some(Kind::Unknown) if memmem::find(event, b"\"choices\"").is_none() => true,
+            Some(_) => {
+                let first = self.begun & bit(0) != 0;
+                first && !has_finish_reason(event) && !self.has_new_index(event)
+            }
+        }
+    }
+
+    /// Whether any `"index"`, be it of a choice or of a tool call, is not one of a choice that has begun.
+    fn has_new_index(&self, event: &[u8]) -> bool {
+        const KEY: &[u8] = b"\"index\"";
+        memmem::find_iter(event, KEY).any(|at| {
+            let value = event[at + KEY.len()..].iter().skip_while(|b| matches!(b, b':' | b' '));
+            let digits = value.take_while(|byte| byte.is_ascii_digit());
+            let index = digits.fold(0, |n: u32, digit| {
+                n.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
+            });
+            self.begun & bit(index) == 0
+        })
     }
 
     /// Passes over an event that is too long to be looked into.
@@ -104,15 +122,21 @@ impl Ending {
 
     /// Whether the last event is missing, though the body ended as it should. So it does where a proxy
     /// stands before the engine that cannot tell an end from a break: nginx, which speaks HTTP/1.0 to
-    /// its upstreams by default. Of several choices, one that is finished is enough.
+    /// its upstreams by default.
     pub(super) fn is_missing(&self) -> bool {
         match self.kind {
             _ if self.blind => false,
-            Some(Kind::Choices) => self.begun != 0 && self.finished == 0,
+            Some(Kind::Choices) => self.begun != self.finished,
             Some(Kind::Responses) => true,
             Some(Kind::Unknown) | None => false,
         }
     }
+}
+
+/// The place of a choice among those that are followed. Nobody asks for more than 128; those that did
+/// would share the last bit.
+fn bit(index: u32) -> u128 {
+    1 << index.min(u128::BITS - 1)
 }
 
 /// Whether anything but null may stand behind an unescaped `"finish_reason"`.
@@ -144,6 +168,34 @@ pub(super) fn later(event: &[u8]) -> Meaning {
         return first(event);
     }
     Meaning::Content
+}
+
+/// What an event means that is too long to be looked into, by its beginning. One that begins as an error
+/// is one: nothing of it could be passed on without what the engine says of itself.
+pub(super) fn of_long(start: &[u8]) -> Meaning {
+    match begins_as_error(start) {
+        true => Meaning::Error(Reported::new(None, None, "")),
+        false => Meaning::Content,
+    }
+}
+
+/// Whether an event that is not whole yet may turn out to be an error: one by its name, or an object whose
+/// first field says so. An error behind other fields is seen only once it is whole.
+pub(super) fn begins_as_error(start: &[u8]) -> bool {
+    /// So much of an event tells.
+    const ENOUGH: usize = 256;
+    const FAILED: [&[u8]; 3] =
+        [b"{\"type\":\"error\"", b"{\"type\":\"response.failed\"", b"{\"object\":\"error\""];
+    let Some((name, data)) = fields(&start[..start.len().min(ENOUGH)]) else { return false };
+    if matches!(name, b"error" | b"response.failed") {
+        return true;
+    }
+    let data: Vec<u8> =
+        data.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(32).collect();
+    // As `says` has it: these are no errors.
+    let is_nothing = |value: &[u8]| matches!(value, b"nu" | b"\"\"" | b"[]" | b"{}");
+    let value = data.strip_prefix(b"{\"error\":").and_then(|value| value.get(..2));
+    value.is_some_and(|value| !is_nothing(value)) || FAILED.iter().any(|f| data.starts_with(f))
 }
 
 /// The error that a whole body is, if it is one.
@@ -406,7 +458,7 @@ mod tests {
             );
             format!("data: {{\"choices\":[{choice}]}}\n\n").into_bytes()
         };
-        let mut choices = Ending::new(true);
+        let mut choices = Ending::default();
         assert!(!choices.is_sure(), "nothing has begun");
         choices.note(b": wait\n\n");
         choices.note(b"data: [DONE]\n\n");
@@ -434,7 +486,7 @@ mod tests {
     #[test]
     fn a_stream_of_a_known_kind_lacks_its_end_until_that_comes() {
         let missing = |events: &[&str]| {
-            let mut ending = Ending::new(false);
+            let mut ending = Ending::default();
             events.iter().for_each(|event| ending.note(event.as_bytes()));
             ending.is_missing()
         };
@@ -446,9 +498,13 @@ mod tests {
         assert!(missing(&[r#"data: {"choices":[],"prompt_filter_results":[]}"#, text]));
         assert!(!missing(&[text, stop]) && !missing(&[text, text, stop, usage]));
         assert!(missing(&[r#"data: {"type":"response.created"}"#]));
+        let second = text.replace("0,", "1,");
+        assert!(missing(&[text, &second, stop, usage]), "the second is not finished");
+        let both = [text, &second, &second, stop, &stop.replace("0,", "1,"), usage];
+        assert!(!missing(&both));
         assert!(!missing(&[]) && !missing(&[usage]) && !missing(&["data: {\"token\":\"a\"}"]));
         assert!(!missing(&["data: hello", "data: {\"type\":\"progress\"}"]));
-        let mut ending = Ending::new(false);
+        let mut ending = Ending::default();
         ending.note(text.as_bytes());
         ending.pass_over();
         assert!(!ending.is_missing(), "it may have been in what was not looked into");

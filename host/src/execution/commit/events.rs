@@ -3,7 +3,7 @@
 
 use memchr::memchr2;
 
-/// Longest event that is looked into; a longer one is passed on unseen.
+/// Longest event that is looked into; of a longer one only its beginning is.
 pub(super) const LONGEST: usize = 64 * 1024;
 
 /// One event, with the blank line that ends it.
@@ -11,8 +11,8 @@ pub(super) const LONGEST: usize = 64 * 1024;
 pub(super) enum Event<'a> {
     /// All of it.
     Whole(&'a [u8]),
-    /// Longer than [`LONGEST`].
-    TooLong,
+    /// Its beginning: it is longer than [`LONGEST`].
+    TooLong(&'a [u8]),
 }
 
 /// Cuts a stream that comes in chunks into events. Memory is bounded by [`LONGEST`] and one chunk.
@@ -22,7 +22,7 @@ pub(super) struct Events {
     tail: Vec<u8>,
     /// The event in `tail` has been given out.
     spent: bool,
-    /// What came of the current event is longer than is kept.
+    /// What came of the current event is longer than is kept: `tail` is its beginning.
     too_long: bool,
     /// No byte of the current line has come.
     line_start: bool,
@@ -72,7 +72,7 @@ impl Events {
     /// What came of an event that the stream's end cuts short. None: the stream ends between two.
     pub(super) fn rest(&self) -> Option<Event<'_>> {
         if self.too_long {
-            return Some(Event::TooLong);
+            return Some(Event::TooLong(&self.tail));
         }
         (!self.spent && self.tail.iter().any(|b| !b.is_ascii_whitespace()))
             .then_some(Event::Whole(&self.tail))
@@ -85,25 +85,21 @@ impl Events {
     }
 
     fn take<'a>(&'a mut self, end: &'a [u8]) -> Event<'a> {
-        if std::mem::take(&mut self.too_long) || self.tail.len() + end.len() > LONGEST {
-            self.tail.clear();
-            return Event::TooLong;
-        }
-        if self.tail.is_empty() {
+        if self.tail.is_empty() && end.len() <= LONGEST {
             return Event::Whole(end);
         }
-        self.tail.extend_from_slice(end);
+        self.keep(end);
         self.spent = true;
-        Event::Whole(&self.tail)
+        match std::mem::take(&mut self.too_long) {
+            true => Event::TooLong(&self.tail),
+            false => Event::Whole(&self.tail),
+        }
     }
 
-    fn keep(&mut self, start: &[u8]) {
-        if self.too_long || self.tail.len() + start.len() > LONGEST {
-            self.too_long = true;
-            self.tail = Vec::new();
-        } else {
-            self.tail.extend_from_slice(start);
-        }
+    fn keep(&mut self, more: &[u8]) {
+        let kept = more.len().min(LONGEST - self.tail.len());
+        self.too_long |= kept < more.len();
+        self.tail.extend_from_slice(&more[..kept]);
     }
 }
 
@@ -120,7 +116,7 @@ mod tests {
             while let Some((event, end)) = events.next(chunk, from) {
                 found.push(match event {
                     Event::Whole(text) => Some(text.to_vec()),
-                    Event::TooLong => None,
+                    Event::TooLong(_) => None,
                 });
                 from = end;
             }

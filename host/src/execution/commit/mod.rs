@@ -13,7 +13,8 @@
 //! connection, a bad status, a body that ends early, an error object in an answer of status 200. A
 //! stream commits at its first *content*: roles, comments and keep-alives before it are held. A
 //! plain answer commits when it is whole. After the commit a failure is told, never hidden, and the
-//! text of two engines is never joined.
+//! text of two engines is never joined. An event that begins as an error is held even then until it is
+//! whole: engines write their addresses into errors, and the client is told without them.
 //!
 //! No input or output happens here: time-outs and lost connections are told to [`Commit`] by whoever
 //! reads from the upstream.
@@ -27,11 +28,11 @@ mod model;
 
 use bytes::{Bytes, BytesMut};
 
-use super::upstream::Framing;
 use content::{Ending, Meaning, Reported};
 use events::{Event, Events};
 
-/// A stream commits when this much is held without content, in bytes.
+/// A stream commits when this much is held without content, in bytes; but never within an event that
+/// begins as an error.
 const MOST_HELD_OF_A_STREAM: usize = 64 * 1024;
 /// A plain answer commits at this size even where it is not whole, in bytes.
 const MOST_HELD_OF_A_BODY: usize = 1024 * 1024;
@@ -72,7 +73,7 @@ pub(super) enum Defect {
 /// What is to be done after some of an answer has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nothing is for the client yet.
+    /// Nothing is for the client yet, or nothing more.
     Hold,
     /// This is for the client. The first of these is the commit.
     Pass(Bytes),
@@ -92,6 +93,7 @@ enum Phase {
 pub(super) struct Commit {
     shape: Shape,
     phase: Phase,
+    /// Before the commit all that has come; after it the start of an event that begins as an error.
     held: Vec<Bytes>,
     held_bytes: usize,
     events: Events,
@@ -105,15 +107,14 @@ pub(super) struct Commit {
 
 impl Commit {
     /// An answer of which only the head has come.
-    pub(super) fn new(shape: Shape, framing: Framing) -> Self {
-        let unsure = shape == Shape::Stream && framing == Framing::UntilClose;
+    pub(super) fn new(shape: Shape) -> Self {
         Self {
             shape,
             phase: Phase::Holding,
             held: Vec::new(),
             held_bytes: 0,
             events: Events::default(),
-            ending: Ending::new(unsure),
+            ending: Ending::default(),
             done: false,
             last_byte: 0,
         }
@@ -205,7 +206,7 @@ impl Commit {
         let meaning = match self.events.rest() {
             Some(Event::Whole(text)) if self.phase == Phase::Holding => Some(content::first(text)),
             Some(Event::Whole(text)) => Some(content::later(text)),
-            Some(Event::TooLong) => Some(Meaning::Content),
+            Some(Event::TooLong(_)) => Some(Meaning::Content),
             None => None,
         };
         match meaning {
@@ -214,6 +215,9 @@ impl Commit {
             None => {}
         }
         let cut = matches!(self.events.rest(), Some(Event::Whole(text)) if content::is_cut(text));
+        if cut && self.withholds() {
+            return Err(Defect::Truncated);
+        }
         let whole = match end {
             End::Framed => {
                 let missing = !self.done && self.ending.is_missing();
@@ -237,19 +241,31 @@ impl Commit {
         while let Some((event, end)) = self.events.next(&chunk, good) {
             match &event {
                 Event::Whole(text) => self.ending.note(text),
-                Event::TooLong => self.ending.pass_over(),
+                Event::TooLong(_) => self.ending.pass_over(),
             }
             let meaning = match event {
                 Event::Whole(text) if self.phase == Phase::Holding => content::first(text),
                 Event::Whole(text) => content::later(text),
-                Event::TooLong => Meaning::Content,
+                Event::TooLong(start) => content::of_long(start),
             };
             if let Meaning::Error(error) = meaning {
-                let pass = self.passable(chunk.slice(..good));
+                let pass = self.passable(&chunk, good);
                 return Verdict::Fail { pass, defect: Defect::Reported(error) };
             }
             self.note(&meaning);
             good = end;
+        }
+        match self.events.rest() {
+            Some(Event::Whole(start)) if content::begins_as_error(start) => {
+                return self.withhold(&chunk, good);
+            }
+            Some(Event::TooLong(start)) => {
+                if let Meaning::Error(error) = content::of_long(start) {
+                    let pass = self.passable(&chunk, good);
+                    return Verdict::Fail { pass, defect: Defect::Reported(error) };
+                }
+            }
+            _ => {}
         }
         if self.phase == Phase::Passing || self.held_bytes + chunk.len() > MOST_HELD_OF_A_STREAM {
             return self.pass(chunk);
@@ -267,12 +283,26 @@ impl Commit {
         self.phase = Phase::Passing;
     }
 
-    /// What of an answer that has just failed may still go to the client: nothing, before the commit.
-    fn passable(&mut self, chunk: Bytes) -> Bytes {
-        if self.phase == Phase::Holding {
+    /// Whether the event that is under way begins as an error.
+    fn withholds(&self) -> bool {
+        matches!(self.events.rest(), Some(Event::Whole(start)) if content::begins_as_error(start))
+    }
+
+    /// Holds the event that is under way, which begins in `chunk` behind its `good` bytes or before it.
+    fn withhold(&mut self, chunk: &Bytes, good: usize) -> Verdict {
+        let pass = self.passable(chunk, good);
+        let passed = if self.phase == Phase::Passing { good } else { 0 };
+        self.hold(chunk.slice(passed..));
+        if pass.is_empty() { Verdict::Hold } else { Verdict::Pass(pass) }
+    }
+
+    /// What may go to the client where the event behind the `good` bytes of `chunk` may not: nothing
+    /// before the commit, and nothing of what is held of that event.
+    fn passable(&mut self, chunk: &Bytes, good: usize) -> Bytes {
+        if self.phase == Phase::Holding || good == 0 {
             return Bytes::new();
         }
-        self.hold(chunk);
+        self.hold(chunk.slice(..good));
         self.gather()
     }
 

@@ -4,8 +4,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::events::LONGEST;
 use super::fuzzing::{Read, read};
-use super::{Commit, Defect, End, Framing, Shape, Verdict};
+use super::{Commit, Defect, End, Shape, Verdict};
 
 /// One event of a stream, in kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,12 +95,8 @@ fn expected_stream(acts: &[Act], end: End, from: usize) -> Option<Outcome> {
         _ => true,
     };
     let whole = match end {
-        // The end of the body counts for the choices, but not if none of them was finished.
-        End::Framed => {
-            let finished = |act: &Act| matches!(act, Act::Finish(_) | Act::Done);
-            acts.iter().any(finished)
-        }
-        End::Closed => has(Act::Done) || acts.iter().all(is_finished),
+        // Proxies end a body as it should where an engine dies: each choice must have been finished.
+        End::Framed | End::Closed => has(Act::Done) || acts.iter().all(is_finished),
         End::Early => has(Act::Done),
     };
     Some(if whole { Outcome::Whole(all(acts)) } else { Outcome::Told(all(acts)) })
@@ -164,14 +161,14 @@ fn upstreams() -> impl Strategy<Value = Upstream> {
     ]
 }
 
-/// Cut into bytes an event may be seen in part before it turns out to be an error: what was passed of
-/// it cannot be taken back. The rules are about whole events, so that part is forgiven, and the LF of
-/// a CRLF that had not come.
+/// Cut into bytes an event may be seen in part before it begins as an error: what was passed of it cannot
+/// be taken back. The rules are about whole events, so that part is forgiven, which says nothing yet, and
+/// the LF of a CRLF that had not come.
 fn agree(actual: &Outcome, expected: &Outcome) -> bool {
     match (actual, expected) {
         (Outcome::Told(actual), Outcome::Told(expected)) => {
             let more = actual.strip_prefix(expected.trim_ascii_end()).map(<[u8]>::trim_ascii_start);
-            more.is_some_and(|more| text(Act::Error, 0).as_bytes().starts_with(more))
+            more.is_some_and(|more| b"data: {\"error\":{".starts_with(more))
         }
         _ => actual == expected,
     }
@@ -192,12 +189,12 @@ proptest! {
 
 #[test]
 fn what_is_held_is_bounded() {
-    let mut commit = Commit::new(Shape::Stream, Framing::Chunked);
+    let mut commit = Commit::new(Shape::Stream);
     let comment = Bytes::from(": wait\n\n".repeat(1024));
     let committed_after = (1..).find(|_| commit.feed(comment.clone()) != Verdict::Hold);
     assert_eq!(committed_after, Some(9), "64 KiB of comments are held, and no more");
 
-    let mut commit = Commit::new(Shape::Plain { json: false }, Framing::Chunked);
+    let mut commit = Commit::new(Shape::Plain { json: false });
     let piece = Bytes::from(vec![b'1'; 512 * 1024]);
     assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
     assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
@@ -208,12 +205,12 @@ fn what_is_held_is_bounded() {
 
 #[test]
 fn what_is_framed_as_whole_and_stops_in_the_middle_is_truncated() {
-    let mut commit = Commit::new(Shape::Stream, Framing::Chunked);
+    let mut commit = Commit::new(Shape::Stream);
     let text = text(Act::Content(0), 0) + "data: {\"choices\": [{\"delta\": {";
     assert!(matches!(commit.feed(text.into()), Verdict::Pass(_)));
     assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
 
-    let mut commit = Commit::new(Shape::Plain { json: true }, Framing::Chunked);
+    let mut commit = Commit::new(Shape::Plain { json: true });
     assert_eq!(commit.feed("{\"choices\":[{\"messag".into()), Verdict::Hold);
     assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
 }
@@ -222,16 +219,74 @@ fn what_is_framed_as_whole_and_stops_in_the_middle_is_truncated() {
 fn an_event_that_was_passed_in_part_is_known_to_be_open() {
     let (content, error) = (text(Act::Content(0), 0), text(Act::Error, 0));
     for (rest, open) in [(error.as_str(), true), ("\n", false), (" ", true)] {
-        let mut commit = Commit::new(Shape::Stream, Framing::Chunked);
+        let mut commit = Commit::new(Shape::Stream);
         assert!(matches!(commit.feed(content.clone().into()), Verdict::Pass(_)));
         let (piece, more) = rest.split_at(rest.len().min(9));
         assert!(matches!(commit.feed(piece.to_owned().into()), Verdict::Pass(_)));
         let _ = commit.feed(more.to_owned().into());
         assert_eq!(!commit.is_between_events(), open, "{rest:?}");
     }
-    let mut commit = Commit::new(Shape::Stream, Framing::Chunked);
+    let mut commit = Commit::new(Shape::Stream);
     let failed = commit.feed(format!("{content}{error}").into());
     assert!(matches!(failed, Verdict::Fail { .. }) && commit.is_between_events());
+}
+
+#[test]
+fn nothing_is_passed_of_an_error_that_comes_in_pieces() {
+    let content = text(Act::Content(0), 0);
+    let errors = [
+        text(Act::Error, 0),
+        "data: { \"error\" : \"oom\"}\n\n".into(),
+        "event: error\ndata: oom\n\n".into(),
+        "data: {\"object\":\"error\",\"message\":\"oom\"}\r\n\r\n".into(),
+        "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":{\"message\":\"oom\"}}}\n\n"
+            .into(),
+        "id: 1\ndata: {\"type\":\"error\",\"message\":\"oom\"}\n\n".into(),
+    ];
+    for error in errors {
+        for size in 1..error.len() {
+            let chunks =
+                [&content].into_iter().chain([&error]).flat_map(|s| s.as_bytes().chunks(size));
+            let Read { passed, defect, .. } = read(Shape::Stream, chunks, End::Framed);
+            let Some(Defect::Reported(reported)) = defect else { panic!("{error}: {defect:?}") };
+            assert_eq!(reported.message, "oom", "{error}");
+            let rest = passed.strip_prefix(content.as_bytes()).expect("the content");
+            assert!(!String::from_utf8_lossy(rest).contains("oo"), "{size}: {rest:?}");
+        }
+    }
+}
+
+#[test]
+fn an_event_that_begins_as_an_error_and_is_none_is_passed_when_it_is_whole() {
+    let content = text(Act::Content(0), 0);
+    let held = "data: {\"error\":{\"no\":json\n\n";
+    let never = "data: {\"error\":null,\"text\":\"a\"}\n\n";
+    for (event, is_held) in [(held, true), (never, false)] {
+        let mut commit = Commit::new(Shape::Stream);
+        let (start, rest) = event.split_at(event.len() - 5);
+        let first = [content.as_str(), if is_held { "" } else { start }].concat();
+        assert_eq!(commit.feed((content.clone() + start).into()), Verdict::Pass(first.into()));
+        let then = if is_held { event } else { rest };
+        assert_eq!(commit.feed(rest.into()), Verdict::Pass(then.into()), "{event}");
+    }
+}
+
+#[test]
+fn an_error_too_long_to_be_looked_into_is_told_without_its_words() {
+    let (content, end) = (text(Act::Content(0), 0), "\"}}\n\n");
+    let long = "data: {\"error\":{\"message\":\"".to_owned() + &"a".repeat(2 * LONGEST);
+    for size in [1000, LONGEST + 1, 4 * LONGEST] {
+        let text = [&content, &long, end].concat();
+        let Read { passed, defect, .. } =
+            read(Shape::Stream, text.as_bytes().chunks(size), End::Framed);
+        assert_eq!(passed, content.as_bytes());
+        assert!(matches!(defect, Some(Defect::Reported(error)) if error.message.is_empty()));
+    }
+    let healthy = long.replace("error", "extra");
+    let text = [&content, &healthy, end, &text(Act::Done, 0)].concat();
+    let Read { passed, defect, .. } =
+        read(Shape::Stream, text.as_bytes().chunks(1000), End::Framed);
+    assert_eq!((passed, defect), (text.into_bytes(), None));
 }
 
 #[test]
@@ -241,8 +296,7 @@ fn a_healthy_stream_is_passed_chunk_by_chunk_and_as_it_is() {
             .map(|act| text(act, 0))
             .concat();
     for size in 1..text.len() {
-        let (mut commit, mut client, mut passed) =
-            (Commit::new(Shape::Stream, Framing::UntilClose), Vec::new(), 0);
+        let (mut commit, mut client, mut passed) = (Commit::new(Shape::Stream), Vec::new(), 0);
         for chunk in text.as_bytes().chunks(size) {
             if let Verdict::Pass(pass) = commit.feed(Bytes::copy_from_slice(chunk)) {
                 client.extend_from_slice(&pass);
@@ -259,7 +313,7 @@ fn a_healthy_stream_is_passed_chunk_by_chunk_and_as_it_is() {
 #[test]
 fn what_cannot_be_looked_into_and_ends_by_closing_is_never_whole() {
     for (end, whole) in [(End::Framed, true), (End::Closed, false), (End::Early, false)] {
-        let mut commit = Commit::new(Shape::Opaque, Framing::Chunked);
+        let mut commit = Commit::new(Shape::Opaque);
         assert!(matches!(commit.feed("\x1f".into()), Verdict::Pass(_)));
         assert_eq!(commit.end(end).is_ok(), whole, "{end:?}");
     }
