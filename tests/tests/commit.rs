@@ -105,7 +105,11 @@ async fn an_error_after_the_commit_is_told_once_and_without_the_upstreams_addres
             let at = wire.address();
             let told = format!("lost http://{at}/v1, 10.9.8.7:80 and https://node.internal/v1");
             let error = json!({"error": {"message": told}});
-            wire.step(&Step::chunk(format!("data: {error}\n\ndata: [DONE]\n\n")));
+            let (start, rest) = (format!("data: {error}"), "\n\ndata: [DONE]\n\n");
+            // Its addresses come before it is whole.
+            wire.step(&Step::chunk(&start[..start.len() - 3]));
+            wire.step(&Step::Pause(Duration::from_millis(20)));
+            wire.step(&Step::chunk(start[start.len() - 3..].to_owned() + rest));
             wire.step(&Step::send("0\r\n\r\n"));
         }
     });
@@ -233,7 +237,15 @@ async fn a_stream_that_ends_as_it_should_without_its_last_event_is_told_to_be_cu
     };
     let stop = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
     let second = Engine::start("second");
-    for (events, whole) in [(&[ROLE, TEXT][..], false), (&[TEXT, stop], true), (&[ROLE], false)] {
+    let other = &TEXT.replace('0', "1");
+    let cases = [
+        (&[ROLE, TEXT][..], false),
+        (&[TEXT, stop], true),
+        (&[TEXT, other, stop], false),
+        (&[TEXT, other, stop, &stop.replace('0', "1")], true),
+        (&[ROLE], false),
+    ];
+    for (events, whole) in cases {
         let first = ends(events);
         let gateway = start(&first, &second);
         let reply = Reply::read(gateway.stream("m").await.expect("an answer")).await;

@@ -78,8 +78,7 @@ impl Events {
             .then_some(Event::Whole(&self.tail))
     }
 
-    /// Whether what has come ends between two events. After an event that came in pieces it does not: the
-    /// first of them may have gone on before it was known what they are.
+    /// Whether what has come, all of which was looked for events, ends between two.
     pub(super) fn is_between(&self) -> bool {
         !self.too_long && self.tail.iter().all(|byte| matches!(byte, b'\n' | b'\r'))
     }

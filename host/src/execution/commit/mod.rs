@@ -97,6 +97,8 @@ pub(super) struct Commit {
     held: Vec<Bytes>,
     held_bytes: usize,
     events: Events,
+    /// Some of an event has been passed, and its end has not.
+    open: bool,
     /// Whether the last event of a stream is still to come.
     ending: Ending,
     /// The last event of a stream has come.
@@ -114,6 +116,7 @@ impl Commit {
             held: Vec::new(),
             held_bytes: 0,
             events: Events::default(),
+            open: false,
             ending: Ending::default(),
             done: false,
             last_byte: 0,
@@ -127,7 +130,7 @@ impl Commit {
 
     /// Whether what has been passed ends between two events, so that another can follow.
     pub(super) fn is_between_events(&self) -> bool {
-        self.shape == Shape::Stream && self.events.is_between()
+        self.shape == Shape::Stream && !self.open
     }
 
     /// How the answer is read.
@@ -302,12 +305,14 @@ impl Commit {
         if self.phase == Phase::Holding || good == 0 {
             return Bytes::new();
         }
+        self.open = false;
         self.hold(chunk.slice(..good));
         self.gather()
     }
 
     fn pass(&mut self, chunk: Bytes) -> Verdict {
         self.phase = Phase::Passing;
+        self.open = !self.events.is_between();
         if self.held.is_empty() {
             return Verdict::Pass(chunk);
         }

@@ -247,11 +247,12 @@ fn nothing_is_passed_of_an_error_that_comes_in_pieces() {
         for size in 1..error.len() {
             let chunks =
                 [&content].into_iter().chain([&error]).flat_map(|s| s.as_bytes().chunks(size));
-            let Read { passed, defect, .. } = read(Shape::Stream, chunks, End::Framed);
+            let Read { passed, defect, commit } = read(Shape::Stream, chunks, End::Framed);
             let Some(Defect::Reported(reported)) = defect else { panic!("{error}: {defect:?}") };
             assert_eq!(reported.message, "oom", "{error}");
             let rest = passed.strip_prefix(content.as_bytes()).expect("the content");
             assert!(!String::from_utf8_lossy(rest).contains("oo"), "{size}: {rest:?}");
+            assert_eq!(commit.is_between_events(), rest.is_empty(), "{size}: {rest:?}");
         }
     }
 }
