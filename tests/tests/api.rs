@@ -121,8 +121,9 @@ async fn routing_shows_strategy_weights_states_and_the_last_load() {
     let expected = json!({
         "strategy": {
             "name": "fixed", "version": null, "sha256": null,
-            "parameters": {"local_fraction": 0.6}, "last_error": null,
+            "parameters": {"local_fraction": 0.6}, "last_error": null, "on_path": null,
         },
+        "strategies": {},
         "models": {"m": {"panic": false, "deployments": [
             deployment("local-1", "local", 0.6),
             deployment("remote-1", "remote", 0.4),

@@ -35,7 +35,7 @@ fn ask(
     eligible: &Eligible,
     strategy: &mut dyn Strategy,
 ) -> Result<LastGood, Fault> {
-    let (local, remote) = eligible.candidates(model, states);
+    let (local, remote) = eligible.candidates(model, states, Instant::now());
     let raw = strategy.assign(&local, &remote)?;
     let weights = Weights::check(raw, local.len(), remote.len())?;
     Ok(eligible.spread(&weights, model.deployments.len()))

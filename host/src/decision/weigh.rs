@@ -19,11 +19,12 @@ pub async fn weigh(
 ) -> Option<Result<Vec<f64>, Fault>> {
     let path = strategy.on_path.as_ref()?;
     let (route, model) = (&snapshot.routes[model], &snapshot.generation.fleet.models[model]);
-    let eligible = route.eligible.still(model, Instant::now());
+    let now = Instant::now();
+    let eligible = route.eligible.still(model, now);
     if !eligible.is_assigned() {
         return None;
     }
-    let (local, remote) = eligible.candidates(model, &route.states);
+    let (local, remote) = eligible.candidates(model, &route.states, now);
     let id = &*model.config.id;
     let question = Question { model: id, stream, facts, local: &local, remote: &remote };
     let answer = path.weigh(question).await.map(|answer| {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redactor};
 
+use super::load::clock;
 use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
 use super::{Bell, Budget, Condition, Health, Load, Permit, Slot, Slots, State};
@@ -34,9 +35,9 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// What a strategy is told of it now; `condition` is that of its [`State`].
+    /// What a strategy is told of it at `now`; `condition` is that of its [`State`].
     #[must_use]
-    pub fn candidate(&self, condition: Condition) -> Candidate<'_> {
+    pub fn candidate(&self, condition: Condition, now: Instant) -> Candidate<'_> {
         let load = &self.load;
         // What it failed at, it was ejected for: judged by that again, it would never be tried.
         let fresh = condition == Condition::HalfOpen;
@@ -45,7 +46,7 @@ impl Deployment {
             place: &self.place,
             in_flight: if fresh { load.in_flight() } else { load.apparent_in_flight() },
             queued: u32::try_from(self.slots.waiting()).unwrap_or(u32::MAX),
-            latency: load.latency().filter(|_| !fresh),
+            latency: load.recent_latency(clock(now)).filter(|_| !fresh),
             error_rate: if fresh { 0.0 } else { load.error_rate() },
         }
     }

@@ -75,11 +75,12 @@ impl Eligible {
         &self,
         model: &'a FleetModel,
         states: &[State],
+        now: Instant,
     ) -> (Vec<Candidate<'a>>, Vec<Candidate<'a>>) {
         let of = |list: &[usize]| {
             let candidate = |i: &usize| {
                 let deployment: &'a Deployment = &model.deployments[*i];
-                deployment.candidate(states[*i].condition)
+                deployment.candidate(states[*i].condition, now)
             };
             list.iter().map(candidate).collect()
         };

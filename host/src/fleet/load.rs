@@ -1,8 +1,8 @@
 //! How busy a deployment is and how its recent attempts went: atomics, shared by all cores.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A failure enters the average latency as an answer that took at least this long, and at least
 /// twice the average, up to [`WORST`]: deployments that fail fast must not look fast. So do
@@ -10,6 +10,9 @@ use std::time::{Duration, SystemTime};
 const PENALTY: Duration = Duration::from_secs(5);
 /// The longest a failure is taken for.
 const WORST: Duration = Duration::from_secs(600);
+/// What was seen so long ago says nothing of now: a deployment that was slow, and got no traffic for it, is
+/// worth another try. (Finagle's peak-EWMA decays for the same reason.)
+const STALE: Duration = Duration::from_secs(60);
 /// Weight of the newest observation in the moving averages: about the last twenty count.
 const ALPHA: f64 = 0.1;
 
@@ -20,6 +23,8 @@ pub struct Load {
     in_flight: AtomicU32,
     /// Milliseconds as the bits of an `f64`; NaN before the first answer.
     latency: AtomicU64,
+    /// When that was observed last, in milliseconds of the caller's clock.
+    observed: AtomicU64,
     /// 0 to 1 as the bits of an `f64`.
     error_rate: AtomicU64,
     /// The last attempt that said something of the deployment failed.
@@ -33,6 +38,7 @@ impl Default for Load {
             created: SystemTime::now(),
             in_flight: AtomicU32::new(0),
             latency: AtomicU64::new(f64::NAN.to_bits()),
+            observed: AtomicU64::new(0),
             error_rate: AtomicU64::new(0f64.to_bits()),
             failing: AtomicBool::new(false),
             ejections: AtomicU64::new(0),
@@ -67,6 +73,14 @@ impl Load {
         (!value.is_nan()).then_some(value)
     }
 
+    /// The same, as far as it still says something at `now` of the caller's clock: None where nothing was
+    /// observed for a minute.
+    #[must_use]
+    pub fn recent_latency(&self, now: Duration) -> Option<f64> {
+        let observed = Duration::from_millis(self.observed.load(Ordering::Relaxed));
+        self.latency().filter(|_| now.saturating_sub(observed) < STALE)
+    }
+
     /// Moving average of failed attempts, 0 to 1.
     #[must_use]
     pub fn error_rate(&self) -> f64 {
@@ -79,9 +93,11 @@ impl Load {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Takes the time to first byte of one attempt.
-    pub fn record_first_byte(&self, time: Duration) {
+    /// Takes the time to first byte of one attempt, observed at `now` of the caller's clock.
+    pub fn record_first_byte(&self, time: Duration, now: Duration) {
         average(&self.latency, time.as_secs_f64() * 1e3);
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.observed.store(now, Ordering::Relaxed);
     }
 
     /// Takes an attempt that ended well. Its time to first byte was taken before.
@@ -90,14 +106,14 @@ impl Load {
         self.failing.store(false, Ordering::Relaxed);
     }
 
-    /// Takes an attempt that failed after `took`. What a client did wrong is no failure of the
+    /// Takes an attempt that failed after `took`, at `now` of the caller's clock. What a client did wrong is no failure of the
     /// deployment.
-    pub fn record_failure(&self, took: Duration) {
+    pub fn record_failure(&self, took: Duration, now: Duration) {
         average(&self.error_rate, 1.0);
         self.failing.store(true, Ordering::Relaxed);
         let slow = Duration::try_from_secs_f64(2.0 * self.latency().unwrap_or(0.0) / 1e3);
         let slow = slow.unwrap_or(WORST).min(WORST);
-        self.record_first_byte(took.max(slow).max(PENALTY));
+        self.record_first_byte(took.max(slow).max(PENALTY), now);
     }
 
     /// Counts an ejection.
@@ -133,6 +149,12 @@ impl Load {
         let seen = seen.round() as u32;
         seen
     }
+}
+
+/// An instant on the clock of a gateway's deployments, which begins with the first that is looked at.
+pub(super) fn clock(now: Instant) -> Duration {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    now.saturating_duration_since(*BEGAN.get_or_init(|| now))
 }
 
 fn average(cell: &AtomicU64, new: f64) {

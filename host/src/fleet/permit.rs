@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::load::clock;
 use super::standing::{Change, Turn};
 use super::{Deployment, InFlight, Outcome, Slot};
 
@@ -44,7 +45,8 @@ impl Permit {
     pub fn begun(&mut self, now: Instant) {
         let Some(turn) = &mut self.turn else { return };
         let deployment = &self.deployment;
-        deployment.load.record_first_byte(now.saturating_duration_since(self.issued));
+        let took = now.saturating_duration_since(self.issued);
+        deployment.load.record_first_byte(took, clock(now));
         let ramp = deployment.siblings.ramp(now);
         let change = deployment.standing.begun(turn, now, ramp);
         deployment.tell(change);
@@ -58,7 +60,8 @@ impl Permit {
             Outcome::Success => deployment.load.record_success(),
             Outcome::Neutral => {}
             Outcome::Failure { .. } | Outcome::Limited { .. } | Outcome::Credential { .. } => {
-                deployment.load.record_failure(now.saturating_duration_since(self.issued));
+                let took = now.saturating_duration_since(self.issued);
+                deployment.load.record_failure(took, clock(now));
             }
         }
         let siblings = &deployment.siblings;

@@ -125,5 +125,6 @@ fn candidates<'s>(
 ) -> (Vec<Candidate<'s>>, Vec<Candidate<'s>>) {
     let panic = !sites.iter().any(|site| site.is_open(now));
     let eligible = sites.iter().filter(|site| panic || site.is_open(now));
-    eligible.map(Site::candidate).partition(|candidate| candidate.place.side == Side::Local)
+    let seen = eligible.map(|site| site.candidate(now));
+    seen.partition(|candidate| candidate.place.side == Side::Local)
 }

@@ -79,14 +79,14 @@ impl<'a> Site<'a> {
     }
 
     /// What a strategy sees of it, as the gateway's `Deployment::candidate`.
-    pub(super) fn candidate(&self) -> Candidate<'_> {
+    pub(super) fn candidate(&self, now: Duration) -> Candidate<'_> {
         let (load, fresh) = (&self.load, self.ejections.out().is_some());
         Candidate {
             id: self.id,
             place: &self.config.place,
             in_flight: if fresh { load.in_flight() } else { load.apparent_in_flight() },
             queued: u32::try_from(self.line.len()).unwrap_or(u32::MAX),
-            latency: load.latency().filter(|_| !fresh),
+            latency: load.recent_latency(now).filter(|_| !fresh),
             error_rate: if fresh { 0.0 } else { load.error_rate() },
         }
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::{Sandbox, Side};
-use crate::decision::plugin::{Opened, Plugin, PluginHost, Role, Source};
+use crate::decision::plugin::{Plugin, PluginHost, Role, Source};
 use crate::strategy::{Candidate, Facts, Needs, Place, Price, Question, Strategy as _};
 
 /// Deployments that a call is about.

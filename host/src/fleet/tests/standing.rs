@@ -128,3 +128,12 @@ fn who_fails_fast_looks_neither_fast_nor_idle() {
     assert!(load.apparent_in_flight() > 1000);
     assert!(load.latency().expect("answers") <= 600e3);
 }
+
+#[test]
+fn what_was_seen_long_ago_says_nothing_of_now() {
+    let scene = Scene::of(1);
+    scene.fail(0, 10);
+    let told = |after| scene.at(0).candidate(Condition::Healthy, scene.now + after).latency;
+    assert!(told(59 * SECOND).is_some());
+    assert_eq!(told(61 * SECOND), None);
+}

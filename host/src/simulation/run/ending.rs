@@ -38,7 +38,7 @@ impl Run<'_> {
             self.close(id, ending, None);
             return self.finish(request, Fate::Refused);
         }
-        self.sites[at].load.record_failure(self.now - attempt.since);
+        self.sites[at].load.record_failure(self.now - attempt.since, self.now);
         let out = self.count_failure(id);
         self.close(id, ending, None);
         if out {

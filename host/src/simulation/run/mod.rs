@@ -335,7 +335,7 @@ impl<'a> Run<'a> {
         let attempt = &mut self.attempts[id];
         attempt.begun = Some(self.now);
         let site = &mut self.sites[attempt.site];
-        site.load.record_first_byte(self.now - attempt.since);
+        site.load.record_first_byte(self.now - attempt.since, self.now);
         let record = &mut self.records[attempt.request];
         record.first_byte = Some(self.now - self.requests[attempt.request].at);
         record.site = Some(attempt.site);
