@@ -79,7 +79,8 @@ impl<'a> Table<'a> {
                 kind: cell(&self.kind(inner, 0)),
                 range: cell(&range(inner)),
                 default: cell(&default),
-                description: cell(description.unwrap_or_default()),
+                // Lines of a comment in the source mostly.
+                description: cell(&description.unwrap_or_default().replace('\n', " ")),
             });
             self.object(&format!("{name}."), inner, depth + 1);
         }
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(row.name, "x");
         assert_eq!((row.kind.as_str(), row.range.as_str()), ("number", "0 to 1"));
         assert_eq!(row.default, "0.5");
-        assert_eq!(row.description, "The share of\\nthe local ones.");
+        assert_eq!(row.description, "The share of the local ones.");
     }
 
     #[test]

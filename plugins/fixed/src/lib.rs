@@ -45,6 +45,8 @@ impl Strategy for Fixed {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use gateway_strategy::testing::{self, Fleet};
 
     use super::Fixed;
