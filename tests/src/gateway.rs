@@ -99,7 +99,16 @@ impl Setup {
     /// # Panics
     /// If it cannot be run, or takes longer than [`DEADLINE`].
     #[must_use]
-    pub fn output(mut self) -> Output {
+    pub fn output(self) -> Output {
+        self.output_within(DEADLINE)
+    }
+
+    /// Runs it to its end, for one that has much to do.
+    ///
+    /// # Panics
+    /// If it cannot be run, or takes longer.
+    #[must_use]
+    pub fn output_within(mut self, limit: Duration) -> Output {
         let mut child = self.command.spawn().expect("the binary runs");
         let stdout = Log::follow(child.stdout.take().expect("piped"));
         let stderr = Log::follow(child.stderr.take().expect("piped"));
@@ -108,9 +117,9 @@ impl Setup {
             if let Some(status) = child.try_wait().expect("a child") {
                 break status;
             }
-            if start.elapsed() > DEADLINE {
+            if start.elapsed() > limit {
                 child.kill().expect("a child");
-                panic!("still running after {DEADLINE:?}: {}", stderr.text_at_end());
+                panic!("still running after {limit:?}: {}", stderr.text_at_end());
             }
             std::thread::sleep(Duration::from_millis(5));
         };

@@ -38,7 +38,7 @@ pub use raw::{Gate, Raw, Received, Step, Wire};
 pub use steady::Steady;
 pub use strict::Strict;
 pub use telemetry::{ACCESS_LOG, outcomes};
-pub use toolchain::{CLANG, NODE, PYTHON, RUST, Toolchain};
+pub use toolchain::{CLANG, COMPILING, NODE, PYTHON, RUST, Toolchain, try_out};
 pub use traffic::{Tally, Traffic};
 
 /// How long anything that must happen may take before a test fails.

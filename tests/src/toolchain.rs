@@ -2,6 +2,13 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::Setup;
+
+/// For a strategy that has its language's interpreter in it, on a busy machine, in a debug build: longer than
+/// anything takes.
+pub const COMPILING: Duration = Duration::from_secs(150);
 
 /// A language's tools, and how one looks for them. `tests/tools.sh` installs them.
 #[derive(Debug)]
@@ -73,4 +80,22 @@ impl Toolchain {
         assert!(output.status.success(), "{}: {said}\n{errors}", folder.display());
         Some(std::fs::read(folder.join(format!("{name}.wasm"))).expect("a component"))
     }
+}
+
+/// Has `gateway strategy test` try a component: its fixtures, and that its answers can be used. How fast it
+/// answers is another matter, on a machine that does other things too.
+///
+/// # Panics
+/// Where that does not go well.
+pub fn try_out(setup: Setup, component: &Path, more: &[&str]) {
+    let arguments = ["--component-mib", "32", "--compile-timeout", "120", "--fleets", "10"];
+    let setup = setup.arg("strategy").arg("test").arg(component);
+    let setup = arguments.iter().chain(more).fold(setup, |setup, argument| setup.arg(argument));
+    let output = setup.output_within(COMPILING);
+    let [said, errors] =
+        [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+    let (fixtures, checks) = said.split_once("checks on").unwrap_or_default();
+    assert!(fixtures.contains("  ok "), "no fixtures: {said}{errors}");
+    assert!(!fixtures.contains("FAILED"), "{said}");
+    assert!(checks.contains("  ok      answers have the right lengths"), "{said}");
 }

@@ -5,23 +5,25 @@ use std::time::Duration;
 
 use gateway::stub::Options;
 use serde_json::json;
-use tests::{CLANG, Engine, Gateway, NODE, PYTHON, Reply, Toolchain, Traffic, eventually, routed};
-
-/// For a strategy that is Python itself, compiled by a debug build on a busy machine.
-const COMPILING: Duration = Duration::from_secs(150);
+use tests::{
+    CLANG, COMPILING, Engine, Gateway, NODE, PYTHON, Reply, Toolchain, Traffic, eventually, routed,
+    try_out,
+};
 
 /// A gateway with an example in front of a local and a remote deployment. `routing` is the parameters and
-/// further keys of `routing.yaml`, `prices` those of the remote deployment. None: this machine lacks
-/// what the example is built with.
+/// further keys of `routing.yaml`, `tried_with` what `gateway strategy test` needs to be told. None: this
+/// machine lacks what the example is built with.
 fn serve(
     toolchain: &Toolchain,
     path: &str,
     routing: &str,
     engines: [&Engine; 2],
+    tried_with: &[&str],
 ) -> Option<Gateway> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/examples").join(path);
     let (_, name) = path.rsplit_once('/').expect("language/name");
     let component = toolchain.build(&folder, name)?;
+    try_out(tests::setup!(), &folder.join(format!("{name}.wasm")), tried_with);
     let [local, remote] = engines.map(Engine::url);
     let models = format!(
         "models:
@@ -57,7 +59,7 @@ async fn in_c_each_request_goes_to_the_deployment_with_the_least_to_do() {
     let engines = [slow("gpu"), slow("api")];
     let routing = "routing_parameter: {spill: 0.25}\nsandbox: {request_timeout: 1}";
     let engines = engines.each_ref();
-    let Some(gateway) = serve(&CLANG, "c/shortest-queue", routing, engines) else { return };
+    let Some(gateway) = serve(&CLANG, "c/shortest-queue", routing, engines, &[]) else { return };
     // With two in flight of eight the local one is as full as it is to be: two of six clients.
     let tally = Traffic::of(&gateway, "m", 6, 300).await;
     assert_eq!(tally.failures, [""; 0]);
@@ -74,7 +76,10 @@ async fn in_javascript_each_tier_has_deployments_of_its_own() {
 request: {headers: [x-tier]}
 sandbox: {request_timeout: 1}";
     let engines = engines.each_ref();
-    let Some(gateway) = serve(&NODE, "javascript/tenant-tiers", routing, engines) else { return };
+    // Generated fleets have places of other names.
+    let tried_with = ["--parameters", r#"{"tiers": {"gold": ["place-0"]}, "default": "gold"}"#];
+    let path = "javascript/tenant-tiers";
+    let Some(gateway) = serve(&NODE, path, routing, engines, &tried_with) else { return };
     let tally = Traffic::of(&gateway, "m", 2, 900).await;
     assert_eq!(tally.failures, [""; 0]);
     // By capacity: 8 and 24.
@@ -101,7 +106,7 @@ async fn in_python_remote_deployments_are_used_while_there_is_money() {
     let routing =
         "routing_parameter: {dollars: 0.2}\nsandbox: {component_mib: 32, compile_timeout: 120}";
     let engines = engines.each_ref();
-    let Some(gateway) = serve(&PYTHON, "python/budget", routing, engines) else { return };
+    let Some(gateway) = serve(&PYTHON, "python/budget", routing, engines, &[]) else { return };
     let weights = async || gateway.weights("m").await["api"];
     assert!((weights().await - 0.75).abs() < 1e-9, "8 and 24 are free");
     // The first answers cost some 0.01 dollars each.

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 use std::process::Output;
-use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use tests::{CLANG, Engine, Gateway, NODE, PYTHON, RUST, Toolchain, Traffic, eventually};
+use tests::{
+    CLANG, COMPILING, Engine, Gateway, NODE, PYTHON, RUST, Toolchain, Traffic, eventually, try_out,
+};
 
-/// For a strategy that is Python itself, compiled by a debug build on a busy machine.
-const COMPILING: Duration = Duration::from_secs(150);
 /// Where the projects expect engines.
 const LOCAL: &str = "http://127.0.0.1:8000";
 const REMOTE: &str = "http://127.0.0.1:8001";
@@ -40,6 +39,7 @@ impl Projects {
         let output = new(name, &folder, &[&["--lang", lang], more].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let component = self.build(&folder, name);
+        try_out(tests::setup!(), &folder.join(format!("{name}.wasm")), &[]);
         let read = |file: &str| {
             let text = std::fs::read_to_string(folder.join(file)).expect("a file of the project");
             text.replace(LOCAL, &engines[0].url()).replace(REMOTE, &engines[1].url())

@@ -15,6 +15,9 @@ use crate::simulation::{Contestant, Scenario, plot, simulate, table};
 
 /// Time is simulated, so that of a strategy does not count: a slow machine must not change what comes out.
 const CALL: Duration = Duration::from_secs(10);
+/// Nor does that to compile it, or its size: nobody's traffic waits.
+const COMPILE: Duration = Duration::from_secs(600);
+const COMPONENT: u64 = 1 << 30;
 
 /// Which strategies, and in what.
 #[derive(Debug, Args)]
@@ -83,7 +86,13 @@ fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result
     let source = locate(reference, plugins)?;
     // A host for each: what a strategy stores, another of the same name must not see.
     let host = PluginHost::new()?;
-    let sandbox = Sandbox { call: CALL, request: CALL, ..Sandbox::default() };
+    let sandbox = Sandbox {
+        call: CALL,
+        request: CALL,
+        compile: COMPILE,
+        component: COMPONENT,
+        ..Sandbox::default()
+    };
     let opened = host.load(&source, None, &sandbox)?;
     let name = format!("parameters of {reference}");
     let document = config::text(&name, parameters, &|_| None)?;

@@ -1,6 +1,7 @@
 //! The strategy that a subcommand is about, and what it may use.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
@@ -23,6 +24,9 @@ pub(super) struct Subject {
     /// Size of the component, as `sandbox.component_mib`
     #[arg(long, value_name = "MIB", default_value = "4", value_parser = clap::value_parser!(u32).range(1..=1024))]
     component_mib: u32,
+    /// Seconds to compile it, as `sandbox.compile_timeout`
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    compile_timeout: u64,
 }
 
 impl Subject {
@@ -43,6 +47,7 @@ impl Subject {
         Sandbox {
             memory: (self.memory_mib as usize) << 20,
             component: u64::from(self.component_mib) << 20,
+            compile: Duration::from_secs(self.compile_timeout),
             ..Sandbox::default()
         }
     }

@@ -91,6 +91,7 @@ impl Project<'_> {
     fn fill(self, template: &str) -> String {
         let values = [
             ("{{install}}", self.language.install()),
+            ("{{limits}}", self.language.limits()),
             ("{{note}}", self.language.note()),
             ("{{sandbox}}", self.language.sandbox()),
             ("{{source}}", self.language.source()),
@@ -186,6 +187,14 @@ impl Language {
             Self::Python => {
                 "sandbox: {component_mib: 32, compile_timeout: 120}     # Python itself is compiled, too"
             }
+        }
+    }
+
+    /// The same for the commands that try a component.
+    fn limits(self) -> &'static str {
+        match self {
+            Self::Rust | Self::Javascript | Self::C => "",
+            Self::Python => " --component-mib 32 --compile-timeout 120",
         }
     }
 }
