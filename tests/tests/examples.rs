@@ -57,7 +57,7 @@ async fn is_on_path(gateway: &Gateway, name: &str, requests: u64) {
 #[tokio::test]
 async fn in_c_each_request_goes_to_the_deployment_with_the_least_to_do() {
     let engines = [slow("gpu"), slow("api")];
-    let routing = "routing_parameter: {spill: 0.25}\nsandbox: {request_timeout: 1}";
+    let routing = "routing_parameter: {spill: 0.25}\nsandbox: {request_timeout: 1, compile_timeout: 120}";
     let engines = engines.each_ref();
     let Some(gateway) = serve(&CLANG, "c/shortest-queue", routing, engines, &[]) else { return };
     // With two in flight of eight the local one is as full as it is to be: two of six clients.
@@ -74,7 +74,7 @@ async fn in_javascript_each_tier_has_deployments_of_its_own() {
   tiers: {gold: [gpu], free: [api], all: [gpu, api]}
   default: all
 request: {headers: [x-tier]}
-sandbox: {request_timeout: 1}";
+sandbox: {request_timeout: 1, compile_timeout: 120}";
     let engines = engines.each_ref();
     // Generated fleets have places of other names.
     let tried_with = ["--parameters", r#"{"tiers": {"gold": ["place-0"]}, "default": "gold"}"#];
