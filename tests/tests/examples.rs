@@ -57,7 +57,8 @@ async fn is_on_path(gateway: &Gateway, name: &str, requests: u64) {
 #[tokio::test]
 async fn in_c_each_request_goes_to_the_deployment_with_the_least_to_do() {
     let engines = [slow("gpu"), slow("api")];
-    let routing = "routing_parameter: {spill: 0.25}\nsandbox: {request_timeout: 1, compile_timeout: 120}";
+    let routing =
+        "routing_parameter: {spill: 0.25}\nsandbox: {request_timeout: 1, compile_timeout: 120}";
     let engines = engines.each_ref();
     let Some(gateway) = serve(&CLANG, "c/shortest-queue", routing, engines, &[]) else { return };
     // With two in flight of eight the local one is as full as it is to be: two of six clients.
