@@ -2,11 +2,13 @@
 
 use std::io::{self, Write, stdout};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
+use crate::config::Sandbox;
 use crate::decision::plugin::{LoadError, PluginHost};
 use crate::workbench::bench::{self, Call, Costs, Memory, Times};
 use crate::workbench::{table, typed};
@@ -15,6 +17,9 @@ use super::subject::{Subject, explain};
 
 /// The build profile that the numbers are of.
 const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
+/// A call that the gateway would cut off is measured too: how slow it is, is the question.
+const CALL: Duration = Duration::from_secs(10);
 
 /// Which strategy, and for whom.
 #[derive(Debug, Args)]
@@ -43,7 +48,8 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let description = strategy.description();
     let parameters = typed(&args.parameters, &description.parameters);
     let parameters = parameters.map_err(|errors| anyhow!("{errors}"))?;
-    let costs = bench::run(&args.subject.source()?, &args.subject.sandbox(), &parameters);
+    let sandbox = Sandbox { call: CALL, request: CALL, ..args.subject.sandbox() };
+    let costs = bench::run(&args.subject.source()?, &sandbox, &parameters);
     let costs = costs.map_err(|error| match error.downcast_ref::<LoadError>() {
         Some(error) => explain(error),
         None => error,
