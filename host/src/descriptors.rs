@@ -28,8 +28,10 @@ pub(crate) fn are_exhausted(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let io = error.downcast_ref::<io::Error>();
-        if let Some(error) = io.and_then(Errno::from_io_error) {
-            return is_exhaustion(error);
+        match io.and_then(Errno::from_io_error) {
+            Some(error) if is_exhaustion(error) => return true,
+            Some(error) if is_of_the_other_side(error) => return false,
+            _ => {}
         }
         // What an `io::Error` wraps is not its source.
         cause = match io.and_then(io::Error::get_ref) {
@@ -37,13 +39,20 @@ pub(crate) fn are_exhausted(error: &(dyn Error + 'static)) -> bool {
             None => error.source(),
         };
     }
-    // The resolver needs descriptors too, and does not say that it had none.
+    // The resolver needs descriptors too, and where it had none it leaves whatever error it met last: that
+    // of a library which it could not load, say.
     let one_more = File::open("/dev/null");
     one_more.is_err_and(|error| Errno::from_io_error(&error).is_some_and(is_exhaustion))
 }
 
 fn is_exhaustion(error: Errno) -> bool {
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+}
+
+/// What connect(2) says of whom it talked to, or of the way there: it had a socket.
+fn is_of_the_other_side(error: Errno) -> bool {
+    use Errno as E;
+    matches!(error, E::CONNREFUSED | E::CONNRESET | E::TIMEDOUT | E::HOSTUNREACH | E::NETUNREACH)
 }
 
 #[cfg(test)]
@@ -55,6 +64,7 @@ mod tests {
         let wrapped = |error: Errno| io::Error::other(io::Error::from(error));
         assert!(are_exhausted(&wrapped(Errno::MFILE)));
         assert!(!are_exhausted(&wrapped(Errno::CONNREFUSED)));
+        assert!(!are_exhausted(&wrapped(Errno::NOENT)), "there are descriptors");
         assert!(!are_exhausted(&io::Error::other("no such name")), "there are descriptors");
     }
 }
