@@ -92,7 +92,7 @@ impl Api {
             let known = fleet.models.iter().map(|model| model.config.id.clone()).collect();
             return Err(Error::NoSuchModel { model: scan.model, known });
         };
-        journal.asked(&fleet.models[model].config.id, scan.stream, body.len());
+        journal.asked(&fleet.models[model], scan.stream, body.len());
         let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(execution::Request {
             path,

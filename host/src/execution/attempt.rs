@@ -14,7 +14,7 @@ use crate::fleet::Deployment;
 
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase, within};
-use super::headers;
+use super::headers::Up;
 use super::journal::Journal;
 use super::request::Request;
 use super::upstream::{Answer, Deadline, Framing, Incoming, Outgoing, Upstream};
@@ -70,7 +70,7 @@ pub(super) async fn attempt(
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
         path_and_query: &request.path_and_query,
-        headers: headers::up(&request.headers, journal.id(), client),
+        headers: Up { headers: &request.headers, request_id: journal.id(), client },
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.is_repeatable(),
         pool_idle: timeouts.pool_idle,

@@ -116,10 +116,11 @@ async fn refuse(
 ) -> Response<Body> {
     let status = answer.head.status;
     journal.answering(status);
-    let mut headers = headers::down(&answer.head.headers);
-    refusal::redact_headers(&mut headers, redactor);
     let idle = deployment.config.timeouts.idle;
-    let text = match refusal::read(&mut answer, idle, end).await {
+    let text = refusal::read(&mut answer, idle, end).await;
+    let mut headers = headers::down(answer.head.headers);
+    refusal::redact_headers(&mut headers, redactor);
+    let text = match text {
         Some(text) => redactor.redact(text),
         None => {
             headers.remove(CONTENT_ENCODING);
@@ -140,7 +141,7 @@ async fn refuse(
 const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the request","type":"invalid_request_error","param":null,"code":null}}"#;
 
 fn respond(
-    committed: Committed,
+    mut committed: Committed,
     permit: Permit,
     request: &Request,
     mut journal: Journal,
@@ -150,7 +151,7 @@ fn respond(
     journal.answering(committed.head.status);
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
-    let mut down = headers::down(&committed.head.headers);
+    let mut down = headers::down(std::mem::take(&mut committed.head.headers));
     // Some gateways say where they sent a request: LiteLLM's x-litellm-model-api-base.
     let telling = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().starts_with("x-") && redactor.finds_any(value.as_bytes())

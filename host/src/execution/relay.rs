@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use serde_json::json;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::Redactor;
 use crate::fleet::{Deployment, Outcome, Permit};
@@ -43,7 +43,8 @@ pub(super) struct Relay {
     end: Instant,
     /// The upstream is waited for, since the timer was set.
     waiting: bool,
-    timer: Pin<Box<Sleep>>,
+    /// None before the first wait: most answers that are not streams come whole.
+    timer: Option<Pin<Box<Sleep>>>,
     journal: Journal,
     deployment: Arc<Deployment>,
     redactor: Arc<Redactor>,
@@ -93,7 +94,7 @@ impl Relay {
             idle,
             end,
             waiting: false,
-            timer: Box::pin(tokio::time::sleep_until(end)),
+            timer: None,
             journal,
             deployment,
             redactor,
@@ -171,10 +172,12 @@ impl Relay {
     /// Waits for the upstream, for so long. The time in which the client was waited for, and nobody
     /// came here, is not the upstream's.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let end = self.end;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
         if !std::mem::replace(&mut self.waiting, true) {
-            self.timer.as_mut().reset(self.end.min(Instant::now() + self.idle));
+            timer.as_mut().reset(end.min(Instant::now() + self.idle));
         }
-        ready!(self.timer.as_mut().poll(cx));
+        ready!(timer.as_mut().poll(cx));
         let over = Instant::now() >= self.end;
         self.time_out(if over { Phase::Total } else { Phase::Idle });
         Poll::Ready(())

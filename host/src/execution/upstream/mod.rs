@@ -29,7 +29,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::HeaderMap;
 use hyper::http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::ClientConfig;
@@ -37,6 +36,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::config::{Endpoint, Secret};
 
 use super::failure::{Cause, Phase};
+use super::headers::Up;
 pub(super) use body::{BodyError, Framing, Incoming};
 use connect::Connector;
 use exchange::{Exchanged, Failed, Progress, exchange};
@@ -70,7 +70,7 @@ pub(super) struct Outgoing<'a> {
     /// `/v1/...`, appended to the endpoint's prefix.
     pub(super) path_and_query: &'a str,
     /// Without `host`, credential and length.
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Up<'a>,
     /// Whole.
     pub(super) body: Bytes,
     /// Whether it does no harm if the upstream sees it twice.
