@@ -150,16 +150,16 @@ impl Journal {
         });
     }
 
-    /// Notes an attempt that begins. One that is dropped before it ended was cancelled.
-    pub fn trying(&mut self, deployment: &Arc<Deployment>) {
-        let (deployment, since) = (Arc::clone(deployment), Instant::now());
+    /// Notes an attempt that began at `since`. One that is dropped before it ended was cancelled.
+    pub fn trying(&mut self, deployment: &Arc<Deployment>, since: Instant) {
+        let deployment = Arc::clone(deployment);
         self.trying = Some(Trying { deployment, since, sent: Cell::default(), answered: None });
     }
 
-    /// Notes that the attempt's request is written from now on.
-    pub(super) fn sending(&self) {
+    /// Notes that the attempt's request is written from `now` on.
+    pub(super) fn sending(&self, now: Instant) {
         if let Some(trying) = &self.trying {
-            trying.sent.set(Some(Instant::now()));
+            trying.sent.set(Some(now));
         }
     }
 
@@ -168,10 +168,11 @@ impl Journal {
         self.end_attempt(End::of(cause, cause.ending()));
     }
 
-    /// Notes that the answer of the attempt under way goes to the client from now on.
-    pub fn answering(&mut self, status: StatusCode) {
+    /// Notes that the answer of the attempt under way goes to the client from `now` on.
+    pub fn answering(&mut self, status: StatusCode, now: Instant) {
         let Some(trying) = &mut self.trying else { return };
-        let (took, config) = (trying.since.elapsed(), &trying.deployment.config);
+        let took = now.saturating_duration_since(trying.since);
+        let config = &trying.deployment.config;
         trying.answered = Some(took);
         let (model, side) = (&*self.record.model, config.side.as_str());
         let place = Place { model, deployment: &config.name, side };
@@ -179,7 +180,7 @@ impl Journal {
         self.record.deployment = Some(config.name.clone());
         self.record.side = Some(config.side.as_str());
         self.record.status = status.as_u16();
-        self.record.first_byte_ms = Some(millis(self.started.elapsed()));
+        self.record.first_byte_ms = Some(millis(now.saturating_duration_since(self.started)));
     }
 
     fn end_attempt(&mut self, end: End) {

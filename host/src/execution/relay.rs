@@ -67,14 +67,14 @@ enum State {
 
 impl Relay {
     /// `asked` is the name by which the client knows the model, `end` when the whole request must be
-    /// over.
+    /// over; it is `now`.
     pub(super) fn new(
         committed: Committed,
         permit: Permit,
         asked: &str,
         redactor: Arc<Redactor>,
         journal: Journal,
-        end: Instant,
+        (now, end): (Instant, Instant),
     ) -> Self {
         let deployment = Arc::clone(permit.deployment());
         let idle = deployment.config.timeouts.idle;
@@ -104,7 +104,7 @@ impl Relay {
         relay.first = relay.watched(first);
         if whole {
             relay.first = relay.with_held();
-            relay.complete();
+            relay.complete(now);
         }
         relay
     }
@@ -231,7 +231,7 @@ impl Relay {
                 let first = std::mem::take(&mut self.first);
                 self.first = joined(first, held);
                 self.first = self.with_held();
-                self.complete();
+                self.complete(Instant::now());
             }
             Err(Defect::Truncated) => self.state = State::Failed(cause.into()),
             Err(defect) => self.state = State::Failed(defect.into()),
@@ -259,15 +259,15 @@ impl Relay {
         }
     }
 
-    fn complete(&mut self) {
+    fn complete(&mut self, now: Instant) {
         self.state = State::Ended;
-        self.settle(Outcome::Success);
+        self.settle(Outcome::Success, now);
         self.journal.completed();
     }
 
-    fn settle(&mut self, outcome: Outcome) {
+    fn settle(&mut self, outcome: Outcome, now: Instant) {
         if let Some(permit) = self.permit.take() {
-            permit.settle(outcome, Instant::now().into_std());
+            permit.settle(outcome, now.into_std());
         }
     }
 
@@ -279,11 +279,12 @@ impl Relay {
     fn tell(&mut self) {
         let State::Failed(failure) = &self.state else { return };
         let failure = failure.clone();
-        self.settle(match failure.cause {
+        let outcome = match failure.cause {
             // A long answer is no failure of the deployment.
             Cause::TimedOut(Phase::Total) => Outcome::Neutral,
             _ => failure.outcome(),
-        });
+        };
+        self.settle(outcome, Instant::now());
         self.journal.broken(&failure.cause);
         let config = &self.deployment.config;
         tracing::warn!(

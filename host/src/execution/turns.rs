@@ -87,19 +87,26 @@ impl<'a> Turns<'a> {
     /// Where a deployment has no place for it the request waits in line, until `end` at the latest;
     /// where the line is full the next deployment is tried, which costs no attempt.
     pub(super) async fn next(&mut self, journal: &mut Journal, end: Instant) -> Option<Permit> {
-        if self.left == 0 || Instant::now() >= end {
+        let mut now = Instant::now();
+        if self.left == 0 || now >= end {
             return None;
         }
         let permit = loop {
-            let now = Instant::now();
             let turn = self.next.take().or_else(|| self.draw_next(now))?;
             let deployment = &self.model.deployments[turn];
             if !self.panic && !deployment.is_open(now) {
                 continue;
             }
-            let Some(slot) = self.place(deployment, journal, end).await else { continue };
+            let slot = match deployment.slots.try_enter() {
+                Some(slot) => Some(slot),
+                None => {
+                    let slot = self.wait_for(deployment, journal, end).await;
+                    now = Instant::now();
+                    slot
+                }
+            };
             // What is not attempted costs nothing: only who has a place pays for it.
-            let now = Instant::now();
+            let Some(slot) = slot else { continue };
             let affordable = self.first || self.fleet.budget.withdraw(self.budget, now);
             if !affordable && (self.panic || deployment.load.is_failing()) {
                 if !std::mem::replace(&mut self.over_budget, true) {
@@ -118,16 +125,13 @@ impl<'a> Turns<'a> {
         Some(permit)
     }
 
-    /// A place at a deployment, at once or after some time in line.
-    async fn place(
+    /// A place at a deployment after some time in line.
+    async fn wait_for(
         &mut self,
         deployment: &Deployment,
         journal: &mut Journal,
         end: Instant,
     ) -> Option<Slot> {
-        if let Some(slot) = deployment.slots.try_enter() {
-            return Some(slot);
-        }
         let since = Instant::now();
         let is_up = || deployment.health.as_ref().is_none_or(|health| health.is_up());
         let place = match self.panic || is_up() {

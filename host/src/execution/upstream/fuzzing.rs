@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use crate::config::{Endpoint, Origin, Secret};
 use crate::fuzzing::{Pieces, dechunk};
@@ -161,6 +162,7 @@ pub(in crate::execution) fn written(headers: Up<'_>, body: &[u8]) -> Option<Vec<
         headers,
         body: Bytes::copy_from_slice(body),
         pool_idle: Duration::ZERO,
+        began: Instant::now(),
         repeatable: true,
     };
     Request::new(&outgoing).map(|request| request.rest(0).concat())
