@@ -88,7 +88,7 @@ impl Toolchain {
 /// # Panics
 /// Where that does not go well.
 pub fn try_out(setup: Setup, component: &Path, more: &[&str]) {
-    let arguments = ["--component-mib", "32", "--compile-timeout", "120", "--fleets", "10"];
+    let arguments = ["--component-mib", "32", "--compile-timeout", "600", "--fleets", "10"];
     let setup = setup.arg("strategy").arg("test").arg(component);
     let setup = arguments.iter().chain(more).fold(setup, |setup, argument| setup.arg(argument));
     let output = setup.output_within(COMPILING);

@@ -58,7 +58,7 @@ async fn is_on_path(gateway: &Gateway, name: &str, requests: u64) {
 async fn in_c_each_request_goes_to_the_deployment_with_the_least_to_do() {
     let engines = [slow("gpu"), slow("api")];
     let routing =
-        "routing_parameter: {spill: 0.25}\nsandbox: {request_timeout: 1, compile_timeout: 120}";
+        "routing_parameter: {spill: 0.25}\nsandbox: {request_timeout: 1, compile_timeout: 600}";
     let engines = engines.each_ref();
     let Some(gateway) = serve(&CLANG, "c/shortest-queue", routing, engines, &[]) else { return };
     // With two in flight of eight the local one is as full as it is to be: two of six clients.
@@ -75,7 +75,7 @@ async fn in_javascript_each_tier_has_deployments_of_its_own() {
   tiers: {gold: [gpu], free: [api], all: [gpu, api]}
   default: all
 request: {headers: [x-tier]}
-sandbox: {request_timeout: 1, compile_timeout: 120}";
+sandbox: {request_timeout: 1, compile_timeout: 600}";
     let engines = engines.each_ref();
     // Generated fleets have places of other names.
     let tried_with = ["--parameters", r#"{"tiers": {"gold": ["place-0"]}, "default": "gold"}"#];
@@ -105,7 +105,7 @@ async fn ask(gateway: &Gateway, tier: &str) -> Reply {
 async fn in_python_remote_deployments_are_used_while_there_is_money() {
     let engines = [Engine::start("gpu"), Engine::start("api")];
     let routing =
-        "routing_parameter: {dollars: 0.2}\nsandbox: {component_mib: 32, compile_timeout: 120}";
+        "routing_parameter: {dollars: 0.2}\nsandbox: {component_mib: 32, compile_timeout: 600}";
     let engines = engines.each_ref();
     let Some(gateway) = serve(&PYTHON, "python/budget", routing, engines, &[]) else { return };
     let weights = async || gateway.weights("m").await["api"];

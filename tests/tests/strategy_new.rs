@@ -71,7 +71,7 @@ fn patient(routing: &str) -> String {
     let begun = "sandbox: {";
     match routing.contains(begun) {
         true => routing.replace(begun, &format!("{begun}request_timeout: 1, ")),
-        false => format!("{routing}{begun}request_timeout: 1, compile_timeout: 120}}\n"),
+        false => format!("{routing}{begun}request_timeout: 1, compile_timeout: 600}}\n"),
     }
 }
 

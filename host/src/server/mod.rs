@@ -31,6 +31,9 @@ pub(crate) use edge::fuzzing;
 
 /// A request that was on its way when the gateway stopped accepting arrives within this time.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// Connections that wait to be accepted: as many as Linux allows by default. The standard library asks for 128, and
+/// whoever is one too many of a burst tries again after a second.
+const BACKLOG: i32 = 4096;
 /// How long accepting pauses where the system gives no more descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A connection that is one too many is waited for no longer.
@@ -58,6 +61,8 @@ impl Cores {
         tls: &Arc<ClientConfig>,
     ) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
+        // Listening again changes nothing else.
+        rustix::net::listen(listener, BACKLOG)?;
         // An attempt takes a descriptor too.
         let most = descriptors::raise() / 2;
         let (tell, ended) = mpsc::unbounded_channel();
