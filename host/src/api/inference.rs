@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::{HeaderMap, Response, header};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admission::{Hold, Quota};
 use crate::config::Limits;
@@ -81,7 +81,8 @@ impl Api {
             execution::drop_forwarding(&mut head.headers);
         }
         let bodies = &self.gateway.admission.bodies;
-        let read = timeout(config.total.0, collect(body, limits, bodies)).await;
+        let end = Instant::from_std(journal.started) + config.total.0;
+        let read = timeout_at(end, collect(body, limits, bodies)).await;
         let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
         // Not before: slow uploads must not take the places of those that could be answered.
         let admitted = requests.take(1, limits.requests);
@@ -92,7 +93,7 @@ impl Api {
             let known = fleet.models.iter().map(|model| model.config.id.clone()).collect();
             return Err(Error::NoSuchModel { model: scan.model, known });
         };
-        journal.asked(&fleet.models[model].config.id, scan.stream, body.len());
+        journal.asked(&fleet.models[model], scan.stream, body.len());
         let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(execution::Request {
             path,

@@ -194,7 +194,13 @@ fn request_id(headers: &hyper::HeaderMap) -> String {
 }
 
 fn random_id() -> String {
-    format!("req_{:032x}", rand::random::<u128>())
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut id = *b"req_00000000000000000000000000000000";
+    for (pair, byte) in id[4..].chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    String::from_utf8_lossy(&id).into_owned()
 }
 
 fn json(value: &serde_json::Value) -> Response<Body> {

@@ -14,7 +14,7 @@ use crate::fleet::Deployment;
 
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase, within};
-use super::headers;
+use super::headers::Up;
 use super::journal::Journal;
 use super::request::Request;
 use super::upstream::{Answer, Deadline, Framing, Incoming, Outgoing, Upstream};
@@ -52,7 +52,8 @@ pub(super) enum Rest {
     Failed(Defect),
 }
 
-/// Sends `request` to `deployment`; `end` is when the whole request must be over.
+/// Sends `request` to `deployment`; the attempt began at `began`, and `end` is when the whole request must be
+/// over.
 ///
 /// # Errors
 /// If another deployment may be tried: no byte has gone to the client.
@@ -61,7 +62,7 @@ pub(super) async fn attempt(
     deployment: &Deployment,
     request: &Request,
     journal: &Journal,
-    end: Instant,
+    (began, end): (Instant, Instant),
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
     // A remote API is told no more of one's users than trusted proxies say.
@@ -70,15 +71,16 @@ pub(super) async fn attempt(
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
         path_and_query: &request.path_and_query,
-        headers: headers::up(&request.headers, journal.id(), client),
+        headers: Up { headers: &request.headers, request_id: journal.id(), client },
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.is_repeatable(),
         pool_idle: timeouts.pool_idle,
+        began,
     };
-    let connect = until(timeouts.connect, Phase::Connect, end);
-    let first_byte = || {
-        journal.sending();
-        until(timeouts.first_byte, Phase::FirstByte, end)
+    let connect = until(timeouts.connect, Phase::Connect, (began, end));
+    let first_byte = |now: Instant| {
+        journal.sending(now.into_std());
+        until(timeouts.first_byte, Phase::FirstByte, (now, end))
     };
     let answer = upstream.send(&outgoing, connect, first_byte).await?;
     if let Some(cause) = verdict(answer.head.status) {
@@ -98,9 +100,8 @@ pub(super) async fn attempt(
     Ok(Begun::Committed(Box::new(committed)))
 }
 
-/// When `limit` from now has passed, or the whole request must be over.
-fn until(limit: Duration, phase: Phase, end: Instant) -> Deadline {
-    let now = Instant::now();
+/// When `limit` from `now` has passed, or the whole request must be over.
+fn until(limit: Duration, phase: Phase, (now, end): (Instant, Instant)) -> Deadline {
     let (wait, phase) = within(limit, phase, end.saturating_duration_since(now));
     (now + wait, phase)
 }
@@ -128,7 +129,7 @@ async fn begin(
         };
         match verdict {
             Verdict::Hold if commit.shape() == Shape::Stream => {}
-            Verdict::Hold => limit = until(idle, Phase::Idle, end),
+            Verdict::Hold => limit = until(idle, Phase::Idle, (Instant::now(), end)),
             Verdict::Pass(first) => {
                 return Ok(Committed { head, first, rest: Rest::Coming(body), commit });
             }

@@ -1,14 +1,99 @@
 //! The draw: weighted random without replacement. The first is the choice, the rest the order of
 //! fallback; standby (weight 0) comes last, in random order.
+//!
+//! It goes on only as far as it is asked: most requests need the first alone, which takes one pass over
+//! the weights and no memory, however many deployments a model has.
 
 use rand::{Rng, RngExt};
 
 use crate::config::{Fallback, Standby};
 
+/// A draw under way, over some weights.
+#[derive(Debug)]
+pub(super) struct Draw<'a> {
+    weights: &'a [f64],
+    standby: Standby,
+    next: Next,
+}
+
+/// What is left to draw from.
+#[derive(Debug)]
+enum Next {
+    /// All.
+    First,
+    /// All but the one that was drawn first.
+    Second(usize),
+    /// Those with a weight, and then standby.
+    Rest { weighted: Vec<usize>, standby: Vec<usize> },
+}
+
+impl<'a> Draw<'a> {
+    /// Over deployments with these weights, each at least 0.
+    pub(super) fn new(weights: &'a [f64], standby: Standby) -> Self {
+        Self { weights, standby, next: Next::First }
+    }
+
+    /// The index that is to be tried next, drawn with probability proportional to its weight among those left.
+    /// `usable` says which may be tried at all.
+    pub(super) fn next(
+        &mut self,
+        usable: impl Fn(usize) -> bool,
+        rng: &mut impl Rng,
+    ) -> Option<usize> {
+        let weights = self.weights;
+        let drawn = match self.next {
+            Next::First => {
+                // One that is not usable is as if it had not been drawn: that gives the others their shares.
+                let first = pick(weights, 0..weights.len(), rng).filter(|i| usable(*i));
+                if let Some(first) = first {
+                    self.next = Next::Second(first);
+                    return Some(first);
+                }
+                None
+            }
+            Next::Second(first) => Some(first),
+            Next::Rest { .. } => None,
+        };
+        if !matches!(self.next, Next::Rest { .. }) {
+            let left = (0..weights.len()).filter(|i| Some(*i) != drawn && usable(*i));
+            let (weighted, idle): (Vec<usize>, Vec<usize>) = left.partition(|i| weights[*i] > 0.0);
+            let standby = if self.standby == Standby::Last { idle } else { Vec::new() };
+            self.next = Next::Rest { weighted, standby };
+        }
+        let Next::Rest { weighted, standby } = &mut self.next else { return None };
+        if let Some(at) = pick(weights, weighted.iter().copied(), rng) {
+            return Some(weighted.swap_remove(at));
+        }
+        let at = (!standby.is_empty()).then(|| rng.random_range(0..standby.len()))?;
+        Some(standby.swap_remove(at))
+    }
+}
+
+/// The position among `indices` of one that is drawn by its weight. None where no weight is above 0.
+fn pick(
+    weights: &[f64],
+    indices: impl Iterator<Item = usize> + Clone,
+    rng: &mut impl Rng,
+) -> Option<usize> {
+    let sum: f64 = indices.clone().map(|i| weights[i]).sum();
+    if sum <= 0.0 {
+        return None;
+    }
+    let mut point = rng.random::<f64>() * sum;
+    let mut last = None;
+    for (at, i) in indices.enumerate().filter(|(_, i)| weights[*i] > 0.0) {
+        point -= weights[i];
+        last = Some(at);
+        if point < 0.0 {
+            break;
+        }
+    }
+    // Rounding may leave the point past the end: the last one is then meant.
+    last
+}
+
 /// The indices of `weights` in the order they are to be tried, at most `fallback.attempts` of them.
 /// `usable` says which may be tried at all.
-///
-/// Each step draws an index with probability proportional to its weight among those left.
 #[must_use]
 pub fn draw(
     weights: &[f64],
@@ -16,28 +101,8 @@ pub fn draw(
     fallback: Fallback,
     rng: &mut impl Rng,
 ) -> Vec<usize> {
-    let attempts = fallback.attempts as usize;
-    let mut order = Vec::with_capacity(attempts.min(weights.len()));
-    let mut left: Vec<usize> =
-        (0..weights.len()).filter(|i| usable(*i) && weights[*i] > 0.0).collect();
-    while !left.is_empty() && order.len() < attempts {
-        let sum: f64 = left.iter().map(|i| weights[*i]).sum();
-        let mut point = rng.random::<f64>() * sum;
-        // Rounding may leave the point past the end: the last one is then meant.
-        let at = left.iter().position(|i| {
-            point -= weights[*i];
-            point < 0.0
-        });
-        order.push(left.swap_remove(at.unwrap_or(left.len() - 1)));
-    }
-    if fallback.standby == Standby::Last {
-        let mut standby: Vec<usize> =
-            (0..weights.len()).filter(|i| usable(*i) && weights[*i] == 0.0).collect();
-        while !standby.is_empty() && order.len() < attempts {
-            order.push(standby.swap_remove(rng.random_range(0..standby.len())));
-        }
-    }
-    order
+    let mut draw = Draw::new(weights, fallback.standby);
+    std::iter::from_fn(|| draw.next(&usable, rng)).take(fallback.attempts as usize).collect()
 }
 
 #[cfg(test)]
@@ -64,6 +129,19 @@ mod tests {
             first[draw(&weights, |_| true, FALLBACK, &mut rng)[0]] += 1;
         }
         for (count, want) in first.iter().zip(weights) {
+            assert!((f64::from(*count) / 1e4 - want).abs() < 0.015, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn those_that_are_not_usable_leave_their_share_to_the_others() {
+        let mut rng = StdRng::seed_from_u64(4);
+        let weights = [0.2, 0.5, 0.3];
+        let mut first = [0u32; 3];
+        for _ in 0..10_000 {
+            first[draw(&weights, |i| i != 1, FALLBACK, &mut rng)[0]] += 1;
+        }
+        for (count, want) in first.iter().zip([0.4, 0.0, 0.6]) {
             assert!((f64::from(*count) / 1e4 - want).abs() < 0.015, "{first:?}");
         }
     }

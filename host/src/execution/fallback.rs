@@ -59,17 +59,18 @@ impl Executor {
         let mut failures: Vec<(String, Failure)> = Vec::new();
         while let Some(mut permit) = turns.next(&mut journal, end.into_std()).await {
             let deployment = Arc::clone(permit.deployment());
-            journal.trying(&deployment);
-            let began = Instant::now();
-            let outcome = attempt(&self.upstream, &deployment, &request, &journal, end);
+            journal.trying(&deployment, permit.issued());
+            let began = Instant::from_std(permit.issued());
+            let outcome = attempt(&self.upstream, &deployment, &request, &journal, (began, end));
             match outcome.await {
                 // Says nothing of the deployment: the permit is dropped.
                 Ok(Begun::Refusal(answer)) => {
                     return Ok(refuse(*answer, &deployment, &fleet.redactor, journal, end).await);
                 }
                 Ok(Begun::Committed(committed)) => {
-                    permit.begun(Instant::now().into_std());
-                    return Ok(respond(*committed, permit, &request, journal, end));
+                    let now = Instant::now();
+                    permit.begun(now.into_std());
+                    return Ok(respond(*committed, permit, &request, journal, (now, end)));
                 }
                 Err(mut failure) => {
                     let said = failure.said.take();
@@ -115,11 +116,12 @@ async fn refuse(
     end: Instant,
 ) -> Response<Body> {
     let status = answer.head.status;
-    journal.answering(status);
-    let mut headers = headers::down(&answer.head.headers);
-    refusal::redact_headers(&mut headers, redactor);
+    journal.answering(status, Instant::now().into_std());
     let idle = deployment.config.timeouts.idle;
-    let text = match refusal::read(&mut answer, idle, end).await {
+    let text = refusal::read(&mut answer, idle, end).await;
+    let mut headers = headers::down(answer.head.headers);
+    refusal::redact_headers(&mut headers, redactor);
+    let text = match text {
         Some(text) => redactor.redact(text),
         None => {
             headers.remove(CONTENT_ENCODING);
@@ -140,17 +142,17 @@ async fn refuse(
 const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the request","type":"invalid_request_error","param":null,"code":null}}"#;
 
 fn respond(
-    committed: Committed,
+    mut committed: Committed,
     permit: Permit,
     request: &Request,
     mut journal: Journal,
-    end: Instant,
+    (now, end): (Instant, Instant),
 ) -> Response<Body> {
     let redactor = Arc::clone(&request.snapshot.generation.fleet.redactor);
-    journal.answering(committed.head.status);
+    journal.answering(committed.head.status, now.into_std());
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
-    let mut down = headers::down(&committed.head.headers);
+    let mut down = headers::down(std::mem::take(&mut committed.head.headers));
     // Some gateways say where they sent a request: LiteLLM's x-litellm-model-api-base.
     let telling = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().starts_with("x-") && redactor.finds_any(value.as_bytes())
@@ -159,7 +161,7 @@ fn respond(
         refusal::redact_headers(&mut down, &redactor);
     }
     *response.headers_mut() = down;
-    let relay = Relay::new(committed, permit, &request.scan.model, redactor, journal, end);
+    let relay = Relay::new(committed, permit, &request.scan.model, redactor, journal, (now, end));
     if !relay.keeps_length() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }

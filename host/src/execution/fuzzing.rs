@@ -14,9 +14,10 @@ use crate::config::{Fallback, Standby};
 use crate::strategy::{BadWeights, RawWeights, Weights};
 
 pub use super::commit::fuzzing::events;
+use super::headers::{self, Up};
 pub use super::upstream::fuzzing::upstream;
 use super::upstream::fuzzing::written;
-use super::{ScanError, draw, facts, headers};
+use super::{ScanError, draw, facts};
 
 /// The scan of a request says what serde_json says of the same body, and refuses only what that refuses
 /// or what the scan promises to refuse.
@@ -151,7 +152,12 @@ pub fn headers(data: &[u8]) {
         "x-request-id",
     ];
     let (given, body) = head_and_body(data);
-    let up = headers::up(&given, "id-1", None);
+    let written = Up { headers: &given, request_id: "id-1", client: None };
+    let mut up = HeaderMap::new();
+    written.each(|name, value| {
+        let name = HeaderName::from_bytes(name).expect("a name");
+        up.append(name, HeaderValue::from_bytes(value).expect("a value"));
+    });
     let stays = |name: &str| NEVER.contains(&name) || NEVER_UP.contains(&name);
     let own = ["accept-encoding", "content-type", "x-request-id"];
     same_but_for(&given, &up, |name| stays(name) || own.contains(&name));
@@ -160,14 +166,14 @@ pub fn headers(data: &[u8]) {
     assert!(up.get_all("content-type").iter().eq(["application/json"]));
     assert!(up.get_all("x-request-id").iter().eq(["id-1"]));
 
-    let down = headers::down(&given);
+    let down = headers::down(given.clone());
     let stays = |name: &str| {
         let own = name.starts_with("x-forwarded-") || name == "x-should-retry";
         own || NEVER.contains(&name) || NEVER_DOWN.contains(&name)
     };
     same_but_for(&given, &down, stays);
     assert!(!down.keys().any(|name| stays(name.as_str())), "{down:?}");
-    one_request(up, body);
+    one_request(written, up.len(), body);
 }
 
 fn head_and_body(data: &[u8]) -> (HeaderMap, &[u8]) {
@@ -196,8 +202,7 @@ fn same_but_for(given: &HeaderMap, passed: &HeaderMap, but: impl Fn(&str) -> boo
 }
 
 /// What is written is read as these headers and the gateway's own, and this body.
-fn one_request(headers: HeaderMap, body: &[u8]) {
-    let count = headers.len();
+fn one_request(headers: Up<'_>, count: usize, body: &[u8]) {
     let text = written(headers, body).expect("a good key and path");
     let mut read = vec![httparse::EMPTY_HEADER; count + 3];
     let mut request = httparse::Request::new(&mut read);

@@ -2,10 +2,11 @@
 //! neither side can have the other's headers dropped by naming them in `Connection`. Credentials of
 //! the client never go up, and what tells of the upstream's place never comes down.
 
+use std::io::Write;
 use std::net::IpAddr;
 
 use hyper::HeaderMap;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
@@ -20,11 +21,12 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Of a request: the client's credentials, and what the gateway says itself.
-const NOT_UP: [&str; 9] = [
+const NOT_UP: [&str; 10] = [
     "accept-encoding",
     "api-key",
     "authorization",
     "content-length",
+    "content-type",
     "cookie",
     "expect",
     "host",
@@ -55,57 +57,86 @@ fn is_forwarding(name: &HeaderName) -> bool {
 
 /// Drops what a client that is no trusted proxy says of where its request comes from.
 pub fn drop_forwarding(headers: &mut HeaderMap) {
-    let told: Vec<HeaderName> =
-        headers.keys().filter(|name| is_forwarding(name)).cloned().collect();
-    for name in told {
+    drop_all(headers, is_forwarding);
+}
+
+/// The headers of an upstream request, without `host`, credential and length: what the client sent, as far as it
+/// may pass, and what the gateway says itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Up<'a> {
+    /// The client's.
+    pub(super) headers: &'a HeaderMap,
+    /// Printable ASCII.
+    pub(super) request_id: &'a str,
+    /// Who asked, where the upstream may know: it is the last of `x-forwarded-for`, behind what a trusted
+    /// proxy said.
+    pub(super) client: Option<IpAddr>,
+}
+
+impl Up<'_> {
+    /// Shows each of them. No map is built, which cost as much as all else that is done to headers.
+    ///
+    /// The body was read as JSON, so it is called that, whatever the client called it: engines refuse what
+    /// `curl -d` says.
+    pub(super) fn each(&self, mut header: impl FnMut(&[u8], &[u8])) {
+        let is_told = self.client.is_some();
+        for (name, value) in self.headers {
+            let name = name.as_str();
+            let replaced = NOT_UP.contains(&name) || (is_told && name == FORWARDED_FOR);
+            if !replaced && !HOP_BY_HOP.contains(&name) {
+                header(name.as_bytes(), value.as_bytes());
+            }
+        }
+        if let Some(client) = self.client {
+            let mut all = Vec::with_capacity(64);
+            for value in self.headers.get_all(FORWARDED_FOR) {
+                all.extend_from_slice(value.as_bytes());
+                all.extend_from_slice(b", ");
+            }
+            // Writing to memory does not fail.
+            let _ = write!(all, "{client}");
+            header(FORWARDED_FOR.as_bytes(), &all);
+        }
+        header(b"x-request-id", self.request_id.as_bytes());
+        header(b"content-type", b"application/json");
+        // Answers are looked into, for errors, their end and usage. Without the header any encoding would
+        // be welcome (RFC 9110, 12.5.3).
+        header(b"accept-encoding", b"identity");
+    }
+}
+
+/// Of an answer's headers, those that go to the client.
+#[must_use]
+pub(super) fn down(mut headers: HeaderMap) -> HeaderMap {
+    let stays = |name: &HeaderName| {
+        let is = name.as_str();
+        HOP_BY_HOP.contains(&is) || NOT_DOWN.contains(&is) || is_forwarding(name)
+    };
+    drop_all(&mut headers, stays);
+    headers
+}
+
+fn drop_all(headers: &mut HeaderMap, dropped: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| dropped(name)).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }
 
-fn without(headers: &HeaderMap, dropped: &[&str]) -> HeaderMap {
-    let keep = |name: &HeaderName| {
-        !HOP_BY_HOP.contains(&name.as_str()) && !dropped.contains(&name.as_str())
-    };
-    let kept = headers.iter().filter(|(name, _)| keep(name));
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-/// The headers of an upstream request, without `host`, credential and length. The body was read as
-/// JSON, so it is called that, whatever the client called it: engines refuse what `curl -d` says.
-///
-/// `client` is who asked, where the upstream may know: it is the last of `x-forwarded-for`, behind what
-/// a trusted proxy said.
-#[must_use]
-pub(super) fn up(headers: &HeaderMap, request_id: &str, client: Option<IpAddr>) -> HeaderMap {
-    let mut headers = without(headers, &NOT_UP);
-    if let Some(client) = client {
-        let told = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-        let all = told.map(str::to_owned).chain([client.to_string()]).collect::<Vec<_>>();
-        if let Ok(all) = HeaderValue::from_str(&all.join(", ")) {
-            headers.insert(FORWARDED_FOR, all);
-        }
-    }
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert("x-request-id", id);
-    }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // Answers are looked into, for errors, their end and usage. Without the header any encoding would
-    // be welcome (RFC 9110, 12.5.3).
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers
-}
-
-/// The headers of an answer to the client.
-#[must_use]
-pub(super) fn down(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = without(headers, &NOT_DOWN);
-    drop_forwarding(&mut headers);
-    headers
-}
-
 #[cfg(test)]
 mod tests {
+    use hyper::header::{self, HeaderValue};
+
     use super::*;
+
+    fn up(headers: &HeaderMap, client: Option<IpAddr>) -> Vec<(String, String)> {
+        let mut shown = Vec::new();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Up { headers, request_id: "id-1", client }
+            .each(|name, value| shown.push((text(name), text(value))));
+        shown.sort();
+        shown
+    }
 
     #[test]
     fn credentials_and_hop_by_hop_headers_stay_here() {
@@ -114,9 +145,8 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         headers.insert(header::CONNECTION, HeaderValue::from_static("close, x-mine"));
-        let up = up(&headers, "id-1", None);
-        let mut names: Vec<&str> = up.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
+        let up = up(&headers, None);
+        let names: Vec<&str> = up.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["accept-encoding", "content-type", "x-mine", "x-request-id"]);
     }
 
@@ -126,12 +156,17 @@ mod tests {
         for name in ["x-forwarded-for", "forwarded", "via", "x-real-ip"] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
-        assert!(down(&headers).is_empty());
-        assert!(up(&headers, "id-1", None).contains_key("x-forwarded-for"));
+        assert!(down(headers.clone()).is_empty());
         let client = Some(IpAddr::from([127, 0, 0, 1]));
-        assert_eq!(up(&headers, "id-1", client)["x-forwarded-for"], "v, 127.0.0.1");
+        let forwarded = |headers: &HeaderMap, client| {
+            let mut up = up(headers, client);
+            up.retain(|(name, _)| name == FORWARDED_FOR);
+            up.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        assert_eq!(forwarded(&headers, None), ["v"]);
+        assert_eq!(forwarded(&headers, client), ["v, 127.0.0.1"]);
         drop_forwarding(&mut headers);
         assert!(headers.is_empty());
-        assert_eq!(up(&headers, "id-1", client)["x-forwarded-for"], "127.0.0.1");
+        assert_eq!(forwarded(&headers, client), ["127.0.0.1"]);
     }
 }

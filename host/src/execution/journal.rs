@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::StatusCode;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::admission::Hold;
-use crate::fleet::{Busy, Deployment, Lessons, Trial};
+use crate::fleet::{Busy, Deployment, FleetModel, Lessons, Trial};
 use crate::stop::{Stage, Stop};
 use crate::strategy::{self, Ending};
-use crate::telemetry::{AccessLog, Attempt, Metrics, Place, Record, Usage, Waste};
+use crate::telemetry::{AccessLog, Attempt, Metrics, ModelMeters, Place, Record, Usage, Waste};
 
 use super::failure::Cause;
 
@@ -26,11 +24,12 @@ const UNANSWERED: u16 = 499;
 #[derive(Debug)]
 pub struct Journal {
     metrics: Arc<Metrics>,
+    /// Those of its model, once that is known.
+    meters: Option<Arc<ModelMeters>>,
     log: Option<AccessLog>,
     stop: Arc<Stop>,
     /// When the request arrived.
     pub started: Instant,
-    arrived: SystemTime,
     record: Record,
     trying: Option<Trying>,
     /// Where its attempts are noted for a strategy that learns.
@@ -88,7 +87,7 @@ impl Journal {
     ) -> Self {
         metrics.request_started();
         let record = Record {
-            time: String::new(),
+            time: SystemTime::now(),
             request_id: id,
             path,
             model: String::new(),
@@ -108,9 +107,9 @@ impl Journal {
             response_bytes: 0,
             usage: None,
         };
-        let (started, arrived) = (Instant::now(), SystemTime::now());
-        let (trying, lessons, trial, admitted) = Default::default();
-        Self { metrics, log, stop, started, arrived, record, trying, lessons, trial, admitted }
+        let started = Instant::now();
+        let (meters, trying, lessons, trial, admitted) = Default::default();
+        Self { metrics, meters, log, stop, started, record, trying, lessons, trial, admitted }
     }
 
     /// The request's id.
@@ -125,9 +124,10 @@ impl Journal {
         self.stop.stage() == Stage::Over
     }
 
-    /// Notes what was asked for. `model` is the canonical id.
-    pub fn asked(&mut self, model: &str, stream: bool, bytes: usize) {
-        self.record.model = model.to_owned();
+    /// Notes what was asked for.
+    pub fn asked(&mut self, model: &FleetModel, stream: bool, bytes: usize) {
+        self.record.model.clone_from(&model.config.id);
+        self.meters = Some(Arc::clone(&model.meters));
         self.record.stream = stream;
         self.record.request_bytes = bytes as u64;
     }
@@ -150,16 +150,16 @@ impl Journal {
         });
     }
 
-    /// Notes an attempt that begins. One that is dropped before it ended was cancelled.
-    pub fn trying(&mut self, deployment: &Arc<Deployment>) {
-        let (deployment, since) = (Arc::clone(deployment), Instant::now());
+    /// Notes an attempt that began at `since`. One that is dropped before it ended was cancelled.
+    pub fn trying(&mut self, deployment: &Arc<Deployment>, since: Instant) {
+        let deployment = Arc::clone(deployment);
         self.trying = Some(Trying { deployment, since, sent: Cell::default(), answered: None });
     }
 
-    /// Notes that the attempt's request is written from now on.
-    pub(super) fn sending(&self) {
+    /// Notes that the attempt's request is written from `now` on.
+    pub(super) fn sending(&self, now: Instant) {
         if let Some(trying) = &self.trying {
-            trying.sent.set(Some(Instant::now()));
+            trying.sent.set(Some(now));
         }
     }
 
@@ -168,16 +168,19 @@ impl Journal {
         self.end_attempt(End::of(cause, cause.ending()));
     }
 
-    /// Notes that the answer of the attempt under way goes to the client from now on.
-    pub fn answering(&mut self, status: StatusCode) {
+    /// Notes that the answer of the attempt under way goes to the client from `now` on.
+    pub fn answering(&mut self, status: StatusCode, now: Instant) {
         let Some(trying) = &mut self.trying else { return };
-        let (took, config) = (trying.since.elapsed(), &trying.deployment.config);
+        let took = now.saturating_duration_since(trying.since);
+        let config = &trying.deployment.config;
         trying.answered = Some(took);
-        self.metrics.first_byte(&self.record.model, &config.name, took);
+        let (model, side) = (&*self.record.model, config.side.as_str());
+        let place = Place { model, deployment: &config.name, side };
+        self.metrics.first_byte(place, &trying.deployment.meters, took);
         self.record.deployment = Some(config.name.clone());
         self.record.side = Some(config.side.as_str());
         self.record.status = status.as_u16();
-        self.record.first_byte_ms = Some(millis(self.started.elapsed()));
+        self.record.first_byte_ms = Some(millis(now.saturating_duration_since(self.started)));
     }
 
     fn end_attempt(&mut self, end: End) {
@@ -185,7 +188,7 @@ impl Journal {
         let config = &deployment.config;
         let (model, side) = (&*self.record.model, config.side.as_str());
         let place = Place { model, deployment: &config.name, side };
-        self.metrics.attempt(place, &end.outcome);
+        self.metrics.attempt(place, &deployment.meters, &end.outcome);
         if let Some((waste, sent)) = end.waste.zip(sent.get()) {
             self.metrics.wasted(place, waste, sent.elapsed());
             self.record.wasted_ms += millis(sent.elapsed());
@@ -293,12 +296,11 @@ impl Drop for Journal {
             trial.request_ended(by_candidate, failed);
         }
         let took = self.started.elapsed();
-        self.metrics.request_ended(&self.record.model, self.record.status, took);
+        let Record { model, status, .. } = &self.record;
+        self.metrics.request_ended(model, self.meters.as_deref(), *status, took);
         if let Some(log) = &self.log {
-            let mut record = self.record.clone();
-            record.total_ms = millis(took);
-            record.time = OffsetDateTime::from(self.arrived).format(&Rfc3339).unwrap_or_default();
-            log.write(record);
+            self.record.total_ms = millis(took);
+            log.write(&self.record);
         }
     }
 }

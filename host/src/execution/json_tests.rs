@@ -132,3 +132,21 @@ proptest! {
         prop_assert_eq!(reads(&text), is_object(&text), "{}", text);
     }
 }
+
+proptest! {
+    #[test]
+    fn the_end_of_plain_text_is_found_wherever_it_is(
+        text in prop::collection::vec(
+            prop_oneof![8 => any::<u8>(), 8 => Just(b'a'), 1 => Just(b'"'), 1 => Just(b'\\')],
+            0..100,
+        ),
+        clean in 0..100_usize,
+    ) {
+        let mut text = text;
+        for byte in text.iter_mut().take(clean).filter(|byte| matches!(byte, b'"' | b'\\' | 0..=31)) {
+            *byte = 0x80;
+        }
+        let first = text.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=31));
+        prop_assert_eq!(special(&text), first.unwrap_or(text.len()));
+    }
+}

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use serde_json::json;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::Redactor;
 use crate::fleet::{Deployment, Outcome, Permit};
@@ -43,7 +43,8 @@ pub(super) struct Relay {
     end: Instant,
     /// The upstream is waited for, since the timer was set.
     waiting: bool,
-    timer: Pin<Box<Sleep>>,
+    /// None before the first wait: most answers that are not streams come whole.
+    timer: Option<Pin<Box<Sleep>>>,
     journal: Journal,
     deployment: Arc<Deployment>,
     redactor: Arc<Redactor>,
@@ -66,14 +67,14 @@ enum State {
 
 impl Relay {
     /// `asked` is the name by which the client knows the model, `end` when the whole request must be
-    /// over.
+    /// over; it is `now`.
     pub(super) fn new(
         committed: Committed,
         permit: Permit,
         asked: &str,
         redactor: Arc<Redactor>,
         journal: Journal,
-        end: Instant,
+        (now, end): (Instant, Instant),
     ) -> Self {
         let deployment = Arc::clone(permit.deployment());
         let idle = deployment.config.timeouts.idle;
@@ -93,7 +94,7 @@ impl Relay {
             idle,
             end,
             waiting: false,
-            timer: Box::pin(tokio::time::sleep_until(end)),
+            timer: None,
             journal,
             deployment,
             redactor,
@@ -103,7 +104,7 @@ impl Relay {
         relay.first = relay.watched(first);
         if whole {
             relay.first = relay.with_held();
-            relay.complete();
+            relay.complete(now);
         }
         relay
     }
@@ -171,10 +172,12 @@ impl Relay {
     /// Waits for the upstream, for so long. The time in which the client was waited for, and nobody
     /// came here, is not the upstream's.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let end = self.end;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
         if !std::mem::replace(&mut self.waiting, true) {
-            self.timer.as_mut().reset(self.end.min(Instant::now() + self.idle));
+            timer.as_mut().reset(end.min(Instant::now() + self.idle));
         }
-        ready!(self.timer.as_mut().poll(cx));
+        ready!(timer.as_mut().poll(cx));
         let over = Instant::now() >= self.end;
         self.time_out(if over { Phase::Total } else { Phase::Idle });
         Poll::Ready(())
@@ -228,7 +231,7 @@ impl Relay {
                 let first = std::mem::take(&mut self.first);
                 self.first = joined(first, held);
                 self.first = self.with_held();
-                self.complete();
+                self.complete(Instant::now());
             }
             Err(Defect::Truncated) => self.state = State::Failed(cause.into()),
             Err(defect) => self.state = State::Failed(defect.into()),
@@ -256,15 +259,15 @@ impl Relay {
         }
     }
 
-    fn complete(&mut self) {
+    fn complete(&mut self, now: Instant) {
         self.state = State::Ended;
-        self.settle(Outcome::Success);
+        self.settle(Outcome::Success, now);
         self.journal.completed();
     }
 
-    fn settle(&mut self, outcome: Outcome) {
+    fn settle(&mut self, outcome: Outcome, now: Instant) {
         if let Some(permit) = self.permit.take() {
-            permit.settle(outcome, Instant::now().into_std());
+            permit.settle(outcome, now.into_std());
         }
     }
 
@@ -276,11 +279,12 @@ impl Relay {
     fn tell(&mut self) {
         let State::Failed(failure) = &self.state else { return };
         let failure = failure.clone();
-        self.settle(match failure.cause {
+        let outcome = match failure.cause {
             // A long answer is no failure of the deployment.
             Cause::TimedOut(Phase::Total) => Outcome::Neutral,
             _ => failure.outcome(),
-        });
+        };
+        self.settle(outcome, Instant::now());
         self.journal.broken(&failure.cause);
         let config = &self.deployment.config;
         tracing::warn!(

@@ -40,15 +40,16 @@ async fn relay(total: Duration) -> (Relay, TcpStream, Arc<Deployment>) {
         deployment.admit(deployment.slots.try_enter().unwrap(), Instant::now().into_std()).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let mut journal = Journal::open("id".into(), "", metrics, None, Arc::default());
-    journal.trying(&deployment);
+    journal.trying(&deployment, permit.issued());
     let committed = Committed {
         head: Response::new(()).into_parts().0,
         first: Bytes::new(),
         rest: Rest::Coming(Incoming::until_close(ours)),
         commit: Commit::new(Shape::Stream),
     };
-    let end = Instant::now() + total;
-    (Relay::new(committed, permit, "m", fleet.redactor, journal, end), theirs, deployment)
+    let now = Instant::now();
+    let relay = Relay::new(committed, permit, "m", fleet.redactor, journal, (now, now + total));
+    (relay, theirs, deployment)
 }
 
 type Polled = Poll<Option<Result<Bytes, BoxError>>>;

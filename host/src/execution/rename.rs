@@ -4,9 +4,12 @@
 //! safe on raw bytes: inside a JSON string the quotes around the key would be escaped.
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 const KEY: &[u8] = b"\"model\"";
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 
 /// Replaces `"model": "<upstream's name>"` in an answer that comes in chunks.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl Rename {
         };
         let (mut out, mut done, mut from) = (BytesMut::new(), 0, 0);
         let held = loop {
-            let Some(at) = memmem::find(&text[from..], KEY).map(|at| from + at) else {
+            let Some(at) = FINDER.find(&text[from..]).map(|at| from + at) else {
                 let tail = text.len().saturating_sub(KEY.len() - 1).max(from);
                 break (tail..text.len()).find(|i| KEY.starts_with(&text[*i..]));
             };

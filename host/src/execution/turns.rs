@@ -4,11 +4,11 @@
 //! to be left alone) is looked up when a turn comes, so that no request waits for the decision layer.
 
 use std::time::Instant;
-use std::vec::IntoIter;
 
 use crate::config::{Fallback, RetryBudget};
 use crate::fleet::{Active, Busy, Deployment, Fleet, FleetModel, Permit, Route, Slot};
 
+use super::draw::Draw;
 use super::failure::{Exhausted, Failure};
 use super::journal::Journal;
 
@@ -17,7 +17,10 @@ use super::journal::Journal;
 pub(super) struct Turns<'a> {
     fleet: &'a Fleet,
     model: &'a FleetModel,
-    order: IntoIter<usize>,
+    route: &'a Route,
+    order: Draw<'a>,
+    /// Drawn already.
+    next: Option<usize>,
     /// Nothing is eligible: what is left is tried all the same.
     panic: bool,
     /// Attempts that `fallback.attempts` leaves.
@@ -36,36 +39,43 @@ impl<'a> Turns<'a> {
     pub(super) fn draw(
         fleet: &'a Fleet,
         model: &'a FleetModel,
-        route: &Route,
-        weights: &[f64],
+        route: &'a Route,
+        weights: &'a [f64],
         fallback: Fallback,
         now: Instant,
     ) -> Self {
         model.note(now);
-        // Some that are drawn may have to be passed over: attempts are counted as they are made.
-        let all = Fallback { attempts: u32::MAX, ..fallback };
-        let usable = |i: usize| route.states[i].is_eligible() && model.deployments[i].is_open(now);
-        let mut order = match route.eligible.panic {
-            true => Vec::new(),
-            false => super::draw(weights, usable, all, &mut rand::rng()),
-        };
-        let panic = order.is_empty();
-        if panic {
-            let usable = |i: usize| !model.deployments[i].is_cooling(now);
-            order = super::draw(weights, usable, all, &mut rand::rng());
-        }
-        Self {
+        let mut turns = Self {
             fleet,
             model,
-            order: order.into_iter(),
-            panic,
+            route,
+            order: Draw::new(weights, fallback.standby),
+            next: None,
+            panic: route.eligible.panic,
             left: fallback.attempts,
             first: true,
             over_budget: false,
             busy: false,
             budget: fallback.budget,
             _active: fleet.budget.enter(now),
+        };
+        turns.next = turns.draw_next(now);
+        if turns.next.is_none() && !turns.panic {
+            turns.panic = true;
+            turns.order = Draw::new(weights, fallback.standby);
+            turns.next = turns.draw_next(now);
         }
+        turns
+    }
+
+    /// The deployment whose turn is next. It may have to be passed over: attempts are counted as they are made.
+    fn draw_next(&mut self, now: Instant) -> Option<usize> {
+        let (panic, route, deployments) = (self.panic, self.route, &self.model.deployments);
+        let usable = |i: usize| match panic {
+            true => !deployments[i].is_cooling(now),
+            false => route.states[i].is_eligible() && deployments[i].is_open(now),
+        };
+        self.order.next(usable, &mut rand::rng())
     }
 
     /// The permit for the next attempt; None: there is to be no further one.
@@ -77,18 +87,26 @@ impl<'a> Turns<'a> {
     /// Where a deployment has no place for it the request waits in line, until `end` at the latest;
     /// where the line is full the next deployment is tried, which costs no attempt.
     pub(super) async fn next(&mut self, journal: &mut Journal, end: Instant) -> Option<Permit> {
-        if self.left == 0 || Instant::now() >= end {
+        let mut now = Instant::now();
+        if self.left == 0 || now >= end {
             return None;
         }
         let permit = loop {
-            let deployment = &self.model.deployments[self.order.next()?];
-            let now = Instant::now();
+            let turn = self.next.take().or_else(|| self.draw_next(now))?;
+            let deployment = &self.model.deployments[turn];
             if !self.panic && !deployment.is_open(now) {
                 continue;
             }
-            let Some(slot) = self.place(deployment, journal, end).await else { continue };
+            let slot = match deployment.slots.try_enter() {
+                Some(slot) => Some(slot),
+                None => {
+                    let slot = self.wait_for(deployment, journal, end).await;
+                    now = Instant::now();
+                    slot
+                }
+            };
             // What is not attempted costs nothing: only who has a place pays for it.
-            let now = Instant::now();
+            let Some(slot) = slot else { continue };
             let affordable = self.first || self.fleet.budget.withdraw(self.budget, now);
             if !affordable && (self.panic || deployment.load.is_failing()) {
                 if !std::mem::replace(&mut self.over_budget, true) {
@@ -107,16 +125,13 @@ impl<'a> Turns<'a> {
         Some(permit)
     }
 
-    /// A place at a deployment, at once or after some time in line.
-    async fn place(
+    /// A place at a deployment after some time in line.
+    async fn wait_for(
         &mut self,
         deployment: &Deployment,
         journal: &mut Journal,
         end: Instant,
     ) -> Option<Slot> {
-        if let Some(slot) = deployment.slots.try_enter() {
-            return Some(slot);
-        }
         let since = Instant::now();
         let is_up = || deployment.health.as_ref().is_none_or(|health| health.is_up());
         let place = match self.panic || is_up() {

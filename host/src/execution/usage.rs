@@ -1,9 +1,18 @@
 //! Finds the token usage an upstream reports, without parsing the answer: `"usage":{...}` cannot
 //! stand inside a JSON string, where its quotes would be escaped.
 
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::telemetry::Usage;
 
+use super::json;
+
 const KEY: &[u8] = b"\"usage\"";
+/// Made once: that takes longer than to search an event.
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 /// No upstream's usage object is longer.
 const LONGEST: usize = 2048;
 
@@ -37,7 +46,7 @@ impl UsageScan {
     /// Takes every whole usage object; returns where an unfinished one may begin.
     fn search(&mut self, text: &[u8]) -> usize {
         let mut from = 0;
-        while let Some(at) = memchr::memmem::find(&text[from..], KEY) {
+        while let Some(at) = FINDER.find(&text[from..]) {
             let start = from + at;
             let value = &text[start + KEY.len()..];
             match object(value) {
@@ -83,16 +92,16 @@ fn object(text: &[u8]) -> Object<'_> {
 }
 
 /// Chat and completions say `prompt_tokens`, responses `input_tokens`.
-fn parse(json: &[u8]) -> Option<Usage> {
-    #[derive(serde::Deserialize)]
-    struct Raw {
-        #[serde(alias = "input_tokens")]
-        prompt_tokens: u64,
-        #[serde(default, alias = "output_tokens")]
-        completion_tokens: u64,
-    }
-    let Raw { prompt_tokens, completion_tokens } = serde_json::from_slice(json).ok()?;
-    Some(Usage { prompt_tokens, completion_tokens })
+fn parse(object: &[u8]) -> Option<Usage> {
+    let text = str::from_utf8(object).ok()?;
+    let (mut prompt, mut completion) = (None, Some(0));
+    let field = |key: Range<usize>, value: Range<usize>| match &text[key] {
+        "\"prompt_tokens\"" | "\"input_tokens\"" => prompt = text[value].parse().ok(),
+        "\"completion_tokens\"" | "\"output_tokens\"" => completion = text[value].parse().ok(),
+        _ => {}
+    };
+    json::object(text, field).ok()?;
+    Some(Usage { prompt_tokens: prompt?, completion_tokens: completion? })
 }
 
 #[cfg(test)]

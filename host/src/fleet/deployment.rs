@@ -11,6 +11,7 @@ use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
 use super::{Bell, Budget, Condition, Health, Load, Permit, Slot, Slots, State};
 use crate::strategy::{Candidate, Place, Price};
+use crate::telemetry::{DeploymentMeters, ModelMeters};
 
 /// One place a model runs: how it is configured and how it is doing.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Deployment {
     pub health: Option<Arc<Health>>,
     /// Places for attempts.
     pub slots: Arc<Slots>,
+    /// What its attempts are counted on.
+    pub meters: DeploymentMeters,
     pub(super) standing: Arc<Standing>,
     pub(super) siblings: Arc<Siblings>,
 }
@@ -156,6 +159,8 @@ pub struct FleetModel {
     pub config: Model,
     /// In the order of the configuration.
     pub deployments: Vec<Arc<Deployment>>,
+    /// What its requests are counted on.
+    pub meters: Arc<ModelMeters>,
     siblings: Arc<Siblings>,
 }
 
@@ -251,13 +256,15 @@ impl Fleet {
                     load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
                     health,
                     slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
+                    meters: DeploymentMeters::default(),
                     standing,
                     siblings: Arc::clone(&siblings),
                     config: config.clone(),
                 })
             };
         let deployments = model.deployments.iter().zip(states).map(&mut deployment).collect();
-        FleetModel { config: model.clone(), deployments, siblings }
+        let meters = Arc::default();
+        FleetModel { config: model.clone(), deployments, meters, siblings }
     }
 
     /// The index of the model a client means by `name`: an id or an alias.

@@ -40,6 +40,12 @@ impl Permit {
         &self.deployment
     }
 
+    /// When it was given out.
+    #[must_use]
+    pub fn issued(&self) -> Instant {
+        self.issued
+    }
+
     /// An answer that may go to the client has begun. This is what a trial is for: it has succeeded,
     /// and what the rest of a long answer meets with counts as with any other attempt.
     pub fn begun(&mut self, now: Instant) {
@@ -47,9 +53,11 @@ impl Permit {
         let deployment = &self.deployment;
         let took = now.saturating_duration_since(self.issued);
         deployment.load.record_first_byte(took, clock(now));
-        let ramp = deployment.siblings.ramp(now);
-        let change = deployment.standing.begun(turn, now, ramp);
-        deployment.tell(change);
+        if turn.may_restore() {
+            let ramp = deployment.siblings.ramp(now);
+            let change = deployment.standing.begun(turn, now, ramp);
+            deployment.tell(change);
+        }
     }
 
     /// The attempt has ended.
@@ -73,7 +81,8 @@ impl Permit {
             }
             outcome => outcome,
         };
-        let (standing, ramp) = (&deployment.standing, siblings.ramp(now));
+        let standing = &deployment.standing;
+        let ramp = if turn.may_restore() { siblings.ramp(now) } else { None };
         let change = match standing.record(turn, outcome, now, &siblings.ejection, ramp) {
             Change::Due(reason) => siblings.eject(standing, turn, reason, now),
             change => change,

@@ -38,6 +38,13 @@ pub(super) struct Turn {
     right: Right,
 }
 
+impl Turn {
+    /// Whether the deployment may come back by it.
+    pub(super) fn may_restore(self) -> bool {
+        self.right != Right::Open
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Right {
     /// Nothing is held against the deployment.

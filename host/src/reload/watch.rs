@@ -6,11 +6,12 @@
 //! swapped for the same, changes nothing.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -86,8 +87,9 @@ async fn look(seen: &Seen) -> Seen {
 /// events to be had, and looking is still enough.
 fn listen(seen: &Seen, event: &Arc<Notify>) -> Option<RecommendedWatcher> {
     let event = Arc::clone(event);
+    let names = seen.files().flat_map(names).collect::<BTreeSet<_>>();
     let tell = move |found: notify::Result<Event>| {
-        if found.as_ref().map_or(true, is_change) {
+        if found.as_ref().map_or(true, |found| is_change(found, &names)) {
             event.notify_one();
         }
     };
@@ -102,12 +104,26 @@ fn listen(seen: &Seen, event: &Arc<Notify>) -> Option<RecommendedWatcher> {
     Some(watcher)
 }
 
-/// Opening and reading change nothing; looking does both.
-fn is_change(event: &Event) -> bool {
+/// Whether an event may be of one of the files, which have these `names`. Opening and reading change nothing;
+/// looking does both. What is written to another file changes that alone: the access log may be in the same
+/// folder.
+fn is_change(event: &Event, names: &BTreeSet<OsString>) -> bool {
+    let is_ours = || {
+        let mut paths = event.paths.iter();
+        paths.any(|path| path.file_name().is_none_or(|name| names.contains(name)))
+    };
     match event.kind {
-        EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
+        EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write) && is_ours(),
+        EventKind::Modify(ModifyKind::Data(_)) => is_ours(),
         _ => true,
     }
+}
+
+/// The name of a file, and of the one that it links to.
+fn names(file: &Path) -> impl Iterator<Item = OsString> {
+    let target = file.canonicalize().ok();
+    let both = [Some(file), target.as_deref()];
+    both.map(|file| file?.file_name().map(OsString::from)).into_iter().flatten()
 }
 
 /// The folders in which a change can give `file` another content: its own (where that does not exist,

@@ -6,11 +6,27 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use hyper::StatusCode;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+/// What looks for a word is made once: for a text as short as an event that takes longer than the search.
+type Word = LazyLock<Finder<'static>>;
+static CHOICES: Word = LazyLock::new(|| Finder::new("\"choices\""));
+static INDEX: Word = LazyLock::new(|| Finder::new("\"index\""));
+static FINISH_REASON: Word = LazyLock::new(|| Finder::new("\"finish_reason\""));
+static ERROR: Word = LazyLock::new(|| Finder::new("error"));
+/// Where none of them is, an event behind the first content is content.
+static DOUBTFUL: [Word; 5] = [
+    LazyLock::new(|| Finder::new("error")),
+    LazyLock::new(|| Finder::new("[DONE]")),
+    LazyLock::new(|| Finder::new("response.completed")),
+    LazyLock::new(|| Finder::new("response.failed")),
+    LazyLock::new(|| Finder::new("response.incomplete")),
+];
 
 /// What one event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +105,7 @@ impl Ending {
         match self.kind {
             None => false,
             Some(Kind::Responses) => true,
-            Some(Kind::Unknown) if memmem::find(event, b"\"choices\"").is_none() => true,
+            Some(Kind::Unknown) if CHOICES.find(event).is_none() => true,
             Some(_) => {
                 let first = self.begun & bit(0) != 0;
                 first && !has_finish_reason(event) && !self.has_new_index(event)
@@ -99,9 +115,9 @@ impl Ending {
 
     /// Whether any `"index"`, be it of a choice or of a tool call, is not one of a choice that has begun.
     fn has_new_index(&self, event: &[u8]) -> bool {
-        const KEY: &[u8] = b"\"index\"";
-        memmem::find_iter(event, KEY).any(|at| {
-            let value = event[at + KEY.len()..].iter().skip_while(|b| matches!(b, b':' | b' '));
+        INDEX.find_iter(event).any(|at| {
+            let value =
+                event[at + INDEX.needle().len()..].iter().skip_while(|b| matches!(b, b':' | b' '));
             let digits = value.take_while(|byte| byte.is_ascii_digit());
             let index = digits.fold(0, |n: u32, digit| {
                 n.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
@@ -141,9 +157,10 @@ fn bit(index: u32) -> u128 {
 
 /// Whether anything but null may stand behind an unescaped `"finish_reason"`.
 fn has_finish_reason(event: &[u8]) -> bool {
-    const KEY: &[u8] = b"\"finish_reason\"";
-    let value = |at| event[at + KEY.len()..].iter().find(|byte| !matches!(byte, b':' | b' '));
-    memmem::find_iter(event, KEY).any(|at| value(at) != Some(&b'n'))
+    let key = &*FINISH_REASON;
+    let value =
+        |at| event[at + key.needle().len()..].iter().find(|byte| !matches!(byte, b':' | b' '));
+    key.find_iter(event).any(|at| value(at) != Some(&b'n'))
 }
 
 /// What an event means to a client that has had no content yet.
@@ -162,9 +179,7 @@ pub(super) fn first(event: &[u8]) -> Meaning {
 /// What an event means once content has come: the first look is cheap, because every event of
 /// every stream passes here.
 pub(super) fn later(event: &[u8]) -> Meaning {
-    const DOUBTFUL: [&[u8]; 5] =
-        [b"error", b"[DONE]", b"response.completed", b"response.failed", b"response.incomplete"];
-    if DOUBTFUL.iter().any(|word| memmem::find(event, word).is_some()) {
+    if DOUBTFUL.iter().any(|word| word.find(event).is_some()) {
         return first(event);
     }
     Meaning::Content
@@ -200,7 +215,7 @@ pub(super) fn begins_as_error(start: &[u8]) -> bool {
 
 /// The error that a whole body is, if it is one.
 pub(super) fn error_in(body: &[u8]) -> Option<Reported> {
-    memmem::find(body, b"error")?;
+    ERROR.find(body)?;
     failed(b"", body, Envelope::of(body).as_ref())
 }
 

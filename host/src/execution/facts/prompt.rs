@@ -1,6 +1,9 @@
 //! How long a prompt is, estimated without a tokenizer: from the strings in its JSON.
 
-use memchr::{memchr2, memmem};
+use std::sync::LazyLock;
+
+use memchr::memchr2;
+use memchr::memmem::Finder;
 
 /// Bytes of text for each token. English has about four in the tokenizers in use; of other scripts, whose
 /// characters take more bytes, the estimate is about right too.
@@ -74,7 +77,8 @@ fn is_media(text: &[u8]) -> bool {
 pub(super) fn is_of_user(message: &[u8]) -> bool {
     // Messages have few fields, and `role` mostly comes first: the key is looked for, not the object read. A
     // text that says so inside a string has its quotes escaped.
-    let Some(at) = memmem::find(message, b"\"role\"") else { return false };
+    static ROLE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"role\""));
+    let Some(at) = ROLE.find(message) else { return false };
     let rest = message[at + 6..].trim_ascii_start();
     let rest = rest.strip_prefix(b":").unwrap_or_default().trim_ascii_start();
     rest.starts_with(b"\"user\"")

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::HeaderMap;
+use tokio::time::Instant;
 
 use crate::config::{Endpoint, Origin, Secret};
 use crate::fuzzing::{Pieces, dechunk};
 
+use super::super::headers::Up;
 use super::body::Decoder;
 use super::head::{Head, HeadReader};
 use super::request::Request;
@@ -152,7 +153,7 @@ fn plain_head(text: &[u8]) -> (usize, Said) {
 }
 
 /// A request with these headers as it goes over the wire. None: it is refused.
-pub(in crate::execution) fn written(headers: HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
+pub(in crate::execution) fn written(headers: Up<'_>, body: &[u8]) -> Option<Vec<u8>> {
     let origin = Origin { tls: false, host: "engine".into(), port: 8000 };
     let outgoing = Outgoing {
         endpoint: &Endpoint { origin, prefix: "/prefix".into() },
@@ -161,6 +162,7 @@ pub(in crate::execution) fn written(headers: HeaderMap, body: &[u8]) -> Option<V
         headers,
         body: Bytes::copy_from_slice(body),
         pool_idle: Duration::ZERO,
+        began: Instant::now(),
         repeatable: true,
     };
     Request::new(&outgoing).map(|request| request.rest(0).concat())

@@ -29,7 +29,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::HeaderMap;
 use hyper::http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::ClientConfig;
@@ -37,6 +36,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::config::{Endpoint, Secret};
 
 use super::failure::{Cause, Phase};
+use super::headers::Up;
 pub(super) use body::{BodyError, Framing, Incoming};
 use connect::Connector;
 use exchange::{Exchanged, Failed, Progress, exchange};
@@ -70,13 +70,15 @@ pub(super) struct Outgoing<'a> {
     /// `/v1/...`, appended to the endpoint's prefix.
     pub(super) path_and_query: &'a str,
     /// Without `host`, credential and length.
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Up<'a>,
     /// Whole.
     pub(super) body: Bytes,
     /// Whether it does no harm if the upstream sees it twice.
     pub(super) repeatable: bool,
     /// How long connections to the place are kept unused, from now on.
     pub(super) pool_idle: Duration,
+    /// When the attempt began.
+    pub(super) began: Instant,
 }
 
 /// An answer whose body is still coming.
@@ -118,21 +120,21 @@ impl Upstream {
     ///
     /// # Errors
     /// Why there is no answer; `connect` bounds each connection, `first_byte` the wait for the answer: it
-    /// is asked when the request is about to be written, each time it is.
+    /// is asked when the request is about to be written, each time it is, and told when that is.
     pub(super) async fn send(
         &self,
         outgoing: &Outgoing<'_>,
         connect: Deadline,
-        first_byte: impl Fn() -> Deadline,
+        first_byte: impl Fn(Instant) -> Deadline,
     ) -> Result<Answer, SendError> {
         let origin = &outgoing.endpoint.origin;
         let request = Request::new(outgoing).ok_or(Cause::Broken)?;
         let shelf = self.pool.shelf(origin, outgoing.pool_idle);
         let at_most = if outgoing.repeatable { Duration::MAX } else { FRESH };
-        let pooled = poll_fn(|cx| Poll::Ready(shelf.take(cx, at_most))).await;
+        let pooled = poll_fn(|cx| Poll::Ready(shelf.take(cx, outgoing.began, at_most))).await;
         let mut written = false;
         if let Some(connection) = pooled {
-            let first_byte = first_byte();
+            let first_byte = first_byte(outgoing.began);
             match exchange(connection, &request, first_byte).await {
                 // Closed while it was idle, or by an upstream that died at work: nobody can tell.
                 Err(failed) if failed.on_a_closed_connection(outgoing.repeatable) => {
@@ -145,7 +147,7 @@ impl Upstream {
         let connected = timeout_at(connect.0, self.connector.connect(origin)).await;
         let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.1)));
         let connection = connection.map_err(|cause| before(cause.into()))?;
-        let first_byte = first_byte();
+        let first_byte = first_byte(Instant::now());
         let exchanged = exchange(connection, &request, first_byte).await;
         Ok(answer(exchanged.map_err(|failed| before(failed.into()))?, shelf, first_byte))
     }

@@ -80,9 +80,13 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    /// A connection that is open as far as is known, idle for less than `at_most`.
-    pub(super) fn take(&self, cx: &mut Context<'_>, at_most: Duration) -> Option<Connection> {
-        let now = Instant::now();
+    /// A connection that is open as far as is known, idle for less than `at_most` by `now`.
+    pub(super) fn take(
+        &self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        at_most: Duration,
+    ) -> Option<Connection> {
         let at_most = at_most.min(self.idle.get());
         let mut connections = self.connections.borrow_mut();
         let fresh = |idle: &mut (Instant, Connection)| now.duration_since(idle.0) < at_most;

@@ -1,8 +1,8 @@
 //! A request as it goes over the wire.
 
-use std::io::Write;
-
 use bytes::Bytes;
+
+use crate::config::Origin;
 
 use super::Outgoing;
 
@@ -24,7 +24,7 @@ impl Request {
         head.extend_from_slice(b"POST ");
         target.iter().for_each(|part| head.extend_from_slice(part.as_bytes()));
         head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-        head.extend_from_slice(outgoing.endpoint.origin.authority().as_bytes());
+        authority(&mut head, &outgoing.endpoint.origin);
         head.extend_from_slice(b"\r\n");
         if let Some(key) = outgoing.api_key.map(|key| key.expose()) {
             if key.bytes().any(|byte| byte.is_ascii_control()) {
@@ -34,13 +34,16 @@ impl Request {
             head.extend_from_slice(key.as_bytes());
             head.extend_from_slice(b"\r\n");
         }
-        for (name, value) in &outgoing.headers {
-            head.extend_from_slice(name.as_str().as_bytes());
+        outgoing.headers.each(|name, value| {
+            head.reserve(name.len() + value.len() + 4);
+            head.extend_from_slice(name);
             head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(value);
             head.extend_from_slice(b"\r\n");
-        }
-        write!(head, "content-length: {}\r\n\r\n", outgoing.body.len()).ok()?;
+        });
+        head.extend_from_slice(b"content-length: ");
+        decimal(&mut head, outgoing.body.len());
+        head.extend_from_slice(b"\r\n\r\n");
         Some(Self { head, body: outgoing.body.clone() })
     }
 
@@ -48,5 +51,57 @@ impl Request {
     pub(super) fn rest(&self, written: usize) -> [&[u8]; 2] {
         let of_body = written.saturating_sub(self.head.len());
         [&self.head[written.min(self.head.len())..], &self.body[of_body..]]
+    }
+}
+
+/// The value of the `Host` header, as [`Origin::authority`], without a string of its own.
+fn authority(head: &mut Vec<u8>, origin: &Origin) {
+    let [before, behind]: [&[u8]; 2] =
+        if origin.host.contains(':') { [b"[", b"]"] } else { [b"", b""] };
+    head.extend_from_slice(before);
+    head.extend_from_slice(origin.host.as_bytes());
+    head.extend_from_slice(behind);
+    if origin.port != if origin.tls { 443 } else { 80 } {
+        head.push(b':');
+        decimal(head, origin.port.into());
+    }
+}
+
+/// Formatting a number takes four times as long.
+fn decimal(to: &mut Vec<u8>, mut number: usize) {
+    let mut digits = [b'0'; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] += (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    to.extend_from_slice(&digits[start..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_authorities_are_written_as_they_are_formatted() {
+        let hosts = ["engine", "10.0.0.1", "::1"];
+        let ports = [0, 7, 80, 443, 8000, u16::MAX];
+        for (host, port) in hosts.into_iter().flat_map(|host| ports.map(|port| (host, port))) {
+            for tls in [false, true] {
+                let origin = Origin { tls, host: host.into(), port };
+                let mut written = Vec::new();
+                authority(&mut written, &origin);
+                assert_eq!(String::from_utf8(written).expect("ASCII"), origin.authority());
+            }
+        }
+        for number in [0, 9, 10, 1024, usize::MAX] {
+            let mut written = Vec::new();
+            decimal(&mut written, number);
+            assert_eq!(String::from_utf8(written).expect("digits"), number.to_string());
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! configuration, never from a client.
 
 mod families;
+mod meters;
 mod shedding;
 mod trials;
 
@@ -14,6 +15,8 @@ use crate::admission::Admission;
 use crate::fleet::{Condition, Snapshot};
 
 use families::{Attempts, Control, Deployments, Families, Requests};
+use meters::OK;
+pub use meters::{DeploymentMeters, ModelMeters};
 pub use shedding::Shedding;
 use trials::Trials;
 
@@ -96,11 +99,26 @@ impl Metrics {
         self.requests.in_flight.inc();
     }
 
-    /// Counts an answered request. `model` is a configured id, or empty.
-    pub fn request_ended(&self, model: &str, status: u16, time: Duration) {
-        self.requests.in_flight.dec();
-        self.requests.ended.with_label_values(&[model, &status.to_string()]).inc();
-        self.requests.duration.with_label_values(&[model]).observe(time.as_secs_f64());
+    /// Counts an answered request. `model` is a configured id, or empty; `meters` are those of the model.
+    pub fn request_ended(
+        &self,
+        model: &str,
+        meters: Option<&ModelMeters>,
+        status: u16,
+        time: Duration,
+    ) {
+        let Requests { ended, duration, in_flight, .. } = &self.requests;
+        in_flight.dec();
+        match meters.map(|meters| meters.of(&self.requests, model)) {
+            Some(meters) if status == 200 => {
+                meters.ok.inc();
+                meters.duration.observe(time.as_secs_f64());
+            }
+            _ => {
+                ended.with_label_values(&[model, &status.to_string()]).inc();
+                duration.with_label_values(&[model]).observe(time.as_secs_f64());
+            }
+        }
     }
 
     /// Requests being answered.
@@ -115,7 +133,10 @@ impl Metrics {
     }
 
     /// Counts an attempt that ended.
-    pub fn attempt(&self, place: Place<'_>, outcome: &str) {
+    pub fn attempt(&self, place: Place<'_>, meters: &DeploymentMeters, outcome: &str) {
+        if outcome == OK {
+            return meters.of(&self.attempts, place).ok.inc();
+        }
         let Place { model, deployment, side } = place;
         self.attempts.ended.with_label_values(&[model, deployment, side, outcome]).inc();
     }
@@ -129,9 +150,8 @@ impl Metrics {
     }
 
     /// Takes an attempt's time to first byte.
-    pub fn first_byte(&self, model: &str, deployment: &str, time: Duration) {
-        let first_byte = &self.attempts.first_byte;
-        first_byte.with_label_values(&[model, deployment]).observe(time.as_secs_f64());
+    pub fn first_byte(&self, place: Place<'_>, meters: &DeploymentMeters, time: Duration) {
+        meters.of(&self.attempts, place).first_byte.observe(time.as_secs_f64());
     }
 
     /// Counts calls of a strategy.

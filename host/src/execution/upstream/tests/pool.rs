@@ -26,7 +26,7 @@ async fn pair() -> (Connection, TcpStream) {
 }
 
 async fn take(shelf: &Shelf, at_most: Duration) -> Option<Connection> {
-    poll_fn(|cx| Poll::Ready(shelf.take(cx, at_most))).await
+    poll_fn(|cx| Poll::Ready(shelf.take(cx, tokio::time::Instant::now(), at_most))).await
 }
 
 #[tokio::test]

@@ -1,0 +1,53 @@
+//! What nearly every request counts on, found once: to find a counter by its labels takes as long as to draw a
+//! deployment.
+
+use std::sync::OnceLock;
+
+use prometheus::{Histogram, IntCounter};
+
+use super::Place;
+use super::families::{Attempts, Requests};
+
+/// Those of one model.
+#[derive(Debug, Default)]
+pub struct ModelMeters(OnceLock<OfModel>);
+
+#[derive(Debug)]
+pub(super) struct OfModel {
+    /// Requests answered with status 200.
+    pub(super) ok: IntCounter,
+    pub(super) duration: Histogram,
+}
+
+impl ModelMeters {
+    pub(super) fn of(&self, requests: &Requests, model: &str) -> &OfModel {
+        self.0.get_or_init(|| OfModel {
+            ok: requests.ended.with_label_values(&[model, "200"]),
+            duration: requests.duration.with_label_values(&[model]),
+        })
+    }
+}
+
+/// Those of one deployment.
+#[derive(Debug, Default)]
+pub struct DeploymentMeters(OnceLock<OfDeployment>);
+
+#[derive(Debug)]
+pub(super) struct OfDeployment {
+    /// Attempts that ended well.
+    pub(super) ok: IntCounter,
+    pub(super) first_byte: Histogram,
+}
+
+impl DeploymentMeters {
+    pub(super) fn of(&self, attempts: &Attempts, place: Place<'_>) -> &OfDeployment {
+        let Place { model, deployment, side } = place;
+        self.0.get_or_init(|| OfDeployment {
+            ok: attempts.ended.with_label_values(&[model, deployment, side, OK]),
+            first_byte: attempts.first_byte.with_label_values(&[model, deployment]),
+        })
+    }
+}
+
+/// The outcome of an attempt that ended well.
+pub(super) const OK: &str = "ok";
