@@ -9,12 +9,11 @@ use crate::config::{
     Timeouts, TotalTime,
 };
 use crate::fleet::{CandidateInfo, Snapshot, StrategyInfo};
-use crate::reload::Loader;
 
 use super::FileArgs;
 
 pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
-    let loader = Loader::new(args.paths(), args.plugins.clone())?;
+    let loader = args.loader()?;
     match loader.load(None) {
         Ok(loaded) => {
             summary(&loaded.snapshot, &mut stdout().lock())?;

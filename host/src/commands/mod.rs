@@ -15,6 +15,8 @@ use clap::builder::{OsStr, Resettable};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Paths;
+use crate::decision::plugin::Cache;
+use crate::reload::Loader;
 
 /// An OpenAI-compatible gateway whose routing strategies are WebAssembly components.
 #[derive(Debug, Parser)]
@@ -55,6 +57,9 @@ struct FileArgs {
     /// The folder of strategies that are not built in
     #[arg(long, env = "PLUGINS_DIR", default_value = "plugins")]
     plugins: PathBuf,
+    /// The folder of compiled strategies, in the user's cache by default; `off`: none
+    #[arg(long, env = "GATEWAY_CACHE", value_name = "FOLDER|off")]
+    cache: Option<PathBuf>,
 }
 
 impl FileArgs {
@@ -64,6 +69,15 @@ impl FileArgs {
             routing: self.routing.clone().unwrap_or_else(|| "config/routing.yaml".into()),
             routing_required: self.routing.is_some(),
         }
+    }
+
+    fn loader(&self) -> anyhow::Result<Loader> {
+        let cache = match &self.cache {
+            None => Cache::of_user(|name| std::env::var_os(name)),
+            Some(off) if off.as_os_str() == "off" => None,
+            Some(folder) => Some(Cache::at(folder.clone())),
+        };
+        Ok(Loader::new(self.paths(), self.plugins.clone())?.with_cache(cache))
     }
 }
 

@@ -8,7 +8,6 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::config::Secret;
-use crate::reload::Loader;
 use crate::run::Options;
 
 use super::{FileArgs, signals};
@@ -36,7 +35,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Before anything that takes time: a SIGHUP must not end the process.
     let received = signals::receive().context("signals cannot be received")?;
     crate::telemetry::init_log("info");
-    let loader = Loader::new(args.files.paths(), args.files.plugins.clone())?;
+    let loader = args.files.loader()?;
     let loaded = match loader.load(None) {
         Ok(loaded) => loaded,
         Err(refused) => {

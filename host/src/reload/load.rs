@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::config::{self, Config, Diagnostic, Diagnostics, Paths, Step};
 use crate::decision::Plan;
+use crate::decision::plugin::Cache;
 use crate::fleet::{Fleet, Generation, Snapshot};
 
 use super::Seen;
@@ -44,6 +45,17 @@ impl Loader {
     /// If no sandbox can be made on this machine.
     pub fn new(paths: Paths, plugins: PathBuf) -> anyhow::Result<Self> {
         Ok(Self { paths, strategies: Strategies::new(plugins)? })
+    }
+
+    /// The same, but strategies that were compiled before are found in `cache`, if there is one.
+    #[must_use]
+    pub fn with_cache(self, cache: Option<Cache>) -> Self {
+        let Self { paths, strategies } = self;
+        let strategies = match cache {
+            Some(cache) => strategies.with_cache(cache),
+            None => strategies,
+        };
+        Self { paths, strategies }
     }
 
     /// Reads and checks everything as it is now. Takes as long as compiling the strategy: not for

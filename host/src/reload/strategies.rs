@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 
 use crate::config::{self, CandidateConfig, Config, Diagnostics, Document, Step, StrategyConfig};
-use crate::decision::plugin::{LoadError, Opened, Plugin, PluginHost, Role, locate, places};
+use crate::decision::plugin::{Cache, LoadError, Opened, Plugin, PluginHost, Role, locate, places};
 use crate::decision::{Failed, Seat};
 use crate::fleet::{CandidateInfo, Fleet, Lessons, StrategyInfo, Trial};
 use crate::strategy::{Place, Strategy};
@@ -43,6 +43,11 @@ impl Strategies {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let (host, trials) = (PluginHost::new()?, Mutex::default());
         Ok(Self { plugins, host, instances: cores + 1, trials })
+    }
+
+    /// The same, but what is compiled is kept in a folder, and found there.
+    pub(super) fn with_cache(self, cache: Cache) -> Self {
+        Self { host: self.host.with_cache(cache), ..self }
     }
 
     /// All that `config` names, in its order.

@@ -36,7 +36,7 @@ pub struct Cost {
     order: Order,
 }
 
-gateway_strategy::export!(Cost, request);
+gateway_strategy::export!(Cost, request; schema = "parameters.json");
 
 impl Strategy for Cost {
     const SUMMARY: &'static str = "The cheapest deployment that answers soon enough";

@@ -25,7 +25,7 @@ pub struct Fixed {
     local_fraction: f64,
 }
 
-gateway_strategy::export!(Fixed);
+gateway_strategy::export!(Fixed; schema = "parameters.json");
 
 impl Strategy for Fixed {
     const SUMMARY: &'static str =

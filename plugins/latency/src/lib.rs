@@ -30,7 +30,7 @@ pub struct Latency {
     order: Order,
 }
 
-gateway_strategy::export!(Latency, request);
+gateway_strategy::export!(Latency, request; schema = "parameters.json");
 
 impl Strategy for Latency {
     const SUMMARY: &'static str = "The better of two by latency and requests in flight";

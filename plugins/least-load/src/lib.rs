@@ -31,7 +31,7 @@ pub struct LeastLoad {
     order: Order,
 }
 
-gateway_strategy::export!(LeastLoad, request);
+gateway_strategy::export!(LeastLoad, request; schema = "parameters.json");
 
 impl Strategy for LeastLoad {
     const SUMMARY: &'static str =

@@ -21,7 +21,7 @@ pub struct Parameters {
 #[derive(Debug)]
 pub struct LocalFirst;
 
-gateway_strategy::export!(LocalFirst);
+gateway_strategy::export!(LocalFirst; schema = "parameters.json");
 
 impl Strategy for LocalFirst {
     const SUMMARY: &'static str = "All traffic to local deployments, remote ones on standby";

@@ -51,7 +51,7 @@ pub struct PrefixAffinity {
     models: Vec<u64>,
 }
 
-gateway_strategy::export!(PrefixAffinity, request);
+gateway_strategy::export!(PrefixAffinity, request; schema = "parameters.json");
 
 impl Strategy for PrefixAffinity {
     const SUMMARY: &'static str = "Prompts that begin alike to one deployment, with bounded load";

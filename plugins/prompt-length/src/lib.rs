@@ -38,7 +38,7 @@ struct Site {
     capacity: u32,
 }
 
-gateway_strategy::export!(PromptLength, request);
+gateway_strategy::export!(PromptLength, request; schema = "parameters.json");
 
 impl Strategy for PromptLength {
     const SUMMARY: &'static str =

@@ -94,9 +94,19 @@ pub mod learning {
 /// Where an instance of a strategy lives: a component has one thread.
 pub type State<S> = LocalKey<RefCell<Option<S>>>;
 
+/// The schema of a strategy's parameters, from their type.
+#[must_use]
+pub fn made_schema<S: Strategy>() -> String {
+    parameters::schema::<S::Parameters>()
+}
+
 /// Answers `describe`.
 #[must_use]
-pub fn describe<S: Strategy>(name: &str, version: &str) -> wit_policy::Description {
+pub fn describe<S: Strategy>(
+    name: &str,
+    version: &str,
+    parameters: String,
+) -> wit_policy::Description {
     let Needs { prompt_tokens, session, prefixes } = S::NEEDS;
     let mut needs = wit_policy::Facts::empty();
     needs.set(wit_policy::Facts::PROMPT_TOKENS, prompt_tokens);
@@ -106,7 +116,7 @@ pub fn describe<S: Strategy>(name: &str, version: &str) -> wit_policy::Descripti
         name: name.to_owned(),
         version: version.to_owned(),
         summary: S::SUMMARY.to_owned(),
-        parameters: parameters::schema::<S::Parameters>(),
+        parameters,
         refresh_interval: S::REFRESH.map(|time| time.as_millis().try_into().unwrap_or(u32::MAX)),
         needs,
     }

@@ -11,13 +11,31 @@
 ///   [`Learning`](crate::Learning).
 /// - `export!(Spill, request, learning);`: all of it.
 ///
+/// `export!(Spill, request; schema = "parameters.json");` takes the schema of the parameters from a file in the
+/// package's folder. Where it is left out the component makes it from the type whenever it is asked, and a third of
+/// the component is code for that. The macro writes a test that the file is the type's schema, and
+/// `WRITE_SCHEMA=1 cargo test` writes the file; to begin with it may be empty.
+///
 /// In a native build, that of `cargo test`, it checks that the type has the traits, and makes nothing.
 #[macro_export]
 macro_rules! export {
     ($strategy:ty $(, $more:ident)* $(,)?) => {
         $crate::__native!($strategy $(, $more)*);
         #[cfg(target_arch = "wasm32")]
-        $crate::__component!($strategy $(, $more)*);
+        $crate::__component!($crate::component::made_schema::<$strategy>(), $strategy $(, $more)*);
+    };
+    ($strategy:ty $(, $more:ident)*; schema = $file:literal $(,)?) => {
+        $crate::__native!($strategy $(, $more)*);
+        #[cfg(all(test, not(target_arch = "wasm32")))]
+        #[test]
+        fn the_schema_in_the_file_is_that_of_the_parameters() {
+            $crate::testing::check_schema::<$strategy>(concat!(env!("CARGO_MANIFEST_DIR"), "/", $file));
+        }
+        #[cfg(target_arch = "wasm32")]
+        $crate::__component!(
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $file)).to_owned(),
+            $strategy $(, $more)*
+        );
     };
 }
 
@@ -53,7 +71,7 @@ macro_rules! __native_more {
 #[macro_export]
 #[cfg(target_arch = "wasm32")]
 macro_rules! __component {
-    ($strategy:ty $(, $more:ident)*) => {
+    ($schema:expr, $strategy:ty $(, $more:ident)*) => {
         #[allow(unsafe_code, missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
         const _: () = {
             use $crate::component::{learning, policy, request_policy};
@@ -71,6 +89,7 @@ macro_rules! __component {
                     $crate::component::describe::<$strategy>(
                         env!("CARGO_PKG_NAME"),
                         env!("CARGO_PKG_VERSION"),
+                        $schema,
                     )
                 }
 

@@ -2,14 +2,15 @@
 //! type.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess};
-use serde_json::map::IntoIter;
-use serde_json::{Error, Map, Value};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess, Visitor,
+};
+use serde::{Deserialize, Deserializer as _};
 
 /// For strategies that have no parameters: any is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -21,12 +22,19 @@ pub struct NoParameters {}
 /// # Errors
 /// What is wrong, for the operator: it begins with the name of the parameter.
 pub fn parse<P: DeserializeOwned>(parameters: &str) -> Result<P, String> {
-    // By way of a map: an error of `from_str` ends in a line and column of the JSON the gateway made,
-    // which the operator, who wrote YAML, has never seen.
-    let Ok(Value::Object(given)) = serde_json::from_str(parameters) else {
-        return Err("the parameters are not a mapping of names to values".to_owned());
+    let mut json = serde_json::Deserializer::from_str(parameters);
+    let read = json.deserialize_map(Mapping(PhantomData));
+    let error = match read.and_then(|read| json.end().map(|()| read)) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
     };
-    P::deserialize(MapAccessDeserializer::new(Named::new(given))).map_err(|e| e.to_string())
+    if !error.is_data() || !parameters.trim_start().starts_with('{') {
+        return Err("the parameters are not a mapping of names to values".to_owned());
+    }
+    // A place in the JSON that the gateway made, which the operator, who wrote YAML, has never seen.
+    let (text, place) = (error.to_string(), (error.line(), error.column()));
+    let place = format!(" at line {} column {}", place.0, place.1);
+    Err(text.strip_suffix(&place).unwrap_or(&text).to_owned())
 }
 
 /// The JSON Schema of a type, with nothing in it that the gateway would not understand.
@@ -41,34 +49,44 @@ pub fn schema<P: JsonSchema>() -> String {
     schema.as_value().to_string()
 }
 
-/// A map whose values' errors say whose they are.
-struct Named {
-    entries: IntoIter,
-    current: Option<(String, Value)>,
-}
+/// Reads parameters of a type out of a mapping.
+struct Mapping<P>(PhantomData<P>);
 
-impl Named {
-    fn new(map: Map<String, Value>) -> Self {
-        Self { entries: map.into_iter(), current: None }
+impl<'de, P: DeserializeOwned> Visitor<'de> for Mapping<P> {
+    type Value = P;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<P, A::Error> {
+        let named = Named { entries, current: String::new() };
+        P::deserialize(MapAccessDeserializer::new(named))
     }
 }
 
-impl<'de> MapAccess<'de> for Named {
-    type Error = Error;
+/// A map whose values' errors say whose they are.
+struct Named<A> {
+    entries: A,
+    /// The name of the value that comes next.
+    current: String,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Named<A> {
+    type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        self.current = self.entries.next();
-        let Some((name, _)) = &self.current else { return Ok(None) };
-        seed.deserialize(name.as_str().into_deserializer()).map(Some)
+    ) -> Result<Option<K::Value>, A::Error> {
+        let Some(name) = self.entries.next_key()? else { return Ok(None) };
+        self.current = name;
+        seed.deserialize(self.current.as_str().into_deserializer()).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        // Serde asks for a value after its key only.
-        let (name, value) = self.current.take().unwrap_or_default();
-        seed.deserialize(value).map_err(|error| Error::custom(format_args!("`{name}`: {error}")))
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        let value = self.entries.next_value_seed(seed);
+        value.map_err(|error| A::Error::custom(format_args!("`{}`: {error}", self.current)))
     }
 }
 

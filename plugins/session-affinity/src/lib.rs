@@ -37,7 +37,7 @@ pub struct SessionAffinity {
     rendezvous: Rendezvous,
 }
 
-gateway_strategy::export!(SessionAffinity, request);
+gateway_strategy::export!(SessionAffinity, request; schema = "parameters.json");
 
 impl Strategy for SessionAffinity {
     const SUMMARY: &'static str = "The requests of a session to one deployment, with bounded load";

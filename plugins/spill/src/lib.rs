@@ -46,7 +46,7 @@ pub struct Spill {
     spilling: Vec<bool>,
 }
 
-gateway_strategy::export!(Spill, request);
+gateway_strategy::export!(Spill, request; schema = "parameters.json");
 
 impl Strategy for Spill {
     const SUMMARY: &'static str = "Local until that is too busy, then remote by share";

@@ -41,7 +41,7 @@ pub struct WeightedOrder {
     order: Order,
 }
 
-gateway_strategy::export!(WeightedOrder);
+gateway_strategy::export!(WeightedOrder; schema = "parameters.json");
 
 impl Strategy for WeightedOrder {
     const SUMMARY: &'static str = "Deployments in tiers, each for when those before it fail";

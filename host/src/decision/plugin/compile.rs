@@ -17,6 +17,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::LoadError;
+use super::cache::Cache;
 use super::source::Bytes;
 use super::text::printable;
 
@@ -30,9 +31,16 @@ pub(super) struct Compiler {
     turn: Mutex<()>,
     /// By digest, the latest last.
     kept: Mutex<VecDeque<(String, Component)>>,
+    /// What outlives the process.
+    cache: Option<Cache>,
 }
 
 impl Compiler {
+    /// One that finds in `cache` what was compiled before, and keeps there what was not.
+    pub(super) fn with(cache: Cache) -> Self {
+        Self { cache: Some(cache), ..Self::default() }
+    }
+
     /// Compiles a component within `limit`, or finds it among those kept.
     pub(super) fn compile(
         self: &Arc<Self>,
@@ -52,11 +60,6 @@ impl Compiler {
         let abandoned = Arc::new(AtomicBool::new(false));
         let (compiler, engine, given_up) = (Arc::clone(self), engine.clone(), abandoned.clone());
         let work = move || {
-            if source.is_foreign() {
-                // A courtesy: without it the component still compiles. At 19 it would not, within its
-                // time, on a machine that is busy with anything else.
-                let _ = rustix::process::nice(10);
-            }
             let _turn = compiler.turn.lock().unwrap_or_else(PoisonError::into_inner);
             if !given_up.load(Ordering::Relaxed) {
                 // Nobody may be left to hear it; it is kept for the next who asks.
@@ -86,12 +89,29 @@ impl Compiler {
         if let Some(component) = self.find(engine, &source.digest) {
             return Ok(component);
         }
-        let component = Component::from_binary(engine, &source.bytes)?;
+        let cached = self.cache.as_ref().and_then(|cache| cache.find(engine, &source.digest));
+        let component = match cached {
+            Some(component) => component,
+            None => self.translate(engine, source)?,
+        };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_front();
         }
         kept.push_back((source.digest.clone(), component.clone()));
+        Ok(component)
+    }
+
+    fn translate(&self, engine: &Engine, source: &Bytes) -> wasmtime::Result<Component> {
+        if source.is_foreign() {
+            // A courtesy: without it the component still compiles. At 19 it would not, within its
+            // time, on a machine that is busy with anything else.
+            let _ = rustix::process::nice(10);
+        }
+        let component = Component::from_binary(engine, &source.bytes)?;
+        if let Some(cache) = &self.cache {
+            cache.keep(engine, &source.digest, &component);
+        }
         Ok(component)
     }
 

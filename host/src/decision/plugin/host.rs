@@ -16,7 +16,7 @@ use super::source::Bytes;
 use super::text::printable;
 use super::values::{Stores, Values};
 use super::version::RawDescription;
-use super::{LoadError, Source, Stage, describe, interface};
+use super::{Cache, LoadError, Source, Stage, describe, interface};
 use crate::config::Sandbox;
 use crate::strategy::{
     Attempt, Candidate, Description, Fault, PathStrategy, Place, Question, RawWeights, Strategy,
@@ -106,6 +106,12 @@ impl PluginHost {
         let host = Self { compiler, machines, stores, maker };
         host.machine(Sandbox::default().stack)?;
         Ok(host)
+    }
+
+    /// The same, but what is compiled is kept in a folder, and found there.
+    #[must_use]
+    pub fn with_cache(self, cache: Cache) -> Self {
+        Self { compiler: Arc::new(Compiler::with(cache)), ..self }
     }
 
     /// Loads a component up to and including `describe`. `pin` is the SHA-256 it must have, in hex.

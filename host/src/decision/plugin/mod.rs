@@ -6,7 +6,7 @@
 //!
 //! 1. [`locate`]: which bytes are meant;
 //! 2. size and digest;
-//! 3. compile, on a thread of low priority, under a deadline;
+//! 3. compile, on a thread of low priority, under a deadline, or find it compiled in the [`Cache`];
 //! 4. imports against an allow-list, version from the exports;
 //! 5. instantiate and `describe` ([`PluginHost::load`] ends here);
 //! 6. the caller checks the parameters against [`Description::parameters`](crate::strategy::Description::parameters);
@@ -21,6 +21,7 @@
 mod anatomy;
 mod breaker;
 mod builtin;
+mod cache;
 mod compile;
 mod describe;
 mod error;
@@ -43,6 +44,7 @@ mod version;
 mod tests;
 
 pub use anatomy::{Anatomy, Import, Parts};
+pub use cache::Cache;
 pub use error::{LoadError, Stage};
 pub use host::{Opened, Plugin, PluginHost, Role, Times};
 pub use interface::Provider;

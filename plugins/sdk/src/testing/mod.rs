@@ -10,5 +10,5 @@ pub(crate) mod stand_in;
 
 pub use checks::{check, check_requests, is_good, shares};
 pub use fleet::{Fleet, configured, deployment, place};
-pub use schema::not_understood;
+pub use schema::{check_schema, not_understood};
 pub use stand_in::logged;

@@ -1,6 +1,10 @@
-//! Whether the gateway understands a schema.
+//! Whether the gateway understands a schema, and whether a file has the right one.
+
+use std::fs;
 
 use serde_json::Value;
+
+use crate::{Strategy, parameters};
 
 /// What the gateway checks of a schema, and what it may have beside that.
 const UNDERSTOOD: &[&str] = &[
@@ -39,6 +43,24 @@ pub fn not_understood(schema: &Value) -> Vec<String> {
     let mut found = Vec::new();
     look(schema, "", &mut found);
     found
+}
+
+/// Checks that a file has the schema of a strategy's parameters; writes it where `WRITE_SCHEMA` is set.
+///
+/// # Panics
+/// If it has another, or cannot be read or written.
+pub fn check_schema<S: Strategy>(file: &str) {
+    let made = parameters::schema::<S::Parameters>();
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    if std::env::var_os("WRITE_SCHEMA").is_some() {
+        fs::write(file, format!("{made:#}\n")).expect("a file that can be written");
+    }
+    let text = fs::read_to_string(file).expect("a file that can be read");
+    let has = serde_json::from_str(&text).unwrap_or(Value::Null);
+    assert!(
+        has == made,
+        "{file} is not the schema of the parameters: run WRITE_SCHEMA=1 cargo test"
+    );
 }
 
 fn look(schema: &Value, at: &str, found: &mut Vec<String>) {
