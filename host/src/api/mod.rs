@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use tokio_rustls::rustls::ClientConfig;
 
@@ -31,6 +31,8 @@ pub(crate) use refusal::Refusal;
 /// Paths that are routed to deployments. The same path is asked upstream.
 const INFERENCE: [&str; 5] =
     ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank"];
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +130,7 @@ impl Api {
         }
         let mut response = answer.unwrap_or_else(Error::into_response);
         if let Ok(id) = HeaderValue::from_str(id) {
-            response.headers_mut().insert("x-request-id", id);
+            response.headers_mut().insert(X_REQUEST_ID, id);
         }
         if self.stop().stage() > Stage::Serving {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -184,7 +186,7 @@ fn allow(request: &Request<Incoming>, methods: &[Method]) -> Result<(), Error> {
 
 /// The client's own id, where it is printable and short, else a random one.
 fn request_id(headers: &hyper::HeaderMap) -> String {
-    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
     match given
         .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
     {
@@ -196,7 +198,7 @@ fn request_id(headers: &hyper::HeaderMap) -> String {
 fn random_id() -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut id = *b"req_00000000000000000000000000000000";
-    for (pair, byte) in id[4..].chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
+    for (pair, byte) in id[4..].chunks_exact_mut(2).zip(rand::random::<u128>().to_be_bytes()) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }

@@ -179,8 +179,9 @@ pub(crate) mod tests {
         let config = config.unwrap();
         let name = "moody".to_owned();
         let (version, sha256, parameters) = Default::default();
-        let (on_path, lessons, candidate) = (None, None, None);
-        let moody = StrategyInfo { name, version, sha256, parameters, on_path, lessons, candidate };
+        let (on_path, meters, lessons, candidate) = Default::default();
+        let moody =
+            StrategyInfo { name, version, sha256, parameters, on_path, meters, lessons, candidate };
         let fleet = Fleet::build(&config, previous);
         Generation { config, fleet, strategies: vec![moody], loaded_at: SystemTime::now() }
     }

@@ -31,7 +31,9 @@ pub async fn weigh(
         let assigned = eligible.spread(&answer, model.deployments.len());
         eligible.share(model, &route.states, &assigned)
     });
-    let outcome = answer.as_ref().map_or_else(Fault::cause, |_| "ok");
-    metrics.strategy_calls(&strategy.name, outcome, 1);
+    match &answer {
+        Ok(_) => metrics.strategy_answered(&strategy.name, &strategy.meters),
+        Err(fault) => metrics.strategy_calls(&strategy.name, fault.cause(), 1),
+    }
     Some(answer)
 }

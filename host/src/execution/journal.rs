@@ -99,10 +99,10 @@ impl Journal {
             outcome: UNTOLD,
             error: None,
             stream: false,
-            queued_ms: 0.0,
-            first_byte_ms: None,
-            total_ms: 0.0,
-            wasted_ms: 0.0,
+            queued: Duration::ZERO,
+            first_byte: None,
+            total: Duration::ZERO,
+            wasted: Duration::ZERO,
             request_bytes: 0,
             response_bytes: 0,
             usage: None,
@@ -134,7 +134,7 @@ impl Journal {
 
     /// Notes time spent in line for a place at a deployment.
     pub fn queued(&mut self, time: Duration) {
-        self.record.queued_ms += millis(time);
+        self.record.queued += time;
     }
 
     /// Notes that a deployment had no place for the request, after so long.
@@ -146,7 +146,7 @@ impl Journal {
         self.record.attempts.push(Attempt {
             deployment: config.name.clone(),
             outcome: busy.as_str().to_owned(),
-            ms: millis(after),
+            took: after,
         });
     }
 
@@ -180,7 +180,7 @@ impl Journal {
         self.record.deployment = Some(config.name.clone());
         self.record.side = Some(config.side.as_str());
         self.record.status = status.as_u16();
-        self.record.first_byte_ms = Some(millis(now.saturating_duration_since(self.started)));
+        self.record.first_byte = Some(now.saturating_duration_since(self.started));
     }
 
     fn end_attempt(&mut self, end: End) {
@@ -191,7 +191,7 @@ impl Journal {
         self.metrics.attempt(place, &deployment.meters, &end.outcome);
         if let Some((waste, sent)) = end.waste.zip(sent.get()) {
             self.metrics.wasted(place, waste, sent.elapsed());
-            self.record.wasted_ms += millis(sent.elapsed());
+            self.record.wasted += sent.elapsed();
         }
         if let Some(lessons) = &self.lessons {
             lessons.add(self.lesson(&deployment, &end, answered, since.elapsed()));
@@ -199,7 +199,7 @@ impl Journal {
         self.record.attempts.push(Attempt {
             deployment: config.name.clone(),
             outcome: end.outcome,
-            ms: millis(answered.unwrap_or_else(|| since.elapsed())),
+            took: answered.unwrap_or_else(|| since.elapsed()),
         });
     }
 
@@ -299,13 +299,8 @@ impl Drop for Journal {
         let Record { model, status, .. } = &self.record;
         self.metrics.request_ended(model, self.meters.as_deref(), *status, took);
         if let Some(log) = &self.log {
-            self.record.total_ms = millis(took);
+            self.record.total = took;
             log.write(&self.record);
         }
     }
-}
-
-/// Milliseconds with microseconds behind the point.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -49,11 +49,6 @@ pub(super) fn object(text: &str, mut field: impl FnMut(Range<usize>, Range<usize
     }
 }
 
-/// Whether this is one whole object, as [`object`] reads it, and nothing else.
-pub(super) fn is_object(bytes: &[u8]) -> bool {
-    str::from_utf8(bytes).is_ok_and(|text| object(text, |_, _| {}).is_ok())
-}
-
 /// Reads an array, nothing before or after it, and shows where each of its elements stands, until `element`
 /// says that it has seen enough.
 pub(super) fn elements(text: &str, mut element: impl FnMut(Range<usize>) -> bool) -> Read {

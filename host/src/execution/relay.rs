@@ -241,9 +241,12 @@ impl Relay {
     /// Every byte that goes to the client passes here: its usage is seen, its model's name is the
     /// client's.
     fn watched(&mut self, chunk: Bytes) -> Bytes {
-        self.usage.feed(&chunk);
+        let usage = self.commit.usage().or_else(|| {
+            self.usage.feed(&chunk);
+            self.usage.found()
+        });
         // Now, not at the end: clients leave when they have read enough, and what was used is used.
-        self.journal.used(self.usage.found());
+        self.journal.used(usage);
         match &mut self.rename {
             Some(rename) => rename.feed(chunk),
             None => chunk,

@@ -51,7 +51,8 @@ impl UsageScan {
             let value = &text[start + KEY.len()..];
             match object(value) {
                 Object::Whole(json) => {
-                    self.found = parse(json).or(self.found);
+                    let usage = str::from_utf8(json).ok().and_then(of_object);
+                    self.found = usage.or(self.found);
                     from = start + KEY.len();
                 }
                 Object::Unfinished if value.len() < LONGEST => return start,
@@ -91,9 +92,8 @@ fn object(text: &[u8]) -> Object<'_> {
     Object::Unfinished
 }
 
-/// Chat and completions say `prompt_tokens`, responses `input_tokens`.
-fn parse(object: &[u8]) -> Option<Usage> {
-    let text = str::from_utf8(object).ok()?;
+/// The tokens that a usage object tells. Chat and completions say `prompt_tokens`, responses `input_tokens`.
+pub(super) fn of_object(text: &str) -> Option<Usage> {
     let (mut prompt, mut completion) = (None, Some(0));
     let field = |key: Range<usize>, value: Range<usize>| match &text[key] {
         "\"prompt_tokens\"" | "\"input_tokens\"" => prompt = text[value].parse().ok(),

@@ -1,6 +1,7 @@
 //! Which deployments of a model traffic may go to, which of them a strategy is asked about, and what its
 //! answer comes to.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use crate::config::{Share, Side, Standby};
@@ -59,14 +60,16 @@ impl Eligible {
         !(self.local.is_empty() && self.remote.is_empty())
     }
 
-    /// The same without those that have gone out of use since: asked for each request.
+    /// The same without those that have gone out of use since: asked for each request, of which most find nothing
+    /// gone.
     #[must_use]
-    pub fn still(&self, model: &FleetModel, now: Instant) -> Self {
-        let open = |list: &[usize]| -> Vec<usize> {
-            let is_open = |i: &usize| self.panic || model.deployments[*i].is_open(now);
-            list.iter().copied().filter(is_open).collect()
-        };
-        Self { local: open(&self.local), remote: open(&self.remote), ..self.clone() }
+    pub fn still(&self, model: &FleetModel, now: Instant) -> Cow<'_, Self> {
+        let is_open = |i: &usize| self.panic || model.deployments[*i].is_open(now);
+        if self.local.iter().chain(&self.remote).all(is_open) {
+            return Cow::Borrowed(self);
+        }
+        let open = |list: &[usize]| list.iter().copied().filter(is_open).collect();
+        Cow::Owned(Self { local: open(&self.local), remote: open(&self.remote), ..self.clone() })
     }
 
     /// What a strategy is asked about: local and remote ones.
@@ -105,33 +108,46 @@ impl Eligible {
     #[must_use]
     pub fn share(&self, model: &FleetModel, states: &[State], assigned: &[f64]) -> Vec<f64> {
         let mut weights = vec![0.0; model.deployments.len()];
+        for (i, weight) in weights.iter_mut().enumerate() {
+            *weight = assigned.get(i).copied().unwrap_or(0.0);
+        }
+        normalize(&mut weights, self.asked());
+        for i in self.asked() {
+            weights[i] *= self.rest;
+        }
         for &i in &self.kept {
             weights[i] = model.deployments[i].config.weight;
         }
-        let asked: Vec<usize> = self.local.iter().chain(&self.remote).copied().collect();
-        for (i, weight) in asked.iter().zip(restrict(assigned, &asked)) {
-            weights[*i] = weight * self.rest;
-        }
-        for (weight, state) in weights.iter_mut().zip(states) {
-            *weight *= state.factor;
+        for i in self.used() {
+            weights[i] *= states[i].factor;
         }
         let mut shared = vec![0.0; weights.len()];
-        let used: Vec<usize> = asked.into_iter().chain(self.kept.iter().copied()).collect();
-        for (i, weight) in used.iter().zip(restrict(&weights, &used)) {
-            shared[*i] = weight;
-        }
+        self.used().for_each(|i| shared[i] = weights[i]);
+        normalize(&mut shared, self.used());
         shared
+    }
+
+    /// Those that a strategy is asked about.
+    fn asked(&self) -> impl Iterator<Item = usize> + Clone {
+        let (local, remote) = (&self.local, &self.remote);
+        (0..local.len() + remote.len())
+            .map(|at| local.get(at).copied().unwrap_or_else(|| remote[at - local.len()]))
+    }
+
+    /// Those that traffic may go to.
+    fn used(&self) -> impl Iterator<Item = usize> + Clone {
+        self.asked().chain(self.kept.iter().copied())
     }
 }
 
-/// The weights at `indices`, divided by their sum; an even split where that is 0.
-fn restrict(weights: &[f64], indices: &[usize]) -> Vec<f64> {
-    let picked: Vec<f64> =
-        indices.iter().map(|i| weights.get(*i).copied().unwrap_or(0.0)).collect();
-    let sum: f64 = picked.iter().sum();
+/// Divides the weights at `indices` by their sum; makes them even where that is 0.
+fn normalize(weights: &mut [f64], indices: impl Iterator<Item = usize> + Clone) {
+    let sum: f64 = indices.clone().map(|i| weights[i]).sum();
     if sum > 0.0 {
-        picked.iter().map(|weight| weight / sum).collect()
+        indices.for_each(|i| weights[i] /= sum);
     } else {
-        Weights::even(picked.len(), 0).local().to_vec()
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]
+        let even = 1.0 / indices.clone().count() as f64;
+        indices.for_each(|i| weights[i] = even);
     }
 }

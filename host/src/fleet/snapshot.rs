@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::Config;
 use crate::strategy::PathStrategy;
+use crate::telemetry::StrategyMeters;
 
 use super::{Eligible, Fleet, FleetModel, Lessons, Trial};
 
@@ -36,6 +37,8 @@ pub struct StrategyInfo {
     pub parameters: serde_json::Value,
     /// Who is asked for each request. None: the published weights decide.
     pub on_path: Option<Arc<dyn PathStrategy>>,
+    /// What its calls are counted on.
+    pub meters: Arc<StrategyMeters>,
     /// Where attempts are noted for it, if it wants to know of them.
     pub lessons: Option<Arc<Lessons>>,
     /// Who is tried beside it.

@@ -160,6 +160,7 @@ fn describe(plugin: &Plugin, parameters: &Value) -> StrategyInfo {
         sha256: plugin.digest().to_owned(),
         parameters: redact(parameters),
         on_path: plugin.on_path(),
+        meters: Arc::default(),
         lessons: plugin.learns().then(Arc::<Lessons>::default),
         candidate: None,
     }

@@ -19,14 +19,8 @@ static CHOICES: Word = LazyLock::new(|| Finder::new("\"choices\""));
 static INDEX: Word = LazyLock::new(|| Finder::new("\"index\""));
 static FINISH_REASON: Word = LazyLock::new(|| Finder::new("\"finish_reason\""));
 static ERROR: Word = LazyLock::new(|| Finder::new("error"));
-/// Where none of them is, an event behind the first content is content.
-static DOUBTFUL: [Word; 5] = [
-    LazyLock::new(|| Finder::new("error")),
-    LazyLock::new(|| Finder::new("[DONE]")),
-    LazyLock::new(|| Finder::new("response.completed")),
-    LazyLock::new(|| Finder::new("response.failed")),
-    LazyLock::new(|| Finder::new("response.incomplete")),
-];
+static DONE: Word = LazyLock::new(|| Finder::new("[DONE]"));
+static RESPONSE: Word = LazyLock::new(|| Finder::new("response."));
 
 /// What one event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,10 +173,13 @@ pub(super) fn first(event: &[u8]) -> Meaning {
 /// What an event means once content has come: the first look is cheap, because every event of
 /// every stream passes here.
 pub(super) fn later(event: &[u8]) -> Meaning {
-    if DOUBTFUL.iter().any(|word| word.find(event).is_some()) {
-        return first(event);
-    }
-    Meaning::Content
+    const LAST: [&[u8]; 3] = [b"completed", b"failed", b"incomplete"];
+    let is_last =
+        |at| LAST.iter().any(|kind| event[at + RESPONSE.needle().len()..].starts_with(kind));
+    let doubtful = ERROR.find(event).is_some()
+        || DONE.find(event).is_some()
+        || RESPONSE.find_iter(event).any(is_last);
+    if doubtful { first(event) } else { Meaning::Content }
 }
 
 /// What an event means that is too long to be looked into, by its beginning. One that begins as an error

@@ -2,7 +2,7 @@
 //! every word that the gateway itself chose, which made the log a tenth of all that is done for a request.
 
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::to_writer;
 use time::OffsetDateTime;
@@ -41,13 +41,13 @@ pub(super) fn of(record: &Record) -> Vec<u8> {
     line.word(",\"stream\":");
     line.word(if record.stream { "true" } else { "false" });
     line.word(",\"queued_ms\":");
-    line.millis(record.queued_ms);
+    line.millis(record.queued);
     line.word(",\"first_byte_ms\":");
-    line.option(record.first_byte_ms, Line::millis);
+    line.option(record.first_byte, Line::millis);
     line.word(",\"total_ms\":");
-    line.millis(record.total_ms);
+    line.millis(record.total);
     line.word(",\"wasted_ms\":");
-    line.millis(record.wasted_ms);
+    line.millis(record.wasted);
     line.word(",\"request_bytes\":");
     line.number(record.request_bytes);
     line.word(",\"response_bytes\":");
@@ -82,8 +82,12 @@ impl Line {
         let _ = to_writer(&mut self.0, &number);
     }
 
-    fn millis(&mut self, millis: f64) {
-        let _ = to_writer(&mut self.0, &millis);
+    /// Milliseconds, with microseconds behind the point.
+    fn millis(&mut self, time: Duration) {
+        let micros = time.subsec_micros();
+        self.number(time.as_secs() * 1000 + u64::from(micros / 1000));
+        self.word(".");
+        self.digits::<3>(micros % 1000);
     }
 
     fn option<T>(&mut self, value: Option<T>, some: impl FnOnce(&mut Self, T)) {
@@ -99,7 +103,7 @@ impl Line {
         self.word(",\"outcome\":");
         self.text(&attempt.outcome);
         self.word(",\"ms\":");
-        self.millis(attempt.ms);
+        self.millis(attempt.took);
         self.word("}");
     }
 
@@ -147,8 +151,6 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -166,10 +168,10 @@ mod tests {
             outcome: "cancelled",
             error: None,
             stream: false,
-            queued_ms: 0.0,
-            first_byte_ms: None,
-            total_ms: 1.25,
-            wasted_ms: 0.001,
+            queued: Duration::ZERO,
+            first_byte: None,
+            total: Duration::from_micros(1250),
+            wasted: Duration::from_nanos(1999),
             request_bytes: u64::MAX,
             response_bytes: 0,
             usage: None,
@@ -196,18 +198,18 @@ mod tests {
 
     #[test]
     fn what_is_known_is_told() {
-        let attempt = |outcome: &str, ms| Attempt {
+        let attempt = |outcome: &str, micros| Attempt {
             deployment: "local \\ 1".into(),
             outcome: outcome.into(),
-            ms,
+            took: Duration::from_micros(micros),
         };
         let full = Record {
             deployment: Some("local \\ 1".into()),
             side: Some("local"),
-            attempts: vec![attempt("queue_full", 0.5), attempt("ok", 12345.678)],
+            attempts: vec![attempt("queue_full", 500), attempt("ok", 12_345_678)],
             error: Some("truncated".into()),
             stream: true,
-            first_byte_ms: Some(3.0),
+            first_byte: Some(Duration::from_millis(3)),
             usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4 }),
             ..record()
         };

@@ -49,14 +49,14 @@ pub struct Record {
     pub error: Option<String>,
     /// Whether a stream was asked for.
     pub stream: bool,
-    /// Milliseconds in line for a place at a deployment.
-    pub queued_ms: f64,
-    /// Milliseconds from arrival to the first byte of the answer.
-    pub first_byte_ms: Option<f64>,
-    /// Milliseconds from arrival to the end of the answer.
-    pub total_ms: f64,
-    /// Milliseconds that engines were at work on answers that nobody got, over all attempts.
-    pub wasted_ms: f64,
+    /// In line for a place at a deployment.
+    pub queued: Duration,
+    /// From arrival to the first byte of the answer.
+    pub first_byte: Option<Duration>,
+    /// From arrival to the end of the answer.
+    pub total: Duration,
+    /// How long engines were at work on answers that nobody got, over all attempts.
+    pub wasted: Duration,
     /// Bytes of the request's body.
     pub request_bytes: u64,
     /// Bytes of the answer's body.
@@ -72,8 +72,8 @@ pub struct Attempt {
     pub deployment: String,
     /// `ok`, why it failed, or why it was not made: `queue_full`, `queue_timeout`, `queue_dispersed`.
     pub outcome: String,
-    /// Milliseconds until the answer began or the attempt failed; where none was made, in line.
-    pub ms: f64,
+    /// Until the answer began or the attempt failed; where none was made, in line.
+    pub took: Duration,
 }
 
 /// Tokens as the upstream counted them.

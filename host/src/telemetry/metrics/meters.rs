@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use prometheus::{Histogram, IntCounter};
 
 use super::Place;
-use super::families::{Attempts, Requests};
+use super::families::{Attempts, Control, Requests};
 
 /// Those of one model.
 #[derive(Debug, Default)]
@@ -49,5 +49,16 @@ impl DeploymentMeters {
     }
 }
 
-/// The outcome of an attempt that ended well.
+/// Those of one strategy.
+#[derive(Debug, Default)]
+pub struct StrategyMeters(OnceLock<IntCounter>);
+
+impl StrategyMeters {
+    /// Calls that were answered well.
+    pub(super) fn ok(&self, control: &Control, strategy: &str) -> &IntCounter {
+        self.0.get_or_init(|| control.strategy_calls.with_label_values(&[strategy, OK]))
+    }
+}
+
+/// The outcome of an attempt that ended well, or of such a call.
 pub(super) const OK: &str = "ok";

@@ -16,7 +16,7 @@ use crate::fleet::{Condition, Snapshot};
 
 use families::{Attempts, Control, Deployments, Families, Requests};
 use meters::OK;
-pub use meters::{DeploymentMeters, ModelMeters};
+pub use meters::{DeploymentMeters, ModelMeters, StrategyMeters};
 pub use shedding::Shedding;
 use trials::Trials;
 
@@ -152,6 +152,11 @@ impl Metrics {
     /// Takes an attempt's time to first byte.
     pub fn first_byte(&self, place: Place<'_>, meters: &DeploymentMeters, time: Duration) {
         meters.of(&self.attempts, place).first_byte.observe(time.as_secs_f64());
+    }
+
+    /// Counts a call of a strategy that was answered well.
+    pub fn strategy_answered(&self, strategy: &str, meters: &StrategyMeters) {
+        meters.ok(&self.control, strategy).inc();
     }
 
     /// Counts calls of a strategy.
