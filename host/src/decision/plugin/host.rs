@@ -12,9 +12,9 @@ use super::guest::{Instance, Program, Stopped, Unfit};
 use super::interface::Shape;
 use super::machine::Machine;
 use super::path::{Maker, PathPlugin};
+use super::recipe::{Loaded, Recipe};
 use super::source::Bytes;
-use super::text::printable;
-use super::values::{Stores, Values};
+use super::values::Stores;
 use super::version::RawDescription;
 use super::{Cache, LoadError, Source, Stage, describe, interface};
 use crate::config::Sandbox;
@@ -70,29 +70,6 @@ pub struct Times {
     pub compile: Duration,
     /// Of the first instance, up to its `describe`.
     pub instantiate: Duration,
-}
-
-/// What stays the same over all instances.
-struct Loaded {
-    what: String,
-    program: Program,
-    shape: Shape,
-    digest: String,
-    /// Bytes of the component.
-    size: usize,
-    description: Description,
-    /// The name under which instances log.
-    name: Arc<str>,
-    times: Times,
-}
-
-/// All it takes to make an instance that can be asked.
-pub(super) struct Recipe {
-    loaded: Arc<Loaded>,
-    /// `routing_parameter` as JSON text.
-    parameters: String,
-    places: Vec<Place>,
-    values: Arc<Values>,
 }
 
 impl PluginHost {
@@ -309,39 +286,6 @@ impl Role {
             Role::Live => name.to_owned(),
             Role::Candidate => format!("{name}#candidate"),
         }
-    }
-}
-
-impl Recipe {
-    pub(super) fn description(&self) -> &Description {
-        &self.loaded.description
-    }
-
-    pub(super) fn program(&self) -> &Program {
-        &self.loaded.program
-    }
-
-    /// An instance that has its parameters, as the one at load had.
-    pub(super) fn fresh(&self) -> Result<Instance, Fault> {
-        let (name, values) = (Arc::clone(&self.loaded.name), Arc::clone(&self.values));
-        let mut instance = self.loaded.program.instantiate(name, values)?;
-        instance.begin();
-        self.loaded.program.call(instance.guest.describe(&mut instance.store))?;
-        match self.configure(&mut instance)? {
-            Ok(()) => Ok(instance),
-            Err(message) => {
-                Err(Fault::Trap(format!("a fresh instance refuses its parameters: {message}")))
-            }
-        }
-    }
-
-    /// The guest's own answer, in words fit to be shown.
-    fn configure(&self, instance: &mut Instance) -> Result<Result<(), String>, Stopped> {
-        instance.begin();
-        let (store, guest) = (&mut instance.store, &instance.guest);
-        let call = guest.configure(store, &self.parameters, &self.places);
-        let answer = self.loaded.program.call(call)?;
-        Ok(answer.map_err(|message| printable(&message, 1_024)))
     }
 }
 

@@ -32,6 +32,7 @@ mod limits;
 mod logging;
 mod machine;
 mod path;
+mod recipe;
 mod source;
 mod text;
 mod ticker;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::breaker::Breaker;
 use super::guest::Instance;
-use super::host::Recipe;
+use super::recipe::Recipe;
 use crate::strategy::{Fault, Needs, PathStatus, PathStrategy, Question, Weighing, Weights};
 
 /// The side of a strategy that requests see.
