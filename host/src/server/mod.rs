@@ -227,6 +227,8 @@ async fn connection(stream: TcpStream, client: Client, _place: Hold, api: Rc<Api
     let mut connection = std::pin::pin!(connection);
     let ended = loop {
         tokio::select! {
+            // Neither can starve the other, and a throw of the dice for each poll is not free.
+            biased;
             ended = connection.as_mut() => break ended,
             // Polled anew, the edge, the request and the body look at the stage themselves.
             () = changes.next() => {}
