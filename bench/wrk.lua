@@ -1,8 +1,8 @@
 -- Chat requests for wrk, and what came of them as one line of JSON.
 --
 -- wrk -s wrk.lua URL -- FILE MODELS SESSIONS: FILE is the body of a request to the model "bench-model". With more
--- than one model they are called model-1, model-2, ...; with sessions x-session-id names one of them. Requests
--- are made before the load begins, and sent in turn.
+-- models the others are called model-2, model-3, ...; with sessions x-session-id names one of them. Requests are made
+-- before the load begins, and sent in turn.
 
 local requests = {}
 local last = 0
@@ -13,7 +13,8 @@ function init(args)
   file:close()
   local models, sessions = tonumber(args[2]), tonumber(args[3])
   for number = 1, math.max(models, sessions) do
-    local name = models > 1 and "model-" .. (number - 1) % models + 1 or "bench-model"
+    local model = (number - 1) % models + 1
+    local name = model == 1 and "bench-model" or "model-" .. model
     local headers = { ["Content-Type"] = "application/json" }
     if sessions > 0 then
       headers["x-session-id"] = "session-" .. (number - 1) % sessions + 1

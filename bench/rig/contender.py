@@ -29,8 +29,8 @@ class Setup:
     """The port of the other engine."""
     folder: Path
     """For its files; its own, and the working directory."""
-    many: bool
-    """Whether it must be able to hold 10,000 streams, for which the limits of some need to be raised."""
+    streams: int | None
+    """How many it must be able to hold, for which the limits of some need to be raised; None: the usual number."""
     cores: int
 
 
@@ -63,7 +63,7 @@ class Contender:
 class Running:
     """A contender that answers."""
 
-    def __init__(self, contender, engines, folder, body, cores, many=False):
+    def __init__(self, contender, engines, folder, body, cores, streams=None):
         """Starts it and asks for a first answer until there is one. Raises `Missing` where none comes."""
         self.name = contender.name
         self.slow = contender.slow
@@ -71,7 +71,7 @@ class Running:
         self.port = free_port()
         folder.mkdir()
         local, remote = engines.ports[:2]
-        argv, env = contender.command(Setup(self.port, local, remote, folder, many, cores))
+        argv, env = contender.command(Setup(self.port, local, remote, folder, streams, cores))
         begin = time.monotonic()
         self.process = Process(argv, folder, env)
         if not wait_for(lambda: self.answers(body), contender.patience):

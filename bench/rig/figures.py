@@ -23,8 +23,8 @@ class Bench:
     load: Load
     quick: bool
     """Whether measurements may be short."""
-    file_limit: int
-    """How many files a process may have open."""
+    most_streams: int
+    """10,000, or as many as a proxy of one process can have open, with two descriptors each."""
 
     def seconds(self, full, quick):
         """How long to measure."""
@@ -73,26 +73,24 @@ def chunks(bench, running, gap_ms, repeat):
 
 
 def idle_memory(bench, running):
-    """Memory once it has answered and nothing is under way."""
+    """Memory once it has answered a request and nothing is under way."""
     time.sleep(bench.seconds(1, 0.5))
-    rss, pss = running.process.memory()
-    return {"rss_kib": rss, "pss_kib": pss}
+    kib, rss = running.process.memory()
+    running.idle_kib = kib
+    return {"kib": kib, "rss_kib": rss}
 
 
 def held_memory(bench, running, streams):
-    """Memory with `streams` open, or as many as the limit of open files allows, each with a chunk a second."""
-    # Two descriptors a stream, in a proxy of one process.
-    streams = min(streams, (bench.file_limit - 500) // 2)
+    """Memory with `streams` open, each with a chunk a second, and for each beyond what it was before any was."""
     bench.engines.pace(chunks=300, gap_ms=1000)
-    _, before = running.process.memory()
     with bench.load.hold(running.port, streams) as held:
         opened = held.open()
         time.sleep(bench.seconds(3, 2))
-        rss, pss = running.process.memory()
+        kib, rss = running.process.memory()
         left = held.release()
     if left < streams:
         raise LoadError(f"of {streams} streams {opened} began and {left} were open to the end")
-    return {"streams": streams, "rss_kib": rss, "pss_kib": pss, "kib_per_stream": (pss - before) / streams}
+    return {"streams": streams, "kib": kib, "rss_kib": rss, "kib_per_stream": (kib - running.idle_kib) / streams}
 
 
 def cpu_ms(running):

@@ -29,7 +29,7 @@ class Gateway(Contender):
     def command(self, setup):
         """Writes models.yaml and routing.yaml, which are JSON, as all JSON is YAML."""
         ports = self.ports[: self.deployments] if self.ports else [setup.local, setup.remote]
-        names = [f"model-{number + 1}" for number in range(self.models)] if self.models > 1 else ["bench-model"]
+        names = ["bench-model", *(f"model-{number}" for number in range(2, self.models + 1))]
         models = [{"id": name, "base_url": f"http://127.0.0.1:{ports[0]}"} for name in names]
         routing = {
             "routing_strategy": self.strategy,
@@ -44,9 +44,9 @@ class Gateway(Contender):
             routing["routing_parameter"] = {"local_fraction": LOCAL_PERCENT / 100}
         if self.strategy == "session-affinity":
             routing["request"] = {"session_header": "x-session-id"}
-        if setup.many:
-            routing["limits"] = {"requests": 20000}
-            routing["concurrency"] = {"max": 20000}
+        if setup.streams:
+            routing["limits"] = {"requests": setup.streams + 100}
+            routing["concurrency"] = {"max": setup.streams + 100}
         (setup.folder / "models.yaml").write_text(json.dumps({"models": models}))
         (setup.folder / "routing.yaml").write_text(json.dumps(routing))
         argv = [self.binary, "--models", "models.yaml", "--routing", "routing.yaml", "--port", setup.port]

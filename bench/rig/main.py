@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,8 @@ def arguments():
 def main():
     """Measures; the exit code."""
     options = arguments()
+    # Its end is to be that of all it has started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.report:
         print(report.markdown(report.read(options.report)))
         return 0
@@ -134,7 +137,7 @@ class Rig:
         most = max(deployments for _, deployments in FLEETS)
         self.engines = Engines(tool, folder, listeners=most)
         load = Load(tool, write_bodies(folder), folder)
-        self.bench = Bench(self.engines, load, options.quick, raise_file_limit())
+        self.bench = Bench(self.engines, load, options.quick, min(10_000, (raise_file_limit() - 1_000) // 2))
         self.body = load.bodies["1k"].read_bytes()
         self.cores = describe(ROOT)["cores"]
         self.started = 0
@@ -170,21 +173,23 @@ class Rig:
             for contender in running[1:]:
                 contender.stop()
 
-    def start(self, number, contender, many=False):
-        """Starts a contender; None where that fails."""
+    def start(self, number, contender, streams=None):
+        """Starts a contender, for so many `streams`; None where that fails."""
         self.started += 1
         folder = self.folder / f"{contender.name}-{self.started}"
         try:
-            return Running(contender, self.engines, folder, self.body, self.cores, many)
+            return Running(contender, self.engines, folder, self.body, self.cores, streams)
         except Missing as error:
             self.write({"round": number, "contender": contender.name, "figure": "start_up", "error": str(error)})
             return None
 
     def fresh(self, number, contender):
         """What is measured right after the start; the contender, which runs on, or None."""
-        if not contender.slow and (many := self.start(number, contender, many=True)):
-            self.figure(number, many, "memory_10000", figures.held_memory, streams=10_000)
-            many.stop()
+        most = self.bench.most_streams
+        if not contender.slow and (running := self.start(number, contender, streams=most)):
+            figures.idle_memory(self.bench, running)
+            self.figure(number, running, "memory_10000", figures.held_memory, streams=most)
+            running.stop()
         running = self.start(number, contender)
         if running:
             self.figure(number, running, "start_up", lambda *_: {"ms": running.start_up_ms})
@@ -205,7 +210,7 @@ class Rig:
             ("open", figures.open_loop, {"rps": rps}),
             ("first_chunk", figures.first_chunk, {"rps": rps}),
             ("chunks_paced", figures.chunks, {"gap_ms": 10, "repeat": 2 if quick else 6}),
-            ("chunks_flood", figures.chunks, {"gap_ms": 0, "repeat": 5 if quick else 25}),
+            ("chunks_flood", figures.chunks, {"gap_ms": 0, "repeat": 10 if quick else 30}),
         ):
             for contender in running:
                 own = {**options, "rps": rps[contender.name]} if "rps" in options else options

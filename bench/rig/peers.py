@@ -47,7 +47,7 @@ daemon off;
 {user}
 worker_processes auto;
 pid {setup.folder}/nginx.pid;
-events {{ worker_connections {32768 if setup.many else 4096}; }}
+events {{ worker_connections {2 * (setup.streams or 1000) + 1000}; }}
 http {{
 {temporary}
   access_log {setup.folder}/access.log;
@@ -94,7 +94,7 @@ class Haproxy(Debian):
         (setup.folder / "haproxy.cfg").write_text(f"""
 global
   log stdout format raw local0
-  maxconn {12000 if setup.many else 4096}
+  maxconn {(setup.streams or 1900) + 100}
 defaults
   mode http
   log global

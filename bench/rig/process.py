@@ -60,17 +60,23 @@ class Process:
         return sum(sum(map(int, stat[11:15])) for stat in stats) / TICKS
 
     def memory(self):
-        """`(rss, pss)` of the whole tree in KiB. Pages that processes share count whole in `rss`, in parts in `pss`."""
-        rss = pss = 0
+        """`(kib, rss)` of the whole tree in KiB: what its processes have for themselves, and once what they share; and the
+        sum of their resident sets, in which that counts for each of them.
+
+        Not the proportional set size, which depends on who else runs the same program.
+        """
+        private, shared, rss = 0, 0, 0
         for pid in self.tree():
             try:
                 lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             except OSError:
                 continue
-            sizes = dict(line.split(":", 1) for line in lines[1:])
-            rss += int(sizes["Rss"].split()[0])
-            pss += int(sizes["Pss"].split()[0])
-        return rss, pss
+            sizes = {key: int(rest.split()[0]) for key, rest in (line.split(":", 1) for line in lines[1:])}
+            own = sizes["Private_Clean"] + sizes["Private_Dirty"]
+            private += own
+            shared = max(shared, sizes["Rss"] - own)
+            rss += sizes["Rss"]
+        return private + shared, rss
 
     def stop(self):
         """Ends the tree: asks twice, which the gateway takes for 'at once', then kills what is left, each by its id."""

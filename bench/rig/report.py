@@ -21,8 +21,8 @@ ROWS = [
     ("the same, first 200 streams at once, p99, ms", "first_burst", "p99_ms", 2, True),
     ("CPU-ms for 1,000 chunks, 10 ms apart", "chunks_paced", "cpu_ms_per_1000", 1, False),
     ("CPU-ms for 1,000 chunks, flooded", "chunks_flood", "cpu_ms_per_1000", 1, False),
-    ("memory idle, MiB", "memory_idle", "pss_mib", 1, False),
-    ("memory with 1,000 streams, MiB", "memory_1000", "pss_mib", 1, False),
+    ("memory idle, MiB", "memory_idle", "mib", 1, False),
+    ("memory with 1,000 streams, MiB", "memory_1000", "mib", 1, False),
     ("KiB for each of 1,000 streams", "memory_1000", "kib_per_stream", 1, False),
     ("KiB for each of 10,000 streams", "memory_10000", "kib_per_stream", 1, False),
     ("start to first answer, ms", "start_up", "ms", 0, False),
@@ -52,15 +52,14 @@ class Results:
             self.versions[record["contender"]] = record["version"]
             self.notes[record["contender"]] = record["notes"]
         else:
-            if "pss_kib" in record:
-                record["pss_mib"] = record["pss_kib"] / 1024
-            if "error" in record:
+            if "kib" in record:
+                record["mib"] = record["kib"] / 1024
+            if record.get("error"):
                 self.errors.append(record)
             elif record.get("failed"):
                 self.errors.append({**record, "error": f"{record['failed']} failed"})
-            if "error" not in record:
-                name = record.get("variant", record["contender"])
-                self.measured[record["figure"]][name][record["round"]].append(record)
+            name = record.get("variant", record["contender"])
+            self.measured[record["figure"]][name][record["round"]].append(record)
 
     def rounds(self, figure, name, key, added=False):
         """round -> value, where there is one: the mean of what was measured in it, less direct's if `added`."""

@@ -33,8 +33,10 @@ enum State {
     /// Bytes to go.
     Length(u64),
     ChunkLine,
-    /// Bytes to go of the chunk and the line break after it.
+    /// Bytes to go of the chunk.
     Chunk(u64),
+    /// Bytes to go of the line break after a chunk.
+    ChunkEnd(u64),
     /// The line after the last chunk, or a trailer.
     Trailer,
     ToTheClose,
@@ -49,7 +51,7 @@ impl Answer {
                 State::Head => self.head(bytes)?,
                 State::ChunkLine | State::Trailer => self.line(bytes)?,
                 State::Length(left) => {
-                    let (body, rest) = bytes.split_at(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+                    let (body, rest) = take(bytes, left);
                     self.count(body);
                     self.state = match left - body.len() as u64 {
                         0 => State::Done,
@@ -58,12 +60,19 @@ impl Answer {
                     rest
                 }
                 State::Chunk(left) => {
-                    let (body, rest) = bytes.split_at(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
-                    // The line break at the end is none of the body's, and has no mark in it.
+                    let (body, rest) = take(bytes, left);
                     self.count(body);
                     self.state = match left - body.len() as u64 {
-                        0 => State::ChunkLine,
+                        0 => State::ChunkEnd(2),
                         left => State::Chunk(left),
+                    };
+                    rest
+                }
+                State::ChunkEnd(left) => {
+                    let (end, rest) = take(bytes, left);
+                    self.state = match left - end.len() as u64 {
+                        0 => State::ChunkLine,
+                        left => State::ChunkEnd(left),
                     };
                     rest
                 }
@@ -93,14 +102,16 @@ impl Answer {
         self.line.extend_from_slice(bytes);
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut response = httparse::Response::new(&mut headers);
-        let httparse::Status::Complete(length) = response.parse(&self.line).map_err(|error| invalid(&error.to_string()))?
+        let httparse::Status::Complete(length) =
+            response.parse(&self.line).map_err(|error| invalid(&error.to_string()))?
         else {
             return Ok(&[]);
         };
         self.status = response.code.unwrap_or_default();
         self.state = State::ToTheClose;
         for header in response.headers {
-            let value = str::from_utf8(header.value).map_err(|error| invalid(&error.to_string()))?;
+            let value =
+                str::from_utf8(header.value).map_err(|error| invalid(&error.to_string()))?;
             if header.name.eq_ignore_ascii_case("content-length") {
                 let length = value.parse().map_err(|_| invalid("content-length"))?;
                 self.state = if length == 0 { State::Done } else { State::Length(length) };
@@ -126,7 +137,7 @@ impl Answer {
         } else {
             match httparse::parse_chunk_size(&self.line) {
                 Ok(httparse::Status::Complete((_, 0))) => State::Trailer,
-                Ok(httparse::Status::Complete((_, size))) => State::Chunk(size + 2),
+                Ok(httparse::Status::Complete((_, size))) => State::Chunk(size),
                 _ => return Err(invalid("chunk size")),
             }
         };
@@ -151,6 +162,11 @@ impl Answer {
         let kept = self.tail.len().saturating_sub(EVENT.len().max(LAST.len()) - 1);
         self.tail.drain(..kept);
     }
+}
+
+/// The first `most` of `bytes`, and the rest.
+fn take(bytes: &[u8], most: u64) -> (&[u8], &[u8]) {
+    bytes.split_at(usize::try_from(most).map_or(bytes.len(), |most| most.min(bytes.len())))
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -179,6 +195,15 @@ mod tests {
     }
 
     #[test]
+    fn counts_an_event_that_two_chunks_share() {
+        let mut answer = Answer::default();
+        let stream = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+            3\r\ndat\r\n6\r\na: 1\n\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
+        assert!(answer.feed(stream).expect("a good answer"));
+        assert_eq!(answer.events, 1);
+    }
+
+    #[test]
     fn a_stream_without_its_end_is_not_good() {
         let mut answer = Answer::default();
         let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\ndata: 1\n\n";
@@ -189,7 +214,9 @@ mod tests {
     #[test]
     fn takes_a_length() {
         let mut answer = Answer::default();
-        assert!(!answer.feed(b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\na").expect("a good answer"));
+        assert!(
+            !answer.feed(b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\na").expect("a good answer")
+        );
         assert!(answer.feed(b"b").expect("a good answer"));
         assert!(!answer.is_good());
         assert!(answer.feed(b"c").is_err());

@@ -101,7 +101,12 @@ fn take_ended(open: &mut JoinSet<Seen>) {
 }
 
 /// Reads `repeat` streams, one after the other; a word on `begun` at the first event, or at an early end.
-async fn connection(mut stream: TcpStream, request: Arc<[u8]>, repeat: usize, begun: mpsc::Sender<()>) -> Seen {
+async fn connection(
+    mut stream: TcpStream,
+    request: Arc<[u8]>,
+    repeat: usize,
+    begun: mpsc::Sender<()>,
+) -> Seen {
     let mut seen = Seen::default();
     for number in 0..repeat {
         let begun = (number == 0).then_some(&begun);

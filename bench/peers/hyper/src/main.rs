@@ -26,7 +26,8 @@ type Pool = Client<HttpConnector, Incoming>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let ports: Vec<u16> = std::env::args().skip(1).map(|port| port.parse()).collect::<Result<_, _>>()?;
+    let ports: Vec<u16> =
+        std::env::args().skip(1).map(|port| port.parse()).collect::<Result<_, _>>()?;
     let [port, local, remote] = ports[..] else {
         return Err("usage: peer-hyper PORT LOCAL_PORT REMOTE_PORT".into());
     };
@@ -35,7 +36,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let pool: Pool = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+    let pool: Pool =
+        Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     loop {

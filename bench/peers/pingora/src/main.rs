@@ -35,14 +35,17 @@ impl ProxyHttp for Split {
 }
 
 fn main() -> std::result::Result<(), Box<dyn Error>> {
-    let ports: Vec<u16> = std::env::args().skip(1).map(|port| port.parse()).collect::<std::result::Result<_, _>>()?;
+    let ports: Vec<u16> =
+        std::env::args().skip(1).map(|port| port.parse()).collect::<std::result::Result<_, _>>()?;
     let [port, local, remote] = ports[..] else {
         return Err("usage: peer-pingora PORT LOCAL_PORT REMOTE_PORT".into());
     };
-    let conf = ServerConf { threads: thread::available_parallelism()?.get(), ..ServerConf::default() };
+    let conf =
+        ServerConf { threads: thread::available_parallelism()?.get(), ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let split = Split { local: format!("127.0.0.1:{local}"), remote: format!("127.0.0.1:{remote}") };
+    let split =
+        Split { local: format!("127.0.0.1:{local}"), remote: format!("127.0.0.1:{remote}") };
     let mut service = http_proxy_service(&server.configuration, split);
     service.add_tcp(&format!("127.0.0.1:{port}"));
     server.add_service(service);
