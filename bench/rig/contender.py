@@ -110,6 +110,13 @@ class Direct:
         self.port = engines.ports[0]
 
 
+def install_package(name):
+    """Installs a Debian package; if it has a service, that is not started."""
+    run("apt-get", "update", "--quiet")
+    quiet = ("env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
+    run(*quiet, "apt-get", "install", "--yes", "--no-install-recommends", name)
+
+
 def run(*argv, timeout=1200):
     """What a command prints, on both outputs; raises `Missing` where it is not there or fails."""
     try:

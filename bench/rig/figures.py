@@ -55,6 +55,11 @@ def first_chunk(bench, running, rps):
     return flat(bench.load.open(running.port, "stream", rate, bench.seconds(10, 3)))
 
 
+def start_up(_, running):
+    """Time from the start of the process to the first answer."""
+    return {"ms": running.start_up_ms}
+
+
 def first_burst(bench, running):
     """Time to the first chunk of `STREAMS` streams at one time; the contender has just been started."""
     bench.engines.pace(chunks=5, gap_ms=10)

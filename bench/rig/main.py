@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 from rig import figures, report
-from rig.contender import Direct, Missing, Running, run
+from rig.contender import Direct, Missing, Running, install_package, run
 from rig.figures import Bench
 from rig.gateway import Gateway
 from rig.load import Engines, Load, LoadError, write_bodies
@@ -26,6 +27,9 @@ FLEETS = [(1, 2), (10, 2), (100, 2), (1000, 2), (1, 16), (1, 128), (1000, 16)]
 
 STRATEGIES = ["fixed", "spill", "session-affinity", "prefix-affinity", "least-load", "latency", "cost", "prompt-length"]
 """The first is what the others are compared with; all others are asked for each request."""
+
+STARTS = 3
+"""How often a contender is started in a round, for what is over in no time and seen once a start."""
 
 PARTS = ["peers", "fleets", "strategies"]
 
@@ -62,6 +66,7 @@ def main():
 
 def measure(options):
     """Builds, measures all rounds, and writes `results.jsonl` and `table.md`."""
+    find_wrk(options.install)
     target = cargo_target(BENCH)
     build(BENCH, "load")
     if not options.gateway:
@@ -87,6 +92,15 @@ def measure(options):
     print(table)
     print(f"bench/run: results and table are in {output}", file=sys.stderr)
     return 0
+
+
+def find_wrk(install):
+    """Sees to it that there is a wrk."""
+    if shutil.which("wrk"):
+        return
+    if not install:
+        raise Missing("there is no wrk (`--install`, or your system's package)")
+    install_package("wrk")
 
 
 def cargo_target(folder):
@@ -190,12 +204,16 @@ class Rig:
             figures.idle_memory(self.bench, running)
             self.figure(number, running, "memory_10000", figures.held_memory, streams=most)
             running.stop()
-        running = self.start(number, contender)
-        if running:
-            self.figure(number, running, "start_up", lambda *_: {"ms": running.start_up_ms})
+        for left in range(1 if self.options.quick or contender.slow else STARTS, 0, -1):
+            running = self.start(number, contender)
+            if not running:
+                return None
+            self.figure(number, running, "start_up", figures.start_up)
             self.figure(number, running, "memory_idle", figures.idle_memory)
             self.figure(number, running, "first_burst", figures.first_burst)
-            self.figure(number, running, "memory_1000", figures.held_memory, streams=1_000)
+            if left > 1:
+                running.stop()
+        self.figure(number, running, "memory_1000", figures.held_memory, streams=1_000)
         return running
 
     def in_turn(self, number, running):

@@ -6,10 +6,11 @@ kept connections to the engines, and an access log where one is part of the prod
 
 import os
 import re
+import shutil
 from importlib import metadata
 from pathlib import Path
 
-from rig.contender import LOCAL_PERCENT, Contender, Missing, run
+from rig.contender import LOCAL_PERCENT, Contender, Missing, install_package, run
 from rig.process import free_port
 
 REMOTE_PERCENT = 100 - LOCAL_PERCENT
@@ -21,9 +22,8 @@ class Debian(Contender):
     package = ""
 
     def install(self):
-        """Installs the package, without starting what it has as a service."""
-        run("apt-get", "update", "--quiet")
-        run("env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "install", "--yes", "--no-install-recommends", self.package)
+        """Installs the package."""
+        install_package(self.package)
 
 
 class Nginx(Debian):
@@ -134,7 +134,9 @@ class Crate(Contender):
         return re.search(rf'name = "{self.crate}"\nversion = "(.*)"', lock)[1]
 
     def install(self):
-        """Builds it."""
+        """Builds it, and installs the cmake that a library of pingora's is built with."""
+        if not shutil.which("cmake"):
+            install_package("cmake")
         manifest = Path(__file__).resolve().parent.parent / "Cargo.toml"
         run("cargo", "build", "--release", "--manifest-path", manifest, "--package", f"peer-{self.name}", timeout=3600)
 
