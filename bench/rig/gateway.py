@@ -13,6 +13,7 @@ class Gateway(Contender):
     """
 
     name = "gateway"
+    notes = "the default configuration: `fixed`, health probes, limits, ejection, JSON access log"
 
     def __init__(self, binary, models=1, deployments=2, strategy="fixed", ports=None):
         super().__init__()

@@ -42,11 +42,19 @@ def arguments():
     parser.add_argument("--install", action="store_true", help="install peers that are not there")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that the rig works")
-    parser.add_argument("--parts", default=",".join(PARTS), help=f"what to measure (default: {','.join(PARTS)})")
+    parser.add_argument("--parts", type=parts, default=PARTS, help=f"what to measure (default: {','.join(PARTS)})")
     parser.add_argument("--tools", type=Path, default=BENCH / "target" / "tools", help="where virtual environments are")
     parser.add_argument("--output", type=Path, help="folder for results (default: one under bench/target/results)")
     parser.add_argument("--report", type=Path, metavar="RESULTS", help="only make the table of these results again")
     return parser.parse_args()
+
+
+def parts(text):
+    """The value of `--parts`."""
+    names = text.split(",")
+    if not set(names) <= set(PARTS):
+        raise argparse.ArgumentTypeError(f"they are {', '.join(PARTS)}")
+    return names
 
 
 def main():
@@ -144,7 +152,7 @@ class Rig:
 
     def __init__(self, options, contenders, folder, tool, results):
         self.options = options
-        self.parts = options.parts.split(",")
+        self.parts = options.parts
         self.contenders = contenders
         self.folder = folder
         self.results = results

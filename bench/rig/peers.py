@@ -271,7 +271,7 @@ class Litellm(Wheel):
     name = "litellm"
     package = "litellm[proxy]"
     notes = "weights, a worker a core, no keys, no database"
-    patience = 120
+    patience = 240
     slow = True
 
     def command(self, setup):
@@ -288,9 +288,11 @@ router_settings: {{routing_strategy: simple-shuffle}}
 litellm_settings: {{request_timeout: 600}}
 """)
         env = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        env["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = "true"
         argv = [self.venv / "bin" / "litellm", "--config", "config.yaml", "--host", "127.0.0.1", "--port", setup.port]
         env["PATH"] = f"{self.venv}/bin{os.pathsep}{os.environ['PATH']}"
-        return [*argv, "--num_workers", setup.cores, "--telemetry", "False"], env
+        argv += ["--num_workers", setup.cores, "--timeout_worker_healthcheck", 60, "--telemetry", "False"]
+        return argv, env
 
 
 def all_peers(tools, target):

@@ -96,7 +96,8 @@ def markdown(results):
         if BASE in names:
             parts.append(f"Ratios to {BASE} of the same round, medians.")
             parts.append(table(["", *names], [[row[0], *(ratio(results, row, name) for name in names)] for row in ROWS]))
-        parts.append(table(["", "version", "set up with"], [[name, results.versions[name], results.notes[name]] for name in names]))
+        setups = [[name, results.versions[name], results.notes[name]] for name in names]
+        parts.append(table(["", "version", "set up with"], setups, numbers=False))
     for figure, title in (("fleet", "models x deployments of each"), ("strategy", "strategy")):
         if results.measured[figure]:
             parts.append(variants(results, figure, title))
@@ -150,7 +151,7 @@ def failures(results):
     return "Not measured, or not without failures:\n\n" + "\n".join(lines) if lines else ""
 
 
-def table(head, rows):
-    """A markdown table; its first column to the left, the others to the right."""
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+def table(head, rows, numbers=True):
+    """A markdown table; its first column to the left, and the others to the right if they are numbers."""
+    lines = [head, ["---", *["--:" if numbers else "---"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
