@@ -1,0 +1,30 @@
+"""What the results depend on and do not say: the machine and the commit."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+
+def describe(root):
+    """The machine and the commit, without a name or a path of either."""
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")), platform.machine())
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) // 1024**2
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu": model,
+        "memory_gib": memory,
+        "kernel": f"{platform.system()} {platform.release()}",
+        "commit": commit(root),
+        "load_average_before": os.getloadavg()[0],
+    }
+
+
+def commit(root):
+    """The commit that is measured, with a `+` where files differ from it."""
+
+    def git(*words):
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True).stdout.strip()
+
+    return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")

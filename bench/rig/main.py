@@ -1,0 +1,274 @@
+"""The command: finds the contenders, measures round by round, and writes results and table."""
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rig import figures, report
+from rig.contender import Direct, Missing, Running, install_package, run
+from rig.figures import Bench
+from rig.gateway import Gateway
+from rig.load import Engines, Load, LoadError, write_bodies
+from rig.machine import describe
+from rig.peers import all_peers
+from rig.process import raise_file_limit
+
+BENCH = Path(__file__).resolve().parent.parent
+ROOT = BENCH.parent
+
+FLEETS = [(1, 2), (10, 2), (100, 2), (1000, 2), (1, 16), (1, 128), (1000, 16)]
+"""Models and deployments of each; the first is what the others are compared with."""
+
+STRATEGIES = ["fixed", "spill", "session-affinity", "prefix-affinity", "least-load", "latency", "cost", "prompt-length"]
+"""The first is what the others are compared with; all others are asked for each request."""
+
+STARTS = 3
+"""How often a contender is started in a round, for what is over in no time and seen once a start."""
+
+PARTS = ["peers", "fleets", "strategies"]
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Measure the gateway beside other proxies, on this machine alone.")
+    parser.add_argument("--gateway", type=Path, help="a release build of the gateway (default: cargo makes one)")
+    parser.add_argument("--peers", help="names, with commas between, or 'none' (default: all that are there)")
+    parser.add_argument("--install", action="store_true", help="install peers that are not there")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that the rig works")
+    parser.add_argument("--parts", type=parts, default=PARTS, help=f"what to measure (default: {','.join(PARTS)})")
+    parser.add_argument("--tools", type=Path, default=BENCH / "target" / "tools", help="where virtual environments are")
+    parser.add_argument("--output", type=Path, help="folder for results (default: one under bench/target/results)")
+    parser.add_argument("--report", type=Path, metavar="RESULTS", help="only make the table of these results again")
+    return parser.parse_args()
+
+
+def parts(text):
+    """The value of `--parts`."""
+    names = text.split(",")
+    if not set(names) <= set(PARTS):
+        raise argparse.ArgumentTypeError(f"they are {', '.join(PARTS)}")
+    return names
+
+
+def main():
+    """Measures; the exit code."""
+    options = arguments()
+    # Its end is to be that of all it has started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.report:
+        print(report.markdown(report.read(options.report)))
+        return 0
+    try:
+        return measure(options)
+    except (LoadError, Missing) as error:
+        print(f"bench/run: {error}", file=sys.stderr)
+        return 1
+
+
+def measure(options):
+    """Builds, measures all rounds, and writes `results.jsonl` and `table.md`."""
+    find_wrk(options.install)
+    target = cargo_target(BENCH)
+    build(BENCH, "load")
+    if not options.gateway:
+        build(ROOT, "gateway")
+        options.gateway = cargo_target(ROOT) / "release" / "gateway"
+    gateway = Gateway(options.gateway.resolve())
+    contenders, missing = choose(options, gateway, target)
+
+    output = options.output or BENCH / "target" / "results" / time.strftime("%Y%m%d-%H%M%S")
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, open(output / "results.jsonl", "w") as results:
+        rig = Rig(options, contenders, Path(folder), target / "release" / "load", results)
+        rig.write({"machine": describe(ROOT), "quick": options.quick, "missing": missing})
+        for contender in contenders:
+            rig.write({"contender": contender.name, "version": contender.find(), "notes": contender.notes})
+        try:
+            for number in range(1 if options.quick else options.rounds):
+                rig.round(number + 1)
+        finally:
+            rig.engines.process.stop()
+    table = report.markdown(report.read(output / "results.jsonl"))
+    (output / "table.md").write_text(table)
+    print(table)
+    print(f"bench/run: results and table are in {output}", file=sys.stderr)
+    return 0
+
+
+def find_wrk(install):
+    """Sees to it that there is a wrk."""
+    if shutil.which("wrk"):
+        return
+    if not install:
+        raise Missing("there is no wrk (`--install`, or your system's package)")
+    install_package("wrk")
+
+
+def cargo_target(folder):
+    """Where cargo puts what it builds of the workspace in `folder`."""
+    metadata = run("cargo", "metadata", "--no-deps", "--format-version=1", f"--manifest-path={folder}/Cargo.toml")
+    return Path(json.loads(metadata[metadata.index("{") :])["target_directory"])
+
+
+def build(folder, package):
+    """Builds a release of `package`, with cargo's own words on the way."""
+    argv = ["cargo", "build", "--release", "--manifest-path", folder / "Cargo.toml", "--package", package]
+    if subprocess.run(argv).returncode:
+        raise Missing(f"{package} does not build")
+
+
+def choose(options, gateway, target):
+    """The contenders, the gateway first, and why those that were asked for are missing."""
+    peers = {peer.name: peer for peer in all_peers(options.tools.resolve(), target)}
+    names = list(peers) if options.peers is None else [name for name in options.peers.split(",") if name != "none"]
+    if unknown := set(names) - set(peers):
+        raise Missing(f"no such peers: {', '.join(sorted(unknown))} (there are {', '.join(peers)})")
+    chosen, missing = [gateway], {}
+    for name in names:
+        try:
+            try:
+                peers[name].find()
+            except Missing:
+                if not options.install:
+                    raise
+                print(f"bench/run: installing {name}", file=sys.stderr)
+                peers[name].install()
+                peers[name].find()
+            chosen.append(peers[name])
+        except Missing as error:
+            missing[name] = str(error)
+    return chosen, missing
+
+
+class Rig:
+    """Everything that rounds need."""
+
+    def __init__(self, options, contenders, folder, tool, results):
+        self.options = options
+        self.parts = options.parts
+        self.contenders = contenders
+        self.folder = folder
+        self.results = results
+        most = max(deployments for _, deployments in FLEETS)
+        self.engines = Engines(tool, folder, listeners=most)
+        load = Load(tool, write_bodies(folder), folder)
+        self.bench = Bench(self.engines, load, options.quick, min(10_000, (raise_file_limit() - 1_000) // 2))
+        self.body = load.bodies["1k"].read_bytes()
+        self.cores = describe(ROOT)["cores"]
+        self.started = 0
+
+    def write(self, record):
+        """Adds a line to the results."""
+        self.results.write(json.dumps(record) + "\n")
+        self.results.flush()
+
+    def round(self, number):
+        """Measures everything once."""
+        if "peers" in self.parts:
+            self.all_contenders(number)
+        if "fleets" in self.parts:
+            variants = {f"{models} x {each}": {"models": models, "deployments": each} for models, each in FLEETS}
+            self.variants(number, "fleet", variants, lambda variant: {"models": variant["models"]})
+        if "strategies" in self.parts:
+            variants = {strategy: {"strategy": strategy} for strategy in STRATEGIES}
+            self.variants(number, "strategy", variants, lambda _: {"sessions": 64})
+
+    def all_contenders(self, number):
+        """All figures at all contenders: what wants a fresh process first, then figure by figure, all in turn."""
+        turn = (number - 1) % len(self.contenders)
+        order = self.contenders[turn:] + self.contenders[:turn]
+        running = [Direct(self.engines)]
+        self.figure(number, running[0], "first_burst", figures.first_burst)
+        try:
+            for contender in order:
+                if fresh := self.fresh(number, contender):
+                    running.append(fresh)
+            self.in_turn(number, running)
+        finally:
+            for contender in running[1:]:
+                contender.stop()
+
+    def start(self, number, contender, streams=None):
+        """Starts a contender, for so many `streams`; None where that fails."""
+        self.started += 1
+        folder = self.folder / f"{contender.name}-{self.started}"
+        try:
+            return Running(contender, self.engines, folder, self.body, self.cores, streams)
+        except Missing as error:
+            self.write({"round": number, "contender": contender.name, "figure": "start_up", "error": str(error)})
+            return None
+
+    def fresh(self, number, contender):
+        """What is measured right after the start; the contender, which runs on, or None."""
+        most = self.bench.most_streams
+        if not contender.slow and (running := self.start(number, contender, streams=most)):
+            figures.idle_memory(self.bench, running)
+            self.figure(number, running, "memory_10000", figures.held_memory, streams=most)
+            running.stop()
+        for left in range(1 if self.options.quick or contender.slow else STARTS, 0, -1):
+            running = self.start(number, contender)
+            if not running:
+                return None
+            self.figure(number, running, "start_up", figures.start_up)
+            self.figure(number, running, "memory_idle", figures.idle_memory)
+            self.figure(number, running, "first_burst", figures.first_burst)
+            if left > 1:
+                running.stop()
+        self.figure(number, running, "memory_1000", figures.held_memory, streams=1_000)
+        return running
+
+    def in_turn(self, number, running):
+        """What is measured at contenders that run."""
+        rps = {}
+        for contender in running:
+            seen = self.figure(number, contender, "closed_1k", figures.closed, body="1k")
+            rps[contender.name] = seen.get("rps", 0)
+        quick = self.options.quick
+        for figure, measured, options in (
+            ("closed_32k", figures.closed, {"body": "32k"}),
+            ("open", figures.open_loop, {"rps": rps}),
+            ("first_chunk", figures.first_chunk, {"rps": rps}),
+            ("chunks_paced", figures.chunks, {"gap_ms": 10, "repeat": 2 if quick else 6}),
+            ("chunks_flood", figures.chunks, {"gap_ms": 0, "repeat": 10 if quick else 30}),
+        ):
+            for contender in running:
+                own = {**options, "rps": rps[contender.name]} if "rps" in options else options
+                self.figure(number, contender, figure, measured, **own)
+
+    def variants(self, number, figure, variants, load):
+        """Requests/s of the gateway in several configurations; the first also at the end, against drift."""
+        names = list(variants)
+        for name in [*names, names[0]]:
+            variant = variants[name]
+            ports = self.engines.ports if "deployments" in variant else None
+            gateway = Gateway(self.contenders[0].binary, ports=ports, **variant)
+            if running := self.start(number, gateway):
+                options = load(variant)
+                self.figure(number, running, figure, figures.closed, variant=name, body="1k", **options)
+                running.stop()
+
+    def figure(self, number, running, figure, measured, variant=None, **options):
+        """Measures one figure and writes it down; an empty dictionary where it cannot be measured."""
+        record = {"round": number, "contender": running.name, "figure": figure}
+        if variant:
+            record["variant"] = variant
+        try:
+            values = measured(self.bench, running, **options)
+        except (LoadError, OSError) as error:
+            self.write({**record, "error": str(error)})
+            return {}
+        self.write({**record, **values})
+        print(f"{number} {running.name} {figure} {variant or ''} {short(values)}", file=sys.stderr)
+        return values
+
+
+def short(values):
+    """The numbers of `values`, to watch them go by."""
+    return " ".join(f"{key}={value:.4g}" for key, value in values.items() if isinstance(value, int | float))

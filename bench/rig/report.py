@@ -1,0 +1,157 @@
+"""Results, as JSON lines, made into the table."""
+
+import json
+import statistics
+from collections import defaultdict
+
+BASE = "nginx"
+"""What ratios are taken to."""
+
+ROWS = [
+    # title, figure, key, digits, whether direct's own value of the round is taken off
+    ("requests/s, 1 KiB body", "closed_1k", "rps", 0, False),
+    ("requests/s, 32 KiB body", "closed_32k", "rps", 0, False),
+    ("CPU-ms for 1,000 requests, 1 KiB", "closed_1k", "cpu_ms_per_1000", 1, False),
+    ("CPU-ms for 1,000 requests, 32 KiB", "closed_32k", "cpu_ms_per_1000", 1, False),
+    ("added latency p50, ms", "open", "p50_ms", 3, True),
+    ("added latency p99, ms", "open", "p99_ms", 3, True),
+    ("added time to first chunk p50, ms", "first_chunk", "p50_ms", 3, True),
+    ("added time to first chunk p99, ms", "first_chunk", "p99_ms", 3, True),
+    ("first chunk of the first 200 streams p50, ms", "first_burst", "p50_ms", 2, False),
+    ("first chunk of the first 200 streams p99, ms", "first_burst", "p99_ms", 2, False),
+    ("CPU-ms for 1,000 chunks, 10 ms apart", "chunks_paced", "cpu_ms_per_1000", 1, False),
+    ("CPU-ms for 1,000 chunks, flooded", "chunks_flood", "cpu_ms_per_1000", 1, False),
+    ("memory idle, MiB", "memory_idle", "mib", 1, False),
+    ("memory with 1,000 streams, MiB", "memory_1000", "mib", 1, False),
+    ("KiB for each of 1,000 streams", "memory_1000", "kib_per_stream", 1, False),
+    ("KiB for each of 10,000 streams", "memory_10000", "kib_per_stream", 1, False),
+    ("start to first answer, ms", "start_up", "ms", 0, False),
+]
+
+
+class Results:
+    """What one run has measured."""
+
+    def __init__(self, records):
+        self.machine = {}
+        self.missing = {}
+        self.quick = False
+        self.versions = {}
+        self.notes = {}
+        self.errors = []
+        # figure -> contender or variant -> round -> measurements
+        self.measured = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+        for record in records:
+            self.take(record)
+
+    def take(self, record):
+        """Takes one line of the file."""
+        if "machine" in record:
+            self.machine, self.missing, self.quick = record["machine"], record["missing"], record["quick"]
+        elif "version" in record:
+            self.versions[record["contender"]] = record["version"]
+            self.notes[record["contender"]] = record["notes"]
+        else:
+            if "kib" in record:
+                record["mib"] = record["kib"] / 1024
+            if record.get("error"):
+                self.errors.append(record)
+            elif record.get("failed"):
+                self.errors.append({**record, "error": f"{record['failed']} failed"})
+            name = record.get("variant", record["contender"])
+            self.measured[record["figure"]][name][record["round"]].append(record)
+
+    def rounds(self, figure, name, key, added=False):
+        """round -> value, where there is one: the mean of what was measured in it, less direct's if `added`."""
+        values = {}
+        for number, records in self.measured[figure][name].items():
+            found = [record[key] for record in records if record.get(key) is not None]
+            if found:
+                values[number] = statistics.fmean(found)
+        if added:
+            direct = self.rounds(figure, "direct", key)
+            return {number: value - direct[number] for number, value in values.items() if number in direct}
+        return values
+
+
+def read(path):
+    """The results in a file."""
+    with open(path) as lines:
+        return Results(map(json.loads, lines))
+
+
+def markdown(results):
+    """The whole report."""
+    names = [name for name in results.versions if any(results.measured[row[1]][name] for row in ROWS)]
+    machine = results.machine
+    parts = [
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, {machine['kernel']}; "
+        f"commit {machine['commit']}; load average before {machine['load_average_before']:.1f}."
+        + (" A quick run: one short round, which says that the rig works and little else." if results.quick else "")
+    ]
+    if names:
+        columns = ["direct", *names]
+        parts.append("Medians of the rounds.")
+        parts.append(table(["", *columns], [[row[0], *(absolute(results, row, name) for name in columns)] for row in ROWS]))
+        if BASE in names:
+            parts.append(f"Ratios to {BASE} of the same round, medians.")
+            parts.append(table(["", *names], [[row[0], *(ratio(results, row, name) for name in names)] for row in ROWS]))
+        setups = [[name, results.versions[name], results.notes[name]] for name in names]
+        parts.append(table(["", "version", "set up with"], setups, numbers=False))
+    for figure, title in (("fleet", "models x deployments of each"), ("strategy", "strategy")):
+        if results.measured[figure]:
+            parts.append(variants(results, figure, title))
+    if remarks := failures(results):
+        parts.append(remarks)
+    return "\n\n".join(parts) + "\n"
+
+
+def absolute(results, row, name):
+    """A cell: the median."""
+    _, figure, key, digits, added = row
+    values = results.rounds(figure, name, key, added and name != "direct")
+    return f"{statistics.median(values.values()):,.{digits}f}" if values else "–"
+
+
+def ratio(results, row, name):
+    """A cell: the median of the ratios to `BASE`."""
+    _, figure, key, _, added = row
+    return median_ratio(results.rounds(figure, name, key, added), results.rounds(figure, BASE, key, added))
+
+
+def median_ratio(values, base):
+    """The median of the ratios of rounds that both have; a dash where the base is nothing."""
+    ratios = [value / base[number] for number, value in values.items() if base.get(number, 0) > 0]
+    return f"{statistics.median(ratios):.2f}" if ratios else "–"
+
+
+def variants(results, figure, title):
+    """The table of the gateway's own configurations, as ratios to the first."""
+    names = list(results.measured[figure])
+    rows = []
+    for name in names:
+        row = [name]
+        for key in ("rps", "cpu_ms_per_1000"):
+            values, base = results.rounds(figure, name, key), results.rounds(figure, names[0], key)
+            median = statistics.median(values.values()) if values else 0
+            row.append(f"{median_ratio(values, base)} ({median:,.{0 if key == 'rps' else 1}f})")
+        rows.append(row)
+    return table([title, "requests/s", "CPU-ms for 1,000 requests"], rows)
+
+
+def failures(results):
+    """What could not be measured, and what failed on the way, in a line each."""
+    lines = [f"- {name}: {reason}" for name, reason in results.missing.items()]
+    seen = set()
+    for record in results.errors:
+        key = (record["contender"], record["figure"], record.get("variant"))
+        if key not in seen:
+            seen.add(key)
+            lines.append(f"- {record['contender']}, {record['figure']}, round {record['round']}: {record['error']}")
+    return "Not measured, or not without failures:\n\n" + "\n".join(lines) if lines else ""
+
+
+def table(head, rows, numbers=True):
+    """A markdown table; its first column to the left, and the others to the right if they are numbers."""
+    lines = [head, ["---", *["--:" if numbers else "---"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
