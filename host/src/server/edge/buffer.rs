@@ -1,65 +1,67 @@
 //! Bytes read from a client that hyper has not been given yet.
 
-use std::pin::Pin;
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What one read may take, and what a connection keeps.
-const KEPT: usize = 8 << 10;
+/// What one read may take.
+const USUAL: usize = 8 << 10;
+/// Memory that a core keeps for the connections which have something to read.
+const SPARES: usize = 8;
 
-/// A buffer that is filled at its end and emptied at its start.
-#[derive(Debug)]
+thread_local! {
+    /// Most connections wait most of the time, with nothing in their buffers: those that read take turns with the
+    /// memory for it.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer that is filled at its end and emptied at its start. It has memory only while it holds something.
+#[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
-    end: usize,
 }
 
 impl Buffer {
-    pub(super) fn new() -> Self {
-        Self { bytes: vec![0; KEPT], start: 0, end: 0 }
-    }
-
     pub(super) fn filled(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        &self.bytes[self.start..]
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.start == self.bytes.len()
     }
 
     /// Whether a read would find no room.
     pub(super) fn is_full(&self) -> bool {
-        self.end - self.start == self.bytes.len()
+        self.filled().len() == self.bytes.capacity().max(USUAL)
     }
 
     pub(super) fn consume(&mut self, bytes: usize) {
         self.start += bytes;
         if self.is_empty() {
-            (self.start, self.end) = (0, 0);
-            // What a long head needed is given back.
-            if self.bytes.len() > KEPT {
-                self.bytes = vec![0; KEPT];
-            }
+            self.rest();
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.consume(self.end - self.start);
+        self.start = self.bytes.len();
+        self.rest();
     }
 
     /// Puts bytes into an empty buffer.
     pub(super) fn put(&mut self, bytes: &[u8]) {
         self.clear();
-        self.bytes[..bytes.len()].copy_from_slice(bytes);
-        self.end = bytes.len();
+        self.take_memory();
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Makes room where there is none.
     pub(super) fn grow(&mut self) {
         if self.is_full() {
-            self.bytes.resize(self.bytes.len() * 2, 0);
+            self.bytes.reserve_exact(self.bytes.capacity());
         }
     }
 
@@ -69,14 +71,39 @@ impl Buffer {
         reader: &mut R,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<usize>> {
-        if self.start > 0 && self.end == self.bytes.len() {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
+        self.take_memory();
+        if self.start > 0 && self.bytes.len() == self.bytes.capacity() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
         }
-        let mut room = ReadBuf::new(&mut self.bytes[self.end..]);
-        let polled = Pin::new(reader).poll_read(cx, &mut room);
-        let read = room.filled().len();
-        self.end += read;
-        polled.map_ok(|()| read)
+        let read = pin!(reader.read_buf(&mut self.bytes)).poll(cx);
+        if self.is_empty() {
+            self.rest();
+        }
+        read
+    }
+
+    fn take_memory(&mut self) {
+        if self.bytes.capacity() == 0 {
+            // At the end of a thread there may be none to take from.
+            let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+            self.bytes = spare.unwrap_or_else(|| Vec::with_capacity(USUAL));
+        }
+    }
+
+    /// Gives back the memory of an empty buffer.
+    fn rest(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        self.start = 0;
+        bytes.clear();
+        // What a long head needed is not kept.
+        if bytes.capacity() == USUAL {
+            let _ = SPARE.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < SPARES {
+                    spare.push(bytes);
+                }
+            });
+        }
     }
 }

@@ -110,7 +110,7 @@ impl Edge {
             stream,
             limits,
             framing: Framing::start(),
-            buffer: Buffer::new(),
+            buffer: Buffer::default(),
             good: 0,
             link: Rc::clone(&link),
             clock: Clock::new(limits.headers),
