@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -79,15 +80,14 @@ def measure(options):
     build(BENCH, "load")
     if not options.gateway:
         build(ROOT, "gateway")
-        options.gateway = cargo_target(ROOT) / "release" / "gateway"
-    gateway = Gateway(options.gateway.resolve())
+    gateway = Gateway((options.gateway or cargo_target(ROOT) / "release" / "gateway").resolve())
     contenders, missing = choose(options, gateway, target)
 
     output = options.output or BENCH / "target" / "results" / time.strftime("%Y%m%d-%H%M%S")
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, open(output / "results.jsonl", "w") as results:
         rig = Rig(options, contenders, Path(folder), target / "release" / "load", results)
-        rig.write({"machine": describe(ROOT), "quick": options.quick, "missing": missing})
+        rig.write({"machine": describe(ROOT, options.gateway), "quick": options.quick, "missing": missing})
         for contender in contenders:
             rig.write({"contender": contender.name, "version": contender.find(), "notes": contender.notes})
         try:
@@ -161,7 +161,7 @@ class Rig:
         load = Load(tool, write_bodies(folder), folder)
         self.bench = Bench(self.engines, load, options.quick, min(10_000, (raise_file_limit() - 1_000) // 2))
         self.body = load.bodies["1k"].read_bytes()
-        self.cores = describe(ROOT)["cores"]
+        self.cores = len(os.sched_getaffinity(0))
         self.started = []
 
     def write(self, record):
