@@ -64,19 +64,21 @@ class Running:
     """A contender that answers."""
 
     def __init__(self, contender, engines, folder, body, cores, streams=None):
-        """Starts it and asks for a first answer until there is one. Raises `Missing` where none comes."""
+        """Starts it in `folder` and asks for a first answer until there is one. Raises `Missing` where none comes."""
         self.name = contender.name
         self.slow = contender.slow
         self.folder = folder
         self.port = free_port()
-        folder.mkdir()
         local, remote = engines.ports[:2]
         argv, env = contender.command(Setup(self.port, local, remote, folder, streams, cores))
         begin = time.monotonic()
         self.process = Process(argv, folder, env)
-        if not wait_for(lambda: self.answers(body), contender.patience):
+        try:
+            if not wait_for(lambda: self.answers(body), contender.patience):
+                raise Missing(f"no answer after {contender.patience} s")
+        except BaseException:
             self.stop()
-            raise Missing(f"no answer after {contender.patience} s")
+            raise
         self.start_up_ms = (time.monotonic() - begin) * 1e3
 
     def answers(self, body):
@@ -94,9 +96,9 @@ class Running:
         return " ".join(text.splitlines()[-1:])[-200:].replace(str(self.folder), "")
 
     def stop(self):
-        """Ends it, and removes what it wrote."""
+        """Ends it, and removes what it wrote; once is enough."""
         self.process.stop()
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Direct:

@@ -22,7 +22,7 @@ def write_bodies(folder):
     bodies = {}
     for name, size, stream in (("1k", 1024, False), ("32k", 32 * 1024, False), ("stream", 1024, True)):
         request = {"model": "bench-model", "stream": stream, "max_tokens": 100, "temperature": 0.7}
-        request["messages"] = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": ""}]
+        request["messages"] = [{"role": "system", "content": "Be helpful."}, {"role": "user", "content": ""}]
         words = "What do you know of the weather in the mountains, and of those who live there all year? "
         missing = size - len(json.dumps(request, separators=(",", ":")))
         request["messages"][1]["content"] = (words * (missing // len(words) + 1))[:missing]

@@ -1,13 +1,14 @@
-"""What the results depend on and do not say: the machine and the commit."""
+"""What the results depend on and do not say: the machine, and which gateway it was."""
 
+import hashlib
 import os
 import platform
 import subprocess
 from pathlib import Path
 
 
-def describe(root):
-    """The machine and the commit, without a name or a path of either."""
+def describe(root, gateway=None):
+    """The machine and what is measured on it, without a name or a path of either; `gateway` is a build that was given."""
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")), platform.machine())
     memory = int(Path("/proc/meminfo").read_text().split()[1]) // 1024**2
@@ -16,9 +17,14 @@ def describe(root):
         "cpu": model,
         "memory_gib": memory,
         "kernel": f"{platform.system()} {platform.release()}",
-        "commit": commit(root),
+        "gateway": f"build {digest(gateway)}" if gateway else f"commit {commit(root)}",
         "load_average_before": os.getloadavg()[0],
     }
+
+
+def digest(path):
+    """The beginning of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def commit(root):

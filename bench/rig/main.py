@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -79,22 +80,21 @@ def measure(options):
     build(BENCH, "load")
     if not options.gateway:
         build(ROOT, "gateway")
-        options.gateway = cargo_target(ROOT) / "release" / "gateway"
-    gateway = Gateway(options.gateway.resolve())
+    gateway = Gateway((options.gateway or cargo_target(ROOT) / "release" / "gateway").resolve())
     contenders, missing = choose(options, gateway, target)
 
     output = options.output or BENCH / "target" / "results" / time.strftime("%Y%m%d-%H%M%S")
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, open(output / "results.jsonl", "w") as results:
         rig = Rig(options, contenders, Path(folder), target / "release" / "load", results)
-        rig.write({"machine": describe(ROOT), "quick": options.quick, "missing": missing})
+        rig.write({"machine": describe(ROOT, options.gateway), "quick": options.quick, "missing": missing})
         for contender in contenders:
             rig.write({"contender": contender.name, "version": contender.find(), "notes": contender.notes})
         try:
             for number in range(1 if options.quick else options.rounds):
                 rig.round(number + 1)
         finally:
-            rig.engines.process.stop()
+            rig.stop()
     table = report.markdown(report.read(output / "results.jsonl"))
     (output / "table.md").write_text(table)
     print(table)
@@ -161,8 +161,8 @@ class Rig:
         load = Load(tool, write_bodies(folder), folder)
         self.bench = Bench(self.engines, load, options.quick, min(10_000, (raise_file_limit() - 1_000) // 2))
         self.body = load.bodies["1k"].read_bytes()
-        self.cores = describe(ROOT)["cores"]
-        self.started = 0
+        self.cores = len(os.sched_getaffinity(0))
+        self.started = []
 
     def write(self, record):
         """Adds a line to the results."""
@@ -184,26 +184,30 @@ class Rig:
         """All figures at all contenders: what wants a fresh process first, then figure by figure, all in turn."""
         turn = (number - 1) % len(self.contenders)
         order = self.contenders[turn:] + self.contenders[:turn]
-        running = [Direct(self.engines)]
-        self.figure(number, running[0], "first_burst", figures.first_burst)
-        try:
-            for contender in order:
-                if fresh := self.fresh(number, contender):
-                    running.append(fresh)
-            self.in_turn(number, running)
-        finally:
-            for contender in running[1:]:
-                contender.stop()
+        direct = Direct(self.engines)
+        self.figure(number, direct, "first_burst", figures.first_burst)
+        fresh = [self.fresh(number, contender) for contender in order]
+        running = [contender for contender in fresh if contender]
+        self.in_turn(number, [direct, *running])
+        for contender in running:
+            contender.stop()
 
     def start(self, number, contender, streams=None):
         """Starts a contender, for so many `streams`; None where that fails."""
-        self.started += 1
-        folder = self.folder / f"{contender.name}-{self.started}"
+        folder = Path(tempfile.mkdtemp(prefix=f"{contender.name}-", dir=self.folder))
         try:
-            return Running(contender, self.engines, folder, self.body, self.cores, streams)
+            running = Running(contender, self.engines, folder, self.body, self.cores, streams)
         except Missing as error:
             self.write({"round": number, "contender": contender.name, "figure": "start_up", "error": str(error)})
             return None
+        self.started.append(running)
+        return running
+
+    def stop(self):
+        """Ends everything that still runs, also where a round was interrupted."""
+        for running in self.started:
+            running.stop()
+        self.engines.process.stop()
 
     def fresh(self, number, contender):
         """What is measured right after the start; the contender, which runs on, or None."""

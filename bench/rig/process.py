@@ -26,10 +26,11 @@ def free_port():
 
 
 class Process:
-    """One process that was started, with all that it started in turn."""
+    """One process that was started in a session of its own, with all that it started in turn."""
 
     def __init__(self, argv, cwd, env=None, log="output", **kwargs):
         """Starts `argv` in the folder `cwd`, to whose file `log` goes what it prints, unless `stdout` is given."""
+        self.stopped = False
         with open(Path(cwd) / log, "ab") as output:
             kwargs.setdefault("stdout", output)
             self.popen = subprocess.Popen(
@@ -38,21 +39,14 @@ class Process:
                 env={**os.environ, **(env or {})},
                 stdin=kwargs.pop("stdin", subprocess.DEVNULL),
                 stderr=output,
+                start_new_session=True,
                 **kwargs,
             )
 
     def tree(self):
-        """The ids of the process and its descendants that are alive."""
-        children = {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and (stat := read_stat(int(entry))):
-                children.setdefault(int(stat[1]), []).append(int(entry))
-        found, unseen = [], [self.popen.pid]
-        while unseen:
-            pid = unseen.pop()
-            found.append(pid)
-            unseen += children.get(pid, [])
-        return found
+        """The ids of all that are alive of its session: it, its descendants, and those whose parent has ended."""
+        alive = {int(entry): read_stat(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
+        return [pid for pid, stat in alive.items() if stat and int(stat[3]) == self.popen.pid]
 
     def cpu_seconds(self):
         """What the whole tree has used, user and system, with children that were waited for."""
@@ -80,20 +74,22 @@ class Process:
 
     def stop(self):
         """Ends the tree: asks twice, which the gateway takes for 'at once', then kills what is left, each by its id."""
-        pids = {pid: stat[19] for pid in self.tree() if (stat := read_stat(pid))}
+        if self.stopped:
+            return
         for patience in (0.3, 2):
-            if self.popen.poll() is not None:
-                break
-            self.popen.send_signal(signal.SIGTERM)
+            if self.popen.poll() is None:
+                self.popen.send_signal(signal.SIGTERM)
+                try:
+                    self.popen.wait(patience)
+                except subprocess.TimeoutExpired:
+                    pass
+        for pid in self.tree():
             try:
-                self.popen.wait(patience)
-            except subprocess.TimeoutExpired:
-                pass
-        for pid, started in pids.items():
-            # The id may be another's by now.
-            if (stat := read_stat(pid)) and stat[19] == started:
                 os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.popen.wait()
+        self.stopped = True
 
 
 def read_stat(pid):

@@ -86,7 +86,7 @@ def markdown(results):
     machine = results.machine
     parts = [
         f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, {machine['kernel']}; "
-        f"commit {machine['commit']}; load average before {machine['load_average_before']:.1f}."
+        f"gateway: {machine['gateway']}; load average before {machine['load_average_before']:.1f}."
         + (" A quick run: one short round, which says that the rig works and little else." if results.quick else "")
     ]
     if names:
