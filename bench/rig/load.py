@@ -53,6 +53,14 @@ class Engines:
             raise LoadError("the engines do not take their pace")
 
 
+def result(text):
+    """What a tool printed last, which is a line of JSON. Raises `LoadError` where it is not."""
+    try:
+        return json.loads(text.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise LoadError(f"the load has no result but {text[-200:]!r}") from error
+
+
 class Load:
     """Runs what makes load; all results are dictionaries, as the tools print them."""
 
@@ -65,17 +73,17 @@ class Load:
         """Closed loop: as many requests as `CONNECTIONS` can make in `seconds`."""
         argv = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", WRK_SCRIPT]
         argv += [f"http://127.0.0.1:{port}", "--", self.bodies[body], models, sessions]
-        return json.loads(self.run(argv, seconds + 30).splitlines()[-1])
+        return result(self.run(argv, seconds + 30))
 
     def open(self, port, body, rate, seconds):
         """Open loop: `rate` requests/s for `seconds`."""
         argv = [self.tool, "open", "--port", port, "--body", self.bodies[body], "--rate", rate, "--seconds", seconds]
-        return json.loads(self.run(argv, seconds * 2 + 60))
+        return result(self.run(argv, seconds * 2 + 60))
 
     def streams(self, port, streams, repeat=1):
         """`streams` at a time, on each connection `repeat` one after the other, to their end."""
         argv = [self.tool, "streams", "--port", port, "--body", self.bodies["stream"], "--streams", streams]
-        return json.loads(self.run([*argv, "--repeat", repeat], 120))
+        return result(self.run([*argv, "--repeat", repeat], 120))
 
     def hold(self, port, streams):
         """Opens `streams` and keeps them open for the length of a `with` block."""
