@@ -151,10 +151,10 @@ impl Load {
     }
 }
 
-/// An instant on the clock of a gateway's deployments, which begins with the first that is looked at.
+/// An instant on the clock of a gateway's deployments, which begins when it is first looked at.
 pub(super) fn clock(now: Instant) -> Duration {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
-    now.saturating_duration_since(*BEGAN.get_or_init(|| now))
+    now.saturating_duration_since(*BEGAN.get_or_init(Instant::now))
 }
 
 fn average(cell: &AtomicU64, new: f64) {
