@@ -108,8 +108,8 @@ impl Eligible {
     #[must_use]
     pub fn share(&self, model: &FleetModel, states: &[State], assigned: &[f64]) -> Vec<f64> {
         let mut weights = vec![0.0; model.deployments.len()];
-        for (i, weight) in weights.iter_mut().enumerate() {
-            *weight = assigned.get(i).copied().unwrap_or(0.0);
+        for (weight, assigned) in weights.iter_mut().zip(assigned) {
+            *weight = *assigned;
         }
         normalize(&mut weights, self.asked());
         for i in self.asked() {
@@ -129,9 +129,7 @@ impl Eligible {
 
     /// Those that a strategy is asked about.
     fn asked(&self) -> impl Iterator<Item = usize> + Clone {
-        let (local, remote) = (&self.local, &self.remote);
-        (0..local.len() + remote.len())
-            .map(|at| local.get(at).copied().unwrap_or_else(|| remote[at - local.len()]))
+        self.local.iter().chain(&self.remote).copied()
     }
 
     /// Those that traffic may go to.

@@ -213,8 +213,7 @@ impl Commit {
         Ok(body)
     }
 
-    /// Whether a body is one whole object, as most are: our own reader sees that in half the time of serde_json.
-    /// Takes its usage on the way.
+    /// Whether a body is one whole object, as most are. Takes its usage on the way, which saves a second look.
     fn is_object(&mut self, body: &[u8]) -> bool {
         let Ok(text) = str::from_utf8(body) else { return false };
         let mut usage = None;

@@ -1,5 +1,4 @@
-//! What nearly every request counts on, found once: to find a counter by its labels takes as long as to draw a
-//! deployment.
+//! What nearly every request counts on, found once and not by its labels each time.
 
 use std::sync::OnceLock;
 
