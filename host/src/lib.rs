@@ -26,6 +26,8 @@ mod tls;
 pub mod workbench;
 
 pub use commands::main;
+#[cfg(feature = "bench")]
+pub use execution::bench;
 pub use gateway::Gateway;
 pub use reload::{Loaded, Loader, Refused, Seen};
 pub use run::{Options, Signals, run};

@@ -8,6 +8,8 @@
 //! ```
 
 mod attempt;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod body;
 mod choice;
 mod commit;

@@ -1,0 +1,10 @@
+//! What is kept of a request and its one attempt.
+
+use super::{Piece, Run, fleet};
+
+pub(super) fn pieces() -> Vec<Piece> {
+    vec![Piece::new("attempt", || -> Run {
+        let arrived = fleet::arrived(2, "fixed");
+        Box::new(move || arrived.attempt())
+    })]
+}
