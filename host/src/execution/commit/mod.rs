@@ -322,6 +322,10 @@ impl Commit {
 
     /// Holds the event that is under way, which begins in `chunk` behind its `good` bytes or before it.
     fn withhold(&mut self, chunk: &Bytes, good: usize) -> Verdict {
+        // What is before it commits at its size, as it would if it had come alone.
+        if good > 0 && self.held_bytes + good > MOST_HELD_OF_A_STREAM {
+            self.phase = Phase::Passing;
+        }
         let pass = self.passable(chunk, good);
         let passed = if self.phase == Phase::Passing { good } else { 0 };
         self.hold(chunk.slice(passed..));
