@@ -14,6 +14,7 @@ pub mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod gateway;
+mod memory;
 mod reload;
 mod run;
 mod server;

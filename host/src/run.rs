@@ -17,6 +17,7 @@ use crate::config::{Secret, Shutdown};
 use crate::decision::Decider;
 use crate::fleet::probe::Probes;
 use crate::fleet::{Board, Fleet, Generation, ReloadStatus};
+use crate::memory;
 use crate::reload::{self, Loaded, Loader, Refused, Seen};
 use crate::server::Cores;
 use crate::stop::Stage;
@@ -74,6 +75,8 @@ pub fn run(
     let mut cores = Cores::start(&listener, options.cores.max(1), &gateway, &tls)?;
     // It is closed when the last core has closed its own handle.
     drop(listener);
+    // What loading took.
+    runtime.spawn_blocking(memory::give_back);
     let ended = runtime.block_on(async {
         let control = Control::new(Arc::clone(&gateway), decider, loader, &tls);
         let ended = match &control {
@@ -184,6 +187,8 @@ impl Control {
             Some(error) => tracing::error!(error, "configuration refused"),
         }
         self.gateway.board.set_reload(ReloadStatus { last_error: error });
+        // What was in use before is gone, but for requests in flight.
+        let _ = tokio::task::spawn_blocking(memory::give_back).await;
         // Last, so that who sees it counted sees the rest too.
         self.gateway.metrics.reload(result);
         seen

@@ -89,7 +89,8 @@ fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metri
         };
         let decided = catch(decide);
         next = match (decided, installed) {
-            (Ok(next), Some((_, done))) => {
+            (Ok(next), Some((old, done))) => {
+                drop(old);
                 // Whoever waited may have given up.
                 let _ = done.send(());
                 next
