@@ -74,7 +74,10 @@ fn all() -> Vec<Hostile> {
         hostile("wat-text", "(component)", format!("{not}it looks like WebAssembly text")),
         hostile("core", component("(module)"), format!("{not}it is a core module; build for")),
         hostile("cut", &good[..good.len() / 2], "cut.wasm does not compile: "),
-        hostile("large", vec![0; 5 << 20], "has 5242880 bytes; at most 4194304 are allowed"),
+        Hostile {
+            remedy: "make it smaller, or raise the limit where you trust it",
+            ..hostile("large", vec![0; 5 << 20], "has 5242880 bytes; at most 4194304 are allowed")
+        },
     ]);
     let pinned = "has the sha256 ";
     all.push(Hostile {

@@ -208,6 +208,9 @@ fn explain(file: &Document, at: &[Step], error: &LoadError) -> Diagnostics {
         LoadError::Pin { .. } => {
             ("sha256", "check where the file came from, then update the digest")
         }
+        LoadError::TooLarge { .. } | LoadError::CompileTimedOut { .. } => {
+            ("routing_strategy", "make it smaller, or raise the limit where you trust it")
+        }
         _ => ("routing_strategy", "mend the strategy or name another"),
     };
     let error = file.error(&key(at, name), error.to_string(), help);

@@ -170,7 +170,7 @@ impl LoadError {
             Self::Compile { .. } => {
                 "build it anew; `wasm-tools validate FILE` says more about a broken file"
             }
-            Self::CompileTimedOut { .. } | Self::TimedOut { .. } => LIMIT,
+            Self::CompileTimedOut { .. } | Self::TimedOut { .. } | Self::TooLarge { .. } => LIMIT,
             Self::Import { .. } => {
                 "leave out what needs it: a strategy has no network, and WASI 0.2 only"
             }
@@ -180,13 +180,13 @@ impl LoadError {
                 "it may need more memory (`sandbox.memory_mib`), or its start function fails"
             }
             Self::Trap { .. } => {
-                "this is a bug of the strategy: a panic, or memory or stack at its end"
+                "this is a bug of the strategy: a panic, an exception, memory or stack at its end, or, in JavaScript \
+                 and Python, an export that is not there"
             }
             Self::Description { .. } => "mend what its `describe` returns",
             Self::Configure { .. } => "give it other parameters, or mend its `configure`",
             Self::Unknown { .. }
             | Self::Read { .. }
-            | Self::TooLarge { .. }
             | Self::Pin { .. }
             | Self::Host { .. }
             | Self::NotAComponent { .. } => return None,

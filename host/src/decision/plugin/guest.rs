@@ -1,10 +1,8 @@
 //! One program, its instances, and calls into them that always come back.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -13,6 +11,7 @@ use wasmtime::{Store, Trap};
 use wasmtime_wasi::p2::pipe::SinkOutputStream;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::deadline;
 use super::interface::Shape;
 use super::limits::{Limiter, RANDOM, RESOURCES, TRANSFER};
 use super::logging::Log;
@@ -116,25 +115,16 @@ impl Program {
         self.within(self.sandbox.request, call).await
     }
 
-    /// A computing guest gives the thread back at each tick of the epoch, a waiting one (on a WASI
-    /// clock) at once; so one time-out ends both, by dropping the call.
     async fn within<T>(
         &self,
         limit: Duration,
         call: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, Stopped> {
         let _running = self.machine.ticker.run();
-        let mut call = pin!(call);
-        // Nearly every call is over at once, and a timer that is never needed is a twentieth of its time.
-        let begun = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
-        let ended = match begun {
-            Poll::Ready(answer) => Ok(answer),
-            Poll::Pending => tokio::time::timeout(limit, call).await,
-        };
-        match ended {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(e)) => Err(Stopped::Trap(cause(&e))),
-            Err(_) => Err(Stopped::TimedOut(limit)),
+        match deadline::within(limit, call).await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(e)) => Err(Stopped::Trap(cause(&e))),
+            None => Err(Stopped::TimedOut(limit)),
         }
     }
 }

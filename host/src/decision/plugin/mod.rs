@@ -23,6 +23,7 @@ mod breaker;
 mod builtin;
 mod cache;
 mod compile;
+mod deadline;
 mod describe;
 mod error;
 mod guest;

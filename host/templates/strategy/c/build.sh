@@ -3,13 +3,15 @@
 set -eu
 cd "$(dirname "$0")"
 mkdir -p build
-# bindings/ is what `wit-bindgen c --world {{world}} --rename-world strategy wit/0.2.0` (0.61.0) generates.
-"${CC:-clang}" --target=wasm32-wasi -mexec-model=reactor -Os -Wall -Wextra -s -o build/core.wasm \
-    policy.c bindings/strategy.c bindings/strategy_component_type.o || {
+cc="${CC:-clang}"
+echo '#include <stdlib.h>' | "$cc" --target=wasm32-wasi -mexec-model=reactor -x c -o build/nothing.wasm - || {
     echo "install clang for WebAssembly: apt-get install clang lld wasi-libc libclang-rt-dev-wasm32," >&2
     echo "or set CC to the clang of https://github.com/WebAssembly/wasi-sdk" >&2
     exit 1
 }
+# bindings/ is what `wit-bindgen c --world {{world}} --rename-world strategy wit/0.2.0` (0.61.0) generates.
+"$cc" --target=wasm32-wasi -mexec-model=reactor -Os -Wall -Wextra -s -o build/core.wasm \
+    policy.c bindings/strategy.c bindings/strategy_component_type.o
 if command -v wasm-tools >/dev/null; then
     wasm-tools component new build/core.wasm --output {{name}}.wasm
 else

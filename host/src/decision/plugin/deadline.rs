@@ -1,0 +1,74 @@
+//! The end of calls that do not end by themselves.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+/// What comes of a call to a guest within `limit`; None: it is past that, and dropped. Must be polled inside a tokio
+/// runtime with time.
+///
+/// A guest that waits, on a WASI clock, is ended by a timer. One that computes gives the thread back at each tick
+/// of the epoch, to be polled again at once, and the runtime looks at its timers only after 61 such polls
+/// (`event_interval` of tokio's runtimes): so the time is looked at here, too, after each of them.
+pub(super) async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = pin!(call);
+    // Nearly every call is over at once, and a timer that is never needed is a twentieth of its time.
+    let begun = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+    if let Poll::Ready(answer) = begun {
+        return Some(answer);
+    }
+    let began = Instant::now();
+    let computed = poll_fn(|cx| match call.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending if began.elapsed() >= limit => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    timeout(limit, computed).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(5);
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
+    #[test]
+    fn a_guest_that_computes_ends_with_the_first_look_past_its_deadline() {
+        let mut polls = 0;
+        let endless = poll_fn(|cx| {
+            polls += 1;
+            // A tick of the epoch.
+            std::thread::sleep(Duration::from_millis(1));
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert_eq!(runtime().block_on(within(LIMIT, endless)), None);
+        // The first is before the time is taken; each of the others takes a millisecond at least.
+        assert!(polls <= 6, "{polls}");
+    }
+
+    #[test]
+    fn a_guest_that_waits_is_not_waited_for() {
+        assert_eq!(runtime().block_on(within(LIMIT, std::future::pending::<()>())), None);
+    }
+
+    #[test]
+    fn an_answer_in_time_is_one_at_the_first_poll_or_later() {
+        let runtime = runtime();
+        assert_eq!(runtime.block_on(within(LIMIT, async { 1 })), Some(1));
+        let later = async {
+            tokio::task::yield_now().await;
+            2
+        };
+        assert_eq!(runtime.block_on(within(Duration::from_secs(60), later)), Some(2));
+    }
+}
