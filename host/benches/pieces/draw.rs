@@ -1,13 +1,18 @@
-//! Weights and draw where the published snapshot decides.
+//! Weights and draw: where the published snapshot decides, and where a strategy is asked, with all that the host does
+//! for it.
 
 use super::{Piece, Run, at_once, fleet};
 
 pub(super) fn pieces() -> Vec<Piece> {
-    let piece = |deployments: usize| {
-        Piece::new(format!("draw/{deployments}"), move || -> Run {
-            let mut arrived = fleet::arrived(deployments, "fixed");
-            Box::new(move || at_once(arrived.draw()))
+    let of = |name: &'static str, strategy: &'static str, sizes: [usize; 3]| {
+        sizes.map(|deployments| {
+            Piece::new(format!("{name}/{deployments}"), move || -> Run {
+                let mut arrived = fleet::arrived(deployments, strategy);
+                Box::new(move || at_once(arrived.draw()))
+            })
         })
     };
-    [2, 16, 128].map(piece).into()
+    let (published, asked) =
+        (of("draw", "fixed", [2, 16, 128]), of("assign-request", "least-load", [2, 8, 32]));
+    published.into_iter().chain(asked).collect()
 }

@@ -1,6 +1,5 @@
 //! The pieces that a request's path is made of, each on fixed input, for everyone who measures them.
 
-mod assign;
 mod attempt;
 mod draw;
 mod fleet;
@@ -34,7 +33,7 @@ impl Piece {
 
 /// All of them, in the order of a request's path.
 pub(crate) fn all() -> Vec<Piece> {
-    [scan::pieces(), draw::pieces(), assign::pieces(), attempt::pieces(), stream::pieces()]
+    [scan::pieces(), draw::pieces(), attempt::pieces(), stream::pieces()]
         .into_iter()
         .flatten()
         .collect()
