@@ -75,7 +75,7 @@ fn all() -> Vec<Hostile> {
         hostile("core", component("(module)"), format!("{not}it is a core module; build for")),
         hostile("cut", &good[..good.len() / 2], "cut.wasm does not compile: "),
         Hostile {
-            remedy: "make it smaller, or raise the limit where you trust it",
+            remedy: "make it smaller or cheaper, or raise the limit where you trust it",
             ..hostile("large", vec![0; 5 << 20], "has 5242880 bytes; at most 4194304 are allowed")
         },
     ]);

@@ -203,15 +203,16 @@ pub(super) fn failed(config: &Config, failed: &Failed) -> Diagnostics {
 
 /// A strategy's error at its place in `routing.yaml`: `at`, where its keys stand.
 fn explain(file: &Document, at: &[Step], error: &LoadError) -> Diagnostics {
+    const MEND: &str = "mend the strategy or name another";
     let (name, help) = match error {
         LoadError::Configure { .. } => ("routing_parameter", "give it what it asks for"),
         LoadError::Pin { .. } => {
             ("sha256", "check where the file came from, then update the digest")
         }
         LoadError::TooLarge { .. } | LoadError::CompileTimedOut { .. } => {
-            ("routing_strategy", "make it smaller, or raise the limit where you trust it")
+            ("routing_strategy", error.remedy().unwrap_or(MEND))
         }
-        _ => ("routing_strategy", "mend the strategy or name another"),
+        _ => ("routing_strategy", MEND),
     };
     let error = file.error(&key(at, name), error.to_string(), help);
     Diagnostics::new(vec![error])

@@ -165,7 +165,7 @@ impl LoadError {
     /// What the author of the strategy can do about it. None: its text says so itself.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
-        const LIMIT: &str = "make it cheaper, or raise the limit where you trust it";
+        const LIMIT: &str = "make it smaller or cheaper, or raise the limit where you trust it";
         Some(match self {
             Self::Compile { .. } => {
                 "build it anew; `wasm-tools validate FILE` says more about a broken file"
@@ -180,8 +180,8 @@ impl LoadError {
                 "it may need more memory (`sandbox.memory_mib`), or its start function fails"
             }
             Self::Trap { .. } => {
-                "this is a bug of the strategy: a panic, an exception, memory or stack at its end, or, in JavaScript \
-                 and Python, an export that is not there"
+                "this is a bug of the strategy: a panic, an exception, memory or stack at its end, or, in \
+                 JavaScript, an export that is not there"
             }
             Self::Description { .. } => "mend what its `describe` returns",
             Self::Configure { .. } => "give it other parameters, or mend its `configure`",
