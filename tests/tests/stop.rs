@@ -1,6 +1,7 @@
 //! The orderly stop: what clients, load balancers and whoever sends signals see of it.
 
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::Response;
@@ -245,10 +246,19 @@ async fn a_client_that_takes_nothing_does_not_keep_it() {
 
 #[tokio::test]
 async fn a_request_that_was_on_its_way_is_answered() {
-    let engine = Engine::start("only");
+    const CLIENTS: usize = 20;
+    let (gate, asked) = (Gate::default(), AtomicUsize::new(0));
+    let held = gate.clone();
+    let engine = Raw::start(move |_, wire| {
+        // Each client's second request waits.
+        if asked.fetch_add(1, Ordering::SeqCst) >= CLIENTS {
+            held.wait();
+        }
+        wire.answer(200, WHOLE);
+    });
     let mut gateway = setup(&engine.url(), "{accept: 0}").start();
     let mut clients = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..CLIENTS {
         let mut client = Dialog::with(&gateway).await;
         client.send(chat()).await;
         assert_eq!(client.answer().await.status, 200);
@@ -261,6 +271,10 @@ async fn a_request_that_was_on_its_way_is_answered() {
         assert!(client.send(chat()).await);
     }
     gateway.signal(Signal::CONT);
+    // It may read them before it sees the signal, but answers them after.
+    eventually("it stops", async || gateway.log().contains("nothing is accepted").then_some(()))
+        .await;
+    gate.open();
     for mut client in clients {
         let reply = client.answer().await;
         assert_eq!((reply.status, reply.header("connection")), (200, "close"));
