@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
-use tests::{Engine, Gateway, NODE, PYTHON, Port, Toolchain, logged};
+use tests::{Engine, Gateway, NODE, PYTHON, Port, Toolchain, eventually, logged};
 
 /// One at a time, so that two do not install the same.
 static RUNNING: Mutex<()> = Mutex::new(());
@@ -56,7 +56,7 @@ fn the_openai_sdk_works_with_the_gateway() {
 }
 
 /// Has an SDK make every call of the table, and looks at what it made of the answers.
-fn through_the_table(sdk: &Toolchain, script: &str) {
+async fn through_the_table(sdk: &Toolchain, script: &str) {
     let cases = table::cases();
     let upstream = table::upstream(&cases);
     let route =
@@ -72,7 +72,12 @@ fn through_the_table(sdk: &Toolchain, script: &str) {
     let said = said(&output);
     assert!(said.contains(&format!("{} calls, all as expected", cases.len())), "{said}");
     eprintln!("{}: {} calls, all as expected", sdk.name, cases.len());
-    let records = gateway.records();
+    // Lines of the log come some milliseconds after the answers.
+    let all: usize = cases.iter().map(|case| case.requests).sum();
+    let records = eventually("a line for each request", async || {
+        Some(gateway.records()).filter(|records| records.len() >= all)
+    })
+    .await;
     for case in &cases {
         let asked = records.iter().filter(|record| record["model"] == *case.model).count();
         assert_eq!(asked, case.requests, "{}: requests of the SDK", case.model);
@@ -84,12 +89,12 @@ fn quoted(model: &str) -> String {
     model.replace('\'', "''")
 }
 
-#[test]
-fn the_sdk_for_python_gets_all_of_what_is_whole_and_raises_on_what_is_not() {
-    through_the_table(&PYTHON, "calls.py");
+#[tokio::test]
+async fn the_sdk_for_python_gets_all_of_what_is_whole_and_raises_on_what_is_not() {
+    through_the_table(&PYTHON, "calls.py").await;
 }
 
-#[test]
-fn the_sdk_for_node_gets_all_of_what_is_whole_and_raises_on_what_is_not() {
-    through_the_table(&NODE, "calls.js");
+#[tokio::test]
+async fn the_sdk_for_node_gets_all_of_what_is_whole_and_raises_on_what_is_not() {
+    through_the_table(&NODE, "calls.js").await;
 }
