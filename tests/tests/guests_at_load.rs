@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use tests::{
-    Engine, Gateway, Setup, Traffic, component, eventually, guest, guests, one_model, routed,
+    CoreGuest, Engine, Gateway, Setup, Traffic, component, eventually, guest, guests, one_model,
+    routed,
 };
 
 /// A strategy that cannot be used.
@@ -79,6 +80,20 @@ fn all() -> Vec<Hostile> {
             ..hostile("large", vec![0; 5 << 20], "has 5242880 bytes; at most 4194304 are allowed")
         },
     ]);
+    for (name, request, cause) in [
+        ("request-trap", "unreachable", "trapped: wasm `unreachable` instruction executed"),
+        ("request-loop", "(loop $forever (br $forever))", "still running after 400ms"),
+        (
+            "request-nan",
+            "(return (call $answer (i32.const 1) (f64.const nan) (i32.const 1) (f64.const 1)))",
+            "refused: local weight 0 is NaN: weights are finite and at least 0",
+        ),
+    ] {
+        let assign = "(global.set $off-path (i32.const 0))";
+        let guest = CoreGuest { name, assign, request: Some(request), ..CoreGuest::default() };
+        let cause = format!("failed its trial for a request to model `m`: {cause}");
+        all.push(hostile(name, guest.component(), cause));
+    }
     let pinned = "has the sha256 ";
     all.push(Hostile {
         more: "sha256: ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\n",

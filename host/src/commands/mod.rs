@@ -96,9 +96,17 @@ pub fn main() -> ExitCode {
         Some(Command::Stub(args)) => stub::run(args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        // Who reads no further (`gateway check | head -1`) has what they want, and needs no word about it.
+        if !is_broken_pipe(&error) {
+            eprintln!("error: {error:#}");
+        }
         ExitCode::FAILURE
     })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// The command line and its variables. Those of serving do not concern the other subcommands.

@@ -108,7 +108,7 @@ fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board, metrics: &Metri
 fn publish(plan: &mut Plan, board: &Board, metrics: &Metrics, now: Instant) {
     let (snapshot, failures) = plan.decide(now);
     plan.count(metrics);
-    for Failed { strategy, is_candidate, model, fault } in failures {
+    for Failed { strategy, is_candidate, model, fault, .. } in failures {
         let strategy = plan.name(strategy, is_candidate);
         metrics.strategy_calls(strategy, fault.cause(), 1);
         tracing::warn!(strategy, is_candidate, model, %fault, "the last good weights stay");

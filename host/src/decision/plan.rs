@@ -8,7 +8,7 @@ use crate::fleet::{CandidateInfo, FleetModel, Generation, Lessons, Route, Snapsh
 use crate::strategy::{Fault, Strategy};
 use crate::telemetry::Metrics;
 
-use super::share::{LastGood, share, try_beside};
+use super::share::{LastGood, rehearse, share, try_beside};
 
 /// How often a strategy that learns is told of attempts, if not asked for weights more often.
 const LESSON: Duration = Duration::from_secs(1);
@@ -60,6 +60,8 @@ pub struct Failed {
     pub strategy: usize,
     /// Whether it was its candidate.
     pub is_candidate: bool,
+    /// Whether it was asked about one request, and not about all of a model's.
+    pub of_request: bool,
     /// Id of the model it was asked about.
     pub model: String,
     /// How.
@@ -67,7 +69,8 @@ pub struct Failed {
 }
 
 impl Plan {
-    /// Asks the strategies, those of `generation`, once for every model.
+    /// Asks the strategies, those of `generation`, once for every model, and those that decide for each request
+    /// about one of each.
     ///
     /// # Errors
     /// Which one failed, and how: such a plan is never put in use.
@@ -83,10 +86,33 @@ impl Plan {
         let seats = seats.into_iter().map(occupied).collect();
         let mut plan = Self { generation, seats };
         let (snapshot, failures) = plan.decide(Instant::now());
-        match failures.into_iter().next() {
-            Some(failed) => Err(Box::new(failed)),
-            None => Ok((plan, snapshot)),
+        if let Some(failed) = failures.into_iter().next() {
+            return Err(Box::new(failed));
         }
+        plan.rehearse(&snapshot)?;
+        Ok((plan, snapshot))
+    }
+
+    /// Asks those that decide for each request about one of each model, of which nothing else is known.
+    fn rehearse(&mut self, snapshot: &Snapshot) -> Result<(), Box<Failed>> {
+        let generation = &self.generation;
+        for (model, route) in generation.fleet.models.iter().zip(&snapshot.routes) {
+            let index = model.config.strategy;
+            let Some(seat) = self.seats.get_mut(index) else { continue };
+            let failed = |is_candidate, fault| {
+                let model = model.config.id.clone();
+                Failed { strategy: index, is_candidate, of_request: true, model, fault }
+            };
+            seat.strategy.rehearse(model, route).map_err(|fault| failed(false, fault))?;
+            // One that was rolled back is not asked anything.
+            let info = generation.strategies.get(index).and_then(|info| info.candidate.as_ref());
+            if let Some(candidate) = &mut seat.candidate
+                && info.is_some_and(|info| info.trial.is_on())
+            {
+                candidate.rehearse(model, route).map_err(|fault| failed(true, fault))?;
+            }
+        }
+        Ok(())
     }
 
     /// The current weights of every model, and what failed.
@@ -99,7 +125,8 @@ impl Plan {
             let index = model.config.strategy;
             let mut failed = |is_candidate, fault| {
                 let model = model.config.id.clone();
-                failures.push(Failed { strategy: index, is_candidate, model, fault });
+                let of_request = false;
+                failures.push(Failed { strategy: index, is_candidate, of_request, model, fault });
             };
             let seat = self.seats.get_mut(index).zip(generation.strategies.get(index));
             routes.push(match seat {
@@ -207,6 +234,15 @@ impl Asked {
     fn new(strategy: Box<dyn Strategy>, models: usize) -> Self {
         let last_good = vec![LastGood::new(); models];
         Self { strategy, last_good, last_error: None, answers: 0, faults: 0, rests: None }
+    }
+
+    /// Asks about one request, if it decides for each.
+    fn rehearse(&mut self, model: &FleetModel, route: &Route) -> Result<(), Fault> {
+        if self.strategy.on_path().is_some() && route.eligible.is_assigned() {
+            rehearse(model, route, &mut *self.strategy)?;
+            self.answers += 1;
+        }
+        Ok(())
     }
 
     fn is_rested(&self, now: Instant) -> bool {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::config::Standby;
 use crate::fleet::{Eligible, FleetModel, Route, State, Trial};
-use crate::strategy::{Fault, Strategy, Weights};
+use crate::strategy::{Facts, Fault, Question, Strategy, Weights};
 
 /// What a strategy said of one model when it last said something usable: one weight for each
 /// deployment, 0 for those that were not asked about. Empty before that.
@@ -39,6 +39,21 @@ fn ask(
     let raw = strategy.assign(&local, &remote)?;
     let weights = Weights::check(raw, local.len(), remote.len())?;
     Ok(eligible.spread(&weights, model.deployments.len()))
+}
+
+/// Asks a strategy about one request to the model that `route` is of. Nothing else is known of the request, and
+/// the answer is used for nothing: it is known to be good.
+pub(super) fn rehearse(
+    model: &FleetModel,
+    route: &Route,
+    strategy: &mut dyn Strategy,
+) -> Result<(), Fault> {
+    let (local, remote) = route.eligible.candidates(model, &route.states, Instant::now());
+    let (id, facts) = (&*model.config.id, &Facts::default());
+    let question = Question { model: id, stream: false, facts, local: &local, remote: &remote };
+    let raw = strategy.assign_request(question)?;
+    Weights::check(raw, local.len(), remote.len())?;
+    Ok(())
 }
 
 /// Asks a candidate about the model that `route` is of, compares its answer with that in use, and keeps it in the

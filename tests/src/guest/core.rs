@@ -21,7 +21,8 @@ pub struct CoreGuest<'a> {
     pub configure: &'a str,
     /// Of `assign`.
     pub assign: &'a str,
-    /// Of `assign-request`; None: it is not exported.
+    /// Of `assign-request`; None: it is not exported. An instance that was asked `assign` answers evenly, so
+    /// that the guest passes its trial at load: those of the request path never were.
     pub request: Option<&'a str>,
     /// Of `outcome`, whose list is `$attempts` and `$count`; None: it is not exported.
     pub outcome: Option<&'a str>,
@@ -109,7 +110,7 @@ impl CoreGuest<'_> {
                 (local $locals i32) (local $remotes i32) (local $i i32)
                 (local.set $locals (i32.load offset=84 (local.get $request)))
                 (local.set $remotes (i32.load offset=92 (local.get $request)))
-                {body}
+                (if (i32.eqz (global.get $off-path)) (then {body}))
                 (call $answer (local.get $locals) (f64.const 1) (local.get $remotes) (f64.const 1)))
                 (func (export "cabi_post_{name}") (param i32) (call $free (i32.const 0)))"#
             )

@@ -4,6 +4,8 @@
   {imports}
   (memory (export "memory") 16)
   (global $heap (mut i32) (i32.const 8192))
+  ;; Whether this instance was asked `assign`.
+  (global $off-path (mut i32) (i32.const 0))
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
     (local $at i32)
     (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
@@ -53,6 +55,7 @@
   (func (export "hybrid:routing/policy@0.2.0#assign")
     (param $local i32) (param $locals i32) (param $remote i32) (param $remotes i32) (result i32)
     (local $i i32)
+    (global.set $off-path (i32.const 1))
     {assign}
     (call $answer (local.get $locals) (f64.const 1) (local.get $remotes) (f64.const 1)))
   (func (export "cabi_post_hybrid:routing/policy@0.2.0#describe") (param i32) (call $free (i32.const 0)))
