@@ -1,7 +1,8 @@
 //! Accepting connections and serving HTTP/1.1 on them: one current-thread runtime a core, all of
-//! them accepting from one listener. What is shared between cores is in [`Gateway`]. Every byte of a
-//! client comes through the [`edge`].
+//! them accepting from one listener, each connection served by the core with the fewest ([`balance`]). What else is
+//! shared between cores is in [`Gateway`]. Every byte of a client comes through the [`edge`].
 
+mod balance;
 mod edge;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::api::{Api, Client};
 use crate::descriptors;
 use crate::stop::Stage;
 
+use balance::{Guest, Lobby};
 use edge::Edge;
 #[cfg(any(test, fuzzing))]
 pub(crate) use edge::fuzzing;
@@ -66,7 +68,7 @@ impl Cores {
         // An attempt takes a descriptor too.
         let most = descriptors::raise() / 2;
         let (tell, ended) = mpsc::unbounded_channel();
-        for core in 0..cores {
+        for (core, lobby) in Lobby::of(cores).into_iter().enumerate() {
             let end = End(tell.clone());
             let listener = listener.try_clone()?;
             let (gateway, tls) = (Arc::clone(gateway), Arc::clone(tls));
@@ -75,7 +77,8 @@ impl Cores {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 match runtime {
                     Ok(runtime) => {
-                        LocalSet::new().block_on(&runtime, serve(listener, gateway, tls, most));
+                        let serve = serve(listener, lobby, gateway, tls, most);
+                        LocalSet::new().block_on(&runtime, serve);
                         // A name that is still being looked up is not waited for.
                         runtime.shutdown_background();
                     }
@@ -112,7 +115,13 @@ impl Drop for End {
     }
 }
 
-async fn serve(listener: TcpListener, gateway: Arc<Gateway>, tls: Arc<ClientConfig>, most: usize) {
+async fn serve(
+    listener: TcpListener,
+    mut lobby: Lobby,
+    gateway: Arc<Gateway>,
+    tls: Arc<ClientConfig>,
+    most: usize,
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a core cannot accept"),
@@ -123,10 +132,13 @@ async fn serve(listener: TcpListener, gateway: Arc<Gateway>, tls: Arc<ClientConf
     tokio::select! {
         biased;
         () = stop.reached(Stage::Draining) => {}
-        () = accept(&listener, &mut connections, &api) => {}
+        () = accept(&listener, &mut lobby, &mut connections, &api) => {}
+    }
+    for guest in lobby.close() {
+        connections.spawn_local(connection(guest, Rc::clone(&api)));
     }
     match listener.into_std() {
-        Ok(listener) => accept_waiting(&listener, &mut connections, &api),
+        Ok(listener) => accept_waiting(&listener, &lobby, &mut connections, &api),
         Err(error) => tracing::error!(%error, "connections that waited are reset"),
     }
     let cut = async {
@@ -140,14 +152,23 @@ async fn serve(listener: TcpListener, gateway: Arc<Gateway>, tls: Arc<ClientConf
 }
 
 /// Accepts connections until dropped; a connection ends with the set.
-async fn accept(listener: &tokio::net::TcpListener, connections: &mut JoinSet<()>, api: &Rc<Api>) {
+async fn accept(
+    listener: &tokio::net::TcpListener,
+    lobby: &mut Lobby,
+    connections: &mut JoinSet<()>,
+    api: &Rc<Api>,
+) {
     let mut paused = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     paused = false;
-                    admit(stream, peer.ip(), connections, api);
+                    let admitted = admit(peer.ip(), api);
+                    let seated = admitted.and_then(|(client, place)| lobby.seat(stream, client, place));
+                    if let Some(guest) = seated {
+                        connections.spawn_local(connection(guest, Rc::clone(api)));
+                    }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -158,6 +179,9 @@ async fn accept(listener: &tokio::net::TcpListener, connections: &mut JoinSet<()
                     tokio::time::sleep(PAUSE).await;
                 }
             },
+            guest = lobby.next() => {
+                connections.spawn_local(connection(guest, Rc::clone(api)));
+            }
             // One that panicked has said so in the log.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
@@ -166,7 +190,12 @@ async fn accept(listener: &tokio::net::TcpListener, connections: &mut JoinSet<()
 
 /// Accepts the connections that the system has made already: those that still wait when the listener is
 /// closed are reset.
-fn accept_waiting(listener: &TcpListener, connections: &mut JoinSet<()>, api: &Rc<Api>) {
+fn accept_waiting(
+    listener: &TcpListener,
+    lobby: &Lobby,
+    connections: &mut JoinSet<()>,
+    api: &Rc<Api>,
+) {
     let start = Instant::now();
     // Others may come as fast as these are taken.
     while start.elapsed() < ON_ITS_WAY {
@@ -174,8 +203,11 @@ fn accept_waiting(listener: &TcpListener, connections: &mut JoinSet<()>, api: &R
             Ok((stream, peer)) => {
                 let stream =
                     stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-                if let Ok(stream) = stream {
-                    admit(stream, peer.ip(), connections, api);
+                let (Ok(stream), Some((client, place))) = (stream, admit(peer.ip(), api)) else {
+                    continue;
+                };
+                if let Some(guest) = lobby.keep(stream, client, place) {
+                    connections.spawn_local(connection(guest, Rc::clone(api)));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -190,15 +222,14 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-/// Serves a connection, or closes one that is too many even to be told so.
-fn admit(stream: TcpStream, peer: IpAddr, connections: &mut JoinSet<()>, api: &Rc<Api>) {
-    if let Some((place, is_surplus)) = api.admit() {
-        let client = Client { address: peer, is_surplus };
-        connections.spawn_local(connection(stream, client, place, Rc::clone(api)));
-    }
+/// Lets a connection in. None: it is one too many even to be told so, and is closed.
+fn admit(peer: IpAddr, api: &Api) -> Option<(Client, Hold)> {
+    let (place, is_surplus) = api.admit()?;
+    Some((Client { address: peer, is_surplus }, place))
 }
 
-async fn connection(stream: TcpStream, client: Client, _place: Hold, api: Rc<Api>) {
+async fn connection(guest: Guest, api: Rc<Api>) {
+    let Guest { stream, client, places: _places } = guest;
     // Chunks of a stream are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
     let mut changes = api.stop().changes();
