@@ -27,10 +27,8 @@ pub async fn weigh(
     let (local, remote) = eligible.candidates(model, &route.states, now);
     let id = &*model.config.id;
     let question = Question { model: id, stream, facts, local: &local, remote: &remote };
-    let answer = path.weigh(question).await.map(|answer| {
-        let assigned = eligible.spread(&answer, model.deployments.len());
-        eligible.share(model, &route.states, &assigned)
-    });
+    let answer = path.weigh(question).await;
+    let answer = answer.map(|answer| eligible.share_answer(model, &route.states, &answer));
     match &answer {
         Ok(_) => metrics.strategy_answered(&strategy.name, &strategy.meters),
         Err(fault) => metrics.strategy_calls(&strategy.name, fault.cause(), 1),

@@ -107,9 +107,27 @@ impl Eligible {
     /// eligible, evenly), less what slow start holds back. They sum to 1.
     #[must_use]
     pub fn share(&self, model: &FleetModel, states: &[State], assigned: &[f64]) -> Vec<f64> {
+        let assigned = self.asked().map(|i| assigned.get(i).copied().unwrap_or(0.0));
+        self.shared(model, states, assigned)
+    }
+
+    /// The same of a strategy's answer about those that it was asked about.
+    #[must_use]
+    pub fn share_answer(&self, model: &FleetModel, states: &[State], answer: &Weights) -> Vec<f64> {
+        let assigned = answer.local().iter().chain(answer.remote());
+        self.shared(model, states, assigned.copied())
+    }
+
+    /// The same; `assigned` are the weights of those that a strategy is asked about, in that order.
+    fn shared(
+        &self,
+        model: &FleetModel,
+        states: &[State],
+        assigned: impl Iterator<Item = f64>,
+    ) -> Vec<f64> {
         let mut weights = vec![0.0; model.deployments.len()];
-        for (weight, assigned) in weights.iter_mut().zip(assigned) {
-            *weight = *assigned;
+        for (i, assigned) in self.asked().zip(assigned) {
+            weights[i] = assigned;
         }
         normalize(&mut weights, self.asked());
         for i in self.asked() {
@@ -121,10 +139,8 @@ impl Eligible {
         for i in self.used() {
             weights[i] *= states[i].factor;
         }
-        let mut shared = vec![0.0; weights.len()];
-        self.used().for_each(|i| shared[i] = weights[i]);
-        normalize(&mut shared, self.used());
-        shared
+        normalize(&mut weights, self.used());
+        weights
     }
 
     /// Those that a strategy is asked about.

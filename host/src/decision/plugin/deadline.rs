@@ -1,7 +1,7 @@
 //! The end of calls that do not end by themselves.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,20 @@ use tokio::time::timeout;
 /// A guest that waits, on a WASI clock, is ended by a timer. One that computes gives the thread back at each tick
 /// of the epoch, to be polled again at once, and the runtime looks at its timers only after 61 such polls
 /// (`event_interval` of tokio's runtimes): so the time is looked at here, too, after each of them.
-pub(super) async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = pin!(call);
-    // Nearly every call is over at once, and a timer that is never needed is a twentieth of its time.
-    let begun = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
-    if let Poll::Ready(answer) = begun {
-        return Some(answer);
+pub(super) async fn within<T>(
+    limit: Duration,
+    mut call: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    // Nearly every call is over at once, and a timer that is never needed is a twentieth of its time. What is needed
+    // for the others is in a box, so that the future of each request is small.
+    match poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => Box::pin(rest(limit, call)).await,
     }
+}
+
+/// The same of a call that has begun.
+async fn rest<T>(limit: Duration, mut call: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let began = Instant::now();
     let computed = poll_fn(|cx| match call.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -34,6 +41,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::cell::Cell;
+    use std::pin::pin;
     use std::rc::Rc;
 
     use tokio::task::LocalSet;
@@ -59,7 +67,7 @@ mod tests {
         });
         // As the requests of a core are run.
         let core = LocalSet::new();
-        let call = core.spawn_local(within(LIMIT, endless));
+        let call = core.spawn_local(async { within(LIMIT, pin!(endless)).await });
         assert_eq!(runtime().block_on(core.run_until(call)).unwrap(), None);
         // The first is before the time is taken; each of the others takes a millisecond at least.
         assert!(polls.get() <= 6, "{polls:?}");
@@ -67,17 +75,18 @@ mod tests {
 
     #[test]
     fn a_guest_that_waits_is_not_waited_for() {
-        assert_eq!(runtime().block_on(within(LIMIT, std::future::pending::<()>())), None);
+        let waits = pin!(std::future::pending::<()>());
+        assert_eq!(runtime().block_on(within(LIMIT, waits)), None);
     }
 
     #[test]
     fn an_answer_in_time_is_one_at_the_first_poll_or_later() {
         let runtime = runtime();
-        assert_eq!(runtime.block_on(within(LIMIT, async { 1 })), Some(1));
+        assert_eq!(runtime.block_on(within(LIMIT, pin!(async { 1 }))), Some(1));
         let later = async {
             tokio::task::yield_now().await;
             2
         };
-        assert_eq!(runtime.block_on(within(Duration::from_secs(60), later)), Some(2));
+        assert_eq!(runtime.block_on(within(Duration::from_secs(60), pin!(later))), Some(2));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,13 +105,13 @@ impl Program {
         &self,
         call: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, Stopped> {
-        self.reactor.block_on(self.within(self.sandbox.call, call))
+        self.reactor.block_on(self.within(self.sandbox.call, pin!(call)))
     }
 
     /// The same on the request path, under its own deadline, and for whoever awaits it.
     pub(super) async fn call_on_path<T>(
         &self,
-        call: impl Future<Output = wasmtime::Result<T>>,
+        call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
     ) -> Result<T, Stopped> {
         self.within(self.sandbox.request, call).await
     }
@@ -118,7 +119,7 @@ impl Program {
     async fn within<T>(
         &self,
         limit: Duration,
-        call: impl Future<Output = wasmtime::Result<T>>,
+        call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
     ) -> Result<T, Stopped> {
         let _running = self.machine.ticker.run();
         match deadline::within(limit, call).await {

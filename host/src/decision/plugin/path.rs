@@ -4,6 +4,7 @@
 //! its own. Where none is free the published weights decide.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -45,8 +46,10 @@ impl PathPlugin {
         let mut loan = Loan { plugin: self, instance: Some(instance) };
         let Some(instance) = &mut loan.instance else { return Err(Fault::Busy) };
         instance.begin_on_path();
-        let call = instance.guest.assign_request(&mut instance.store, question);
-        let said = self.recipe.program().call_on_path(call).await?;
+        let said = {
+            let call = pin!(instance.guest.assign_request(&mut instance.store, question));
+            self.recipe.program().call_on_path(call).await?
+        };
         loan.give_back();
         Ok(Weights::check(said, question.local.len(), question.remote.len())?)
     }

@@ -52,6 +52,9 @@ pub(super) struct Guest {
     policy: policy::Guest,
     request_policy: Option<request_policy::Guest>,
     learning: Option<learning::Guest>,
+    /// The deployments of one call: room that is used again by the next.
+    local: Deployments,
+    remote: Deployments,
 }
 
 /// Offers this version's imports.
@@ -109,6 +112,8 @@ impl Linked {
                 Some(indices) => Some(indices.load(&mut *store, &instance)?),
                 None => None,
             },
+            local: Vec::new(),
+            remote: Vec::new(),
         })
     }
 }
@@ -144,21 +149,23 @@ impl Guest {
     }
 
     pub(super) async fn assign(
-        &self,
+        &mut self,
         store: &mut Store<State>,
         local: &[Candidate<'_>],
         remote: &[Candidate<'_>],
     ) -> wasmtime::Result<RawWeights> {
-        let said = self.policy.call_assign(store, &live(local), &live(remote)).await?;
+        self.look(local, remote);
+        let said = self.policy.call_assign(store, &self.local, &self.remote).await?;
         Ok(RawWeights { local: said.local, remote: said.remote })
     }
 
     /// Only of a guest whose world has it.
     pub(super) async fn assign_request(
-        &self,
+        &mut self,
         store: &mut Store<State>,
         question: Question<'_>,
     ) -> wasmtime::Result<RawWeights> {
+        self.look(question.local, question.remote);
         let Some(policy) = &self.request_policy else { return Err(not_exported(REQUEST_POLICY)) };
         let facts = question.facts;
         let headers: Vec<(&str, &str)> =
@@ -173,9 +180,16 @@ impl Guest {
             tenant: facts.tenant.as_deref(),
             headers: &headers,
         };
-        let (local, remote) = (live(question.local), live(question.remote));
-        let said = policy.call_assign_request(store, request, &local, &remote).await?;
+        let said = policy.call_assign_request(store, request, &self.local, &self.remote).await?;
         Ok(RawWeights { local: said.local, remote: said.remote })
+    }
+
+    /// Notes the deployments of a call.
+    fn look(&mut self, local: &[Candidate<'_>], remote: &[Candidate<'_>]) {
+        for (list, candidates) in [(&mut self.local, local), (&mut self.remote, remote)] {
+            list.clear();
+            list.extend(candidates.iter().map(types::Deployment::from));
+        }
     }
 
     /// Only of a guest whose world has it.
@@ -192,10 +206,6 @@ impl Guest {
 
 fn not_exported(interface: &str) -> wasmtime::Error {
     wasmtime::Error::msg(format!("the component does not export {interface}"))
-}
-
-fn live(candidates: &[Candidate<'_>]) -> Deployments {
-    candidates.iter().map(Into::into).collect()
 }
 
 impl From<&Candidate<'_>> for types::Deployment {

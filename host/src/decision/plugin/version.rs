@@ -84,7 +84,7 @@ impl Guest {
     }
 
     pub(super) async fn assign(
-        &self,
+        &mut self,
         store: &mut Store<State>,
         local: &[Candidate<'_>],
         remote: &[Candidate<'_>],
@@ -96,7 +96,7 @@ impl Guest {
     }
 
     pub(super) async fn assign_request(
-        &self,
+        &mut self,
         store: &mut Store<State>,
         question: Question<'_>,
     ) -> wasmtime::Result<RawWeights> {
