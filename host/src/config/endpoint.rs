@@ -33,12 +33,16 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, BadUrl> {
         return Err(("the URL has no host", FORM));
     };
     let host = match host {
-        Host::Domain(name) => name.trim_end_matches('.').to_owned(),
+        // One dot at the end says that the name is whole, which all are here.
+        Host::Domain(name) => name.strip_suffix('.').unwrap_or(name).to_owned(),
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_string(),
     };
     if host.is_empty() {
         return Err(("the URL has no host", FORM));
+    }
+    if host.split('.').any(str::is_empty) {
+        return Err(("the URL's host has a dot where a part of its name must be", FORM));
     }
     let path = url.path().trim_end_matches('/');
     if path.ends_with("/completions") || path.ends_with("/embeddings") {

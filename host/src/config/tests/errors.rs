@@ -78,6 +78,22 @@ models:
 }
 
 #[test]
+fn a_host_with_a_dot_too_many_is_refused() {
+    let of = |host: &str| {
+        let models = format!("models:\n  - {{id: a, base_url: 'http://{host}/v1'}}\n");
+        load_texts(&models, None, &[])
+            .map(|config| config.models[0].deployments[0].endpoint.to_string())
+    };
+    assert_eq!(of("a.b.").unwrap(), "http://a.b");
+    // Without all of its dots at the end, the second is no URL any more.
+    for host in ["a.b..", "a..2...", ".a", "a..b", "..."] {
+        let error = of(host).unwrap_err().to_string();
+        assert!(error.contains("the URL's host has a dot where"), "{host}: {error}");
+        assert!(error.contains("models.yaml:2:23"), "{host}: {error}");
+    }
+}
+
+#[test]
 fn an_error_is_shown_with_its_line_and_remedy() {
     let shown = load_texts(ONE, Some("timeot: 3\n"), &[]).unwrap_err().to_string();
     assert!(shown.contains("unknown key `timeot`"), "{shown}");
