@@ -60,7 +60,7 @@ impl Api {
         client: Client,
         path: &'static str,
         journal: &mut Journal,
-    ) -> Result<execution::Request, Error> {
+    ) -> Result<Box<execution::Request>, Error> {
         let snapshot = self.gateway.board.snapshot();
         let limits = snapshot.generation.config.limits;
         if client.is_surplus {
@@ -95,7 +95,7 @@ impl Api {
         };
         journal.asked(&fleet.models[model], scan.stream, body.len());
         let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Ok(execution::Request {
+        Ok(Box::new(execution::Request {
             path,
             path_and_query,
             client: peer,
@@ -105,7 +105,7 @@ impl Api {
             scan,
             snapshot,
             model,
-        })
+        }))
     }
 }
 

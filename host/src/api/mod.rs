@@ -114,7 +114,7 @@ impl Api {
         self.finish(Err(Error::Refused(refusal)), &id)
     }
 
-    fn journal(&self, id: String, path: &'static str) -> Journal {
+    fn journal(&self, id: String, path: &'static str) -> Box<Journal> {
         let metrics = Arc::clone(&self.gateway.metrics);
         Journal::open(id, path, metrics, self.gateway.access_log(), Arc::clone(self.stop()))
     }

@@ -22,7 +22,7 @@ use super::{Journal, Request, Scan};
 #[derive(Debug)]
 pub struct Arrived {
     request: Request,
-    journal: Journal,
+    journal: Box<Journal>,
     metrics: Arc<Metrics>,
 }
 
@@ -76,7 +76,7 @@ impl Arrived {
 }
 
 /// Without an access log, whose thread would be measured with it.
-fn open(request: &Request, metrics: &Arc<Metrics>) -> Journal {
+fn open(request: &Request, metrics: &Arc<Metrics>) -> Box<Journal> {
     let id = "0123456789abcdef0123456789abcdef".to_owned();
     let mut journal = Journal::open(id, request.path, Arc::clone(metrics), None, Arc::default());
     let model = &request.snapshot.generation.fleet.models[request.model];

@@ -24,7 +24,7 @@ use super::upstream::{self, Upstream};
 use super::{headers, refusal};
 
 /// What a request ends with: the answer of a deployment, or why there is none.
-pub type Answer = Result<Response<Body>, (Exhausted, Journal)>;
+pub type Answer = Result<Response<Body>, (Exhausted, Box<Journal>)>;
 
 /// One core's way to the deployments.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Executor {
     ///
     /// # Errors
     /// If every attempt failed.
-    pub async fn execute(&self, request: Request, mut journal: Journal) -> Answer {
+    pub async fn execute(&self, request: Box<Request>, mut journal: Box<Journal>) -> Answer {
         let generation = Arc::clone(&request.snapshot.generation);
         let route = &request.snapshot.routes[request.model];
         let model = &generation.fleet.models[request.model];
@@ -112,7 +112,7 @@ async fn refuse(
     mut answer: upstream::Answer,
     deployment: &Deployment,
     redactor: &Redactor,
-    mut journal: Journal,
+    mut journal: Box<Journal>,
     end: Instant,
 ) -> Response<Body> {
     let status = answer.head.status;
@@ -145,7 +145,7 @@ fn respond(
     mut committed: Committed,
     permit: Permit,
     request: &Request,
-    mut journal: Journal,
+    mut journal: Box<Journal>,
     (now, end): (Instant, Instant),
 ) -> Response<Body> {
     let redactor = Arc::clone(&request.snapshot.generation.fleet.redactor);

@@ -76,7 +76,7 @@ impl End {
 }
 
 impl Journal {
-    /// Opens the journal of a request that arrives now.
+    /// Opens the journal of a request that arrives now: in a box, for it goes from hand to hand.
     #[must_use]
     pub fn open(
         id: String,
@@ -84,7 +84,7 @@ impl Journal {
         metrics: Arc<Metrics>,
         log: Option<AccessLog>,
         stop: Arc<Stop>,
-    ) -> Self {
+    ) -> Box<Self> {
         metrics.request_started();
         let record = Record {
             time: SystemTime::now(),
@@ -109,7 +109,18 @@ impl Journal {
         };
         let started = Instant::now();
         let (meters, trying, lessons, trial, admitted) = Default::default();
-        Self { metrics, meters, log, stop, started, record, trying, lessons, trial, admitted }
+        Box::new(Self {
+            metrics,
+            meters,
+            log,
+            stop,
+            started,
+            record,
+            trying,
+            lessons,
+            trial,
+            admitted,
+        })
     }
 
     /// The request's id.

@@ -45,7 +45,7 @@ pub(super) struct Relay {
     waiting: bool,
     /// None before the first wait: most answers that are not streams come whole.
     timer: Option<Pin<Box<Sleep>>>,
-    journal: Journal,
+    journal: Box<Journal>,
     deployment: Arc<Deployment>,
     redactor: Arc<Redactor>,
     /// None once the attempt has ended.
@@ -73,7 +73,7 @@ impl Relay {
         permit: Permit,
         asked: &str,
         redactor: Arc<Redactor>,
-        journal: Journal,
+        journal: Box<Journal>,
         (now, end): (Instant, Instant),
     ) -> Self {
         let deployment = Arc::clone(permit.deployment());

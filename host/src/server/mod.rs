@@ -242,13 +242,15 @@ async fn connection(guest: Guest, api: Rc<Api>) {
     let service = hyper::service::service_fn(move |request| {
         let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
         let version = hyper::Request::version(&request);
-        async move {
+        // In a box, which an answer gives back with its head: hyper keeps room for what is not, 4 KiB, for as
+        // long as the connection lasts.
+        Box::pin(async move {
             let response = match refusal {
                 None => api.answer(request, client).await,
                 Some(refusal) => api.refuse(refusal),
             };
             Ok::<_, std::convert::Infallible>(answering.until(response, version))
-        }
+        })
     });
     // The edge keeps the client's time.
     let connection = http1::Builder::new()
