@@ -23,6 +23,8 @@ const BODY_SLOW: Refusal = Refusal {
     message: "the body of the request did not arrive in time",
 };
 
+/// For so many bytes of a body that come there is room at once, and for the others when they do.
+const AT_ONCE: usize = 1 << 20;
 /// A body of no more bytes is read even if its request is refused, if it comes within this time.
 const SMALL: u64 = 64 << 10;
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
@@ -150,6 +152,12 @@ async fn collect(
         if first.is_empty() && whole.is_empty() {
             first = data;
         } else {
+            if whole.is_empty() {
+                // Room for all that was announced: to find it bit by bit would copy what is there each time. What does
+                // not come takes none, and of what is large there is more than room to find.
+                let coming = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+                whole.reserve(first.len() + data.len() + coming.min(AT_ONCE));
+            }
             whole.extend_from_slice(&std::mem::take(&mut first));
             whole.extend_from_slice(&data);
         }

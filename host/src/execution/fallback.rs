@@ -65,7 +65,9 @@ impl Executor {
             match outcome.await {
                 // Says nothing of the deployment: the permit is dropped.
                 Ok(Begun::Refusal(answer)) => {
-                    return Ok(refuse(*answer, &deployment, &fleet.redactor, journal, end).await);
+                    let refused = refuse(*answer, &deployment, &fleet.redactor, journal, end);
+                    // Few come to this, and need no room for it.
+                    return Ok(Box::pin(refused).await);
                 }
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();

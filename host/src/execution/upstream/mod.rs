@@ -144,7 +144,9 @@ impl Upstream {
             }
         }
         let before = |error: SendError| SendError { written: written || error.written, ..error };
-        let connected = timeout_at(connect.0, self.connector.connect(origin)).await;
+        // Most requests find a connection, and need no room for making one.
+        let connected = Box::pin(self.connector.connect(origin));
+        let connected = timeout_at(connect.0, connected).await;
         let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.1)));
         let connection = connection.map_err(|cause| before(cause.into()))?;
         let first_byte = first_byte(Instant::now());
