@@ -13,8 +13,22 @@ impl Gateway {
     /// If it has ended.
     #[must_use]
     pub fn memory(&self) -> u64 {
+        self.pages("RssAnon:")
+    }
+
+    /// All memory that it has: bytes of resident pages, those of its program's file included.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        self.pages("VmRSS:")
+    }
+
+    /// Bytes, by a line of proc_pid_status(5).
+    fn pages(&self, kind: &str) -> u64 {
         let status = self.told("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(kind));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("its memory");
         kibibytes.parse::<u64>().expect("a number") * 1024
     }
