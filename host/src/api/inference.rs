@@ -23,8 +23,8 @@ const BODY_SLOW: Refusal = Refusal {
     message: "the body of the request did not arrive in time",
 };
 
-/// For so many bytes of a body that come there is room at once, and for the others when they do.
-const AT_ONCE: usize = 1 << 20;
+/// Room for so many bytes of a body that are only announced is made at once.
+const AT_ONCE: usize = 128 << 10;
 /// A body of no more bytes is read even if its request is refused, if it comes within this time.
 const SMALL: u64 = 64 << 10;
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
@@ -153,8 +153,7 @@ async fn collect(
             first = data;
         } else {
             if whole.is_empty() {
-                // Room for all that was announced: to find it bit by bit would copy what is there each time. What does
-                // not come takes none, and of what is large there is more than room to find.
+                // To make it bit by bit would copy what is there each time.
                 let coming = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
                 whole.reserve(first.len() + data.len() + coming.min(AT_ONCE));
             }

@@ -86,6 +86,7 @@ impl FileArgs {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let serves = matches!(cli.command, None | Some(Command::Serve(_)));
     let done = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
@@ -97,7 +98,7 @@ pub fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         // Who reads no further (`gateway check | head -1`) has what they want, and needs no word about it.
-        if !is_broken_pipe(&error) {
+        if serves || !is_broken_pipe(&error) {
             eprintln!("error: {error:#}");
         }
         ExitCode::FAILURE

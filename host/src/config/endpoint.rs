@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, BadUrl> {
         return Err(("the URL has no host", FORM));
     };
     let host = match host {
-        // One dot at the end says that the name is whole, which all are here.
+        // With the dot of a whole name and without it is one origin.
         Host::Domain(name) => name.strip_suffix('.').unwrap_or(name).to_owned(),
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_string(),

@@ -61,7 +61,7 @@ pub struct Failed {
     /// Whether it was its candidate.
     pub is_candidate: bool,
     /// Whether it was asked about one request, and not about all of a model's.
-    pub of_request: bool,
+    pub is_of_request: bool,
     /// Id of the model it was asked about.
     pub model: String,
     /// How.
@@ -93,7 +93,8 @@ impl Plan {
         Ok((plan, snapshot))
     }
 
-    /// Asks those that decide for each request about one of each model, of which nothing else is known.
+    /// Asks those that decide for each request about one of each model, of which nothing else is known. They have
+    /// the time of a call off the path, for the first of an instance may take longer than all others.
     fn rehearse(&mut self, snapshot: &Snapshot) -> Result<(), Box<Failed>> {
         let generation = &self.generation;
         for (model, route) in generation.fleet.models.iter().zip(&snapshot.routes) {
@@ -101,7 +102,7 @@ impl Plan {
             let Some(seat) = self.seats.get_mut(index) else { continue };
             let failed = |is_candidate, fault| {
                 let model = model.config.id.clone();
-                Failed { strategy: index, is_candidate, of_request: true, model, fault }
+                Failed { strategy: index, is_candidate, is_of_request: true, model, fault }
             };
             seat.strategy.rehearse(model, route).map_err(|fault| failed(false, fault))?;
             // One that was rolled back is not asked anything.
@@ -125,8 +126,14 @@ impl Plan {
             let index = model.config.strategy;
             let mut failed = |is_candidate, fault| {
                 let model = model.config.id.clone();
-                let of_request = false;
-                failures.push(Failed { strategy: index, is_candidate, of_request, model, fault });
+                let is_of_request = false;
+                failures.push(Failed {
+                    strategy: index,
+                    is_candidate,
+                    is_of_request,
+                    model,
+                    fault,
+                });
             };
             let seat = self.seats.get_mut(index).zip(generation.strategies.get(index));
             routes.push(match seat {

@@ -189,8 +189,8 @@ fn redact(value: &Value) -> Value {
 
 /// A strategy that failed its trial at load, at its place in `routing.yaml`.
 pub(super) fn failed(config: &Config, failed: &Failed) -> Diagnostics {
-    let Failed { strategy, is_candidate, of_request, model, fault } = failed;
-    let of = if *of_request { "a request to " } else { "" };
+    let Failed { strategy, is_candidate, is_of_request, model, fault } = failed;
+    let of = if *is_of_request { "a request to " } else { "" };
     let message = format!("the strategy failed its trial for {of}model `{model}`: {fault}");
     let of = config.strategies.get(*strategy);
     let candidate = of.and_then(|of| of.candidate.as_ref()).filter(|_| *is_candidate);

@@ -13,7 +13,7 @@ use crate::api::Client;
 
 /// A connection that was let in.
 #[derive(Debug)]
-pub(super) struct Guest<S = TcpStream> {
+pub(super) struct Arrival<S = TcpStream> {
     pub(super) stream: S,
     pub(super) client: Client,
     /// Its places among the connections of the gateway, and of the core that serves it.
@@ -21,7 +21,7 @@ pub(super) struct Guest<S = TcpStream> {
 }
 
 /// A connection on its way to another core, known to no runtime.
-type Sent = Guest<std::net::TcpStream>;
+type Sent = Arrival<std::net::TcpStream>;
 
 /// Where a core finds the connections that others have accepted for it, and they those that it has.
 #[derive(Debug)]
@@ -54,49 +54,53 @@ impl Lobby {
 
     /// The connection, if it is to be served here; else another core has it now. `place` is that among the
     /// connections of the gateway.
-    pub(super) fn seat(&self, stream: TcpStream, client: Client, place: Hold) -> Option<Guest> {
+    pub(super) fn place(&self, stream: TcpStream, client: Client, place: Hold) -> Option<Arrival> {
         let open = |core: &Core| core.connections.in_use();
         let least = self.cores.iter().min_by_key(|core| open(core))?;
         if open(least) >= open(&self.cores[self.here]) {
             return self.keep(stream, client, place);
         }
         let places = [place, least.connections.take(1, usize::MAX)?];
-        let sent = Guest { stream: stream.into_std().ok()?, client, places };
+        let sent = Arrival { stream: stream.into_std().ok()?, client, places };
         // One that takes no more is about to end.
-        let Guest { stream, client, places: [place, _] } = least.inbox.send(sent).err()?.0;
+        let Arrival { stream, client, places: [place, _] } = least.inbox.send(sent).err()?.0;
         self.keep(TcpStream::from_std(stream).ok()?, client, place)
     }
 
     /// The connection, to be served here whatever the others have.
-    pub(super) fn keep(&self, stream: TcpStream, client: Client, place: Hold) -> Option<Guest> {
+    pub(super) fn keep(&self, stream: TcpStream, client: Client, place: Hold) -> Option<Arrival> {
         let here = self.cores[self.here].connections.take(1, usize::MAX)?;
-        Some(Guest { stream, client, places: [place, here] })
+        Some(Arrival { stream, client, places: [place, here] })
     }
 
     /// The next connection that another core has accepted. Pending where none will come any more. May be dropped
     /// and asked again.
-    pub(super) async fn next(&mut self) -> Guest {
+    pub(super) async fn next(&mut self) -> Arrival {
         loop {
             match self.inbox.recv().await.map(Sent::arrive) {
-                Some(Some(guest)) => return guest,
+                Some(Some(arrival)) => return arrival,
                 Some(None) => {}
                 None => std::future::pending().await,
             }
         }
     }
 
-    /// Takes no more; and those that have come so far.
-    pub(super) fn close(&mut self) -> Vec<Guest> {
+    /// Takes no more; and those that have come so far, with those that are just being sent.
+    pub(super) async fn close(&mut self) -> Vec<Arrival> {
         self.inbox.close();
-        std::iter::from_fn(|| self.inbox.try_recv().ok()).filter_map(Sent::arrive).collect()
+        let mut come = Vec::new();
+        while let Some(sent) = self.inbox.recv().await {
+            come.extend(sent.arrive());
+        }
+        come
     }
 }
 
 impl Sent {
     /// None: the runtime can look after no more of them, and the client sees its connection closed.
-    fn arrive(self) -> Option<Guest> {
+    fn arrive(self) -> Option<Arrival> {
         let Self { stream, client, places } = self;
-        Some(Guest { stream: TcpStream::from_std(stream).ok()?, client, places })
+        Some(Arrival { stream: TcpStream::from_std(stream).ok()?, client, places })
     }
 }
 
@@ -135,11 +139,11 @@ mod tests {
         let mut lobbies = Lobby::of(3);
         let (mut door, mut kept) = (Door::open().await, Vec::new());
         for _ in 0..9 {
-            kept.extend(lobbies[1].seat(door.enter().await, CLIENT, place()));
+            kept.extend(lobbies[1].place(door.enter().await, CLIENT, place()));
         }
         assert_eq!(kept.len(), 3);
         for other in [0, 2] {
-            assert_eq!(lobbies[other].close().len(), 3);
+            assert_eq!(lobbies[other].close().await.len(), 3);
         }
     }
 
@@ -147,21 +151,20 @@ mod tests {
     async fn what_ends_makes_room() {
         let mut lobbies = Lobby::of(2);
         let mut door = Door::open().await;
-        let first = lobbies[0].seat(door.enter().await, CLIENT, place());
-        assert!(lobbies[0].seat(door.enter().await, CLIENT, place()).is_none());
-        let second = lobbies[1].next().await;
+        let first = lobbies[0].place(door.enter().await, CLIENT, place());
+        assert!(lobbies[0].place(door.enter().await, CLIENT, place()).is_none());
+        drop(lobbies[1].next().await);
+        assert!(lobbies[0].place(door.enter().await, CLIENT, place()).is_none());
         drop(first);
-        assert!(lobbies[0].seat(door.enter().await, CLIENT, place()).is_some());
-        drop(second);
     }
 
     #[tokio::test]
     async fn a_core_that_takes_no_more_leaves_them_where_they_are() {
         let mut lobbies = Lobby::of(2);
         let mut door = Door::open().await;
-        let first = lobbies[0].seat(door.enter().await, CLIENT, place());
-        assert!(lobbies[1].close().is_empty());
-        let second = lobbies[0].seat(door.enter().await, CLIENT, place());
+        let first = lobbies[0].place(door.enter().await, CLIENT, place());
+        assert!(lobbies[1].close().await.is_empty());
+        let second = lobbies[0].place(door.enter().await, CLIENT, place());
         assert!(first.is_some() && second.is_some());
     }
 
@@ -169,8 +172,10 @@ mod tests {
     async fn among_equals_none_is_sent_on() {
         let lobbies = Lobby::of(2);
         let mut door = Door::open().await;
-        let first = lobbies[0].seat(door.enter().await, CLIENT, place());
-        let second = lobbies[1].seat(door.enter().await, CLIENT, place());
-        assert!(first.is_some() && second.is_some());
+        // Not to the first of them either.
+        let first = lobbies[1].place(door.enter().await, CLIENT, place());
+        let second = lobbies[0].place(door.enter().await, CLIENT, place());
+        let third = lobbies[1].place(door.enter().await, CLIENT, place());
+        assert!(first.is_some() && second.is_some() && third.is_some());
     }
 }

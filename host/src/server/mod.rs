@@ -26,7 +26,7 @@ use crate::api::{Api, Client};
 use crate::descriptors;
 use crate::stop::Stage;
 
-use balance::{Guest, Lobby};
+use balance::{Arrival, Lobby};
 use edge::Edge;
 #[cfg(any(test, fuzzing))]
 pub(crate) use edge::fuzzing;
@@ -134,8 +134,8 @@ async fn serve(
         () = stop.reached(Stage::Draining) => {}
         () = accept(&listener, &mut lobby, &mut connections, &api) => {}
     }
-    for guest in lobby.close() {
-        connections.spawn_local(connection(guest, Rc::clone(&api)));
+    for arrival in lobby.close().await {
+        connections.spawn_local(connection(arrival, Rc::clone(&api)));
     }
     match listener.into_std() {
         Ok(listener) => accept_waiting(&listener, &lobby, &mut connections, &api),
@@ -158,29 +158,37 @@ async fn accept(
     connections: &mut JoinSet<()>,
     api: &Rc<Api>,
 ) {
-    let mut paused = false;
+    // Until when there are no descriptors for more. What others have accepted goes on.
+    let mut pause: Option<tokio::time::Instant> = None;
+    let accepted = async |pause: Option<tokio::time::Instant>| {
+        if let Some(until) = pause {
+            tokio::time::sleep_until(until).await;
+        }
+        listener.accept().await
+    };
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = accepted(pause) => match accepted {
                 Ok((stream, peer)) => {
-                    paused = false;
+                    pause = None;
                     let admitted = admit(peer.ip(), api);
-                    let seated = admitted.and_then(|(client, place)| lobby.seat(stream, client, place));
-                    if let Some(guest) = seated {
-                        connections.spawn_local(connection(guest, Rc::clone(api)));
+                    let placed =
+                        admitted.and_then(|(client, place)| lobby.place(stream, client, place));
+                    if let Some(arrival) = placed {
+                        connections.spawn_local(connection(arrival, Rc::clone(api)));
                     }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut paused, true) {
+                    if pause.is_none() {
                         tracing::error!(%error, "accepting pauses");
                     }
                     // Out of descriptors: those in flight give theirs back.
-                    tokio::time::sleep(PAUSE).await;
+                    pause = Some(tokio::time::Instant::now() + PAUSE);
                 }
             },
-            guest = lobby.next() => {
-                connections.spawn_local(connection(guest, Rc::clone(api)));
+            arrival = lobby.next() => {
+                connections.spawn_local(connection(arrival, Rc::clone(api)));
             }
             // One that panicked has said so in the log.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -206,8 +214,8 @@ fn accept_waiting(
                 let (Ok(stream), Some((client, place))) = (stream, admit(peer.ip(), api)) else {
                     continue;
                 };
-                if let Some(guest) = lobby.keep(stream, client, place) {
-                    connections.spawn_local(connection(guest, Rc::clone(api)));
+                if let Some(arrival) = lobby.keep(stream, client, place) {
+                    connections.spawn_local(connection(arrival, Rc::clone(api)));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -228,8 +236,8 @@ fn admit(peer: IpAddr, api: &Api) -> Option<(Client, Hold)> {
     Some((Client { address: peer, is_surplus }, place))
 }
 
-async fn connection(guest: Guest, api: Rc<Api>) {
-    let Guest { stream, client, places: _places } = guest;
+async fn connection(arrival: Arrival, api: Rc<Api>) {
+    let Arrival { stream, client, places: _places } = arrival;
     // Chunks of a stream are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
     let mut changes = api.stop().changes();

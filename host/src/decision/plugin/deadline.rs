@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-/// What comes of a call to a guest within `limit`; None: it is past that, and dropped. Must be polled inside a tokio
-/// runtime with time.
+/// What comes of a call to a guest within `limit`; None: it is past that, and to be dropped. Must be polled inside a
+/// tokio runtime with time.
 ///
 /// A guest that waits, on a WASI clock, is ended by a timer. One that computes gives the thread back at each tick
 /// of the epoch, to be polled again at once, and the runtime looks at its timers only after 61 such polls

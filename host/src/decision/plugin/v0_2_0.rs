@@ -154,7 +154,7 @@ impl Guest {
         local: &[Candidate<'_>],
         remote: &[Candidate<'_>],
     ) -> wasmtime::Result<RawWeights> {
-        self.look(local, remote);
+        self.note(local, remote);
         let said = self.policy.call_assign(store, &self.local, &self.remote).await?;
         Ok(RawWeights { local: said.local, remote: said.remote })
     }
@@ -165,7 +165,7 @@ impl Guest {
         store: &mut Store<State>,
         question: Question<'_>,
     ) -> wasmtime::Result<RawWeights> {
-        self.look(question.local, question.remote);
+        self.note(question.local, question.remote);
         let Some(policy) = &self.request_policy else { return Err(not_exported(REQUEST_POLICY)) };
         let facts = question.facts;
         let headers: Vec<(&str, &str)> =
@@ -185,7 +185,7 @@ impl Guest {
     }
 
     /// Notes the deployments of a call.
-    fn look(&mut self, local: &[Candidate<'_>], remote: &[Candidate<'_>]) {
+    fn note(&mut self, local: &[Candidate<'_>], remote: &[Candidate<'_>]) {
         for (list, candidates) in [(&mut self.local, local), (&mut self.remote, remote)] {
             list.clear();
             list.extend(candidates.iter().map(types::Deployment::from));

@@ -2,6 +2,7 @@
 
 mod any_order;
 mod ejection;
+mod sharing;
 mod standing;
 
 use std::sync::Arc;
