@@ -28,6 +28,7 @@ mod describe;
 mod error;
 mod guest;
 mod host;
+mod idle;
 mod interface;
 mod limits;
 mod logging;
