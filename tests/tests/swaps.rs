@@ -87,7 +87,6 @@ async fn ten_thousand_swaps_leave_nothing_behind() {
     let (resident, own) = (means(|memory| memory.resident), means(|memory| memory.own));
     eprintln!("KiB, the mean of each thousand: {resident:.0?}, of its own {own:.0?}");
     assert!(resident[9] <= resident[0] * 1.02, "{resident:?}");
-    // Of its own it has some 2.5 MiB, of which a tenth comes in the first thousands: pages that hold a piece here and
-    // there, until as many are left empty as are begun.
-    assert!(own[9] <= own[3] * 1.02, "{own:?}");
+    // malloc gives nothing smaller than 32 bytes, or 281 KiB for each of the nine thousands between these.
+    assert!(own[9] <= own[0] + 140.0, "{own:?}");
 }
