@@ -28,7 +28,6 @@ mod describe;
 mod error;
 mod guest;
 mod host;
-mod idle;
 mod interface;
 mod limits;
 mod logging;

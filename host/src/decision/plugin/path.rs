@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::breaker::Breaker;
 use super::guest::Instance;
-use super::idle::Idle;
 use super::recipe::Recipe;
 use crate::strategy::{Fault, Needs, PathStatus, PathStrategy, Question, Weighing, Weights};
 
 /// The side of a strategy that requests see.
 pub(super) struct PathPlugin {
     recipe: Arc<Recipe>,
-    idle: Idle<Instance>,
+    /// The last one used is used first: what it knows and what it touches is warm.
+    idle: Mutex<Vec<Instance>>,
     breaker: Breaker,
     last_error: Mutex<Option<String>>,
     /// Where instances are made anew.
@@ -32,7 +32,7 @@ impl PathPlugin {
         let idle: Vec<Instance> = (0..count).map(|_| recipe.fresh()).collect::<Result<_, _>>()?;
         Ok(Arc::new_cyclic(|this| Self {
             recipe,
-            idle: Idle::new(idle),
+            idle: Mutex::new(idle),
             breaker: Breaker::new(),
             last_error: Mutex::default(),
             maker,
@@ -41,7 +41,7 @@ impl PathPlugin {
     }
 
     async fn ask(&self, question: Question<'_>) -> Result<Weights, Fault> {
-        let taken = self.idle.take();
+        let taken = self.idle().pop();
         let Some(instance) = taken else { return Err(Fault::Busy) };
         let mut loan = Loan { plugin: self, instance: Some(instance) };
         let Some(instance) = &mut loan.instance else { return Err(Fault::Busy) };
@@ -59,10 +59,14 @@ impl PathPlugin {
         *last = Some(fault.to_string());
     }
 
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One instance more, in the place of one that is gone.
     fn replace(&self) {
         match self.recipe.fresh() {
-            Ok(instance) => self.idle.give(instance),
+            Ok(instance) => self.idle().push(instance),
             Err(fault) => self.note(&fault),
         }
     }
@@ -76,9 +80,7 @@ struct Loan<'a> {
 
 impl Loan<'_> {
     fn give_back(&mut self) {
-        if let Some(instance) = self.instance.take() {
-            self.plugin.idle.give(instance);
-        }
+        self.plugin.idle().extend(self.instance.take());
     }
 }
 
