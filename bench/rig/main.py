@@ -41,8 +41,8 @@ def arguments():
     parser.add_argument("--gateway", type=Path, help="a release build of the gateway (default: cargo makes one)")
     parser.add_argument("--peers", help="names, with commas between, or 'none' (default: all that are there)")
     parser.add_argument("--install", action="store_true", help="install peers that are not there")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="one short round, to see that the rig works")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured (default: 3, with --quick 1)")
+    parser.add_argument("--quick", action="store_true", help="short rounds, to see that the rig works")
     parser.add_argument("--parts", type=parts, default=PARTS, help=f"what to measure (default: {','.join(PARTS)})")
     parser.add_argument("--tools", type=Path, default=BENCH / "target" / "tools", help="where virtual environments are")
     parser.add_argument("--output", type=Path, help="folder for results (default: one under bench/target/results)")
@@ -91,7 +91,7 @@ def measure(options):
         for contender in contenders:
             rig.write({"contender": contender.name, "version": contender.find(), "notes": contender.notes})
         try:
-            for number in range(1 if options.quick else options.rounds):
+            for number in range(options.rounds or (1 if options.quick else 3)):
                 rig.round(number + 1)
         finally:
             rig.stop()

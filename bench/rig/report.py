@@ -87,7 +87,7 @@ def markdown(results):
     parts = [
         f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, {machine['kernel']}; "
         f"gateway: {machine['gateway']}; load average before {machine['load_average_before']:.1f}."
-        + (" A quick run: one short round, which says that the rig works and little else." if results.quick else "")
+        + (" A quick run: its rounds are short, and say less than whole ones." if results.quick else "")
     ]
     if names:
         columns = ["direct", *names]
