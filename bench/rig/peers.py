@@ -29,9 +29,8 @@ class Debian(Contender):
 class Nginx(Debian):
     """nginx, answers not buffered: what streams and what does not has the same path.
 
-    Its workers listen for themselves (`reuseport`): where they share a listener, one of them may accept all connections of a
-    closed loop, and figures differ by half between runs. Both write the log, a line a request, and wait for each other there;
-    with `buffered_log` they do so every 64 KiB or second, as the gateway does every 10 ms.
+    Its workers listen for themselves (`reuseport`), so that all of them have connections. With `buffered_log` a worker writes
+    the log every 64 KiB or second, as the gateway does every 10 ms, and not a line for each request.
     """
 
     package = "nginx"
