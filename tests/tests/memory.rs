@@ -87,9 +87,7 @@ async fn a_flood_to_clients_that_do_not_read_costs_under_a_mebibyte_each() {
         let (each, of) = (cost / CLIENTS / 1024, taken / CLIENTS / MIB);
         eprintln!("{kind}: {each} KiB for a client that does not read, {of} of 400 MiB taken");
         assert!(taken < CLIENTS * BUFFERS, "{kind}: {of} MiB were taken");
-        // A plain answer is held up to a mebibyte before it goes to the client.
-        let most = if kind == "plain" { MIB + MIB / 2 } else { MIB };
-        assert!(cost < CLIENTS * most, "{kind}: {each} KiB");
+        assert!(cost < CLIENTS * MIB, "{kind}: {each} KiB");
     }
 }
 

@@ -153,13 +153,19 @@ impl Relay {
                 State::Coming(_) if self.journal.is_over() => {
                     self.state = State::Failed(Cause::Stopping.into());
                 }
-                State::Coming(body) => match body.poll_chunk(cx) {
-                    Poll::Ready(chunk) => {
-                        self.waiting = false;
-                        self.take(chunk);
+                State::Coming(body) => {
+                    if let Some(held) = self.commit.next_held() {
+                        self.first = self.watched(held);
+                        continue;
                     }
-                    Poll::Pending => ready!(self.poll_idle(cx)),
-                },
+                    match body.poll_chunk(cx) {
+                        Poll::Ready(chunk) => {
+                            self.waiting = false;
+                            self.take(chunk);
+                        }
+                        Poll::Pending => ready!(self.poll_idle(cx)),
+                    }
+                }
                 State::Failed(_) => self.tell(),
                 State::Told => {
                     self.state = State::Ended;

@@ -39,6 +39,8 @@ pub(super) fn read<'a>(shape: Shape, pieces: impl IntoIterator<Item = &'a [u8]>,
             Verdict::Pass(pass) => {
                 passed.extend_from_slice(&pass);
                 assert!(commit.is_committed());
+                std::iter::from_fn(|| commit.next_held())
+                    .for_each(|more| passed.extend_from_slice(&more));
             }
             Verdict::Fail { pass, defect } => {
                 passed.extend_from_slice(&pass);

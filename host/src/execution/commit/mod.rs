@@ -23,18 +23,20 @@ mod content;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
+mod held;
 #[cfg(test)]
 mod model;
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::telemetry::Usage;
 
 use super::{json, usage};
 use content::{Ending, Meaning, Reported};
 use events::{Event, Events};
+use held::Held;
 
 /// A stream commits when this much is held without content, in bytes; but never within an event that
 /// begins as an error.
@@ -98,9 +100,9 @@ enum Phase {
 pub(super) struct Commit {
     shape: Shape,
     phase: Phase,
-    /// Before the commit all that has come; after it the start of an event that begins as an error.
-    held: Vec<Bytes>,
-    held_bytes: usize,
+    /// Before the commit all that has come. After it, of a stream, the start of an event that begins as an
+    /// error; of a plain answer that committed at its size, what is next for the client.
+    held: Held,
     events: Events,
     /// Some of an event has been passed, and its end has not.
     open: bool,
@@ -120,8 +122,7 @@ impl Commit {
         Self {
             shape,
             phase: Phase::Holding,
-            held: Vec::new(),
-            held_bytes: 0,
+            held: Held::default(),
             events: Events::default(),
             open: false,
             ending: Ending::default(),
@@ -158,17 +159,25 @@ impl Commit {
         }
         match self.shape {
             Shape::Opaque => self.pass(chunk),
-            Shape::Plain { .. } if self.phase == Phase::Passing => Verdict::Pass(chunk),
+            Shape::Plain { .. } if self.held.is_empty() && self.is_committed() => {
+                Verdict::Pass(chunk)
+            }
             Shape::Plain { .. } => {
-                self.hold(chunk);
-                if self.held_bytes > MOST_HELD_OF_A_BODY {
-                    self.pass(Bytes::new())
-                } else {
-                    Verdict::Hold
+                self.held.push(chunk);
+                if self.held.len() > MOST_HELD_OF_A_BODY {
+                    self.phase = Phase::Passing;
                 }
+                self.next_held().map_or(Verdict::Hold, Verdict::Pass)
             }
             Shape::Stream => self.feed_events(chunk),
         }
+    }
+
+    /// What is next for the client of a plain answer that committed at its size, before more of it is read:
+    /// piece by piece, so that what has gone out is no longer held.
+    pub(super) fn next_held(&mut self) -> Option<Bytes> {
+        let is_plain = matches!(self.shape, Shape::Plain { .. });
+        (is_plain && self.is_committed()).then(|| self.held.pop()).flatten()
     }
 
     /// Takes the end of the body. What is still held, if it is good, is for the client.
@@ -190,12 +199,12 @@ impl Commit {
         if self.phase == Phase::Passing {
             let closed = matches!(self.last_byte, b'}' | b']');
             return if end == End::Framed || closed {
-                Ok(Bytes::new())
+                Ok(self.held.gather())
             } else {
                 Err(Defect::Truncated)
             };
         }
-        let body = self.gather();
+        let body = self.held.gather();
         if body.trim_ascii().is_empty() {
             return Err(Defect::Empty);
         }
@@ -261,7 +270,7 @@ impl Commit {
         match self.phase {
             _ if whole => {
                 self.phase = Phase::Passing;
-                Ok(self.gather())
+                Ok(self.held.gather())
             }
             Phase::Passing => Err(Defect::Truncated),
             Phase::Holding => Err(Defect::Empty),
@@ -299,10 +308,10 @@ impl Commit {
             }
             _ => {}
         }
-        if self.phase == Phase::Passing || self.held_bytes + chunk.len() > MOST_HELD_OF_A_STREAM {
+        if self.phase == Phase::Passing || self.held.len() + chunk.len() > MOST_HELD_OF_A_STREAM {
             return self.pass(chunk);
         }
-        self.hold(chunk);
+        self.held.push(chunk);
         Verdict::Hold
     }
 
@@ -323,12 +332,12 @@ impl Commit {
     /// Holds the event that is under way, which begins in `chunk` behind its `good` bytes or before it.
     fn withhold(&mut self, chunk: &Bytes, good: usize) -> Verdict {
         // What is before it commits at its size, as it would if it had come alone.
-        if good > 0 && self.held_bytes + good > MOST_HELD_OF_A_STREAM {
+        if good > 0 && self.held.len() + good > MOST_HELD_OF_A_STREAM {
             self.phase = Phase::Passing;
         }
         let pass = self.passable(chunk, good);
         let passed = if self.phase == Phase::Passing { good } else { 0 };
-        self.hold(chunk.slice(passed..));
+        self.held.push(chunk.slice(passed..));
         if pass.is_empty() { Verdict::Hold } else { Verdict::Pass(pass) }
     }
 
@@ -339,8 +348,8 @@ impl Commit {
             return Bytes::new();
         }
         self.open = false;
-        self.hold(chunk.slice(..good));
-        self.gather()
+        self.held.push(chunk.slice(..good));
+        self.held.gather()
     }
 
     fn pass(&mut self, chunk: Bytes) -> Verdict {
@@ -349,31 +358,7 @@ impl Commit {
         if self.held.is_empty() {
             return Verdict::Pass(chunk);
         }
-        self.hold(chunk);
-        Verdict::Pass(self.gather())
-    }
-
-    fn hold(&mut self, chunk: Bytes) {
-        if !chunk.is_empty() {
-            self.held_bytes += chunk.len();
-            self.held.push(chunk);
-        }
-    }
-
-    /// All that is held, without a copy where it came in one piece.
-    fn gather(&mut self) -> Bytes {
-        self.held_bytes = 0;
-        let mut held = std::mem::take(&mut self.held);
-        match held.len() {
-            0 => Bytes::new(),
-            1 => held.swap_remove(0),
-            _ => held
-                .iter()
-                .fold(BytesMut::new(), |mut all, piece| {
-                    all.extend_from_slice(piece);
-                    all
-                })
-                .freeze(),
-        }
+        self.held.push(chunk);
+        Verdict::Pass(self.held.gather())
     }
 }

@@ -195,11 +195,17 @@ fn what_is_held_is_bounded() {
     assert_eq!(committed_after, Some(9), "64 KiB of comments are held, and no more");
 
     let mut commit = Commit::new(Shape::Plain { json: false });
-    let piece = Bytes::from(vec![b'1'; 512 * 1024]);
-    assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
-    assert_eq!(commit.feed(piece.clone()), Verdict::Hold);
-    let Verdict::Pass(all) = commit.feed(piece.clone()) else { panic!("over 1 MiB is passed on") };
-    assert_eq!(all.len(), 3 * piece.len());
+    let [first, second, third, fourth] =
+        [b'1', b'2', b'3', b'4'].map(|digit| Bytes::from(vec![digit; 512 * 1024]));
+    assert_eq!(commit.feed(first.clone()), Verdict::Hold);
+    assert_eq!(commit.feed(second.clone()), Verdict::Hold);
+    assert_eq!(commit.next_held(), None, "half a JSON");
+    assert_eq!(commit.feed(third.clone()), Verdict::Pass(first), "over 1 MiB is passed on");
+    assert_eq!(commit.next_held(), Some(second), "piece by piece");
+    assert_eq!(commit.feed(fourth.clone()), Verdict::Pass(third), "in their order");
+    assert_eq!(commit.next_held(), Some(fourth.clone()));
+    assert_eq!(commit.next_held(), None);
+    assert_eq!(commit.feed(fourth.clone()), Verdict::Pass(fourth));
     assert_eq!(commit.end(End::Early), Err(Defect::Truncated));
 }
 

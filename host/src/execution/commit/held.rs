@@ -1,0 +1,126 @@
+//! What of an answer is held back, in the order in which it came.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// A piece that is shorter is copied behind the one before it, in bytes: to keep a piece apart costs some 100
+/// bytes, and an upstream may send each byte in a chunk of its own.
+const SHORT: usize = 512;
+/// Short pieces are collected up to this size, in bytes.
+const COLLECTED: usize = 64 * 1024;
+
+/// A queue of pieces that takes little more memory than they have bytes.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pieces: VecDeque<Bytes>,
+    /// Short pieces, behind all others.
+    short: BytesMut,
+    bytes: usize,
+}
+
+impl Held {
+    /// How many bytes are held.
+    pub(super) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Puts a piece behind the others.
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        // The first one stays as it is: most answers come in one.
+        if piece.len() < SHORT && self.bytes > piece.len() {
+            self.short.extend_from_slice(&piece);
+            if self.short.len() >= COLLECTED {
+                self.close();
+            }
+        } else if !piece.is_empty() {
+            self.close();
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// The foremost piece.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        if self.pieces.is_empty() {
+            self.close();
+        }
+        let piece = self.pieces.pop_front()?;
+        self.bytes -= piece.len();
+        Some(piece)
+    }
+
+    /// All that is held, without a copy where it came in one piece.
+    pub(super) fn gather(&mut self) -> Bytes {
+        self.close();
+        let size = std::mem::take(&mut self.bytes);
+        let mut pieces = std::mem::take(&mut self.pieces);
+        match pieces.len() {
+            0 => Bytes::new(),
+            1 => pieces.swap_remove_front(0).unwrap_or_default(),
+            _ => {
+                let mut all = BytesMut::with_capacity(size);
+                pieces.into_iter().for_each(|piece| all.extend_from_slice(&piece));
+                all.freeze()
+            }
+        }
+    }
+
+    /// Makes one piece of the short ones.
+    fn close(&mut self) {
+        if !self.short.is_empty() {
+            self.pieces.push_back(std::mem::take(&mut self.short).freeze());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn one_piece_is_not_copied() {
+        let piece = Bytes::from_static(b"{}");
+        let mut held = Held::default();
+        held.push(Bytes::new());
+        held.push(piece.clone());
+        let all = held.gather();
+        assert_eq!((all.as_ptr(), all.len()), (piece.as_ptr(), piece.len()));
+        assert!(held.is_empty() && held.pop().is_none());
+    }
+
+    #[test]
+    fn a_mebibyte_of_single_bytes_is_a_few_pieces() {
+        let mut held = Held::default();
+        (0..1 << 20).for_each(|_| held.push(Bytes::from_static(b"x")));
+        let count = std::iter::from_fn(|| held.pop()).map(|piece| piece.len()).collect::<Vec<_>>();
+        assert_eq!(count.iter().sum::<usize>(), 1 << 20);
+        assert!(count.len() <= (1 << 20) / COLLECTED + 2, "{count:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_go_out_as_they_came(steps in proptest::collection::vec((0usize..2000, 0u8..4), 0..200)) {
+            let (mut held, mut came, mut went) = (Held::default(), Vec::new(), Vec::new());
+            for (step, (size, what)) in steps.into_iter().enumerate() {
+                match what {
+                    0 => went.extend_from_slice(&held.pop().unwrap_or_default()),
+                    1 if size < 100 => went.extend_from_slice(&held.gather()),
+                    _ => {
+                        came.resize(came.len() + size, step as u8);
+                        held.push(Bytes::from(vec![step as u8; size]));
+                    }
+                }
+                prop_assert_eq!(held.len(), came.len() - went.len());
+            }
+            went.extend_from_slice(&held.gather());
+            prop_assert_eq!(went, came);
+        }
+    }
+}
