@@ -48,7 +48,7 @@ pub enum ScanError {
 /// # Errors
 /// If the body is no JSON object, or does not name one model.
 pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
-    let text = str::from_utf8(body)
+    let text = simdutf8::compat::from_utf8(body)
         .map_err(|error| said(body, Broken { at: error.valid_up_to(), why: "this is no UTF-8" }))?;
     let (mut model, mut stream, mut duplicate) = (None, None, None);
     let mut fields = Fields::default();

@@ -224,7 +224,7 @@ impl Commit {
 
     /// Whether a body is one whole object, as most are. Takes its usage on the way, which saves a second look.
     fn is_object(&mut self, body: &[u8]) -> bool {
-        let Ok(text) = str::from_utf8(body) else { return false };
+        let Ok(text) = simdutf8::basic::from_utf8(body) else { return false };
         let mut usage = None;
         let field = |key: Range<usize>, value| {
             if &text[key] == "\"usage\"" {
