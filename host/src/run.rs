@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use futures_util::FutureExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -165,9 +165,7 @@ impl Control {
         if let Some(log) = self.gateway.access_log() {
             log.reopen();
         }
-        let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
-        let load = move || loader.load(Some(&board.snapshot().generation.fleet));
-        let (error, seen) = match tokio::task::spawn_blocking(load).await {
+        let (error, seen) = match self.load().await {
             Ok(Ok(loaded)) => {
                 let seen = loaded.seen.clone();
                 let installed = AssertUnwindSafe(self.install(loaded)).catch_unwind().await;
@@ -178,8 +176,7 @@ impl Control {
                 tracing::debug!("what was in use stays in use:\n{diagnostics}");
                 (Some(diagnostics.short()), Some(seen))
             }
-            // A panic in a load is a load that failed.
-            Err(_) => (Some(PANICKED.into()), None),
+            Err(error) => (Some(format!("{error:#}")), None),
         };
         let result = if error.is_none() { "loaded" } else { "refused" };
         match &error {
@@ -192,6 +189,21 @@ impl Control {
         // Last, so that who sees it counted sees the rest too.
         self.gateway.metrics.reload(result);
         seen
+    }
+
+    /// Loads on a thread of its own, whose stack goes with it: a load needs a deep one, which each of the threads
+    /// that tokio keeps for what blocks would come to have.
+    async fn load(&self) -> anyhow::Result<Result<Loaded, Refused>> {
+        let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
+        let (done, loaded) = oneshot::channel();
+        let load = move || {
+            // Nobody waits for it where the gateway stops.
+            let _ = done.send(loader.load(Some(&board.snapshot().generation.fleet)));
+        };
+        let thread = std::thread::Builder::new().name("load".to_owned());
+        thread.spawn(load).context("there is no thread to load on")?;
+        // A panic in a load is a load that failed.
+        loaded.await.map_err(|_| anyhow!("{PANICKED}"))
     }
 
     async fn install(&self, loaded: Loaded) -> anyhow::Result<()> {

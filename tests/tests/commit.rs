@@ -14,6 +14,10 @@ const ROLE: &str = r#"data: {"choices":[{"index":0,"delta":{"role":"assistant","
 const TEXT: &str = r#"data: {"choices":[{"index":0,"delta":{"content":"from the first"}}]}"#;
 const ERROR: &str = r#"data: {"error":{"message":"engine core died","code":500}}"#;
 
+/// The head of a plain answer in chunks.
+const PLAIN: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+
 /// A stream of these events, in chunks, whole as HTTP.
 fn stream(events: &[&str]) -> Vec<Step> {
     let chunks = events.iter().map(|event| Step::chunk(format!("{event}\n\n")));
@@ -317,15 +321,41 @@ async fn old_client(gateway: &Gateway, body: &str) -> (String, std::io::Result<(
 }
 
 #[tokio::test]
+async fn a_plain_answer_that_is_too_long_to_be_held_arrives_as_it_was_sent() {
+    // Three mebibytes; no two lines are the same.
+    let text: String = (0..).map(|n| format!("\"line {n}\",\n")).take(220_000).collect();
+    let text = format!("[{}0]", text);
+    assert!(text.len() > 3 << 20);
+    let second = Engine::start("second");
+    // Alone, a few bytes, and more than is read at a time.
+    for sizes in [&[1 << 20][..], &[7, 1, 90_000, 3], &[500, 700], &[1, 1, 1, 1, 40_000]] {
+        let (mut steps, mut rest) = (vec![Step::send(PLAIN)], text.as_bytes());
+        for size in sizes.iter().cycle() {
+            let (piece, behind) = rest.split_at(rest.len().min(*size));
+            steps.push(Step::chunk(piece));
+            rest = behind;
+            if piece.is_empty() {
+                break;
+            }
+        }
+        let reply = start(&Raw::steps(steps), &second).chat("m").await;
+        assert_eq!(reply.status, 200);
+        assert!(
+            reply.body == text.as_bytes(),
+            "in chunks of {sizes:?}: {} bytes",
+            reply.body.len()
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_broken_answer_that_nothing_frames_ends_with_a_reset() {
     let second = Engine::start("second");
     let body = |stream| json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "a"}]});
     let (plain, stream) = (&*body(false).to_string(), &*body(true).to_string());
     // Too long to be held until it is whole, and cut.
-    let head =
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let long = format!("{{\"a\":\"{}", "x".repeat(2 << 20));
-    let cut = Raw::steps(vec![Step::send(head), Step::chunk(&long), Step::Close]);
+    let cut = Raw::steps(vec![Step::send(PLAIN), Step::chunk(&long), Step::Close]);
     let (text, end) = old_client(&start(&cut, &second), plain).await;
     assert!(text.contains("xxx") && end.is_err(), "an orderly end of half an answer");
     let events = vec![Step::stream(), Step::chunk(format!("{TEXT}\n\n")), Step::Close];
