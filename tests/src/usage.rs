@@ -27,10 +27,14 @@ impl Gateway {
 
     /// Bytes, by a line of proc_pid_status(5).
     fn pages(&self, kind: &str) -> u64 {
+        self.status(kind) * 1024
+    }
+
+    /// The number in a line of proc_pid_status(5).
+    fn status(&self, kind: &str) -> u64 {
         let status = self.told("status");
-        let line = status.lines().find_map(|line| line.strip_prefix(kind));
-        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("its memory");
-        kibibytes.parse::<u64>().expect("a number") * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)).expect("such a line");
+        line.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
     }
 
     /// Processor time that it has used so far.
@@ -55,6 +59,15 @@ impl Gateway {
     pub fn open_files(&self) -> u64 {
         let path = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
         std::fs::read_dir(path).expect("it runs").count() as u64
+    }
+
+    /// The file descriptors that the system has room for in its table of them.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn room_for_files(&self) -> u64 {
+        self.status("FDSize:")
     }
 
     /// Lets it open descriptors below `most` only, as `ulimit -n` does, from now on. None: as many as

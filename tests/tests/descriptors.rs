@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use tests::{Dialog, Gate, Gateway, Raw, Step, eventually, one_model, split};
 use tokio::net::TcpStream;
@@ -19,6 +20,15 @@ fn request() -> String {
 async fn state(gateway: &Gateway) -> String {
     let deployment = gateway.routing().await["models"]["m"]["deployments"][0].clone();
     deployment["state"].as_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn room_is_made_before_there_are_threads_that_would_wait_for_it() {
+    let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let gateway = tests::setup!().models(one_model(&["http://127.0.0.1:9"])).start();
+    let (room, open) = (gateway.room_for_files(), gateway.open_files());
+    assert!(room >= most.min(32 * 1024), "room for {room} of {most}");
+    assert!(open < 100, "{open} are open");
 }
 
 #[tokio::test]

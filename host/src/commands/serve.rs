@@ -32,6 +32,8 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    // Before there is another thread.
+    crate::descriptors::make_room();
     // Before anything that takes time: a SIGHUP must not end the process.
     let received = signals::receive().context("signals cannot be received")?;
     crate::telemetry::init_log("info");

@@ -24,7 +24,6 @@ use crate::Gateway;
 use crate::admission::Hold;
 use crate::api::{Api, Client};
 use crate::descriptors;
-use crate::memory;
 use crate::stop::Stage;
 
 use balance::{Arrival, Lobby};
@@ -75,7 +74,6 @@ impl Cores {
             let (gateway, tls) = (Arc::clone(gateway), Arc::clone(tls));
             let run = move || {
                 let _end = end;
-                memory::make_room();
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 match runtime {
                     Ok(runtime) => {
