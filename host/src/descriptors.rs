@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors that room is made for at the start, at most: for the connections of the default limits, and the
 /// attempts. Each takes 8 bytes of the kernel's memory.
-const ROOM: usize = 32 * 1024;
+const ROOM: i32 = 32 * 1024;
 
 /// Lets the system make room for as many descriptors as will be used. To be called before there is a second thread.
 ///
@@ -18,10 +18,9 @@ const ROOM: usize = 32 * 1024;
 /// gone through its scheduler (`synchronize_rcu` in `expand_fdtable` of Linux), for which all wait that open
 /// something: three times in a first burst of 200 streams, half of the time that it took.
 pub(crate) fn make_room() {
-    let room = raise().min(ROOM);
-    let highest = i32::try_from(room).unwrap_or(i32::MAX) - 1;
-    // The table holds the highest number that was ever used. Where there is none to be had it grows as it must.
-    let _ = File::open("/dev/null").map(|file| fcntl_dupfd_cloexec(file, highest));
+    let room = raise().try_into().map_or(ROOM, |most: i32| most.min(ROOM));
+    // The table never shrinks: to use its last number once is enough. Where that fails it grows later, as it must.
+    let _ = File::open("/dev/null").map(|file| fcntl_dupfd_cloexec(file, room - 1));
 }
 
 /// Lets the process open as many as the system allows, and says how many that are.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use futures_util::FutureExt;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -166,17 +166,18 @@ impl Control {
             log.reopen();
         }
         let (error, seen) = match self.load().await {
-            Ok(Ok(loaded)) => {
+            Some(Ok(loaded)) => {
                 let seen = loaded.seen.clone();
                 let installed = AssertUnwindSafe(self.install(loaded)).catch_unwind().await;
                 let installed = installed.unwrap_or_else(|_| Err(anyhow!("{PANICKED}")));
                 (installed.err().map(|error| format!("{error:#}")), Some(seen))
             }
-            Ok(Err(Refused { diagnostics, seen })) => {
+            Some(Err(Refused { diagnostics, seen })) => {
                 tracing::debug!("what was in use stays in use:\n{diagnostics}");
                 (Some(diagnostics.short()), Some(seen))
             }
-            Err(error) => (Some(format!("{error:#}")), None),
+            // A panic in a load is a load that failed.
+            None => (Some(PANICKED.into()), None),
         };
         let result = if error.is_none() { "loaded" } else { "refused" };
         match &error {
@@ -192,18 +193,19 @@ impl Control {
     }
 
     /// Loads on a thread of its own, whose stack goes with it: a load needs a deep one, which each of the threads
-    /// that tokio keeps for what blocks would come to have.
-    async fn load(&self) -> anyhow::Result<Result<Loaded, Refused>> {
+    /// that tokio keeps for what blocks would come to have. None: it panicked.
+    async fn load(&self) -> Option<Result<Loaded, Refused>> {
         let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
-        let (done, loaded) = oneshot::channel();
-        let load = move || {
-            // Nobody waits for it where the gateway stops.
-            let _ = done.send(loader.load(Some(&board.snapshot().generation.fleet)));
+        let load = move || loader.load(Some(&board.snapshot().generation.fleet));
+        let apart = move || {
+            let thread = std::thread::Builder::new().name("load".to_owned());
+            match thread.spawn(load.clone()) {
+                Ok(thread) => thread.join().ok(),
+                // The system has no thread for it: then here.
+                Err(_) => Some(load()),
+            }
         };
-        let thread = std::thread::Builder::new().name("load".to_owned());
-        thread.spawn(load).context("there is no thread to load on")?;
-        // A panic in a load is a load that failed.
-        loaded.await.map_err(|_| anyhow!("{PANICKED}"))
+        tokio::task::spawn_blocking(apart).await.ok().flatten()
     }
 
     async fn install(&self, loaded: Loaded) -> anyhow::Result<()> {

@@ -273,6 +273,7 @@ async fn an_encoded_answer_is_not_asked_for_and_passed_on_where_its_end_is_sure(
     assert_eq!((reply.status, reply.body.as_slice()), (200, &b"\x1fabc"[..]));
     assert_eq!(reply.header("content-encoding"), "gzip");
     assert_eq!(sure.last().header("accept-encoding"), Some("identity"));
+    assert_eq!(gateway.attempts(&reply).await, [("first".into(), "ok".into())]);
     let unsure = Raw::steps(vec![Step::send(&format!("{head}\r\n\u{1f}abc")), Step::Close]);
     let gateway = start(&unsure, &second);
     let reply = gateway.chat("m").await;
@@ -322,30 +323,41 @@ async fn old_client(gateway: &Gateway, body: &str) -> (String, std::io::Result<(
 
 #[tokio::test]
 async fn a_plain_answer_that_is_too_long_to_be_held_arrives_as_it_was_sent() {
-    // Three mebibytes; no two lines are the same.
-    let text: String = (0..).map(|n| format!("\"line {n}\",\n")).take(220_000).collect();
-    let text = format!("[{}0]", text);
-    assert!(text.len() > 3 << 20);
-    let second = Engine::start("second");
+    // No two words are the same.
+    let text = |size: usize| {
+        let mut words: String = (0..size / 8).map(|n| format!("word-{n} ")).collect();
+        words.truncate(size - 2);
+        format!("\"{words}\"")
+    };
+    let (longer, long) = (text(3 << 20), text((1 << 20) + 10));
     // Alone, a few bytes, and more than is read at a time.
-    for sizes in [&[1 << 20][..], &[7, 1, 90_000, 3], &[500, 700], &[1, 1, 1, 1, 40_000]] {
-        let (mut steps, mut rest) = (vec![Step::send(PLAIN)], text.as_bytes());
-        for size in sizes.iter().cycle() {
-            let (piece, behind) = rest.split_at(rest.len().min(*size));
-            steps.push(Step::chunk(piece));
-            rest = behind;
-            if piece.is_empty() {
-                break;
-            }
-        }
-        let reply = start(&Raw::steps(steps), &second).chat("m").await;
+    let pieces = [&[1 << 20][..], &[7, 1, 90_000, 3], &[500, 700], &[1, 1, 1, 1, 40_000]];
+    let chunked = pieces.map(|sizes| (&longer, in_chunks(&longer, sizes)));
+    // The last piece of one of known length may be the one with which it commits.
+    let framed = [&long, &longer].map(|text| (text, body(text)));
+    let second = Engine::start("second");
+    for (text, steps) in chunked.into_iter().chain(framed) {
+        let first = Raw::steps(steps);
+        let gateway = start(&first, &second);
+        let reply = gateway.chat("m").await;
         assert_eq!(reply.status, 200);
-        assert!(
-            reply.body == text.as_bytes(),
-            "in chunks of {sizes:?}: {} bytes",
-            reply.body.len()
-        );
+        assert!(reply.body == text.as_bytes(), "{} of {} bytes", reply.body.len(), text.len());
+        assert_eq!(gateway.attempts(&reply).await, [("first".into(), "ok".into())]);
     }
+}
+
+/// A body in chunks of these sizes, over and over.
+fn in_chunks(text: &str, sizes: &[usize]) -> Vec<Step> {
+    let (mut steps, mut rest) = (vec![Step::send(PLAIN)], text.as_bytes());
+    for size in sizes.iter().cycle() {
+        let (piece, behind) = rest.split_at(rest.len().min(*size));
+        steps.push(Step::chunk(piece));
+        rest = behind;
+        if piece.is_empty() {
+            break;
+        }
+    }
+    steps
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    // Before there is another thread.
+    // Before there is another thread, of which signals have the first.
     crate::descriptors::make_room();
     // Before anything that takes time: a SIGHUP must not end the process.
     let received = signals::receive().context("signals cannot be received")?;

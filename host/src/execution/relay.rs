@@ -105,6 +105,8 @@ impl Relay {
         if whole {
             relay.first = relay.with_held();
             relay.complete(now);
+        } else {
+            relay.end_with_last();
         }
         relay
     }
@@ -207,7 +209,7 @@ impl Relay {
     /// Takes a chunk, or the end.
     fn take(&mut self, chunk: Option<Result<Bytes, BodyError>>) {
         let State::Coming(body) = &self.state else { return };
-        let (framing, is_end) = (body.framing(), body.is_end());
+        let framing = body.framing();
         match chunk {
             None => self.finish(how(framing), Cause::Truncated),
             Some(Err(error)) => self.finish(End::Early, error.into()),
@@ -221,11 +223,17 @@ impl Relay {
                         return;
                     }
                 }
-                // The last chunk of a body of known length may be the last poll: end with it.
-                if is_end {
-                    self.finish(how(framing), Cause::Truncated);
-                }
+                self.end_with_last();
             }
+        }
+    }
+
+    /// Ends with the last chunk, where it is known to be that: of a body of known length nobody asks for more.
+    fn end_with_last(&mut self) {
+        if let State::Coming(body) = &self.state
+            && body.is_end()
+        {
+            self.finish(how(body.framing()), Cause::Truncated);
         }
     }
 
