@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use futures_util::FutureExt;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
@@ -71,18 +72,21 @@ pub fn run(
     first.fleet.bell.listen(move || weak.upgrade().iter().for_each(|decider| decider.changed()));
     let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
     gateway.log_to(first.config.access_log.as_ref()).context("cannot open `logging.output`")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let worker = worker()?;
     let mut cores = Cores::start(&listener, options.cores.max(1), &gateway, &tls)?;
     // It is closed when the last core has closed its own handle.
     drop(listener);
     // What loading took.
-    runtime.spawn_blocking(memory::give_back);
+    worker.spawn_blocking(memory::give_back);
     let ended = runtime.block_on(async {
-        let control = Control::new(Arc::clone(&gateway), decider, loader, &tls);
+        let worker = worker.handle();
+        let control = Control::new(Arc::clone(&gateway), decider, loader, &tls, worker.clone());
         let ended = match &control {
             Ok(control) => {
                 control.probe(&first.fleet);
-                let reloads = reload::watch(seen, &signals.reload, async || control.reload().await);
+                let reload = async || control.reload().await;
+                let reloads = reload::watch(seen, &signals.reload, worker, reload);
                 tokio::select! {
                     ended = shutdown => ended,
                     () = reloads => Ok(()),
@@ -100,11 +104,18 @@ pub fn run(
         ended
     });
     // What still loads is not waited for.
+    worker.shutdown_background();
     runtime.shutdown_background();
     if let Some(log) = gateway.access_log() {
         log.flush();
     }
     ended
+}
+
+/// One thread for what blocks in reloads, which do one thing after the other. A load has a deep stack: of the threads
+/// that a runtime has for what blocks, as many as ever met, each would come to keep one.
+fn worker() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().max_blocking_threads(1).thread_name("reload").build()
 }
 
 /// Lets the cores finish. Returns when they have, or their time is up.
@@ -132,6 +143,8 @@ struct Control {
     loader: Arc<Loader>,
     client: reqwest::Client,
     probes: Mutex<Probes>,
+    /// What blocks is done here.
+    worker: Handle,
 }
 
 impl Control {
@@ -140,6 +153,7 @@ impl Control {
         decider: Decider,
         loader: Loader,
         tls: &Arc<ClientConfig>,
+        worker: Handle,
     ) -> reqwest::Result<Self> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(ClientConfig::clone(tls))
@@ -147,7 +161,8 @@ impl Control {
             .no_proxy()
             .pool_idle_timeout(Duration::from_secs(4))
             .build()?;
-        Ok(Self { gateway, decider, loader: Arc::new(loader), client, probes: Mutex::default() })
+        let (loader, probes) = (Arc::new(loader), Mutex::default());
+        Ok(Self { gateway, decider, loader, client, probes, worker })
     }
 
     /// Probes this fleet from now on, and no other.
@@ -165,19 +180,21 @@ impl Control {
         if let Some(log) = self.gateway.access_log() {
             log.reopen();
         }
-        let (error, seen) = match self.load().await {
-            Some(Ok(loaded)) => {
+        let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
+        let load = move || loader.load(Some(&board.snapshot().generation.fleet));
+        let (error, seen) = match self.worker.spawn_blocking(load).await {
+            Ok(Ok(loaded)) => {
                 let seen = loaded.seen.clone();
                 let installed = AssertUnwindSafe(self.install(loaded)).catch_unwind().await;
                 let installed = installed.unwrap_or_else(|_| Err(anyhow!("{PANICKED}")));
                 (installed.err().map(|error| format!("{error:#}")), Some(seen))
             }
-            Some(Err(Refused { diagnostics, seen })) => {
+            Ok(Err(Refused { diagnostics, seen })) => {
                 tracing::debug!("what was in use stays in use:\n{diagnostics}");
                 (Some(diagnostics.short()), Some(seen))
             }
             // A panic in a load is a load that failed.
-            None => (Some(PANICKED.into()), None),
+            Err(_) => (Some(PANICKED.into()), None),
         };
         let result = if error.is_none() { "loaded" } else { "refused" };
         match &error {
@@ -186,26 +203,10 @@ impl Control {
         }
         self.gateway.board.set_reload(ReloadStatus { last_error: error });
         // What was in use before is gone, but for requests in flight.
-        let _ = tokio::task::spawn_blocking(memory::give_back).await;
+        let _ = self.worker.spawn_blocking(memory::give_back).await;
         // Last, so that who sees it counted sees the rest too.
         self.gateway.metrics.reload(result);
         seen
-    }
-
-    /// Loads on a thread of its own, whose stack goes with it: a load needs a deep one, which each of the threads
-    /// that tokio keeps for what blocks would come to have. None: it panicked.
-    async fn load(&self) -> Option<Result<Loaded, Refused>> {
-        let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
-        let load = move || loader.load(Some(&board.snapshot().generation.fleet));
-        let apart = move || {
-            let thread = std::thread::Builder::new().name("load".to_owned());
-            match thread.spawn(load.clone()) {
-                Ok(thread) => thread.join().ok(),
-                // The system has no thread for it: then here.
-                Err(_) => Some(load()),
-            }
-        };
-        tokio::task::spawn_blocking(apart).await.ok().flatten()
     }
 
     async fn install(&self, loaded: Loaded) -> anyhow::Result<()> {
@@ -214,7 +215,7 @@ impl Control {
         self.equip(&generation)?;
         let decider = self.decider.clone();
         let install = move || decider.install(loaded.plan);
-        if !tokio::task::spawn_blocking(install).await? {
+        if !self.worker.spawn_blocking(install).await? {
             self.equip(&before)?;
             bail!("{PANICKED}");
         }

@@ -22,8 +22,10 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
     let paths = Paths { models, routing, routing_required: true };
     let loader = Loader::new(paths, folder.path().to_owned()).unwrap();
     let tls = Arc::new(crate::tls::client().unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let control = Control::new(Arc::clone(&gateway), decider, loader, &tls).unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let worker = worker().unwrap();
+    let control =
+        Control::new(Arc::clone(&gateway), decider, loader, &tls, worker.handle().clone()).unwrap();
     control.equip(&first).unwrap();
 
     let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));

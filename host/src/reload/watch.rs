@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
 
 use super::Seen;
 
@@ -26,36 +26,37 @@ const SETTLE: Duration = Duration::from_millis(50);
 const PATIENCE: u32 = 20;
 
 /// Calls `reload` whenever the files are no longer as they were `seen`, and have settled, or `asked` is
-/// notified, which is not waited for. A reload gives the files that it went by, which are watched from then on. Runs until
-/// dropped.
+/// notified, which is not waited for. A reload gives the files that it went by, which are watched from then on. Files are
+/// looked at where `worker` has its threads for what blocks. Runs until dropped.
 pub(crate) async fn watch(
     mut seen: Seen,
     asked: &Notify,
+    worker: &Handle,
     mut reload: impl AsyncFnMut() -> Option<Seen>,
 ) {
     loop {
         let event = Arc::new(Notify::new());
         // Dropped with each round: the files of the next may be others, and so may the folders.
         let _watcher = listen(&seen, &event);
-        let now = changed(&seen, &event, asked).await;
+        let now = changed(&seen, &event, asked, worker).await;
         // A reload that does not tell its files would fail in the same way on the same content.
         seen = reload().await.unwrap_or(now);
     }
 }
 
 /// The files as they are, once they differ from what was seen, or `asked` is notified.
-async fn changed(seen: &Seen, event: &Notify, asked: &Notify) -> Seen {
+async fn changed(seen: &Seen, event: &Notify, asked: &Notify, worker: &Handle) -> Seen {
     loop {
         // Before waiting: nobody tells of what happened before somebody listened.
-        if look(seen).await != *seen {
-            let now = settled(seen).await;
+        if look(seen, worker).await != *seen {
+            let now = settled(seen, worker).await;
             if now != *seen {
                 return now;
             }
         }
         tokio::select! {
             // Who asks has written what there is to write.
-            () = asked.notified() => return look(seen).await,
+            () = asked.notified() => return look(seen, worker).await,
             // Events come in bursts, and from other files of the folder too.
             () = event.notified() => tokio::time::sleep(SETTLE).await,
             () = tokio::time::sleep(LOOK) => {}
@@ -64,11 +65,11 @@ async fn changed(seen: &Seen, event: &Notify, asked: &Notify) -> Seen {
 }
 
 /// The files once they have stayed the same for [`SETTLE`].
-async fn settled(seen: &Seen) -> Seen {
-    let mut last = look(seen).await;
+async fn settled(seen: &Seen, worker: &Handle) -> Seen {
+    let mut last = look(seen, worker).await;
     for _ in 0..PATIENCE {
         tokio::time::sleep(SETTLE).await;
-        let now = look(seen).await;
+        let now = look(seen, worker).await;
         if now == last {
             break;
         }
@@ -77,10 +78,10 @@ async fn settled(seen: &Seen) -> Seen {
     last
 }
 
-async fn look(seen: &Seen) -> Seen {
+async fn look(seen: &Seen, worker: &Handle) -> Seen {
     let files = seen.clone();
     // Not on the thread of the probes: a disk may be slow, a network file system gone.
-    spawn_blocking(move || files.again()).await.unwrap_or_else(|_| seen.clone())
+    worker.spawn_blocking(move || files.again()).await.unwrap_or_else(|_| seen.clone())
 }
 
 /// Notifies `event` of whatever happens in the folders that lead to the files. None: there are no
