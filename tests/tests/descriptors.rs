@@ -23,7 +23,7 @@ async fn state(gateway: &Gateway) -> String {
 }
 
 #[tokio::test]
-async fn room_is_made_before_there_are_threads_that_would_wait_for_it() {
+async fn there_is_room_for_thousands_from_the_start() {
     let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let gateway = tests::setup!().models(one_model(&["http://127.0.0.1:9"])).start();
     let (room, open) = (gateway.room_for_files(), gateway.open_files());
