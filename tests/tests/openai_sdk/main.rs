@@ -59,9 +59,12 @@ fn the_openai_sdk_works_with_the_gateway() {
 async fn through_the_table(sdk: &Toolchain, script: &str) {
     let cases = table::cases();
     let upstream = table::upstream(&cases);
-    let route =
-        |model: &str| format!("  - {{id: '{}', base_url: '{}'}}\n", quoted(model), upstream.url());
-    let models: String = cases.iter().map(|case| route(&case.model)).collect();
+    let route = |case: &table::Case| {
+        let (id, idle) = (quoted(&case.model), case.pool_idle());
+        let settings = format!("base_url: '{}', timeouts: {{pool_idle: {idle}}}", upstream.url());
+        format!("  - {{id: '{id}', {settings}}}\n")
+    };
+    let models: String = cases.iter().map(route).collect();
     let setup = tests::setup!().models(format!("models:\n{models}"));
     let gateway = setup.routing(logged("timeouts: {idle: 1}")).start();
     let calls: Vec<Value> = cases.iter().map(table::Case::to_json).collect();

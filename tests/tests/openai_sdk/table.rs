@@ -36,6 +36,12 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// How long a connection may wait for the next request of this case, in seconds: none where answers are counted
+    /// off, because a request that is lost on one that waited is sent again by the gateway.
+    pub(crate) fn pool_idle(&self) -> u32 {
+        if self.retries > 0 { 0 } else { 4 }
+    }
+
     /// As the scripts of the SDKs read it.
     pub(crate) fn to_json(&self) -> Value {
         let (api, retries) = (self.api.as_str(), self.retries);
