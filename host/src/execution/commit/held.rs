@@ -10,7 +10,7 @@ const SHORT: usize = 512;
 /// Short pieces are collected up to this size, in bytes.
 const COLLECTED: usize = 64 * 1024;
 
-/// A queue of pieces that takes little more memory than they have bytes.
+/// A queue of pieces that stays short however short they are.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pieces: VecDeque<Bytes>,
