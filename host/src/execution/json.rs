@@ -18,59 +18,27 @@ pub(super) struct Broken {
     pub(super) why: &'static str,
 }
 
-type Read<T = ()> = Result<T, Broken>;
+/// Where is in the reader; why fits into registers.
+type Read<T = ()> = Result<T, &'static str>;
 
 /// Reads an object whole, nothing before or after it, and shows each of its fields: where the key's
 /// string stands and where the value stands.
-pub(super) fn object(text: &str, mut field: impl FnMut(Range<usize>, Range<usize>)) -> Read {
-    let mut reader = Reader { text: text.as_bytes(), at: 0, open: Open::default() };
-    reader.space();
-    reader.expect(b'{', "an object must begin here")?;
-    reader.space();
-    if !reader.take(b'}') {
-        loop {
-            let key = reader.key()?;
-            let start = reader.at;
-            reader.value()?;
-            field(key, start..reader.at);
-            reader.space();
-            if reader.take(b'}') {
-                break;
-            }
-            reader.expect(b',', "a comma or the object's end must be here")?;
-            reader.space();
-        }
-    }
-    reader.space();
-    if reader.at < text.len() {
-        Err(reader.broken("nothing may follow the object"))
-    } else {
-        Ok(())
-    }
+pub(super) fn object(
+    text: &str,
+    field: impl FnMut(Range<usize>, Range<usize>),
+) -> Result<(), Broken> {
+    let mut reader = Reader::new(text);
+    reader.object(field).map_err(|why| Broken { at: reader.at, why })
 }
 
 /// Reads an array, nothing before or after it, and shows where each of its elements stands, until `element`
 /// says that it has seen enough.
-pub(super) fn elements(text: &str, mut element: impl FnMut(Range<usize>) -> bool) -> Read {
-    let mut reader = Reader { text: text.as_bytes(), at: 0, open: Open::default() };
-    reader.expect(b'[', "an array must begin here")?;
-    reader.space();
-    if reader.take(b']') {
-        return Ok(());
-    }
-    loop {
-        let start = reader.at;
-        reader.value()?;
-        if !element(start..reader.at) {
-            return Ok(());
-        }
-        reader.space();
-        if reader.take(b']') {
-            return Ok(());
-        }
-        reader.expect(b',', "a comma or the array's end must be here")?;
-        reader.space();
-    }
+pub(super) fn elements(
+    text: &str,
+    element: impl FnMut(Range<usize>) -> bool,
+) -> Result<(), Broken> {
+    let mut reader = Reader::new(text);
+    reader.elements(element).map_err(|why| Broken { at: reader.at, why })
 }
 
 /// What is open around a value, a bit each: the object that is read is not among it.
@@ -87,99 +55,168 @@ struct Reader<'a> {
     open: Open,
 }
 
-impl Reader<'_> {
-    fn broken(&self, why: &'static str) -> Broken {
-        Broken { at: self.at, why }
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text: text.as_bytes(), at: 0, open: Open::default() }
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+    fn object(&mut self, mut field: impl FnMut(Range<usize>, Range<usize>)) -> Read {
+        self.space();
+        self.expect(b'{', "an object must begin here")?;
+        if self.space() == b'}' {
+            self.at += 1;
+        } else {
+            loop {
+                let start = self.at;
+                self.name()?;
+                let key = start..self.at;
+                self.colon()?;
+                let start = self.at;
+                self.value()?;
+                field(key, start..self.at);
+                match self.space() {
+                    b',' => self.at += 1,
+                    b'}' => break self.at += 1,
+                    _ => return Err("a comma or the object's end must be here"),
+                }
+                self.space();
+            }
+        }
+        self.space();
+        if self.at < self.text.len() { Err("nothing may follow the object") } else { Ok(()) }
     }
 
+    fn elements(&mut self, mut element: impl FnMut(Range<usize>) -> bool) -> Read {
+        self.expect(b'[', "an array must begin here")?;
+        self.space();
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            let start = self.at;
+            self.value()?;
+            if !element(start..self.at) {
+                return Ok(());
+            }
+            self.space();
+            if self.take(b']') {
+                return Ok(());
+            }
+            self.expect(b',', "a comma or the array's end must be here")?;
+            self.space();
+        }
+    }
+
+    /// The next byte. At the end 0, which may stand nowhere.
+    #[inline(always)]
+    fn peek(&self) -> u8 {
+        self.text.get(self.at).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
     fn take(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
+        let found = self.peek() == byte;
         self.at += usize::from(found);
         found
     }
 
     fn expect(&mut self, byte: u8, why: &'static str) -> Read {
-        if self.take(byte) { Ok(()) } else { Err(self.broken(why)) }
+        if self.take(byte) { Ok(()) } else { Err(why) }
     }
 
-    fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+    /// The first byte that is no white space. Most of JSON has none.
+    #[inline(always)]
+    fn space(&mut self) -> u8 {
+        let byte = self.peek();
+        if byte > b' ' { byte } else { self.spaces() }
+    }
+
+    #[inline(never)]
+    fn spaces(&mut self) -> u8 {
+        while let b' ' | b'\t' | b'\n' | b'\r' = self.peek() {
             self.at += 1;
         }
+        self.peek()
     }
 
-    /// A key, up to its value.
-    fn key(&mut self) -> Read<Range<usize>> {
-        let start = self.at;
+    /// A key.
+    #[inline(always)]
+    fn name(&mut self) -> Read {
         self.expect(b'"', "a key must begin here")?;
-        self.string()?;
-        let key = start..self.at;
+        self.string()
+    }
+
+    /// What is between a key and its value.
+    #[inline(always)]
+    fn colon(&mut self) -> Read {
         self.space();
         self.expect(b':', "a colon must be here")?;
         self.space();
-        Ok(key)
+        Ok(())
+    }
+
+    /// A key, up to its value.
+    #[inline(always)]
+    fn key(&mut self) -> Read {
+        self.name()?;
+        self.colon()
     }
 
     /// A value and everything in it. What is open is kept in bits, not on the stack.
     fn value(&mut self) -> Read {
         loop {
-            let opened = match self.peek() {
-                Some(b'{') => Some((true, b'}')),
-                Some(b'[') => Some((false, b']')),
-                _ => None,
-            };
-            match opened {
-                None => self.scalar()?,
-                Some((is_object, end)) => {
+            let (is_object, end) = match self.peek() {
+                b'"' => {
                     self.at += 1;
-                    self.space();
-                    if !self.take(end) {
-                        self.push(is_object)?;
-                        if is_object {
-                            self.key()?;
-                        }
-                        continue;
-                    }
-                    // Empty, and as deep as any other.
-                    if self.open.depth + 1 >= DEPTH {
-                        return Err(self.broken(TOO_DEEP));
-                    }
+                    self.string()?;
+                    if self.next()? { continue } else { return Ok(()) }
                 }
+                b'{' => (true, b'}'),
+                b'[' => (false, b']'),
+                _ => {
+                    self.scalar()?;
+                    if self.next()? { continue } else { return Ok(()) }
+                }
+            };
+            // One is the object that holds all.
+            if self.open.depth + 1 >= DEPTH {
+                return Err(TOO_DEEP);
             }
+            self.at += 1;
+            if self.space() != end {
+                self.open.objects = self.open.objects << 1 | u128::from(is_object);
+                self.open.depth += 1;
+                if is_object {
+                    self.key()?;
+                }
+                continue;
+            }
+            self.at += 1;
             if !self.next()? {
                 return Ok(());
             }
         }
     }
 
-    fn push(&mut self, is_object: bool) -> Read {
-        // One is the object that holds all.
-        if self.open.depth + 1 >= DEPTH {
-            return Err(self.broken(TOO_DEEP));
-        }
-        self.open.objects = self.open.objects << 1 | u128::from(is_object);
-        self.open.depth += 1;
-        Ok(())
-    }
-
     /// Goes from the end of a value to the next one. False: the outermost value has ended.
+    #[inline(always)]
     fn next(&mut self) -> Read<bool> {
         while self.open.depth > 0 {
             let is_object = self.open.objects & 1 == 1;
-            self.space();
-            if self.take(b',') {
-                self.space();
-                if is_object {
-                    self.key()?;
+            match self.space() {
+                b',' => {
+                    self.at += 1;
+                    self.space();
+                    if is_object {
+                        self.key()?;
+                    }
+                    return Ok(true);
                 }
-                return Ok(true);
+                b'}' if is_object => {}
+                b']' if !is_object => {}
+                _ => return Err("a comma or an end must be here"),
             }
-            let end = if is_object { b'}' } else { b']' };
-            self.expect(end, "a comma or an end must be here")?;
+            self.at += 1;
             self.open.objects >>= 1;
             self.open.depth -= 1;
         }
@@ -188,42 +225,48 @@ impl Reader<'_> {
 
     fn scalar(&mut self) -> Read {
         match self.peek() {
-            Some(b'"') => {
-                self.at += 1;
-                self.string()
-            }
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word(b"true"),
-            Some(b'f') => self.word(b"false"),
-            Some(b'n') => self.word(b"null"),
-            _ => Err(self.broken("a value must be here")),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'n' => self.word(b"null"),
+            _ => Err("a value must be here"),
         }
     }
 
     fn word(&mut self, word: &[u8]) -> Read {
         if !self.text[self.at..].starts_with(word) {
-            return Err(self.broken("a value must be here"));
+            return Err("a value must be here");
         }
         self.at += word.len();
         Ok(())
     }
 
     /// The rest of a string, behind its quote.
+    #[inline(always)]
     fn string(&mut self) -> Read {
+        // Most are keys and other words.
+        if let Some(chunk) = self.text.get(self.at..).and_then(<[u8]>::first_chunk) {
+            let end = self.at + first_special(chunk);
+            if self.text.get(end) == Some(&b'"') {
+                self.at = end + 1;
+                return Ok(());
+            }
+        }
+        self.text()
+    }
+
+    /// The same of any string.
+    fn text(&mut self) -> Read {
         loop {
-            let rest = &self.text[self.at..];
-            let end = special(rest);
-            match rest.get(end) {
-                None => return Err(self.broken("a string does not end")),
-                Some(b'"') => {
-                    self.at += end + 1;
-                    return Ok(());
-                }
-                Some(b'\\') => {
-                    self.at += end + 1;
-                    self.escape()?;
-                }
-                Some(_) => return Err(self.broken("a string holds a control byte")),
+            self.at += plain(&self.text[self.at..]);
+            let special = self.text.get(self.at).ok_or("a string does not end")?;
+            if *special < b' ' {
+                return Err("a string holds a control byte");
+            }
+            self.at += 1;
+            match special {
+                b'"' => return Ok(()),
+                _ => self.escape()?,
             }
         }
     }
@@ -231,21 +274,21 @@ impl Reader<'_> {
     /// The rest of an escape, behind its backslash.
     fn escape(&mut self) -> Read {
         match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
                 self.at += 1;
                 Ok(())
             }
-            Some(b'u') => {
+            b'u' => {
                 let first = self.unit()?;
                 let paired = matches!(first, 0xd800..=0xdbff)
                     && self.take(b'\\')
                     && matches!(self.unit()?, 0xdc00..=0xdfff);
                 if matches!(first, 0xd800..=0xdfff) && !paired {
-                    return Err(self.broken("a string holds half of a surrogate pair"));
+                    return Err("a string holds half of a surrogate pair");
                 }
                 Ok(())
             }
-            _ => Err(self.broken("a string holds an unknown escape")),
+            _ => Err("a string holds an unknown escape"),
         }
     }
 
@@ -253,12 +296,12 @@ impl Reader<'_> {
     fn unit(&mut self) -> Read<u32> {
         let digits = match self.text.get(self.at..self.at + 5) {
             Some([b'u', digits @ ..]) => digits,
-            _ => return Err(self.broken("a string holds half of a surrogate pair")),
+            _ => return Err("a string holds half of a surrogate pair"),
         };
         let mut unit = 0;
         for digit in digits {
             let Some(digit) = (*digit as char).to_digit(16) else {
-                return Err(self.broken("a string holds an unknown escape"));
+                return Err("a string holds an unknown escape");
             };
             unit = unit << 4 | digit;
         }
@@ -276,7 +319,7 @@ impl Reader<'_> {
         if self.take(b'.') {
             self.digits()?;
         }
-        if let Some(b'e' | b'E') = self.peek() {
+        if let b'e' | b'E' = self.peek() {
             self.at += 1;
             has_exponent = true;
             if !self.take(b'+') {
@@ -288,7 +331,7 @@ impl Reader<'_> {
         if has_exponent || self.at - start > 300 {
             let number = str::from_utf8(&self.text[start..self.at]).ok().map(str::parse::<f64>);
             if !matches!(number, Some(Ok(number)) if number.is_finite()) {
-                return Err(self.broken("a number is too large"));
+                return Err("a number is too large");
             }
         }
         Ok(())
@@ -296,32 +339,27 @@ impl Reader<'_> {
 
     fn digits(&mut self) -> Read {
         let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
+        while self.peek().is_ascii_digit() {
             self.at += 1;
         }
-        if self.at == start { Err(self.broken("a digit must be here")) } else { Ok(()) }
+        if self.at == start { Err("a digit must be here") } else { Ok(()) }
     }
 }
 
 /// Bytes before the first quote, backslash or control byte.
-///
-/// Most strings are keys and other short words, for which it does not pay to call memchr; for a long text it does.
-fn special(text: &[u8]) -> usize {
-    const SHORT: usize = 32;
-    let short = &text[..text.len().min(SHORT)];
-    let (words, rest) = short.as_chunks::<8>();
-    for (i, word) in words.iter().enumerate() {
-        let found = special_in(u64::from_le_bytes(*word));
-        if found != 0 {
-            return 8 * i + found.trailing_zeros() as usize / 8;
+fn plain(text: &[u8]) -> usize {
+    // Behind so many it pays to call memchr.
+    let (short, long) = text.split_at(text.len().min(64));
+    let (chunks, rest) = short.as_chunks();
+    for (i, chunk) in chunks.iter().enumerate() {
+        let first = first_special(chunk);
+        if first < chunk.len() {
+            return chunk.len() * i + first;
         }
     }
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=31);
-    let start = 8 * words.len();
     if let Some(at) = rest.iter().position(is_special) {
-        return start + at;
+        return short.len() - rest.len() + at;
     }
-    let long = &text[short.len()..];
     let end = memchr2(b'"', b'\\', long).unwrap_or(long.len());
     // Without a branch, and so that one instruction has sixteen bytes: the least of them says it of all.
     let is_clean = long[..end].iter().fold(u8::MAX, |least, byte| least.min(*byte)) >= b' ';
@@ -329,13 +367,19 @@ fn special(text: &[u8]) -> usize {
     short.len() + end.unwrap_or(long.len())
 }
 
-/// The highest bit of the first byte of eight that is a quote, a backslash or a control byte, and maybe bits
-/// above it. After <https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord>.
-fn special_in(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
-    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (below(word, 32) | is(b'"') | is(b'\\')) & (ONES << 7)
+fn is_special(byte: &u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..=31)
+}
+
+/// Bytes of sixteen before the first quote, backslash or control byte. Without a branch, so that one instruction
+/// compares them all.
+#[inline(always)]
+fn first_special(chunk: &[u8; 16]) -> usize {
+    let mut marks = [0; 16];
+    for (mark, byte) in marks.iter_mut().zip(chunk) {
+        *mark = if (*byte == b'"') | (*byte == b'\\') | (*byte < b' ') { u8::MAX } else { 0 };
+    }
+    u128::from_le_bytes(marks).trailing_zeros() as usize / 8
 }
 
 const TOO_DEEP: &str = "arrays and objects are more than 128 levels deep";
