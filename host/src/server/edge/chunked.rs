@@ -121,7 +121,7 @@ impl Chunked {
             return Err(TRAILERS);
         }
         match field::split(line) {
-            Ok((name, _)) if !field::decides(name) => {
+            Ok((_, name, _)) if !field::decides(name) => {
                 self.line.clear();
                 Ok(State::Trailer)
             }

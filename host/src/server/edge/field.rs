@@ -46,7 +46,8 @@ pub(super) enum Name {
 }
 
 impl Name {
-    pub(super) fn of(name: &[u8]) -> Self {
+    /// `name` is a token.
+    fn of(name: &[u8], has_underscore: bool) -> Self {
         let known: (&[u8], Name) = match name.len() {
             4 => (b"host", Name::Host),
             6 => (b"expect", Name::Expect),
@@ -56,10 +57,12 @@ impl Name {
             17 => (b"transfer-encoding", Name::TransferEncoding),
             _ => (b"", Name::Plain),
         };
-        if name.eq_ignore_ascii_case(known.0) {
+        // In a token, what this bit makes a letter or a hyphen of was one: each byte is compared as it is.
+        let same = |(a, b): (&u8, &u8)| a | 0x20 == *b;
+        if name.len() == known.0.len() && name.iter().zip(known.0).all(same) {
             return known.1;
         }
-        if memchr(b'_', name).is_some() && decides(name) { Name::Twin } else { Name::Plain }
+        if has_underscore && decides(name) { Name::Twin } else { Name::Plain }
     }
 }
 
@@ -72,53 +75,103 @@ pub(super) fn decides(name: &[u8]) -> bool {
         || DECIDING.iter().any(|known| known.len() == name.len() && starts(known))
 }
 
-/// Name and value of a line.
-pub(super) fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+/// Name and value of a line, and what the name means.
+pub(super) fn split(line: &[u8]) -> Result<(Name, &[u8], &[u8]), Refusal> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(FOLD);
     }
-    let colon = memchr(b':', line).ok_or(FIELD)?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if !is_token(name) {
-        return Err(FIELD_NAME);
-    }
-    // Without a branch, so that many bytes are looked at at once.
-    let control = |byte: &u8| (*byte < b' ' && *byte != b'\t') | (*byte == 0x7f);
-    if value.iter().fold(false, |found, byte| found | control(byte)) {
+    let (end, marks) = match line.first_chunk().map(letters).filter(|end| line[*end] == b':') {
+        Some(end) => (end, 0),
+        None => span(line, &TOKEN),
+    };
+    let (name, rest) = line.split_at(end);
+    let value = match rest.split_first() {
+        Some((b':', value)) if !name.is_empty() => value,
+        _ => return Err(if line.contains(&b':') { FIELD_NAME } else { FIELD }),
+    };
+    // Of the whole line, because few are shorter than sixteen bytes.
+    if has_control(line) {
         return Err(FIELD_VALUE);
     }
-    Ok((name, trim(value)))
+    Ok((Name::of(name, marks & UNDERSCORE != 0), name, value.trim_ascii()))
+}
+
+/// How many of sixteen bytes, at their start, are letters or hyphens, which most names are made of; 15 where all are.
+/// Without a branch, so that one instruction compares them all.
+fn letters(text: &[u8; 16]) -> usize {
+    let mut others = [0; 16];
+    for (other, byte) in others.iter_mut().zip(text) {
+        let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        *other = if is_letter | (*byte == b'-') { 0 } else { u8::MAX };
+    }
+    (u128::from_le_bytes(others).trailing_zeros() as usize / 8).min(15)
+}
+
+/// Whether there is a control byte in `line`, but for tabs.
+fn has_control(line: &[u8]) -> bool {
+    let is_control = |byte: u8| ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f);
+    // Without a branch, so that one instruction compares sixteen; the last of them may be looked at twice.
+    let any = |chunk: &[u8; 16]| chunk.iter().fold(false, |any, byte| any | is_control(*byte));
+    match line.last_chunk() {
+        Some(last) => line.as_chunks().0.iter().any(any) || any(last),
+        None => line.iter().any(|byte| is_control(*byte)),
+    }
 }
 
 /// Judges what a `Connection` header names.
 pub(super) fn connection(value: &[u8]) -> Result<(), Refusal> {
-    let names = value.split(|byte| *byte == b',').map(trim);
+    let names = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let good = |name: &[u8]| name.is_empty() || is_token(name) && !decides(name);
     if names.into_iter().all(good) { Ok(()) } else { Err(CONNECTION) }
 }
 
 /// Whether this is the `tchar`s of RFC 9110, at least one.
 pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| TOKEN[*byte as usize])
+    !text.is_empty() && span(text, &TOKEN).0 == text.len()
 }
 
-const TOKEN: [bool; 256] = letters_and(b"!#$%&'*+-.^_`|~");
+const UNDERSCORE: u8 = 2;
+static TOKEN: Bytes = letters_and(b"!#$%&'*+-.^`|~", &[(b'_', UNDERSCORE)]);
 
-/// Which bytes are letters, digits, or one of `marks`.
-pub(super) const fn letters_and(marks: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
+/// What each byte is: 0 where it may not stand, else some bits that say what it is.
+pub(super) type Bytes = [u8; 256];
+
+/// Letters, digits and `plain` as 1, and others as they are marked.
+pub(super) const fn letters_and(plain: &[u8], marked: &[(u8, u8)]) -> Bytes {
+    let mut bytes = [0; 256];
     let mut byte = 0;
     while byte < 128 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        bytes[byte] = (byte as u8).is_ascii_alphanumeric() as u8;
         byte += 1;
     }
     let mut at = 0;
-    while at < marks.len() {
-        table[marks[at] as usize] = true;
+    while at < plain.len() {
+        bytes[plain[at] as usize] = 1;
         at += 1;
     }
-    table
+    let mut at = 0;
+    while at < marked.len() {
+        bytes[marked[at].0 as usize] = marked[at].1;
+        at += 1;
+    }
+    bytes
 }
+
+/// How many bytes at the start of `text` may stand there, and what there is among them. One look at each byte, where
+/// a search for each that matters takes as long for texts as short as these.
+pub(super) fn span(text: &[u8], may: &Bytes) -> (usize, u8) {
+    let (mut at, mut seen) = (0, 0);
+    while let Some(byte) = text.get(at) {
+        match may[*byte as usize] {
+            0 => break,
+            marks => seen |= marks,
+        }
+        at += 1;
+    }
+    (at, seen)
+}
+
+static HOST: Bytes = letters_and(b"-._~:", &[]);
 
 /// Whether this is a host, with or without a port: a name, an address, or an address in brackets.
 pub(super) fn is_host(value: &[u8]) -> bool {
@@ -133,25 +186,28 @@ pub(super) fn is_host(value: &[u8]) -> bool {
         }
         None => value.split_at(memchr(b':', value).unwrap_or(value.len())),
     };
-    let in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(byte);
-    !host.is_empty() && host.iter().all(in_host) && is_port(port)
+    !host.is_empty() && span(host, &HOST).0 == host.len() && is_port(port)
 }
 
 fn is_port(text: &[u8]) -> bool {
     match text.split_first() {
         None => true,
         Some((b':', digits)) => {
-            let number = str::from_utf8(digits).ok().map(str::parse::<u16>);
-            digits.is_empty()
-                || digits.iter().all(u8::is_ascii_digit) && matches!(number, Some(Ok(_)))
+            digits.is_empty() || number(digits).is_some_and(|port| port <= u16::MAX.into())
         }
         Some(_) => false,
     }
 }
 
-fn trim(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
-        text = rest;
+/// A number as RFC 9110 has it: digits and nothing else. Other languages hold it in 63 bits.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    let mut number: u64 = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(digit.into())?;
     }
-    text
+    (!digits.is_empty() && number <= i64::MAX as u64).then_some(number)
 }

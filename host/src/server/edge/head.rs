@@ -134,8 +134,8 @@ impl Head {
         if self.fields > FIELD_LIMIT {
             return Err(FIELDS);
         }
-        let (name, value) = field::split(line)?;
-        match Name::of(name) {
+        let (name, _, value) = field::split(line)?;
+        match name {
             Name::Plain => Ok(()),
             Name::Twin => Err(FIELD_TWIN),
             Name::Upgrade => Err(UPGRADE),
@@ -159,7 +159,7 @@ impl Head {
         if self.length.is_some() {
             return Err(LENGTH_TWICE);
         }
-        self.length = Some(length(value).ok_or(LENGTH)?);
+        self.length = Some(field::number(value).ok_or(LENGTH)?);
         Ok(())
     }
 
@@ -184,15 +184,6 @@ impl Head {
         };
         Ok(Whole { start: self.start, end, body })
     }
-}
-
-/// A number as RFC 9110 has it, which other languages hold in 63 bits.
-fn length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number: u64 = str::from_utf8(value).ok()?.parse().ok()?;
-    (number <= i64::MAX as u64).then_some(number)
 }
 
 fn split(line: &[u8], at: u8) -> Option<(&[u8], &[u8])> {

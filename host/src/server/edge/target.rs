@@ -1,36 +1,39 @@
 //! The target of a request: a path that means the same to everyone, and a query.
 
-use memchr::{memchr, memmem};
+use memchr::memmem;
 
 use crate::api::Refusal;
 
-use super::field::letters_and;
+use super::field::{Bytes, letters_and, span};
 use super::refusals::{TARGET_BYTE, TARGET_DOTS, TARGET_ESCAPE, TARGET_FORM};
 
 /// Behind this a slash may be encoded: ids of models hold slashes, and SDKs encode them.
 const MODELS: &[u8] = b"/v1/models/";
 
 /// The characters of RFC 3986 that a path may hold.
-const PATH: [bool; 256] = letters_and(b"/-._~!$&'()*+,;=:@%");
+static PATH: Bytes = letters_and(b"/-_~!$&'()*+,;=:@", &[(b'.', DOT), (b'%', ESCAPE)]);
 /// Those of a query, and a few that clients do not encode.
-const QUERY: [bool; 256] = letters_and(b"/-._~!$&'()*+,;=:@%?[]{}|");
+static QUERY: Bytes = letters_and(b"/-._~!$&'()*+,;=:@?[]{}|", &[(b'%', ESCAPE)]);
+
+const DOT: u8 = 2;
+const ESCAPE: u8 = 4;
 
 /// Whether this is a path, and a query that nobody reads in two ways.
 pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
     if target.first() != Some(&b'/') {
         return Err(TARGET_FORM);
     }
-    let (path, query) = target.split_at(memchr(b'?', target).unwrap_or(target.len()));
-    if !path.iter().all(|byte| PATH[*byte as usize])
-        || !query.iter().all(|byte| QUERY[*byte as usize])
-    {
+    let (end, in_path) = span(target, &PATH);
+    let (path, query) = target.split_at(end);
+    let (end, in_query) = span(query, &QUERY);
+    if !matches!(query.first(), None | Some(b'?')) || end < query.len() {
         return Err(TARGET_BYTE);
     }
-    if memchr(b'%', target).is_some() {
+    if (in_path | in_query) & ESCAPE != 0 {
         escapes(path, |byte| is_plain(byte) || byte == b'/' && path.starts_with(MODELS))?;
         escapes(query, |_| true)?;
     }
-    if memchr(b'.', path).is_some() && has_dots(path) { Err(TARGET_DOTS) } else { Ok(()) }
+    if in_path & DOT != 0 && has_dots(path) { Err(TARGET_DOTS) } else { Ok(()) }
 }
 
 /// Whether a byte that is encoded in a path is harmless once somebody decodes it.
