@@ -4,7 +4,12 @@
 //! Serving -- signal --> Leaving -- accept --> Draining -- grace --> Over
 //! ```
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::sync::watch;
 
@@ -59,8 +64,9 @@ impl Stop {
     }
 
     /// Every change from now on.
-    pub(crate) fn changes(&self) -> Changes {
-        Changes(self.changed.subscribe())
+    pub(crate) fn changes(self: &Arc<Self>) -> Changes {
+        let receiver = self.changed.subscribe();
+        Changes { stop: Arc::clone(self), seen: self.stage(), asked: None, next: next(receiver) }
     }
 
     /// Ready once `stage` has come.
@@ -71,33 +77,103 @@ impl Stop {
 }
 
 /// The changes of a [`Stop`].
-#[derive(Debug)]
-pub(crate) struct Changes(watch::Receiver<Stage>);
+pub(crate) struct Changes {
+    stop: Arc<Stop>,
+    /// The stage when this was last ready.
+    seen: Stage,
+    /// Who is woken by the next one.
+    asked: Option<Waker>,
+    next: Next,
+}
 
-impl Changes {
-    /// Ready when the stage has changed since this was last ready.
-    pub(crate) async fn next(&mut self) {
-        if self.0.changed().await.is_err() {
+type Next = Pin<Box<dyn Future<Output = watch::Receiver<Stage>> + Send>>;
+
+/// Ready when `receiver` has something new.
+fn next(mut receiver: watch::Receiver<Stage>) -> Next {
+    Box::pin(async move {
+        if receiver.changed().await.is_err() {
             // Nobody is left who could stop the process.
             std::future::pending().await
         }
+        receiver
+    })
+}
+
+impl Changes {
+    /// Ready when the stage has changed since this was last ready. A task that asks again costs two comparisons,
+    /// where a future of tokio's takes a lock to see whether it still wakes the right one.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let will_wake = |asked: &Waker| asked.will_wake(cx.waker());
+        if self.stop.stage() == self.seen && self.asked.as_ref().is_some_and(will_wake) {
+            return Poll::Pending;
+        }
+        self.asked = Some(cx.waker().clone());
+        let receiver = ready!(self.next.as_mut().poll(cx));
+        self.asked = None;
+        self.seen = self.stop.stage();
+        self.next = next(receiver);
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changes").field("seen", &self.seen).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
     use super::*;
+
+    /// A task that counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_asked_last_is_woken() {
+        let stop = Arc::<Stop>::default();
+        let mut changes = stop.changes();
+        let tasks = [Arc::<Woken>::default(), Arc::<Woken>::default()];
+        let woken = || [0, 1].map(|task| tasks[task].0.load(Ordering::Relaxed));
+        for (stage, task) in [(Stage::Leaving, 0), (Stage::Draining, 1)] {
+            let waker = Waker::from(Arc::clone(&tasks[task]));
+            let mut cx = Context::from_waker(&waker);
+            // One that moved from task to task, and one that asks again.
+            for _ in 0..2 {
+                assert_eq!(
+                    changes.poll_next(&mut Context::from_waker(Waker::noop())),
+                    Poll::Pending
+                );
+                assert_eq!(changes.poll_next(&mut cx), Poll::Pending);
+                assert_eq!(changes.poll_next(&mut cx), Poll::Pending);
+            }
+            stop.enter(stage);
+            assert_eq!(changes.poll_next(&mut cx), Poll::Ready(()));
+        }
+        assert_eq!(woken(), [1, 1]);
+    }
 
     #[tokio::test]
     async fn stages_only_go_forward_and_wake_those_who_wait() {
-        let stop = Stop::default();
+        let stop = Arc::<Stop>::default();
         let mut changes = stop.changes();
         stop.enter(Stage::Draining);
-        changes.next().await;
+        poll_fn(|cx| changes.poll_next(cx)).await;
         stop.enter(Stage::Leaving);
         assert_eq!(stop.stage(), Stage::Draining);
         tokio::join!(stop.reached(Stage::Over), async { stop.enter(Stage::Over) });
-        changes.next().await;
+        poll_fn(|cx| changes.poll_next(cx)).await;
         assert_eq!(stop.stage(), Stage::Over);
     }
 }

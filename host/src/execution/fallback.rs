@@ -34,7 +34,7 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// An executor without connections; must be used on one thread, inside a `LocalSet`.
+    /// An executor without connections; must be used on one thread, inside a `LocalRuntime`.
     #[must_use]
     pub fn new(tls: Arc<ClientConfig>, metrics: Arc<Metrics>) -> Self {
         let upstream = Upstream::new(tls);

@@ -7,17 +7,21 @@ mod edge;
 #[cfg(test)]
 mod tests;
 
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::Gateway;
@@ -74,11 +78,13 @@ impl Cores {
             let (gateway, tls) = (Arc::clone(gateway), Arc::clone(tls));
             let run = move || {
                 let _end = end;
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                // A `LocalSet` would poll what accepts whenever a connection has something to do.
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
-                        let serve = serve(listener, lobby, gateway, tls, most);
-                        LocalSet::new().block_on(&runtime, serve);
+                        runtime.block_on(serve(listener, lobby, gateway, tls, most));
                         // A name that is still being looked up is not waited for.
                         runtime.shutdown_background();
                     }
@@ -265,16 +271,17 @@ async fn connection(arrival: Arrival, api: Rc<Api>) {
         .header_read_timeout(None)
         .keep_alive(!client.is_surplus)
         .serve_connection(TokioIo::new(edge), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = loop {
-        tokio::select! {
-            // Neither can starve the other, and a throw of the dice for each poll is not free.
-            biased;
-            ended = connection.as_mut() => break ended,
+    let mut connection = pin!(connection);
+    let ended = poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
             // Polled anew, the edge, the request and the body look at the stage themselves.
-            () = changes.next() => {}
+            ready!(changes.poll_next(cx));
         }
-    };
+    })
+    .await;
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
     }

@@ -44,14 +44,15 @@ mod tests {
     use std::pin::pin;
     use std::rc::Rc;
 
-    use tokio::task::LocalSet;
+    use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(5);
 
-    fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    /// As the requests of a core are run.
+    fn runtime() -> LocalRuntime {
+        Builder::new_current_thread().enable_time().build_local(LocalOptions::default()).unwrap()
     }
 
     #[test]
@@ -65,10 +66,9 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
         });
-        // As the requests of a core are run.
-        let core = LocalSet::new();
-        let call = core.spawn_local(async { within(LIMIT, pin!(endless)).await });
-        assert_eq!(runtime().block_on(core.run_until(call)).unwrap(), None);
+        let runtime = runtime();
+        let call = runtime.spawn_local(async { within(LIMIT, pin!(endless)).await });
+        assert_eq!(runtime.block_on(call).unwrap(), None);
         // The first is before the time is taken; each of the others takes a millisecond at least.
         assert!(polls.get() <= 6, "{polls:?}");
     }
