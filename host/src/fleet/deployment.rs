@@ -189,7 +189,7 @@ pub struct Fleet {
     /// Rung when a deployment's standing changes.
     pub bell: Arc<Bell>,
     deciding: Arc<Mutex<()>>,
-    by_name: HashMap<String, usize>,
+    by_name: foldhash::HashMap<String, usize>,
 }
 
 impl Fleet {
@@ -205,7 +205,7 @@ impl Fleet {
                 .map_or_else(|| Arc::new(Budget::new(now)), |fleet| Arc::clone(&fleet.budget)),
             bell: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.bell)),
             deciding: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.deciding)),
-            by_name: HashMap::new(),
+            by_name: foldhash::HashMap::default(),
         };
         let mut healths = Healths::of(config, previous);
         // Each strategy counts the deployments of its own models.

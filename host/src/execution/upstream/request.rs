@@ -68,7 +68,7 @@ fn authority(head: &mut Vec<u8>, origin: &Origin) {
 }
 
 /// The digits of a number, without the machinery of `format!`.
-fn decimal(to: &mut Vec<u8>, mut number: usize) {
+pub(in crate::execution) fn decimal(to: &mut Vec<u8>, mut number: usize) {
     let mut digits = [b'0'; 20];
     let mut start = digits.len();
     loop {
