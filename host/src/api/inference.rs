@@ -1,11 +1,13 @@
 //! The endpoints that deployments answer.
 
 use std::error::Error as StdError;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
+use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Response, header};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -35,14 +37,14 @@ impl Api {
         &self,
         request: hyper::Request<Incoming>,
         path: &'static str,
-        id: &str,
+        id: &Rc<str>,
         client: Client,
     ) -> Result<Response<Body>, Error> {
-        let mut journal = self.journal(id.to_owned(), path);
+        let mut journal = self.journal(Rc::clone(id), path);
         let request = match self.read(request, client, path, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
-                journal.finished(error.status().as_u16(), "error", error.code().0);
+                journal.finished(error.status().as_u16(), "error", error.code().0.into());
                 return Err(error);
             }
         };
@@ -50,7 +52,7 @@ impl Api {
             Ok(response) => Ok(response),
             Err((exhausted, mut journal)) => {
                 let error = Error::Exhausted(exhausted);
-                journal.finished(error.status().as_u16(), "error", error.code().0);
+                journal.finished(error.status().as_u16(), "error", error.code().0.into());
                 Err(error)
             }
         }
@@ -63,7 +65,7 @@ impl Api {
         path: &'static str,
         journal: &mut Journal,
     ) -> Result<Box<execution::Request>, Error> {
-        let snapshot = self.gateway.board.snapshot();
+        let snapshot = self.view.now();
         let limits = snapshot.generation.config.limits;
         if client.is_surplus {
             return Err(Error::Overloaded(Crowd::Connections));
@@ -95,11 +97,11 @@ impl Api {
             let known = fleet.models.iter().map(|model| model.config.id.clone()).collect();
             return Err(Error::NoSuchModel { model: scan.model, known });
         };
-        journal.asked(&fleet.models[model], scan.stream, body.len());
-        let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        journal.asked(&snapshot, model, scan.stream, body.len());
+        let path_and_query = head.uri.into_parts().path_and_query;
         Ok(Box::new(execution::Request {
             path,
-            path_and_query,
+            path_and_query: path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")),
             client: peer,
             headers: head.headers,
             body,

@@ -10,6 +10,7 @@ mod routing;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -21,7 +22,8 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::Gateway;
 use crate::admission::Hold;
 use crate::config::ClientTimeouts;
-use crate::execution::{Body, Executor, Journal};
+use crate::execution::{Body, Desk, Executor, Journal};
+use crate::fleet::View;
 use crate::stop::{Stage, Stop};
 use crate::telemetry::catch;
 
@@ -47,22 +49,32 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Api {
     gateway: Arc<Gateway>,
+    view: Rc<View>,
+    desk: Rc<Desk>,
     executor: Executor,
     /// Connections that the system leaves room for.
     most: usize,
 }
 
 impl Api {
+    /// Must be called inside a `LocalRuntime`.
     pub(crate) fn new(gateway: Arc<Gateway>, tls: Arc<ClientConfig>, most: usize) -> Self {
         let executor = Executor::new(tls, Arc::clone(&gateway.metrics));
-        Self { gateway, executor, most }
+        let desk = Rc::new(Desk {
+            metrics: Arc::clone(&gateway.metrics),
+            logging: Arc::clone(&gateway.logging),
+            stop: Arc::clone(&gateway.stop),
+        });
+        let view = View::of(Arc::clone(&gateway.board));
+        tokio::task::spawn_local(View::follow(Rc::downgrade(&view)));
+        Self { gateway, view, desk, executor, most }
     }
 
     /// Takes a place for a new connection, and says whether it is one of the few beyond the limit whose
     /// requests are refused. None: there are too many of those too.
     pub(crate) fn admit(&self) -> Option<(Hold, bool)> {
         let connections = &self.gateway.admission.connections;
-        let limit = self.gateway.board.snapshot().generation.config.limits.connections;
+        let limit = self.view.now().generation.config.limits.connections;
         let limit = limit.min(self.most);
         if let Some(place) = connections.take(1, limit) {
             return Some((place, false));
@@ -76,7 +88,7 @@ impl Api {
 
     /// How long a client that connects now is waited for.
     pub(crate) fn client_timeouts(&self) -> ClientTimeouts {
-        self.gateway.board.snapshot().generation.config.client_timeouts
+        self.view.now().generation.config.client_timeouts
     }
 
     /// How far the stop of the process has come.
@@ -109,14 +121,13 @@ impl Api {
     /// Answers what is no request.
     pub(crate) fn refuse(&self, refusal: Refusal) -> Response<Body> {
         let id = random_id();
-        let mut journal = self.journal(id.clone(), "");
-        journal.finished(refusal.status, "refused", refusal.code);
+        let mut journal = self.journal(Rc::clone(&id), "");
+        journal.finished(refusal.status, "refused", refusal.code.into());
         self.finish(Err(Error::Refused(refusal)), &id)
     }
 
-    fn journal(&self, id: String, path: &'static str) -> Box<Journal> {
-        let metrics = Arc::clone(&self.gateway.metrics);
-        Journal::open(id, path, metrics, self.gateway.access_log(), Arc::clone(self.stop()))
+    fn journal(&self, id: Rc<str>, path: &'static str) -> Box<Journal> {
+        Journal::open(id, path, Rc::clone(&self.desk))
     }
 
     fn finish(&self, answer: Result<Response<Body>, Error>, id: &str) -> Response<Body> {
@@ -141,7 +152,7 @@ impl Api {
     async fn dispatch(
         &self,
         request: Request<Incoming>,
-        id: &str,
+        id: &Rc<str>,
         client: Client,
     ) -> Result<Response<Body>, Error> {
         let path = request.uri().path();
@@ -150,7 +161,7 @@ impl Api {
             return self.infer(request, path, id, client).await;
         }
         let read = [Method::GET, Method::HEAD];
-        let snapshot = self.gateway.board.snapshot();
+        let snapshot = self.view.now();
         match path {
             "/v1/models" => allow(&request, &read).map(|()| models::list(&snapshot)),
             "/routing" => {
@@ -185,24 +196,25 @@ fn allow(request: &Request<Incoming>, methods: &[Method]) -> Result<(), Error> {
 }
 
 /// The client's own id, where it is printable and short, else a random one.
-fn request_id(headers: &hyper::HeaderMap) -> String {
+fn request_id(headers: &hyper::HeaderMap) -> Rc<str> {
     let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
     match given
         .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
     {
-        Some(id) => id.to_owned(),
+        Some(id) => id.into(),
         None => random_id(),
     }
 }
 
-fn random_id() -> String {
+fn random_id() -> Rc<str> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut id = *b"req_00000000000000000000000000000000";
     for (pair, byte) in id[4..].chunks_exact_mut(2).zip(rand::random::<u128>().to_be_bytes()) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    String::from_utf8_lossy(&id).into_owned()
+    // All of it is ASCII.
+    str::from_utf8(&id).unwrap_or_default().into()
 }
 
 fn json(value: &serde_json::Value) -> Response<Body> {

@@ -70,7 +70,7 @@ pub(super) async fn attempt(
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
-        path_and_query: &request.path_and_query,
+        path_and_query: request.path_and_query.as_str(),
         headers: Up { headers: &request.headers, request_id: journal.id(), client },
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.is_repeatable(),

@@ -2,10 +2,12 @@
 //! nobody else's business. Each is what the path does with it, in that order, without a socket.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, StatusCode};
 
 use crate::admission::Quota;
@@ -16,7 +18,7 @@ use super::choice::choose;
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::turns::Turns;
 use super::usage::UsageScan;
-use super::{Journal, Request, Scan};
+use super::{Desk, Journal, Request, Scan};
 
 /// A request that has found its model, the first of its snapshot.
 #[derive(Debug)]
@@ -33,13 +35,13 @@ impl Arrived {
         let path = "/v1/chat/completions";
         let request = Request {
             path,
-            path_and_query: path.to_owned(),
+            path_and_query: PathAndQuery::from_static(path),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
             body,
             _held: Quota::default().take(0, 0).expect("nothing can be taken"),
             scan,
-            snapshot,
+            snapshot: Rc::new(snapshot),
             model: 0,
         };
         let journal = open(&request, &metrics);
@@ -77,10 +79,11 @@ impl Arrived {
 
 /// Without an access log, whose thread would be measured with it.
 fn open(request: &Request, metrics: &Arc<Metrics>) -> Box<Journal> {
-    let id = "0123456789abcdef0123456789abcdef".to_owned();
-    let mut journal = Journal::open(id, request.path, Arc::clone(metrics), None, Arc::default());
-    let model = &request.snapshot.generation.fleet.models[request.model];
-    journal.asked(model, request.scan.stream, request.body.len());
+    let metrics = Arc::clone(metrics);
+    let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
+    let id = "0123456789abcdef0123456789abcdef".into();
+    let mut journal = Journal::open(id, request.path, Rc::new(desk));
+    journal.asked(&request.snapshot, request.model, request.scan.stream, request.body.len());
     journal
 }
 

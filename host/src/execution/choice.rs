@@ -2,11 +2,12 @@
 //! of the strategy in use, or of one that is being tried beside it.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::decision::weigh;
-use crate::fleet::{CandidateInfo, Snapshot, StrategyInfo, Trial};
+use crate::fleet::{CandidateInfo, StrategyInfo, Trial};
 use crate::strategy::{Facts, Fault, Needs};
 use crate::telemetry::Metrics;
 
@@ -106,7 +107,7 @@ fn compare(
         return;
     }
     let (candidate, metrics) = (candidate.clone(), Arc::clone(metrics));
-    let (snapshot, in_use) = (Arc::<Snapshot>::clone(&request.snapshot), weights.to_vec());
+    let (snapshot, in_use) = (Rc::clone(&request.snapshot), weights.to_vec());
     let (model, stream) = (request.model, request.scan.stream);
     tokio::task::spawn_local(async move {
         let CandidateInfo { strategy, trial } = &candidate;

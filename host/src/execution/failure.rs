@@ -1,6 +1,7 @@
 //! Why an attempt failed, whether trying elsewhere can help, and what the client is told when
 //! nothing is left to try.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -92,7 +93,7 @@ impl Cause {
     /// As logs and metrics label it; bounded: statuses are shown as they are only where they are
     /// statuses of HTTP.
     #[must_use]
-    pub fn label(&self) -> String {
+    pub fn label(&self) -> Cow<'static, str> {
         match self {
             Cause::Connect => "connect".into(),
             Cause::NoDescriptors => "no_descriptors".into(),
@@ -101,9 +102,9 @@ impl Cause {
             Cause::Broken => "broken".into(),
             Cause::Protocol => "protocol".into(),
             Cause::Status(status) | Cause::Unexpected(status) => {
-                format!("status_{}", status.as_u16())
+                format!("status_{}", status.as_u16()).into()
             }
-            Cause::Credential(status) => format!("credential_{}", status.as_u16()),
+            Cause::Credential(status) => format!("credential_{}", status.as_u16()).into(),
             Cause::Truncated => "truncated".into(),
             Cause::Empty => "empty".into(),
             Cause::Reported(_) => "error_in_body".into(),

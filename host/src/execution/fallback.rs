@@ -47,7 +47,7 @@ impl Executor {
     /// # Errors
     /// If every attempt failed.
     pub async fn execute(&self, request: Box<Request>, mut journal: Box<Journal>) -> Answer {
-        let generation = Arc::clone(&request.snapshot.generation);
+        let generation = &request.snapshot.generation;
         let route = &request.snapshot.routes[request.model];
         let model = &generation.fleet.models[request.model];
         let (config, fleet) = (&generation.config, &generation.fleet);

@@ -1,16 +1,18 @@
 //! The journal of a request: what the access log, the metrics and the strategies are told of it.
 
+use std::borrow::Cow;
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::StatusCode;
 
 use crate::admission::Hold;
-use crate::fleet::{Busy, Deployment, FleetModel, Lessons, Trial};
+use crate::fleet::{Busy, Deployment, FleetModel, Held, Lessons, Trial};
 use crate::stop::{Stage, Stop};
 use crate::strategy::{self, Ending};
-use crate::telemetry::{AccessLog, Attempt, Metrics, ModelMeters, Place, Record, Usage, Waste};
+use crate::telemetry::{self, Logging, Metrics, Place, Usage, Waste};
 
 use super::failure::Cause;
 
@@ -19,25 +21,67 @@ const UNTOLD: &str = "cancelled";
 /// The status of one whose client did so before the answer.
 const UNANSWERED: u16 = 499;
 
+/// Where the journals of one core are handed in.
+#[derive(Debug)]
+pub struct Desk {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where lines go.
+    pub logging: Arc<Logging>,
+    /// How far the stop of the process has come.
+    pub stop: Arc<Stop>,
+}
+
 /// What is known of one request so far. Dropping it writes the access log's line and counts the
 /// request: that happens exactly once, however the request ends.
+///
+/// What it knows of others it shares with nothing but its core: a count of references that cores share is a place
+/// where they wait for each other.
 #[derive(Debug)]
 pub struct Journal {
-    metrics: Arc<Metrics>,
-    /// Those of its model, once that is known.
-    meters: Option<Arc<ModelMeters>>,
-    log: Option<AccessLog>,
-    stop: Arc<Stop>,
+    desk: Rc<Desk>,
+    id: Rc<str>,
+    path: &'static str,
     /// When the request arrived.
     pub started: Instant,
-    record: Record,
+    /// The same, as people say it.
+    time: SystemTime,
+    /// Its model, once that is known.
+    asked: Option<Asked>,
     trying: Option<Trying>,
+    /// Attempts that have ended, and deployments that had no place.
+    tried: Vec<Tried>,
+    /// Status the client got.
+    status: u16,
+    outcome: &'static str,
+    error: Option<Cow<'static, str>>,
+    queued: Duration,
+    /// From arrival to the first byte of the answer.
+    first_byte: Option<Duration>,
+    wasted: Duration,
+    request_bytes: u64,
+    response_bytes: u64,
+    usage: Option<Usage>,
     /// Where its attempts are noted for a strategy that learns.
     pub(super) lessons: Option<Arc<Lessons>>,
     /// The trial that it is part of, and whether the candidate decided for it.
     pub(super) trial: Option<(Arc<Trial>, bool)>,
     /// What the request takes of all that may be under way; None: nothing, or nothing yet.
     pub(crate) admitted: Option<Hold>,
+}
+
+/// What was asked for.
+#[derive(Debug)]
+struct Asked {
+    snapshot: Held,
+    model: usize,
+    stream: bool,
+}
+
+impl Asked {
+    fn model(&self) -> &FleetModel {
+        &self.snapshot.generation.fleet.models[self.model]
+    }
 }
 
 /// The attempt under way.
@@ -51,10 +95,20 @@ struct Trying {
     answered: Option<Duration>,
 }
 
+/// An attempt that has ended, or a deployment that had no place.
+#[derive(Debug)]
+struct Tried {
+    deployment: Arc<Deployment>,
+    outcome: Cow<'static, str>,
+    took: Duration,
+    /// The client got its answer.
+    answered: bool,
+}
+
 /// How an attempt ended.
 struct End {
     /// For the log and the metrics.
-    outcome: String,
+    outcome: Cow<'static, str>,
     /// For strategies.
     ending: Ending,
     /// Of an answer that did not go to the client.
@@ -78,45 +132,29 @@ impl End {
 impl Journal {
     /// Opens the journal of a request that arrives now: in a box, for it goes from hand to hand.
     #[must_use]
-    pub fn open(
-        id: String,
-        path: &'static str,
-        metrics: Arc<Metrics>,
-        log: Option<AccessLog>,
-        stop: Arc<Stop>,
-    ) -> Box<Self> {
-        metrics.request_started();
-        let record = Record {
-            time: SystemTime::now(),
-            request_id: id,
+    pub fn open(id: Rc<str>, path: &'static str, desk: Rc<Desk>) -> Box<Self> {
+        desk.metrics.request_started();
+        let (asked, trying, tried, first_byte, usage) = Default::default();
+        let (error, lessons, trial, admitted) = Default::default();
+        Box::new(Self {
+            desk,
+            id,
             path,
-            model: String::new(),
-            deployment: None,
-            side: None,
-            attempts: Vec::new(),
+            started: Instant::now(),
+            time: SystemTime::now(),
+            asked,
+            trying,
+            tried,
             // What stands if the request is dropped before an answer, see `dropped`.
             status: UNANSWERED,
             outcome: UNTOLD,
-            error: None,
-            stream: false,
+            error,
             queued: Duration::ZERO,
-            first_byte: None,
-            total: Duration::ZERO,
+            first_byte,
             wasted: Duration::ZERO,
             request_bytes: 0,
             response_bytes: 0,
-            usage: None,
-        };
-        let started = Instant::now();
-        let (meters, trying, lessons, trial, admitted) = Default::default();
-        Box::new(Self {
-            metrics,
-            meters,
-            log,
-            stop,
-            started,
-            record,
-            trying,
+            usage,
             lessons,
             trial,
             admitted,
@@ -126,38 +164,34 @@ impl Journal {
     /// The request's id.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.record.request_id
+        &self.id
     }
 
     /// Whether what is left of the request is to be cut: its process stops.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.stop.stage() == Stage::Over
+        self.desk.stop.stage() == Stage::Over
     }
 
-    /// Notes what was asked for.
-    pub fn asked(&mut self, model: &FleetModel, stream: bool, bytes: usize) {
-        self.record.model.clone_from(&model.config.id);
-        self.meters = Some(Arc::clone(&model.meters));
-        self.record.stream = stream;
-        self.record.request_bytes = bytes as u64;
+    /// Notes what was asked for: a model of `snapshot`, by its index.
+    pub fn asked(&mut self, snapshot: &Held, model: usize, stream: bool, bytes: usize) {
+        self.asked = Some(Asked { snapshot: Rc::clone(snapshot), model, stream });
+        self.request_bytes = bytes as u64;
     }
 
     /// Notes time spent in line for a place at a deployment.
     pub fn queued(&mut self, time: Duration) {
-        self.record.queued += time;
+        self.queued += time;
     }
 
     /// Notes that a deployment had no place for the request, after so long.
-    pub fn passed_over(&mut self, deployment: &Deployment, busy: Busy, after: Duration) {
-        let config = &deployment.config;
-        let (model, side) = (&*deployment.model, config.side.as_str());
-        let place = Place { model, deployment: &config.name, side };
-        self.metrics.shedding.overflow(place, busy);
-        self.record.attempts.push(Attempt {
-            deployment: config.name.clone(),
-            outcome: busy.as_str().to_owned(),
+    pub fn passed_over(&mut self, deployment: &Arc<Deployment>, busy: Busy, after: Duration) {
+        self.desk.metrics.shedding.overflow(place(deployment), busy);
+        self.tried.push(Tried {
+            deployment: Arc::clone(deployment),
+            outcome: busy.as_str().into(),
             took: after,
+            answered: false,
         });
     }
 
@@ -183,34 +217,29 @@ impl Journal {
     pub fn answering(&mut self, status: StatusCode, now: Instant) {
         let Some(trying) = &mut self.trying else { return };
         let took = now.saturating_duration_since(trying.since);
-        let config = &trying.deployment.config;
         trying.answered = Some(took);
-        let (model, side) = (&*self.record.model, config.side.as_str());
-        let place = Place { model, deployment: &config.name, side };
-        self.metrics.first_byte(place, &trying.deployment.meters, took);
-        self.record.deployment = Some(config.name.clone());
-        self.record.side = Some(config.side.as_str());
-        self.record.status = status.as_u16();
-        self.record.first_byte = Some(now.saturating_duration_since(self.started));
+        let deployment = &trying.deployment;
+        self.desk.metrics.first_byte(place(deployment), &deployment.meters, took);
+        self.status = status.as_u16();
+        self.first_byte = Some(now.saturating_duration_since(self.started));
     }
 
     fn end_attempt(&mut self, end: End) {
         let Some(Trying { deployment, since, sent, answered }) = self.trying.take() else { return };
-        let config = &deployment.config;
-        let (model, side) = (&*self.record.model, config.side.as_str());
-        let place = Place { model, deployment: &config.name, side };
-        self.metrics.attempt(place, &deployment.meters, &end.outcome);
+        let metrics = &self.desk.metrics;
+        metrics.attempt(place(&deployment), &deployment.meters, &end.outcome);
         if let Some((waste, sent)) = end.waste.zip(sent.get()) {
-            self.metrics.wasted(place, waste, sent.elapsed());
-            self.record.wasted += sent.elapsed();
+            metrics.wasted(place(&deployment), waste, sent.elapsed());
+            self.wasted += sent.elapsed();
         }
         if let Some(lessons) = &self.lessons {
             lessons.add(self.lesson(&deployment, &end, answered, since.elapsed()));
         }
-        self.record.attempts.push(Attempt {
-            deployment: config.name.clone(),
+        self.tried.push(Tried {
+            deployment,
             outcome: end.outcome,
             took: answered.unwrap_or_else(|| since.elapsed()),
+            answered: answered.is_some(),
         });
     }
 
@@ -222,7 +251,7 @@ impl Journal {
         first_byte: Option<Duration>,
         total: Duration,
     ) -> strategy::Attempt {
-        let usage = self.record.usage.filter(|_| first_byte.is_some());
+        let usage = self.usage.filter(|_| first_byte.is_some());
         let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let cost = |(usage, price): (Usage, strategy::Price)| {
             #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 tokens")]
@@ -232,7 +261,7 @@ impl Journal {
         strategy::Attempt {
             deployment: deployment.id,
             ending: end.ending,
-            status: end.status.or_else(|| first_byte.map(|_| self.record.status)),
+            status: end.status.or_else(|| first_byte.map(|_| self.status)),
             first_byte,
             total,
             prompt_tokens: usage.map(|usage| tokens(usage.prompt_tokens)),
@@ -242,36 +271,42 @@ impl Journal {
     }
 
     /// Notes an answer that is the gateway's own: an error with this code.
-    pub fn finished(&mut self, status: u16, outcome: &'static str, code: &str) {
-        self.record.status = status;
-        self.record.outcome = outcome;
-        self.record.error = Some(code.to_owned());
+    pub fn finished(&mut self, status: u16, outcome: &'static str, code: Cow<'static, str>) {
+        self.status = status;
+        self.outcome = outcome;
+        self.error = Some(code);
     }
 
     /// Notes that the answer under way is whole.
     pub fn completed(&mut self) {
-        self.record.outcome = "ok";
-        let refused = (400..500).contains(&self.record.status);
+        self.outcome = "ok";
+        let refused = (400..500).contains(&self.status);
         let ending = if refused { Ending::ClientError } else { Ending::Ok };
         self.end_attempt(End { outcome: "ok".into(), ending, status: None, waste: None });
     }
 
     /// Notes that the answer under way failed after the client had some of it.
     pub fn broken(&mut self, cause: &Cause) {
-        self.record.outcome = "broken";
-        self.record.error = Some(cause.label());
+        self.outcome = "broken";
+        self.error = Some(cause.label());
         self.end_attempt(End::of(cause, Ending::Broken));
     }
 
     /// Counts bytes of the answer.
     pub fn sent(&mut self, bytes: usize) {
-        self.record.response_bytes += bytes as u64;
+        self.response_bytes += bytes as u64;
     }
 
     /// Notes the tokens the upstream has reported so far.
     pub fn used(&mut self, usage: Option<Usage>) {
-        self.record.usage = usage;
+        self.usage = usage;
     }
+}
+
+/// As labels name it.
+fn place(deployment: &Deployment) -> Place<'_> {
+    let (config, model) = (&deployment.config, &*deployment.model);
+    Place { model, deployment: &config.name, side: config.side.as_str() }
 }
 
 impl Journal {
@@ -285,8 +320,8 @@ impl Journal {
         } else {
             return self.end_attempt(End::cancelled());
         };
-        if self.record.status == UNANSWERED {
-            self.finished(status, "error", &cause.label());
+        if self.status == UNANSWERED {
+            self.finished(status, "error", cause.label());
             self.failed(&cause);
         } else {
             self.broken(&cause);
@@ -294,24 +329,57 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// Hands in what is known at the end: the line of the log.
+    fn write(&self, took: Duration) {
+        let answered = self.tried.iter().rfind(|tried| tried.answered);
+        let config = answered.map(|tried| &tried.deployment.config);
+        let record = telemetry::Record {
+            time: self.time,
+            request_id: &self.id,
+            path: self.path,
+            model: self.asked.as_ref().map_or("", |asked| &asked.model().config.id),
+            deployment: config.map(|config| &*config.name),
+            side: config.map(|config| config.side.as_str()),
+            status: self.status,
+            outcome: self.outcome,
+            error: self.error.as_deref(),
+            stream: self.asked.as_ref().is_some_and(|asked| asked.stream),
+            queued: self.queued,
+            first_byte: self.first_byte,
+            total: took,
+            wasted: self.wasted,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            usage: self.usage,
+        };
+        let attempts = self.tried.iter().map(|tried| telemetry::Attempt {
+            deployment: &tried.deployment.config.name,
+            outcome: &tried.outcome,
+            took: tried.took,
+        });
+        self.desk.logging.write(&record, attempts);
+    }
+}
+
 impl Drop for Journal {
     fn drop(&mut self) {
-        if self.record.outcome == UNTOLD {
+        if self.outcome == UNTOLD {
             self.dropped();
         }
         self.end_attempt(End::cancelled());
         if let Some((trial, by_candidate)) = self.trial.take()
-            && self.record.outcome != UNTOLD
+            && self.outcome != UNTOLD
         {
-            let failed = self.record.status >= 500 || self.record.outcome == "broken";
+            let failed = self.status >= 500 || self.outcome == "broken";
             trial.request_ended(by_candidate, failed);
         }
         let took = self.started.elapsed();
-        let Record { model, status, .. } = &self.record;
-        self.metrics.request_ended(model, self.meters.as_deref(), *status, took);
-        if let Some(log) = &self.log {
-            self.record.total = took;
-            log.write(&self.record);
-        }
+        let (id, meters) = match self.asked.as_ref().map(Asked::model) {
+            Some(model) => (&*model.config.id, Some(&*model.meters)),
+            None => ("", None),
+        };
+        self.desk.metrics.request_ended(id, meters, self.status, took);
+        self.write(took);
     }
 }

@@ -36,6 +36,6 @@ pub use draw::draw;
 pub use failure::{Cause, Exhausted, Failure, Phase};
 pub use fallback::{Answer, Executor};
 pub use headers::drop_forwarding;
-pub use journal::Journal;
+pub use journal::{Desk, Journal};
 pub use request::Request;
 pub use scan::{Scan, ScanError, scan};

@@ -306,7 +306,7 @@ impl Relay {
         let config = &self.deployment.config;
         tracing::warn!(
             request_id = self.journal.id(), model = %self.deployment.model,
-            deployment = %config.name, cause = failure.cause.label(),
+            deployment = %config.name, cause = %failure.cause.label(),
             "an answer broke off after its commit point"
         );
         if self.commit.shape() == Shape::Stream {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::future::poll_fn;
+use std::rc::Rc;
 
 use hyper::Response;
 use tokio::io::AsyncWriteExt;
@@ -10,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::config::{Config, Paths, load};
+use crate::execution::Desk;
 use crate::fleet::Fleet;
 use crate::telemetry::Metrics;
 
@@ -39,7 +41,8 @@ async fn relay(total: Duration) -> (Relay, TcpStream, Arc<Deployment>) {
     let permit =
         deployment.admit(deployment.slots.try_enter().unwrap(), Instant::now().into_std()).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let mut journal = Journal::open("id".into(), "", metrics, None, Arc::default());
+    let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
+    let mut journal = Journal::open("id".into(), "", Rc::new(desk));
     journal.trying(&deployment, permit.issued());
     let committed = Committed {
         head: Response::new(()).into_parts().0,

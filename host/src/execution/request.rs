@@ -1,14 +1,14 @@
 //! A request that has found its model.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
+use hyper::http::uri::PathAndQuery;
 
 use crate::admission::Hold;
 use crate::config::Ambiguous;
-use crate::fleet::Snapshot;
+use crate::fleet::Held;
 
 use super::Scan;
 
@@ -18,7 +18,7 @@ pub struct Request {
     /// The endpoint.
     pub path: &'static str,
     /// Path and query as the client sent them, `/v1/...`.
-    pub path_and_query: String,
+    pub path_and_query: PathAndQuery,
     /// Where it comes from.
     pub client: IpAddr,
     /// The client's headers.
@@ -30,7 +30,7 @@ pub struct Request {
     /// What routing needs of it.
     pub scan: Scan,
     /// The weights it is routed by, from start to end.
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Held,
     /// Index of its model.
     pub model: usize,
 }

@@ -3,6 +3,7 @@
 //! The snapshot says how traffic is shared; what has happened since (an ejection, a deployment that asks
 //! to be left alone) is looked up when a turn comes, so that no request waits for the decision layer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::{Fallback, RetryBudget};
@@ -128,7 +129,7 @@ impl<'a> Turns<'a> {
     /// A place at a deployment after some time in line.
     async fn wait_for(
         &mut self,
-        deployment: &Deployment,
+        deployment: &Arc<Deployment>,
         journal: &mut Journal,
         end: Instant,
     ) -> Option<Slot> {

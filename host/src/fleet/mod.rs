@@ -24,6 +24,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod view;
 
 pub use bell::Bell;
 pub use budget::{Active, Budget};
@@ -41,3 +42,4 @@ pub use snapshot::{
     Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
 };
 pub use trial::{Trial, TrialReport};
+pub use view::{Held, View};

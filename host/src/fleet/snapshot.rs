@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::strategy::PathStrategy;
@@ -166,6 +167,7 @@ pub struct ReloadStatus {
 #[derive(Debug)]
 pub struct Board {
     snapshot: ArcSwap<Snapshot>,
+    published: watch::Sender<()>,
     reload: ArcSwap<ReloadStatus>,
 }
 
@@ -175,6 +177,7 @@ impl Board {
     pub fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            published: watch::Sender::default(),
             reload: ArcSwap::from_pointee(ReloadStatus { last_error: None }),
         }
     }
@@ -185,9 +188,20 @@ impl Board {
         self.snapshot.load_full()
     }
 
+    /// The same, for whoever only looks at it.
+    pub(super) fn peek(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Told each time it is replaced.
+    pub(super) fn published(&self) -> watch::Receiver<()> {
+        self.published.subscribe()
+    }
+
     /// Replaces it.
     pub fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
+        self.published.send_replace(());
     }
 
     /// How the last reload went.

@@ -5,7 +5,7 @@ mod log;
 mod metrics;
 mod panic;
 
-pub use access_log::{AccessLog, Attempt, Record, Usage};
+pub use access_log::{AccessLog, Attempt, Logging, Record, Usage};
 pub use log::init as init_log;
 pub use metrics::{DeploymentMeters, Metrics, ModelMeters, Place, Shedding, StrategyMeters, Waste};
 pub use panic::{Panic, catch};

@@ -13,69 +13,85 @@ use super::{Attempt, Record, Usage};
 const USUAL: usize = 768;
 
 /// The line of `record`, its end included.
-pub(super) fn of(record: &Record) -> Vec<u8> {
+pub(super) fn of<'a>(record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'a>>) -> Vec<u8> {
     let mut line = Line(Vec::with_capacity(USUAL));
-    line.word("{\"time\":\"");
+    line.word(b"{\"time\":\"");
     line.time(record.time);
-    line.word("\",\"request_id\":");
-    line.text(&record.request_id);
-    line.word(",\"path\":");
+    line.word(b"\",\"request_id\":");
+    line.text(record.request_id);
+    line.word(b",\"path\":");
     line.quoted(record.path);
-    line.word(",\"model\":");
-    line.text(&record.model);
-    line.word(",\"deployment\":");
-    line.option(record.deployment.as_deref(), Line::text);
-    line.word(",\"side\":");
+    line.word(b",\"model\":");
+    line.text(record.model);
+    line.word(b",\"deployment\":");
+    line.option(record.deployment, Line::text);
+    line.word(b",\"side\":");
     line.option(record.side, Line::quoted);
-    line.word(",\"attempts\":[");
-    for (i, attempt) in record.attempts.iter().enumerate() {
-        line.word(if i > 0 { "," } else { "" });
+    line.word(b",\"attempts\":[");
+    for (i, attempt) in attempts.enumerate() {
+        if i > 0 {
+            line.word(b",");
+        }
         line.attempt(attempt);
     }
-    line.word("],\"status\":");
+    line.word(b"],\"status\":");
     line.number(record.status.into());
-    line.word(",\"outcome\":");
+    line.word(b",\"outcome\":");
     line.quoted(record.outcome);
-    line.word(",\"error\":");
-    line.option(record.error.as_deref(), Line::text);
-    line.word(",\"stream\":");
-    line.word(if record.stream { "true" } else { "false" });
-    line.word(",\"queued_ms\":");
+    line.word(b",\"error\":");
+    line.option(record.error, Line::text);
+    line.word(b",\"stream\":");
+    line.own(if record.stream { "true" } else { "false" });
+    line.word(b",\"queued_ms\":");
     line.millis(record.queued);
-    line.word(",\"first_byte_ms\":");
+    line.word(b",\"first_byte_ms\":");
     line.option(record.first_byte, Line::millis);
-    line.word(",\"total_ms\":");
+    line.word(b",\"total_ms\":");
     line.millis(record.total);
-    line.word(",\"wasted_ms\":");
+    line.word(b",\"wasted_ms\":");
     line.millis(record.wasted);
-    line.word(",\"request_bytes\":");
+    line.word(b",\"request_bytes\":");
     line.number(record.request_bytes);
-    line.word(",\"response_bytes\":");
+    line.word(b",\"response_bytes\":");
     line.number(record.response_bytes);
-    line.word(",\"usage\":");
+    line.word(b",\"usage\":");
     line.option(record.usage, Line::usage);
-    line.word("}\n");
+    line.word(b"}\n");
     line.0
 }
 
 struct Line(Vec<u8>);
 
 impl Line {
-    fn word(&mut self, word: &str) {
+    /// What is known with its length when this is compiled: a few moves in place of a call.
+    #[inline]
+    fn word<const N: usize>(&mut self, word: &[u8; N]) {
+        self.0.extend_from_slice(word);
+    }
+
+    /// A word of the gateway's own: nothing in it is to be escaped.
+    fn own(&mut self, word: &'static str) {
         self.0.extend_from_slice(word.as_bytes());
     }
 
-    /// A string of the gateway's own: nothing in it is to be escaped.
+    /// The same, as a string.
     fn quoted(&mut self, word: &'static str) {
-        self.word("\"");
-        self.word(word);
-        self.word("\"");
+        self.word(b"\"");
+        self.own(word);
+        self.word(b"\"");
     }
 
-    /// Any string.
+    /// Any string. Most are ids and names, with nothing in them to be escaped.
     fn text(&mut self, text: &str) {
-        // Writing to memory does not fail, here and below.
-        let _ = to_writer(&mut self.0, text);
+        let plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
+        if text.bytes().fold(true, |all, byte| all & plain(byte)) {
+            self.word(b"\"");
+            self.0.extend_from_slice(text.as_bytes());
+            self.word(b"\"");
+        } else {
+            // Writing to memory does not fail, here and below.
+            let _ = to_writer(&mut self.0, text);
+        }
     }
 
     fn number(&mut self, number: u64) {
@@ -86,33 +102,33 @@ impl Line {
     fn millis(&mut self, time: Duration) {
         let micros = time.subsec_micros();
         self.number(time.as_secs() * 1000 + u64::from(micros / 1000));
-        self.word(".");
+        self.word(b".");
         self.digits::<3>(micros % 1000);
     }
 
     fn option<T>(&mut self, value: Option<T>, some: impl FnOnce(&mut Self, T)) {
         match value {
             Some(value) => some(self, value),
-            None => self.word("null"),
+            None => self.word(b"null"),
         }
     }
 
-    fn attempt(&mut self, attempt: &Attempt) {
-        self.word("{\"deployment\":");
-        self.text(&attempt.deployment);
-        self.word(",\"outcome\":");
-        self.text(&attempt.outcome);
-        self.word(",\"ms\":");
+    fn attempt(&mut self, attempt: Attempt<'_>) {
+        self.word(b"{\"deployment\":");
+        self.text(attempt.deployment);
+        self.word(b",\"outcome\":");
+        self.text(attempt.outcome);
+        self.word(b",\"ms\":");
         self.millis(attempt.took);
-        self.word("}");
+        self.word(b"}");
     }
 
     fn usage(&mut self, usage: Usage) {
-        self.word("{\"prompt_tokens\":");
+        self.word(b"{\"prompt_tokens\":");
         self.number(usage.prompt_tokens);
-        self.word(",\"completion_tokens\":");
+        self.word(b",\"completion_tokens\":");
         self.number(usage.completion_tokens);
-        self.word("}");
+        self.word(b"}");
     }
 
     /// RFC 3339 in UTC, with microseconds.
@@ -124,18 +140,18 @@ impl Line {
             let _ = write!(self.0, "{year}-{:02}-{day:02}", u8::from(month));
         } else {
             self.digits::<4>(year.unsigned_abs());
-            self.word("-");
+            self.word(b"-");
             self.digits::<2>(u8::from(month).into());
-            self.word("-");
+            self.word(b"-");
             self.digits::<2>(day.into());
         }
-        for (before, digits) in [("T", hour), (":", minute), (":", second)] {
+        for (before, digits) in [(b"T", hour), (b":", minute), (b":", second)] {
             self.word(before);
             self.digits::<2>(digits.into());
         }
-        self.word(".");
+        self.word(b".");
         self.digits::<6>(micros);
-        self.word("Z");
+        self.word(b"Z");
     }
 
     /// So many digits.
@@ -151,19 +167,20 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn record() -> Record {
+    fn record() -> Record<'static> {
         Record {
             time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_767_225_599_000_042),
-            request_id: "req_\"1\"".into(),
+            request_id: "req_\"1\"",
             path: "/v1/chat/completions",
-            model: "m\n".into(),
+            model: "m\n",
             deployment: None,
             side: None,
-            attempts: Vec::new(),
             status: 499,
             outcome: "cancelled",
             error: None,
@@ -178,8 +195,8 @@ mod tests {
         }
     }
 
-    fn read(record: &Record) -> Value {
-        let line = of(record);
+    fn read(record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'static>>) -> Value {
+        let line = of(record, attempts);
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
         serde_json::from_slice(&line).expect("JSON")
     }
@@ -193,27 +210,27 @@ mod tests {
             "queued_ms": 0.0, "first_byte_ms": null, "total_ms": 1.25, "wasted_ms": 0.001,
             "request_bytes": u64::MAX, "response_bytes": 0, "usage": null,
         });
-        assert_eq!(read(&record()), want);
+        assert_eq!(read(&record(), iter::empty()), want);
     }
 
     #[test]
     fn what_is_known_is_told() {
-        let attempt = |outcome: &str, micros| Attempt {
-            deployment: "local \\ 1".into(),
-            outcome: outcome.into(),
+        let attempt = |outcome, micros| Attempt {
+            deployment: "local \\ 1",
+            outcome,
             took: Duration::from_micros(micros),
         };
         let full = Record {
-            deployment: Some("local \\ 1".into()),
+            deployment: Some("local \\ 1"),
             side: Some("local"),
-            attempts: vec![attempt("queue_full", 500), attempt("ok", 12_345_678)],
-            error: Some("truncated".into()),
+            error: Some("truncated"),
             stream: true,
             first_byte: Some(Duration::from_millis(3)),
             usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4 }),
             ..record()
         };
-        let got = read(&full);
+        let attempts = [attempt("queue_full", 500), attempt("ok", 12_345_678)];
+        let got = read(&full, attempts.into_iter());
         assert_eq!(got["deployment"], "local \\ 1");
         assert_eq!(got["side"], "local");
         let attempts = json!([

@@ -15,6 +15,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use prometheus::IntCounter;
 
 use crate::config::LogOutput;
@@ -24,29 +25,27 @@ const MOST: usize = 4 << 20;
 /// How long a line waits for others.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// One line. Never a prompt, never a key.
+/// One line, but for its attempts. Never a prompt, never a key.
 #[derive(Debug)]
-pub struct Record {
+pub struct Record<'a> {
     /// When the request arrived.
     pub time: SystemTime,
     /// The `x-request-id` of the answer.
-    pub request_id: String,
+    pub request_id: &'a str,
     /// The path asked for, of those the gateway knows.
     pub path: &'static str,
     /// Canonical id of the model.
-    pub model: String,
+    pub model: &'a str,
     /// The deployment that answered.
-    pub deployment: Option<String>,
+    pub deployment: Option<&'a str>,
     /// Its side.
     pub side: Option<&'static str>,
-    /// Every attempt, in order, and every deployment that had no place for the request.
-    pub attempts: Vec<Attempt>,
     /// Status the client got; 499 where it went away before the answer.
     pub status: u16,
     /// How it ended: `ok`, `error`, `cancelled` (by the client), `broken` (after the first byte).
     pub outcome: &'static str,
     /// The code of the error that the client was told, where it was told one.
-    pub error: Option<String>,
+    pub error: Option<&'a str>,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// In line for a place at a deployment.
@@ -67,11 +66,11 @@ pub struct Record {
 
 /// One attempt of a request.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct Attempt<'a> {
     /// Where.
-    pub deployment: String,
+    pub deployment: &'a str,
     /// `ok`, why it failed, or why it was not made: `queue_full`, `queue_timeout`, `queue_dispersed`.
-    pub outcome: String,
+    pub outcome: &'a str,
     /// Until the answer began or the attempt failed; where none was made, in line.
     pub took: Duration,
 }
@@ -83,6 +82,42 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// Of the answer.
     pub completion_tokens: u64,
+}
+
+/// Where requests are logged now: nowhere, or an output that a reload may change.
+#[derive(Debug, Default)]
+pub struct Logging(ArcSwapOption<(LogOutput, AccessLog)>);
+
+impl Logging {
+    /// Logs to `output` from now on; `dropped` counts what is lost.
+    ///
+    /// # Errors
+    /// If it cannot be opened; the log then stays where it was.
+    pub fn change(&self, output: Option<&LogOutput>, dropped: &IntCounter) -> io::Result<()> {
+        let is_same = |log: &Arc<(LogOutput, AccessLog)>| Some(&log.0) == output;
+        if self.0.load().as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        let start = |output: &LogOutput| {
+            let log = AccessLog::start(output, dropped.clone())?;
+            Ok::<_, io::Error>(Arc::new((output.clone(), log)))
+        };
+        self.0.store(output.map(start).transpose()?);
+        Ok(())
+    }
+
+    /// The log, if there is one.
+    #[must_use]
+    pub fn log(&self) -> Option<AccessLog> {
+        self.0.load().as_ref().map(|log| log.1.clone())
+    }
+
+    /// Writes one line, if there is a log: see [`AccessLog::write`].
+    pub fn write<'a>(&self, record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'a>>) {
+        if let Some(log) = self.0.load().as_ref() {
+            log.1.write(record, attempts);
+        }
+    }
 }
 
 /// The handle of the writer, which ends when every handle is gone.
@@ -163,9 +198,10 @@ impl AccessLog {
         Ok(Self { last: Arc::new(Last(shared)), dropped })
     }
 
-    /// Queues one line, or drops and counts it.
-    pub fn write(&self, record: &Record) {
-        let line = line::of(record);
+    /// Queues one line, or drops and counts it. `attempts` are all, in order, and every deployment that had no
+    /// place for the request.
+    pub fn write<'a>(&self, record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'a>>) {
+        let line = line::of(record, attempts);
         let shared = &self.last.0;
         let mut waiting = shared.lock();
         if waiting.lines.len() + line.len() > MOST {
