@@ -1,0 +1,108 @@
+"""A release build that knows what is done often: profile-guided optimisation, with cargo-pgo.
+
+The gateway is built twice: first such that it counts what it does, which it shows under load here, then with those
+counts, by which the compiler decides what to inline and what to keep out of the way.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rig.contender import Missing, Running, run
+from rig.gateway import Gateway
+from rig.load import Engines, Load, LoadError, write_bodies
+from rig.process import raise_file_limit
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TARGET = ROOT / "bench" / "target" / "pgo"
+STRATEGIES = ("fixed", "spill", "session-affinity")
+"""One that is never asked on the path, one that is, and one that is told more of each request."""
+
+
+def main():
+    """Builds; the exit code. The path of the binary goes to standard output."""
+    parser = argparse.ArgumentParser(description="Build a release of the gateway by what it does under load (PGO).")
+    parser.add_argument("--install", action="store_true", help="install cargo-pgo and llvm-tools where they are missing")
+    options = parser.parse_args()
+    try:
+        print(build(options.install))
+    except (LoadError, Missing) as error:
+        print(f"bench/pgo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build(install):
+    """Builds twice, with a run between; the path of the second binary. Raises `Missing` and `LoadError`."""
+    find_tools(install)
+    load = ROOT / "bench" / "target" / "release" / "load"
+    cargo("build", "--release", "--manifest-path", ROOT / "bench" / "Cargo.toml", "--package", "load", target=load.parent.parent)
+    # What an earlier run of other code has taught is worth nothing.
+    shutil.rmtree(TARGET / "pgo-profiles", ignore_errors=True)
+    cargo("pgo", "build", "--", "--package", "gateway", target=TARGET)
+    binary = find_binary()
+    with tempfile.TemporaryDirectory(prefix="pgo-") as folder:
+        teach(binary, load, Path(folder))
+    cargo("pgo", "optimize", "build", "--", "--package", "gateway", target=TARGET)
+    return find_binary()
+
+
+def find_tools(install):
+    """Sees to it that there are cargo-pgo and llvm-profdata."""
+    for found, name, words in (
+        (shutil.which("cargo-pgo"), "cargo-pgo", ("cargo", "install", "--locked", "cargo-pgo")),
+        (has_profdata(), "llvm-profdata", ("rustup", "component", "add", "llvm-tools")),
+    ):
+        if not found and not install:
+            raise Missing(f"there is no {name} (`--install`, or `{' '.join(words)}`)")
+        if not found:
+            run(*words)
+
+
+def has_profdata():
+    """Whether the toolchain has its llvm-profdata."""
+    tools = Path(run("rustc", "--print", "target-libdir").strip()).parent / "bin" / "llvm-profdata"
+    return tools.exists()
+
+
+def cargo(*words, target):
+    """Runs cargo, with its own words on standard error; its results are in the folder `target`."""
+    argv = ["cargo", *(str(word) for word in words)]
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
+    if subprocess.run(argv, cwd=ROOT, env=environment, stdout=sys.stderr).returncode:
+        raise Missing(f"`{' '.join(argv[:3])}` fails")
+
+
+def find_binary():
+    """What was built: cargo-pgo names the machine it is for."""
+    host = next(line for line in run("rustc", "-vV").splitlines() if line.startswith("host: "))
+    return TARGET / host.removeprefix("host: ") / "release" / "gateway"
+
+
+def teach(binary, tool, folder):
+    """Has the gateway do what it does every day, so that it counts it: it writes its counts down when it ends."""
+    raise_file_limit()
+    engines = Engines(tool, folder, listeners=2)
+    try:
+        load = Load(tool, write_bodies(folder), folder)
+        for strategy in STRATEGIES:
+            own = folder / strategy
+            own.mkdir()
+            running = Running(Gateway(binary, strategy=strategy), engines, own, load.bodies["1k"].read_bytes(), cores=1)
+            try:
+                for body in ("1k", "32k"):
+                    load.open(running.port, body, rate=2_000, seconds=5)
+                for gap_ms in (10, 0):
+                    engines.pace(chunks=50, gap_ms=gap_ms)
+                    load.streams(running.port, streams=100, repeat=2)
+                running.process.popen.send_signal(signal.SIGTERM)
+                running.process.popen.wait(60)
+            finally:
+                running.stop()
+    finally:
+        engines.process.stop()
