@@ -295,6 +295,12 @@ impl AsyncRead for Edge {
             }
             if edge.good > 0 {
                 edge.pass(to);
+                // What has come of the body with its head goes with it: for another read hyper would take memory
+                // of its own.
+                if let Framing::Body(_) = edge.framing {
+                    edge.judge().map_err(io::Error::other)?;
+                    edge.pass(to);
+                }
                 return Poll::Ready(Ok(()));
             }
             match edge.framing {
