@@ -9,12 +9,13 @@ use time::OffsetDateTime;
 
 use super::{Attempt, Record, Usage};
 
-/// Most lines are shorter.
-const USUAL: usize = 768;
-
-/// The line of `record`, its end included.
-pub(super) fn of<'a>(record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'a>>) -> Vec<u8> {
-    let mut line = Line(Vec::with_capacity(USUAL));
+/// Writes the line of `record` to the end of `to`, its own end included.
+pub(super) fn write<'a>(
+    to: &mut Vec<u8>,
+    record: &Record<'_>,
+    attempts: impl Iterator<Item = Attempt<'a>>,
+) {
+    let mut line = Line(to);
     line.word(b"{\"time\":\"");
     line.time(record.time);
     line.word(b"\",\"request_id\":");
@@ -57,12 +58,11 @@ pub(super) fn of<'a>(record: &Record<'_>, attempts: impl Iterator<Item = Attempt
     line.word(b",\"usage\":");
     line.option(record.usage, Line::usage);
     line.word(b"}\n");
-    line.0
 }
 
-struct Line(Vec<u8>);
+struct Line<'a>(&'a mut Vec<u8>);
 
-impl Line {
+impl Line<'_> {
     /// What is known with its length when this is compiled: a few moves in place of a call.
     #[inline]
     fn word<const N: usize>(&mut self, word: &[u8; N]) {
@@ -90,12 +90,12 @@ impl Line {
             self.word(b"\"");
         } else {
             // Writing to memory does not fail, here and below.
-            let _ = to_writer(&mut self.0, text);
+            let _ = to_writer(&mut *self.0, text);
         }
     }
 
     fn number(&mut self, number: u64) {
-        let _ = to_writer(&mut self.0, &number);
+        let _ = to_writer(&mut *self.0, &number);
     }
 
     /// Milliseconds, with microseconds behind the point.
@@ -196,7 +196,8 @@ mod tests {
     }
 
     fn read(record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'static>>) -> Value {
-        let line = of(record, attempts);
+        let mut line = Vec::new();
+        write(&mut line, record, attempts);
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
         serde_json::from_slice(&line).expect("JSON")
     }

@@ -9,6 +9,7 @@
 
 mod line;
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -24,6 +25,11 @@ use crate::config::LogOutput;
 const MOST: usize = 4 << 20;
 /// How long a line waits for others.
 const GATHER: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// Memory for the line that is being put together.
+    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// One line, but for its attempts. Never a prompt, never a key.
 #[derive(Debug)]
@@ -201,7 +207,15 @@ impl AccessLog {
     /// Queues one line, or drops and counts it. `attempts` are all, in order, and every deployment that had no
     /// place for the request.
     pub fn write<'a>(&self, record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'a>>) {
-        let line = line::of(record, attempts);
+        // At the end of a thread there may be none.
+        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+        line::write(&mut line, record, attempts);
+        self.queue(&line);
+        line.clear();
+        let _ = LINE.try_with(|kept| kept.set(line));
+    }
+
+    fn queue(&self, line: &[u8]) {
         let shared = &self.last.0;
         let mut waiting = shared.lock();
         if waiting.lines.len() + line.len() > MOST {
@@ -209,7 +223,7 @@ impl AccessLog {
         }
         let is_first = waiting.lines.is_empty();
         let was_less = waiting.lines.len() < MOST / 2;
-        waiting.lines.extend_from_slice(&line);
+        waiting.lines.extend_from_slice(line);
         waiting.count += 1;
         let is_half_full = was_less && waiting.lines.len() >= MOST / 2;
         drop(waiting);
