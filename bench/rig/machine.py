@@ -7,8 +7,11 @@ import subprocess
 from pathlib import Path
 
 
-def describe(root, gateway=None):
-    """The machine and what is measured on it, without a name or a path of either; `gateway` is a build that was given."""
+def describe(root, gateway=None, is_pgo=False):
+    """The machine and what is measured on it, without a name or a path of either.
+
+    `gateway` is a build that was given, `is_pgo` whether it was made by bench/pgo.
+    """
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")), platform.machine())
     memory = int(Path("/proc/meminfo").read_text().split()[1]) // 1024**2
@@ -17,7 +20,7 @@ def describe(root, gateway=None):
         "cpu": model,
         "memory_gib": memory,
         "kernel": f"{platform.system()} {platform.release()}",
-        "gateway": f"build {digest(gateway)}" if gateway else f"commit {commit(root)}",
+        "gateway": f"build {digest(gateway)}" if gateway else f"commit {commit(root)}" + ", PGO" * is_pgo,
         "load_average_before": os.getloadavg()[0],
     }
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rig import figures, report
+from rig import figures, pgo, report
 from rig.contender import Direct, Missing, Running, install_package, run
 from rig.figures import Bench
 from rig.gateway import Gateway
@@ -38,7 +38,9 @@ PARTS = ["peers", "fleets", "strategies"]
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description="Measure the gateway beside other proxies, on this machine alone.")
-    parser.add_argument("--gateway", type=Path, help="a release build of the gateway (default: cargo makes one)")
+    build = parser.add_mutually_exclusive_group()
+    build.add_argument("--gateway", type=Path, help="a release build of the gateway (default: cargo makes one)")
+    build.add_argument("--pgo", action="store_true", help="let bench/pgo make that build, as for a release")
     parser.add_argument("--peers", help="names, with commas between, or 'none' (default: all that are there)")
     parser.add_argument("--install", action="store_true", help="install peers that are not there")
     parser.add_argument("--rounds", type=int, help="how often everything is measured (default: 3, with --quick 1)")
@@ -78,16 +80,14 @@ def measure(options):
     find_wrk(options.install)
     target = cargo_target(BENCH)
     build(BENCH, "load")
-    if not options.gateway:
-        build(ROOT, "gateway")
-    gateway = Gateway((options.gateway or cargo_target(ROOT) / "release" / "gateway").resolve())
+    gateway = Gateway(find_gateway(options).resolve())
     contenders, missing = choose(options, gateway, target)
 
     output = options.output or BENCH / "target" / "results" / time.strftime("%Y%m%d-%H%M%S")
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, open(output / "results.jsonl", "w") as results:
         rig = Rig(options, contenders, Path(folder), target / "release" / "load", results)
-        rig.write({"machine": describe(ROOT, options.gateway), "quick": options.quick, "missing": missing})
+        rig.write({"machine": describe(ROOT, options.gateway, options.pgo), "quick": options.quick, "missing": missing})
         for contender in contenders:
             rig.write({"contender": contender.name, "version": contender.find(), "notes": contender.notes})
         try:
@@ -100,6 +100,16 @@ def measure(options):
     print(table)
     print(f"bench/run: results and table are in {output}", file=sys.stderr)
     return 0
+
+
+def find_gateway(options):
+    """The build that is measured."""
+    if options.gateway:
+        return options.gateway
+    if options.pgo:
+        return pgo.build(options.install)
+    build(ROOT, "gateway")
+    return cargo_target(ROOT) / "release" / "gateway"
 
 
 def find_wrk(install):
