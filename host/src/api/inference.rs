@@ -97,7 +97,7 @@ impl Api {
             let known = fleet.models.iter().map(|model| model.config.id.clone()).collect();
             return Err(Error::NoSuchModel { model: scan.model, known });
         };
-        journal.asked(&snapshot, model, scan.stream, body.len());
+        journal.asked(&fleet.models[model], scan.stream, body.len());
         let path_and_query = head.uri.into_parts().path_and_query;
         Ok(Box::new(execution::Request {
             path,

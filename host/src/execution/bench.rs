@@ -83,7 +83,8 @@ fn open(request: &Request, metrics: &Arc<Metrics>) -> Box<Journal> {
     let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
     let id = "0123456789abcdef0123456789abcdef".into();
     let mut journal = Journal::open(id, request.path, Rc::new(desk));
-    journal.asked(&request.snapshot, request.model, request.scan.stream, request.body.len());
+    let model = &request.snapshot.generation.fleet.models[request.model];
+    journal.asked(model, request.scan.stream, request.body.len());
     journal
 }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use hyper::StatusCode;
 
 use crate::admission::Hold;
-use crate::fleet::{Busy, Deployment, FleetModel, Held, Lessons, Trial};
+use crate::fleet::{Busy, Deployment, FleetModel, Lessons, Trial};
 use crate::stop::{Stage, Stop};
 use crate::strategy::{self, Ending};
-use crate::telemetry::{self, Logging, Metrics, Place, Usage, Waste};
+use crate::telemetry::{self, Logging, Metrics, ModelMeters, Place, Usage, Waste};
 
 use super::failure::Cause;
 
@@ -35,8 +35,8 @@ pub struct Desk {
 /// What is known of one request so far. Dropping it writes the access log's line and counts the
 /// request: that happens exactly once, however the request ends.
 ///
-/// What it knows of others it shares with nothing but its core: a count of references that cores share is a place
-/// where they wait for each other.
+/// It holds on to as little as it can of what all cores share: to count references to that, they wait for each other;
+/// and to no snapshot, which a long stream would keep in memory.
 #[derive(Debug)]
 pub struct Journal {
     desk: Rc<Desk>,
@@ -46,8 +46,9 @@ pub struct Journal {
     pub started: Instant,
     /// The same, as people say it.
     time: SystemTime,
-    /// Its model, once that is known.
-    asked: Option<Asked>,
+    /// Those of its model, once that is known.
+    meters: Option<Arc<ModelMeters>>,
+    stream: bool,
     trying: Option<Trying>,
     /// Attempts that have ended, and deployments that had no place.
     tried: Vec<Tried>,
@@ -68,20 +69,6 @@ pub struct Journal {
     pub(super) trial: Option<(Arc<Trial>, bool)>,
     /// What the request takes of all that may be under way; None: nothing, or nothing yet.
     pub(crate) admitted: Option<Hold>,
-}
-
-/// What was asked for.
-#[derive(Debug)]
-struct Asked {
-    snapshot: Held,
-    model: usize,
-    stream: bool,
-}
-
-impl Asked {
-    fn model(&self) -> &FleetModel {
-        &self.snapshot.generation.fleet.models[self.model]
-    }
 }
 
 /// The attempt under way.
@@ -134,7 +121,7 @@ impl Journal {
     #[must_use]
     pub fn open(id: Rc<str>, path: &'static str, desk: Rc<Desk>) -> Box<Self> {
         desk.metrics.request_started();
-        let (asked, trying, tried, first_byte, usage) = Default::default();
+        let (meters, stream, trying, tried, first_byte, usage) = Default::default();
         let (error, lessons, trial, admitted) = Default::default();
         Box::new(Self {
             desk,
@@ -142,7 +129,8 @@ impl Journal {
             path,
             started: Instant::now(),
             time: SystemTime::now(),
-            asked,
+            meters,
+            stream,
             trying,
             tried,
             // What stands if the request is dropped before an answer, see `dropped`.
@@ -173,9 +161,10 @@ impl Journal {
         self.desk.stop.stage() == Stage::Over
     }
 
-    /// Notes what was asked for: a model of `snapshot`, by its index.
-    pub fn asked(&mut self, snapshot: &Held, model: usize, stream: bool, bytes: usize) {
-        self.asked = Some(Asked { snapshot: Rc::clone(snapshot), model, stream });
+    /// Notes what was asked for.
+    pub fn asked(&mut self, model: &FleetModel, stream: bool, bytes: usize) {
+        self.meters = Some(Arc::clone(&model.meters));
+        self.stream = stream;
         self.request_bytes = bytes as u64;
     }
 
@@ -338,13 +327,13 @@ impl Journal {
             time: self.time,
             request_id: &self.id,
             path: self.path,
-            model: self.asked.as_ref().map_or("", |asked| &asked.model().config.id),
+            model: self.meters.as_ref().map_or("", |meters| meters.model()),
             deployment: config.map(|config| &*config.name),
             side: config.map(|config| config.side.as_str()),
             status: self.status,
             outcome: self.outcome,
             error: self.error.as_deref(),
-            stream: self.asked.as_ref().is_some_and(|asked| asked.stream),
+            stream: self.stream,
             queued: self.queued,
             first_byte: self.first_byte,
             total: took,
@@ -375,11 +364,7 @@ impl Drop for Journal {
             trial.request_ended(by_candidate, failed);
         }
         let took = self.started.elapsed();
-        let (id, meters) = match self.asked.as_ref().map(Asked::model) {
-            Some(model) => (&*model.config.id, Some(&*model.meters)),
-            None => ("", None),
-        };
-        self.desk.metrics.request_ended(id, meters, self.status, took);
+        self.desk.metrics.request_ended(self.meters.as_deref(), self.status, took);
         self.write(took);
     }
 }

@@ -263,7 +263,7 @@ impl Fleet {
                 })
             };
         let deployments = model.deployments.iter().zip(states).map(&mut deployment).collect();
-        let meters = Arc::default();
+        let meters = Arc::new(ModelMeters::new(&model.id));
         FleetModel { config: model.clone(), deployments, meters, siblings }
     }
 

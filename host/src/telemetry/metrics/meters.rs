@@ -8,8 +8,11 @@ use super::Place;
 use super::families::{Attempts, Control, Requests};
 
 /// Those of one model.
-#[derive(Debug, Default)]
-pub struct ModelMeters(OnceLock<OfModel>);
+#[derive(Debug)]
+pub struct ModelMeters {
+    model: String,
+    found: OnceLock<OfModel>,
+}
 
 #[derive(Debug)]
 pub(super) struct OfModel {
@@ -19,10 +22,22 @@ pub(super) struct OfModel {
 }
 
 impl ModelMeters {
-    pub(super) fn of(&self, requests: &Requests, model: &str) -> &OfModel {
-        self.0.get_or_init(|| OfModel {
-            ok: requests.ended.with_label_values(&[model, "200"]),
-            duration: requests.duration.with_label_values(&[model]),
+    /// Those of the model with this id.
+    #[must_use]
+    pub fn new(model: &str) -> Self {
+        Self { model: model.to_owned(), found: OnceLock::new() }
+    }
+
+    /// Whose they are.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    pub(super) fn of(&self, requests: &Requests) -> &OfModel {
+        self.found.get_or_init(|| OfModel {
+            ok: requests.ended.with_label_values(&[&*self.model, "200"]),
+            duration: requests.duration.with_label_values(&[&*self.model]),
         })
     }
 }

@@ -99,22 +99,17 @@ impl Metrics {
         self.requests.in_flight.inc();
     }
 
-    /// Counts an answered request. `model` is a configured id, or empty; `meters` are those of the model.
-    pub fn request_ended(
-        &self,
-        model: &str,
-        meters: Option<&ModelMeters>,
-        status: u16,
-        time: Duration,
-    ) {
+    /// Counts an answered request; `meters` are those of its model, if it has found one.
+    pub fn request_ended(&self, meters: Option<&ModelMeters>, status: u16, time: Duration) {
         let Requests { ended, duration, in_flight, .. } = &self.requests;
         in_flight.dec();
-        match meters.map(|meters| meters.of(&self.requests, model)) {
+        match meters.map(|meters| meters.of(&self.requests)) {
             Some(meters) if status == 200 => {
                 meters.ok.inc();
                 meters.duration.observe(time.as_secs_f64());
             }
             _ => {
+                let model = meters.map_or("", ModelMeters::model);
                 ended.with_label_values(&[model, &status.to_string()]).inc();
                 duration.with_label_values(&[model]).observe(time.as_secs_f64());
             }
