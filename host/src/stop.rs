@@ -8,8 +8,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::sync::watch;
 
@@ -64,9 +64,8 @@ impl Stop {
     }
 
     /// Every change from now on.
-    pub(crate) fn changes(self: &Arc<Self>) -> Changes {
-        let receiver = self.changed.subscribe();
-        Changes { stop: Arc::clone(self), seen: self.stage(), asked: None, next: next(receiver) }
+    pub(crate) fn changes(&self) -> Changes {
+        Changes { asked: None, next: next(self.changed.subscribe()) }
     }
 
     /// Ready once `stage` has come.
@@ -78,15 +77,30 @@ impl Stop {
 
 /// The changes of a [`Stop`].
 pub(crate) struct Changes {
-    stop: Arc<Stop>,
-    /// The stage when this was last ready.
-    seen: Stage,
     /// Who is woken by the next one.
-    asked: Option<Waker>,
+    asked: Option<Arc<Asked>>,
     next: Next,
 }
 
 type Next = Pin<Box<dyn Future<Output = watch::Receiver<Stage>> + Send>>;
+
+/// A task that is to be woken, and whether it has been since it asked.
+struct Asked {
+    task: Waker,
+    woken: AtomicBool,
+}
+
+impl Wake for Asked {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Before it wakes: then it looks here.
+        self.woken.store(true, Ordering::Release);
+        self.task.wake_by_ref();
+    }
+}
 
 /// Ready when `receiver` has something new.
 fn next(mut receiver: watch::Receiver<Stage>) -> Next {
@@ -100,17 +114,19 @@ fn next(mut receiver: watch::Receiver<Stage>) -> Next {
 }
 
 impl Changes {
-    /// Ready when the stage has changed since this was last ready. A task that asks again costs two comparisons,
-    /// where a future of tokio's takes a lock to see whether it still wakes the right one.
+    /// Ready when the stage has changed since this was last ready. For a task that asks again and was woken by
+    /// something else it takes two comparisons; a future of tokio's takes a lock to see whether it wakes the right one.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let will_wake = |asked: &Waker| asked.will_wake(cx.waker());
-        if self.stop.stage() == self.seen && self.asked.as_ref().is_some_and(will_wake) {
+        let waits = |asked: &Arc<Asked>| {
+            asked.task.will_wake(cx.waker()) && !asked.woken.load(Ordering::Acquire)
+        };
+        if self.asked.as_ref().is_some_and(waits) {
             return Poll::Pending;
         }
-        self.asked = Some(cx.waker().clone());
-        let receiver = ready!(self.next.as_mut().poll(cx));
+        let asked = Arc::new(Asked { task: cx.waker().clone(), woken: AtomicBool::new(false) });
+        self.asked = Some(Arc::clone(&asked));
+        let receiver = ready!(self.next.as_mut().poll(&mut Context::from_waker(&asked.into())));
         self.asked = None;
-        self.seen = self.stop.stage();
         self.next = next(receiver);
         Poll::Ready(())
     }
@@ -118,7 +134,7 @@ impl Changes {
 
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Changes").field("seen", &self.seen).finish_non_exhaustive()
+        f.debug_struct("Changes").finish_non_exhaustive()
     }
 }
 
@@ -126,7 +142,6 @@ impl fmt::Debug for Changes {
 mod tests {
     use std::future::poll_fn;
     use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
 
     use super::*;
 
@@ -142,7 +157,7 @@ mod tests {
 
     #[test]
     fn whoever_asked_last_is_woken() {
-        let stop = Arc::<Stop>::default();
+        let stop = Stop::default();
         let mut changes = stop.changes();
         let tasks = [Arc::<Woken>::default(), Arc::<Woken>::default()];
         let woken = || [0, 1].map(|task| tasks[task].0.load(Ordering::Relaxed));
@@ -164,9 +179,26 @@ mod tests {
         assert_eq!(woken(), [1, 1]);
     }
 
+    #[test]
+    fn a_task_that_was_woken_for_nothing_is_woken_again() {
+        let stop = Stop::default();
+        let mut changes = stop.changes();
+        let task = Arc::<Woken>::default();
+        let waker = Waker::from(Arc::clone(&task));
+        let mut cx = Context::from_waker(&waker);
+        assert_eq!(changes.poll_next(&mut cx), Poll::Pending);
+        // As by the first of two changes, of which both are seen when it is polled.
+        changes.next = next(stop.changed.subscribe());
+        changes.asked.as_ref().expect("it waits").wake_by_ref();
+        assert_eq!(changes.poll_next(&mut cx), Poll::Pending);
+        stop.enter(Stage::Leaving);
+        assert_eq!(task.0.load(Ordering::Relaxed), 2);
+        assert_eq!(changes.poll_next(&mut cx), Poll::Ready(()));
+    }
+
     #[tokio::test]
     async fn stages_only_go_forward_and_wake_those_who_wait() {
-        let stop = Arc::<Stop>::default();
+        let stop = Stop::default();
         let mut changes = stop.changes();
         stop.enter(Stage::Draining);
         poll_fn(|cx| changes.poll_next(cx)).await;
