@@ -139,6 +139,14 @@ mod tests {
             said.ends_with("line 2 column 14: a string holds half of a surrogate pair"),
             "{said}"
         );
+        for (body, place) in [
+            ("{\"model\": \"a", "line 1 column 13: a string does not end"),
+            ("{\"model\": \"a\tb\"}", "line 1 column 13: a string holds a control byte"),
+            ("{\"model\": 1.}", "line 1 column 13: a digit must be here"),
+        ] {
+            let said = error(body).to_string();
+            assert!(said.ends_with(place), "{said}");
+        }
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Edge {
         if in_head && !self.framing.in_head() {
             self.link.begin();
         }
-        self.link.set_partial(!matches!(self.framing, Framing::End));
+        self.tell_partial();
         Ok(())
     }
 
@@ -147,6 +147,12 @@ impl Edge {
         to.put_slice(&self.buffer.filled()[..bytes]);
         self.buffer.consume(bytes);
         self.good -= bytes;
+        self.tell_partial();
+    }
+
+    /// Says whether hyper is still to be given some of the request.
+    fn tell_partial(&self) {
+        self.link.set_partial(self.good > 0 || !matches!(self.framing, Framing::End));
     }
 
     /// Refuses the rest of the connection.
@@ -295,11 +301,11 @@ impl AsyncRead for Edge {
             }
             if edge.good > 0 {
                 edge.pass(to);
-                // What has come of the body with its head goes with it: for another read hyper would take memory
-                // of its own.
-                if let Framing::Body(_) = edge.framing {
-                    edge.judge().map_err(io::Error::other)?;
-                    edge.pass(to);
+                // What has come of a body with its head goes with it: for another read hyper would take memory of
+                // its own. There is nothing to refuse in one of known length.
+                let more = edge.good == 0 && !edge.buffer.is_empty() && to.remaining() > 0;
+                if more && matches!(edge.framing, Framing::Body(_)) {
+                    continue;
                 }
                 return Poll::Ready(Ok(()));
             }
