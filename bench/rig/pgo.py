@@ -66,8 +66,8 @@ def find_tools(install):
 
 def has_profdata():
     """Whether the toolchain has its llvm-profdata."""
-    tools = Path(run("rustc", "--print", "target-libdir").strip()).parent / "bin" / "llvm-profdata"
-    return tools.exists()
+    libraries = run("rustc", "--print", "target-libdir").splitlines()[-1]
+    return (Path(libraries).parent / "bin" / "llvm-profdata").exists()
 
 
 def cargo(*words, target):
@@ -82,6 +82,17 @@ def find_binary():
     """What was built: cargo-pgo names the machine it is for."""
     host = next(line for line in run("rustc", "-vV").splitlines() if line.startswith("host: "))
     return TARGET / host.removeprefix("host: ") / "release" / "gateway"
+
+
+def end(process):
+    """Asks a gateway to end, in order: else it writes no counts down."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        code = process.wait(60)
+    except subprocess.TimeoutExpired as error:
+        raise LoadError("the gateway does not end") from error
+    if code:
+        raise LoadError(f"the gateway ended with {code}")
 
 
 def teach(binary, tool, folder):
@@ -100,8 +111,7 @@ def teach(binary, tool, folder):
                 for gap_ms in (10, 0):
                     engines.pace(chunks=50, gap_ms=gap_ms)
                     load.streams(running.port, streams=100, repeat=2)
-                running.process.popen.send_signal(signal.SIGTERM)
-                running.process.popen.wait(60)
+                end(running.process.popen)
             finally:
                 running.stop()
     finally:
