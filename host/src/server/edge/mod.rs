@@ -22,6 +22,8 @@ mod head;
 mod link;
 mod refusals;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::io;
