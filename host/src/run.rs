@@ -26,8 +26,6 @@ use crate::telemetry::Metrics;
 
 /// Why a reload was refused that panicked: the log says the rest.
 const PANICKED: &str = "the gateway failed; its log says why";
-/// What was in use is taken apart after this time, whoever still holds on to it.
-const LET_GO: Duration = Duration::from_millis(100);
 /// Cores end within this time once all is over.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
@@ -222,17 +220,7 @@ impl Control {
             bail!("{PANICKED}");
         }
         self.probe(&generation.fleet);
-        self.take_apart(before).await;
         Ok(())
-    }
-
-    /// Takes `before` apart where nobody is served, once the cores and the last short requests have let go of it.
-    async fn take_apart(&self, before: Arc<Generation>) {
-        let until = Instant::now() + LET_GO;
-        while Arc::strong_count(&before) > 1 && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let _ = self.worker.spawn_blocking(move || drop(before)).await;
     }
 
     /// Puts to use what a generation has beside its weights: its log, and its deployments' places.

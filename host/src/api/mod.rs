@@ -49,7 +49,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Api {
     gateway: Arc<Gateway>,
-    view: Rc<View>,
+    view: View,
     desk: Rc<Desk>,
     executor: Executor,
     /// Connections that the system leaves room for.
@@ -66,7 +66,6 @@ impl Api {
             stop: Arc::clone(&gateway.stop),
         });
         let view = View::of(Arc::clone(&gateway.board));
-        tokio::task::spawn_local(View::follow(Rc::downgrade(&view)));
         Self { gateway, view, desk, executor, most }
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::strategy::PathStrategy;
@@ -167,7 +166,6 @@ pub struct ReloadStatus {
 #[derive(Debug)]
 pub struct Board {
     snapshot: ArcSwap<Snapshot>,
-    published: watch::Sender<()>,
     reload: ArcSwap<ReloadStatus>,
 }
 
@@ -177,7 +175,6 @@ impl Board {
     pub fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
-            published: watch::Sender::default(),
             reload: ArcSwap::from_pointee(ReloadStatus { last_error: None }),
         }
     }
@@ -193,15 +190,9 @@ impl Board {
         self.snapshot.load()
     }
 
-    /// Told each time it is replaced.
-    pub(super) fn published(&self) -> watch::Receiver<()> {
-        self.published.subscribe()
-    }
-
     /// Replaces it.
     pub fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
-        self.published.send_replace(());
     }
 
     /// How the last reload went.

@@ -211,3 +211,51 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
     }
     (!digits.is_empty() && number <= i64::MAX as u64).then_some(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same, byte by byte.
+    fn plainly(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            return Err(FOLD);
+        }
+        let colon = line.iter().position(|byte| *byte == b':').ok_or(FIELD)?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        let mark = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        if name.is_empty() || !name.iter().all(mark) {
+            return Err(FIELD_NAME);
+        }
+        if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+            return Err(FIELD_VALUE);
+        }
+        Ok((name, value.trim_ascii()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_split_alike_sixteen_bytes_at_a_time(
+            name in prop::collection::vec(
+                prop_oneof![20 => prop::sample::select(&b"aZz-"[..]), 1 => any::<u8>()], 0..20),
+            between in prop::sample::select(vec![&b":"[..], b": ", b"", b" :", b"::"]),
+            value in prop::collection::vec(
+                prop_oneof![20 => Just(b'v'), 1 => any::<u8>(), 1 => Just(b'\t')], 0..40),
+        ) {
+            let line = [&name[..], between, &value[..]].concat();
+            prop_assert_eq!(split(&line).map(|(_, name, value)| (name, value)), plainly(&line));
+        }
+
+        #[test]
+        fn a_name_is_known_however_it_is_written(upper in any::<u32>(), at in 0..6_usize) {
+            let known = ["host", "expect", "upgrade", "connection", "content-length", "transfer-encoding"];
+            let case = |(i, byte): (usize, u8)| if upper >> i & 1 == 1 { byte.to_ascii_uppercase() } else { byte };
+            let name: Vec<u8> = known[at].bytes().enumerate().map(case).collect();
+            prop_assert_eq!(Name::of(&name, false), Name::of(known[at].as_bytes(), false));
+            prop_assert_ne!(Name::of(&name, false), Name::Plain);
+            prop_assert_eq!(Name::of(&name[1..], false), Name::Plain);
+        }
+    }
+}
