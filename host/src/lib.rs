@@ -19,6 +19,7 @@ mod reload;
 mod run;
 mod server;
 pub mod simulation;
+mod sixteen;
 pub mod stop;
 pub mod strategy;
 pub mod stub;

@@ -8,8 +8,6 @@ use std::net::IpAddr;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
-use super::upstream::decimal;
-
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
@@ -108,13 +106,13 @@ impl Up<'_> {
 
 fn address(to: &mut Vec<u8>, address: IpAddr) {
     match address {
-        // Most are, and to format them takes ten times as long.
+        // Most are, and fmt takes 620 instructions for one.
         IpAddr::V4(address) => {
             for (i, octet) in address.octets().into_iter().enumerate() {
                 if i > 0 {
                     to.push(b'.');
                 }
-                decimal(to, octet.into());
+                to.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
             }
         }
         // Writing to memory does not fail.

@@ -290,15 +290,7 @@ impl Journal {
     pub fn used(&mut self, usage: Option<Usage>) {
         self.usage = usage;
     }
-}
 
-/// As labels name it.
-fn place(deployment: &Deployment) -> Place<'_> {
-    let (config, model) = (&deployment.config, &*deployment.model);
-    Place { model, deployment: &config.name, side: config.side.as_str() }
-}
-
-impl Journal {
     /// Notes why a request was dropped of which nobody said how it ended: by a panic, by the end of
     /// the process, or, else, because the client went away.
     fn dropped(&mut self) {
@@ -316,9 +308,7 @@ impl Journal {
             self.broken(&cause);
         }
     }
-}
 
-impl Journal {
     /// Hands in what is known at the end: the line of the log.
     fn write(&self, took: Duration) {
         let answered = self.tried.iter().rfind(|tried| tried.answered);
@@ -349,6 +339,12 @@ impl Journal {
         });
         self.desk.logging.write(&record, attempts);
     }
+}
+
+/// As labels name it.
+fn place(deployment: &Deployment) -> Place<'_> {
+    let (config, model) = (&deployment.config, &*deployment.model);
+    Place { model, deployment: &config.name, side: config.side.as_str() }
 }
 
 impl Drop for Journal {

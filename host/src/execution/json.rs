@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use memchr::memchr2;
 
+use crate::sixteen;
+
 /// Arrays and objects inside each other.
 pub(super) const DEPTH: usize = 128;
 
@@ -48,6 +50,7 @@ struct Open {
     depth: usize,
 }
 
+/// What is done for every few bytes is inlined: with a call for each key a body took a tenth more instructions.
 struct Reader<'a> {
     /// UTF-8.
     text: &'a [u8],
@@ -246,7 +249,7 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Read {
         // Most are keys and other words.
         if let Some(chunk) = self.text.get(self.at..).and_then(<[u8]>::first_chunk) {
-            let end = self.at + first_special(chunk);
+            let end = self.at + sixteen::first(chunk, is_special);
             if self.text.get(end) == Some(&b'"') {
                 self.at = end + 1;
                 return Ok(());
@@ -352,34 +355,23 @@ fn plain(text: &[u8]) -> usize {
     let (short, long) = text.split_at(text.len().min(64));
     let (chunks, rest) = short.as_chunks();
     for (i, chunk) in chunks.iter().enumerate() {
-        let first = first_special(chunk);
+        let first = sixteen::first(chunk, is_special);
         if first < chunk.len() {
             return chunk.len() * i + first;
         }
     }
-    if let Some(at) = rest.iter().position(is_special) {
+    if let Some(at) = rest.iter().position(|byte| is_special(*byte)) {
         return short.len() - rest.len() + at;
     }
     let end = memchr2(b'"', b'\\', long).unwrap_or(long.len());
     // Without a branch, and so that one instruction has sixteen bytes: the least of them says it of all.
     let is_clean = long[..end].iter().fold(u8::MAX, |least, byte| least.min(*byte)) >= b' ';
-    let end = if is_clean { Some(end) } else { long.iter().position(is_special) };
+    let end = if is_clean { Some(end) } else { long.iter().position(|byte| is_special(*byte)) };
     short.len() + end.unwrap_or(long.len())
 }
 
-fn is_special(byte: &u8) -> bool {
-    matches!(byte, b'"' | b'\\' | 0..=31)
-}
-
-/// Bytes of sixteen before the first quote, backslash or control byte. Without a branch, so that one instruction
-/// compares them all.
-#[inline(always)]
-fn first_special(chunk: &[u8; 16]) -> usize {
-    let mut marks = [0; 16];
-    for (mark, byte) in marks.iter_mut().zip(chunk) {
-        *mark = if (*byte == b'"') | (*byte == b'\\') | (*byte < b' ') { u8::MAX } else { 0 };
-    }
-    u128::from_le_bytes(marks).trailing_zeros() as usize / 8
+fn is_special(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte < b' ')
 }
 
 const TOO_DEEP: &str = "arrays and objects are more than 128 levels deep";

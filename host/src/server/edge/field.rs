@@ -3,6 +3,7 @@
 use memchr::memchr;
 
 use crate::api::Refusal;
+use crate::sixteen;
 
 use super::refusals::{CONNECTION, FIELD, FIELD_NAME, FIELD_VALUE, FOLD};
 
@@ -97,22 +98,17 @@ pub(super) fn split(line: &[u8]) -> Result<(Name, &[u8], &[u8]), Refusal> {
 }
 
 /// How many of sixteen bytes, at their start, are letters or hyphens, which most names are made of; 15 where all are.
-/// Without a branch, so that one instruction compares them all.
 fn letters(text: &[u8; 16]) -> usize {
-    let mut others = [0; 16];
-    for (other, byte) in others.iter_mut().zip(text) {
-        let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        *other = if is_letter | (*byte == b'-') { 0 } else { u8::MAX };
-    }
-    (u128::from_le_bytes(others).trailing_zeros() as usize / 8).min(15)
+    let other = |byte: u8| ((byte | 0x20).wrapping_sub(b'a') >= 26) & (byte != b'-');
+    sixteen::first(text, other).min(15)
 }
 
 /// Whether there is a control byte in `line`, but for tabs.
 fn has_control(line: &[u8]) -> bool {
     let is_control = |byte: u8| ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f);
-    // Without a branch, so that one instruction compares sixteen; the last of them may be looked at twice.
-    let any = |chunk: &[u8; 16]| chunk.iter().fold(false, |any, byte| any | is_control(*byte));
+    let any = |chunk: &[u8; 16]| sixteen::first(chunk, is_control) < chunk.len();
     match line.last_chunk() {
+        // Some of the last sixteen are looked at twice.
         Some(last) => line.as_chunks().0.iter().any(any) || any(last),
         None => line.iter().any(|byte| is_control(*byte)),
     }
