@@ -106,7 +106,7 @@ fn letters(text: &[u8; 16]) -> usize {
 /// Whether there is a control byte in `line`, but for tabs.
 fn has_control(line: &[u8]) -> bool {
     let is_control = |byte: u8| ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f);
-    let any = |chunk: &[u8; 16]| sixteen::first(chunk, is_control) < chunk.len();
+    let any = |chunk: &[u8; 16]| sixteen::any(chunk, is_control);
     match line.last_chunk() {
         // Some of the last sixteen are looked at twice.
         Some(last) => line.as_chunks().0.iter().any(any) || any(last),
