@@ -1,5 +1,6 @@
 //! The HTTP surface: one file an endpoint, errors turned into answers in one place.
 
+mod body;
 mod error;
 mod health;
 mod inference;
@@ -14,7 +15,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use tokio_rustls::rustls::ClientConfig;
@@ -27,6 +27,7 @@ use crate::fleet::View;
 use crate::stop::{Stage, Stop};
 use crate::telemetry::catch;
 
+pub(crate) use body::RequestBody;
 use error::Error;
 pub(crate) use refusal::Refusal;
 
@@ -99,7 +100,7 @@ impl Api {
     /// answers, and names the request. Must be polled when the stop goes on.
     pub(crate) async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<impl RequestBody>,
         client: Client,
     ) -> Response<Body> {
         let id = request_id(request.headers());
@@ -150,7 +151,7 @@ impl Api {
 
     async fn dispatch(
         &self,
-        request: Request<Incoming>,
+        request: Request<impl RequestBody>,
         id: &Rc<str>,
         client: Client,
     ) -> Result<Response<Body>, Error> {
@@ -186,7 +187,7 @@ impl Api {
     }
 }
 
-fn allow(request: &Request<Incoming>, methods: &[Method]) -> Result<(), Error> {
+fn allow<B>(request: &Request<B>, methods: &[Method]) -> Result<(), Error> {
     if methods.contains(request.method()) {
         return Ok(());
     }

@@ -254,8 +254,9 @@ async fn connection(arrival: Arrival, api: Rc<Api>) {
     }
     let (edge, requests) = Edge::new(stream, limits, Arc::clone(api.stop()));
     let service = hyper::service::service_fn(move |request| {
-        let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
         let version = hyper::Request::version(&request);
+        let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
+        let request = request.map(|incoming| requests.upload(incoming));
         // In a box, which an answer gives back with its head: hyper keeps room for what is not, 4 KiB, for as
         // long as the connection lasts.
         Box::pin(async move {

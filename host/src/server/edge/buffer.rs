@@ -30,6 +30,10 @@ impl Buffer {
         &self.bytes[self.start..]
     }
 
+    pub(super) fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.start == self.bytes.len()
     }

@@ -3,7 +3,10 @@
 //! ```text
 //! Head -> Body, of known length -> End      End -> Head when the request is answered
 //!      -> Chunked ---------------> End
+//!      -> End, and a body apart
 //! ```
+
+use std::ops::Range;
 
 use crate::api::Refusal;
 
@@ -15,7 +18,7 @@ use super::head::{Head, Length};
 pub(super) enum Framing {
     /// Its head.
     Head(Head),
-    /// Its body, of which so many bytes are missing.
+    /// Its body, of which so many bytes are missing, and which the client sends when it is told to.
     Body(u64),
     /// Its body.
     Chunked(Chunked),
@@ -24,12 +27,32 @@ pub(super) enum Framing {
 }
 
 /// What becomes of the bytes that were looked at.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// So many mean nothing.
     pub(super) skip: usize,
     /// So many after them are good.
     pub(super) pass: usize,
+    /// They are a head whose body is not looked at, and need not pass with it.
+    pub(super) apart: Option<Apart>,
+}
+
+/// A body of known length.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Apart {
+    /// Its bytes, which follow on the head.
+    pub(super) bytes: u64,
+    /// The line that says so, among the bytes that were looked at.
+    pub(super) length_at: Range<usize>,
+}
+
+impl Apart {
+    /// Makes the head among `bytes` say that there is no body: of its length remain zeros.
+    pub(super) fn hide(&self, bytes: &mut [u8]) {
+        // There are no digits in the name.
+        let digits = bytes[self.length_at.clone()].iter_mut().filter(|byte| byte.is_ascii_digit());
+        digits.for_each(|digit| *digit = b'0');
+    }
 }
 
 impl Framing {
@@ -49,36 +72,34 @@ impl Framing {
         match self {
             Framing::Head(head) => {
                 let Some(whole) = head.advance(bytes)? else { return Ok(Verdict::default()) };
+                let mut apart = None;
                 *self = match whole.body {
                     Length::Known(0) => Framing::End,
-                    Length::Known(length) => Framing::Body(length),
+                    Length::Known(bytes) if whole.expects => Framing::Body(bytes),
+                    Length::Known(bytes) => {
+                        apart = Some(Apart { bytes, length_at: whole.length_at });
+                        Framing::End
+                    }
                     Length::Chunked => Framing::Chunked(Chunked::default()),
                 };
-                Ok(Verdict { skip: whole.start, pass: whole.end - whole.start })
+                Ok(Verdict { skip: whole.start, pass: whole.end - whole.start, apart })
             }
             Framing::Body(left) => {
                 let pass = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                self.took(pass);
-                Ok(Verdict { skip: 0, pass })
+                *left -= pass as u64;
+                if *left == 0 {
+                    *self = Framing::End;
+                }
+                Ok(Verdict { pass, ..Verdict::default() })
             }
             Framing::Chunked(chunked) => {
                 let pass = chunked.advance(bytes)?;
                 if chunked.is_end() {
                     *self = Framing::End;
                 }
-                Ok(Verdict { skip: 0, pass })
+                Ok(Verdict { pass, ..Verdict::default() })
             }
             Framing::End => Ok(Verdict::default()),
-        }
-    }
-
-    /// Notes bytes of a body of known length that passed without being looked at.
-    pub(super) fn took(&mut self, bytes: usize) {
-        if let Framing::Body(left) = self {
-            *left = left.saturating_sub(bytes as u64);
-            if *left == 0 {
-                *self = Framing::End;
-            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The head of a request, judged line by line as it comes. A line is judged once it is whole, so the
 //! verdict does not depend on how the bytes were cut on their way.
 
+use std::ops::Range;
+
 use memchr::memchr;
 
 use crate::api::Refusal;
@@ -28,7 +30,9 @@ pub(super) struct Head {
     http10: bool,
     host: bool,
     length: Option<u64>,
+    length_at: Range<usize>,
     chunked: bool,
+    expects: bool,
 }
 
 /// A head that has come whole.
@@ -40,6 +44,10 @@ pub(super) struct Whole {
     pub(super) end: usize,
     /// What follows.
     pub(super) body: Length,
+    /// The line that gives the length, where there is one.
+    pub(super) length_at: Range<usize>,
+    /// Whether the client waits to be told that its body is wanted.
+    pub(super) expects: bool,
 }
 
 /// How the body of a request ends.
@@ -64,7 +72,8 @@ impl Head {
             };
             let end = self.searched + found + 1;
             self.within_limits(end)?;
-            let line = bytes[self.line..end].strip_suffix(b"\r\n").ok_or(BARE_LF)?;
+            let at = self.line..end;
+            let line = bytes[at.clone()].strip_suffix(b"\r\n").ok_or(BARE_LF)?;
             (self.line, self.searched) = (end, end);
             if !self.request_line {
                 self.request_line(line)?;
@@ -72,7 +81,7 @@ impl Head {
             } else if line.is_empty() {
                 return self.finish(end).map(Some);
             } else {
-                self.field(line)?;
+                self.field(line, at)?;
             }
         }
     }
@@ -129,7 +138,7 @@ impl Head {
         target::judge(target)
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    fn field(&mut self, line: &[u8], at: Range<usize>) -> Result<(), Refusal> {
         self.fields += 1;
         if self.fields > FIELD_LIMIT {
             return Err(FIELDS);
@@ -140,10 +149,13 @@ impl Head {
             Name::Twin => Err(FIELD_TWIN),
             Name::Upgrade => Err(UPGRADE),
             Name::Host => self.host(value),
-            Name::ContentLength => self.length(value),
+            Name::ContentLength => self.length(value, at),
             Name::TransferEncoding => self.coding(value),
             Name::Connection => field::connection(value),
-            Name::Expect if value.eq_ignore_ascii_case(b"100-continue") => Ok(()),
+            Name::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
+                self.expects = true;
+                Ok(())
+            }
             Name::Expect => Err(EXPECT),
         }
     }
@@ -155,10 +167,11 @@ impl Head {
         if field::is_host(value) { Ok(()) } else { Err(HOST) }
     }
 
-    fn length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn length(&mut self, value: &[u8], at: Range<usize>) -> Result<(), Refusal> {
         if self.length.is_some() {
             return Err(LENGTH_TWICE);
         }
+        self.length_at = at;
         self.length = Some(field::number(value).ok_or(LENGTH)?);
         Ok(())
     }
@@ -182,7 +195,8 @@ impl Head {
             (true, None) => Length::Chunked,
             (false, length) => Length::Known(length.unwrap_or(0)),
         };
-        Ok(Whole { start: self.start, end, body })
+        let length_at = self.length_at.clone();
+        Ok(Whole { start: self.start, end, body, length_at, expects: self.expects })
     }
 }
 

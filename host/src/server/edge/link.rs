@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use hyper::{Response, Version};
 use tokio::time::Instant;
@@ -15,9 +15,14 @@ use tokio::time::Instant;
 use crate::api::Refusal;
 use crate::execution::{Body, BoxError, Phase};
 
+use super::source::Source;
+use super::upload::Upload;
+
 /// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Link {
+#[derive(Debug)]
+pub(in crate::server) struct Link {
+    /// What comes from the client: read for hyper, a body of known length by the service.
+    pub(super) source: RefCell<Source>,
     /// Why the next request is none.
     refusal: Cell<Option<Refusal>>,
     /// Whether a request is being answered, and since when none is.
@@ -42,6 +47,23 @@ pub(super) struct Link {
 }
 
 impl Link {
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            source: RefCell::new(source),
+            refusal: Cell::default(),
+            busy: Cell::default(),
+            partial: Cell::default(),
+            idle_since: Cell::default(),
+            end: Cell::default(),
+            given_up: Cell::default(),
+            unframed: Cell::default(),
+            broken: Cell::default(),
+            written: Cell::default(),
+            unwritten: RefCell::default(),
+            waiting: RefCell::default(),
+        }
+    }
+
     /// Says that the request which hyper is given now stands for one that is refused.
     pub(super) fn refuse(&self, refusal: Refusal) {
         self.refusal.set(Some(refusal));
@@ -105,6 +127,16 @@ impl Requests {
     pub(in crate::server) fn begin(&self) -> (Answering, Option<Refusal>) {
         (Answering(Rc::clone(&self.0)), self.0.refusal.take())
     }
+
+    /// The body of the request that begins, of which hyper has `incoming`.
+    pub(in crate::server) fn upload(&self, incoming: Incoming) -> Upload {
+        let mut source = self.0.source.borrow_mut();
+        match source.take_whole() {
+            Some(body) => Upload::Whole(body),
+            None if source.left() > 0 => Upload::Apart(Rc::clone(&self.0)),
+            None => Upload::Hyper(incoming),
+        }
+    }
 }
 
 /// An answer under way, from the request's arrival to the last byte given to hyper. While it lives
@@ -121,7 +153,7 @@ impl Answering {
         mut response: Response<Body>,
         version: Version,
     ) -> Response<Answer> {
-        if self.0.partial.get() {
+        if self.0.partial.get() || self.0.source.borrow().left() > 0 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         // As hyper frames it: there are no chunks in HTTP/1.0.

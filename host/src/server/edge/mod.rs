@@ -7,6 +7,7 @@
 //! - hyper is given the bytes of one request at a time, and only of one that [`framing`] accepts;
 //! - in the place of one that is refused hyper is given [`STAND_IN`], which the service answers with
 //!   the refusal, in order behind the answers before it; nothing after it is read as a request;
+//! - a body of known length is read by the service, past hyper, which is told of none;
 //! - a body that goes wrong on its way ends with an error that holds the refusal;
 //! - while a request is answered the socket is read ahead, so that a client that goes away (a half-closed
 //!   connection counts as gone) ends the request at once.
@@ -21,9 +22,11 @@ pub(crate) mod fuzzing;
 mod head;
 mod link;
 mod refusals;
+mod source;
 mod target;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::future::Future;
 use std::io;
@@ -43,11 +46,11 @@ use crate::execution::Phase;
 use crate::stop::{Stage, Stop};
 
 use super::ON_ITS_WAY;
-use buffer::Buffer;
 use clock::Clock;
 use framing::Framing;
 use link::Link;
 pub(super) use link::Requests;
+use source::Source;
 
 /// What hyper reads in the place of a request that is refused.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
@@ -65,18 +68,13 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A client's connection, as hyper reads and writes it.
 #[derive(Debug)]
 pub(super) struct Edge {
-    stream: TcpStream,
     limits: ClientTimeouts,
     framing: Framing,
-    buffer: Buffer,
-    /// Bytes at the start of the buffer that hyper may have.
+    /// Bytes at the start of what was read that hyper may have.
     good: usize,
     link: Rc<Link>,
     clock: Clock,
-    /// When the client last sent something that was waited for.
-    since: Instant,
     refused: bool,
-    gone: bool,
     /// Since when the client has not taken what is written.
     stalled: Option<Instant>,
     closing: Option<Closing>,
@@ -89,7 +87,7 @@ impl Drop for Edge {
     fn drop(&mut self) {
         if self.link.is_broken() {
             // An orderly end would say that the answer is whole. A socket that cannot be reset is gone.
-            let _ = self.stream.set_zero_linger();
+            let _ = self.link.source.borrow().stream.set_zero_linger();
         }
     }
 }
@@ -107,18 +105,14 @@ impl Edge {
         limits: ClientTimeouts,
         stop: Arc<Stop>,
     ) -> (Self, Requests) {
-        let link = Rc::<Link>::default();
+        let link = Rc::new(Link::new(Source::new(stream)));
         let edge = Self {
-            stream,
             limits,
             framing: Framing::start(),
-            buffer: Buffer::default(),
             good: 0,
             link: Rc::clone(&link),
             clock: Clock::new(limits.headers),
-            since: Instant::now(),
             refused: false,
-            gone: false,
             stalled: None,
             closing: None,
             stop,
@@ -127,14 +121,18 @@ impl Edge {
         (edge, Requests(link))
     }
 
-    /// Judges what is in the buffer until something may pass, or the request has come whole.
+    /// Judges what was read until something may pass, or the request has come whole.
     fn judge(&mut self) -> Result<(), Refusal> {
-        if self.good > 0 || self.buffer.is_empty() {
+        let mut source = self.link.source.borrow_mut();
+        if self.good > 0 || source.buffer.is_empty() {
             return Ok(());
         }
         let in_head = self.framing.in_head();
-        let verdict = self.framing.advance(self.buffer.filled())?;
-        self.buffer.consume(verdict.skip);
+        let verdict = self.framing.advance(source.buffer.filled())?;
+        if let Some(body) = verdict.apart {
+            source.set_apart(&body);
+        }
+        source.buffer.consume(verdict.skip);
         self.good = verdict.pass;
         if in_head && !self.framing.in_head() {
             self.link.begin();
@@ -145,10 +143,14 @@ impl Edge {
 
     /// Gives hyper what it may have.
     fn pass(&mut self, to: &mut ReadBuf<'_>) {
+        let mut source = self.link.source.borrow_mut();
         let bytes = self.good.min(to.remaining());
-        to.put_slice(&self.buffer.filled()[..bytes]);
-        self.buffer.consume(bytes);
+        to.put_slice(&source.buffer.filled()[..bytes]);
+        source.buffer.consume(bytes);
         self.good -= bytes;
+        if self.good == 0 {
+            source.set_whole();
+        }
         self.tell_partial();
     }
 
@@ -160,33 +162,36 @@ impl Edge {
     /// Refuses the rest of the connection.
     fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.refused = true;
+        let mut source = self.link.source.borrow_mut();
         if !self.framing.in_head() {
             self.framing = Framing::End;
-            self.buffer.clear();
+            source.buffer.clear();
             return Err(io::Error::other(refusal));
         }
         self.framing = Framing::End;
         self.link.set_partial(false);
         self.link.refuse(refusal);
         self.link.begin();
-        self.buffer.put(STAND_IN);
+        source.buffer.put(STAND_IN);
         self.good = STAND_IN.len();
         Ok(())
     }
 
     /// Reads more of the request. False: the client is gone, or has been silent for as long as it may.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        self.buffer.grow();
-        let fresh = self.framing.in_head() && self.buffer.is_empty();
-        if let Poll::Ready(read) = self.buffer.fill(&mut self.stream, cx) {
+        let mut source = self.link.source.borrow_mut();
+        source.buffer.grow();
+        let fresh = self.framing.in_head() && source.buffer.is_empty();
+        if let Poll::Ready(read) = source.fill(cx) {
             let read = read?;
-            self.gone = read == 0;
+            source.gone = read == 0;
             // The time of a head runs from its first byte.
             if fresh || !self.framing.in_head() {
-                self.since = Instant::now();
+                source.since = Instant::now();
             }
             return Poll::Ready(Ok(read > 0));
         }
+        drop(source);
         let (due, refusal) = self.due();
         if !self.clock.is_past(due, cx) {
             return Poll::Pending;
@@ -197,17 +202,30 @@ impl Edge {
         }
     }
 
+    /// Looks after the time of a body that the service reads, which is what finds out that the client is gone.
+    fn poll_slow(&mut self, cx: &mut Context<'_>) {
+        let (due, gone) = {
+            let source = self.link.source.borrow();
+            (source.since + self.limits.idle, source.gone)
+        };
+        if !gone && self.clock.is_past(due, cx) && self.link.source.borrow_mut().set_slow() {
+            // The service shall see it.
+            cx.waker().wake_by_ref();
+        }
+    }
+
     /// How long the client is waited for, and what it is told then.
     fn due(&mut self) -> (Instant, Option<Refusal>) {
         let stage = self.stop.stage();
+        let source = self.link.source.borrow();
         match &self.framing {
             // The end of a process waits for no request.
-            Framing::Head(_) if stage == Stage::Over => (self.since, None),
-            Framing::Head(_) if self.buffer.is_empty() => {
+            Framing::Head(_) if stage == Stage::Over => (source.since, None),
+            Framing::Head(_) if source.buffer.is_empty() => {
                 let idle = self.link.idle_since();
                 let due = match idle {
                     Some(idle) => idle + self.limits.keep_alive,
-                    None => self.since + self.limits.headers,
+                    None => source.since + self.limits.headers,
                 };
                 if stage < Stage::Draining {
                     return (due, None);
@@ -216,23 +234,24 @@ impl Edge {
                 let quiet = idle.map_or(draining, |idle| idle.max(draining));
                 (due.min(quiet + ON_ITS_WAY), None)
             }
-            Framing::Head(_) => (self.since + self.limits.headers, Some(refusals::HEAD_SLOW)),
-            _ => (self.since + self.limits.idle, Some(refusals::BODY_SLOW)),
+            Framing::Head(_) => (source.since + self.limits.headers, Some(refusals::HEAD_SLOW)),
+            _ => (source.since + self.limits.idle, Some(refusals::BODY_SLOW)),
         }
     }
 
     /// Waits for the client to go while its request is answered.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.buffer.is_full() {
-            match self.buffer.fill(&mut self.stream, cx) {
+        let mut source = self.link.source.borrow_mut();
+        while !source.buffer.is_full() {
+            match source.fill(cx) {
                 Poll::Ready(Ok(0)) => {
-                    self.gone = true;
+                    source.gone = true;
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(read) => drop(read?),
                 Poll::Pending => {
                     // What comes next, or that nothing may, is seen once the answer has ended.
-                    if !self.buffer.is_empty() || self.stop.stage() >= Stage::Draining {
+                    if !source.buffer.is_empty() || self.stop.stage() >= Stage::Draining {
                         self.link.wait(cx);
                     }
                     // hyper does not ask again when the answer ends: this wakes it for the next limit.
@@ -242,9 +261,9 @@ impl Edge {
             }
         }
         // There is more to read, but no room: what the system knows of the connection is looked at.
-        let ready = pin!(self.stream.ready(Interest::READABLE)).poll(cx);
+        let ready = pin!(source.stream.ready(Interest::READABLE)).poll(cx);
         if matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
-            self.gone = true;
+            source.gone = true;
             return Poll::Ready(Ok(()));
         }
         self.link.wait(cx);
@@ -274,7 +293,7 @@ impl Edge {
             self.link.give_up(phase);
             // A reset: what the client has not taken is dropped, and it sees that there was more. Where
             // the system refuses, it is closed like any other.
-            let _ = self.stream.set_zero_linger();
+            let _ = self.link.source.borrow().stream.set_zero_linger();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
@@ -282,11 +301,12 @@ impl Edge {
 
     /// Whether a request is under way, or bytes of one were not read.
     fn is_owed(&self) -> bool {
+        let source = self.link.source.borrow();
         let between = match self.framing {
-            Framing::Head(_) | Framing::End => self.buffer.is_empty(),
+            Framing::Head(_) | Framing::End => source.buffer.is_empty() && source.left() == 0,
             Framing::Body(_) | Framing::Chunked(_) => false,
         };
-        !self.gone && (self.refused || !between)
+        !source.gone && (self.refused || !between)
     }
 }
 
@@ -303,38 +323,19 @@ impl AsyncRead for Edge {
             }
             if edge.good > 0 {
                 edge.pass(to);
-                // What has come of a body with its head goes with it: for another read hyper would take memory of
-                // its own. There is nothing to refuse in one of known length.
-                let more = edge.good == 0 && !edge.buffer.is_empty() && to.remaining() > 0;
-                if more && matches!(edge.framing, Framing::Body(_)) {
-                    continue;
-                }
                 return Poll::Ready(Ok(()));
             }
             match edge.framing {
                 // The service answers at once, and with that the connection ends.
                 Framing::End if edge.refused => return Poll::Pending,
+                Framing::End if edge.link.source.borrow().left() > 0 => {
+                    edge.poll_slow(cx);
+                    return Poll::Pending;
+                }
                 Framing::End if edge.link.is_busy() => return edge.poll_gone(cx),
                 Framing::End => {
                     edge.framing = Framing::start();
-                    edge.since = Instant::now();
-                }
-                // Most of a long body needs no second look, and no copy.
-                Framing::Body(left) if edge.buffer.is_empty() && left >= to.remaining() as u64 => {
-                    let before = to.filled().len();
-                    if let Poll::Ready(read) = Pin::new(&mut edge.stream).poll_read(cx, to) {
-                        let read = read.map(|()| to.filled().len() - before)?;
-                        edge.framing.took(read);
-                        edge.link.set_partial(!matches!(edge.framing, Framing::End));
-                        edge.since = Instant::now();
-                        edge.gone = read == 0;
-                        return Poll::Ready(Ok(()));
-                    }
-                    let (due, _) = edge.due();
-                    if !edge.clock.is_past(due, cx) {
-                        return Poll::Pending;
-                    }
-                    edge.refuse(refusals::BODY_SLOW)?;
+                    edge.link.source.borrow_mut().since = Instant::now();
                 }
                 _ => {
                     if !ready!(edge.poll_more(cx))? {
@@ -353,7 +354,7 @@ impl AsyncWrite for Edge {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let edge = self.get_mut();
-        let written = Pin::new(&mut edge.stream).poll_write(cx, bytes);
+        let written = Pin::new(&mut edge.link.source.borrow_mut().stream).poll_write(cx, bytes);
         edge.taken(written, cx)
     }
 
@@ -363,17 +364,18 @@ impl AsyncWrite for Edge {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let edge = self.get_mut();
-        let written = Pin::new(&mut edge.stream).poll_write_vectored(cx, slices);
+        let written =
+            Pin::new(&mut edge.link.source.borrow_mut().stream).poll_write_vectored(cx, slices);
         edge.taken(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.link.source.borrow().stream.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let edge = self.get_mut();
-        ready!(Pin::new(&mut edge.stream).poll_flush(cx))?;
+        ready!(Pin::new(&mut edge.link.source.borrow_mut().stream).poll_flush(cx))?;
         edge.link.wrote();
         Poll::Ready(Ok(()))
     }
@@ -384,16 +386,17 @@ impl AsyncWrite for Edge {
         let closing = match &mut edge.closing {
             Some(closing) => closing,
             None => {
-                ready!(Pin::new(&mut edge.stream).poll_shutdown(cx))?;
+                ready!(Pin::new(&mut edge.link.source.borrow_mut().stream).poll_shutdown(cx))?;
                 if !edge.is_owed() {
                     return Poll::Ready(Ok(()));
                 }
                 edge.closing.insert(Closing { due: Instant::now() + LINGER, bytes: 0 })
             }
         };
+        let mut source = edge.link.source.borrow_mut();
         while closing.bytes < LINGER_BYTES {
-            edge.buffer.clear();
-            match edge.buffer.fill(&mut edge.stream, cx) {
+            source.buffer.clear();
+            match source.fill(cx) {
                 Poll::Ready(Ok(bytes @ 1..)) => closing.bytes += bytes,
                 Poll::Ready(_) => break,
                 Poll::Pending if edge.clock.is_past(closing.due, cx) => break,
