@@ -129,7 +129,7 @@ fn one_request(text: &[u8]) {
     assert_eq!((&*found.method, &*found.target), (method, target));
     assert_eq!(found.headers.len(), request.headers.len());
     assert_eq!(found.body, body);
-    one_apart(text, &found);
+    one_apart(text, found);
 }
 
 /// Where the service reads the body, hyper finds the same request without it.
