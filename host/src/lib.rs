@@ -20,6 +20,7 @@ mod run;
 mod server;
 pub mod simulation;
 mod sixteen;
+mod spares;
 pub mod stop;
 pub mod strategy;
 pub mod stub;

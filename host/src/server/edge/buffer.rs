@@ -1,21 +1,18 @@
 //! Bytes read from a client that hyper has not been given yet.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::spares::{self, Spares};
+
 /// What one read may take.
 const USUAL: usize = 8 << 10;
-/// Memory that a core keeps for the connections which have something to read.
-const SPARES: usize = 8;
 
 thread_local! {
-    /// Most connections wait most of the time, with nothing in their buffers: those that read take turns with the
-    /// memory for it.
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARES: Spares<Vec<u8>> = const { Spares::new() };
 }
 
 /// A buffer that is filled at its end and emptied at its start. It has memory only while it holds something.
@@ -89,9 +86,7 @@ impl Buffer {
 
     fn take_memory(&mut self) {
         if self.bytes.capacity() == 0 {
-            // At the end of a thread there may be none to take from.
-            let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
-            self.bytes = spare.unwrap_or_else(|| Vec::with_capacity(USUAL));
+            self.bytes = spares::take(&SPARES).unwrap_or_else(|| Vec::with_capacity(USUAL));
         }
     }
 
@@ -102,12 +97,7 @@ impl Buffer {
         bytes.clear();
         // What a long head needed is not kept.
         if bytes.capacity() == USUAL {
-            let _ = SPARE.try_with(|spare| {
-                let mut spare = spare.borrow_mut();
-                if spare.len() < SPARES {
-                    spare.push(bytes);
-                }
-            });
+            spares::keep(&SPARES, bytes);
         }
     }
 }

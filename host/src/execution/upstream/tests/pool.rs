@@ -6,23 +6,16 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
-use super::super::connection::{Connection, Stream};
+use super::super::connection::Connection;
 use super::super::pool::{Pool, Shelf, sweep};
+use super::pair;
 use crate::config::Origin;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn origin(port: u16) -> Origin {
     Origin { tls: false, host: "127.0.0.1".into(), port }
-}
-
-/// Both ends of a connection.
-async fn pair() -> (Connection, TcpStream) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (Connection::new(Stream::Plain(ours)), listener.accept().await.unwrap().0)
 }
 
 async fn take(shelf: &Shelf, at_most: Duration) -> Option<Connection> {
