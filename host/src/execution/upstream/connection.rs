@@ -73,14 +73,14 @@ impl Connection {
 
     fn fresh(&self) -> BytesMut {
         let spare = if self.at_a_time == FEW { spares::take(&SPARES) } else { None };
-        // A piece of it may still be on its way to a client.
-        let spare = spare.and_then(|mut spare| spare.try_reclaim(FEW).then_some(spare));
         spare.unwrap_or_else(|| BytesMut::with_capacity(self.at_a_time))
     }
 
     /// Lets others have the memory, where a stream may wait for long: with 4 KiB each it was a fifth of what one takes.
+    /// What pieces on their way to a client are parts of stays, for the next ones.
     fn lend(&mut self) {
-        if self.buffer.is_empty() && self.at_a_time == FEW {
+        let is_small = self.buffer.is_empty() && self.at_a_time == FEW;
+        if is_small && self.buffer.try_reclaim(FEW) {
             spares::keep(&SPARES, std::mem::take(&mut self.buffer));
         }
     }

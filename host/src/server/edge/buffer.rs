@@ -1,4 +1,4 @@
-//! Bytes read from a client that hyper has not been given yet.
+//! Bytes read from a client that neither hyper nor the service has been given yet.
 
 use std::future::Future;
 use std::pin::pin;

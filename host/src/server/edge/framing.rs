@@ -1,9 +1,9 @@
 //! Where a request ends: a strict reading of the bytes of one connection, without any input or output.
 //!
 //! ```text
-//! Head -> Body, of known length -> End      End -> Head when the request is answered
-//!      -> Chunked ---------------> End
-//!      -> End, and a body apart
+//! Head -> End, and a body apart        End -> Head when the request is answered
+//!      -> Body, waited for ---> End
+//!      -> Chunked ------------> End
 //! ```
 
 use std::ops::Range;
@@ -18,11 +18,11 @@ use super::head::{Head, Length};
 pub(super) enum Framing {
     /// Its head.
     Head(Head),
-    /// Its body, of which so many bytes are missing, and which the client sends when it is told to.
+    /// Its body, of which so many bytes are missing. The client waits to be told that it is wanted.
     Body(u64),
     /// Its body.
     Chunked(Chunked),
-    /// It has come whole.
+    /// Nothing more of it is for hyper.
     End,
 }
 

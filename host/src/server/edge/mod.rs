@@ -149,7 +149,7 @@ impl Edge {
         source.buffer.consume(bytes);
         self.good -= bytes;
         if self.good == 0 {
-            source.set_whole();
+            source.begin_body();
         }
         self.tell_partial();
     }
@@ -209,7 +209,8 @@ impl Edge {
             (source.since + self.limits.idle, source.gone)
         };
         if !gone && self.clock.is_past(due, cx) && self.link.source.borrow_mut().set_slow() {
-            // The service shall see it.
+            // The service shall see it, which looks first whether there is something to read: a core that stood still
+            // sees both at once.
             cx.waker().wake_by_ref();
         }
     }

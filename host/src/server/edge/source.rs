@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes};
 use tokio::io::AsyncReadExt;
@@ -17,7 +17,8 @@ use super::buffer::Buffer;
 use super::framing::Apart;
 use super::refusals::BODY_SLOW;
 
-/// Room for so many bytes of a body that are only announced is made at once.
+/// Room for so many bytes of a body that are only announced is made at once: at first, and once something has come.
+const AT_FIRST: usize = 16 << 10;
 const AT_ONCE: usize = 128 << 10;
 
 /// See the module.
@@ -33,7 +34,7 @@ pub(super) struct Source {
     left: u64,
     /// That body, if it came with its head.
     whole: Option<Bytes>,
-    /// It stopped arriving.
+    /// It has not come in time, as far as was read.
     is_slow: bool,
 }
 
@@ -61,8 +62,9 @@ impl Source {
         body.hide(self.buffer.filled_mut());
     }
 
-    /// Takes the body from the buffer if all of it is there. Must be asked once hyper has been given the head.
-    pub(super) fn set_whole(&mut self) {
+    /// Begins the body, where one follows on the head that hyper has been given: takes it from the buffer if all of it
+    /// is there.
+    pub(super) fn begin_body(&mut self) {
         if self.left == 0 {
             return;
         }
@@ -72,6 +74,9 @@ impl Source {
             self.left = 0;
             self.buffer.consume(body.len());
             self.whole = Some(body);
+        } else {
+            // Its time does not count what the head took.
+            self.since = Instant::now();
         }
     }
 
@@ -85,7 +90,7 @@ impl Source {
         self.whole.take()
     }
 
-    /// Says that the body has stopped arriving. True: it is news.
+    /// Says that the body has not come in time, unless it is here to be read. True: it is news.
     pub(super) fn set_slow(&mut self) -> bool {
         !std::mem::replace(&mut self.is_slow, true)
     }
@@ -101,8 +106,9 @@ impl Source {
     ) -> Poll<io::Result<()>> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         if to.len() == to.capacity() {
+            let at_most = if to.is_empty() && self.buffer.is_empty() { AT_FIRST } else { AT_ONCE };
             // One more than may come: tokio asks the system again behind a read that filled all of its room.
-            to.reserve(left.saturating_add(1).min(AT_ONCE));
+            to.reserve(left.saturating_add(1).min(at_most));
         }
         let ahead = self.buffer.filled();
         if !ahead.is_empty() {
@@ -113,12 +119,16 @@ impl Source {
             self.buffer.consume(bytes);
             return Poll::Ready(Ok(()));
         }
-        if self.is_slow {
-            return Poll::Ready(Err(io::Error::other(BODY_SLOW)));
-        }
         let room = (to.capacity() - to.len()).min(left.saturating_add(1));
         let mut limited = (&mut *to).limit(room);
-        let read = ready!(pin!(self.stream.read_buf(&mut limited)).poll(cx))?;
+        let read = match pin!(self.stream.read_buf(&mut limited)).poll(cx) {
+            Poll::Ready(read) => read?,
+            Poll::Pending if self.is_slow => {
+                return Poll::Ready(Err(io::Error::other(BODY_SLOW)));
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        self.is_slow = false;
         if read == 0 {
             self.gone = true;
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
