@@ -250,7 +250,7 @@ class Router(Wheel):
         """It has no files."""
         argv = [self.venv / "bin" / self.name, *self.launch, "--host", "127.0.0.1", "--port", setup.port]
         argv += ["--worker-urls", f"http://127.0.0.1:{setup.local}", f"http://127.0.0.1:{setup.remote}"]
-        argv += ["--policy", "round_robin", "--prometheus-port", free_port(), "--log-level", self.quiet]
+        argv += ["--policy", "round_robin", "--prometheus-port", free_port(besides=setup.port), "--log-level", self.quiet]
         return [*argv, "--max-concurrent-requests", 20000, "--worker-startup-check-interval", 1], {}
 
 

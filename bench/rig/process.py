@@ -18,11 +18,14 @@ def raise_file_limit():
     return hard
 
 
-def free_port():
-    """A port on 127.0.0.1 that nobody listens on, as the kernel says."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def free_port(besides=None):
+    """A port on 127.0.0.1 that nobody listens on, as the kernel says, and not one that was found before."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        if port != besides:
+            return port
 
 
 class Process:
