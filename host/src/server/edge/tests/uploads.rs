@@ -53,21 +53,30 @@ async fn settle() {
     }
 }
 
-/// What a client receives of such a connection, to its end, and how that came. The client sends `pieces`, and the other
-/// end sees one before the next.
-async fn talk(pieces: &[&[u8]], limits: ClientTimeouts) -> (String, Result<(), hyper::Error>) {
+/// What a client receives of such a connection, to its end. The client sends `pieces`, and the other end sees one before
+/// the next.
+async fn talk(pieces: &[&[u8]], limits: ClientTimeouts) -> String {
+    talk_with(pieces, limits, async |_| settle().await).await
+}
+
+/// The same where this happens behind each piece.
+async fn talk_with(
+    pieces: &[&[u8]],
+    limits: ClientTimeouts,
+    behind: impl AsyncFn(usize),
+) -> String {
     let (mut client, server) = pair().await;
     let talk = async move {
-        for piece in pieces {
+        for (number, piece) in pieces.iter().enumerate() {
             client.write_all(piece).await.unwrap();
-            settle().await;
+            behind(number).await;
         }
         let mut answers = String::new();
         client.read_to_string(&mut answers).await.unwrap();
         answers
     };
     let both = async { tokio::join!(talk, serve(server, limits)) };
-    timeout(Duration::from_secs(20), both).await.unwrap()
+    timeout(Duration::from_secs(20), both).await.unwrap().0
 }
 
 fn head(path: &str, length: usize) -> String {
@@ -108,7 +117,7 @@ async fn a_body_comes_whole_however_it_is_cut() {
         for cut in cuts.map(|cut| cut.min(text.len())) {
             for second in [cut, (cut + 5).min(text.len())] {
                 let pieces = [&text[..cut], &text[cut..second], &text[second..]];
-                let (answers, _) = talk(&pieces, LIMITS).await;
+                let answers = talk(&pieces, LIMITS).await;
                 let first = answers.contains(&format!("\r\n\r\n{body}HTTP/1.1 200 OK\r\n"));
                 assert!(first, "{length} {cut} {second} {answers:.300}");
                 assert!(answers.ends_with("\r\n\r\nend"), "{length} {cut} {second}");
@@ -120,7 +129,7 @@ async fn a_body_comes_whole_however_it_is_cut() {
 #[tokio::test]
 async fn a_body_that_stops_arriving_is_refused() {
     let text = [head("/", 9_000).as_bytes(), &body(8_500)].concat();
-    let (answers, _) = talk(&[&text[..8_300], &text[8_300..]], SHORT).await;
+    let answers = talk(&[&text[..8_300], &text[8_300..]], SHORT).await;
     assert!(answers.ends_with("the body of the request stopped arriving"), "{answers}");
     assert!(answers.contains("\r\nconnection: close\r\n"), "{answers}");
 }
@@ -128,18 +137,11 @@ async fn a_body_that_stops_arriving_is_refused() {
 #[tokio::test]
 async fn a_body_that_came_while_its_core_stood_still_is_read() {
     let text = [head("/", 9_000).as_bytes(), &body(9_000), LAST].concat();
-    let (mut client, server) = pair().await;
-    let talk = async move {
-        client.write_all(&text[..8_300]).await.unwrap();
-        settle().await;
-        client.write_all(&text[8_300..]).await.unwrap();
-        thread::sleep(3 * SHORT.idle);
-        let mut answers = String::new();
-        client.read_to_string(&mut answers).await.unwrap();
-        answers
+    let stand_still = async |piece| match piece {
+        0 => settle().await,
+        _ => thread::sleep(3 * SHORT.idle),
     };
-    let both = async { tokio::join!(talk, serve(server, SHORT)) };
-    let (answers, _) = timeout(Duration::from_secs(20), both).await.unwrap();
+    let answers = talk_with(&[&text[..8_300], &text[8_300..]], SHORT, stand_still).await;
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers:.300}");
     assert!(answers.ends_with("\r\n\r\nend"), "{answers:.300}");
 }
@@ -147,19 +149,12 @@ async fn a_body_that_came_while_its_core_stood_still_is_read() {
 #[tokio::test]
 async fn the_time_of_a_head_is_not_taken_from_its_body() {
     let text = [head("/", 9_000).as_bytes(), &body(9_000), LAST].concat();
-    let (mut client, server) = pair().await;
-    let talk = async move {
-        client.write_all(&text[..20]).await.unwrap();
-        tokio::time::sleep(3 * SHORT.idle).await;
-        client.write_all(&text[20..8_500]).await.unwrap();
-        settle().await;
-        client.write_all(&text[8_500..]).await.unwrap();
-        let mut answers = String::new();
-        client.read_to_string(&mut answers).await.unwrap();
-        answers
+    let slow_head = async |piece| match piece {
+        0 => tokio::time::sleep(3 * SHORT.idle).await,
+        _ => settle().await,
     };
-    let both = async { tokio::join!(talk, serve(server, SHORT)) };
-    let (answers, _) = timeout(Duration::from_secs(20), both).await.unwrap();
+    let pieces = [&text[..20], &text[20..8_500], &text[8_500..]];
+    let answers = talk_with(&pieces, SHORT, slow_head).await;
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers:.300}");
 }
 
@@ -167,7 +162,7 @@ async fn the_time_of_a_head_is_not_taken_from_its_body() {
 async fn an_answer_before_the_whole_body_is_the_last() {
     for version in ["1.0\r\nconnection: keep-alive", "1.1"] {
         let head = head("/early", 9_000).replace("1.1", version);
-        let (answers, _) = talk(&[head.as_bytes(), LAST], LIMITS).await;
+        let answers = talk(&[head.as_bytes(), LAST], LIMITS).await;
         assert!(answers.contains("\r\nconnection: close"), "{answers}");
         assert_eq!(answers.matches("HTTP/1.").count(), 1, "{answers}");
     }
@@ -175,7 +170,7 @@ async fn an_answer_before_the_whole_body_is_the_last() {
 
 #[tokio::test]
 async fn a_body_that_nobody_reads_is_no_request() {
-    let (answers, _) =
+    let answers =
         talk(&[&[head("/early", 1_000).as_bytes(), &body(1_000), LAST].concat()], LIMITS).await;
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
     assert!(answers.ends_with("\r\n\r\nend"), "{answers}");
