@@ -153,7 +153,7 @@ async fn the_time_of_a_head_is_not_taken_from_its_body() {
         0 => tokio::time::sleep(3 * SHORT.idle).await,
         _ => settle().await,
     };
-    let pieces = [&text[..20], &text[20..8_500], &text[8_500..]];
+    let pieces = [&text[..20], &text[20..8_000], &text[8_000..]];
     let answers = talk_with(&pieces, SHORT, slow_head).await;
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers:.300}");
 }
