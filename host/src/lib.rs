@@ -10,6 +10,7 @@ pub mod config;
 pub mod decision;
 mod descriptors;
 pub mod execution;
+mod flat;
 pub mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -25,6 +26,7 @@ pub mod stop;
 pub mod strategy;
 pub mod stub;
 pub mod telemetry;
+mod timeout;
 mod tls;
 pub mod workbench;
 

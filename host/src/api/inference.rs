@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Response, header};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::execution::{self, Body, Journal, scan};
+use crate::timeout::timeout_at;
 
 use super::body::{collect, forget};
 use super::error::Crowd;

@@ -7,10 +7,11 @@ use bytes::{Bytes, BytesMut};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::http::response::Parts;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::config::Side;
 use crate::fleet::Deployment;
+use crate::timeout::timeout_at;
 
 use super::commit::{Commit, Defect, End, Shape, Verdict};
 use super::failure::{Cause, Failure, Phase, within};
@@ -97,7 +98,7 @@ pub(super) async fn attempt(
         return Err(Cause::Protocol.into());
     }
     let committed = begin(answer, shape, timeouts.idle, end).await?;
-    Ok(Begun::Committed(Box::new(committed)))
+    Ok(Begun::Committed(committed))
 }
 
 /// When `limit` from `now` has passed, or the whole request must be over.
@@ -113,7 +114,7 @@ async fn begin(
     shape: Shape,
     idle: Duration,
     end: Instant,
-) -> Result<Committed, Failure> {
+) -> Result<Box<Committed>, Failure> {
     let mut commit = Commit::new(shape);
     let mut limit = first_byte;
     loop {
@@ -123,7 +124,7 @@ async fn begin(
             Some(Ok(chunk)) => commit.feed(chunk),
             None => {
                 let first = commit.end(how(body.framing()))?;
-                return Ok(Committed { head, first, rest: Rest::Whole, commit });
+                return Ok(Box::new(Committed { head, first, rest: Rest::Whole, commit }));
             }
             Some(Err(error)) => return Err(Cause::from(error).into()),
         };
@@ -131,10 +132,11 @@ async fn begin(
             Verdict::Hold if commit.shape() == Shape::Stream => {}
             Verdict::Hold => limit = until(idle, Phase::Idle, (Instant::now(), end)),
             Verdict::Pass(first) => {
-                return Ok(Committed { head, first, rest: Rest::Coming(body), commit });
+                return Ok(Box::new(Committed { head, first, rest: Rest::Coming(body), commit }));
             }
             Verdict::Fail { pass, defect } if commit.is_committed() => {
-                return Ok(Committed { head, first: pass, rest: Rest::Failed(defect), commit });
+                let rest = Rest::Failed(defect);
+                return Ok(Box::new(Committed { head, first: pass, rest, commit }));
             }
             Verdict::Fail { defect, .. } => return Err(defect.into()),
         }

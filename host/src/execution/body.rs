@@ -33,8 +33,8 @@ impl Body {
         Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
     }
 
-    pub(super) fn relay(relay: Relay) -> Self {
-        Self(Kind::Relay(Box::new(relay)))
+    pub(super) fn relay(relay: Box<Relay>) -> Self {
+        Self(Kind::Relay(relay))
     }
 
     /// When it must have gone to the client. None: whenever the client takes it.

@@ -72,7 +72,7 @@ impl Executor {
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
                     permit.begun(now.into_std());
-                    return Ok(respond(*committed, permit, &request, journal, (now, end)));
+                    return Ok(respond(committed, permit, &request, journal, (now, end)));
                 }
                 Err(mut failure) => {
                     let said = failure.said.take();
@@ -144,7 +144,7 @@ async fn refuse(
 const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the request","type":"invalid_request_error","param":null,"code":null}}"#;
 
 fn respond(
-    mut committed: Committed,
+    mut committed: Box<Committed>,
     permit: Permit,
     request: &Request,
     mut journal: Box<Journal>,

@@ -69,19 +69,19 @@ impl Relay {
     /// `asked` is the name by which the client knows the model, `end` when the whole request must be
     /// over; it is `now`.
     pub(super) fn new(
-        committed: Committed,
+        committed: Box<Committed>,
         permit: Permit,
         asked: &str,
         redactor: Arc<Redactor>,
         journal: Box<Journal>,
         (now, end): (Instant, Instant),
-    ) -> Self {
+    ) -> Box<Self> {
         let deployment = Arc::clone(permit.deployment());
         let idle = deployment.config.timeouts.idle;
         let sent = &deployment.config.provider_model_id;
-        let Committed { first, rest, commit, .. } = committed;
+        let Committed { first, rest, commit, .. } = *committed;
         let whole = matches!(rest, Rest::Whole);
-        let mut relay = Self {
+        let mut relay = Box::new(Self {
             state: match rest {
                 Rest::Whole => State::Ended,
                 Rest::Coming(body) => State::Coming(body),
@@ -100,7 +100,7 @@ impl Relay {
             redactor,
             permit: Some(permit),
             panicked: false,
-        };
+        });
         relay.first = relay.watched(first);
         if whole {
             relay.first = relay.with_held();

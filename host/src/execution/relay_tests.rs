@@ -32,7 +32,7 @@ fn config() -> Config {
 }
 
 /// A stream that has begun: the client's side, the upstream's side, and the deployment.
-async fn relay(total: Duration) -> (Relay, TcpStream, Arc<Deployment>) {
+async fn relay(total: Duration) -> (Box<Relay>, TcpStream, Arc<Deployment>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let theirs = listener.accept().await.unwrap().0;
@@ -44,12 +44,12 @@ async fn relay(total: Duration) -> (Relay, TcpStream, Arc<Deployment>) {
     let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
     let mut journal = Journal::open("id".into(), "", Rc::new(desk));
     journal.trying(&deployment, permit.issued());
-    let committed = Committed {
+    let committed = Box::new(Committed {
         head: Response::new(()).into_parts().0,
         first: Bytes::new(),
         rest: Rest::Coming(Incoming::until_close(ours)),
         commit: Commit::new(Shape::Stream),
-    };
+    });
     let now = Instant::now();
     let relay = Relay::new(committed, permit, "m", fleet.redactor, journal, (now, now + total));
     (relay, theirs, deployment)

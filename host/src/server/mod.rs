@@ -7,7 +7,7 @@ mod edge;
 #[cfg(test)]
 mod tests;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
 use std::pin::pin;
@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
@@ -252,7 +251,7 @@ async fn connection(arrival: Arrival, api: Rc<Api>) {
         limits.headers = limits.headers.min(SURPLUS);
         limits.idle = limits.idle.min(SURPLUS);
     }
-    let (edge, requests) = Edge::new(stream, limits, Arc::clone(api.stop()));
+    let (edge, requests, watch) = Edge::new(stream, limits, Arc::clone(api.stop()));
     let service = hyper::service::service_fn(move |request| {
         let version = hyper::Request::version(&request);
         let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
@@ -267,15 +266,12 @@ async fn connection(arrival: Arrival, api: Rc<Api>) {
             Ok::<_, std::convert::Infallible>(answering.until(response, version))
         })
     });
-    // The edge keeps the client's time.
-    let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .keep_alive(!client.is_surplus)
-        .serve_connection(TokioIo::new(edge), service);
+    let connection =
+        edge::http().keep_alive(!client.is_surplus).serve_connection(TokioIo::new(edge), service);
     let mut connection = pin!(connection);
     let ended = poll_fn(|cx| {
         loop {
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if let Poll::Ready(ended) = watch.poll(connection.as_mut(), cx) {
                 return Poll::Ready(ended);
             }
             // Polled anew, the edge, the request and the body look at the stage themselves.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::flat;
 use crate::spares::{self, Spares};
 
 /// Read at a time at first. Most answers are smaller.
@@ -92,8 +93,8 @@ impl Connection {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Plain(stream) => flat::poll_write(Pin::new(stream), cx, slices),
+            Stream::Tls(stream) => flat::poll_write(Pin::new(stream), cx, slices),
         }
     }
 

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
-use tokio::time::timeout_at;
+use crate::timeout::timeout_at;
 
 use super::connection::Connection;
 use super::head::{Head, HeadReader};

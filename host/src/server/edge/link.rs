@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use crate::api::Refusal;
 use crate::execution::{Body, BoxError, Phase};
 
+use super::clock::Clock;
 use super::source::Source;
 use super::upload::Upload;
 
@@ -23,8 +25,11 @@ use super::upload::Upload;
 pub(in crate::server) struct Link {
     /// What comes from the client: read for hyper, a body of known length by the service.
     pub(super) source: RefCell<Source>,
+    clock: RefCell<Clock>,
     /// Why the next request is none.
     refusal: Cell<Option<Refusal>>,
+    /// Nothing is read any more as a request.
+    refused: Cell<bool>,
     /// Whether a request is being answered, and since when none is.
     busy: Cell<bool>,
     /// Whether bytes of its body are still to be given to hyper.
@@ -47,10 +52,13 @@ pub(in crate::server) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(source: Source) -> Self {
+    /// Of a connection whose first request is waited for so long.
+    pub(super) fn new(source: Source, first: Duration) -> Self {
         Self {
             source: RefCell::new(source),
+            clock: RefCell::new(Clock::new(first)),
             refusal: Cell::default(),
+            refused: Cell::default(),
             busy: Cell::default(),
             partial: Cell::default(),
             idle_since: Cell::default(),
@@ -62,6 +70,16 @@ impl Link {
             unwritten: RefCell::default(),
             waiting: RefCell::default(),
         }
+    }
+
+    /// Says that nothing more is read as a request.
+    pub(super) fn set_refused(&self) {
+        self.refused.set(true);
+    }
+
+    /// Whether nothing more is.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.get()
     }
 
     /// Says that the request which hyper is given now stands for one that is refused.
@@ -82,6 +100,21 @@ impl Link {
     /// Whether that request is being answered.
     pub(super) fn is_busy(&self) -> bool {
         self.busy.get()
+    }
+
+    /// Whether it is, and hyper was given all that it is to have of it.
+    pub(super) fn is_answered(&self) -> bool {
+        self.busy.get() && !self.partial.get() && !self.refused.get()
+    }
+
+    /// Whether it is later than `due`. If not, the connection is woken then.
+    pub(super) fn is_past(&self, due: Instant, cx: &mut Context<'_>) -> bool {
+        self.clock.borrow_mut().is_past(due, cx)
+    }
+
+    /// Wakes the connection after `at_most`, or earlier.
+    pub(super) fn wake_within(&self, at_most: Duration, cx: &mut Context<'_>) {
+        self.clock.borrow_mut().is_past(Instant::now() + at_most, cx);
     }
 
     /// When the last answer ended.

@@ -9,8 +9,8 @@
 //!   the refusal, in order behind the answers before it; nothing after it is read as a request;
 //! - a body of known length is read by the service, past hyper, which is told of none;
 //! - a body that goes wrong on its way ends with an error that holds the refusal;
-//! - while a request is answered the socket is read ahead, so that a client that goes away (a half-closed
-//!   connection counts as gone) ends the request at once.
+//! - while a request is answered the socket is read ahead ([`watch`]), so that a client that goes away (a
+//!   half-closed connection counts as gone) ends the request at once.
 
 mod buffer;
 mod chunked;
@@ -27,37 +27,34 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod watch;
 
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::api::Refusal;
 use crate::config::ClientTimeouts;
 use crate::execution::Phase;
+use crate::flat;
 use crate::stop::{Stage, Stop};
 
 use super::ON_ITS_WAY;
-use clock::Clock;
 use framing::Framing;
 use link::Link;
 pub(super) use link::Requests;
 use source::Source;
+pub(super) use watch::{Watch, http};
 
 /// What hyper reads in the place of a request that is refused.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
-/// How often a client is looked for behind bytes that cannot be read yet.
-const LOOK: Duration = Duration::from_millis(250);
-/// A connection that is busy is not woken for its time limits more often.
-const SELDOM: Duration = Duration::from_secs(1);
 /// How long a client is still waited for when its request's time is over.
 const TO_READ: Duration = Duration::from_secs(1);
 /// What a client may still send, and for how long, before its connection is closed under it: closing
@@ -73,8 +70,6 @@ pub(super) struct Edge {
     /// Bytes at the start of what was read that hyper may have.
     good: usize,
     link: Rc<Link>,
-    clock: Clock,
-    refused: bool,
     /// Since when the client has not taken what is written.
     stalled: Option<Instant>,
     closing: Option<Closing>,
@@ -104,21 +99,19 @@ impl Edge {
         stream: TcpStream,
         limits: ClientTimeouts,
         stop: Arc<Stop>,
-    ) -> (Self, Requests) {
-        let link = Rc::new(Link::new(Source::new(stream)));
+    ) -> (Self, Requests, Watch) {
+        let link = Rc::new(Link::new(Source::new(stream), limits.headers));
         let edge = Self {
             limits,
             framing: Framing::start(),
             good: 0,
             link: Rc::clone(&link),
-            clock: Clock::new(limits.headers),
-            refused: false,
             stalled: None,
             closing: None,
             stop,
             draining: None,
         };
-        (edge, Requests(link))
+        (edge, Requests(Rc::clone(&link)), Watch::new(link, limits.idle))
     }
 
     /// Judges what was read until something may pass, or the request has come whole.
@@ -161,7 +154,7 @@ impl Edge {
 
     /// Refuses the rest of the connection.
     fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
-        self.refused = true;
+        self.link.set_refused();
         let mut source = self.link.source.borrow_mut();
         if !self.framing.in_head() {
             self.framing = Framing::End;
@@ -193,25 +186,12 @@ impl Edge {
         }
         drop(source);
         let (due, refusal) = self.due();
-        if !self.clock.is_past(due, cx) {
+        if !self.link.is_past(due, cx) {
             return Poll::Pending;
         }
         match refusal {
             Some(refusal) => Poll::Ready(self.refuse(refusal).map(|()| true)),
             None => Poll::Ready(Ok(false)),
-        }
-    }
-
-    /// Looks after the time of a body that the service reads, which is what finds out that the client is gone.
-    fn poll_slow(&mut self, cx: &mut Context<'_>) {
-        let (due, gone) = {
-            let source = self.link.source.borrow();
-            (source.since + self.limits.idle, source.gone)
-        };
-        if !gone && self.clock.is_past(due, cx) && self.link.source.borrow_mut().set_slow() {
-            // The service shall see it, which looks first whether there is something to read: a core that stood still
-            // sees both at once.
-            cx.waker().wake_by_ref();
         }
     }
 
@@ -240,38 +220,6 @@ impl Edge {
         }
     }
 
-    /// Waits for the client to go while its request is answered.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut source = self.link.source.borrow_mut();
-        while !source.buffer.is_full() {
-            match source.fill(cx) {
-                Poll::Ready(Ok(0)) => {
-                    source.gone = true;
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Ready(read) => drop(read?),
-                Poll::Pending => {
-                    // What comes next, or that nothing may, is seen once the answer has ended.
-                    if !source.buffer.is_empty() || self.stop.stage() >= Stage::Draining {
-                        self.link.wait(cx);
-                    }
-                    // hyper does not ask again when the answer ends: this wakes it for the next limit.
-                    self.clock.wake(self.limits.keep_alive.max(SELDOM), cx);
-                    return Poll::Pending;
-                }
-            }
-        }
-        // There is more to read, but no room: what the system knows of the connection is looked at.
-        let ready = pin!(source.stream.ready(Interest::READABLE)).poll(cx);
-        if matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
-            source.gone = true;
-            return Poll::Ready(Ok(()));
-        }
-        self.link.wait(cx);
-        self.clock.wake(LOOK, cx);
-        Poll::Pending
-    }
-
     /// Gives up on a client that takes nothing, or takes its answer so slowly that the request's time
     /// is over: while hyper waits to write, nobody else's time limit is looked at.
     fn taken(
@@ -290,7 +238,7 @@ impl Edge {
             self.link.end().map(|end| (end + TO_READ, Phase::Total)),
         ];
         let first = limits.into_iter().flatten().min_by_key(|(due, _)| *due);
-        if let Some((_, phase)) = first.filter(|(due, _)| self.clock.is_past(*due, cx)) {
+        if let Some((_, phase)) = first.filter(|(due, _)| self.link.is_past(*due, cx)) {
             self.link.give_up(phase);
             // A reset: what the client has not taken is dropped, and it sees that there was more. Where
             // the system refuses, it is closed like any other.
@@ -307,7 +255,7 @@ impl Edge {
             Framing::Head(_) | Framing::End => source.buffer.is_empty() && source.left() == 0,
             Framing::Body(_) | Framing::Chunked(_) => false,
         };
-        !source.gone && (self.refused || !between)
+        !source.gone && (self.link.is_refused() || !between)
     }
 }
 
@@ -328,12 +276,11 @@ impl AsyncRead for Edge {
             }
             match edge.framing {
                 // The service answers at once, and with that the connection ends.
-                Framing::End if edge.refused => return Poll::Pending,
-                Framing::End if edge.link.source.borrow().left() > 0 => {
-                    edge.poll_slow(cx);
+                Framing::End if edge.link.is_refused() => return Poll::Pending,
+                Framing::End if edge.link.is_busy() => {
+                    edge.link.wait(cx);
                     return Poll::Pending;
                 }
-                Framing::End if edge.link.is_busy() => return edge.poll_gone(cx),
                 Framing::End => {
                     edge.framing = Framing::start();
                     edge.link.source.borrow_mut().since = Instant::now();
@@ -366,7 +313,7 @@ impl AsyncWrite for Edge {
     ) -> Poll<io::Result<usize>> {
         let edge = self.get_mut();
         let written =
-            Pin::new(&mut edge.link.source.borrow_mut().stream).poll_write_vectored(cx, slices);
+            flat::poll_write(Pin::new(&mut edge.link.source.borrow_mut().stream), cx, slices);
         edge.taken(written, cx)
     }
 
@@ -400,7 +347,7 @@ impl AsyncWrite for Edge {
             match source.fill(cx) {
                 Poll::Ready(Ok(bytes @ 1..)) => closing.bytes += bytes,
                 Poll::Ready(_) => break,
-                Poll::Pending if edge.clock.is_past(closing.due, cx) => break,
+                Poll::Pending if edge.link.is_past(closing.due, cx) => break,
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -52,12 +52,7 @@ impl RequestBody for Upload {
             Self::Apart(link) => {
                 let mut source = link.source.borrow_mut();
                 ready!(source.poll_body(cx, to))?;
-                let more = source.left() > 0;
-                if !more {
-                    // hyper, which polls the gate before the service, shall ask it now whether the client is there.
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Ready(Ok(more))
+                Poll::Ready(Ok(source.left() > 0))
             }
             Self::Hyper(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(frame) => {

@@ -35,7 +35,7 @@ async fn edge(bytes: &[u8]) -> (Edge, Requests, TcpStream) {
     while server.peek(&mut vec![0; bytes.len()]).await.unwrap() < bytes.len() {
         tokio::task::yield_now().await;
     }
-    let (edge, requests) = Edge::new(server, LIMITS, Arc::default());
+    let (edge, requests, _) = Edge::new(server, LIMITS, Arc::default());
     (edge, requests, client)
 }
 

@@ -1,5 +1,6 @@
 //! Bodies of known length, through the gate and hyper, on a socket.
 
+use std::pin::pin;
 use std::thread;
 
 use hyper::Request;
@@ -9,14 +10,15 @@ use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::api::RequestBody;
+use crate::execution::BoxError;
 
 /// A client that stops sending is waited for so long.
 const SHORT: ClientTimeouts = ClientTimeouts { idle: Duration::from_millis(50), ..LIMITS };
 
 /// Serves a connection whose answers are the bodies of its requests. `/early` is answered before its body is read,
 /// `/never` not at all.
-async fn serve(stream: TcpStream, limits: ClientTimeouts) -> Result<(), hyper::Error> {
-    let (edge, requests) = Edge::new(stream, limits, Arc::default());
+async fn serve(stream: TcpStream, limits: ClientTimeouts) -> Result<(), BoxError> {
+    let (edge, requests, watch) = Edge::new(stream, limits, Arc::default());
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (answering, refusal) = requests.begin();
         assert_eq!(refusal, None);
@@ -40,10 +42,8 @@ async fn serve(stream: TcpStream, limits: ClientTimeouts) -> Result<(), hyper::E
             Ok::<_, std::convert::Infallible>(answering.until(answer, request.version()))
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(edge), service);
-    connection.await
+    let mut connection = pin!(http().serve_connection(TokioIo::new(edge), service));
+    poll_fn(|cx| watch.poll(connection.as_mut(), cx)).await
 }
 
 /// Lets the other end see what has been sent.
@@ -177,7 +177,7 @@ async fn a_body_that_nobody_reads_is_no_request() {
 }
 
 /// How the connection ends of a client that sends this and leaves.
-async fn left(pieces: &[&[u8]], by_reset: bool) -> Result<(), hyper::Error> {
+async fn left(pieces: &[&[u8]], by_reset: bool) -> Result<(), BoxError> {
     let (mut client, server) = pair().await;
     let talk = async move {
         for piece in pieces {

@@ -1,0 +1,62 @@
+//! Time limits of what is mostly done at once: a body that came with its head, an answer whose first bytes are there.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, Timeout};
+
+/// The output of `future`, if it comes by `deadline`, like [`tokio::time::timeout_at`], but that makes no timer before
+/// something is waited for: to make one is to count a reference to the runtime.
+///
+/// # Errors
+/// If it does not come.
+pub(crate) async fn timeout_at<F: Future>(
+    deadline: Instant,
+    future: F,
+) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let mut timer = pin!(None::<Timeout<std::future::Pending<()>>>);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        if timer.is_none() {
+            timer.set(Some(tokio::time::timeout_at(deadline, std::future::pending())));
+        }
+        match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
+            Some(Poll::Ready(Err(elapsed))) => Poll::Ready(Err(elapsed)),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_in_time_is_taken_and_what_does_not_is_not_waited_for() {
+        let (past, far) = (Instant::now(), Instant::now() + Duration::from_secs(1000));
+        assert_eq!(timeout_at(past, async { 1 }).await.unwrap(), 1, "it is there");
+        let (sender, receiver) = oneshot::channel();
+        let send = async {
+            tokio::task::yield_now().await;
+            sender.send(2).unwrap();
+        };
+        let (received, ()) = tokio::join!(timeout_at(far, receiver), send);
+        assert_eq!(received.unwrap().unwrap(), 2);
+        timeout_at(past, std::future::pending::<()>()).await.unwrap_err();
+        let soon = Instant::now() + Duration::from_millis(5);
+        timeout_at(soon, std::future::pending::<()>()).await.unwrap_err();
+        assert!(Instant::now() >= soon);
+    }
+}
