@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use crate::admission::{Hold, Quota};
+use crate::admission::{CoreHold, CoreQuota};
 use crate::config::Limits;
 use crate::execution::BoxError;
 
@@ -52,17 +52,18 @@ pub(super) async fn forget(mut body: impl RequestBody) {
 pub(super) async fn collect(
     mut body: impl RequestBody,
     limits: Limits,
-    bodies: &Quota,
-) -> Result<(Bytes, Hold), Error> {
+    bodies: &CoreQuota,
+) -> Result<(Bytes, CoreHold), Error> {
     let too_large = || Error::TooLarge(limits.body);
     if body.left().is_some_and(|length| length > limits.body as u64) {
         return Err(too_large());
     }
     let full = || Error::Overloaded(Crowd::Bodies);
-    let mut held = bodies.take(0, limits.bodies).ok_or_else(full)?;
     if let Some(whole) = body.take_whole() {
-        return if held.grow(whole.len(), limits.bodies) { Ok((whole, held)) } else { Err(full()) };
+        let held = bodies.take(whole.len(), limits.bodies).ok_or_else(full)?;
+        return Ok((whole, held));
     }
+    let mut held = bodies.take(0, limits.bodies).ok_or_else(full)?;
     let mut whole = Vec::new();
     loop {
         let before = whole.len();

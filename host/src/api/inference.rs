@@ -60,8 +60,7 @@ impl Api {
             return Err(Error::Overloaded(Crowd::Connections));
         }
         let (mut head, body) = request.into_parts();
-        let requests = &self.gateway.admission.requests;
-        if requests.in_use() >= limits.requests {
+        if self.requests.in_use() >= limits.requests {
             forget(body).await;
             return Err(Error::Overloaded(Crowd::Requests));
         }
@@ -73,12 +72,11 @@ impl Api {
         if !config.trusted_proxies.iter().any(|network| network.contains(&peer)) {
             execution::drop_forwarding(&mut head.headers);
         }
-        let bodies = &self.gateway.admission.bodies;
         let end = Instant::from_std(journal.started) + config.total.0;
-        let read = timeout_at(end, collect(body, limits, bodies)).await;
+        let read = timeout_at(end, collect(body, limits, &self.bodies)).await;
         let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
         // Not before: slow uploads must not take the places of those that could be answered.
-        let admitted = requests.take(1, limits.requests);
+        let admitted = self.requests.take(1, limits.requests);
         journal.admitted = Some(admitted.ok_or(Error::Overloaded(Crowd::Requests))?);
         let scan = scan(&body)?;
         let fleet = &snapshot.generation.fleet;

@@ -20,7 +20,7 @@ use hyper::{Method, Request, Response};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::Gateway;
-use crate::admission::Hold;
+use crate::admission::{CoreQuota, Hold};
 use crate::config::ClientTimeouts;
 use crate::execution::{Body, Desk, Executor, Journal};
 use crate::fleet::View;
@@ -53,6 +53,8 @@ pub(crate) struct Api {
     view: View,
     desk: Rc<Desk>,
     executor: Executor,
+    requests: CoreQuota,
+    bodies: CoreQuota,
     /// Connections that the system leaves room for.
     most: usize,
 }
@@ -67,7 +69,9 @@ impl Api {
             stop: Arc::clone(&gateway.stop),
         });
         let view = View::of(Arc::clone(&gateway.board));
-        Self { gateway, view, desk, executor, most }
+        let (requests, bodies) =
+            (gateway.admission.requests.on_core(), gateway.admission.bodies.on_core());
+        Self { gateway, view, desk, executor, requests, bodies, most }
     }
 
     /// Takes a place for a new connection, and says whether it is one of the few beyond the limit whose

@@ -39,7 +39,7 @@ impl Arrived {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
             body,
-            _held: Quota::default().take(0, 0).expect("nothing can be taken"),
+            _held: Quota::default().on_core().take(0, 0).expect("nothing can be taken"),
             scan,
             snapshot: Rc::new(snapshot),
             model: 0,

@@ -8,8 +8,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, 
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::config::Redactor;
-use crate::fleet::{Deployment, Outcome, Permit};
+use crate::fleet::{Outcome, Permit};
 use crate::telemetry::Metrics;
 
 use super::attempt::{Begun, Committed, attempt};
@@ -58,14 +57,14 @@ impl Executor {
         let end = Instant::from_std(journal.started) + total;
         let mut failures: Vec<(String, Failure)> = Vec::new();
         while let Some(mut permit) = turns.next(&mut journal, end.into_std()).await {
-            let deployment = Arc::clone(permit.deployment());
-            journal.trying(&deployment, permit.issued());
+            let deployment = permit.deployment();
+            journal.trying(deployment, permit.issued());
             let began = Instant::from_std(permit.issued());
-            let outcome = attempt(&self.upstream, &deployment, &request, &journal, (began, end));
+            let outcome = attempt(&self.upstream, deployment, &request, &journal, (began, end));
             match outcome.await {
                 // Says nothing of the deployment: the permit is dropped.
                 Ok(Begun::Refusal(answer)) => {
-                    let refused = refuse(*answer, &deployment, &fleet.redactor, journal, end);
+                    let refused = refuse(*answer, permit, journal, end);
                     // Few come to this, and need no room for it.
                     return Ok(Box::pin(refused).await);
                 }
@@ -76,7 +75,7 @@ impl Executor {
                 }
                 Err(mut failure) => {
                     let said = failure.said.take();
-                    failure.said = said.map(|said| refusal::words(said, &fleet.redactor));
+                    failure.said = said.map(|said| refusal::words(said, &deployment.redactor));
                     journal.failed(&failure.cause);
                     let outcome = match failure.cause {
                         // What others left of the request's time says nothing of this one.
@@ -85,9 +84,9 @@ impl Executor {
                         }
                         _ => failure.outcome(),
                     };
-                    permit.settle(outcome, Instant::now().into_std());
                     let last = is_last(&failure, &failures, &request);
                     failures.push((deployment.config.name.clone(), failure));
+                    permit.settle(outcome, Instant::now().into_std());
                     if last {
                         break;
                     }
@@ -112,11 +111,12 @@ fn is_last(failure: &Failure, earlier: &[(String, Failure)], request: &Request) 
 /// Passes on what the client did wrong, in the upstream's words.
 async fn refuse(
     mut answer: upstream::Answer,
-    deployment: &Deployment,
-    redactor: &Redactor,
+    permit: Permit,
     mut journal: Box<Journal>,
     end: Instant,
 ) -> Response<Body> {
+    let deployment = permit.deployment();
+    let redactor = &deployment.redactor;
     let status = answer.head.status;
     journal.answering(status, Instant::now().into_std());
     let idle = deployment.config.timeouts.idle;
@@ -150,7 +150,7 @@ fn respond(
     mut journal: Box<Journal>,
     (now, end): (Instant, Instant),
 ) -> Response<Body> {
-    let redactor = Arc::clone(&request.snapshot.generation.fleet.redactor);
+    let redactor = &permit.deployment().redactor;
     journal.answering(committed.head.status, now.into_std());
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
@@ -160,10 +160,10 @@ fn respond(
         name.as_str().starts_with("x-") && redactor.finds_any(value.as_bytes())
     };
     if down.iter().any(telling) {
-        refusal::redact_headers(&mut down, &redactor);
+        refusal::redact_headers(&mut down, redactor);
     }
     *response.headers_mut() = down;
-    let relay = Relay::new(committed, permit, &request.scan.model, redactor, journal, (now, end));
+    let relay = Relay::new(committed, permit, &request.scan.model, journal, (now, end));
     if !relay.keeps_length() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hyper::StatusCode;
 
-use crate::admission::Hold;
+use crate::admission::CoreHold;
 use crate::fleet::{Busy, Deployment, FleetModel, Lessons, Trial};
 use crate::stop::{Stage, Stop};
 use crate::strategy::{self, Ending};
@@ -68,7 +68,7 @@ pub struct Journal {
     /// The trial that it is part of, and whether the candidate decided for it.
     pub(super) trial: Option<(Arc<Trial>, bool)>,
     /// What the request takes of all that may be under way; None: nothing, or nothing yet.
-    pub(crate) admitted: Option<Hold>,
+    pub(crate) admitted: Option<CoreHold>,
 }
 
 /// The attempt under way.

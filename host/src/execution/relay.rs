@@ -16,7 +16,6 @@ use bytes::{Bytes, BytesMut};
 use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::config::Redactor;
 use crate::fleet::{Deployment, Outcome, Permit};
 use crate::telemetry::Panic;
 
@@ -47,7 +46,6 @@ pub(super) struct Relay {
     timer: Option<Pin<Box<Sleep>>>,
     journal: Box<Journal>,
     deployment: Arc<Deployment>,
-    redactor: Arc<Redactor>,
     /// None once the attempt has ended.
     permit: Option<Permit>,
     panicked: bool,
@@ -72,7 +70,6 @@ impl Relay {
         committed: Box<Committed>,
         permit: Permit,
         asked: &str,
-        redactor: Arc<Redactor>,
         journal: Box<Journal>,
         (now, end): (Instant, Instant),
     ) -> Box<Self> {
@@ -97,7 +94,6 @@ impl Relay {
             timer: None,
             journal,
             deployment,
-            redactor,
             permit: Some(permit),
             panicked: false,
         });
@@ -320,7 +316,9 @@ impl Relay {
     fn error_event(&self, failure: &Failure) -> Bytes {
         let config = &self.deployment.config;
         let message = match failure.said.clone() {
-            Some(said) => format!("{}: {}", failure.cause, refusal::words(said, &self.redactor)),
+            Some(said) => {
+                format!("{}: {}", failure.cause, refusal::words(said, &self.deployment.redactor))
+            }
             None => format!("the answer of {} broke off: {}", config.name, failure.cause),
         };
         let code = failure.cause.label();

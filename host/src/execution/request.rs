@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::http::uri::PathAndQuery;
 
-use crate::admission::Hold;
+use crate::admission::CoreHold;
 use crate::config::Ambiguous;
 use crate::fleet::Held;
 
@@ -26,7 +26,7 @@ pub struct Request {
     /// The body, read once.
     pub body: Bytes,
     /// What the body takes of all that may be held.
-    pub(crate) _held: Hold,
+    pub(crate) _held: CoreHold,
     /// What routing needs of it.
     pub scan: Scan,
     /// The weights it is routed by, from start to end.

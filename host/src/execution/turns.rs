@@ -32,7 +32,7 @@ pub(super) struct Turns<'a> {
     /// A deployment had no place for the request.
     busy: bool,
     budget: RetryBudget,
-    _active: Active,
+    _active: Active<'a>,
 }
 
 impl<'a> Turns<'a> {

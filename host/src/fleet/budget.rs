@@ -2,7 +2,6 @@
 //!
 //! One budget for all models and cores, because an overload is one too. It outlives reloads.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,9 +28,9 @@ pub struct Budget {
 
 /// A request that may yet need an extra attempt: counted until dropped.
 #[derive(Debug)]
-pub struct Active(Arc<Budget>);
+pub struct Active<'a>(&'a Budget);
 
-impl Drop for Active {
+impl Drop for Active<'_> {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
@@ -53,10 +52,10 @@ impl Budget {
 
     /// Counts a request in.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, now: Instant) -> Active {
+    pub fn enter(&self, now: Instant) -> Active<'_> {
         self.active.fetch_add(1, Ordering::Relaxed);
         self.arrived.note(now);
-        Active(Arc::clone(self))
+        Active(self)
     }
 
     /// Takes one extra attempt, if there is one.
@@ -102,9 +101,9 @@ mod tests {
 
     const LIMIT: RetryBudget = RetryBudget { percent: 20, per_second: 10 };
 
-    fn new() -> (Arc<Budget>, Instant) {
+    fn new() -> (Budget, Instant) {
         let now = Instant::now();
-        (Arc::new(Budget::new(now)), now)
+        (Budget::new(now), now)
     }
 
     #[test]
@@ -122,7 +121,7 @@ mod tests {
     fn requests_under_way_bring_their_share_however_old_they_are() {
         let (budget, now) = new();
         let only = RetryBudget { percent: 20, per_second: 0 };
-        let active: Vec<Active> = (0..50).map(|_| budget.enter(now)).collect();
+        let active: Vec<Active<'_>> = (0..50).map(|_| budget.enter(now)).collect();
         let later = now + Duration::from_secs(60);
         assert_eq!((0..50).filter(|_| budget.withdraw(only, later)).count(), 10);
         drop(active);
@@ -144,7 +143,7 @@ mod tests {
     fn nothing_allowed_is_nothing_given() {
         let (budget, now) = new();
         let none = RetryBudget { percent: 0, per_second: 0 };
-        let _active: Vec<Active> = (0..50).map(|_| budget.enter(now)).collect();
+        let _active: Vec<Active<'_>> = (0..50).map(|_| budget.enter(now)).collect();
         assert!(!budget.withdraw(none, now));
     }
 

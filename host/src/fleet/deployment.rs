@@ -31,6 +31,8 @@ pub struct Deployment {
     pub health: Option<Arc<Health>>,
     /// Places for attempts.
     pub slots: Arc<Slots>,
+    /// Knows what must not be told of any deployment.
+    pub redactor: Arc<Redactor>,
     /// What its attempts are counted on.
     pub meters: DeploymentMeters,
     pub(super) standing: Arc<Standing>,
@@ -184,10 +186,9 @@ pub struct Fleet {
     pub models: Vec<FleetModel>,
     /// Extra attempts that may be made.
     pub budget: Arc<Budget>,
-    /// Knows what must not be told of the deployments.
-    pub redactor: Arc<Redactor>,
     /// Rung when a deployment's standing changes.
     pub bell: Arc<Bell>,
+    redactor: Arc<Redactor>,
     deciding: Arc<Mutex<()>>,
     by_name: foldhash::HashMap<String, usize>,
 }
@@ -256,6 +257,7 @@ impl Fleet {
                     load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
                     health,
                     slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
+                    redactor: Arc::clone(&self.redactor),
                     meters: DeploymentMeters::default(),
                     standing,
                     siblings: Arc::clone(&siblings),

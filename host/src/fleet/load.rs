@@ -50,8 +50,18 @@ impl Load {
     /// Counts one attempt in until the guard is dropped.
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.begin();
         InFlight(Arc::clone(self))
+    }
+
+    /// Counts one attempt in, for whoever counts it out.
+    pub(super) fn begin(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one attempt out.
+    pub(super) fn end(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// When the deployment was first configured.
@@ -173,6 +183,6 @@ pub struct InFlight(Arc<Load>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.end();
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::load::clock;
 use super::standing::{Change, Turn};
-use super::{Deployment, InFlight, Outcome, Slot};
+use super::{Deployment, Outcome, Slot};
 
 /// How long a deployment is left alone that answers 429 and does not say.
 const COOLING: Duration = Duration::from_secs(1);
@@ -19,19 +19,13 @@ pub struct Permit {
     issued: Instant,
     /// None once it is settled.
     turn: Option<Turn>,
-    _in_flight: InFlight,
     _slot: Slot,
 }
 
 impl Permit {
     pub(super) fn new(deployment: &Arc<Deployment>, turn: Turn, slot: Slot, now: Instant) -> Self {
-        Self {
-            deployment: Arc::clone(deployment),
-            issued: now,
-            turn: Some(turn),
-            _in_flight: deployment.load.enter(),
-            _slot: slot,
-        }
+        deployment.load.begin();
+        Self { deployment: Arc::clone(deployment), issued: now, turn: Some(turn), _slot: slot }
     }
 
     /// What the attempt is made at.
@@ -93,6 +87,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.deployment.load.end();
         if let Some(turn) = self.turn {
             self.deployment.standing.give_back(turn, Instant::now());
         }

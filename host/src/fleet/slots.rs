@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::admission::Quota;
 use crate::config::Concurrency;
@@ -12,22 +12,25 @@ use crate::config::Concurrency;
 /// The places of one deployment.
 #[derive(Debug)]
 pub struct Slots {
-    free: Arc<Semaphore>,
+    places: Arc<Places>,
     /// Places there are to be.
     max: AtomicUsize,
-    /// Places that are one too many, and go when they become free.
-    surplus: Arc<AtomicUsize>,
     waiting: Quota,
     /// Told when waiting has become pointless.
     dispersed: Notify,
 }
 
+/// What a place that is taken goes back to.
+#[derive(Debug)]
+struct Places {
+    free: Semaphore,
+    /// Places that are one too many, and go when they become free.
+    surplus: AtomicUsize,
+}
+
 /// A place, taken until dropped.
 #[derive(Debug)]
-pub struct Slot {
-    permit: Option<OwnedSemaphorePermit>,
-    surplus: Arc<AtomicUsize>,
-}
+pub struct Slot(Arc<Places>);
 
 /// Why a request gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +61,8 @@ impl Slots {
     pub fn new(max: u32) -> Self {
         let max = (max as usize).min(Semaphore::MAX_PERMITS);
         Self {
-            free: Arc::new(Semaphore::new(max)),
+            places: Arc::new(Places { free: Semaphore::new(max), surplus: AtomicUsize::new(0) }),
             max: max.into(),
-            surplus: Arc::default(),
             waiting: Quota::default(),
             dispersed: Notify::new(),
         }
@@ -69,8 +71,7 @@ impl Slots {
     /// Takes a place that is free.
     #[must_use]
     pub fn try_enter(&self) -> Option<Slot> {
-        let permit = Arc::clone(&self.free).try_acquire_owned();
-        permit.ok().map(|permit| self.slot(permit))
+        self.places.free.try_acquire().ok().map(|permit| self.slot(permit))
     }
 
     /// Waits in line for a place, until `end` at the latest.
@@ -86,7 +87,7 @@ impl Slots {
             biased;
             () = self.dispersed.notified() => Err(Busy::Dispersed),
             // Nobody closes the semaphore.
-            permit = Arc::clone(&self.free).acquire_owned() => {
+            permit = self.places.free.acquire() => {
                 permit.map(|permit| self.slot(permit)).map_err(|_| Busy::Dispersed)
             }
             () = tokio::time::sleep_until(end.into()) => Err(Busy::Waited),
@@ -109,32 +110,33 @@ impl Slots {
         let max = (max as usize).min(Semaphore::MAX_PERMITS);
         let before = self.max.swap(max, Ordering::AcqRel);
         if let Some(fewer) = before.checked_sub(max) {
-            let gone = self.free.forget_permits(fewer);
-            self.surplus.fetch_add(fewer - gone, Ordering::AcqRel);
+            let gone = self.places.free.forget_permits(fewer);
+            self.places.surplus.fetch_add(fewer - gone, Ordering::AcqRel);
         } else {
-            let paid = (before..max).filter(|_| redeem(&self.surplus)).count();
-            self.free.add_permits(max - before - paid);
+            let paid = (before..max).filter(|_| self.places.redeem()).count();
+            self.places.free.add_permits(max - before - paid);
         }
     }
 
-    fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
-        Slot { permit: Some(permit), surplus: Arc::clone(&self.surplus) }
+    /// The place of a permit, which it gives back itself: one count of references for both.
+    fn slot(&self, permit: SemaphorePermit<'_>) -> Slot {
+        permit.forget();
+        Slot(Arc::clone(&self.places))
     }
 }
 
-/// Takes one off the surplus, if there is any.
-fn redeem(surplus: &AtomicUsize) -> bool {
-    surplus
-        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |surplus| surplus.checked_sub(1))
-        .is_ok()
+impl Places {
+    /// Takes one off the surplus, if there is any.
+    fn redeem(&self) -> bool {
+        let one_less = |surplus: usize| surplus.checked_sub(1);
+        self.surplus.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok()
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if redeem(&self.surplus)
-            && let Some(permit) = self.permit.take()
-        {
-            permit.forget();
+        if !self.0.redeem() {
+            self.0.free.add_permits(1);
         }
     }
 }
@@ -155,7 +157,7 @@ mod tests {
     }
 
     fn free(slots: &Slots) -> usize {
-        slots.free.available_permits()
+        slots.places.free.available_permits()
     }
 
     #[tokio::test]
