@@ -18,18 +18,18 @@ pub(crate) type CoreQuota = Quota<Rc<Arc<AtomicUsize>>>;
 pub(crate) type CoreHold = Hold<Rc<Arc<AtomicUsize>>>;
 
 /// How the holds of a quota share its count.
-pub trait Shared: Clone {
+pub trait Count: Clone {
     /// The count.
     fn count(&self) -> &AtomicUsize;
 }
 
-impl Shared for Arc<AtomicUsize> {
+impl Count for Arc<AtomicUsize> {
     fn count(&self) -> &AtomicUsize {
         self
     }
 }
 
-impl Shared for Rc<Arc<AtomicUsize>> {
+impl Count for Rc<Arc<AtomicUsize>> {
     fn count(&self) -> &AtomicUsize {
         self
     }
@@ -43,7 +43,7 @@ impl Quota {
     }
 }
 
-impl<C: Shared> Quota<C> {
+impl<C: Count> Quota<C> {
     /// Takes `amount` until the hold is dropped, if no more than `limit` is in use then.
     #[must_use]
     pub fn take(&self, amount: usize, limit: usize) -> Option<Hold<C>> {
@@ -60,12 +60,12 @@ impl<C: Shared> Quota<C> {
 
 /// A part of a quota, given back when dropped.
 #[derive(Debug)]
-pub struct Hold<C: Shared = Arc<AtomicUsize>> {
+pub struct Hold<C: Count = Arc<AtomicUsize>> {
     count: C,
     amount: usize,
 }
 
-impl<C: Shared> Hold<C> {
+impl<C: Count> Hold<C> {
     /// Takes `more`, if no more than `limit` is in use of the quota then, and says whether it did.
     #[must_use]
     pub fn grow(&mut self, more: usize, limit: usize) -> bool {
@@ -79,7 +79,7 @@ impl<C: Shared> Hold<C> {
     }
 }
 
-impl<C: Shared> Drop for Hold<C> {
+impl<C: Count> Drop for Hold<C> {
     fn drop(&mut self) {
         self.count.count().fetch_sub(self.amount, Ordering::Relaxed);
     }

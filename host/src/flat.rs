@@ -1,4 +1,4 @@
-//! Writes of several pieces.
+//! Writes of several pieces: small ones go out as one.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 use crate::spares::{self, Spares};
 
 /// To copy so many bytes costs less than to have the system gather them: a `send` of 1.25 KiB takes 3.44 us with the
-/// copy before it, a `writev` of the same in two pieces 3.65; they are even at 16 KiB.
+/// copy before it, a `writev` of the same in two pieces 3.65. At 8 KiB it is half of that less, and at 16 nothing.
 const FEW: usize = 8 * 1024;
 
 thread_local! {

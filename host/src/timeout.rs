@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Timeout};
 
@@ -17,13 +18,15 @@ pub(crate) async fn timeout_at<F: Future>(
     future: F,
 ) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
-    let mut timer = pin!(None::<Timeout<std::future::Pending<()>>>);
+    let mut timer = pin!(None::<Unconstrained<Timeout<std::future::Pending<()>>>>);
     poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
         if timer.is_none() {
-            timer.set(Some(tokio::time::timeout_at(deadline, std::future::pending())));
+            let elapsed = tokio::time::timeout_at(deadline, std::future::pending());
+            // Whatever is left of the task's budget, which `future` may have used up.
+            timer.set(Some(unconstrained(elapsed)));
         }
         match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
             Some(Poll::Ready(Err(elapsed))) => Poll::Ready(Err(elapsed)),

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tests::{DEADLINE, Gateway, Port, Raw, Received, Step, Wire, eventually, one_model};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -136,6 +137,36 @@ async fn a_client_that_goes_away_ends_its_request_upstream() {
     })
     .await;
     drop(kept);
+}
+
+#[tokio::test]
+async fn what_a_client_asked_that_has_left_meanwhile_is_not_begun() {
+    let upstream = Raw::start(act);
+    let gateway = tests::setup!().models(one_model(&[&upstream.url()])).start();
+    let mut kept = Vec::new();
+    for how in [Leave::Close, Leave::Reset, Leave::HalfClose] {
+        let mut asked = TcpStream::connect(gateway.address()).await.expect("a connection");
+        asked.write_all(request("whole", "").as_bytes()).await.expect("room");
+        assert_ne!(asked.read(&mut [0; 4096]).await.expect("an answer"), 0);
+        gateway.signal(Signal::STOP);
+        // One that has had an answer, and one that the gateway has not seen yet.
+        let new = TcpStream::connect(gateway.address()).await.expect("a connection");
+        for mut client in [asked, new] {
+            client.write_all(request("whole, too late", "").as_bytes()).await.expect("room");
+            kept.extend(leave(client, how).await);
+        }
+        gateway.signal(Signal::CONT);
+        for mut client in kept.drain(..) {
+            let mut said = Vec::new();
+            let end = timeout(DEADLINE, client.read_to_end(&mut said)).await.expect("it is closed");
+            assert!(said.is_empty(), "{end:?} {}", String::from_utf8_lossy(&said));
+        }
+        eventually("nobody is left", async || {
+            (gateway.metric("gateway_connections", &[]).await == Some(1.0)).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(upstream.received().len(), 3, "who had left was answered");
 }
 
 #[tokio::test]

@@ -260,7 +260,10 @@ async fn connection(arrival: Arrival, api: Rc<Api>) {
         // long as the connection lasts.
         Box::pin(async move {
             let response = match refusal {
-                None => api.answer(request, client).await,
+                None => {
+                    answering.client().await;
+                    api.answer(request, client).await
+                }
                 Some(refusal) => api.refuse(refusal),
             };
             Ok::<_, std::convert::Infallible>(answering.until(response, version))

@@ -16,6 +16,7 @@ use crate::api::Refusal;
 use crate::fuzzing::{Pieces, dechunk};
 
 use super::framing::Framing;
+use super::http;
 
 /// What becomes of a connection's bytes: what passes, request by request, and what is refused.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -179,10 +180,7 @@ fn as_hyper_reads(text: &[u8]) -> Vec<Found> {
             Ok::<_, hyper::Error>(hyper::Response::new(Empty::<bytes::Bytes>::new()))
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .header_read_timeout(None)
-        .half_close(true)
-        .serve_connection(TokioIo::new(Client(text)), service);
+    let connection = http().serve_connection(TokioIo::new(Client(text)), service);
     let (mut connection, mut cx) = (pin!(connection), Context::from_waker(Waker::noop()));
     // Nothing is ever waited for, but hyper gives way to others from time to time.
     let ended = (0..=text.len()).find_map(|_| match connection.as_mut().poll(&mut cx) {

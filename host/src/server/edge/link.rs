@@ -2,6 +2,7 @@
 //! task.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -32,7 +33,7 @@ pub(in crate::server) struct Link {
     refused: Cell<bool>,
     /// Whether a request is being answered, and since when none is.
     busy: Cell<bool>,
-    /// Whether bytes of its body are still to be given to hyper.
+    /// Whether bytes of its head, or of a body that hyper reads, are still to be given to hyper.
     partial: Cell<bool>,
     idle_since: Cell<Option<Instant>>,
     /// When the last answer that was begun must be over.
@@ -47,7 +48,7 @@ pub(in crate::server) struct Link {
     written: Cell<bool>,
     /// The answer, where it waits for that.
     unwritten: RefCell<Option<Waker>>,
-    /// The connection, where bytes of the next request wait for the answer's end.
+    /// The connection, where hyper has asked for the next request before the answer's end.
     waiting: RefCell<Option<Waker>>,
 }
 
@@ -73,7 +74,7 @@ impl Link {
     }
 
     /// Says that nothing more is read as a request.
-    pub(super) fn set_refused(&self) {
+    pub(super) fn end_requests(&self) {
         self.refused.set(true);
     }
 
@@ -83,7 +84,7 @@ impl Link {
     }
 
     /// Says that the request which hyper is given now stands for one that is refused.
-    pub(super) fn refuse(&self, refusal: Refusal) {
+    pub(super) fn stand_in_for(&self, refusal: Refusal) {
         self.refusal.set(Some(refusal));
     }
 
@@ -102,8 +103,9 @@ impl Link {
         self.busy.get()
     }
 
-    /// Whether it is, and hyper was given all that it is to have of it.
-    pub(super) fn is_answered(&self) -> bool {
+    /// Whether a request is being answered that is not refused, and of which hyper has all that it is to have: nobody else
+    /// looks after its client.
+    pub(super) fn is_watched(&self) -> bool {
         self.busy.get() && !self.partial.get() && !self.refused.get()
     }
 
@@ -114,7 +116,9 @@ impl Link {
 
     /// Wakes the connection after `at_most`, or earlier.
     pub(super) fn wake_within(&self, at_most: Duration, cx: &mut Context<'_>) {
-        self.clock.borrow_mut().is_past(Instant::now() + at_most, cx);
+        if self.is_past(Instant::now() + at_most, cx) {
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// When the last answer ended.
@@ -132,9 +136,10 @@ impl Link {
         self.given_up.set(Some(phase));
     }
 
-    /// Whether an answer failed whose end nothing but an orderly end of the connection tells.
+    /// Whether an answer failed, or was not yet written, whose end nothing but an orderly end of the connection tells.
     pub(super) fn is_broken(&self) -> bool {
-        self.broken.get()
+        let is_whole = !self.busy.get() && self.written.get();
+        self.broken.get() || (self.unframed.get() && !is_whole)
     }
 
     /// Says that all there is to write has been written.
@@ -178,6 +183,16 @@ impl Requests {
 pub(in crate::server) struct Answering(Rc<Link>);
 
 impl Answering {
+    /// Waits for ever where the client has left already: its connection is then ended by [`Watch`](super::Watch), and
+    /// nothing is begun for it. hyper begins to answer before anybody has looked.
+    pub(in crate::server) async fn client(&self) {
+        let look = |cx: &mut Context<'_>| match self.0.poll_gone(cx) {
+            Poll::Ready(()) => Poll::Pending,
+            Poll::Pending => Poll::Ready(()),
+        };
+        poll_fn(look).await;
+    }
+
     /// Ties the end of the answer to that of its body. An answer that comes before the whole request
     /// is the connection's last, for what is left unread cannot be told from the next request, and says
     /// so.

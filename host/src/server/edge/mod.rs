@@ -9,7 +9,7 @@
 //!   the refusal, in order behind the answers before it; nothing after it is read as a request;
 //! - a body of known length is read by the service, past hyper, which is told of none;
 //! - a body that goes wrong on its way ends with an error that holds the refusal;
-//! - while a request is answered the socket is read ahead ([`watch`]), so that a client that goes away (a
+//! - before and while a request is answered the socket is read ahead ([`watch`]), so that a client that goes away (a
 //!   half-closed connection counts as gone) ends the request at once.
 
 mod buffer;
@@ -154,7 +154,7 @@ impl Edge {
 
     /// Refuses the rest of the connection.
     fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
-        self.link.set_refused();
+        self.link.end_requests();
         let mut source = self.link.source.borrow_mut();
         if !self.framing.in_head() {
             self.framing = Framing::End;
@@ -163,7 +163,7 @@ impl Edge {
         }
         self.framing = Framing::End;
         self.link.set_partial(false);
-        self.link.refuse(refusal);
+        self.link.stand_in_for(refusal);
         self.link.begin();
         source.buffer.put(STAND_IN);
         self.good = STAND_IN.len();
@@ -278,6 +278,7 @@ impl AsyncRead for Edge {
                 // The service answers at once, and with that the connection ends.
                 Framing::End if edge.link.is_refused() => return Poll::Pending,
                 Framing::End if edge.link.is_busy() => {
+                    // hyper has written the last of an answer whose body it has not dropped yet.
                     edge.link.wait(cx);
                     return Poll::Pending;
                 }

@@ -54,25 +54,35 @@ impl Watch {
         C: Future<Output = hyper::Result<()>>,
     {
         match connection.poll(cx) {
-            Poll::Pending => self.poll_gone(cx).map(|()| Err(GONE.into())),
+            Poll::Pending => self.poll_client(cx).map(|()| Err(GONE.into())),
             Poll::Ready(ended) => Poll::Ready(ended.map_err(BoxError::from)),
         }
     }
 
-    /// Ready when the client has gone while its request, which has come, is answered.
-    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.link.is_answered() {
-            return Poll::Pending;
-        }
-        let mut source = self.link.source.borrow_mut();
-        if source.left() > 0 {
-            let due = source.since + self.idle;
+    fn poll_client(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = {
+            let source = self.link.source.borrow();
             // Who reads the body finds out that its client is gone.
-            if !source.gone && self.link.is_past(due, cx) && source.set_slow() {
-                // The service shall see it, which looks first whether there is something to read: a core that stood still
-                // sees both at once.
-                cx.waker().wake_by_ref();
-            }
+            (source.left() > 0 && !source.gone).then(|| source.since + self.idle)
+        };
+        if let Some(due) = due
+            && self.link.is_watched()
+            && self.link.is_past(due, cx)
+            && self.link.source.borrow_mut().set_slow()
+        {
+            // The service shall see it, which looks first whether there is something to read: a core that stood still
+            // sees both at once.
+            cx.waker().wake_by_ref();
+        }
+        self.link.poll_gone(cx)
+    }
+}
+
+impl Link {
+    /// Ready when the client has gone while its request, which has come whole, is answered.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut source = self.source.borrow_mut();
+        if !self.is_watched() || source.left() > 0 {
             return Poll::Pending;
         }
         while !source.buffer.is_full() {
@@ -91,7 +101,7 @@ impl Watch {
             source.gone = true;
             return Poll::Ready(());
         }
-        self.link.wake_within(LOOK, cx);
+        self.wake_within(LOOK, cx);
         Poll::Pending
     }
 }

@@ -24,6 +24,7 @@ async fn serve(stream: TcpStream, limits: ClientTimeouts) -> Result<(), BoxError
         assert_eq!(refusal, None);
         let mut request = request.map(|incoming| requests.upload(incoming));
         async move {
+            answering.client().await;
             let mut body = Vec::new();
             let mut more = request.uri() != "/early";
             while more {
