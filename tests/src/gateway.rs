@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -260,6 +260,17 @@ impl Gateway {
     /// If it has ended.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the gateway runs");
+    }
+
+    /// Stops it as it stands, until it is sent `SIGCONT`.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn stand_still(&self) {
+        self.signal(Signal::STOP);
+        // Its threads run on until one of them has seen the signal.
+        let status = waitpid(Some(self.pid()), WaitOptions::UNTRACED).expect("the gateway runs");
+        assert!(status.is_some_and(|(_, status)| status.stopped()), "it stands still");
     }
 
     /// Its process.

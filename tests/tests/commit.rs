@@ -304,8 +304,8 @@ async fn a_failure_is_told_to_a_client_that_reads_slowly_too() {
     assert!(end.contains("\"code\":\"truncated\"") && !end.ends_with("0\r\n\r\n"), "{end}");
 }
 
-/// What an HTTP/1.0 client gets, and whether its connection ended in order.
-async fn old_client(gateway: &Gateway, body: &str) -> (String, std::io::Result<()>) {
+/// What an HTTP/1.0 client gets, and whether its connection ended in order. It may close its half once something has come.
+async fn old_client(gateway: &Gateway, body: &str, half: bool) -> (String, std::io::Result<()>) {
     let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
     let head = "POST /v1/chat/completions HTTP/1.0\r\nhost: a\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
@@ -316,6 +316,9 @@ async fn old_client(gateway: &Gateway, body: &str) -> (String, std::io::Result<(
             Ok(0) => break Ok(()),
             Ok(read) => text.extend_from_slice(&piece[..read]),
             Err(error) => break Err(error),
+        }
+        if half {
+            client.shutdown().await.expect("an open connection");
         }
     };
     (String::from_utf8_lossy(&text).into_owned(), end)
@@ -368,14 +371,19 @@ async fn a_broken_answer_that_nothing_frames_ends_with_a_reset() {
     // Too long to be held until it is whole, and cut.
     let long = format!("{{\"a\":\"{}", "x".repeat(2 << 20));
     let cut = Raw::steps(vec![Step::send(PLAIN), Step::chunk(&long), Step::Close]);
-    let (text, end) = old_client(&start(&cut, &second), plain).await;
+    let (text, end) = old_client(&start(&cut, &second), plain, false).await;
     assert!(text.contains("xxx") && end.is_err(), "an orderly end of half an answer");
     let events = vec![Step::stream(), Step::chunk(format!("{TEXT}\n\n")), Step::Close];
-    let (_, end) = old_client(&start(&Raw::steps(events), &second), stream).await;
+    let (_, end) = old_client(&start(&Raw::steps(events), &second), stream, false).await;
     assert!(end.is_err(), "an orderly end of half a stream");
+    // The client counts as gone, and reads on.
+    let events = vec![Step::stream(), Step::chunk(format!("{TEXT}\n\n")), Step::Hang];
+    let (text, end) = old_client(&start(&Raw::steps(events), &second), stream, true).await;
+    assert!(text.contains("from the first") && end.is_err(), "an orderly end of half a stream");
     // What is whole ends in order.
     for body in [plain, stream] {
-        let (text, end) = old_client(&start(&Raw::answering(500, "{}"), &second), body).await;
+        let (text, end) =
+            old_client(&start(&Raw::answering(500, "{}"), &second), body, false).await;
         assert!(text.starts_with("HTTP/1.0 200 OK") && end.is_ok(), "{end:?} {text}");
     }
 }

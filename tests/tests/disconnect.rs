@@ -148,7 +148,7 @@ async fn what_a_client_asked_that_has_left_meanwhile_is_not_begun() {
         let mut asked = TcpStream::connect(gateway.address()).await.expect("a connection");
         asked.write_all(request("whole", "").as_bytes()).await.expect("room");
         assert_ne!(asked.read(&mut [0; 4096]).await.expect("an answer"), 0);
-        gateway.signal(Signal::STOP);
+        gateway.stand_still();
         // One that has had an answer, and one that the gateway has not seen yet.
         let new = TcpStream::connect(gateway.address()).await.expect("a connection");
         for mut client in [asked, new] {

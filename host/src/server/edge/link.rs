@@ -27,6 +27,8 @@ pub(in crate::server) struct Link {
     /// What comes from the client: read for hyper, a body of known length by the service.
     pub(super) source: RefCell<Source>,
     clock: RefCell<Clock>,
+    /// No request has been answered on it.
+    is_new: Cell<bool>,
     /// Why the next request is none.
     refusal: Cell<Option<Refusal>>,
     /// Nothing is read any more as a request.
@@ -58,6 +60,7 @@ impl Link {
         Self {
             source: RefCell::new(source),
             clock: RefCell::new(Clock::new(first)),
+            is_new: Cell::new(true),
             refusal: Cell::default(),
             refused: Cell::default(),
             busy: Cell::default(),
@@ -103,10 +106,10 @@ impl Link {
         self.busy.get()
     }
 
-    /// Whether a request is being answered that is not refused, and of which hyper has all that it is to have: nobody else
-    /// looks after its client.
+    /// Whether a request that has come whole, and is not refused, is being answered: nobody else looks after its client.
     pub(super) fn is_watched(&self) -> bool {
-        self.busy.get() && !self.partial.get() && !self.refused.get()
+        let has_come = !self.partial.get() && self.source.borrow().left() == 0;
+        self.busy.get() && !self.refused.get() && has_come
     }
 
     /// Whether it is later than `due`. If not, the connection is woken then.
@@ -186,8 +189,13 @@ impl Answering {
     /// Waits for ever where the client has left already: its connection is then ended by [`Watch`](super::Watch), and
     /// nothing is begun for it. hyper begins to answer before anybody has looked.
     pub(in crate::server) async fn client(&self) {
-        let look = |cx: &mut Context<'_>| match self.0.poll_gone(cx) {
+        let link = &self.0;
+        let is_new = link.is_new.replace(false);
+        let look = |cx: &mut Context<'_>| match link.poll_gone(cx) {
             Poll::Ready(()) => Poll::Pending,
+            Poll::Pending if is_new && link.is_watched() && link.source.borrow().has_ended() => {
+                Poll::Pending
+            }
             Poll::Pending => Poll::Ready(()),
         };
         poll_fn(look).await;

@@ -9,6 +9,8 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -54,6 +56,13 @@ impl Source {
     /// Reads ahead. 0: the client is gone.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.buffer.fill(&mut self.stream, cx)
+    }
+
+    /// Asks the system whether there is nothing more to read. The runtime knows, but not of a connection that has just been
+    /// accepted: what it reads first it takes on trust, before it has heard of its state.
+    pub(super) fn has_ended(&self) -> bool {
+        let peeked = recv(&self.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        !matches!(peeked, Ok((_, 1..)) | Err(Errno::AGAIN))
     }
 
     /// Says that this body follows on the head in the buffer, and hides it from hyper.

@@ -66,7 +66,7 @@ impl Watch {
             (source.left() > 0 && !source.gone).then(|| source.since + self.idle)
         };
         if let Some(due) = due
-            && self.link.is_watched()
+            && self.link.is_busy()
             && self.link.is_past(due, cx)
             && self.link.source.borrow_mut().set_slow()
         {
@@ -81,10 +81,10 @@ impl Watch {
 impl Link {
     /// Ready when the client has gone while its request, which has come whole, is answered.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut source = self.source.borrow_mut();
-        if !self.is_watched() || source.left() > 0 {
+        if !self.is_watched() {
             return Poll::Pending;
         }
+        let mut source = self.source.borrow_mut();
         while !source.buffer.is_full() {
             match source.fill(cx) {
                 Poll::Ready(Ok(1..)) => {}
