@@ -55,6 +55,41 @@ async fn a_silent_client_is_waited_for_only_so_long() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_no_more_is_waited_for_only_so_long_however_it_took_its_answer() {
+    // Held until it is whole, passed on in pieces, and more than the sockets hold.
+    for size in [2, 300_000, 3 << 20] {
+        let text = format!("\"{}\"", "x".repeat(size - 2));
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+        let framed = format!("{head}content-length: {size}\r\n\r\n{text}");
+        let chunked =
+            format!("{head}transfer-encoding: chunked\r\n\r\n{size:x}\r\n{text}\r\n0\r\n\r\n");
+        for answer in [framed, chunked] {
+            let upstream = Raw::steps(vec![Step::send(&answer)]);
+            let gateway = gateway(&upstream, "timeouts: {keep_alive: 0.4}");
+            let mut stream = TcpStream::connect(gateway.address()).await.expect("a connection");
+            let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n";
+            let request = format!("{head}Content-Length: {}\r\n\r\n{BODY}", BODY.len());
+            stream.write_all(request.as_bytes()).await.expect("room");
+            eventually("it is asked", async || (upstream.received().len() == 1).then_some(()))
+                .await;
+            let (mut said, mut piece) = (Vec::new(), vec![0; 16 << 10]);
+            loop {
+                let read = timeout(DEADLINE, stream.read(&mut piece)).await;
+                match read.expect("the gateway closes").expect("an orderly end") {
+                    0 => break,
+                    read => said.extend_from_slice(&piece[..read]),
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let said = String::from_utf8_lossy(&said);
+            let (head, body) = said.split_once("\r\n\r\n").expect("a head");
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            assert_eq!(body.matches('x').count() + 2, size);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_is_given_up() {
     // More than the buffers on the way hold.
     let flood = Step::Send([b"data: ", &vec![b'x'; 1 << 20][..], b"\n\n"].concat());
