@@ -48,8 +48,17 @@ def closed(bench, running, body, **options):
 
 def open_loop(bench, running, rps):
     """Latency of plain answers at a fixed rate, from when each request was due. `rps` is what the closed loop reached."""
-    rate = max(1, min(OPEN_RATE, int(rps / 2)))
-    return flat(bench.load.open(running.port, "1k", rate, bench.seconds(10, 3)))
+    return flat(bench.load.open(running.port, "1k", open_rate(rps), bench.seconds(10, 3)))
+
+
+def open_loop_oha(bench, running, rps):
+    """The same as oha sees it, from when it has been told by its timer that a request is due."""
+    return bench.load.oha(running.port, "1k", open_rate(rps), bench.seconds(10, 3))
+
+
+def open_rate(rps):
+    """The fixed rate at which one that can answer `rps` is asked."""
+    return max(1, min(OPEN_RATE, int(rps / 2)))
 
 
 def first_chunk(bench, running, rps):

@@ -1,4 +1,4 @@
-"""What loads the contenders: the engines behind them, wrk, and the load tool of bench/load."""
+"""What loads the contenders: the engines behind them, wrk, oha, and the load tool of bench/load."""
 
 import json
 import socket
@@ -9,6 +9,9 @@ from rig.process import Process
 
 CONNECTIONS = 64
 """Of wrk, in the closed loop."""
+
+OHA_CONNECTIONS = 32
+"""Of oha, which has no warm-up: few enough that what the first request of each costs is not in the 99th percentile."""
 
 WRK_SCRIPT = Path(__file__).resolve().parent.parent / "wrk.lua"
 
@@ -54,18 +57,19 @@ class Engines:
 
 
 def result(text):
-    """What a tool printed last, which is a line of JSON. Raises `LoadError` where it is not."""
+    """What a tool printed last, which is an object of JSON. Raises `LoadError` where it is not."""
     try:
-        return json.loads(text.splitlines()[-1])
-    except (IndexError, ValueError) as error:
+        return json.loads(text[text.index("{") :])
+    except ValueError as error:
         raise LoadError(f"the load has no result but {text[-200:]!r}") from error
 
 
 class Load:
     """Runs what makes load; all results are dictionaries, as the tools print them."""
 
-    def __init__(self, tool, bodies, folder):
+    def __init__(self, tool, oha, bodies, folder):
         self.tool = tool
+        self.oha_path = oha
         self.bodies = bodies
         self.folder = folder
 
@@ -79,6 +83,19 @@ class Load:
         """Open loop: `rate` requests/s for `seconds`."""
         argv = [self.tool, "open", "--port", port, "--body", self.bodies[body], "--rate", rate, "--seconds", seconds]
         return result(self.run(argv, seconds * 2 + 60))
+
+    def oha(self, port, body, rate, seconds):
+        """Open loop by oha: as `open`, but for the connections, and for oha's clock, which begins when its timer is over."""
+        requests = rate * seconds
+        argv = [self.oha_path, "--no-tui", "--output-format", "json", "--disable-compression", "-m", "POST"]
+        argv += ["-c", OHA_CONNECTIONS, "-n", requests, "-q", rate, "--latency-correction", "-t", "10s"]
+        argv += ["-T", "application/json", "-D", self.bodies[body], f"http://127.0.0.1:{port}/v1/chat/completions"]
+        seen = result(self.run(argv, seconds * 2 + 60))
+        good = seen["statusCodeDistribution"].get("200", 0)
+        if not good:
+            raise LoadError(f"no good answer: {seen['statusCodeDistribution']}, {seen['errorDistribution']}")
+        quantiles = {f"{name}_ms": seen["latencyPercentiles"][name] * 1000 for name in ("p50", "p90", "p99")}
+        return {"requests": requests, "failed": requests - good, "rate": seen["summary"]["requestsPerSec"], **quantiles}
 
     def streams(self, port, streams, repeat=1):
         """`streams` at a time, on each connection `repeat` one after the other, to their end."""

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +11,14 @@ import time
 from pathlib import Path
 
 from rig import figures, pgo, report
-from rig.contender import Direct, Missing, Running, install_package, run
+from rig.contender import Direct, Missing, Running, run
 from rig.figures import Bench
 from rig.gateway import Gateway
 from rig.load import Engines, Load, LoadError, write_bodies
 from rig.machine import describe
 from rig.peers import all_peers
 from rig.process import raise_file_limit
+from rig.tools import LoadTools
 
 BENCH = Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent
@@ -77,7 +77,7 @@ def main():
 
 def measure(options):
     """Builds, measures all rounds, and writes `results.jsonl` and `table.md`."""
-    find_wrk(options.install)
+    load_tools = LoadTools.find(options.tools.resolve(), options.install)
     target = cargo_target(BENCH)
     build(BENCH, "load")
     gateway = Gateway(find_gateway(options).resolve())
@@ -86,8 +86,9 @@ def measure(options):
     output = options.output or BENCH / "target" / "results" / time.strftime("%Y%m%d-%H%M%S")
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, open(output / "results.jsonl", "w") as results:
-        rig = Rig(options, contenders, Path(folder), target / "release" / "load", results)
-        rig.write({"machine": describe(ROOT, options.gateway, options.pgo), "quick": options.quick, "missing": missing})
+        rig = Rig(options, contenders, Path(folder), target / "release" / "load", load_tools, results)
+        machine = {**describe(ROOT, options.gateway, options.pgo), "load": load_tools.versions()}
+        rig.write({"machine": machine, "quick": options.quick, "missing": missing})
         for contender in contenders:
             rig.write({"contender": contender.name, "version": contender.find(), "notes": contender.notes})
         try:
@@ -110,15 +111,6 @@ def find_gateway(options):
         return pgo.build(options.install)
     build(ROOT, "gateway")
     return cargo_target(ROOT) / "release" / "gateway"
-
-
-def find_wrk(install):
-    """Sees to it that there is a wrk."""
-    if shutil.which("wrk"):
-        return
-    if not install:
-        raise Missing("there is no wrk (`--install`, or your system's package)")
-    install_package("wrk")
 
 
 def cargo_target(folder):
@@ -160,7 +152,7 @@ def choose(options, gateway, target):
 class Rig:
     """Everything that rounds need."""
 
-    def __init__(self, options, contenders, folder, tool, results):
+    def __init__(self, options, contenders, folder, tool, load_tools, results):
         self.options = options
         self.parts = options.parts
         self.contenders = contenders
@@ -168,7 +160,7 @@ class Rig:
         self.results = results
         most = max(deployments for _, deployments in FLEETS)
         self.engines = Engines(tool, folder, listeners=most)
-        load = Load(tool, write_bodies(folder), folder)
+        load = Load(tool, load_tools.oha, write_bodies(folder), folder)
         self.bench = Bench(self.engines, load, options.quick, min(10_000, (raise_file_limit() - 1_000) // 2))
         self.body = load.bodies["1k"].read_bytes()
         self.cores = len(os.sched_getaffinity(0))
@@ -248,6 +240,7 @@ class Rig:
         for figure, measured, options in (
             ("closed_32k", figures.closed, {"body": "32k"}),
             ("open", figures.open_loop, {"rps": rps}),
+            ("open_oha", figures.open_loop_oha, {"rps": rps}),
             ("first_chunk", figures.first_chunk, {"rps": rps}),
             ("chunks_paced", figures.chunks, {"gap_ms": 10, "repeat": 2 if quick else 6}),
             ("chunks_flood", figures.chunks, {"gap_ms": 0, "repeat": 10 if quick else 30}),

@@ -6,12 +6,12 @@ kept connections to the engines, and an access log where one is part of the prod
 
 import os
 import re
-import shutil
 from importlib import metadata
 from pathlib import Path
 
 from rig.contender import LOCAL_PERCENT, Contender, Missing, install_package, run
 from rig.process import free_port
+from rig.tools import install_cmake
 
 REMOTE_PERCENT = 100 - LOCAL_PERCENT
 
@@ -144,8 +144,7 @@ class Crate(Contender):
 
     def install(self):
         """Builds it, and installs the cmake that a library of pingora's is built with."""
-        if not shutil.which("cmake"):
-            install_package("cmake")
+        install_cmake()
         manifest = Path(__file__).resolve().parent.parent / "Cargo.toml"
         run("cargo", "build", "--release", "--manifest-path", manifest, "--package", f"peer-{self.name}", timeout=3600)
 

@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from rig.contender import Missing, Running, run
 from rig.gateway import Gateway
 from rig.load import Engines, Load, LoadError, write_bodies
 from rig.process import raise_file_limit
+from rig.tools import need
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / "bench" / "target" / "pgo"
@@ -54,14 +56,11 @@ def build(install):
 
 def find_tools(install):
     """Sees to it that there are cargo-pgo and llvm-profdata."""
-    for found, name, words in (
-        (shutil.which("cargo-pgo"), "cargo-pgo", ("cargo", "install", "--locked", "cargo-pgo")),
-        (has_profdata(), "llvm-profdata", ("rustup", "component", "add", "llvm-tools")),
+    for name, found, words in (
+        ("cargo-pgo", shutil.which("cargo-pgo"), ("cargo", "install", "--locked", "cargo-pgo")),
+        ("llvm-profdata", has_profdata(), ("rustup", "component", "add", "llvm-tools")),
     ):
-        if not found and not install:
-            raise Missing(f"there is no {name} (`--install`, or `{' '.join(words)}`)")
-        if not found:
-            run(*words)
+        need(name, found, f"`{' '.join(words)}`", install and partial(run, *words))
 
 
 def has_profdata():
@@ -100,7 +99,7 @@ def teach(binary, tool, folder):
     raise_file_limit()
     engines = Engines(tool, folder, listeners=2)
     try:
-        load = Load(tool, write_bodies(folder), folder)
+        load = Load(tool, None, write_bodies(folder), folder)
         for strategy in STRATEGIES:
             own = folder / strategy
             own.mkdir()

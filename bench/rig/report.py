@@ -15,6 +15,8 @@ ROWS = [
     ("CPU-ms for 1,000 requests, 32 KiB", "closed_32k", "cpu_ms_per_1000", 1, False),
     ("added latency p50, ms", "open", "p50_ms", 3, True),
     ("added latency p99, ms", "open", "p99_ms", 3, True),
+    ("added latency p50 by oha, ms", "open_oha", "p50_ms", 3, True),
+    ("added latency p99 by oha, ms", "open_oha", "p99_ms", 3, True),
     ("added time to first chunk p50, ms", "first_chunk", "p50_ms", 3, True),
     ("added time to first chunk p99, ms", "first_chunk", "p99_ms", 3, True),
     ("first chunk of the first 200 streams p50, ms", "first_burst", "p50_ms", 2, False),
@@ -39,6 +41,8 @@ class Results:
         self.versions = {}
         self.notes = {}
         self.errors = []
+        # How many streams stood for 10,000.
+        self.many_streams = 0
         # figure -> contender or variant -> round -> measurements
         self.measured = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
         for record in records:
@@ -54,6 +58,8 @@ class Results:
         else:
             if "kib" in record:
                 record["mib"] = record["kib"] / 1024
+            if record["figure"] == "memory_10000":
+                self.many_streams = max(self.many_streams, record.get("streams", 0))
             if record.get("error"):
                 self.errors.append(record)
             elif record.get("failed"):
@@ -86,7 +92,8 @@ def markdown(results):
     machine = results.machine
     parts = [
         f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, {machine['kernel']}; "
-        f"gateway: {machine['gateway']}; load average before {machine['load_average_before']:.1f}."
+        f"gateway: {machine['gateway']}; load by {machine['load']} and `bench/load`; "
+        f"load average before {machine['load_average_before']:.1f}."
         + (" A quick run: its rounds are short, and say less than whole ones." if results.quick else "")
     ]
     if names:
@@ -142,6 +149,8 @@ def variants(results, figure, title):
 def failures(results):
     """What could not be measured, and what failed on the way, in a line each."""
     lines = [f"- {name}: {reason}" for name, reason in results.missing.items()]
+    if 0 < results.many_streams < 10_000:
+        lines.append(f"- 10,000 streams: {results.many_streams:,} in their place, for which descriptors suffice here")
     seen = set()
     for record in results.errors:
         key = (record["contender"], record["figure"], record.get("variant"))
