@@ -126,7 +126,7 @@ def run(*argv, timeout=1200):
             [str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
         )
     except FileNotFoundError as error:
-        raise Missing("not installed") from error
+        raise Missing(f"{Path(argv[0]).name} is not installed") from error
     except subprocess.TimeoutExpired as error:
         raise Missing(f"no end after {timeout} s") from error
     if done.returncode:

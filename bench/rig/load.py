@@ -10,8 +10,9 @@ from rig.process import Process
 CONNECTIONS = 64
 """Of wrk, in the closed loop."""
 
-OHA_CONNECTIONS = 32
-"""Of oha, which has no warm-up: few enough that what the first request of each costs is not in the 99th percentile."""
+OHA_CONNECTIONS = 10
+"""Of oha, which has no warm-up and lets them take turns: so few that what the first request of each costs, which includes
+connecting, hardly moves the 99th percentile of some thousand."""
 
 WRK_SCRIPT = Path(__file__).resolve().parent.parent / "wrk.lua"
 
@@ -57,7 +58,7 @@ class Engines:
 
 
 def result(text):
-    """What a tool printed last, which is an object of JSON. Raises `LoadError` where it is not."""
+    """What a tool printed from the first brace on, which is an object of JSON. Raises `LoadError` where it is not."""
     try:
         return json.loads(text[text.index("{") :])
     except ValueError as error:
@@ -87,15 +88,17 @@ class Load:
     def oha(self, port, body, rate, seconds):
         """Open loop by oha: as `open`, but for the connections, and for oha's clock, which begins when its timer is over."""
         requests = rate * seconds
-        argv = [self.oha_path, "--no-tui", "--output-format", "json", "--disable-compression", "-m", "POST"]
-        argv += ["-c", OHA_CONNECTIONS, "-n", requests, "-q", rate, "--latency-correction", "-t", "10s"]
+        argv = [self.oha_path, "--no-tui", "--output-format", "json", "--stats-success-breakdown", "--latency-correction"]
+        argv += ["-c", OHA_CONNECTIONS, "-n", requests, "-q", rate, "-t", "10s", "--disable-compression", "-m", "POST"]
         argv += ["-T", "application/json", "-D", self.bodies[body], f"http://127.0.0.1:{port}/v1/chat/completions"]
         seen = result(self.run(argv, seconds * 2 + 60))
-        good = seen["statusCodeDistribution"].get("200", 0)
+        outcomes = {**seen["statusCodeDistribution"], **seen["errorDistribution"]}
+        good = outcomes.get("200", 0)
         if not good:
-            raise LoadError(f"no good answer: {seen['statusCodeDistribution']}, {seen['errorDistribution']}")
-        quantiles = {f"{name}_ms": seen["latencyPercentiles"][name] * 1000 for name in ("p50", "p90", "p99")}
-        return {"requests": requests, "failed": requests - good, "rate": seen["summary"]["requestsPerSec"], **quantiles}
+            raise LoadError(f"no good answer: {outcomes}")
+        quantiles = {f"{name}_ms": seen["latencyPercentilesSuccessful"][name] * 1000 for name in ("p50", "p90", "p99")}
+        rate = good / seen["summary"]["total"]
+        return {"requests": requests, "failed": requests - good, "outcomes": outcomes, "rate": rate, **quantiles}
 
     def streams(self, port, streams, repeat=1):
         """`streams` at a time, on each connection `repeat` one after the other, to their end."""

@@ -77,7 +77,8 @@ def main():
 
 def measure(options):
     """Builds, measures all rounds, and writes `results.jsonl` and `table.md`."""
-    load_tools = LoadTools.find(options.tools.resolve(), options.install)
+    load_tools = LoadTools.find(options.tools.resolve(), options.install, with_oha="peers" in options.parts)
+    load_versions = load_tools.versions()
     target = cargo_target(BENCH)
     build(BENCH, "load")
     gateway = Gateway(find_gateway(options).resolve())
@@ -87,7 +88,7 @@ def measure(options):
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, open(output / "results.jsonl", "w") as results:
         rig = Rig(options, contenders, Path(folder), target / "release" / "load", load_tools, results)
-        machine = {**describe(ROOT, options.gateway, options.pgo), "load": load_tools.versions()}
+        machine = {**describe(ROOT, options.gateway, options.pgo), "load": load_versions}
         rig.write({"machine": machine, "quick": options.quick, "missing": missing})
         for contender in contenders:
             rig.write({"contender": contender.name, "version": contender.find(), "notes": contender.notes})
@@ -250,22 +251,23 @@ class Rig:
                 self.figure(number, contender, figure, measured, **own)
 
     def variants(self, number, figure, variants, load):
-        """Requests/s of the gateway in several configurations; the first also at the end, against drift."""
-        names = list(variants)
-        for name in [*names, names[0]]:
+        """Requests/s of the gateway in several configurations, each between two measurements of the first, against drift."""
+        first, *others = variants
+        turns = [first] + [name for other in others for name in (other, first)]
+        for turn, name in enumerate(turns):
             variant = variants[name]
             ports = self.engines.ports if "deployments" in variant else None
             gateway = Gateway(self.contenders[0].binary, ports=ports, **variant)
             if running := self.start(number, gateway):
                 options = load(variant)
-                self.figure(number, running, figure, figures.closed, variant=name, body="1k", **options)
+                self.figure(number, running, figure, figures.closed, variant=name, turn=turn, body="1k", **options)
                 running.stop()
 
-    def figure(self, number, running, figure, measured, variant=None, **options):
+    def figure(self, number, running, figure, measured, variant=None, turn=None, **options):
         """Measures one figure and writes it down; an empty dictionary where it cannot be measured."""
         record = {"round": number, "contender": running.name, "figure": figure}
         if variant:
-            record["variant"] = variant
+            record |= {"variant": variant, "turn": turn}
         try:
             values = measured(self.bench, running, **options)
         except (LoadError, OSError) as error:

@@ -6,12 +6,14 @@ kept connections to the engines, and an access log where one is part of the prod
 
 import os
 import re
+import shutil
+import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from rig.contender import LOCAL_PERCENT, Contender, Missing, install_package, run
 from rig.process import free_port
-from rig.tools import install_cmake
 
 REMOTE_PERCENT = 100 - LOCAL_PERCENT
 
@@ -144,7 +146,8 @@ class Crate(Contender):
 
     def install(self):
         """Builds it, and installs the cmake that a library of pingora's is built with."""
-        install_cmake()
+        if not shutil.which("cmake"):
+            install_package("cmake")
         manifest = Path(__file__).resolve().parent.parent / "Cargo.toml"
         run("cargo", "build", "--release", "--manifest-path", manifest, "--package", f"peer-{self.name}", timeout=3600)
 
@@ -172,7 +175,10 @@ class Wheel(Contender):
 
     def install(self):
         """Makes the virtual environment, and installs the package."""
-        run("python3", "-m", "venv", self.venv)
+        # Debian has what a virtual environment gets its pip from in a package of its own.
+        if not find_spec("ensurepip"):
+            install_package("python3-venv")
+        run(sys.executable, "-m", "venv", self.venv)
         run(self.venv / "bin" / "pip", "install", "--quiet", self.package)
 
 

@@ -79,6 +79,22 @@ class Results:
             return {number: value - direct[number] for number, value in values.items() if number in direct}
         return values
 
+    def beside(self, figure, name, first, key):
+        """The ratios of a variant's measurements to the mean of those of the `first` right before and after.
+
+        Of the first itself to its own before and after: what the ratios of the others may be off by.
+        """
+        distance = 2 if name == first else 1
+        ratios = []
+        for number, records in self.measured[figure][name].items():
+            bases = [base for base in self.measured[figure][first][number] if base.get(key)]
+            for record in records:
+                near = [base for base in bases if abs(base.get("turn", 0) - record.get("turn", 0)) == distance]
+                # Earlier results do not tell in which turn they were measured.
+                if (near or bases) and record.get(key):
+                    ratios.append(record[key] / statistics.fmean(base[key] for base in near or bases))
+        return ratios
+
 
 def read(path):
     """The results in a file."""
@@ -92,17 +108,18 @@ def markdown(results):
     machine = results.machine
     parts = [
         f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, {machine['kernel']}; "
-        f"gateway: {machine['gateway']}; load by {machine['load']} and `bench/load`; "
+        f"gateway: {machine['gateway']}; load by {machine.get('load', 'wrk')} and `bench/load`; "
         f"load average before {machine['load_average_before']:.1f}."
         + (" A quick run: its rounds are short, and say less than whole ones." if results.quick else "")
     ]
     if names:
         columns = ["direct", *names]
-        parts.append("Medians of the rounds.")
+        parts.append("Medians of the rounds. What is added is beyond `direct`, whose own values are in its column.")
         parts.append(table(["", *columns], [[row[0], *(absolute(results, row, name) for name in columns)] for row in ROWS]))
         if BASE in names:
-            parts.append(f"Ratios to {BASE} of the same round, medians.")
-            parts.append(table(["", *names], [[row[0], *(ratio(results, row, name) for name in names)] for row in ROWS]))
+            parts.append(f"Ratios to {BASE} of the same round, medians; of {names[0]} also the range.")
+            head = ["", names[0], "range", *names[1:]]
+            parts.append(table(head, [[row[0], *ratios(results, row, names)] for row in ROWS]))
         setups = [[name, results.versions[name], results.notes[name]] for name in names]
         parts.append(table(["", "version", "set up with"], setups, numbers=False))
     for figure, title in (("fleet", "models x deployments of each"), ("strategy", "strategy")):
@@ -120,30 +137,41 @@ def absolute(results, row, name):
     return f"{statistics.median(values.values()):,.{digits}f}" if values else "–"
 
 
-def ratio(results, row, name):
-    """A cell: the median of the ratios to `BASE`."""
+def ratios(results, row, names):
+    """Cells: of the ratios to `BASE` the medians, and after the first name's its range."""
     _, figure, key, _, added = row
-    return median_ratio(results.rounds(figure, name, key, added), results.rounds(figure, BASE, key, added))
+    base = results.rounds(figure, BASE, key, added)
+    cells = []
+    for name in names:
+        values = results.rounds(figure, name, key, added)
+        found = [value / base[number] for number, value in values.items() if base.get(number, 0) > 0]
+        cells.append(f"{statistics.median(found):.2f}" if found else "–")
+        if name == names[0]:
+            cells.append(span(found))
+    return cells
 
 
-def median_ratio(values, base):
-    """The median of the ratios of rounds that both have; a dash where the base is nothing."""
-    ratios = [value / base[number] for number, value in values.items() if base.get(number, 0) > 0]
-    return f"{statistics.median(ratios):.2f}" if ratios else "–"
+def span(values):
+    """A cell: from the least to the most, where there are several."""
+    return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else "–"
 
 
 def variants(results, figure, title):
-    """The table of the gateway's own configurations, as ratios to the first."""
+    """The table of the gateway's own configurations: medians and ranges of their ratios to the first, and medians."""
     names = list(results.measured[figure])
     rows = []
     for name in names:
         row = [name]
-        for key in ("rps", "cpu_ms_per_1000"):
-            values, base = results.rounds(figure, name, key), results.rounds(figure, names[0], key)
-            median = statistics.median(values.values()) if values else 0
-            row.append(f"{median_ratio(values, base)} ({median:,.{0 if key == 'rps' else 1}f})")
+        for key, digits in (("rps", 0), ("cpu_ms_per_1000", 1)):
+            values = results.rounds(figure, name, key).values()
+            beside = results.beside(figure, name, names[0], key)
+            if values and beside:
+                row.append(f"{statistics.median(beside):.2f}, {span(beside)}")
+                row.append(f"{statistics.median(values):,.{digits}f}")
+            else:
+                row += ["–", "–"]
         rows.append(row)
-    return table([title, "requests/s", "CPU-ms for 1,000 requests"], rows)
+    return table([title, "requests/s, ratio", "requests/s", "CPU time, ratio", "CPU-ms for 1,000 requests"], rows)
 
 
 def failures(results):
