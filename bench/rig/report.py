@@ -166,7 +166,7 @@ def variants(results, figure, title):
             values = results.rounds(figure, name, key).values()
             beside = results.beside(figure, name, names[0], key)
             if values and beside:
-                row.append(f"{statistics.median(beside):.2f}, {span(beside)}")
+                row.append(f"{statistics.median(beside):.2f}" + (f", {span(beside)}" if len(beside) > 1 else ""))
                 row.append(f"{statistics.median(values):,.{digits}f}")
             else:
                 row += ["–", "–"]
