@@ -273,6 +273,10 @@ class Rig:
         except (LoadError, OSError) as error:
             self.write({**record, "error": str(error)})
             return {}
+        finally:
+            # What one still does for requests that are over is not to be at the cost of the next.
+            if running.process:
+                running.process.settle()
         self.write({**record, **values})
         print(f"{number} {running.name} {figure} {variant or ''} {short(values)}", file=sys.stderr)
         return values

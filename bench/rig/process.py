@@ -56,6 +56,19 @@ class Process:
         stats = filter(None, map(read_stat, self.tree()))
         return sum(sum(map(int, stat[11:15])) for stat in stats) / TICKS
 
+    def settle(self, seconds=20):
+        """Waits until the tree does no more than now and then: under a tenth of a core; at most so many seconds."""
+        pause = 0.1
+        before = self.cpu_seconds()
+
+        def is_quiet():
+            nonlocal before
+            earlier, before = before, self.cpu_seconds()
+            return before - earlier < pause / 10
+
+        time.sleep(pause)
+        wait_for(is_quiet, seconds, pause)
+
     def memory(self):
         """`(kib, rss)` of the whole tree in KiB: what its processes have for themselves, and once what they share; and the
         sum of their resident sets, in which that counts for each of them.
