@@ -23,7 +23,7 @@ def need(name, found, remedy, install):
         return
     if not install:
         raise Missing(f"there is no {name} (`--install`, or {remedy})")
-    print(f"bench/run: installing {name}", file=sys.stderr)
+    print(f"installing {name}", file=sys.stderr)
     try:
         install()
     except Missing as error:
@@ -47,7 +47,7 @@ class LoadTools:
         found = next((path for path in (shutil.which("oha"), own) if path and is_recent_oha(path)), None)
         version = ".".join(map(str, OLDEST_OHA))
         argv = ("cargo", "install", "--locked", "--root", root, "oha")
-        need(f"oha {version}", found, "`cargo install --locked oha`", install and partial(run, *argv, timeout=3600))
+        need(f"oha of {version} or later", found, "`cargo install --locked oha`", install and partial(run, *argv, timeout=3600))
         return cls(Path(found or own))
 
     def versions(self):
