@@ -27,10 +27,10 @@ struct Outcome {
 
 #[tokio::main]
 async fn main() {
-    let engine = Engine::with(gateway::stub::Options {
+    let engine = Engine::with(stub_engine::Options {
         name: "engine".into(),
         latency: TAKES,
-        ..gateway::stub::Options::default()
+        ..stub_engine::Options::default()
     });
     let limits = format!("concurrency: {{max: {PLACES}, queue: {PLACES}}}");
     let models = one_model(&[&engine.url()]);

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use gateway::stub::{Options, serve};
 use serde_json::Value;
 use tokio::sync::oneshot;
+
+use stub_engine::{Options, serve};
 
 use crate::{Port, client};
 

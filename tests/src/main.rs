@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use gateway::config::{self, Config, Paths};
-use gateway::decision::Plan;
-use gateway::fleet::{Fleet, Generation};
 use gateway::{Loaded, Loader, Options, Seen, Signals};
+
+use config::{self, Config, Paths};
+use fleet::{Fleet, Generation};
+use routing::Plan;
 
 fn main() -> ExitCode {
     match std::env::var("CORRUPT") {
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
 
 /// Serves until it is killed.
 fn corrupt(what: &str) -> ExitCode {
-    gateway::telemetry::init_log("info");
+    proxy::telemetry::init_log("info");
     let routing_required = true;
     let (models, routing) = ("config/models.yaml".into(), "config/routing.yaml".into());
     let paths = Paths { models, routing, routing_required };

@@ -6,15 +6,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gateway::config::{Sandbox, Side};
-use gateway::decision::plugin::{Opened, Plugin, PluginHost, Role, locate};
-use gateway::strategy::{Candidate, Facts, Place, Price, Question, RawWeights, Strategy as _};
 use gateway_strategy as sdk;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
+
+use config::Sandbox;
+use contract::Side;
+use contract::{Candidate, Facts, Place, Price, Question, RawWeights, Strategy as _};
+use sandbox::{Opened, Plugin, PluginHost, Role, locate};
 
 /// The most bytes that a shipped component may have.
 const MOST: usize = 256 << 10;

@@ -5,11 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::{fs, time::Duration};
 
-use gateway::config::{Sandbox, Side};
-use gateway::decision::plugin::{Plugin, PluginHost, Role, locate};
-use gateway::strategy::{Candidate, Place, RawWeights, Strategy as _};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use config::Sandbox;
+use contract::Side;
+use contract::{Candidate, Place, RawWeights, Strategy as _};
+use sandbox::{Plugin, PluginHost, Role, locate};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("components-0.1.0")

@@ -203,8 +203,8 @@ async fn where_all_ask_to_be_left_alone_the_client_is_told_the_shortest_wait() {
 
 #[tokio::test]
 async fn a_refused_credential_takes_a_deployment_out_and_is_said_once() {
-    let options = gateway::stub::Options { name: "keyed".into(), ..Default::default() };
-    let keyed = Engine::with(gateway::stub::Options { api_key: Some("right".into()), ..options });
+    let options = stub_engine::Options { name: "keyed".into(), ..Default::default() };
+    let keyed = Engine::with(stub_engine::Options { api_key: Some("right".into()), ..options });
     let good = Engine::start("good");
     let models = |key: &str| {
         let (keyed, good) = (keyed.url(), good.url());

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use gateway::stub::Options;
 use serde_json::json;
 use tests::{
     CLANG, COMPILING, Engine, Gateway, NODE, PYTHON, Reply, Toolchain, Traffic, eventually, routed,
     try_out,
 };
+
+use stub_engine::Options;
 
 /// A gateway with an example in front of a local and a remote deployment. `routing` is the parameters and
 /// further keys of `routing.yaml`, `tried_with` what `gateway strategy test` needs to be told. None: this

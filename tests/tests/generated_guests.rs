@@ -5,15 +5,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use arbitrary::Unstructured;
-use gateway::config::{Sandbox, Side};
-use gateway::decision::plugin::{LoadError, Plugin, PluginHost, Role, Source, locate};
-use gateway::strategy::{Candidate, Facts, Place, Question, Strategy as _, Weights};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use serde_json::json;
 use tests::CoreGuest;
 use wasm_smith::{Config, Module};
 use wasmparser::{Parser, Payload};
+
+use config::Sandbox;
+use contract::Side;
+use contract::{Candidate, Facts, Place, Question, Strategy as _, Weights};
+use sandbox::{LoadError, Plugin, PluginHost, Role, Source, locate};
 
 /// Guests of each kind, and how long they may take all together.
 const GUESTS: u64 = 300;

@@ -296,10 +296,10 @@ async fn a_connection_too_many_is_told_so_and_health_can_still_be_asked() {
 
 #[tokio::test]
 async fn an_engine_is_never_given_more_than_its_places() {
-    let options = gateway::stub::Options {
+    let options = stub_engine::Options {
         name: "engine".into(),
         latency: Duration::from_millis(20),
-        ..gateway::stub::Options::default()
+        ..stub_engine::Options::default()
     };
     let engine = Engine::with(options);
     let nobody = Port::take();

@@ -1,0 +1,235 @@
+//! What must hold of answers on their way to the client, whatever upstreams send and however it is cut.
+
+use bytes::Bytes;
+
+use pieces::Pieces;
+
+use crate::rename::Rename;
+use crate::usage::UsageScan;
+
+use super::content::{self, Meaning};
+use super::events::{Event, Events, LONGEST};
+use super::{Commit, Defect, End, MOST_HELD_OF_A_BODY, MOST_HELD_OF_A_STREAM, Shape, Verdict};
+
+/// What the last event of a broken stream must be.
+const LAST: &str = "{\"error\":{}}";
+
+/// What came of an answer.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// What the client has got.
+    pub(crate) passed: Vec<u8>,
+    /// Why that is not all.
+    pub(crate) defect: Option<Defect>,
+    /// What judged it.
+    pub(crate) commit: Commit,
+}
+
+/// Reads an answer that comes in these pieces.
+pub(crate) fn read<'a>(shape: Shape, pieces: impl IntoIterator<Item = &'a [u8]>, end: End) -> Read {
+    let most_held = match shape {
+        Shape::Stream => MOST_HELD_OF_A_STREAM + LONGEST,
+        Shape::Plain { .. } => MOST_HELD_OF_A_BODY,
+        Shape::Opaque => 0,
+    };
+    let (mut commit, mut passed, mut come) = (Commit::new(shape), Vec::new(), 0);
+    for piece in pieces {
+        come += piece.len();
+        match commit.feed(Bytes::copy_from_slice(piece)) {
+            Verdict::Hold => assert!(commit.is_committed() || come <= most_held),
+            Verdict::Pass(pass) => {
+                passed.extend_from_slice(&pass);
+                assert!(commit.is_committed());
+                std::iter::from_fn(|| commit.next_held())
+                    .for_each(|more| passed.extend_from_slice(&more));
+            }
+            Verdict::Fail { pass, defect } => {
+                passed.extend_from_slice(&pass);
+                return Read { passed, defect: Some(defect), commit };
+            }
+        }
+        if commit.is_committed() && passed.len() != come {
+            assert!(commit.withholds(), "held after the commit");
+            assert!(come - passed.len() <= LONGEST);
+        }
+    }
+    let defect = match commit.end(end) {
+        Ok(held) => {
+            passed.extend_from_slice(&held);
+            None
+        }
+        Err(defect) => Some(defect),
+    };
+    Read { passed, defect, commit }
+}
+
+/// Bytes go out as they came in, and nothing before the commit; what an answer is worth does not depend on
+/// how it was cut; the error event that ends a broken stream is read as one. The same of what looks into
+/// answers beside: renaming, usage, events.
+///
+/// The input is a line of digits (shape, end, names) and an answer in pieces.
+pub fn events(input: &[u8]) {
+    let (&[shape, end, names, _], input) = input.split_first_chunk().unwrap_or((&[0; 4], b""));
+    let shape = match shape % 4 {
+        0 => Shape::Stream,
+        1 => Shape::Plain { json: true },
+        2 => Shape::Plain { json: false },
+        _ => Shape::Opaque,
+    };
+    let end = [End::Framed, End::Closed, End::Early][usize::from(end % 3)];
+    let pieces = Pieces::of(input);
+    answer(shape, &pieces, end);
+    scanner(&pieces);
+    renamed(&pieces, names);
+    usage(&pieces);
+}
+
+fn answer(shape: Shape, pieces: &Pieces, end: End) {
+    let text = pieces.text();
+    let whole = read(shape, (!text.is_empty()).then_some(text), end);
+    let limit = match shape {
+        Shape::Stream => MOST_HELD_OF_A_STREAM,
+        _ => MOST_HELD_OF_A_BODY,
+    };
+    for way in pieces.ways() {
+        let cut = read(shape, way, end);
+        assert!(text.starts_with(&cut.passed));
+        assert!(cut.commit.is_committed() || cut.passed.is_empty(), "passed before the commit");
+        assert!(cut.defect.is_some() || cut.passed.len() == text.len(), "whole, and not all of it");
+        if cut.commit.is_committed() && cut.defect.is_some() && shape == Shape::Stream {
+            told(&cut);
+        }
+        // Beyond these sizes an answer is committed as it stands, which depends on what has come.
+        if text.len() <= limit {
+            assert_eq!(cut.defect, whole.defect);
+            assert_eq!(cut.commit.is_committed(), whole.commit.is_committed());
+            // An error that comes in pieces may be seen in part before it is known to be one.
+            assert!(cut.passed.starts_with(&whole.passed));
+        }
+    }
+}
+
+/// The client of a broken stream reads the error as an event of its own.
+fn told(broken: &Read) {
+    let gap = if broken.commit.is_between_events() { "" } else { "\n\n" };
+    let text = [&broken.passed[..], gap.as_bytes(), b"data: ", LAST.as_bytes(), b"\n\n"].concat();
+    let text = String::from_utf8_lossy(&text).replace("\r\n", "\n").replace('\r', "\n");
+    let last = text.trim_end_matches('\n').rsplit("\n\n").next().unwrap_or_default();
+    let data: Vec<_> = last.lines().filter_map(|line| line.strip_prefix("data:")).collect();
+    assert_eq!(data.iter().map(|data| data.trim_start()).collect::<Vec<_>>(), [LAST]);
+}
+
+fn scanner(pieces: &Pieces) {
+    let whole = cut_into_events([pieces.text()]);
+    for way in pieces.ways() {
+        assert_eq!(cut_into_events(way), whole);
+    }
+    let all: Option<Vec<&[u8]>> = whole.0.iter().map(Option::as_deref).collect();
+    if let Some(all) = all {
+        assert!(pieces.text().starts_with(&all.concat()));
+    }
+    for event in whole.0.iter().flatten() {
+        meaning(event);
+    }
+}
+
+/// The events of a stream, None for one that is too long, and whether it ends within one.
+fn cut_into_events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Option<Vec<u8>>>, bool) {
+    let (mut events, mut found) = (Events::default(), Vec::new());
+    for piece in pieces {
+        let mut from = 0;
+        while let Some((event, end)) = events.next(piece, from) {
+            assert!(from < end && end <= piece.len());
+            found.push(match event {
+                Event::Whole(text) => Some(text.to_vec()),
+                Event::TooLong(_) => None,
+            });
+            from = end;
+        }
+    }
+    (found, events.rest().is_some())
+}
+
+/// The quick look at an event finds what the whole look finds. (An escape can hide a word from it, which no
+/// engine does.)
+fn meaning(event: &[u8]) {
+    if event.contains(&b'\\') {
+        return;
+    }
+    let (first, later) = (content::first(event), content::later(event));
+    let says_nothing = |meaning: &Meaning| matches!(meaning, Meaning::Opening | Meaning::Content);
+    assert!(first == later || says_nothing(&first) && says_nothing(&later), "{first:?}, {later:?}");
+}
+
+fn renamed(pieces: &Pieces, names: u8) {
+    const NAMES: [(&str, &str); 4] =
+        [("up/x", "asked"), ("model", ""), ("a\"b", "up"), ("", "\"model\":\"\"")];
+    let (from, to) = NAMES[usize::from(names % 4)];
+    let rename = |pieces: &[&[u8]]| {
+        let (mut rename, mut out) = (Rename::new(from, to), Vec::new());
+        for piece in pieces {
+            out.extend_from_slice(&rename.feed(Bytes::copy_from_slice(piece)));
+        }
+        out.extend_from_slice(&rename.finish());
+        out
+    };
+    let text = pieces.text();
+    let whole = rename(&[text]);
+    for way in pieces.ways() {
+        assert_eq!(rename(&way), whole);
+    }
+    // The reader of raw bytes does not see through escapes, nor through more white space than is written.
+    let is_odd = |text: &[u8]| {
+        let mut runs = text.windows(8).map(|run| run == b"        ");
+        text.iter().any(|byte| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r')) || runs.any(|run| run)
+    };
+    if let Ok(mut value) = serde_json::from_slice(text)
+        && !is_odd(text)
+    {
+        rename_in(&mut value, from, to);
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&whole).ok(), Some(value));
+    }
+}
+
+/// What renaming means, told of values rather than bytes.
+fn rename_in(value: &mut serde_json::Value, from: &str, to: &str) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (key, value) in fields {
+                if key == "model" && value == from {
+                    *value = to.into();
+                } else {
+                    rename_in(value, from, to);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => {
+            items.iter_mut().for_each(|item| rename_in(item, from, to));
+        }
+        _ => {}
+    }
+}
+
+fn usage(pieces: &Pieces) {
+    // A longer object may be missed where it is cut.
+    if pieces.text().len() > 2000 {
+        return;
+    }
+    let scan = |pieces: &[&[u8]]| {
+        let mut scan = UsageScan::default();
+        pieces.iter().for_each(|piece| scan.feed(piece));
+        scan.found()
+    };
+    let whole = scan(&[pieces.text()]);
+    for way in pieces.ways() {
+        assert_eq!(scan(&way), whole);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_seed_holds() {
+        pieces::replay("events", super::events);
+    }
+}

@@ -1,0 +1,327 @@
+//! The commit point against a model: generated sequences of what upstreams do, cut into chunks anywhere,
+//! must come to what the rules say of the events alone.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::events::LONGEST;
+use super::oracle::{Read, read};
+use super::{Commit, Defect, End, Shape, Verdict};
+
+/// One event of a stream, in kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Comment,
+    /// Of the choice of this index, as the two below.
+    Role(u8),
+    Content(u8),
+    Finish(u8),
+    Done,
+    Error,
+}
+
+/// One attempt: what the upstream does.
+#[derive(Debug, Clone)]
+enum Upstream {
+    /// No answer that counts: refused, reset, 5xx.
+    Fails,
+    /// A stream of these events.
+    Streams { acts: Vec<Act>, end: End },
+    /// One body: good, an error object, or nothing; sent whole or cut short.
+    Answers { body: &'static str, end: End },
+}
+
+/// What the client is left with.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// A whole answer.
+    Whole(Vec<u8>),
+    /// The start of one answer, and word that it failed.
+    Told(Vec<u8>),
+    /// An error of the gateway's own.
+    Exhausted,
+}
+
+/// The text of an event of the engine `from`, whose name is in every content.
+fn text(act: Act, from: usize) -> String {
+    match act {
+        Act::Comment => ": wait\r\n\r\n".into(),
+        Act::Role(index) => choice(index, "\"delta\":{\"role\":\"assistant\"}"),
+        Act::Content(index) => {
+            choice(index, &format!("\"delta\":{{\"content\":\"engine {from} é\"}}"))
+        }
+        Act::Finish(index) => choice(index, "\"delta\":{},\"finish_reason\":\"stop\""),
+        Act::Done => "data: [DONE]\n\n".into(),
+        Act::Error => "data: {\"error\":{\"message\":\"oom\"}}\n\n".into(),
+    }
+}
+
+fn choice(index: u8, fields: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":{index},{fields}}}]}}\n\n")
+}
+
+/// The rules, told of events rather than bytes.
+fn expected(upstreams: &[Upstream]) -> Outcome {
+    for (from, upstream) in upstreams.iter().enumerate() {
+        let outcome = match upstream {
+            Upstream::Fails => None,
+            Upstream::Answers { body, end } => {
+                let whole = *end == End::Framed || (*end == End::Closed && body.ends_with('}'));
+                let good = whole && !body.is_empty() && !body.contains("error");
+                good.then(|| Outcome::Whole(body.as_bytes().to_vec()))
+            }
+            Upstream::Streams { acts, end } => expected_stream(acts, *end, from),
+        };
+        if let Some(outcome) = outcome {
+            return outcome;
+        }
+    }
+    Outcome::Exhausted
+}
+
+fn expected_stream(acts: &[Act], end: End, from: usize) -> Option<Outcome> {
+    let is_content = |act: &Act| matches!(act, Act::Content(_) | Act::Finish(_) | Act::Done);
+    let all =
+        |acts: &[Act]| acts.iter().map(|act| text(*act, from)).collect::<String>().into_bytes();
+    let commit = acts.iter().position(is_content)?;
+    match acts.iter().position(|act| *act == Act::Error) {
+        Some(error) if error < commit => return None,
+        Some(error) => return Some(Outcome::Told(all(&acts[..error]))),
+        None => {}
+    }
+    let has = |act| acts.contains(&act);
+    let is_finished = |act: &Act| match act {
+        Act::Role(index) | Act::Content(index) => has(Act::Finish(*index)),
+        _ => true,
+    };
+    let whole = match end {
+        // Proxies end a body as it should where an engine dies: each choice must have been finished.
+        End::Framed | End::Closed => has(Act::Done) || acts.iter().all(is_finished),
+        End::Early => has(Act::Done),
+    };
+    Some(if whole { Outcome::Whole(all(acts)) } else { Outcome::Told(all(acts)) })
+}
+
+/// What the gateway does with the same upstreams, its bytes cut by `cuts`.
+fn actual(upstreams: &[Upstream], cuts: &[usize]) -> Outcome {
+    for (from, upstream) in upstreams.iter().enumerate() {
+        let (shape, bytes, end) = match upstream {
+            Upstream::Fails => continue,
+            Upstream::Answers { body, end } => {
+                (Shape::Plain { json: false }, body.as_bytes().to_vec(), *end)
+            }
+            Upstream::Streams { acts, end } => {
+                let all: String = acts.iter().map(|act| text(*act, from)).collect();
+                (Shape::Stream, all.into_bytes(), *end)
+            }
+        };
+        match read(shape, cut(&bytes, cuts), end) {
+            Read { passed, defect: None, .. } => return Outcome::Whole(passed),
+            Read { passed, commit, .. } if commit.is_committed() => return Outcome::Told(passed),
+            Read { passed, .. } => assert!(passed.is_empty(), "what failed was seen"),
+        }
+    }
+    Outcome::Exhausted
+}
+
+/// Pieces of these lengths, over and over.
+fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    for length in lengths.iter().cycle() {
+        if bytes.is_empty() {
+            break;
+        }
+        let (piece, rest) = bytes.split_at((*length).clamp(1, bytes.len()));
+        pieces.push(piece);
+        bytes = rest;
+    }
+    pieces
+}
+
+fn ends() -> impl Strategy<Value = End> {
+    prop_oneof![Just(End::Framed), Just(End::Closed), Just(End::Early)]
+}
+
+fn upstreams() -> impl Strategy<Value = Upstream> {
+    let act = prop_oneof![
+        2 => Just(Act::Comment), 2 => (0u8..2).prop_map(Act::Role), 3 => (0u8..2).prop_map(Act::Content),
+        3 => (0u8..2).prop_map(Act::Finish), 1 => Just(Act::Done), 1 => Just(Act::Error),
+    ];
+    let body = prop_oneof![
+        Just("{\"choices\":[]}"),
+        Just("{\"error\":{\"message\":\"oom\"}}"),
+        Just("{\"choices\":["),
+        Just(""),
+    ];
+    prop_oneof![
+        1 => Just(Upstream::Fails),
+        4 => (proptest::collection::vec(act, 0..8), ends())
+            .prop_map(|(acts, end)| Upstream::Streams { acts, end }),
+        2 => (body, ends()).prop_map(|(body, end)| Upstream::Answers { body, end }),
+    ]
+}
+
+/// Cut into bytes an event may be seen in part before it begins as an error: what was passed of it cannot
+/// be taken back. The rules are about whole events, so that part is forgiven, which says nothing yet, and
+/// the LF of a CRLF that had not come.
+fn agree(actual: &Outcome, expected: &Outcome) -> bool {
+    match (actual, expected) {
+        (Outcome::Told(actual), Outcome::Told(expected)) => {
+            let more = actual.strip_prefix(expected.trim_ascii_end()).map(<[u8]>::trim_ascii_start);
+            more.is_some_and(|more| b"data: {\"error\":{".starts_with(more))
+        }
+        _ => actual == expected,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_sequence_of_upstreams_comes_to_what_the_rules_say(
+        upstreams in proptest::collection::vec(upstreams(), 1..4),
+        cuts in proptest::collection::vec(1usize..200, 1..6),
+    ) {
+        let (actual, expected) = (actual(&upstreams, &cuts), expected(&upstreams));
+        prop_assert!(agree(&actual, &expected), "{actual:?} instead of {expected:?}");
+    }
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut commit = Commit::new(Shape::Stream);
+    let comment = Bytes::from(": wait\n\n".repeat(1024));
+    let committed_after = (1..).find(|_| commit.feed(comment.clone()) != Verdict::Hold);
+    assert_eq!(committed_after, Some(9), "64 KiB of comments are held, and no more");
+
+    let mut commit = Commit::new(Shape::Plain { json: false });
+    let [first, second, third, fourth] =
+        [b'1', b'2', b'3', b'4'].map(|digit| Bytes::from(vec![digit; 512 * 1024]));
+    assert_eq!(commit.feed(first.clone()), Verdict::Hold);
+    assert_eq!(commit.feed(second.clone()), Verdict::Hold);
+    assert_eq!(commit.next_held(), None, "half a JSON");
+    assert_eq!(commit.feed(third.clone()), Verdict::Pass(first), "over 1 MiB is passed on");
+    assert_eq!(commit.next_held(), Some(second), "piece by piece");
+    assert_eq!(commit.feed(fourth.clone()), Verdict::Pass(third), "in their order");
+    assert_eq!(commit.next_held(), Some(fourth.clone()));
+    assert_eq!(commit.next_held(), None);
+    assert_eq!(commit.feed(fourth.clone()), Verdict::Pass(fourth));
+    assert_eq!(commit.end(End::Early), Err(Defect::Truncated));
+}
+
+#[test]
+fn what_is_framed_as_whole_and_stops_in_the_middle_is_truncated() {
+    let mut commit = Commit::new(Shape::Stream);
+    let text = text(Act::Content(0), 0) + "data: {\"choices\": [{\"delta\": {";
+    assert!(matches!(commit.feed(text.into()), Verdict::Pass(_)));
+    assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
+
+    let mut commit = Commit::new(Shape::Plain { json: true });
+    assert_eq!(commit.feed("{\"choices\":[{\"messag".into()), Verdict::Hold);
+    assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
+}
+
+#[test]
+fn an_event_that_was_passed_in_part_is_known_to_be_open() {
+    let (content, error) = (text(Act::Content(0), 0), text(Act::Error, 0));
+    for (rest, open) in [(error.as_str(), true), ("\n", false), (" ", true)] {
+        let mut commit = Commit::new(Shape::Stream);
+        assert!(matches!(commit.feed(content.clone().into()), Verdict::Pass(_)));
+        let (piece, more) = rest.split_at(rest.len().min(9));
+        assert!(matches!(commit.feed(piece.to_owned().into()), Verdict::Pass(_)));
+        let _ = commit.feed(more.to_owned().into());
+        assert_eq!(!commit.is_between_events(), open, "{rest:?}");
+    }
+    let mut commit = Commit::new(Shape::Stream);
+    let failed = commit.feed(format!("{content}{error}").into());
+    assert!(matches!(failed, Verdict::Fail { .. }) && commit.is_between_events());
+}
+
+#[test]
+fn nothing_is_passed_of_an_error_that_comes_in_pieces() {
+    let content = text(Act::Content(0), 0);
+    let errors = [
+        text(Act::Error, 0),
+        "data: { \"error\" : \"oom\"}\n\n".into(),
+        "event: error\ndata: oom\n\n".into(),
+        "data: {\"object\":\"error\",\"message\":\"oom\"}\r\n\r\n".into(),
+        "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":{\"message\":\"oom\"}}}\n\n"
+            .into(),
+        "id: 1\ndata: {\"type\":\"error\",\"message\":\"oom\"}\n\n".into(),
+    ];
+    for error in errors {
+        for size in 1..error.len() {
+            let chunks =
+                [&content].into_iter().chain([&error]).flat_map(|s| s.as_bytes().chunks(size));
+            let Read { passed, defect, commit } = read(Shape::Stream, chunks, End::Framed);
+            let Some(Defect::Reported(reported)) = defect else { panic!("{error}: {defect:?}") };
+            assert_eq!(reported.message, "oom", "{error}");
+            let rest = passed.strip_prefix(content.as_bytes()).expect("the content");
+            assert!(!String::from_utf8_lossy(rest).contains("oo"), "{size}: {rest:?}");
+            assert_eq!(commit.is_between_events(), rest.is_empty(), "{size}: {rest:?}");
+        }
+    }
+}
+
+#[test]
+fn an_event_that_begins_as_an_error_and_is_none_is_passed_when_it_is_whole() {
+    let content = text(Act::Content(0), 0);
+    let held = "data: {\"error\":{\"no\":json\n\n";
+    let never = "data: {\"error\":null,\"text\":\"a\"}\n\n";
+    for (event, is_held) in [(held, true), (never, false)] {
+        let mut commit = Commit::new(Shape::Stream);
+        let (start, rest) = event.split_at(event.len() - 5);
+        let first = [content.as_str(), if is_held { "" } else { start }].concat();
+        assert_eq!(commit.feed((content.clone() + start).into()), Verdict::Pass(first.into()));
+        let then = if is_held { event } else { rest };
+        assert_eq!(commit.feed(rest.into()), Verdict::Pass(then.into()), "{event}");
+    }
+}
+
+#[test]
+fn an_error_too_long_to_be_looked_into_is_told_without_its_words() {
+    let (content, end) = (text(Act::Content(0), 0), "\"}}\n\n");
+    let long = "data: {\"error\":{\"message\":\"".to_owned() + &"a".repeat(2 * LONGEST);
+    for size in [1000, LONGEST + 1, 4 * LONGEST] {
+        let text = [&content, &long, end].concat();
+        let Read { passed, defect, .. } =
+            read(Shape::Stream, text.as_bytes().chunks(size), End::Framed);
+        assert_eq!(passed, content.as_bytes());
+        assert!(matches!(defect, Some(Defect::Reported(error)) if error.message.is_empty()));
+    }
+    let healthy = long.replace("error", "extra");
+    let text = [&content, &healthy, end, &text(Act::Done, 0)].concat();
+    let Read { passed, defect, .. } =
+        read(Shape::Stream, text.as_bytes().chunks(1000), End::Framed);
+    assert_eq!((passed, defect), (text.into_bytes(), None));
+}
+
+#[test]
+fn a_healthy_stream_is_passed_chunk_by_chunk_and_as_it_is() {
+    let text: String =
+        [Act::Comment, Act::Role(0), Act::Content(0), Act::Content(0), Act::Finish(0)]
+            .map(|act| text(act, 0))
+            .concat();
+    for size in 1..text.len() {
+        let (mut commit, mut client, mut passed) = (Commit::new(Shape::Stream), Vec::new(), 0);
+        for chunk in text.as_bytes().chunks(size) {
+            if let Verdict::Pass(pass) = commit.feed(Bytes::copy_from_slice(chunk)) {
+                client.extend_from_slice(&pass);
+                passed += 1;
+            } else {
+                assert_eq!(passed, 0, "a chunk after the commit was held");
+            }
+        }
+        client.extend_from_slice(&commit.end(End::Closed).expect("whole"));
+        assert_eq!(client, text.as_bytes(), "in chunks of {size}");
+    }
+}
+
+#[test]
+fn what_cannot_be_looked_into_and_ends_by_closing_is_never_whole() {
+    for (end, whole) in [(End::Framed, true), (End::Closed, false), (End::Early, false)] {
+        let mut commit = Commit::new(Shape::Opaque);
+        assert!(matches!(commit.feed("\x1f".into()), Verdict::Pass(_)));
+        assert_eq!(commit.end(end).is_ok(), whole, "{end:?}");
+    }
+}

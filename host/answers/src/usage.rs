@@ -1,0 +1,133 @@
+//! Finds the token usage an upstream reports, without parsing the answer: `"usage":{...}` cannot
+//! stand inside a JSON string, where its quotes would be escaped.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use http1::json;
+
+const KEY: &[u8] = b"\"usage\"";
+/// Made once: that takes longer than to search an event.
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
+/// No upstream's usage object is longer.
+const LONGEST: usize = 2048;
+
+/// Tokens as the upstream counted them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Of the prompt.
+    pub prompt_tokens: u64,
+    /// Of the answer.
+    pub completion_tokens: u64,
+}
+
+/// Watches an answer, chunk by chunk. Memory is bounded by the longest usage object.
+#[derive(Debug, Default)]
+pub struct UsageScan {
+    /// The end of what was seen, while it may be the start of a usage object.
+    held: Vec<u8>,
+    found: Option<Usage>,
+}
+
+impl UsageScan {
+    /// The last usage object seen.
+    pub fn found(&self) -> Option<Usage> {
+        self.found
+    }
+
+    /// Looks at one chunk.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        if self.held.is_empty() {
+            let rest = self.search(chunk);
+            self.held = chunk[rest..].to_vec();
+        } else {
+            let mut all = std::mem::take(&mut self.held);
+            all.extend_from_slice(chunk);
+            let rest = self.search(&all);
+            self.held = all.split_off(rest);
+        }
+    }
+
+    /// Takes every whole usage object; returns where an unfinished one may begin.
+    fn search(&mut self, text: &[u8]) -> usize {
+        let mut from = 0;
+        while let Some(at) = FINDER.find(&text[from..]) {
+            let start = from + at;
+            let value = &text[start + KEY.len()..];
+            match object(value) {
+                Object::Whole(json) => {
+                    let usage = str::from_utf8(json).ok().and_then(of_object);
+                    self.found = usage.or(self.found);
+                    from = start + KEY.len();
+                }
+                Object::Unfinished if value.len() < LONGEST => return start,
+                Object::Unfinished | Object::None => from = start + KEY.len(),
+            }
+        }
+        // The key itself may be cut: keep what may be its start.
+        let tail = text.len().saturating_sub(KEY.len() - 1).max(from);
+        (tail..text.len()).find(|i| KEY.starts_with(&text[*i..])).unwrap_or(text.len())
+    }
+}
+
+enum Object<'a> {
+    Whole(&'a [u8]),
+    Unfinished,
+    None,
+}
+
+/// The JSON object behind `: `, where there is one. Usage objects hold numbers and objects: no
+/// strings, so that braces can be counted.
+fn object(text: &[u8]) -> Object<'_> {
+    let Some(start) = text.iter().position(|b| !matches!(b, b' ' | b':')) else {
+        return Object::Unfinished;
+    };
+    if text[start] != b'{' {
+        return Object::None;
+    }
+    let mut depth = 0usize;
+    for (i, byte) in text.iter().enumerate().skip(start) {
+        match byte {
+            b'{' => depth += 1,
+            b'}' if depth == 1 => return Object::Whole(&text[start..=i]),
+            b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    Object::Unfinished
+}
+
+/// The tokens that a usage object tells. Chat and completions say `prompt_tokens`, responses `input_tokens`.
+pub fn of_object(text: &str) -> Option<Usage> {
+    let (mut prompt, mut completion) = (None, Some(0));
+    let field = |key: Range<usize>, value: Range<usize>| match &text[key] {
+        "\"prompt_tokens\"" | "\"input_tokens\"" => prompt = text[value].parse().ok(),
+        "\"completion_tokens\"" | "\"output_tokens\"" => completion = text[value].parse().ok(),
+        _ => {}
+    };
+    json::object(text, field).ok()?;
+    Some(Usage { prompt_tokens: prompt?, completion_tokens: completion? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_is_found_however_the_answer_is_cut() {
+        let text = br#"data: {"x":"\"usage\":{}","usage":null}
+
+data: {"usage": {"prompt_tokens":3,"completion_tokens":4,"details":{"cached":1}}}
+
+data: [DONE]"#;
+        for size in 1..text.len() {
+            let mut scan = UsageScan::default();
+            text.chunks(size).for_each(|chunk| scan.feed(chunk));
+            let want = Usage { prompt_tokens: 3, completion_tokens: 4 };
+            assert_eq!(scan.found(), Some(want), "in chunks of {size}");
+            assert!(scan.held.len() <= LONGEST);
+        }
+    }
+}

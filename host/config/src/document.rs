@@ -1,0 +1,276 @@
+//! A parsed file that knows where everything in it stands.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::diagnostic::Cutout;
+use super::parse::{self, Problem};
+use super::{Diagnostic, Environment, mask};
+
+/// A parsed file that knows where everything in it stands.
+///
+/// Its values have their variables substituted, so `Debug` shows the file's name alone.
+pub struct Document {
+    file: String,
+    /// The text with its secrets masked: all that a snippet needs.
+    masked: Arc<str>,
+    root: Node,
+}
+
+/// One step from a value to one inside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Into a mapping.
+    Key(String),
+    /// Into a list, from 0.
+    Index(usize),
+}
+
+impl From<&str> for Step {
+    fn from(key: &str) -> Self {
+        Step::Key(key.to_owned())
+    }
+}
+
+impl From<usize> for Step {
+    fn from(index: usize) -> Self {
+        Step::Index(index)
+    }
+}
+
+/// The path `[models, 0, id]` as steps.
+macro_rules! steps {
+    ($($step:expr),* $(,)?) => { [$($crate::Step::from($step)),*] };
+}
+pub(super) use steps;
+
+/// A value and where it stands.
+#[derive(Clone)]
+pub(super) struct Node {
+    /// In bytes. Of a collection: from its start.
+    pub(super) span: Range<usize>,
+    pub(super) value: Value,
+}
+
+#[derive(Clone)]
+pub(super) enum Value {
+    Scalar(Scalar),
+    Sequence(Vec<Node>),
+    /// Keys are unique.
+    Mapping(Vec<Entry>),
+}
+
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_span: Range<usize>,
+    pub(super) value: Node,
+}
+
+/// A scalar before anybody said what type it is to have.
+#[derive(Clone)]
+pub(super) struct Scalar {
+    /// After escapes and variables.
+    pub(super) text: String,
+    /// Unquoted: may be a number, a boolean or null.
+    pub(super) plain: bool,
+    /// A variable was replaced in it: where it is plain, it may be a string as well.
+    pub(super) substituted: bool,
+    /// A variable in it is not set, which is reported already: anything may stand here.
+    pub(super) hole: bool,
+}
+
+impl Document {
+    /// Parses a text. No document: what is wrong is such that nothing more can be said of the file.
+    pub(super) fn parse(
+        file: String,
+        text: String,
+        env: Environment,
+    ) -> (Option<Self>, Vec<Diagnostic>) {
+        let (root, problems) = parse::parse(&text, env);
+        let mut masked = mask::mask(&text).into_bytes();
+        if let Some(root) = &root {
+            root.hide_blocks(&mut masked);
+        }
+        let masked: Arc<str> = String::from_utf8(masked).unwrap_or_default().into();
+        let errors = problems.into_iter().map(|problem| {
+            let Problem { span, message, help, also } = problem;
+            let cutout = Cutout { text: Arc::clone(&masked), span, also };
+            Diagnostic::at(file.clone(), cutout, message, help)
+        });
+        let errors = errors.collect();
+        (root.map(|root| Self { file, masked, root }), errors)
+    }
+
+    /// An error at a value, or at the nearest value around it that the file has.
+    #[must_use]
+    pub fn error(
+        &self,
+        at: &[Step],
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Diagnostic {
+        self.point(self.locate(at).0, message, help)
+    }
+
+    /// An error at a key. What stands under it is not shown: a misspelt `api_key` holds a key.
+    pub(super) fn key_error(
+        &self,
+        at: &[Step],
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Diagnostic {
+        let (span, entry) = self.locate(at);
+        let Some(entry) = entry else { return self.point(span, message, help) };
+        let mut text = self.masked.as_bytes().to_vec();
+        if matches!(entry.value.value, Value::Scalar(_)) {
+            mask::hide(&mut text, entry.value.span.clone());
+        }
+        let text = String::from_utf8(text).unwrap_or_default().into();
+        let cutout = Cutout { text, span: entry.key_span.clone(), also: None };
+        Diagnostic::at(self.file.clone(), cutout, message, help)
+    }
+
+    fn point(
+        &self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Diagnostic {
+        let cutout = Cutout { text: Arc::clone(&self.masked), span, also: None };
+        Diagnostic::at(self.file.clone(), cutout, message, help)
+    }
+
+    /// The file as the user named it.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    pub(super) fn get(&self, at: &[Step]) -> Option<&Node> {
+        at.iter().try_fold(&self.root, |node, step| Some(node.step(step)?.0))
+    }
+
+    /// The text of a scalar, to the letter. None: no scalar, or nobody knows what it would be.
+    pub fn text(&self, at: &[Step]) -> Option<&str> {
+        match &self.get(at)?.value {
+            Value::Scalar(scalar) if !scalar.hole => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    /// Takes a key out of the top level.
+    pub(super) fn without(&self, key: &str) -> Self {
+        let mut root = self.root.clone();
+        if let Value::Mapping(entries) = &mut root.value {
+            entries.retain(|entry| entry.key != key);
+        }
+        Self { file: self.file.clone(), masked: Arc::clone(&self.masked), root }
+    }
+
+    /// What to underline for a value, and the mapping entry it is the value of.
+    ///
+    /// A block of many lines is best named by its key, a list's item by its first line.
+    fn locate(&self, at: &[Step]) -> (Range<usize>, Option<&Entry>) {
+        let (mut node, mut entry) = (&self.root, None);
+        for step in at {
+            let Some((next, through)) = node.step(step) else { break };
+            (node, entry) = (next, through);
+        }
+        let span = match (&node.value, entry) {
+            (Value::Scalar(_), _) if !node.span.is_empty() => node.span.clone(),
+            (_, Some(entry)) => entry.key_span.clone(),
+            (Value::Mapping(entries), None) if !entries.is_empty() => entries[0].key_span.clone(),
+            _ => self.first_line(node.span.clone()),
+        };
+        (span, entry)
+    }
+
+    fn first_line(&self, span: Range<usize>) -> Range<usize> {
+        let start = span.start.min(self.masked.len());
+        let end = span.end.clamp(start, self.masked.len());
+        let cut = self.masked.get(start..end).and_then(|text| text.find('\n'));
+        start..cut.map_or(end, |newline| start + newline)
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    fn step(&self, step: &Step) -> Option<(&Node, Option<&Entry>)> {
+        match (&self.value, step) {
+            (Value::Mapping(entries), Step::Key(key)) => {
+                let entry = entries.iter().find(|entry| entry.key == *key)?;
+                Some((&entry.value, Some(entry)))
+            }
+            (Value::Sequence(items), Step::Index(index)) => Some((items.get(*index)?, None)),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// Masks the secrets that are written over several lines, which line by line are not seen.
+    fn hide_blocks(&self, text: &mut [u8]) {
+        match &self.value {
+            Value::Scalar(_) => {}
+            Value::Sequence(items) => items.iter().for_each(|item| item.hide_blocks(text)),
+            Value::Mapping(entries) => {
+                for Entry { key, value, .. } in entries {
+                    let block = text.get(value.span.clone()).is_some_and(|t| t.contains(&b'\n'));
+                    if block && mask::is_secret(key) {
+                        mask::hide(text, value.span.clone());
+                    } else {
+                        value.hide_blocks(text);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Scalar {
+    /// The value that YAML 1.2 (core schema) gives the scalar where nobody asks for a type.
+    pub(super) fn resolve(&self) -> Json {
+        if !self.plain {
+            return Json::String(self.text.clone());
+        }
+        match self.text.as_str() {
+            "" | "~" | "null" | "Null" | "NULL" => Json::Null,
+            "true" | "True" | "TRUE" => Json::Bool(true),
+            "false" | "False" | "FALSE" => Json::Bool(false),
+            text => number(text).unwrap_or_else(|| Json::String(text.to_owned())),
+        }
+    }
+}
+
+/// A number as YAML writes it. Infinity and NaN are none here: no setting means them.
+fn number(text: &str) -> Option<Json> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        return u64::from_str_radix(digits, 16).ok().map(Json::from);
+    }
+    if let Some(digits) = text.strip_prefix("0o") {
+        return u64::from_str_radix(digits, 8).ok().map(Json::from);
+    }
+    let digits = text.trim_start_matches(['+', '-']);
+    let starts = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let only = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
+    if !starts || !digits.chars().all(only) {
+        return None;
+    }
+    if let Ok(integer) = text.parse::<i64>() {
+        return Some(Json::from(integer));
+    }
+    if let Ok(integer) = text.parse::<u64>() {
+        return Some(Json::from(integer));
+    }
+    let float = text.parse::<f64>().ok()?;
+    serde_json::Number::from_f64(float).map(Json::Number)
+}

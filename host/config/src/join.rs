@@ -1,0 +1,292 @@
+//! The two files together: which deployments a model has, on which side, with what key and weight.
+//!
+//! An entry of `routing.yaml` joins the model's routes with the same endpoint, for the models listed
+//! under it only; where there is none it creates a deployment from the model's settings. A key is
+//! never sent to a host it was not configured for.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use contract::Side;
+
+use super::diagnostic::nearest;
+use super::document::steps;
+use super::models::{Listed, Models, Route};
+use super::raw::health_path;
+use super::raw::limits::RawConcurrency;
+use super::routing::{Entries, Entry};
+use super::{
+    Concurrency, Config, DeploymentConfig, Diagnostic, Document, Endpoint, Model, OwnTimeouts,
+    ProbeMethod, ProbeTarget, Secret, Share, Step, Timeouts, endpoint, strategy,
+};
+
+/// The models with their deployments. After an error, of no further use.
+pub(super) fn join(
+    models: &Models,
+    entries: Option<&Entries>,
+    config: &Config,
+    errors: &mut Vec<Diagnostic>,
+) -> Vec<Model> {
+    let mut names = HashMap::new();
+    for (index, model) in models.list.iter().enumerate() {
+        names.insert(model.id.as_str(), index);
+        names.extend(model.aliases.iter().map(|alias| (alias.as_str(), index)));
+    }
+    let mentions =
+        entries.map_or_else(HashMap::new, |entries| mentions(models, &names, entries, errors));
+    let strategies = entries.map(|entries| strategy::by_model(models, &names, entries, errors));
+    let whole = models.whole && entries.is_none_or(|entries| entries.whole);
+    let none = Vec::new();
+    let concurrency = entries.map_or_else(RawConcurrency::default, |entries| entries.concurrency);
+    let concurrency = concurrency.within(Concurrency::default());
+    let mut joined = Vec::with_capacity(models.list.len());
+    for (index, model) in models.list.iter().enumerate() {
+        let listed = mentions.get(&index).unwrap_or(&none);
+        let outer = Outer { timeouts: model.timeouts.over(config.timeouts), concurrency };
+        let mut drafts = drafts(model, listed, outer);
+        name(&mut drafts, models, entries, errors);
+        let known =
+            whole && !model.incomplete && listed.iter().all(|entry| entry.endpoint.is_some());
+        normalise(&mut drafts, model, known, &models.document, errors);
+        joined.push(Model {
+            id: model.id.clone(),
+            aliases: model.aliases.clone(),
+            card: model.card.clone(),
+            total: model.total.unwrap_or(config.total),
+            strategy: strategies.as_ref().map_or(0, |strategies| strategies[index]),
+            deployments: drafts.into_iter().map(|draft| draft.deployment).collect(),
+        });
+    }
+    share_connections(&mut joined);
+    joined
+}
+
+/// Connections belong to an origin, not to a deployment: the smallest `pool_idle` holds for all.
+fn share_connections(models: &mut [Model]) {
+    let mut smallest = HashMap::new();
+    let all = || models.iter().flat_map(|model| &model.deployments);
+    for deployment in all() {
+        let origin = deployment.endpoint.origin.clone();
+        let time = deployment.timeouts.pool_idle;
+        smallest
+            .entry(origin)
+            .and_modify(|least: &mut Duration| *least = time.min(*least))
+            .or_insert(time);
+    }
+    for deployment in models.iter_mut().flat_map(|model| &mut model.deployments) {
+        deployment.timeouts.pool_idle = smallest[&deployment.endpoint.origin];
+    }
+}
+
+/// By model: the entries that list it. Unknown models and repetitions are reported.
+fn mentions<'e>(
+    models: &Models,
+    names: &HashMap<&str, usize>,
+    entries: &'e Entries,
+    errors: &mut Vec<Diagnostic>,
+) -> HashMap<usize, Vec<&'e Entry>> {
+    let mut seen: HashMap<(usize, &Endpoint), Side> = HashMap::new();
+    let mut mentions: HashMap<usize, Vec<&Entry>> = HashMap::new();
+    for entry in &entries.list {
+        for (nth, name) in entry.models.iter().enumerate() {
+            let at = [&entry.at[..], &steps!["models", nth]].concat();
+            if entries.document.text(&at).is_none() {
+                continue;
+            }
+            let Some(&index) = names.get(name.as_str()) else {
+                errors.push(unknown_model(&entries.document, &at, name, models));
+                continue;
+            };
+            let Some(endpoint) = &entry.endpoint else {
+                mentions.entry(index).or_default().push(entry);
+                continue;
+            };
+            match seen.insert((index, endpoint), entry.side) {
+                None => mentions.entry(index).or_default().push(entry),
+                Some(side) => {
+                    let id = &models.list[index].id;
+                    let side = side.as_str();
+                    let message =
+                        format!("the model `{id}` is already listed for this endpoint, as {side}");
+                    let help =
+                        "list a model once for an endpoint (a trailing `/v1` does not count)";
+                    errors.push(entries.document.error(&at, message, help));
+                }
+            }
+        }
+    }
+    mentions
+}
+
+pub(super) fn unknown_model(
+    document: &Document,
+    at: &[Step],
+    name: &str,
+    models: &Models,
+) -> Diagnostic {
+    let ids = || models.list.iter().map(|model| model.id.as_str());
+    let aliases = models.list.iter().flat_map(|model| model.aliases.iter().map(String::as_str));
+    let help = match nearest(name, ids().chain(aliases)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known there: {}", ids().collect::<Vec<_>>().join(", ")),
+    };
+    document.error(at, format!("models.yaml has no model `{name}`"), help)
+}
+
+/// A deployment in the making, its weight not yet normalised.
+struct Draft<'a> {
+    deployment: DeploymentConfig,
+    /// Whether the name was given, by which entry, else by which route.
+    named: bool,
+    entry: Option<&'a Entry>,
+    route: Option<&'a Route>,
+}
+
+/// What holds for a deployment of a model where neither its route nor its entry says otherwise.
+#[derive(Clone, Copy)]
+struct Outer {
+    timeouts: Timeouts,
+    concurrency: Concurrency,
+}
+
+/// The model's routes in their order, then what entries create in theirs.
+fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer) -> Vec<Draft<'a>> {
+    let entry_of = |endpoint: &Endpoint| {
+        listed.iter().copied().find(|entry| entry.endpoint.as_ref() == Some(endpoint))
+    };
+    let routes = model.routes.iter();
+    let mut drafts: Vec<_> =
+        routes.map(|route| joined(route, entry_of(&route.endpoint), outer)).collect();
+    for entry in listed {
+        if let Some(endpoint) = &entry.endpoint
+            && model.routes.iter().all(|route| route.endpoint != *endpoint)
+        {
+            drafts.push(created(model, entry, endpoint, outer));
+        }
+    }
+    drafts
+}
+
+fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, outer: Outer) -> Draft<'a> {
+    let side = match entry {
+        Some(entry) => entry.side,
+        None => route.side.unwrap_or_else(|| endpoint::side(&route.endpoint.origin)),
+    };
+    let name = entry.and_then(|entry| entry.name.as_ref()).or(route.name.as_ref());
+    let health = entry.and_then(|entry| entry.health.as_ref()).or(route.health.as_ref());
+    let api_key = entry.and_then(|entry| entry.api_key.as_ref()).or(route.api_key.as_ref());
+    let concurrency = route.concurrency.within(outer.concurrency);
+    let deployment = DeploymentConfig {
+        name: name.cloned().unwrap_or_default(),
+        side,
+        kind: route.kind.clone(),
+        endpoint: route.endpoint.clone(),
+        api_key: api_key.cloned(),
+        provider_model_id: route.provider_model_id.clone(),
+        weight: route.weight,
+        share: if entry.is_some() { Share::Assigned } else { Share::Kept },
+        pricing: route.pricing.clone(),
+        probe: probe(side, health),
+        timeouts: entry
+            .map_or_else(OwnTimeouts::default, |e| e.timeouts)
+            .over(route.timeouts.over(outer.timeouts)),
+        concurrency: entry.map_or(concurrency, |entry| entry.concurrency.within(concurrency)),
+    };
+    Draft { deployment, named: name.is_some(), entry, route: Some(route) }
+}
+
+fn created<'a>(model: &Listed, entry: &'a Entry, endpoint: &Endpoint, outer: Outer) -> Draft<'a> {
+    let deployment = DeploymentConfig {
+        name: entry.name.clone().unwrap_or_default(),
+        side: entry.side,
+        kind: model.card.provider.clone(),
+        endpoint: endpoint.clone(),
+        api_key: entry.api_key.clone().or_else(|| key_for(model, endpoint)),
+        provider_model_id: model.provider_model_id.clone(),
+        weight: 1.0,
+        share: Share::Assigned,
+        pricing: model.card.pricing.clone(),
+        probe: probe(entry.side, entry.health.as_ref()),
+        timeouts: entry.timeouts.over(outer.timeouts),
+        concurrency: entry.concurrency.within(outer.concurrency),
+    };
+    Draft { deployment, named: entry.name.is_some(), entry: Some(entry), route: None }
+}
+
+/// The key that the model has for the host of an endpoint.
+fn key_for(model: &Listed, endpoint: &Endpoint) -> Option<Secret> {
+    let own = model.base.as_ref().zip(model.key.as_ref());
+    let routes = model.routes.iter().filter_map(|r| Some((&r.endpoint, r.api_key.as_ref()?)));
+    let mut keys = own.into_iter().chain(routes);
+    keys.find(|(of, _)| of.origin == endpoint.origin).map(|(_, key)| key.clone())
+}
+
+/// A public API has no health page, and a probe never costs money: remote ones are probed on demand.
+fn probe(side: Side, given: Option<&ProbeTarget>) -> Option<ProbeTarget> {
+    let default = || ProbeTarget { path: health_path(), method: ProbeMethod::Get };
+    match side {
+        Side::Local => Some(given.cloned().unwrap_or_else(default)),
+        Side::Remote => given.cloned(),
+    }
+}
+
+/// Gives every deployment a name; one given twice is reported where the second stands.
+fn name(
+    drafts: &mut [Draft],
+    models: &Models,
+    entries: Option<&Entries>,
+    errors: &mut Vec<Diagnostic>,
+) {
+    let mut taken = HashSet::new();
+    for draft in drafts.iter().filter(|draft| draft.named) {
+        let name = &draft.deployment.name;
+        if taken.insert(name.clone()) {
+            continue;
+        }
+        let (document, at) = match (draft.entry.zip(entries), draft.route) {
+            (Some((entry, entries)), _) if entry.name.is_some() => (&entries.document, &entry.at),
+            (_, Some(route)) => (&models.document, &route.at),
+            _ => continue,
+        };
+        let at = [&at[..], &steps!["name"]].concat();
+        let message = format!("two deployments of the model are named `{name}`");
+        errors.push(document.error(&at, message, "names are unique within a model"));
+    }
+    let mut counts = HashMap::new();
+    for draft in drafts.iter_mut().filter(|draft| !draft.named) {
+        let side = draft.deployment.side;
+        let count = counts.entry(side).or_insert(0_usize);
+        draft.deployment.name = loop {
+            *count += 1;
+            let name = format!("{}-{count}", side.as_str());
+            if taken.insert(name.clone()) {
+                break name;
+            }
+        };
+    }
+}
+
+/// Divides the weights by their sum. `known`: all deployments are there, so a lack is an error.
+fn normalise(
+    drafts: &mut [Draft],
+    model: &Listed,
+    known: bool,
+    document: &Document,
+    errors: &mut Vec<Diagnostic>,
+) {
+    let id = &model.id;
+    let sum: f64 = drafts.iter().map(|draft| draft.deployment.weight).sum();
+    if sum > 0.0 {
+        for draft in drafts {
+            draft.deployment.weight /= sum;
+        }
+    } else if known && drafts.is_empty() {
+        let message = format!("the model `{id}` runs nowhere");
+        let help = "give it a `base_url` or a `route`, or list it in routing.yaml";
+        errors.push(document.error(&model.at, message, help));
+    } else if known {
+        let message = format!("all weights of the model `{id}` are 0");
+        let help = "give at least one route a weight above 0";
+        errors.push(document.error(&[&model.at[..], &steps!["route"]].concat(), message, help));
+    }
+}

@@ -1,0 +1,169 @@
+//! What the two files say, checked.
+//!
+//! `models.yaml` and `routing.yaml` go through four steps, each of which reports everything it finds:
+//! text to a tree that knows its positions ([`Document`]; variables are substituted here), the tree
+//! against the JSON Schema of the raw types ([`schema`]), the schema's value into raw types (serde) that
+//! mirror what a user writes, and raw types into those of this module, which cannot hold a value that
+//! makes no sense. Nothing starts on half a configuration.
+
+mod checked;
+mod diagnostic;
+mod document;
+mod ejection;
+mod endpoint;
+mod env;
+mod join;
+mod limits;
+mod mask;
+mod models;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/oracle.rs"]
+pub mod oracle;
+mod parse;
+mod place;
+mod raw;
+mod redactor;
+mod request;
+mod routing;
+pub mod schema;
+mod strategy;
+#[cfg(test)]
+mod tests;
+mod timeouts;
+
+pub use checked::*;
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use document::{Document, Step};
+pub use ejection::{Ejection, RetryBudget, SlowStart};
+pub use limits::{Concurrency, Limits};
+pub use place::{Endpoint, Origin, Secret};
+pub use redactor::Redactor;
+pub use request::RequestFacts;
+pub use strategy::{CandidateConfig, Rollback, StrategyConfig, TrialMode};
+use timeouts::OwnTimeouts;
+pub use timeouts::{Timeouts, TotalTime};
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the two files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// `models.yaml`.
+    pub models: PathBuf,
+    /// `routing.yaml`.
+    pub routing: PathBuf,
+    /// Whether a missing `routing.yaml` is an error (the user named it) or means none.
+    pub routing_required: bool,
+}
+
+/// Looks a variable up; None: not set.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads and checks both files.
+///
+/// # Errors
+/// Everything that is wrong with either of them.
+pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
+    load_in_part(paths, env).map_err(|(errors, _)| errors)
+}
+
+/// The same; with the errors comes what `routing.yaml` says beside them, without models, so that its
+/// strategy can be checked too.
+///
+/// # Errors
+/// Everything that is wrong with either of them.
+pub fn load_in_part(
+    paths: &Paths,
+    env: Environment,
+) -> Result<Config, (Diagnostics, Option<Box<Config>>)> {
+    let mut errors = Vec::new();
+    let remedy = "name the file with `--models` or `MODELS_CONFIG`";
+    let models = read(&paths.models, Some(remedy), env, &mut errors);
+    let before = errors.len();
+    let remedy = "name the file with `--routing` or `ROUTING_CONFIG`";
+    let remedy = paths.routing_required.then_some(remedy);
+    let routing = read(&paths.routing, remedy, env, &mut errors);
+    let absent = routing.is_none() && errors.len() == before;
+    checked(models, routing, absent, errors)
+}
+
+/// What two trees come to; `absent`: there is no `routing.yaml`. `errors` are those of the texts.
+fn checked(
+    models: Option<Arc<Document>>,
+    routing: Option<Arc<Document>>,
+    absent: bool,
+    mut errors: Vec<Diagnostic>,
+) -> Result<Config, (Diagnostics, Option<Box<Config>>)> {
+    let models = models.and_then(|document| models::check(document, &mut errors));
+    let routing = routing.and_then(|document| routing::check(document, &mut errors));
+    let (entries, config) = match routing {
+        Some((entries, config)) => (Some(entries), config),
+        None => (None, Config::default()),
+    };
+    // Joining with half of the routing file would report what the other half explains.
+    if let Some(models) = models.filter(|_| absent || entries.is_some()) {
+        let models = join::join(&models, entries.as_ref(), &config, &mut errors);
+        if errors.is_empty() {
+            return Ok(Config { models, ..config });
+        }
+    }
+    Err((Diagnostics::new(errors), entries.map(|_| Box::new(config))))
+}
+
+/// A file of another kind than the two, for whoever checks it against a schema of its own.
+///
+/// # Errors
+/// Everything that is wrong with its text; `missing` is the remedy where there is no such file.
+pub fn document(
+    path: &Path,
+    missing: &str,
+    env: Environment,
+) -> Result<Arc<Document>, Diagnostics> {
+    let mut errors = Vec::new();
+    match read(path, Some(missing), env, &mut errors) {
+        Some(document) if errors.is_empty() => Ok(document),
+        _ => Err(Diagnostics::new(errors)),
+    }
+}
+
+/// The same of a text that is in no file; errors call it `name`.
+///
+/// # Errors
+/// Everything that is wrong with the text.
+pub fn text(name: &str, text: &str, env: Environment) -> Result<Document, Diagnostics> {
+    match Document::parse(name.to_owned(), text.to_owned(), env) {
+        (Some(document), errors) if errors.is_empty() => Ok(document),
+        (_, errors) => Err(Diagnostics::new(errors)),
+    }
+}
+
+/// A file's tree; None: it cannot be had (its errors say why), or it is missing and `missing`, the
+/// remedy for that, is None.
+fn read(
+    path: &Path,
+    missing: Option<&str>,
+    env: Environment,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Arc<Document>> {
+    let file = path.display().to_string();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let help = match error.kind() {
+                ErrorKind::NotFound => missing?,
+                _ => "check the path and its permissions",
+            };
+            errors.push(Diagnostic::of_file(file, format!("cannot be read: {error}"), help));
+            return None;
+        }
+    };
+    let Ok(text) = String::from_utf8(bytes) else {
+        errors.push(Diagnostic::of_file(file, "is not UTF-8 text", "save it as UTF-8"));
+        return None;
+    };
+    let (document, found) = Document::parse(file, text, env);
+    errors.extend(found);
+    document.map(Arc::new)
+}

@@ -1,0 +1,310 @@
+//! `models.yaml` checked by itself: names, URLs, keys and prices; what it says of deployments is
+//! finished in [`join`](super::join), where `routing.yaml` has its say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use contract::Side;
+
+use super::document::steps;
+use super::raw::limits::RawConcurrency;
+use super::raw::models::{ModelsFile, RawModel, RawRoute};
+use super::raw::{Health, Method};
+use super::{
+    Diagnostic, Document, Endpoint, ModelCard, OwnTimeouts, Pricing, ProbeMethod, ProbeTarget,
+    Secret, Step, TotalTime, endpoint, schema,
+};
+
+/// `models.yaml`, checked by itself.
+pub(super) struct Models {
+    pub(super) document: Arc<Document>,
+    pub(super) list: Vec<Listed>,
+    /// Nothing was left out for its errors: what is not here is not there.
+    pub(super) whole: bool,
+}
+
+/// A model before the files are joined.
+pub(super) struct Listed {
+    /// Where it stands in the file.
+    pub(super) at: Vec<Step>,
+    pub(super) id: String,
+    pub(super) aliases: Vec<String>,
+    pub(super) card: ModelCard,
+    pub(super) provider_model_id: String,
+    /// The model's own key and the endpoint that it is for.
+    pub(super) key: Option<Secret>,
+    pub(super) base: Option<Endpoint>,
+    pub(super) total: Option<TotalTime>,
+    pub(super) timeouts: OwnTimeouts,
+    pub(super) routes: Vec<Route>,
+    /// Some of its routes are missing here, which is reported already.
+    pub(super) incomplete: bool,
+}
+
+/// A route with the model's values where it has none of its own.
+pub(super) struct Route {
+    pub(super) at: Vec<Step>,
+    pub(super) name: Option<String>,
+    pub(super) side: Option<Side>,
+    pub(super) kind: String,
+    pub(super) endpoint: Endpoint,
+    pub(super) api_key: Option<Secret>,
+    pub(super) provider_model_id: String,
+    pub(super) weight: f64,
+    pub(super) pricing: Pricing,
+    pub(super) health: Option<ProbeTarget>,
+    pub(super) concurrency: RawConcurrency,
+    pub(super) timeouts: OwnTimeouts,
+}
+
+/// Checks the file; what could be understood of it, and the errors.
+pub(super) fn check(document: Arc<Document>, errors: &mut Vec<Diagnostic>) -> Option<Models> {
+    let document = without_deployments(document, errors);
+    let (raw, whole): (ModelsFile, _) = typed(&document, &schema::models(), errors)?;
+    unique_names(&document, &raw.models, errors);
+    let mut check = Check { document: &document, whole, errors };
+    let models = raw.models.into_iter().enumerate();
+    let list = models.map(|(index, model)| check.model(&steps!["models", index], model)).collect();
+    Some(Models { document, list, whole })
+}
+
+/// Reports the shape of the old `deployment.example.yaml`, and takes it out.
+pub(super) fn without_deployments(
+    document: Arc<Document>,
+    errors: &mut Vec<Diagnostic>,
+) -> Arc<Document> {
+    let at = steps!["deployments"];
+    if document.get(&at).is_none() {
+        return document;
+    }
+    let help = "list them in routing.yaml, under `local_deployment` and `remote_deployment`";
+    errors.push(document.key_error(&at, "`deployments` is no longer read", help));
+    Arc::new(document.without("deployments"))
+}
+
+/// A file as written, as far as its errors let it be read, and whether that is all of it.
+pub(super) fn typed<T: serde::de::DeserializeOwned>(
+    document: &Document,
+    schema: &serde_json::Value,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<(T, bool)> {
+    let (value, found) = schema::read(document, &[], schema);
+    let whole = found.is_empty();
+    errors.extend(found);
+    match serde_json::from_value(value?) {
+        Ok(raw) => Some((raw, whole)),
+        Err(error) => {
+            errors.push(document.error(&[], error.to_string(), ""));
+            None
+        }
+    }
+}
+
+/// Ids and aliases: unique over all models, but a model's alias may repeat its id.
+fn unique_names(document: &Document, models: &[RawModel], errors: &mut Vec<Diagnostic>) {
+    let mut owners: HashMap<&str, &str> = HashMap::new();
+    for (index, model) in models.iter().enumerate() {
+        let at = steps!["models", index, "id"];
+        if document.text(&at).is_none() {
+            continue;
+        }
+        if let Some(other) = owners.insert(&model.id, &model.id) {
+            let message = format!("the model id `{other}` is given twice");
+            let help = "ids are unique; two places of one model are two entries of its `route`";
+            errors.push(document.error(&at, message, help));
+        }
+    }
+    for (index, model) in models.iter().enumerate() {
+        for (nth, alias) in model.aliases.iter().enumerate().filter(|(_, a)| **a != model.id) {
+            let at = steps!["models", index, "aliases", nth];
+            if document.text(&at).is_none() {
+                continue;
+            }
+            if let Some(owner) = owners.insert(alias, &model.id) {
+                let message = format!("the name `{alias}` already belongs to the model `{owner}`");
+                errors.push(document.error(
+                    &at,
+                    message,
+                    "ids and aliases are unique over all models",
+                ));
+            }
+        }
+    }
+}
+
+/// Checks of single values that both files need.
+pub(super) struct Check<'a> {
+    pub(super) document: &'a Document,
+    /// Nothing was left out for its errors: what is not here is not there.
+    pub(super) whole: bool,
+    pub(super) errors: &'a mut Vec<Diagnostic>,
+}
+
+impl Check<'_> {
+    fn model(&mut self, at: &[Step], raw: RawModel) -> Listed {
+        let start = self.errors.len();
+        let pricing = self.pricing(at, &Pricing::default());
+        let provider_model_id = raw.provider_model_id.unwrap_or_else(|| raw.id.clone());
+        let mut model = Listed {
+            at: at.to_vec(),
+            aliases: raw.aliases.into_iter().filter(|alias| *alias != raw.id).collect(),
+            card: ModelCard {
+                name: raw.name.unwrap_or_else(|| raw.id.clone()),
+                provider: raw.provider,
+                context_length: raw.context_length,
+                max_output_length: raw.max_output_length,
+                quantization: raw.quantization,
+                input_modalities: raw.input_modalities,
+                output_modalities: raw.output_modalities,
+                supports_tools: raw.supports_tools,
+                supports_structured_output: raw.supports_structured_output,
+                supported_params: raw.supported_params,
+                pricing,
+            },
+            id: raw.id,
+            provider_model_id,
+            key: self.key(at, raw.api_key),
+            base: self.endpoint(&join(at, "base_url"), raw.base_url.as_deref()),
+            total: raw.timeouts.total(),
+            timeouts: (&raw.timeouts).into(),
+            routes: Vec::new(),
+            incomplete: false,
+        };
+        let given = raw.route.is_some();
+        for (index, route) in raw.route.unwrap_or_default().into_iter().enumerate() {
+            let at = [at, &steps!["route", index]].concat();
+            model.routes.extend(self.route(&at, route, &model));
+        }
+        if !given && model.base.is_some() {
+            model.routes.extend(self.route(at, RawRoute::default(), &model));
+        }
+        let holes = raw.base_url.is_some() && model.base.is_none();
+        model.incomplete = self.errors.len() > start || holes;
+        model
+    }
+
+    /// None: it has no endpoint.
+    fn route(&mut self, at: &[Step], raw: RawRoute, model: &Listed) -> Option<Route> {
+        let own = self.endpoint(&join(at, "base_url"), raw.base_url.as_deref());
+        if self.whole && raw.base_url.is_none() && model.base.is_none() {
+            let message = "neither the route nor its model has a `base_url`";
+            let help = "add `base_url: http://host:8000` to the route";
+            self.errors.push(self.document.error(at, message, help));
+        }
+        let same_host = match (&own, &model.base) {
+            (Some(own), Some(base)) => own.origin == base.origin,
+            _ => true,
+        };
+        let inherited = model.key.clone().filter(|_| same_host);
+        let is_model = *at == *model.at;
+        let pricing = match is_model {
+            true => model.card.pricing.clone(),
+            false => self.pricing(at, &model.card.pricing),
+        };
+        let health = self.health(at, raw.health.as_ref());
+        let endpoint = match raw.base_url {
+            Some(_) => own?,
+            None => model.base.clone()?,
+        };
+        Some(Route {
+            at: at.to_vec(),
+            name: raw.name,
+            side: raw.side,
+            kind: raw.kind.unwrap_or_else(|| model.card.provider.clone()),
+            endpoint,
+            api_key: self.key(at, raw.api_key).or(inherited),
+            provider_model_id: raw
+                .provider_model_id
+                .unwrap_or_else(|| model.provider_model_id.clone()),
+            weight: raw.weight.unwrap_or(1.0),
+            pricing,
+            health,
+            concurrency: raw.concurrency,
+            timeouts: (&raw.timeouts).into(),
+        })
+    }
+
+    /// None: not given, not known (an unset variable), or reported.
+    pub(super) fn endpoint(&mut self, at: &[Step], text: Option<&str>) -> Option<Endpoint> {
+        text?;
+        match endpoint::parse(self.document.text(at)?) {
+            Ok(endpoint) => Some(endpoint),
+            Err((message, help)) => {
+                self.errors.push(self.document.error(at, message, help));
+                None
+            }
+        }
+    }
+
+    /// The prices under `at`, each of `default` where it is not given.
+    fn pricing(&mut self, at: &[Step], default: &Pricing) -> Pricing {
+        let mut price = |key: &str, default: &String| {
+            let at = [at, &steps!["pricing", key]].concat();
+            let Some(text) = self.document.text(&at).filter(|text| !text.is_empty()) else {
+                return default.clone();
+            };
+            if !text.parse::<f64>().is_ok_and(|price| price.is_finite() && price >= 0.0) {
+                let help = "write dollars as a decimal: \"0.0000015\"";
+                self.errors.push(self.document.error(&at, "a price is a number, at least 0", help));
+            }
+            text.to_owned()
+        };
+        Pricing {
+            prompt: price("prompt", &default.prompt),
+            completion: price("completion", &default.completion),
+            image: price("image", &default.image),
+            request: price("request", &default.request),
+            input_cache_reads: price("input_cache_reads", &default.input_cache_reads),
+            input_cache_writes: price("input_cache_writes", &default.input_cache_writes),
+        }
+    }
+
+    /// An empty key is none: `${KEY:-}` is how a key is made optional.
+    pub(super) fn key(&mut self, at: &[Step], text: Option<String>) -> Option<Secret> {
+        let text = text.filter(|text| !text.is_empty())?;
+        if text.contains(|c: char| c.is_ascii_control()) {
+            let message = "the key holds a line break or another control character";
+            let help = "no header can hold it: look at the end of the file or variable it is from";
+            self.errors.push(self.document.error(&join(at, "api_key"), message, help));
+        }
+        Some(Secret::new(text))
+    }
+
+    pub(super) fn health(&mut self, at: &[Step], raw: Option<&Health>) -> Option<ProbeTarget> {
+        let at = join(at, "health");
+        let (at, path, method) = match raw? {
+            Health::Path(path) => (at, path, Method::Get),
+            Health::Probe(probe) => (join(&at, "path"), &probe.path, probe.method),
+        };
+        let known = self.document.text(&at).is_some();
+        let visible = path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        if known && !(path.starts_with('/') && visible) {
+            let help = "write it as `/health`: it is asked at the host of the deployment";
+            self.errors.push(self.document.error(&at, "a health path begins with `/`", help));
+        }
+        let method = match method {
+            Method::Get => ProbeMethod::Get,
+            Method::Head => ProbeMethod::Head,
+        };
+        Some(ProbeTarget { path: path.clone(), method })
+    }
+}
+
+pub(super) fn join(at: &[Step], key: &str) -> Vec<Step> {
+    [at, &steps![key]].concat()
+}
+
+impl Default for Pricing {
+    /// Nothing costs anything.
+    fn default() -> Self {
+        let zero = || "0".to_owned();
+        Self {
+            prompt: zero(),
+            completion: zero(),
+            image: zero(),
+            request: zero(),
+            input_cache_reads: zero(),
+            input_cache_writes: zero(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `models.yaml` as written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use contract::Side;
+
+use super::Health;
+use super::limits::RawConcurrency;
+use super::timeouts::{RawModelTimeouts, RawPlaceTimeouts};
+
+/// The models that clients can name, and where they run.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "models.yaml")]
+pub(crate) struct ModelsFile {
+    /// In the order in which /v1/models lists them.
+    #[schemars(length(min = 1))]
+    pub(crate) models: Vec<RawModel>,
+}
+
+/// One model.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawModel {
+    /// The name clients use. Unique.
+    #[schemars(length(min = 1, max = 256))]
+    pub(crate) id: String,
+    /// Human-readable name. Default: the id.
+    pub(crate) name: Option<String>,
+    /// Kind of the upstream: vllm, sglang, llama, openai, openai_compat, ollama, openrouter, deepseek, ...
+    #[serde(default = "provider")]
+    pub(crate) provider: String,
+    /// Where it runs, with or without a final /v1. Used by a route that gives none.
+    pub(crate) base_url: Option<String>,
+    /// Sent to `base_url`, and by routes without a key of their own to the same host.
+    pub(crate) api_key: Option<String>,
+    /// The model's name upstream. Default: the id.
+    pub(crate) provider_model_id: Option<String>,
+    /// Other names clients may use. Unique.
+    #[serde(default)]
+    pub(crate) aliases: Vec<String>,
+    /// Tokens of prompt and answer together.
+    #[serde(default = "context_length")]
+    #[schemars(range(min = 1))]
+    pub(crate) context_length: u64,
+    /// Tokens of the answer.
+    #[serde(default = "max_output_length")]
+    #[schemars(range(min = 1))]
+    pub(crate) max_output_length: u64,
+    /// Number format of the weights.
+    #[serde(default = "quantization")]
+    pub(crate) quantization: String,
+    /// What a prompt may hold: text, image, ...
+    #[serde(default = "text_only")]
+    pub(crate) input_modalities: Vec<String>,
+    /// What an answer may hold: text, image, ...
+    #[serde(default = "text_only")]
+    pub(crate) output_modalities: Vec<String>,
+    /// Whether tool calls are answered.
+    #[serde(default)]
+    pub(crate) supports_tools: bool,
+    /// Whether a `response_format` with a schema is honoured.
+    #[serde(default)]
+    pub(crate) supports_structured_output: bool,
+    /// Sampling parameters that are honoured.
+    #[serde(default = "supported_params")]
+    pub(crate) supported_params: Vec<String>,
+    /// What it costs.
+    #[serde(default)]
+    #[expect(dead_code, reason = "the text of prices is taken from the document")]
+    pub(crate) pricing: RawPricing,
+    /// Its own time limits, in seconds. Default, key by key: those of routing.yaml.
+    #[serde(default)]
+    pub(crate) timeouts: RawModelTimeouts,
+    /// Where it runs. Default: one route from the values above.
+    #[schemars(length(min = 1))]
+    pub(crate) route: Option<Vec<RawRoute>>,
+}
+
+/// One place a model runs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawRoute {
+    /// Kind of the upstream. Default: the model's `provider`.
+    pub(crate) kind: Option<String>,
+    /// Share of the model's traffic, relative to its other routes. 0: standby.
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub(crate) weight: Option<f64>,
+    /// Default: the model's.
+    pub(crate) base_url: Option<String>,
+    /// Default: the model's, where the host is the one that key is for.
+    pub(crate) api_key: Option<String>,
+    /// Default: the model's.
+    pub(crate) provider_model_id: Option<String>,
+    /// Default, price by price: the model's.
+    #[serde(default)]
+    #[expect(dead_code, reason = "the text of prices is taken from the document")]
+    pub(crate) pricing: RawPricing,
+    /// How logs, /routing and strategies call it. Default: local-1, remote-1, ...
+    #[schemars(length(min = 1, max = 128))]
+    pub(crate) name: Option<String>,
+    /// Default: local where the host is in a private network. The lists of routing.yaml come first.
+    pub(crate) side: Option<Side>,
+    /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
+    pub(crate) health: Option<Health>,
+    /// How many attempts are made at it at a time. Default, key by key: that of routing.yaml.
+    #[serde(default)]
+    pub(crate) concurrency: RawConcurrency,
+    /// Its own time limits, in seconds. Default, key by key: the model's, else those of routing.yaml.
+    #[serde(default)]
+    pub(crate) timeouts: RawPlaceTimeouts,
+}
+
+/// Dollars per token (per image, per request), as text or number.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the text of prices is taken from the document")]
+pub(crate) struct RawPricing {
+    /// A prompt token. Default: 0, as of all others.
+    prompt: Option<Amount>,
+    /// A token of the answer.
+    completion: Option<Amount>,
+    /// An image.
+    image: Option<Amount>,
+    /// A request.
+    request: Option<Amount>,
+    /// A prompt token read from the cache.
+    input_cache_reads: Option<Amount>,
+    /// A prompt token written to the cache.
+    input_cache_writes: Option<Amount>,
+}
+
+/// A decimal number. Its text is taken from the document: a float in between would change it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(from = "serde::de::IgnoredAny")]
+struct Amount;
+
+impl From<serde::de::IgnoredAny> for Amount {
+    fn from(_: serde::de::IgnoredAny) -> Self {
+        Self
+    }
+}
+
+impl JsonSchema for Amount {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "number"] })
+    }
+}
+
+fn provider() -> String {
+    "openai_compat".to_owned()
+}
+
+fn context_length() -> u64 {
+    8192
+}
+
+fn max_output_length() -> u64 {
+    4096
+}
+
+fn quantization() -> String {
+    "bf16".to_owned()
+}
+
+fn text_only() -> Vec<String> {
+    vec!["text".to_owned()]
+}
+
+fn supported_params() -> Vec<String> {
+    ["temperature", "top_p", "max_tokens"].map(str::to_owned).to_vec()
+}

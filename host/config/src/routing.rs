@@ -1,0 +1,158 @@
+//! `routing.yaml` checked by itself; its lists of deployments become part of the models in
+//! [`join`](super::join).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use contract::Side;
+
+use super::document::steps;
+use super::models::{Check, join, typed, without_deployments};
+use super::raw::limits::RawConcurrency;
+use super::raw::routing::{RawEntry, RoutingFile};
+use super::raw::strategy::RawStrategy;
+use super::strategy::Own;
+use super::{
+    Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, OwnTimeouts, ProbeTarget,
+    Secret, Step, schema,
+};
+
+/// What `routing.yaml` lists.
+pub(super) struct Entries {
+    pub(super) document: Arc<Document>,
+    pub(super) list: Vec<Entry>,
+    /// Nothing was left out for its errors: what is not here is not there.
+    pub(super) whole: bool,
+    /// For all deployments.
+    pub(super) concurrency: RawConcurrency,
+    /// Models that have a strategy of their own.
+    pub(super) strategies: Vec<Own>,
+}
+
+/// One endpoint and its models.
+pub(super) struct Entry {
+    /// Where it stands in the file.
+    pub(super) at: Vec<Step>,
+    pub(super) side: Side,
+    /// None: not known, which is reported already.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) models: Vec<String>,
+    pub(super) name: Option<String>,
+    pub(super) api_key: Option<Secret>,
+    pub(super) health: Option<ProbeTarget>,
+    pub(super) concurrency: RawConcurrency,
+    pub(super) timeouts: OwnTimeouts,
+}
+
+/// Checks the file: its lists, and a configuration that has everything but models.
+pub(super) fn check(
+    document: Arc<Document>,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<(Entries, Config)> {
+    let document = without_deployments(document, errors);
+    let (raw, whole): (RoutingFile, _) = typed(&document, &schema::routing(), errors)?;
+    let mut check = Check { document: &document, whole, errors };
+    let trusted_proxies = check.networks(&raw.trusted_proxies);
+    let probing = raw.probing();
+    let ejection = check.ejection(raw.ejection.into());
+    let limits = check.limits(raw.limits.into());
+    let request = check.request(raw.request);
+    let mut list = check.list(Side::Local, raw.local_deployment);
+    list.extend(check.list(Side::Remote, raw.remote_deployment));
+    let first = RawStrategy {
+        routing_strategy: raw.routing_strategy,
+        routing_parameter: raw.routing_parameter,
+        sha256: raw.sha256,
+        candidate: raw.candidate,
+    };
+    let mut strategies = vec![check.strategy(&[], first)];
+    let mut own = Vec::new();
+    for (model, raw) in raw.strategies {
+        let at = steps!["strategies", model.as_str()];
+        own.push(Own { model, strategy: strategies.len() });
+        strategies.push(check.strategy(&at, raw));
+    }
+    let config = Config {
+        models: Vec::new(),
+        strategies,
+        timeouts: (&raw.timeouts).into(),
+        total: raw.timeouts.total(),
+        client_timeouts: (&raw.timeouts).into(),
+        trusted_proxies,
+        fallback: raw.fallback.into(),
+        probing,
+        ejection,
+        slow_start: raw.slow_start.into(),
+        sandbox: raw.sandbox.into(),
+        request,
+        limits,
+        shutdown: raw.shutdown.into(),
+        access_log: raw.logging.output.filter(|output| !output.is_empty()).map(
+            |output| match output.as_str() {
+                "stdout" | "-" => LogOutput::Stdout,
+                file => LogOutput::File(file.into()),
+            },
+        ),
+        routing_file: Some(Arc::clone(&document)),
+    };
+    let concurrency = raw.concurrency;
+    Some((Entries { document, list, whole, concurrency, strategies: own }, config))
+}
+
+impl Check<'_> {
+    fn ejection(&mut self, ejection: Ejection) -> Ejection {
+        if ejection.max < ejection.base {
+            let message = "the longest ejection is shorter than the first";
+            let help = "make `max` at least `base`";
+            self.errors.push(self.document.error(&steps!["ejection"], message, help));
+        }
+        ejection
+    }
+
+    fn limits(&mut self, limits: Limits) -> Limits {
+        if limits.bodies < limits.body {
+            let message = "one body may be larger than all of them together";
+            let help = "make `bodies_mib` at least `body_mib`";
+            self.errors.push(self.document.error(&steps!["limits"], message, help));
+        }
+        limits
+    }
+
+    fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {
+        let mut network = |(index, text): (usize, &String)| {
+            // A lone address is the network of itself.
+            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            if network.is_err() {
+                let at = steps!["trusted_proxies", index];
+                let help = "write an address or a network: 10.0.0.0/8";
+                self.errors.push(self.document.error(&at, "this is no network", help));
+            }
+            network.ok()
+        };
+        texts.iter().enumerate().filter_map(&mut network).collect()
+    }
+
+    fn list(&mut self, side: Side, raw: Vec<RawEntry>) -> Vec<Entry> {
+        let key = match side {
+            Side::Local => "local_deployment",
+            Side::Remote => "remote_deployment",
+        };
+        let mut entry = |(index, raw): (usize, RawEntry)| {
+            let at = steps![key, index];
+            Entry {
+                endpoint: self.endpoint(&join(&at, "endpoint"), Some(&raw.endpoint)),
+                health: self.health(&at, raw.health.as_ref()),
+                at: at.to_vec(),
+                side,
+                models: raw.models,
+                name: raw.name,
+                api_key: self.key(&at, raw.api_key),
+                concurrency: raw.concurrency,
+                timeouts: (&raw.timeouts).into(),
+            }
+        };
+        raw.into_iter().enumerate().map(&mut entry).collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! The files that the project ships, and the specification's own.
+
+use super::*;
+
+/// As the specification has it, with the indentation that its page lost.
+const SPEC: &str = "\
+routing_strategy: fixed
+routing_parameter:
+  local_fraction: 0.6
+timeout: 2
+health_check: 30
+logging:
+  output: output.log
+local_deployment:
+  - endpoint: ${LOCAL_BASE_URL:-http://localhost:8000}
+    models:
+      - llama-3.3-70b-instruct
+      - llama-4-scout
+remote_deployment:
+  - endpoint: ${LLAMA_BASE_URL}
+    models:
+      - llama-3.3-70b-instruct
+";
+
+const MODELS: &str = "\
+models:
+  - id: llama-3.3-70b-instruct
+    base_url: ${LLAMA_BASE_URL}
+    api_key: ${LLAMA_API_KEY}
+  - id: llama-4-scout
+";
+
+#[test]
+fn the_specifications_example_works_as_written() {
+    let vars = [("LLAMA_BASE_URL", "https://llama.example/v1"), ("LLAMA_API_KEY", "sk-1")];
+    let config = load_texts(MODELS, Some(SPEC), &vars).unwrap();
+    let strategy = &config.strategies[0];
+    assert_eq!(strategy.reference, "fixed");
+    assert_eq!(strategy.parameters, serde_json::json!({"local_fraction": 0.6}));
+    assert_eq!(config.probing.timeout.as_secs(), 2);
+    assert_eq!(config.probing.interval.unwrap().as_secs(), 30);
+    assert_eq!(config.access_log, Some(LogOutput::File("output.log".into())));
+    assert_eq!(
+        deployments(&config),
+        [
+            "remote-1 https://llama.example 0.500 assigned",
+            "local-1 http://localhost:8000 0.500 assigned",
+            "local-1 http://localhost:8000 1.000 assigned",
+        ]
+    );
+    let [remote, local] = &config.models[0].deployments[..] else { panic!("two") };
+    assert_eq!(remote.api_key.as_ref().unwrap().expose(), "sk-1");
+    assert_eq!(remote.probe, None);
+    assert_eq!(local.api_key, None, "the key was not configured for localhost");
+    assert_eq!(local.probe.as_ref().unwrap().path, "/health");
+}
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config")
+}
+
+#[test]
+fn what_is_shipped_loads_with_no_variable_set() {
+    let paths = Paths {
+        models: shipped().join("models.yaml"),
+        routing: shipped().join("routing.yaml"),
+        routing_required: true,
+    };
+    let config = load(&paths, &|_| None).unwrap();
+    assert_eq!(config.models.len(), 2);
+    assert!(!config.strategies.is_empty());
+}
+
+#[test]
+fn the_examples_load() {
+    let folders = std::fs::read_dir(shipped().join("examples")).unwrap();
+    let folders: Vec<_> = folders.map(|folder| folder.unwrap().path()).collect();
+    assert!(folders.len() >= 3);
+    for folder in folders {
+        let paths = Paths {
+            models: folder.join("models.yaml"),
+            routing: folder.join("routing.yaml"),
+            routing_required: false,
+        };
+        let keys = |name: &str| name.ends_with("_API_KEY").then(|| "sk-x".to_owned());
+        let config = load(&paths, &keys).unwrap();
+        for model in &config.models {
+            let sum: f64 = model.deployments.iter().map(|d| d.weight).sum();
+            assert!((sum - 1.0).abs() < 1e-12, "{}", folder.display());
+        }
+    }
+}

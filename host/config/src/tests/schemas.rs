@@ -1,0 +1,77 @@
+//! The schemas: kept current, and checked against by hand-written ones as a strategy gives them.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// The errors of a text as `routing_parameter` under a strategy's schema.
+fn parameter_errors(parameters: &str, schema: &Value) -> Vec<String> {
+    let models = "models: [{id: a, base_url: 'http://a'}]";
+    let routing = format!("routing_parameter: {parameters}\n");
+    let config = load_texts(models, Some(&routing), &[("HALF", "0.5")]).unwrap();
+    let document = config.routing_file.unwrap();
+    let errors = schema::check(&document, &[Step::from("routing_parameter")], schema);
+    errors.iter().map(|e| format!("{}:{}: {}", e.line, e.column, e.message)).collect()
+}
+
+#[test]
+fn the_generated_schemas_are_current() {
+    for (name, schema) in [("models", schema::models()), ("routing", schema::routing())] {
+        let path = format!("config/schema/{name}.schema.json");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(&path);
+        let written = std::fs::read(file).unwrap_or_default();
+        let written: Value = serde_json::from_slice(&written).unwrap_or_default();
+        assert!(
+            written == schema,
+            "{path} is not current; regenerate it: cargo run -p gateway -- schema {name} > {path}"
+        );
+    }
+}
+
+#[test]
+fn parameters_are_checked_at_their_line() {
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "local_fraction": {"type": "number", "minimum": 0, "maximum": 1},
+            "mode": {"$ref": "#/$defs/mode"},
+            "limit": {"anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "null"}]},
+        },
+        "required": ["local_fraction"],
+        "additionalProperties": false,
+        "$defs": {"mode": {"enum": ["fast", "cheap"]}},
+        "x-unknown": [1, 2],
+    });
+    let check = |parameters: &str| parameter_errors(parameters, &schema);
+    assert!(check("{local_fraction: 0.5, mode: fast, limit: null}").is_empty());
+    assert!(check("\n  local_fraction: ${HALF}").is_empty());
+    assert_eq!(check("{local_fraction: 1.5}"), ["1:37: the number must be at most 1"]);
+    assert_eq!(check(""), ["1:1: the key `local_fraction` is missing"]);
+    assert_eq!(check("{local_fracton: 1}"), ["1:21: unknown key `local_fracton`"]);
+    assert_eq!(check("{local_fraction: a}"), ["1:37: expected a number, found a string"]);
+    assert_eq!(
+        check("{local_fraction: 1, limit: 0, mode: chep}"),
+        ["1:47: the number must be above 0", "1:56: this is not one of the values known here"]
+    );
+}
+
+#[test]
+fn a_value_has_the_type_that_the_schema_wants() {
+    let routing = "routing_parameter: {a: 1}\n";
+    let config = load_texts("models: [{id: a, base_url: 'http://a'}]", Some(routing), &[]).unwrap();
+    let schema = json!({"properties": {"a": {"type": "integer"}}});
+    let at = [Step::from("routing_parameter")];
+    let value = schema::value(&config.routing_file.unwrap(), &at, &schema).unwrap();
+    assert_eq!(value, json!({"a": 1}));
+}
+
+#[test]
+fn a_hostile_schema_ends() {
+    let endless = json!({"$ref": "#"});
+    assert!(!parameter_errors("{a: 1}", &endless).is_empty());
+    let mutual = json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]});
+    assert!(!parameter_errors("{a: 1}", &mutual).is_empty());
+    for schema in [json!(1), json!({"type": 5}), json!({"$ref": 7, "items": 3}), json!([])] {
+        assert_eq!(parameter_errors("{a: [1]}", &schema), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,172 @@
+//! The retry budget: what keeps fallback from multiplying the load when everything fails.
+//!
+//! One budget for all models and cores, because an overload is one too. It outlives reloads.
+
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use config::RetryBudget;
+
+use super::Rate;
+
+/// Requests count as active for so long: had only those of this very moment counted, fast requests
+/// would have no budget, and one lost deployment fails all of its requests at one moment.
+const MEMORY: Duration = Duration::from_secs(10);
+
+/// Extra attempts at most so many percent of the requests that are active or were in the last ten
+/// seconds; beside those, so many a second.
+#[derive(Debug)]
+pub struct Budget {
+    start: Instant,
+    active: AtomicU32,
+    arrived: Rate,
+    extra: Rate,
+    /// Nanoseconds after `start` at which everything taken of the fixed rate is paid back.
+    paid: AtomicI64,
+    denied: AtomicU64,
+}
+
+/// A request that may yet need an extra attempt: counted until dropped.
+#[derive(Debug)]
+pub struct Active<'a>(&'a Budget);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Budget {
+    /// A budget without requests.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            start: now,
+            active: AtomicU32::new(0),
+            arrived: Rate::new(MEMORY, now),
+            extra: Rate::new(MEMORY, now),
+            paid: AtomicI64::new(i64::MIN / 2),
+            denied: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request in.
+    #[must_use]
+    pub fn enter(&self, now: Instant) -> Active<'_> {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.arrived.note(now);
+        Active(self)
+    }
+
+    /// Takes one extra attempt, if there is one.
+    #[must_use]
+    pub fn withdraw(&self, limit: RetryBudget, now: Instant) -> bool {
+        let active = f64::from(self.active.load(Ordering::Relaxed)).max(self.arrived.count(now));
+        let share = active * f64::from(limit.percent) / 100.0;
+        self.extra.note_below(share, now) || self.withdraw_fixed(limit.per_second, now)
+    }
+
+    /// Counts a request for which there was no extra attempt.
+    pub fn deny(&self) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests for which there was none.
+    #[must_use]
+    pub fn denied(&self) -> u64 {
+        self.denied.load(Ordering::Relaxed)
+    }
+
+    /// The fixed rate, by the generic cell rate algorithm: a second's worth may be saved up.
+    fn withdraw_fixed(&self, per_second: u32, now: Instant) -> bool {
+        const SECOND: i64 = 1_000_000_000;
+        if per_second == 0 {
+            return false;
+        }
+        let now = now.saturating_duration_since(self.start).as_nanos();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let step = |paid: i64| {
+            let paid = paid.max(now - SECOND) + SECOND / i64::from(per_second);
+            (paid <= now).then_some(paid)
+        };
+        self.paid.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: RetryBudget = RetryBudget { percent: 20, per_second: 10 };
+
+    fn new() -> (Budget, Instant) {
+        let now = Instant::now();
+        (Budget::new(now), now)
+    }
+
+    #[test]
+    fn a_fresh_gateway_has_a_seconds_worth() {
+        let (budget, now) = new();
+        let taken = (0..100).filter(|_| budget.withdraw(LIMIT, now)).count();
+        assert_eq!(taken, 10);
+        assert!(!budget.withdraw(LIMIT, now + Duration::from_millis(99)));
+        assert!(budget.withdraw(LIMIT, now + Duration::from_millis(100)));
+        let later = now + Duration::from_secs(60);
+        assert_eq!((0..100).filter(|_| budget.withdraw(LIMIT, later)).count(), 10, "and no more");
+    }
+
+    #[test]
+    fn requests_under_way_bring_their_share_however_old_they_are() {
+        let (budget, now) = new();
+        let only = RetryBudget { percent: 20, per_second: 0 };
+        let active: Vec<Active<'_>> = (0..50).map(|_| budget.enter(now)).collect();
+        let later = now + Duration::from_secs(60);
+        assert_eq!((0..50).filter(|_| budget.withdraw(only, later)).count(), 10);
+        drop(active);
+        assert!(!budget.withdraw(only, later + Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn requests_that_ended_bring_their_share_for_ten_seconds() {
+        let (budget, now) = new();
+        let only = RetryBudget { percent: 20, per_second: 0 };
+        for _ in 0..100 {
+            drop(budget.enter(now));
+        }
+        assert_eq!((0..100).filter(|_| budget.withdraw(only, now)).count(), 20);
+        assert!(!budget.withdraw(only, now + Duration::from_secs(21)));
+    }
+
+    #[test]
+    fn nothing_allowed_is_nothing_given() {
+        let (budget, now) = new();
+        let none = RetryBudget { percent: 0, per_second: 0 };
+        let _active: Vec<Active<'_>> = (0..50).map(|_| budget.enter(now)).collect();
+        assert!(!budget.withdraw(none, now));
+    }
+
+    proptest! {
+        /// However requests and failures come, over any time: at most a fifth of the requests
+        /// and ten a second, and the ten saved up.
+        #[test]
+        fn extra_attempts_stay_within_the_budget(
+            steps in prop::collection::vec((0u64..3000, 0usize..60, 0usize..60), 1..200),
+        ) {
+            let (budget, start) = new();
+            let (mut now, mut requests, mut extra) = (start, 0usize, 0usize);
+            for (millis, arriving, failing) in steps {
+                now += Duration::from_millis(millis);
+                for _ in 0..arriving {
+                    drop(budget.enter(now));
+                }
+                requests += arriving;
+                extra += (0..failing).filter(|_| budget.withdraw(LIMIT, now)).count();
+                let seconds = (now - start).as_secs_f64();
+                let most = 0.2 * requests as f64 + 10.0 * (seconds + 1.0);
+                prop_assert!(extra as f64 <= most + 1e-6, "{extra} extra attempts, at most {most}");
+            }
+        }
+    }
+}

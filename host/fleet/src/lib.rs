@@ -1,0 +1,50 @@
+//! What both layers look at: the deployments, how loaded and how healthy they are, and the snapshot
+//! of weights that the decision layer publishes and the execution layer reads.
+//!
+//! A deployment's state has two sources: `probe` asks it, `standing` learns from its requests (ejection,
+//! cooling, credential). The request path holds a [`Permit`] for each attempt and settles it.
+
+pub mod admission;
+mod bell;
+mod budget;
+mod deployment;
+mod ejection;
+mod eligible;
+mod health;
+mod lessons;
+mod load;
+mod meters;
+mod outcome;
+mod permit;
+mod rate;
+mod siblings;
+mod slots;
+mod slow_start;
+mod snapshot;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod trial;
+mod view;
+
+pub use bell::Bell;
+pub use budget::{Active, Budget};
+pub use deployment::{Deployment, Fleet, FleetModel};
+pub use ejection::Ejections;
+pub use eligible::Eligible;
+pub use health::{Health, Observation};
+pub use lessons::Lessons;
+pub use load::{InFlight, Load};
+pub use meters::{
+    Counter, DeploymentMeters, Durations, ModelMeters, StrategyMeters, StrategyTable, Tally, Waste,
+    Wasted,
+};
+pub use outcome::{Fault, Outcome};
+pub use permit::Permit;
+pub use rate::Rate;
+pub use slots::{Busy, Slot, Slots};
+pub use snapshot::{
+    Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
+};
+pub use trial::{Trial, TrialReport};
+pub use view::{Held, View};

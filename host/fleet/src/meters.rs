@@ -1,0 +1,308 @@
+//! Plain counters of models, deployments and strategies. Requests on all cores add to them, and a scrape
+//! reads them: the fleet knows nothing of the format that they are shown in.
+//!
+//! A counter lives as long as its model, deployment or strategy is configured, whatever is reloaded.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Busy;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The number so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts by label. The labels come from a bounded set, and each is rare: it costs a lock.
+#[derive(Debug)]
+pub struct Tally<L>(Mutex<BTreeMap<L, u64>>);
+
+impl<L> Default for Tally<L> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<L: Ord + Clone> Tally<L> {
+    /// Adds `count` to a label.
+    pub fn add(&self, label: L, count: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(label).or_default() += count;
+    }
+
+    /// What was counted, by label.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<L, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Durations, counted in buckets from a cache hit to a long answer.
+#[derive(Debug, Default)]
+pub struct Durations {
+    /// Of each bucket alone; the last is of what is longer than every bound.
+    buckets: [AtomicU64; Durations::BOUNDS.len() + 1],
+    nanoseconds: AtomicU64,
+}
+
+impl Durations {
+    /// Upper bounds of the buckets, in seconds.
+    pub const BOUNDS: [f64; 14] =
+        [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+    /// Counts a duration.
+    pub fn observe(&self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        let bucket = Self::BOUNDS.partition_point(|bound| *bound < seconds);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// How many were at most as long as each bound, and at last how many there are at all.
+    #[must_use]
+    pub fn cumulative(&self) -> [u64; Durations::BOUNDS.len() + 1] {
+        let mut sum = 0;
+        self.buckets.each_ref().map(|bucket| {
+            sum += bucket.load(Ordering::Relaxed);
+            sum
+        })
+    }
+
+    /// The sum of all, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64()
+    }
+}
+
+/// Counters of the requests of one model.
+#[derive(Debug, Default)]
+pub struct ModelMeters {
+    model: String,
+    /// Requests answered with status 200.
+    pub ok: Counter,
+    /// Requests answered with another status, by status.
+    pub others: Tally<u16>,
+    /// From a request's arrival to the end of its answer.
+    pub durations: Durations,
+}
+
+impl ModelMeters {
+    /// Those of the model with this id; empty: of requests that name no model that there is.
+    #[must_use]
+    pub fn of(model: &str) -> Self {
+        Self { model: model.to_owned(), ..Self::default() }
+    }
+
+    /// Id of the model.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Counts a request that was answered.
+    pub fn ended(&self, status: u16, time: Duration) {
+        match status {
+            200 => self.ok.inc(),
+            other => self.others.add(other, 1),
+        }
+        self.durations.observe(time);
+    }
+}
+
+/// Why nobody got the answer that an engine was at work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waste {
+    /// The client went away.
+    ClientGone,
+    /// A time limit passed.
+    Timeout,
+    /// The engine broke off or failed, or the gateway did.
+    Broken,
+    /// The gateway stopped.
+    Stopping,
+}
+
+impl Waste {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::ClientGone, Self::Timeout, Self::Broken, Self::Stopping];
+
+    /// As metrics name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientGone => "client_gone",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// Work of an engine whose answer nobody got.
+#[derive(Debug, Default)]
+pub struct Wasted {
+    /// Attempts.
+    pub attempts: Counter,
+    nanoseconds: Counter,
+}
+
+impl Wasted {
+    /// For how long engines were at work on it, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        Duration::from_nanos(self.nanoseconds.get()).as_secs_f64()
+    }
+}
+
+/// Counters of the attempts at one deployment.
+#[derive(Debug, Default)]
+pub struct DeploymentMeters {
+    /// Attempts that ended well.
+    pub ok: Counter,
+    /// Attempts that ended otherwise, by how.
+    pub others: Tally<Cow<'static, str>>,
+    /// From an attempt's start to the first byte of its answer.
+    pub first_bytes: Durations,
+    wasted: [Wasted; Waste::ALL.len()],
+    overflows: [Counter; Busy::ALL.len()],
+}
+
+impl DeploymentMeters {
+    /// Outcome of an attempt that ended well.
+    pub const OK: &'static str = "ok";
+
+    /// Counts an attempt that ended.
+    pub fn ended(&self, outcome: &Cow<'static, str>) {
+        match &**outcome {
+            Self::OK => self.ok.inc(),
+            _ => self.others.add(outcome.clone(), 1),
+        }
+    }
+
+    /// Counts an attempt that an engine was at work on for so long, and whose answer nobody got.
+    pub fn waste(&self, cause: Waste, time: Duration) {
+        let wasted = &self.wasted[cause as usize];
+        wasted.attempts.inc();
+        wasted.nanoseconds.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a request that found no place.
+    pub fn overflow(&self, busy: Busy) {
+        self.overflows[busy as usize].inc();
+    }
+
+    /// What engines were at work on for nobody.
+    #[must_use]
+    pub fn wasted(&self, cause: Waste) -> &Wasted {
+        &self.wasted[cause as usize]
+    }
+
+    /// Requests that found no place, for this reason.
+    #[must_use]
+    pub fn overflows(&self, busy: Busy) -> u64 {
+        self.overflows[busy as usize].get()
+    }
+}
+
+/// Counters of the calls of strategies of one name.
+#[derive(Debug, Default)]
+pub struct StrategyMeters {
+    /// Calls that were answered well.
+    pub ok: Counter,
+    /// Calls that failed, by the cause in one word.
+    pub faults: Tally<&'static str>,
+}
+
+/// The counters of strategies, by name. Several strategies of one name count together.
+#[derive(Debug, Default)]
+pub struct StrategyTable(Mutex<BTreeMap<String, Arc<StrategyMeters>>>);
+
+impl StrategyTable {
+    /// Those of the strategies of this name.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Arc<StrategyMeters> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(table.entry(name.to_owned()).or_default())
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<(String, Arc<StrategyMeters>)> {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.iter().map(|(name, meters)| (name.clone(), Arc::clone(meters))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_fall_into_buckets_by_their_upper_bound() {
+        let durations = Durations::default();
+        for millis in [5, 6, 1000, 400_000] {
+            durations.observe(Duration::from_millis(millis));
+        }
+        let cumulative = durations.cumulative();
+        assert_eq!(cumulative, [1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4]);
+        assert!((durations.seconds() - 401.011).abs() < 1e-9);
+    }
+
+    #[test]
+    fn attempts_are_counted_by_outcome() {
+        let meters = DeploymentMeters::default();
+        for outcome in ["ok", "connect", "ok", "status_500", "connect"] {
+            meters.ended(&outcome.into());
+        }
+        let others: Vec<_> = meters.others.all().into_iter().collect();
+        assert_eq!(
+            (meters.ok.get(), others),
+            (2, vec![("connect".into(), 2), ("status_500".into(), 1)])
+        );
+    }
+
+    #[test]
+    fn waste_and_overflow_are_counted_by_cause() {
+        let meters = DeploymentMeters::default();
+        meters.waste(Waste::Timeout, Duration::from_millis(1500));
+        meters.waste(Waste::Timeout, Duration::from_millis(500));
+        meters.overflow(Busy::Waited);
+        for cause in Waste::ALL {
+            let expected = if cause == Waste::Timeout { (2, 2.0) } else { (0, 0.0) };
+            let wasted = meters.wasted(cause);
+            assert_eq!((wasted.attempts.get(), wasted.seconds()), expected);
+        }
+        assert_eq!(Busy::ALL.map(|busy| meters.overflows(busy)), [0, 1, 0]);
+    }
+
+    #[test]
+    fn strategies_of_one_name_count_together() {
+        let table = StrategyTable::default();
+        table.of("a").ok.inc();
+        table.of("a").ok.inc();
+        table.of("b").faults.add("trap", 3);
+        let all = table.all();
+        assert_eq!((all[0].1.ok.get(), all[1].1.faults.all()["trap"]), (2, 3));
+    }
+}

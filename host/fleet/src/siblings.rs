@@ -1,0 +1,79 @@
+//! What the deployments of one model share, and must know of each other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use config::{Config, Ejection, SlowStart};
+
+use super::slow_start::Ramp;
+use super::standing::{Change, Standing, Turn};
+use super::{Bell, Health, Rate};
+
+/// Requests of a model are counted over so long.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// The deployments of one model, as each of them sees the others.
+#[derive(Debug)]
+pub(super) struct Siblings {
+    pub(super) ejection: Ejection,
+    pub(super) slow_start: SlowStart,
+    pub(super) bell: Arc<Bell>,
+    /// Requests of the model.
+    pub(super) rate: Arc<Rate>,
+    /// Held while it is decided whether one may be ejected, so that two do not go at once.
+    deciding: Arc<Mutex<()>>,
+    members: Vec<Member>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) standing: Arc<Standing>,
+    pub(super) health: Option<Arc<Health>>,
+}
+
+impl Siblings {
+    pub(super) fn new(
+        config: &Config,
+        bell: Arc<Bell>,
+        rate: Option<Arc<Rate>>,
+        deciding: Arc<Mutex<()>>,
+        members: Vec<Member>,
+    ) -> Self {
+        let rate = rate.unwrap_or_else(|| Arc::new(Rate::new(WINDOW, Instant::now())));
+        let (ejection, slow_start) = (config.ejection, config.slow_start);
+        Self { ejection, slow_start, bell, rate, deciding, members }
+    }
+
+    /// Ejects one of them, if it may be: at most half are out at a time, and never the last that is
+    /// of use.
+    pub(super) fn eject(
+        &self,
+        standing: &Arc<Standing>,
+        turn: Turn,
+        reason: String,
+        now: Instant,
+    ) -> Change {
+        let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        let out = self.others(standing).filter(|other| other.standing.is_out(now)).count();
+        if (out + 1) * 2 > self.members.len() || !self.has_another_of_use(standing, now) {
+            return Change::None;
+        }
+        standing.eject(turn, reason, &self.ejection, now)
+    }
+
+    /// Whether one of the others may be given traffic without a doubt.
+    pub(super) fn has_another_of_use(&self, standing: &Arc<Standing>, now: Instant) -> bool {
+        let is_up = |member: &Member| member.health.as_ref().is_none_or(|health| health.is_up());
+        self.others(standing).any(|other| other.standing.is_clear(now) && is_up(other))
+    }
+
+    fn others<'a>(&'a self, standing: &'a Arc<Standing>) -> impl Iterator<Item = &'a Member> {
+        self.members.iter().filter(move |member| !Arc::ptr_eq(&member.standing, standing))
+    }
+
+    /// The way back of one that is restored now.
+    pub(super) fn ramp(&self, now: Instant) -> Option<Ramp> {
+        Ramp::begin(self.rate.per_second(now), &self.slow_start, now)
+    }
+}

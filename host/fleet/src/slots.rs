@@ -1,0 +1,222 @@
+//! Places for attempts at one deployment, and the queue for them. One for all cores, kept over reloads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+use config::Concurrency;
+
+use crate::admission::Quota;
+
+/// The places of one deployment.
+#[derive(Debug)]
+pub struct Slots {
+    places: Arc<Places>,
+    /// Places there are to be.
+    max: AtomicUsize,
+    waiting: Quota,
+    /// Told when waiting has become pointless.
+    dispersed: Notify,
+}
+
+/// What a place that is taken goes back to.
+#[derive(Debug)]
+struct Places {
+    free: Semaphore,
+    /// Places that are one too many, and go when they become free.
+    surplus: AtomicUsize,
+}
+
+/// A place, taken until dropped.
+#[derive(Debug)]
+pub struct Slot(Arc<Places>);
+
+/// Why a request gets no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// The queue is full.
+    Full,
+    /// It waited as long as it may.
+    Waited,
+    /// What it waited for is out of use.
+    Dispersed,
+}
+
+impl Busy {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Waited, Self::Dispersed];
+
+    /// As logs and metrics name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "queue_full",
+            Self::Waited => "queue_timeout",
+            Self::Dispersed => "queue_dispersed",
+        }
+    }
+}
+
+impl Slots {
+    /// This many places, all of them free.
+    #[must_use]
+    pub fn new(max: u32) -> Self {
+        let max = (max as usize).min(Semaphore::MAX_PERMITS);
+        Self {
+            places: Arc::new(Places { free: Semaphore::new(max), surplus: AtomicUsize::new(0) }),
+            max: max.into(),
+            waiting: Quota::default(),
+            dispersed: Notify::new(),
+        }
+    }
+
+    /// Takes a place that is free.
+    #[must_use]
+    pub fn try_enter(&self) -> Option<Slot> {
+        self.places.free.try_acquire().ok().map(|permit| self.slot(permit))
+    }
+
+    /// Waits in line for a place, until `end` at the latest.
+    ///
+    /// # Errors
+    /// If none is to be waited for.
+    pub async fn enter(&self, limit: Concurrency, end: Instant) -> Result<Slot, Busy> {
+        let Some(_waiting) = self.waiting.take(1, limit.queue as usize) else {
+            return Err(Busy::Full);
+        };
+        let end = end.min(Instant::now() + limit.wait);
+        tokio::select! {
+            biased;
+            () = self.dispersed.notified() => Err(Busy::Dispersed),
+            // Nobody closes the semaphore.
+            permit = self.places.free.acquire() => {
+                permit.map(|permit| self.slot(permit)).map_err(|_| Busy::Dispersed)
+            }
+            () = tokio::time::sleep_until(end.into()) => Err(Busy::Waited),
+        }
+    }
+
+    /// Requests that wait for a place.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.in_use()
+    }
+
+    /// Sends those who wait elsewhere: the deployment is out of use.
+    pub fn disperse(&self) {
+        self.dispersed.notify_waiters();
+    }
+
+    /// Changes how many places there are. Attempts that are too many now are left to end.
+    pub(super) fn resize(&self, max: u32) {
+        let max = (max as usize).min(Semaphore::MAX_PERMITS);
+        let before = self.max.swap(max, Ordering::AcqRel);
+        if let Some(fewer) = before.checked_sub(max) {
+            let gone = self.places.free.forget_permits(fewer);
+            self.places.surplus.fetch_add(fewer - gone, Ordering::AcqRel);
+        } else {
+            let paid = (before..max).filter(|_| self.places.redeem()).count();
+            self.places.free.add_permits(max - before - paid);
+        }
+    }
+
+    /// The place of a permit, which it gives back itself: one count of references for both.
+    fn slot(&self, permit: SemaphorePermit<'_>) -> Slot {
+        permit.forget();
+        Slot(Arc::clone(&self.places))
+    }
+}
+
+impl Places {
+    /// Takes one off the surplus, if there is any.
+    fn redeem(&self) -> bool {
+        let one_less = |surplus: usize| surplus.checked_sub(1);
+        self.surplus.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.0.redeem() {
+            self.0.free.add_permits(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const LIMIT: Concurrency = Concurrency { max: 2, queue: 1, wait: Duration::from_secs(10) };
+
+    fn far() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    fn free(slots: &Slots) -> usize {
+        slots.places.free.available_permits()
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_waits_in_line_and_who_finds_no_line_is_sent_away() {
+        let slots = Slots::new(2);
+        let first = slots.try_enter().expect("a place");
+        let _second = slots.try_enter().expect("a place");
+        assert!(slots.try_enter().is_none());
+        let mut waiting = pin!(slots.enter(LIMIT, far()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(slots.waiting(), 1);
+        assert_eq!(slots.enter(LIMIT, far()).await.err(), Some(Busy::Full));
+        drop(first);
+        let _third = waiting.await.expect("a place");
+        assert_eq!((slots.waiting(), free(&slots)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_wait_with_the_request_and_with_the_deployment() {
+        let slots = Slots::new(1);
+        let _taken = slots.try_enter().expect("a place");
+        let short = Concurrency { wait: Duration::from_millis(1), ..LIMIT };
+        assert_eq!(slots.enter(short, far()).await.err(), Some(Busy::Waited));
+        assert_eq!(slots.enter(LIMIT, Instant::now()).await.err(), Some(Busy::Waited));
+        let mut waiting = pin!(slots.enter(LIMIT, far()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        slots.disperse();
+        assert_eq!(waiting.await.err(), Some(Busy::Dispersed));
+        // A request whose client goes away leaves the line.
+        assert!(slots.enter(LIMIT, far()).now_or_never().is_none());
+        assert_eq!(slots.waiting(), 0);
+    }
+
+    #[test]
+    fn places_that_are_too_many_go_as_they_become_free() {
+        let slots = Slots::new(3);
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            taken.push(slots.try_enter().expect("a place"));
+        }
+        slots.resize(1);
+        taken.pop();
+        taken.pop();
+        assert_eq!(free(&slots), 0, "the two were too many");
+        slots.resize(2);
+        assert_eq!(free(&slots), 1);
+        taken.pop();
+        assert_eq!(free(&slots), 2);
+        slots.resize(1);
+        slots.resize(5);
+        assert_eq!(free(&slots), 5);
+        let _taken = slots.try_enter().expect("a place");
+        slots.resize(1);
+        assert_eq!(free(&slots), 0);
+        slots.resize(2);
+        assert_eq!(free(&slots), 1, "one is taken");
+    }
+}

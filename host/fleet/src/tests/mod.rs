@@ -1,0 +1,140 @@
+//! Where deployments stand by what their requests met with, on a made-up clock.
+
+mod any_order;
+mod ejection;
+mod sharing;
+mod standing;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use config::{
+    Concurrency, Config, DeploymentConfig, Ejection, Endpoint, Model, ModelCard, Origin, Pricing,
+    Share, Timeouts, TotalTime,
+};
+use contract::Side;
+
+use super::{Condition, Deployment, Fault, Fleet, Outcome, Permit, Slot};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A fleet of one model, and the clock.
+struct Scene {
+    fleet: Fleet,
+    config: Config,
+    now: Instant,
+}
+
+impl Scene {
+    fn of(deployments: u16) -> Self {
+        Self::with(deployments, Ejection::default())
+    }
+
+    fn with(deployments: u16, ejection: Ejection) -> Self {
+        let models = vec![model((1..=deployments).map(deployment).collect())];
+        let config = Config { models, ejection, ..Config::default() };
+        Self { fleet: Fleet::build(&config, None), config, now: Instant::now() }
+    }
+
+    fn at(&self, index: usize) -> &Arc<Deployment> {
+        &self.fleet.models[0].deployments[index]
+    }
+
+    fn condition(&self, index: usize) -> Condition {
+        self.at(index).state(self.now).condition
+    }
+
+    fn admit(&self, index: usize) -> Option<Permit> {
+        self.at(index).admit(self.slot(index), self.now)
+    }
+
+    fn admit_in_panic(&self, index: usize) -> Option<Permit> {
+        self.at(index).admit_in_panic(self.slot(index), self.now)
+    }
+
+    fn slot(&self, index: usize) -> Slot {
+        self.at(index).slots.try_enter().expect("a place")
+    }
+
+    /// One attempt that ends at once.
+    fn attempt(&self, index: usize, outcome: Outcome) {
+        let permit = self.admit_in_panic(index).expect("not cooling");
+        permit.settle(outcome, self.now);
+    }
+
+    fn fail(&self, index: usize, times: usize) {
+        (0..times).for_each(|_| self.attempt(index, failure()));
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// Lets time pass until the next change, and says how long that was.
+    fn pass_to_change(&mut self, index: usize) -> Duration {
+        let next = self.at(index).next_change(self.now).expect("a change to come");
+        let passed = next - self.now;
+        self.now = next;
+        passed
+    }
+}
+
+fn deployment(port: u16) -> DeploymentConfig {
+    DeploymentConfig {
+        name: format!("d{port}"),
+        side: Side::Local,
+        kind: "vllm".into(),
+        endpoint: Endpoint {
+            origin: Origin { tls: false, host: "h".into(), port },
+            prefix: String::new(),
+        },
+        api_key: None,
+        provider_model_id: "m".into(),
+        weight: 1.0,
+        share: Share::Kept,
+        pricing: Pricing::default(),
+        probe: None,
+        concurrency: Concurrency::default(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+fn model(deployments: Vec<DeploymentConfig>) -> Model {
+    let card = ModelCard {
+        name: "m".into(),
+        provider: "vllm".into(),
+        context_length: 1,
+        max_output_length: 1,
+        quantization: "bf16".into(),
+        input_modalities: Vec::new(),
+        output_modalities: Vec::new(),
+        supports_tools: false,
+        supports_structured_output: false,
+        supported_params: Vec::new(),
+        pricing: deployments[0].pricing.clone(),
+    };
+    Model {
+        id: "m".into(),
+        aliases: Vec::new(),
+        card,
+        total: TotalTime::default(),
+        strategy: 0,
+        deployments,
+    }
+}
+
+fn failure() -> Outcome {
+    Outcome::Failure { cause: "answered 500".into(), fault: Fault::Answer }
+}
+
+fn lost() -> Outcome {
+    Outcome::Failure { cause: "could not connect".into(), fault: Fault::Connection }
+}
+
+fn limited(seconds: u32) -> Outcome {
+    Outcome::Limited { cause: "answered 429".into(), wait: Some(seconds * SECOND) }
+}
+
+fn about(time: Duration, want: Duration) -> bool {
+    (time.as_secs_f64() / want.as_secs_f64() - 1.0).abs() <= 0.1 + 1e-9
+}

@@ -1,0 +1,80 @@
+//! The board as one core sees it: a request takes a snapshot without touching what other cores write to.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::{Board, Snapshot};
+
+/// A snapshot that requests of one core hold. They count themselves, where no other core does: all requests of all
+/// cores would else go by one count of references.
+pub type Held = Rc<Arc<Snapshot>>;
+
+/// See the module. It holds no snapshot itself: what is replaced ends with the last request that has it.
+#[derive(Debug)]
+pub struct View {
+    board: Arc<Board>,
+    last: RefCell<Weak<Arc<Snapshot>>>,
+}
+
+impl View {
+    /// A view of `board`.
+    #[must_use]
+    pub fn of(board: Arc<Board>) -> Self {
+        Self { board, last: RefCell::default() }
+    }
+
+    /// The current snapshot.
+    #[must_use]
+    pub fn now(&self) -> Held {
+        let now = self.board.peek();
+        let mut last = self.last.borrow_mut();
+        if let Some(last) = last.upgrade().filter(|last| Arc::ptr_eq(last, &now)) {
+            return last;
+        }
+        let held = Rc::new(Arc::clone(&now));
+        *last = Rc::downgrade(&held);
+        held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::{Fleet, Generation};
+    use config::Config;
+
+    fn snapshot() -> Snapshot {
+        let config = Config::default();
+        let (fleet, strategies) = (Fleet::build(&config, None), Vec::new());
+        let generation = Generation { config, fleet, strategies, loaded_at: SystemTime::now() };
+        let (routes, strategy_errors) = Default::default();
+        Snapshot { generation: Arc::new(generation), routes, strategy_errors }
+    }
+
+    #[test]
+    fn requests_share_a_snapshot_and_keep_it_when_there_is_a_new_one() {
+        let board = Arc::new(Board::new(snapshot()));
+        let view = View::of(Arc::clone(&board));
+        let first = view.now();
+        assert!(Rc::ptr_eq(&first, &view.now()));
+        board.publish(snapshot());
+        let second = view.now();
+        assert!(!Arc::ptr_eq(&first, &second) && Arc::ptr_eq(&second, &board.snapshot()));
+        assert!(Rc::ptr_eq(&second, &view.now()));
+    }
+
+    #[test]
+    fn what_is_replaced_ends_with_its_last_request() {
+        let board = Arc::new(Board::new(snapshot()));
+        let view = View::of(Arc::clone(&board));
+        let request = view.now();
+        let replaced = Arc::downgrade(&request);
+        board.publish(snapshot());
+        assert_eq!(replaced.strong_count(), 1);
+        drop(request);
+        assert_eq!(replaced.strong_count(), 0);
+    }
+}

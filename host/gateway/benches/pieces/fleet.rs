@@ -1,0 +1,54 @@
+//! A fleet and its published snapshot, loaded as the gateway loads it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gateway::Loader;
+
+use config::Paths;
+use fleet::Snapshot;
+use http1::scan;
+use proxy::bench::Arrived;
+use proxy::telemetry::Metrics;
+
+use super::scan::chat;
+
+/// A model of so many deployments, half of them local, that this strategy decides for. Its calls get more time
+/// than a gateway would give them, because valgrind takes fifty times as long.
+fn snapshot(deployments: usize, strategy: &str) -> Snapshot {
+    let entries = |side: &str, count: usize| -> String {
+        let entry = |at| {
+            format!(
+                "  - {{endpoint: 'http://{side}-{at}:8000', models: [llama-3.3-70b-instruct]}}\n"
+            )
+        };
+        (0..count).map(entry).collect()
+    };
+    let local = deployments / 2;
+    let routing = format!(
+        "routing_strategy: {strategy}\n\
+         sandbox: {{call_timeout: 10, request_timeout: 1, compile_timeout: 300}}\n\
+         local_deployment:\n{}remote_deployment:\n{}",
+        entries("local", local),
+        entries("remote", deployments - local),
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = Paths {
+        models: folder.path().join("models.yaml"),
+        routing: folder.path().join("routing.yaml"),
+        routing_required: true,
+    };
+    std::fs::write(&paths.models, "models: [{id: llama-3.3-70b-instruct}]").expect("written");
+    std::fs::write(&paths.routing, routing).expect("written");
+    let loader = Loader::new(paths, folder.path().to_owned()).expect("a sandbox");
+    let loaded = loader.load(None).map_err(|refused| refused.diagnostics.to_string());
+    loaded.expect("a good configuration").snapshot
+}
+
+/// A request of 1 KB that has found such a model.
+pub(super) fn arrived(deployments: usize, strategy: &str) -> Arrived {
+    let body = Bytes::from(chat(1 << 10));
+    let scan = scan(&body).expect("a good body");
+    let metrics = Arc::new(Metrics::new().expect("no name twice"));
+    Arrived::new(body, scan, Arc::new(snapshot(deployments, strategy)), metrics)
+}

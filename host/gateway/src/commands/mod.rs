@@ -1,0 +1,136 @@
+//! The command line: one file a subcommand.
+
+mod check;
+mod demo;
+mod schema;
+mod serve;
+mod signals;
+mod strategy;
+mod stub;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::{OsStr, Resettable};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use config::Paths;
+use sandbox::Cache;
+
+use crate::reload::Loader;
+
+/// An OpenAI-compatible gateway whose routing strategies are WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the same as no subcommand)
+    Serve(serve::ServeArgs),
+    /// Check both files: every error with its place, or a summary of models and weights
+    Check(FileArgs),
+    /// Print the JSON Schema of a file, for editors
+    Schema(schema::SchemaArgs),
+    /// Try it: a gateway with two stub engines, and what to type next
+    Demo(demo::DemoArgs),
+    /// Write and try routing strategies
+    #[command(subcommand)]
+    Strategy(strategy::StrategyCommand),
+    /// Run one stub engine: an OpenAI-compatible server that needs no model
+    Stub(stub::StubArgs),
+}
+
+/// Where the files are.
+#[derive(Debug, Clone, Args)]
+struct FileArgs {
+    /// The models and where they run
+    #[arg(long, env = "MODELS_CONFIG", default_value = "config/models.yaml")]
+    models: PathBuf,
+    /// How traffic is shared; optional, config/routing.yaml where it exists
+    #[arg(long, env = "ROUTING_CONFIG")]
+    routing: Option<PathBuf>,
+    /// The folder of strategies that are not built in
+    #[arg(long, env = "PLUGINS_DIR", default_value = "plugins")]
+    plugins: PathBuf,
+    /// The folder of compiled strategies, in the user's cache by default; `off`: none
+    #[arg(long, env = "GATEWAY_CACHE", value_name = "FOLDER|off")]
+    cache: Option<PathBuf>,
+}
+
+impl FileArgs {
+    fn paths(&self) -> Paths {
+        Paths {
+            models: self.models.clone(),
+            routing: self.routing.clone().unwrap_or_else(|| "config/routing.yaml".into()),
+            routing_required: self.routing.is_some(),
+        }
+    }
+
+    fn loader(&self) -> anyhow::Result<Loader> {
+        let cache = match &self.cache {
+            None => Cache::of_user(|name| std::env::var_os(name)),
+            Some(off) if off.as_os_str() == "off" => None,
+            Some(folder) => Some(Cache::at(folder.clone())),
+        };
+        Ok(Loader::new(self.paths(), self.plugins.clone())?.with_cache(cache))
+    }
+}
+
+/// Runs the program: parses its arguments, does as they say, and says how it went. Errors go to
+/// standard error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let serves = matches!(cli.command, None | Some(Command::Serve(_)));
+    let done = match cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Schema(args)) => schema::run(&args),
+        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Strategy(command)) => strategy::run(&command),
+        Some(Command::Stub(args)) => stub::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        // Who reads no further (`gateway check | head -1`) has what they want, and needs no word about it.
+        if serves || !is_broken_pipe(&error) {
+            eprintln!("error: {error:#}");
+        }
+        ExitCode::FAILURE
+    })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// The command line and its variables. Those of serving do not concern the other subcommands.
+fn command() -> clap::Command {
+    let command = without_empty(Cli::command());
+    let first = std::env::args().nth(1);
+    if first.is_some_and(|first| command.find_subcommand(first).is_some()) {
+        return command.mut_args(without_variable);
+    }
+    command
+}
+
+/// A variable that is empty counts as not set, as it does in the files.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    let command = command.mut_args(|arg| if is_empty(&arg) { without_variable(arg) } else { arg });
+    command.mut_subcommands(without_empty)
+}
+
+fn without_variable(arg: clap::Arg) -> clap::Arg {
+    arg.env(Resettable::<OsStr>::Reset)
+}

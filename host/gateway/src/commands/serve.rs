@@ -1,0 +1,67 @@
+//! `gateway` and `gateway serve`: the main job.
+
+use std::io::{Write, stdout};
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use config::Secret;
+
+use crate::run::Options;
+
+use super::{FileArgs, signals};
+
+/// Where to listen, and what.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// The address to listen on
+    #[arg(long, env = "HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// The port to listen on; 0 takes a free one, which is printed
+    #[arg(long, env = "PORT", default_value_t = 8080)]
+    port: u16,
+    /// Threads that serve; 0 is one a core
+    #[arg(long, default_value_t = 0)]
+    cores: usize,
+    /// Bearer token that shows endpoints in /routing
+    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+}
+
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    // Before there is another thread, of which signals have the first.
+    proxy::descriptors::make_room();
+    // Before anything that takes time: a SIGHUP must not end the process.
+    let received = signals::receive().context("signals cannot be received")?;
+    proxy::telemetry::init_log("info");
+    let loader = args.files.loader()?;
+    let loaded = match loader.load(None) {
+        Ok(loaded) => loaded,
+        Err(refused) => {
+            eprintln!("{}", refused.diagnostics);
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let listener = TcpListener::bind((args.host.as_str(), args.port))
+        .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
+    let address = listener.local_addr()?;
+    let cores = match args.cores {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        cores => cores,
+    };
+    let admin_token = args.admin_token.clone().filter(|token| !token.is_empty()).map(Secret::new);
+    let shutdown = async {
+        // Said last: whoever reads it may send a request, or a signal, at once.
+        received.stop_in_order();
+        writeln!(stdout(), "listening on http://{address}").context("standard output is closed")?;
+        received.stopped().await;
+        Ok(())
+    };
+    let options = Options { cores, admin_token };
+    crate::run::run(listener, loader, loaded, options, &received.signals, shutdown)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,97 @@
+//! `gateway strategy bench`: what a strategy costs.
+
+use std::io::{self, Write, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Args;
+use serde::Serialize;
+
+use config::Sandbox;
+use lab::workbench::bench::{self, Call, Costs, Memory, Times};
+use lab::workbench::{table, typed};
+use sandbox::{LoadError, PluginHost};
+
+use super::subject::{Subject, explain};
+
+/// The build profile that the numbers are of.
+const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
+/// A call that the gateway would cut off is measured too: how slow it is, is the question.
+const CALL: Duration = Duration::from_secs(10);
+
+/// Which strategy, and for whom.
+#[derive(Debug, Args)]
+pub(in crate::commands) struct BenchArgs {
+    #[command(flatten)]
+    subject: Subject,
+    /// Its parameters, as JSON
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    parameters: String,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    strategy: String,
+    version: String,
+    profile: &'static str,
+    #[serde(flatten)]
+    costs: Costs,
+}
+
+pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
+    let strategy = args.subject.open(&PluginHost::new()?)?;
+    let description = strategy.description();
+    let parameters = typed(&args.parameters, &description.parameters);
+    let parameters = parameters.map_err(|errors| anyhow!("{errors}"))?;
+    let sandbox = Sandbox { call: CALL, request: CALL, ..args.subject.sandbox() };
+    let costs = bench::run(&args.subject.source()?, &sandbox, &parameters);
+    let costs = costs.map_err(|error| match error.downcast_ref::<LoadError>() {
+        Some(error) => explain(error),
+        None => error,
+    })?;
+    let (name, version) = (description.name.clone(), description.version.clone());
+    let report = Report { strategy: name, version, profile: PROFILE, costs };
+    let mut out = stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        false => report.write(&mut out)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Report {
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let Self { strategy, version, costs, .. } = self;
+        writeln!(out, "{strategy} {version}, times in microseconds")?;
+        if cfg!(debug_assertions) {
+            writeln!(out, "this gateway is a debug build: its times mean nothing")?;
+        }
+        let heading = ["", "DEPLOYMENTS", "P50", "P99", "SAMPLES"].map(str::to_owned);
+        let row = |what: &str, deployments: String, times: &Times| {
+            let Times { p50_us, p99_us, samples } = times;
+            let [p50, p99] = [p50_us, p99_us].map(|time| format!("{time:.2}"));
+            [what.to_owned(), deployments, p50, p99, samples.to_string()]
+        };
+        let ready = [
+            row("compile", String::new(), &costs.compile),
+            row("fresh instance", "8".to_owned(), &costs.instance),
+        ];
+        let calls = costs.calls.iter().map(|Call { function, deployments, times }| {
+            row(function, deployments.to_string(), times)
+        });
+        for line in table::rows(std::iter::once(heading).chain(ready).chain(calls)) {
+            writeln!(out, "{line}")?;
+        }
+        let Memory { linear, resident } = costs.memory;
+        let resident = match resident {
+            Some(resident) => format!("{} KiB of the process", resident >> 10),
+            None => "what the process has of it is not known".to_owned(),
+        };
+        writeln!(out, "memory of an instance: {} KiB linear, {resident}", linear >> 10)
+    }
+}

@@ -1,0 +1,217 @@
+//! `gateway strategy inspect`: what a component is, and why it cannot be loaded where it cannot.
+
+use std::io::{self, Write, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use contract::Needs;
+use lab::workbench::{Parameter, parameters, table};
+use sandbox::{Anatomy, LoadError, Opened, PluginHost, Provider};
+
+use super::subject::{Subject, explain};
+
+/// Which component, and for whom.
+#[derive(Debug, Args)]
+pub(in crate::commands) struct InspectArgs {
+    #[command(flatten)]
+    subject: Subject,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is known of a component.
+#[derive(Debug, Serialize)]
+struct Report {
+    component: String,
+    bytes: usize,
+    sha256: String,
+    /// None: it cannot be read that far.
+    imports: Option<Vec<Import>>,
+    exports: Option<Vec<String>>,
+    /// What it says of itself, where it can be loaded.
+    #[serde(flatten)]
+    strategy: Option<Strategy>,
+    error: Option<String>,
+    remedy: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Import {
+    name: String,
+    provider: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Strategy {
+    world: String,
+    name: String,
+    version: String,
+    summary: String,
+    decides_for_each_request: bool,
+    needs: Vec<&'static str>,
+    refresh_ms: Option<u128>,
+    parameters: Vec<Parameter>,
+    compile_us: u128,
+    instantiate_us: u128,
+    memory_bytes: usize,
+}
+
+pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    let (source, sandbox) = (args.subject.source()?, args.subject.sandbox());
+    // Two hosts: what the first one compiled, the second one would not compile again.
+    let anatomy = PluginHost::new()?.look(&source, &sandbox).map_err(|error| explain(&error))?;
+    let opened = PluginHost::new()?.load(&source, None, &sandbox);
+    let report = Report::of(source.to_string(), anatomy, opened);
+    let mut out = stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        report.write(&mut out)?;
+    }
+    let Some(error) = report.error else { return Ok(ExitCode::SUCCESS) };
+    if !args.json {
+        eprintln!("error: {error}");
+        report.remedy.into_iter().for_each(|remedy| eprintln!("help: {remedy}"));
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+impl Report {
+    fn of(component: String, anatomy: Anatomy, opened: Result<Opened, LoadError>) -> Self {
+        let parts = anatomy.parts.ok();
+        let (imports, exports) = parts.map(|parts| (parts.imports, parts.exports)).unzip();
+        let import = |import: sandbox::Import| Import {
+            name: import.name,
+            provider: match import.provider {
+                Provider::Gateway => "gateway",
+                Provider::Wasi => "empty",
+                Provider::Nobody => "nobody",
+            },
+        };
+        let (remedy, error) = match &opened {
+            Ok(_) => (None, None),
+            Err(error) => (error.remedy(), Some(error.to_string())),
+        };
+        Self {
+            component,
+            bytes: anatomy.size,
+            sha256: anatomy.digest,
+            imports: imports.map(|list| list.into_iter().map(import).collect()),
+            exports,
+            strategy: opened.ok().map(|opened| Strategy::of(&opened)),
+            error,
+            remedy,
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        line(out, "component", &self.component)?;
+        line(out, "size", &format!("{} bytes", self.bytes))?;
+        line(out, "sha256", &self.sha256)?;
+        if let Some(strategy) = &self.strategy {
+            line(out, "world", &strategy.world)?;
+        }
+        if let Some(imports) = &self.imports {
+            let imports = imports.iter().map(|import| [import.name.as_str(), import.means()]);
+            lines(out, "imports", &table::rows(imports))?;
+        }
+        if let Some(exports) = &self.exports {
+            lines(out, "exports", exports)?;
+        }
+        match &self.strategy {
+            Some(strategy) => strategy.write(out),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Import {
+    fn means(&self) -> &'static str {
+        match self.provider {
+            "gateway" => "given by the gateway",
+            "empty" => "an empty world: leads nowhere",
+            _ => "given by nobody",
+        }
+    }
+}
+
+impl Strategy {
+    fn of(opened: &Opened) -> Self {
+        let (description, times) = (opened.description(), opened.times());
+        Self {
+            world: opened.world(),
+            name: description.name.clone(),
+            version: description.version.clone(),
+            summary: description.summary.clone(),
+            decides_for_each_request: opened.is_on_path(),
+            needs: needs(description.needs),
+            refresh_ms: description.refresh.map(|interval| interval.as_millis()),
+            parameters: parameters(&description.parameters),
+            compile_us: times.compile.as_micros(),
+            instantiate_us: times.instantiate.as_micros(),
+            memory_bytes: opened.memory(),
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        line(out, "name", &self.name)?;
+        line(out, "version", &self.version)?;
+        line(out, "summary", &self.summary)?;
+        line(
+            out,
+            "asked",
+            match self.decides_for_each_request {
+                true => "for each request, and when the fleet changes",
+                false => "when the fleet changes",
+            },
+        )?;
+        lines(out, "needs", &self.needs)?;
+        let refresh = self.refresh_ms.map(|ms| format!("every {ms} ms"));
+        line(out, "refresh", refresh.as_deref().unwrap_or("none"))?;
+        line(out, "compile", &millis(self.compile_us))?;
+        line(out, "instantiate", &millis(self.instantiate_us))?;
+        line(out, "memory", &format!("{} KiB of a fresh instance", self.memory_bytes >> 10))?;
+        let heading = ["NAME", "TYPE", "RANGE", "DEFAULT", "DESCRIPTION"];
+        let parameters = self.parameters.iter().map(|parameter| {
+            let Parameter { name, kind, range, default, description } = parameter;
+            [name, kind, range, default, description].map(String::as_str)
+        });
+        match self.parameters.is_empty() {
+            true => line(out, "parameters", "none"),
+            false => {
+                lines(out, "parameters", &table::rows(std::iter::once(heading).chain(parameters)))
+            }
+        }
+    }
+}
+
+/// What it wants to be told of a request, in the contract's words.
+fn needs(needs: Needs) -> Vec<&'static str> {
+    let Needs { prompt_tokens, session, prefixes } = needs;
+    let all = [(prompt_tokens, "prompt-tokens"), (session, "session"), (prefixes, "prefixes")];
+    all.into_iter().filter(|(needed, _)| *needed).map(|(_, name)| name).collect()
+}
+
+fn millis(micros: u128) -> String {
+    let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+    format!("{:.3} ms", Duration::from_micros(micros).as_secs_f64() * 1e3)
+}
+
+fn line(out: &mut impl Write, label: &str, text: &str) -> io::Result<()> {
+    writeln!(out, "{label:<12}  {text}")
+}
+
+/// Several lines under one label.
+fn lines(out: &mut impl Write, label: &str, texts: &[impl AsRef<str>]) -> io::Result<()> {
+    if texts.is_empty() {
+        return line(out, label, "none");
+    }
+    for (at, text) in texts.iter().enumerate() {
+        line(out, if at == 0 { label } else { "" }, text.as_ref())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! The SDK for Rust, as a project keeps it: whoever has only this binary has no other way to it.
+
+/// A file of the SDK: its path below the folder of the package, and its text.
+type File = (&'static str, &'static str);
+
+macro_rules! sources {
+    ($($path:literal),* $(,)?) => {
+        &[$((
+            concat!("vendor/gateway-strategy/src/", $path),
+            include_str!(concat!("../../../../../plugins/sdk/src/", $path)),
+        )),*]
+    };
+}
+
+/// Its manifest: the one in this repository takes versions from the workspace.
+pub(super) const MANIFEST: File = (
+    "vendor/gateway-strategy/Cargo.toml",
+    include_str!("../../../templates/strategy/rust/sdk.toml"),
+);
+
+/// All of its sources. They find the contract two folders above, as they do here.
+pub(super) const SOURCES: &[File] = sources![
+    "component.rs",
+    "export.rs",
+    "hash.rs",
+    "lib.rs",
+    "log.rs",
+    "order.rs",
+    "parameters.rs",
+    "rendezvous.rs",
+    "store.rs",
+    "strategy.rs",
+    "testing/checks.rs",
+    "testing/fleet.rs",
+    "testing/mod.rs",
+    "testing/schema.rs",
+    "testing/stand_in.rs",
+    "types.rs",
+];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::path::Path;
+
+    fn sources(folder: &Path) -> usize {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| if path.is_dir() { sources(&path) } else { 1 }).sum()
+    }
+
+    #[test]
+    fn a_project_has_every_file_of_the_sdk() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/sdk/src");
+        assert_eq!(sources(&folder), SOURCES.len(), "add the new files to SOURCES");
+    }
+}

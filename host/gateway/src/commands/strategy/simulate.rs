@@ -1,0 +1,142 @@
+//! `gateway strategy simulate`: what strategies would do to a fleet, side by side.
+
+use std::fs;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use config::{self, Diagnostics, Sandbox, schema};
+use lab::simulation::{Contestant, Scenario, plot, simulate, table};
+use sandbox::{PluginHost, Role, locate};
+
+/// Time is simulated, so that of a strategy does not count: a slow machine must not change what comes out.
+const CALL: Duration = Duration::from_secs(10);
+/// Nor does that to compile it, or its size: nobody's traffic waits.
+const COMPILE: Duration = Duration::from_secs(600);
+const COMPONENT: u64 = 1 << 30;
+
+/// Which strategies, and in what.
+#[derive(Debug, Args)]
+pub(in crate::commands) struct SimulateArgs {
+    /// Strategies as in routing.yaml, each with its parameters where it needs any: fixed, ./mine.wasm, 'spill={high: 0.9}'
+    #[arg(required = true, value_name = "STRATEGY")]
+    strategies: Vec<String>,
+    /// The fleet and its requests, as config/scenarios has them
+    #[arg(long, value_name = "FILE")]
+    scenario: PathBuf,
+    /// Instead of the scenario's own
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The folder of strategies that are not built in
+    #[arg(long, env = "PLUGINS_DIR", default_value = "plugins")]
+    plugins: PathBuf,
+    /// Write all numbers there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page there that has the table and the plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the main plot there
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
+    match compare(args) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            // Those say themselves that they are errors, each at its place.
+            let errors = error.downcast::<Diagnostics>()?;
+            eprintln!("{errors}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn compare(args: &SimulateArgs) -> anyhow::Result<()> {
+    let mut scenario = Scenario::read(&args.scenario)?;
+    scenario.seed = args.seed.unwrap_or(scenario.seed);
+    let contestants = args.strategies.iter().map(|text| contestant(text, &args.plugins, &scenario));
+    let mut contestants = contestants.collect::<anyhow::Result<Vec<_>>>()?;
+    let report = simulate(&scenario, &mut contestants)
+        .with_context(|| args.scenario.display().to_string())?;
+    let out = &mut stdout().lock();
+    write!(out, "{}", table::table(&report))?;
+    for strategy in &report.strategies {
+        if let Some(fault) = &strategy.last_fault {
+            let (name, faults) = (&strategy.name, strategy.faults);
+            writeln!(out, "{name} had no good answer {faults} times, the last: {fault}")?;
+        }
+    }
+    write(args.json.as_deref(), || Ok(serde_json::to_string_pretty(&report)? + "\n"))?;
+    write(args.html.as_deref(), || Ok(plot::page(&report)))?;
+    write(args.svg.as_deref(), || Ok(plot::svg(&report)))
+}
+
+/// A strategy and its parameters as they are given: `NAME` or `NAME={...}`.
+fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result<Contestant> {
+    let (reference, parameters) = match text.find("={") {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, "{}"),
+    };
+    let source = locate(reference, plugins)?;
+    // A host for each: what a strategy stores, another of the same name must not see.
+    let host = PluginHost::new()?;
+    let sandbox = Sandbox {
+        call: CALL,
+        request: CALL,
+        compile: COMPILE,
+        component: COMPONENT,
+        ..Sandbox::default()
+    };
+    let opened = host.load(&source, None, &sandbox)?;
+    let name = format!("parameters of {reference}");
+    let document = config::text(&name, parameters, &|_| None)?;
+    let parameters = schema::value(&document, &[], &opened.description().parameters);
+    let parameters = parameters.map_err(Diagnostics::new)?;
+    let strategy = opened.configure(&parameters, scenario.places(), Role::Live, 0)?;
+    Ok(Contestant { name: text.to_owned(), strategy: Box::new(strategy) })
+}
+
+fn write(path: Option<&Path>, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    fs::write(path, text()?).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sandbox::LoadError;
+
+    /// Long enough for the bursts and the outage to begin.
+    const DURATION: Duration = Duration::from_secs(135);
+
+    #[test]
+    fn every_built_in_strategy_runs_on_every_shipped_scenario() {
+        let unknown = locate("?", Path::new("none")).expect_err("no name");
+        let LoadError::Unknown { built_in, .. } = unknown else { panic!("{unknown}") };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/scenarios");
+        let files: Vec<PathBuf> = fs::read_dir(folder)
+            .expect("shipped")
+            .map(|file| file.expect("a file").path())
+            .collect();
+        assert_eq!(files.len(), 5, "{files:?}");
+        for file in files {
+            let mut scenario = Scenario::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
+            scenario.duration = DURATION;
+            let ready = |name: &&str| contestant(name, Path::new("none"), &scenario).expect(name);
+            let mut contestants: Vec<_> = built_in.iter().map(ready).collect();
+            let report = simulate(&scenario, &mut contestants).expect("few requests");
+            for strategy in &report.strategies {
+                let name = (&strategy.name, file.display());
+                assert_eq!(strategy.faults, 0, "{name:?}: {:?}", strategy.last_fault);
+                assert_eq!(strategy.ok + strategy.failed, strategy.requests, "{name:?}");
+                assert!(strategy.ok * 10 > strategy.requests * 8, "{name:?}: {strategy:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The strategy that a subcommand is about, and what it may use.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Args;
+
+use config::Sandbox;
+use sandbox::{LoadError, Opened, PluginHost, Source, locate};
+
+/// Which strategy, and what it may use.
+#[derive(Debug, Args)]
+pub(super) struct Subject {
+    /// A component's file, or a name as in routing.yaml
+    #[arg(value_name = "FILE|NAME")]
+    pub(super) strategy: String,
+    /// The folder of strategies that are not built in
+    #[arg(long, env = "PLUGINS_DIR", default_value = "plugins")]
+    pub(super) plugins: PathBuf,
+    /// Linear memory of an instance, as `sandbox.memory_mib`
+    #[arg(long, value_name = "MIB", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    memory_mib: u32,
+    /// Size of the component, as `sandbox.component_mib`
+    #[arg(long, value_name = "MIB", default_value = "4", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    component_mib: u32,
+    /// Seconds to compile it, as `sandbox.compile_timeout`
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    compile_timeout: u64,
+}
+
+impl Subject {
+    /// Where its bytes are.
+    pub(super) fn source(&self) -> anyhow::Result<Source> {
+        let file = Path::new(&self.strategy);
+        let located = locate(&self.strategy, &self.plugins);
+        // A file needs no `.wasm` where nothing else is meant by its name.
+        let located = match located {
+            Err(LoadError::Unknown { .. }) if file.is_file() => Ok(Source::File(file.to_owned())),
+            located => located,
+        };
+        located.map_err(|error| explain(&error))
+    }
+
+    /// As the gateway's, but for what was asked for.
+    pub(super) fn sandbox(&self) -> Sandbox {
+        Sandbox {
+            memory: (self.memory_mib as usize) << 20,
+            component: u64::from(self.component_mib) << 20,
+            compile: Duration::from_secs(self.compile_timeout),
+            ..Sandbox::default()
+        }
+    }
+}
+
+impl Subject {
+    /// Loads it, up to its parameters.
+    pub(super) fn open(&self, host: &PluginHost) -> anyhow::Result<Opened> {
+        let opened = host.load(&self.source()?, None, &self.sandbox());
+        opened.map_err(|error| explain(&error))
+    }
+}
+
+/// An error and its remedy.
+pub(super) fn explain(error: &LoadError) -> anyhow::Error {
+    match error.remedy() {
+        Some(remedy) => anyhow!("{error}\nhelp: {remedy}"),
+        None => anyhow!("{error}"),
+    }
+}

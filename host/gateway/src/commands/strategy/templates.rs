@@ -1,0 +1,266 @@
+//! The files of a new project, as this binary carries them.
+
+use clap::ValueEnum;
+
+use super::sdk;
+
+/// The contract, as the project keeps it in `wit/`.
+const CONTRACT: &str = include_str!("../../../../../wit/0.2.0/routing.wit");
+
+/// A language that there are templates for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::commands) enum Language {
+    /// Built by cargo
+    Rust,
+    /// Built by componentize-py
+    Python,
+    /// Built by componentize-qjs
+    #[value(alias = "js")]
+    Javascript,
+    /// Built by clang
+    C,
+}
+
+/// What the user should know of strategies in Python.
+const PYTHON: &str = "
+Python itself is in the component: 18 MB, which take the gateway some 12 seconds to compile, once for each
+build. Hence `sandbox` in `try/routing.yaml`; yours needs it, too. There are no clocks and no random numbers
+(`time.time()` is a fault): what `store` keeps for a `ttl` is how to measure time.";
+
+/// What the user should know of strategies in JavaScript.
+const JAVASCRIPT: &str = "
+The engine, QuickJS, is in the component: 1 MB. There is no `fetch`, no `setTimeout`, and nothing of Node.";
+
+/// A file of a project: its path there, and its content.
+pub(super) type File = (&'static str, Vec<u8>);
+
+/// What a template is filled with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Project<'a> {
+    /// The strategy's name.
+    pub(super) name: &'a str,
+    pub(super) language: Language,
+    /// Whether it is to be asked for each request.
+    pub(super) request: bool,
+}
+
+macro_rules! template {
+    ($path:literal) => {
+        include_str!(concat!("../../../templates/strategy/", $path))
+    };
+}
+
+macro_rules! generated {
+    ($path:literal) => {
+        include_bytes!(concat!("../../../templates/strategy/c/", $path)).as_slice()
+    };
+}
+
+impl Project<'_> {
+    /// Every file of the project.
+    pub(super) fn files(self) -> Vec<File> {
+        let mut files: Vec<File> = [
+            (".gitignore", template!("all/gitignore")),
+            ("README.md", template!("all/README.md")),
+            ("fixtures.yaml", template!("all/fixtures.yaml")),
+            ("try/models.yaml", template!("all/models.yaml")),
+            ("try/routing.yaml", template!("all/routing.yaml")),
+        ]
+        .into_iter()
+        .chain(self.language.sources().iter().copied())
+        .map(|(path, template)| (path, self.fill(template).into_bytes()))
+        .collect();
+        files.push(("wit/0.2.0/routing.wit", CONTRACT.into()));
+        match self.language {
+            Language::Rust => {
+                let sdk = [sdk::MANIFEST].into_iter().chain(sdk::SOURCES.iter().copied());
+                files.extend(sdk.map(|(path, text)| (path, text.into())));
+            }
+            Language::C => {
+                files.extend(bindings(self.request).map(|(path, content)| (path, content.into())));
+            }
+            Language::Python | Language::Javascript => {}
+        }
+        files
+    }
+
+    /// A template with its blocks chosen and its values put in.
+    ///
+    /// A line `{{request}}` begins what is for strategies that are asked for each request, a line
+    /// `{{plain}}` what is for the others, and a line `{{end}}` ends either.
+    fn fill(self, template: &str) -> String {
+        let values = [
+            ("{{install}}", self.language.install()),
+            ("{{limits}}", self.language.limits()),
+            ("{{note}}", self.language.note()),
+            ("{{sandbox}}", self.language.sandbox()),
+            ("{{source}}", self.language.source()),
+            ("{{world}}", if self.request { "request-strategy" } else { "strategy" }),
+            ("{{name}}", self.name),
+        ];
+        let (mut text, mut kept) = (String::with_capacity(template.len()), true);
+        for line in template.lines() {
+            match line {
+                "{{request}}" => kept = self.request,
+                "{{plain}}" => kept = !self.request,
+                "{{end}}" => kept = true,
+                _ if kept => {
+                    let fill = |line: String, (key, value): (&str, &str)| line.replace(key, value);
+                    let filled = values.into_iter().fold(line.to_owned(), fill);
+                    // A value that is nothing leaves no line.
+                    if line.is_empty() || !filled.is_empty() {
+                        text.push_str(&filled);
+                        text.push('\n');
+                    }
+                }
+                _ => {}
+            }
+        }
+        text
+    }
+}
+
+impl Language {
+    /// The file that has the decision in it.
+    fn source(self) -> &'static str {
+        match self {
+            Self::Rust => "src/lib.rs",
+            Self::Python => "policy.py",
+            Self::Javascript => "policy.js",
+            Self::C => "policy.c",
+        }
+    }
+
+    /// What the language has beside the files of all languages.
+    fn sources(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Rust => &[
+                ("Cargo.toml", template!("rust/Cargo.toml")),
+                ("build.sh", template!("rust/build.sh")),
+                ("src/lib.rs", template!("rust/src/lib.rs")),
+            ],
+            Self::Python => &[
+                ("build.sh", template!("python/build.sh")),
+                ("requirements.txt", template!("python/requirements.txt")),
+                ("policy.py", template!("python/policy.py")),
+            ],
+            Self::Javascript => &[
+                ("build.sh", template!("javascript/build.sh")),
+                ("package.json", template!("javascript/package.json")),
+                ("policy.js", template!("javascript/policy.js")),
+            ],
+            Self::C => {
+                &[("build.sh", template!("c/build.sh")), ("policy.c", template!("c/policy.c"))]
+            }
+        }
+    }
+
+    /// The command that gets an empty machine what the build needs.
+    fn install(self) -> &'static str {
+        match self {
+            Self::Rust => {
+                "sudo apt-get install curl gcc; curl -sSf https://sh.rustup.rs | sh       # unless there is Rust"
+            }
+            Self::Python => {
+                "sudo apt-get install python3 python3-venv     # or any other Python from 3.10 on"
+            }
+            Self::Javascript => {
+                "sudo apt-get install nodejs npm               # or any other Node from 18 on"
+            }
+            Self::C => "sudo apt-get install clang lld wasi-libc libclang-rt-dev-wasm32 nodejs npm",
+        }
+    }
+
+    /// What the user should know of strategies in this language.
+    fn note(self) -> &'static str {
+        match self {
+            Self::Rust | Self::C => "",
+            Self::Javascript => JAVASCRIPT,
+            Self::Python => PYTHON,
+        }
+    }
+
+    /// Lines of `routing.yaml` without which the gateway refuses the component.
+    fn sandbox(self) -> &'static str {
+        match self {
+            Self::Rust | Self::Javascript | Self::C => "",
+            Self::Python => {
+                "sandbox: {component_mib: 32, compile_timeout: 120}     # Python itself is compiled, too"
+            }
+        }
+    }
+
+    /// The same for the commands that try a component.
+    fn limits(self) -> &'static str {
+        match self {
+            Self::Rust | Self::Javascript | Self::C => "",
+            Self::Python => " --component-mib 32 --compile-timeout 120",
+        }
+    }
+}
+
+/// What wit-bindgen generated for C.
+fn bindings(request: bool) -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let paths =
+        ["bindings/strategy.c", "bindings/strategy.h", "bindings/strategy_component_type.o"];
+    let contents = match request {
+        false => [
+            generated!("strategy/strategy.c"),
+            generated!("strategy/strategy.h"),
+            generated!("strategy/strategy_component_type.o"),
+        ],
+        true => [
+            generated!("request-strategy/strategy.c"),
+            generated!("request-strategy/strategy.h"),
+            generated!("request-strategy/strategy_component_type.o"),
+        ],
+    };
+    paths.into_iter().zip(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn projects() -> impl Iterator<Item = Project<'static>> {
+        let languages = Language::value_variants().iter();
+        languages.flat_map(|language| {
+            [false, true].map(|request| Project {
+                name: "least-busy",
+                language: *language,
+                request,
+            })
+        })
+    }
+
+    #[test]
+    fn nothing_is_left_to_fill_in() {
+        for project in projects() {
+            for (path, content) in project.files() {
+                let text = String::from_utf8_lossy(&content);
+                assert!(!text.contains("{{"), "{project:?}: {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_is_written_once() {
+        for project in projects() {
+            let mut paths: Vec<_> = project.files().into_iter().map(|(path, _)| path).collect();
+            paths.sort_unstable();
+            assert!(paths.windows(2).all(|pair| pair[0] != pair[1]), "{paths:?}");
+            assert!(paths.contains(&project.language.source()), "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn a_readme_is_read_in_a_minute() {
+        for project in projects() {
+            let files = project.files();
+            let (_, readme) =
+                files.iter().find(|(path, _)| *path == "README.md").expect("a README");
+            let lines = readme.split(|byte| *byte == b'\n').count();
+            assert!(lines < 30, "{project:?}: {lines} lines");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `gateway strategy test`: whether a strategy does what its author says, and what every strategy must.
+
+use std::io::{self, Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::Args;
+use serde_json::Value;
+
+use lab::workbench::checks::{self, Finding, Options};
+use lab::workbench::fixtures::{self, Fixtures};
+use lab::workbench::typed;
+use sandbox::{Opened, PluginHost};
+
+use super::subject::Subject;
+
+/// Which strategy, and how much.
+#[derive(Debug, Args)]
+pub(in crate::commands) struct TestArgs {
+    #[command(flatten)]
+    subject: Subject,
+    /// Its cases; default: fixtures.yaml beside the component or in its project's folder
+    #[arg(long)]
+    fixtures: Option<PathBuf>,
+    /// Parameters for the generated fleets, as JSON; default: {} and those of the fixtures
+    #[arg(long, value_name = "JSON")]
+    parameters: Option<String>,
+    /// The same seed, the same fleets
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many fleets are generated
+    #[arg(long, default_value_t = 100)]
+    fleets: u64,
+}
+
+pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let strategy = args.subject.open(&PluginHost::new()?)?;
+    let file = match &args.fixtures {
+        Some(file) => Some(file.clone()),
+        None => fixtures::find(&args.subject.source()?, &args.subject.plugins),
+    };
+    let (out, mut tally) = (&mut stdout().lock(), Tally::default());
+    let fixtures = match &file {
+        Some(file) => Some(Fixtures::read(file).map_err(|errors| anyhow!("{errors}"))?),
+        None => None,
+    };
+    match file.zip(fixtures.as_ref()) {
+        Some((file, fixtures)) => {
+            writeln!(out, "fixtures of {}", file.display())?;
+            for case in &fixtures.cases {
+                tally.tell(out, &case.name, "", fixtures.run(case, &strategy))?;
+            }
+        }
+        None => {
+            writeln!(out, "no fixtures: no fixtures.yaml beside it or in its project's folder")?
+        }
+    }
+    let options = Options {
+        seed: args.seed,
+        fleets: args.fleets,
+        parameters: parameters(args, &strategy, fixtures.as_ref())?,
+        sandbox: args.subject.sandbox(),
+    };
+    writeln!(out, "checks on {} generated fleets, seed {}", options.fleets, options.seed)?;
+    for Finding { check, verdict } in checks::run(&strategy, &options) {
+        let numbers = verdict.clone().unwrap_or_default();
+        tally.tell(out, check, &numbers, verdict)?;
+    }
+    writeln!(out, "{} passed, {} failed", tally.passed, tally.failed)?;
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Those that the generated fleets take turns at.
+fn parameters(
+    args: &TestArgs,
+    strategy: &Opened,
+    fixtures: Option<&Fixtures>,
+) -> anyhow::Result<Vec<Value>> {
+    let schema = &strategy.description().parameters;
+    if let Some(given) = &args.parameters {
+        return Ok(vec![typed(given, schema).map_err(|errors| anyhow!("{errors}"))?]);
+    }
+    let mut all: Vec<Value> = typed("{}", schema).into_iter().collect();
+    let of_fixtures = fixtures.map(|fixtures| fixtures.parameters(schema)).unwrap_or_default();
+    all.extend(of_fixtures.into_iter().filter(|value| *value != Value::Object(Default::default())));
+    Ok(all)
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    /// One line for what passed; what failed says why below it.
+    fn tell(
+        &mut self,
+        out: &mut impl Write,
+        name: &str,
+        numbers: &str,
+        verdict: Result<impl Sized, impl ToString>,
+    ) -> io::Result<()> {
+        match verdict {
+            Ok(_) => {
+                self.passed += 1;
+                let separator = if numbers.is_empty() { "" } else { ": " };
+                writeln!(out, "  ok      {name}{separator}{numbers}")
+            }
+            Err(why) => {
+                self.failed += 1;
+                writeln!(out, "  FAILED  {name}")?;
+                why.to_string().lines().try_for_each(|line| writeln!(out, "            {line}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `gateway stub`: one stub engine alone, for benchmarks and for trying the gateway by hand.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use stub_engine::{self, Options};
+
+/// Runs a stub engine: an OpenAI-compatible server that needs no model.
+#[derive(Debug, Args)]
+pub(super) struct StubArgs {
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Who the engine says it is
+    #[arg(long, default_value = "stub")]
+    name: String,
+    /// Milliseconds to the first byte of an answer
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    latency_ms: u64,
+    /// Words a second after that; 0 is as fast as possible
+    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    tokens_per_second: f64,
+    /// The share of calls answered 500, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    failure_rate: f64,
+    /// A model that /v1/models lists; may be given again. Any model is answered
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+    /// The bearer token that /v1 calls need
+    #[arg(long, value_name = "KEY")]
+    api_key: Option<String>,
+}
+
+/// Serves until interrupted or terminated.
+///
+/// # Errors
+/// An address that cannot be listened on, or an option out of its range.
+pub(super) fn run(args: StubArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: StubArgs) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let listener = TcpListener::bind((args.host.as_str(), args.port))
+        .await
+        .with_context(|| format!("cannot listen on {} port {}", args.host, args.port))?;
+    let address = listener.local_addr()?;
+    let options = Options {
+        name: args.name,
+        latency: Duration::from_millis(args.latency_ms),
+        tokens_per_second: args.tokens_per_second,
+        failure_rate: args.failure_rate,
+        models: args.models,
+        api_key: args.api_key,
+        seed: None,
+    };
+    let mut stdout = io::stdout();
+    writeln!(stdout, "stub engine {} listening on http://{address}", options.name)?;
+    stdout.flush()?;
+    let shutdown = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    stub_engine::serve(listener, options, shutdown).await.context("the stub engine cannot go on")
+}

@@ -1,0 +1,11 @@
+//! The `gateway` binary as a library: command line, run, reload.
+
+mod commands;
+mod decider;
+mod memory;
+mod reload;
+mod run;
+
+pub use commands::main;
+pub use reload::{Loaded, Loader, Refused, Seen};
+pub use run::{Options, Signals, run};

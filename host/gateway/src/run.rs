@@ -1,0 +1,237 @@
+//! A gateway from its listener to its end.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use futures_util::FutureExt;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_rustls::rustls::ClientConfig;
+
+use config::{Secret, Shutdown};
+use fleet::{Board, Fleet, Generation, ReloadStatus};
+use proxy::Gateway;
+use proxy::probe::Probes;
+use proxy::server::Cores;
+use proxy::stop::Stage;
+use proxy::telemetry::Metrics;
+
+use crate::decider::Decider;
+use crate::memory;
+use crate::reload::{self, Loaded, Loader, Refused, Seen};
+
+/// Why a reload was refused that panicked: the log says the rest.
+const PANICKED: &str = "the gateway failed; its log says why";
+/// Cores end within this time once all is over.
+const LONGEST_END: Duration = Duration::from_secs(5);
+
+/// How a gateway is run, beside its two files.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Threads that serve; at least 1.
+    pub cores: usize,
+    /// Who may see endpoints in `/routing`. None: nobody.
+    pub admin_token: Option<Secret>,
+}
+
+/// What a running gateway is told from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// Load the files again, and open the log anew.
+    pub reload: Arc<Notify>,
+}
+
+/// Serves on `listener` what `loaded` says until `shutdown` is ready, then stops as `shutdown` of the
+/// configuration in use says. Files that change are taken up on the way, until then. Blocks.
+///
+/// # Errors
+/// If a thread, a log file or a TLS client cannot be had, what `shutdown` fails with, and if a thread
+/// that serves was lost to a panic.
+pub fn run(
+    listener: TcpListener,
+    loader: Loader,
+    loaded: Loaded,
+    options: Options,
+    signals: &Signals,
+    shutdown: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::new()?);
+    let tls = Arc::new(proxy::tls::client()?);
+    let Loaded { plan, snapshot, seen } = loaded;
+    let first = Arc::clone(&snapshot.generation);
+    let board = Arc::new(Board::new(snapshot));
+    let decider = Decider::start(plan, Arc::clone(&board))?;
+    // The decision thread itself holds the bell: a strong handle in it would keep the thread for ever.
+    let listener_of_changes = Arc::new(decider.clone());
+    let weak = Arc::downgrade(&listener_of_changes);
+    first.fleet.bell.listen(move || weak.upgrade().iter().for_each(|decider| decider.changed()));
+    let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
+    gateway.log_to(first.config.access_log.as_ref()).context("cannot open `logging.output`")?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let worker = worker()?;
+    let mut cores = Cores::start(&listener, options.cores.max(1), &gateway, &tls)?;
+    // It is closed when the last core has closed its own handle.
+    drop(listener);
+    // What loading took.
+    worker.spawn_blocking(memory::give_back);
+    let ended = runtime.block_on(async {
+        let worker = worker.handle();
+        let control = Control::new(Arc::clone(&gateway), decider, loader, &tls, worker.clone());
+        let ended = match &control {
+            Ok(control) => {
+                control.probe(&first.fleet);
+                let reload = async || control.reload().await;
+                let reloads = reload::watch(seen, &signals.reload, worker, reload);
+                tokio::select! {
+                    ended = shutdown => ended,
+                    () = reloads => Ok(()),
+                    () = cores.one_ended() => Err(anyhow!("a thread that serves has ended")),
+                }
+            }
+            Err(error) => Err(anyhow!("probes cannot be sent: {error}")),
+        };
+        // Probes go on with the requests in flight.
+        let mut times = gateway.board.snapshot().generation.config.shutdown;
+        if ended.is_err() {
+            times.accept = Duration::ZERO;
+        }
+        stop(&gateway, cores, times).await;
+        ended
+    });
+    // What still loads is not waited for.
+    worker.shutdown_background();
+    runtime.shutdown_background();
+    if let Some(log) = gateway.access_log() {
+        log.flush();
+    }
+    ended
+}
+
+/// One thread for what blocks in reloads, which do one thing after the other. A load has a deep stack: of the threads
+/// that a runtime has for what blocks, as many as ever met, each would come to keep one.
+fn worker() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().max_blocking_threads(1).thread_name("reload").build()
+}
+
+/// Lets the cores finish. Returns when they have, or their time is up.
+async fn stop(gateway: &Gateway, mut cores: Cores, Shutdown { accept, grace }: Shutdown) {
+    gateway.stop.enter(Stage::Leaving);
+    tracing::info!(?accept, ?grace, "stopping: not ready any more, a second signal ends at once");
+    tokio::time::sleep(accept).await;
+    gateway.stop.enter(Stage::Draining);
+    tracing::info!("nothing is accepted any more, requests in flight are finished");
+    if timeout(grace, cores.all_ended()).await.is_ok() {
+        return;
+    }
+    let in_flight = gateway.metrics.in_flight();
+    tracing::warn!(in_flight, "what is left is cut at the end of the grace period");
+    gateway.stop.enter(Stage::Over);
+    if timeout(LONGEST_END, cores.all_ended()).await.is_err() {
+        tracing::error!("a thread that serves hangs");
+    }
+}
+
+/// The control side: probes and reloads.
+struct Control {
+    gateway: Arc<Gateway>,
+    decider: Decider,
+    loader: Arc<Loader>,
+    client: reqwest::Client,
+    probes: Mutex<Probes>,
+    /// What blocks is done here.
+    worker: Handle,
+}
+
+impl Control {
+    fn new(
+        gateway: Arc<Gateway>,
+        decider: Decider,
+        loader: Loader,
+        tls: &Arc<ClientConfig>,
+        worker: Handle,
+    ) -> reqwest::Result<Self> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(ClientConfig::clone(tls))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .pool_idle_timeout(Duration::from_secs(4))
+            .build()?;
+        let (loader, probes) = (Arc::new(loader), Mutex::default());
+        Ok(Self { gateway, decider, loader, client, probes, worker })
+    }
+
+    /// Probes this fleet from now on, and no other.
+    fn probe(&self, fleet: &Fleet) {
+        let decider = self.decider.clone();
+        let changed: Arc<dyn Fn() + Send + Sync> = Arc::new(move || decider.changed());
+        let probing = self.gateway.board.snapshot().generation.config.probing;
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        probes.follow(fleet, probing, &self.client, &changed);
+    }
+
+    /// One reload. On any error what is in use stays, and the log and `/routing` say what is wrong.
+    /// Gives the files that it went by; None: nobody knows.
+    async fn reload(&self) -> Option<Seen> {
+        if let Some(log) = self.gateway.access_log() {
+            log.reopen();
+        }
+        let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
+        let load = move || loader.load(Some(&board.snapshot().generation.fleet));
+        let (error, seen) = match self.worker.spawn_blocking(load).await {
+            Ok(Ok(loaded)) => {
+                let seen = loaded.seen.clone();
+                let installed = AssertUnwindSafe(self.install(loaded)).catch_unwind().await;
+                let installed = installed.unwrap_or_else(|_| Err(anyhow!("{PANICKED}")));
+                (installed.err().map(|error| format!("{error:#}")), Some(seen))
+            }
+            Ok(Err(Refused { diagnostics, seen })) => {
+                tracing::debug!("what was in use stays in use:\n{diagnostics}");
+                (Some(diagnostics.short()), Some(seen))
+            }
+            // A panic in a load is a load that failed.
+            Err(_) => (Some(PANICKED.into()), None),
+        };
+        let result = if error.is_none() { "loaded" } else { "refused" };
+        match &error {
+            None => tracing::info!("configuration loaded"),
+            Some(error) => tracing::error!(error, "configuration refused"),
+        }
+        self.gateway.board.set_reload(ReloadStatus { last_error: error });
+        // What was in use before is gone, but for requests in flight.
+        let _ = self.worker.spawn_blocking(memory::give_back).await;
+        // Last, so that who sees it counted sees the rest too.
+        self.gateway.metrics.reload(result);
+        seen
+    }
+
+    async fn install(&self, loaded: Loaded) -> anyhow::Result<()> {
+        let before = Arc::clone(&self.gateway.board.snapshot().generation);
+        let generation = Arc::clone(&loaded.snapshot.generation);
+        self.equip(&generation)?;
+        let decider = self.decider.clone();
+        let install = move || decider.install(loaded.plan);
+        if !self.worker.spawn_blocking(install).await? {
+            self.equip(&before)?;
+            bail!("{PANICKED}");
+        }
+        self.probe(&generation.fleet);
+        Ok(())
+    }
+
+    /// Puts to use what a generation has beside its weights: its log, and its deployments' places.
+    fn equip(&self, generation: &Generation) -> anyhow::Result<()> {
+        let output = generation.config.access_log.as_ref();
+        self.gateway.log_to(output).context("cannot open `logging.output`")?;
+        generation.fleet.loaded(Instant::now());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -1,0 +1,47 @@
+//! What a reload leaves behind that fails at its last step.
+
+#![allow(clippy::unwrap_used)]
+
+use config::Paths;
+
+use crate::decider::tests::{generation, tried};
+
+use super::*;
+
+#[test]
+fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = |name: &str| format!("logging: {{output: '{}'}}", folder.path().join(name).display());
+    let settings = |name, max| format!("{}\nconcurrency: {{max: {max}}}", log(name));
+    let (plan, snapshot) = tried(generation(&settings("old", 1), None));
+    let first = Arc::clone(&snapshot.generation);
+    let board = Arc::new(Board::new(snapshot));
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let decider = Decider::start(plan, Arc::clone(&board)).unwrap();
+    let gateway = Arc::new(Gateway::new(board, metrics, None));
+    let [models, routing] = ["models.yaml", "routing.yaml"].map(|name| folder.path().join(name));
+    let paths = Paths { models, routing, routing_required: true };
+    let loader = Loader::new(paths, folder.path().to_owned()).unwrap();
+    let tls = Arc::new(proxy::tls::client().unwrap());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let worker = worker().unwrap();
+    let control =
+        Control::new(Arc::clone(&gateway), decider, loader, &tls, worker.handle().clone()).unwrap();
+    control.equip(&first).unwrap();
+
+    let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));
+    let installed =
+        runtime.block_on(control.install(Loaded { plan, snapshot, seen: Seen::default() }));
+    assert_eq!(installed.unwrap_err().to_string(), PANICKED);
+
+    assert!(Arc::ptr_eq(&gateway.board.snapshot().generation, &first), "the weights");
+    let slots = &first.fleet.models[0].deployments[0].slots;
+    let _taken = slots.try_enter().unwrap();
+    assert!(slots.try_enter().is_none(), "there is one place");
+    let files = ["old", "new"].map(|name| folder.path().join(name));
+    files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let log = gateway.access_log().unwrap();
+    log.reopen();
+    log.flush();
+    assert_eq!(files.map(|file| file.exists()), [true, false], "the log");
+}

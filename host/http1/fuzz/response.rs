@@ -1,0 +1,146 @@
+//! Answers without sockets: bytes in, an answer or a refusal out; and what must hold of it.
+
+use bytes::BytesMut;
+use http::header::{HeaderName, HeaderValue};
+
+use pieces::{Pieces, dechunk};
+
+use crate::response::{Decoder, Head, HeadReader, Malformed};
+
+/// What was made of some bytes.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Read {
+    pub(crate) status: Option<u16>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) keep_alive: bool,
+    pub(crate) body: Vec<u8>,
+    pub(crate) end: End,
+    /// Bytes behind the end.
+    pub(crate) behind: usize,
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub(crate) enum End {
+    /// More is to come.
+    #[default]
+    Open,
+    Whole,
+    Refused(&'static str),
+}
+
+/// Reads an answer that comes in these pieces.
+pub(crate) fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Read {
+    let (mut read, mut buffer) = (Read::default(), BytesMut::new());
+    let (mut reader, mut decoder) = (HeadReader::default(), None);
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        if let Err(Malformed(why)) = advance(&mut read, &mut reader, &mut decoder, &mut buffer) {
+            read.end = End::Refused(why);
+            break;
+        }
+    }
+    if read.end == End::Whole {
+        read.behind = buffer.len();
+    }
+    read
+}
+
+fn advance(
+    read: &mut Read,
+    reader: &mut HeadReader,
+    decoder: &mut Option<Decoder>,
+    buffer: &mut BytesMut,
+) -> Result<(), Malformed> {
+    if read.status.is_none() {
+        let Some(Head { parts, decoder: body, keep_alive }) = reader.take(buffer)? else {
+            return Ok(());
+        };
+        read.status = Some(parts.status.as_u16());
+        let header = |(name, value): (&HeaderName, &HeaderValue)| {
+            (name.to_string(), value.as_bytes().to_vec())
+        };
+        read.headers = parts.headers.iter().map(header).collect();
+        read.keep_alive = keep_alive;
+        *decoder = body;
+    }
+    let Some(decoder) = decoder else {
+        read.end = End::Whole;
+        return Ok(());
+    };
+    while read.end == End::Open {
+        match decoder.decode(buffer)? {
+            Some(chunk) => read.body.extend_from_slice(&chunk),
+            None if decoder.is_done() => read.end = End::Whole,
+            None => break,
+        }
+        if decoder.is_done() {
+            read.end = End::Whole;
+        }
+    }
+    Ok(())
+}
+
+/// However the bytes are cut, the same is read; and what is read as a whole answer has one meaning:
+/// status, headers and body are those that the plainest reader finds. The input comes in pieces.
+pub fn upstream(input: &[u8]) {
+    let pieces = Pieces::of(input);
+    let text = pieces.text();
+    let whole = read([text]);
+    for way in pieces.ways() {
+        assert_eq!(read(way), whole);
+    }
+    let Some(status) = whole.status else { return };
+    let (start, said) = plain_head(text);
+    assert_eq!(said.status, status);
+    let mut headers = whole.headers.clone();
+    headers.sort();
+    assert_eq!(said.headers, headers);
+    let all = |name| said.headers.iter().filter(move |(known, _)| known == name);
+    let chunked = all("transfer-encoding").count() > 0;
+    let length = all("content-length").map(|(_, value)| String::from_utf8_lossy(value).parse());
+    let lengths: Vec<usize> = length.map(|length| length.expect("a number")).collect();
+    assert!(lengths.len() + usize::from(chunked) <= 1, "framed twice");
+    let rest = &text[start..];
+    match (whole.end, lengths.first()) {
+        (End::Refused(_), _) => {}
+        (End::Whole, _) if matches!(status, 204 | 304) => {
+            assert_eq!((whole.body.len(), whole.behind), (0, rest.len()));
+        }
+        (End::Whole, None) => {
+            let (body, behind) = dechunk(rest).expect("a whole body");
+            assert!(chunked && body == whole.body && behind.len() == whole.behind);
+        }
+        (End::Whole, Some(length)) => {
+            assert_eq!((&rest[..*length], rest.len() - length), (&*whole.body, whole.behind));
+        }
+        (End::Open, Some(length)) => assert!(rest.len() < *length && *rest == whole.body),
+        (End::Open, None) if chunked => assert!(dechunk(rest).is_none()),
+        (End::Open, None) => assert!(!whole.keep_alive && *rest == whole.body),
+    }
+}
+
+/// The head of the final answer, its headers sorted.
+struct Said {
+    status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+/// The head of the final answer, and where it ends.
+fn plain_head(text: &[u8]) -> (usize, Said) {
+    let mut start = 0;
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut answer = httparse::Response::new(&mut headers);
+        let end = answer.parse(&text[start..]).expect("a head").unwrap();
+        start += end;
+        let status = answer.code.expect("a status");
+        if status < 200 {
+            continue;
+        }
+        let header =
+            |header: &httparse::Header<'_>| (header.name.to_ascii_lowercase(), header.value.into());
+        let mut headers: Vec<_> = answer.headers.iter().map(header).collect();
+        headers.sort();
+        return (start, Said { status, headers });
+    }
+}

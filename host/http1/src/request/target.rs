@@ -1,0 +1,73 @@
+//! The target of a request: a path that means the same to everyone, and a query.
+
+use memchr::memmem;
+
+use crate::Refusal;
+
+use super::field::{Bytes, letters_and, span};
+use super::refusals::{TARGET_BYTE, TARGET_DOTS, TARGET_ESCAPE, TARGET_FORM};
+
+/// Behind this a slash may be encoded: ids of models hold slashes, and SDKs encode them.
+const MODELS: &[u8] = b"/v1/models/";
+
+/// The characters of RFC 3986 that a path may hold.
+static PATH: Bytes = letters_and(b"/-_~!$&'()*+,;=:@", &[(b'.', DOT), (b'%', ESCAPE)]);
+/// Those of a query, and a few that clients do not encode.
+static QUERY: Bytes = letters_and(b"/-._~!$&'()*+,;=:@?[]{}|", &[(b'%', ESCAPE)]);
+
+const DOT: u8 = 2;
+const ESCAPE: u8 = 4;
+
+/// Whether this is a path, and a query that nobody reads in two ways.
+pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
+    if target.first() != Some(&b'/') {
+        return Err(TARGET_FORM);
+    }
+    let (end, in_path) = span(target, &PATH);
+    let (path, query) = target.split_at(end);
+    let (end, in_query) = span(query, &QUERY);
+    if !matches!(query.first(), None | Some(b'?')) || end < query.len() {
+        return Err(TARGET_BYTE);
+    }
+    if (in_path | in_query) & ESCAPE != 0 {
+        escapes(path, |byte| is_plain(byte) || byte == b'/' && path.starts_with(MODELS))?;
+        escapes(query, |_| true)?;
+    }
+    if in_path & DOT != 0 && has_dots(path) { Err(TARGET_DOTS) } else { Ok(()) }
+}
+
+/// Whether a byte that is encoded in a path is harmless once somebody decodes it.
+fn is_plain(byte: u8) -> bool {
+    !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\' | b'.')
+}
+
+fn escapes(text: &[u8], allowed: impl Fn(u8) -> bool) -> Result<(), Refusal> {
+    for at in memchr::memchr_iter(b'%', text) {
+        let digits = text.get(at + 1..at + 3).and_then(|digits| str::from_utf8(digits).ok());
+        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match digits.map(|digits| u8::from_str_radix(digits, 16)) {
+            Some(Ok(byte)) if allowed(byte) => {}
+            _ => return Err(TARGET_ESCAPE),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a segment is `.` or `..`, where an encoded slash ends a segment too.
+fn has_dots(path: &[u8]) -> bool {
+    let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
+    if path.split(|byte| *byte == b'/').any(dots) {
+        return true;
+    }
+    let lower = path.to_ascii_lowercase();
+    let ends = memmem::find_iter(&lower, b"%2f").chain([lower.len()]);
+    let mut start = 0;
+    for end in ends {
+        let mut segments = lower[start..end].split(|byte| *byte == b'/');
+        if segments.any(dots) {
+            return true;
+        }
+        start = (end + 3).min(lower.len());
+    }
+    false
+}

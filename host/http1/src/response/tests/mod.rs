@@ -1,0 +1,6 @@
+//! The reader of answers without sockets.
+
+mod answers;
+mod splits;
+
+use crate::oracle::response::{End, Read, read};

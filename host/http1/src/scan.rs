@@ -1,0 +1,193 @@
+//! The part of a body that routing needs: `model` and `stream`, and where a strategy may want to look. Everything must be JSON, of one
+//! meaning and of a depth that deployments can read, and is never changed.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::json::{self, Broken};
+
+/// Bytes of a model's name.
+const NAME_LIMIT: usize = 256;
+
+/// What routing needs of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// The model asked for.
+    pub model: String,
+    /// Where its JSON string stands in the body, quotes included.
+    pub model_at: Range<usize>,
+    /// Whether `stream` is `true`.
+    pub stream: bool,
+    /// Where else to look, should a strategy want to know more.
+    pub fields: Fields,
+}
+
+/// Where the fields stand that facts are found in. A field that is given twice counts as it last stands, as most
+/// readers have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// `messages`, `prompt`, `input`, or `query`.
+    pub prompt: Option<Range<usize>>,
+    /// `tools`: engines put them before the messages.
+    pub tools: Option<Range<usize>>,
+    /// `instructions` or `system`, likewise.
+    pub instructions: Option<Range<usize>>,
+    /// `max_completion_tokens`, `max_tokens`, or `max_output_tokens`.
+    pub max_output: Option<Range<usize>>,
+    /// `prompt_cache_key`, `user`, `conversation`, or `previous_response_id`: what names a session, the first
+    /// of these that is there.
+    pub session: [Option<Range<usize>>; 4],
+}
+
+impl Fields {
+    /// Where to note a field of this name.
+    pub fn place(&mut self, name: &str) -> Option<&mut Option<Range<usize>>> {
+        Some(match name {
+            "messages" | "prompt" | "input" | "query" => &mut self.prompt,
+            "tools" => &mut self.tools,
+            "instructions" | "system" => &mut self.instructions,
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => &mut self.max_output,
+            "prompt_cache_key" => &mut self.session[0],
+            "user" => &mut self.session[1],
+            "conversation" => &mut self.session[2],
+            "previous_response_id" => &mut self.session[3],
+            _ => return None,
+        })
+    }
+}
+
+/// Why a body cannot be routed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScanError {
+    /// Not JSON, or not an object.
+    #[error("the request body is not a JSON object: {0}")]
+    Json(String),
+    /// No `model`.
+    #[error("you must provide a model parameter")]
+    NoModel,
+    /// `model` is not a string.
+    #[error("the model parameter must be a string")]
+    ModelType,
+    /// No model has such a name.
+    #[error("the model parameter is longer than {NAME_LIMIT} bytes")]
+    ModelLong,
+    /// Twice: two readers could go by different ones.
+    #[error("the {0} parameter is given more than once")]
+    Duplicate(&'static str),
+}
+
+/// Finds `model` and `stream` at the top level of a JSON object.
+///
+/// # Errors
+/// If the body is no JSON object, or does not name one model.
+pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
+    let text = simdutf8::compat::from_utf8(body)
+        .map_err(|error| said(body, Broken { at: error.valid_up_to(), why: "this is no UTF-8" }))?;
+    let (mut model, mut stream, mut duplicate) = (None, None, None);
+    let mut fields = Fields::default();
+    let mut field = |key: Range<usize>, value: Range<usize>| {
+        let (name, seen) = match &*unquoted(&text[key]) {
+            "model" => ("model", &mut model),
+            "stream" => ("stream", &mut stream),
+            name => {
+                if let Some(place) = fields.place(name) {
+                    *place = Some(value);
+                }
+                return;
+            }
+        };
+        if seen.replace(value).is_some() {
+            duplicate = Some(name);
+        }
+    };
+    json::object(text, &mut field).map_err(|broken| said(body, broken))?;
+    if let Some(name) = duplicate {
+        return Err(ScanError::Duplicate(name));
+    }
+    let model_at = model.ok_or(ScanError::NoModel)?;
+    let model = &text[model_at.clone()];
+    if !model.starts_with('"') {
+        return Err(ScanError::ModelType);
+    }
+    // No byte of a name takes more than six of a string.
+    if model.len() > 6 * NAME_LIMIT + 2 {
+        return Err(ScanError::ModelLong);
+    }
+    let model = unquoted(model);
+    if model.len() > NAME_LIMIT {
+        return Err(ScanError::ModelLong);
+    }
+    let stream = stream.is_some_and(|at| &text[at] == "true");
+    Ok(Scan { model: model.into_owned(), model_at, stream, fields })
+}
+
+/// What a JSON string says. Only a string that [`json`] has read comes here.
+fn unquoted(string: &str) -> Cow<'_, str> {
+    match string.get(1..string.len() - 1) {
+        Some(inside) if !inside.contains('\\') => Cow::Borrowed(inside),
+        _ => serde_json::from_str(string).unwrap_or_default(),
+    }
+}
+
+/// As people count: lines and characters from 1.
+fn said(body: &[u8], Broken { at, why }: Broken) -> ScanError {
+    let before = &body[..at.min(body.len())];
+    let line = 1 + memchr::memchr_iter(b'\n', before).count();
+    let start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+    let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
+    ScanError::Json(format!("line {line} column {column}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(body: impl AsRef<[u8]>) -> ScanError {
+        scan(body.as_ref()).expect_err("bad")
+    }
+
+    #[test]
+    fn the_model_is_found_wherever_it_stands() {
+        let body = br#" {"messages":[{"model":"no"}], "model" : "m\u0061" ,"stream":true} "#;
+        let scan = scan(body).expect("good");
+        assert_eq!((scan.model.as_str(), scan.stream), ("ma", true));
+        assert_eq!(&body[scan.model_at], br#""m\u0061""#);
+    }
+
+    #[test]
+    fn what_cannot_be_routed_says_why() {
+        assert!(matches!(error("{"), ScanError::Json(_)));
+        assert!(matches!(error("[]"), ScanError::Json(_)));
+        assert!(matches!(error(r#"{"model":"a"} x"#), ScanError::Json(_)));
+        assert_eq!(error("{}"), ScanError::NoModel);
+        assert_eq!(error(r#"{"model":1}"#), ScanError::ModelType);
+        assert_eq!(error(r#"{"model":"a","m\u006fdel":"b"}"#), ScanError::Duplicate("model"));
+        assert_eq!(error(r#"{"model":"a","stream":1,"stream":0}"#), ScanError::Duplicate("stream"));
+    }
+
+    #[test]
+    fn an_error_names_its_place() {
+        let said = error("{\"model\": \"a\",\n \"é\": \"\\ud800\"}").to_string();
+        assert!(
+            said.ends_with("line 2 column 14: a string holds half of a surrogate pair"),
+            "{said}"
+        );
+        for (body, place) in [
+            ("{\"model\": \"a", "line 1 column 13: a string does not end"),
+            ("{\"model\": \"a\tb\"}", "line 1 column 13: a string holds a control byte"),
+            ("{\"model\": 1.}", "line 1 column 13: a digit must be here"),
+        ] {
+            let said = error(body).to_string();
+            assert!(said.ends_with(place), "{said}");
+        }
+    }
+
+    #[test]
+    fn names_are_bounded_by_what_they_say() {
+        let named = |name: String| scan(format!(r#"{{"model":"{name}"}}"#).as_bytes());
+        assert!(named("\\u0061".repeat(256)).is_ok());
+        assert_eq!(named("\\u0061".repeat(257)), Err(ScanError::ModelLong));
+        assert_eq!(named("a".repeat(257)), Err(ScanError::ModelLong));
+        assert_eq!(named("\\u0061".repeat(300_000)), Err(ScanError::ModelLong));
+    }
+}

@@ -1,0 +1,4 @@
+//! Strategies away from traffic: a simulator, and the tests and measurements of `gateway strategy`.
+
+pub mod simulation;
+pub mod workbench;

@@ -1,0 +1,143 @@
+//! Plots of a report, as SVG and as a page of HTML. Written here, because a library for plots would bring more
+//! than the two shapes that are needed, and none of those that are small knows a dark screen.
+
+mod page;
+mod panel;
+mod svg;
+
+use super::{Report, StrategyReport};
+use panel::{Panel, Scale};
+use svg::{Anchor, COLOURS, Svg};
+
+pub use page::page;
+
+const WIDTH: f64 = 860.0;
+/// Of what is left and right of the panels.
+const MARGINS: (f64, f64) = (62.0, 18.0);
+
+/// The main plot as a file: what arrived, how long the first byte took, and how much went to the remote
+/// deployments, over time.
+#[must_use]
+pub fn svg(report: &Report) -> String {
+    let (svg, height) = main(report);
+    svg.file(height, &report.description)
+}
+
+fn main(report: &Report) -> (Svg, f64) {
+    let mut svg = Svg::new(WIDTH);
+    let mut top = legend(&mut svg, report.strategies.iter().map(|s| &*s.name), "line") + 36.0;
+    let most = report.arrivals.iter().copied().fold(0.0, f64::max);
+    let arrivals = panel(report, top, 60.0, Scale::Linear(if most > 0.0 { most } else { 1.0 }));
+    arrivals.axes(&mut svg, "Requests that arrive, a second");
+    arrivals.band(
+        &mut svg,
+        "back",
+        report.step,
+        &vec![0.0; report.arrivals.len()],
+        &report.arrivals,
+    );
+    top += 60.0 + 40.0;
+    let values = |s: &StrategyReport| s.series.first_byte_p99.clone();
+    let all = report.strategies.iter().flat_map(values).flatten();
+    let first_byte = panel(report, top, 190.0, Scale::log(all));
+    first_byte.axes(&mut svg, "Time to the first byte, p99");
+    top += 190.0 + 40.0;
+    let shares = panel(report, top, 110.0, Scale::Percent);
+    let watched = Watched::of(report);
+    shares.axes(&mut svg, &watched.title(report));
+    shares.times(&mut svg);
+    for (index, strategy) in report.strategies.iter().enumerate() {
+        let class = format!("line s{}", index % COLOURS);
+        first_byte.series(&mut svg, &class, report.step, &strategy.series.first_byte_p99);
+        shares.series(&mut svg, &class, report.step, &watched.share(strategy));
+    }
+    (svg, top + 110.0 + 30.0)
+}
+
+fn panel(report: &Report, top: f64, height: f64, scale: Scale) -> Panel {
+    let (left, right) = MARGINS;
+    Panel { left, top, width: WIDTH - left - right, height, duration: report.duration, scale }
+}
+
+/// Who is which colour; the height that it took.
+fn legend<'a>(svg: &mut Svg, names: impl Iterator<Item = &'a str>, class: &str) -> f64 {
+    let (mut x, mut y) = (MARGINS.0, 20.0);
+    for (index, name) in names.enumerate() {
+        #[expect(clippy::cast_precision_loss, reason = "a name is short")]
+        let width = 40.0 + 7.0 * name.chars().count() as f64;
+        if x + width > WIDTH && x > MARGINS.0 {
+            (x, y) = (MARGINS.0, y + 20.0);
+        }
+        let class = format!("{class} s{}", index % COLOURS);
+        match class.starts_with("line") {
+            true => svg.line(&class, &[(x, y - 4.0), (x + 18.0, y - 4.0)]),
+            false => svg.area(
+                &class,
+                &[(x, y - 10.0), (x + 18.0, y - 10.0), (x + 18.0, y + 1.0), (x, y + 1.0)],
+            ),
+        }
+        svg.text((x + 24.0, y), Anchor::Start, "", name);
+        x += width;
+    }
+    y
+}
+
+/// The deployments whose share tells most: the remote ones, or, where all are of one side, the first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Watched {
+    Remote,
+    First,
+}
+
+impl Watched {
+    fn of(report: &Report) -> Self {
+        let shares = report.strategies.first().map_or(&[][..], |strategy| &strategy.shares);
+        let remote = shares.iter().filter(|share| share.side == "remote").count();
+        if remote > 0 && remote < shares.len() { Self::Remote } else { Self::First }
+    }
+
+    fn title(self, report: &Report) -> String {
+        let first = report.strategies.first().and_then(|strategy| strategy.shares.first());
+        match (self, first) {
+            (Self::First, Some(share)) => format!("Share that {} answered", share.deployment),
+            _ => "Share that remote deployments answered".to_owned(),
+        }
+    }
+
+    /// At each point; None where nothing was answered.
+    fn share(self, strategy: &StrategyReport) -> Vec<Option<f64>> {
+        let is_watched = |index: usize| match self {
+            Self::Remote => strategy.shares[index].side == "remote",
+            Self::First => index == 0,
+        };
+        let series = &strategy.series.shares;
+        let sum = |point: usize| {
+            let shares = series.iter().enumerate().filter_map(|(i, s)| Some((i, s[point]?)));
+            let (watched, other): (Vec<_>, Vec<_>) = shares.partition(|(i, _)| is_watched(*i));
+            let any = !(watched.is_empty() && other.is_empty());
+            any.then(|| watched.into_iter().map(|(_, share)| share).sum())
+        };
+        (0..strategy.series.first_byte_p99.len()).map(sum).collect()
+    }
+}
+
+/// Which deployment answered what, over time, under one strategy.
+fn by_deployment(report: &Report, strategy: &StrategyReport) -> String {
+    let mut svg = Svg::new(WIDTH);
+    let top = legend(&mut svg, strategy.shares.iter().map(|s| &*s.deployment), "area") + 14.0;
+    let panel = panel(report, top, 100.0, Scale::Percent);
+    let mut below = vec![0.0; report.arrivals.len()];
+    for (index, series) in strategy.series.shares.iter().enumerate() {
+        let sums = below.iter().zip(series).map(|(below, share)| below + share.unwrap_or(0.0));
+        let above: Vec<f64> = sums.collect();
+        let class = format!("area s{}", index % COLOURS);
+        panel.band(&mut svg, &class, report.step, &below, &above);
+        below = above;
+    }
+    panel.axes(&mut svg, "");
+    panel.times(&mut svg);
+    svg.inner(top + 100.0 + 26.0, &format!("shares of deployments under {}", strategy.name))
+}
+
+#[cfg(test)]
+mod tests;

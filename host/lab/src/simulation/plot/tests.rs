@@ -1,0 +1,78 @@
+//! Plots of a report that has what plots may stumble over.
+
+use crate::simulation::{Quantiles, Series, Share};
+
+use super::*;
+
+fn report() -> Report {
+    let share = |deployment: &str, side| Share {
+        deployment: deployment.into(),
+        side,
+        requests: 1,
+        share: 0.5,
+        ejections: 0,
+    };
+    let strategy = |name: &str| StrategyReport {
+        name: name.into(),
+        requests: 3,
+        ok: 2,
+        failed: 1,
+        broken: 0,
+        too_long: 0,
+        shares: vec![share("a", "local"), share("b", "remote")],
+        queued: Quantiles::default(),
+        first_byte: Quantiles { p50: 0.1, p99: 20.0 },
+        total: Quantiles { p50: 1.0, p99: 30.0 },
+        cost: 1.5,
+        faults: 2,
+        last_fault: Some("<trap>".into()),
+        series: Series {
+            first_byte_p99: vec![Some(0.1), None, Some(20.0)],
+            shares: vec![vec![Some(1.0), None, Some(0.0)], vec![Some(0.0), None, Some(1.0)]],
+            failed: vec![0, 1, 0],
+        },
+    };
+    Report {
+        description: "one & <other>".into(),
+        seed: 1,
+        duration: 30.0,
+        step: 10.0,
+        arrivals: vec![0.1; 3],
+        strategies: vec![strategy("plain"), strategy("x={a: \"<b>\"}")],
+    }
+}
+
+#[test]
+fn names_from_outside_are_text() {
+    for text in [svg(&report()), page(&report())] {
+        assert!(!text.contains("<other>") && !text.contains("<b>") && !text.contains("<trap>"));
+        assert!(text.contains("x={a: &quot;&lt;b&gt;&quot;}"));
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+    }
+}
+
+#[test]
+fn what_nothing_came_to_can_be_drawn() {
+    let mut report = report();
+    report.arrivals = vec![0.0; 3];
+    for strategy in &mut report.strategies {
+        strategy.series.first_byte_p99 = vec![None; 3];
+        strategy.series.shares = vec![vec![None; 3]; 2];
+    }
+    for text in [svg(&report), page(&report)] {
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+    }
+}
+
+#[test]
+fn the_share_that_tells_most_is_shown() {
+    let mut report = report();
+    let shares = |report: &Report| Watched::of(report).share(&report.strategies[0]);
+    assert_eq!(shares(&report), [Some(0.0), None, Some(1.0)]);
+    assert!(svg(&report).contains("Share that remote deployments answered"));
+    for strategy in &mut report.strategies {
+        strategy.shares[1].side = "local";
+    }
+    assert_eq!(shares(&report), [Some(1.0), None, Some(0.0)]);
+    assert!(svg(&report).contains("Share that a answered"));
+}

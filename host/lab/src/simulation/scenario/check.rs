@@ -1,0 +1,273 @@
+//! From a scenario as written to one that makes sense.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use config::{Concurrency, Diagnostic, Diagnostics, Document, Fallback, Step, schema};
+use contract::Side;
+use contract::{Place, Price};
+
+use crate::simulation::random::{Distribution, seconds};
+
+use super::raw::{
+    RawArrivals, RawConcurrency, RawDeployment, RawDistribution, RawKind, RawOutage, RawShape,
+    RawSide, ScenarioFile,
+};
+use super::{Arrivals, Bursts, Kind, Outage, Scenario, Session, Site, Trouble, recorded};
+
+/// Checks a file in `folder`, which the names of other files in it are relative to.
+pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diagnostics> {
+    let raw: ScenarioFile = typed(document)?;
+    let mut check = Check { document, folder, errors: Vec::new() };
+    let sites = check.sites(&raw);
+    let kinds: Vec<Kind> =
+        raw.requests.iter().enumerate().map(|(i, kind)| check.kind(i, kind)).collect();
+    if kinds.iter().all(|kind| kind.share == 0.0) {
+        check.error(&["requests".into()], "all shares are 0", "give one that is above 0");
+    }
+    let arrivals = check.arrivals(&raw.arrivals);
+    let duration = check.duration(raw.duration, &arrivals);
+    let Some(arrivals) = arrivals.filter(|_| check.errors.is_empty()) else {
+        return Err(Diagnostics::new(check.errors));
+    };
+    let ScenarioFile { description, seed, model, gateway, .. } = raw;
+    let fallback = Fallback { attempts: gateway.attempts, ..Fallback::default() };
+    let (first_byte, total) = (seconds(gateway.first_byte), seconds(gateway.total));
+    Ok(Scenario {
+        description,
+        seed,
+        duration,
+        model,
+        sites,
+        arrivals,
+        kinds,
+        fallback,
+        first_byte,
+        total,
+    })
+}
+
+fn typed<T: DeserializeOwned + schemars::JsonSchema>(
+    document: &Document,
+) -> Result<T, Diagnostics> {
+    let schema = schemars::schema_for!(T).to_value();
+    let value = schema::value(document, &[], &schema).map_err(Diagnostics::new)?;
+    serde_json::from_value(value)
+        .map_err(|error| Diagnostics::from(document.error(&[], error.to_string(), "")))
+}
+
+struct Check<'a> {
+    document: &'a Document,
+    folder: &'a Path,
+    errors: Vec<Diagnostic>,
+}
+
+impl Check<'_> {
+    fn error(&mut self, at: &[Step], message: impl Into<String>, help: &str) {
+        self.errors.push(self.document.error(at, message, help));
+    }
+
+    fn sites(&mut self, raw: &ScenarioFile) -> Vec<Site> {
+        let mut names = HashSet::new();
+        let sum: f64 = raw.deployments.iter().map(|deployment| deployment.weight).sum();
+        if sum == 0.0 {
+            let help = "give one that is above 0";
+            self.error(&["deployments".into()], "all weights are 0", help);
+        }
+        let mut sites = Vec::with_capacity(raw.deployments.len());
+        for (index, deployment) in raw.deployments.iter().enumerate() {
+            let at = |key: &str| [Step::from("deployments"), index.into(), key.into()];
+            if !names.insert(&*deployment.name) {
+                let message = format!("the name `{}` is given twice", deployment.name);
+                self.error(&at("name"), message, "give each deployment a name of its own");
+            }
+            let outages: Vec<Outage> = deployment
+                .outages
+                .iter()
+                .enumerate()
+                .filter_map(|(i, outage)| {
+                    let mut at = at("outages").to_vec();
+                    at.push(i.into());
+                    self.outage(&at, outage)
+                })
+                .collect();
+            let latency = self.distribution(&at("latency"), &deployment.latency);
+            sites.push(site(raw, deployment, latency, outages, sum));
+        }
+        sites
+    }
+
+    fn outage(&mut self, at: &[Step], raw: &RawOutage) -> Option<Outage> {
+        if raw.to <= raw.from {
+            self.error(at, "it ends before it begins", "let `to` be later than `from`");
+            return None;
+        }
+        let kind = match (raw.failing, raw.slow) {
+            (None, None) => Trouble::Down,
+            (Some(share), None) => Trouble::Failing(share),
+            (None, Some(times)) => Trouble::Slow(times),
+            (Some(_), Some(_)) => {
+                self.error(at, "`failing` and `slow` are two outages", "write two entries");
+                return None;
+            }
+        };
+        Some(Outage { from: seconds(raw.from), to: seconds(raw.to), kind })
+    }
+
+    fn kind(&mut self, index: usize, raw: &RawKind) -> Kind {
+        let at = |key: &str| vec![Step::from("requests"), index.into(), key.into()];
+        let session = raw.session.as_ref().map(|session| {
+            let inner = |key: &str| [at("session"), vec![key.into()]].concat();
+            Session {
+                turns: self.distribution(&inner("turns"), &session.turns),
+                pause: self.distribution(&inner("pause"), &session.pause),
+            }
+        });
+        Kind {
+            share: raw.share,
+            prompt: self.distribution(&at("prompt"), &raw.prompt),
+            output: self.distribution(&at("output"), &raw.output),
+            system: raw.system,
+            session,
+            tenant: raw.tenant.clone(),
+            stream: raw.stream,
+        }
+    }
+
+    /// After an error, anything.
+    fn distribution(&mut self, at: &[Step], raw: &RawDistribution) -> Distribution {
+        let shape = match raw {
+            RawDistribution::Constant(value) => return Distribution::Constant(*value),
+            RawDistribution::Shape(shape) => shape,
+        };
+        match shape {
+            RawShape { uniform: Some(bounds), lognormal: None, exponential: None } => {
+                let [from, to] = [bounds[0], bounds[1]];
+                if to < from {
+                    self.error(at, "the second is less than the first", "swap the two numbers");
+                }
+                Distribution::Uniform(from, to)
+            }
+            RawShape { uniform: None, lognormal: Some(shape), exponential: None } => {
+                let max = shape.max.unwrap_or(1e9);
+                Distribution::LogNormal { median: shape.median, sigma: shape.sigma, max }
+            }
+            RawShape { uniform: None, lognormal: None, exponential: Some(mean) } => {
+                Distribution::Exponential { mean: *mean }
+            }
+            _ => {
+                let help = "give one of `uniform`, `lognormal`, `exponential`, or a number";
+                self.error(at, "this does not say how the numbers are spread", help);
+                Distribution::Constant(0.0)
+            }
+        }
+    }
+
+    fn arrivals(&mut self, raw: &RawArrivals) -> Option<Arrivals> {
+        let at = |key: &str| [Step::from("arrivals"), key.into()];
+        if raw.speed.is_some() && raw.log.is_none() {
+            self.error(&at("speed"), "only recorded requests have a speed", "remove it");
+        }
+        if raw.bursts.is_some() && raw.rate.is_none() {
+            let help = "give the `rate` between them too";
+            self.error(&at("bursts"), "bursts come beside a rate", help);
+        }
+        match (raw.rate, &raw.steps, &raw.log) {
+            (Some(rate), None, None) => {
+                let bursts = raw.bursts.as_ref().map(|bursts| {
+                    if bursts.lasting >= bursts.every {
+                        let help = "let `lasting` be less than `every`";
+                        self.error(&at("bursts"), "one burst runs into the next", help);
+                    }
+                    let (every, lasting) = (seconds(bursts.every), seconds(bursts.lasting));
+                    Bursts { every, lasting, rate: bursts.rate }
+                });
+                Some(Arrivals::Rate { steps: vec![(Duration::ZERO, rate)], bursts })
+            }
+            (None, Some(steps), None) => {
+                let steps: Vec<_> = steps.iter().map(|s| (seconds(s.from), s.rate)).collect();
+                if !steps.is_sorted_by(|a, b| a.0 < b.0) {
+                    let help = "let each `from` be later than the one before";
+                    self.error(&at("steps"), "the steps are not in order", help);
+                }
+                Some(Arrivals::Rate { steps, bursts: None })
+            }
+            (None, None, Some(log)) => {
+                let read = recorded::read(&self.folder.join(log), raw.speed.unwrap_or(1.0));
+                let read = read.map_err(|cause| {
+                    let help = "name the file that `logging.output` of routing.yaml names";
+                    self.error(&at("log"), cause, help);
+                });
+                read.ok().map(Arrivals::Recorded)
+            }
+            _ => {
+                let help = "give one of `rate`, `steps` and `log`";
+                self.error(&["arrivals".into()], "it is not clear when requests arrive", help);
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self, given: Option<f64>, arrivals: &Option<Arrivals>) -> Duration {
+        match (given, arrivals) {
+            (Some(given), _) => seconds(given),
+            (None, Some(Arrivals::Recorded(requests))) => {
+                let last = requests.last().map_or(Duration::ZERO, |request| request.at);
+                last + Duration::from_secs(1)
+            }
+            (None, Some(Arrivals::Rate { .. })) => {
+                self.error(&[], "the key `duration` is missing", "add `duration: ...` in seconds");
+                Duration::ZERO
+            }
+            (None, None) => Duration::ZERO,
+        }
+    }
+}
+
+fn site(
+    file: &ScenarioFile,
+    raw: &RawDeployment,
+    latency: Distribution,
+    outages: Vec<Outage>,
+    weights: f64,
+) -> Site {
+    let concurrency = concurrency(&raw.concurrency);
+    let price = raw.price.as_ref();
+    let place = Place {
+        name: raw.name.clone(),
+        model: file.model.clone(),
+        side: match raw.side {
+            RawSide::Local => Side::Local,
+            RawSide::Remote => Side::Remote,
+        },
+        weight: raw.weight / weights,
+        capacity: concurrency.max,
+        price: price.map(|p| Price { prompt: p.prompt, completion: p.completion }),
+        context_length: raw.context_length,
+    };
+    Site {
+        place,
+        concurrency,
+        parallel: raw.parallel as usize,
+        latency,
+        prefill: raw.prefill,
+        decode: raw.decode,
+        slowdown: raw.slowdown,
+        jitter: raw.jitter,
+        cache: raw.cache,
+        failures: raw.failures,
+        outages,
+    }
+}
+
+fn concurrency(raw: &RawConcurrency) -> Concurrency {
+    let default = Concurrency::default();
+    Concurrency {
+        max: raw.max.unwrap_or(default.max),
+        queue: raw.queue.unwrap_or(default.queue),
+        wait: raw.wait.map_or(default.wait, seconds),
+    }
+}

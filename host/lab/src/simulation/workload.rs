@@ -1,0 +1,161 @@
+//! The requests of a scenario: made once, and the same for every strategy.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use contract::{Facts, Needs};
+
+use super::random::{Stream, exponential, mix, stream};
+use super::scenario::{Arrivals, Kind, Scenario};
+
+/// Requests that one scenario may come to.
+const MAX_REQUESTS: usize = 1_000_000;
+/// Tokens that one hash of a prompt's beginning stands for: the gateway's blocks of 512 bytes.
+const BLOCK: u32 = 128;
+/// The most hashes, as in the gateway.
+const BLOCKS: u32 = 64;
+/// Names of the streams of chance.
+const ARRIVALS: u64 = 1;
+const REQUESTS: u64 = 2;
+
+/// One request.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Request {
+    /// When it arrives.
+    pub(super) at: Duration,
+    /// An index of the scenario's kinds.
+    pub(super) kind: usize,
+    /// All requests of one conversation have the same.
+    pub(super) session: u64,
+    /// Tokens that all of its kind begin with; part of `prompt`.
+    pub(super) system: u32,
+    /// Tokens of the prompt, at least 1.
+    pub(super) prompt: u32,
+    /// Tokens of the answer, at least 1.
+    pub(super) output: u32,
+    pub(super) stream: bool,
+    pub(super) tenant: Option<String>,
+}
+
+/// A scenario that has more requests than a simulation holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the scenario has more than {MAX_REQUESTS} requests: make it shorter, or its rates smaller"
+)]
+pub struct TooMany;
+
+/// All requests of a scenario, in the order of their arrival.
+pub(super) fn requests(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
+    let mut requests = match &scenario.arrivals {
+        Arrivals::Recorded(recorded) => {
+            let within = recorded.iter().take_while(|request| request.at < scenario.duration);
+            let request = |(session, recorded): (u64, &super::scenario::Recorded)| {
+                let (kind, mut rng) = draw_kind(scenario, session);
+                let output = scenario.kinds[kind].output.count(1, &mut rng);
+                Request {
+                    at: recorded.at,
+                    kind,
+                    session,
+                    system: scenario.kinds[kind].system.min(recorded.prompt),
+                    prompt: recorded.prompt,
+                    output: recorded.output.unwrap_or(output).max(1),
+                    stream: recorded.stream,
+                    tenant: scenario.kinds[kind].tenant.clone(),
+                }
+            };
+            (0..).zip(within).map(request).collect()
+        }
+        Arrivals::Rate { .. } => by_rate(scenario)?,
+    };
+    // Stable: what comes at one time stays in the order of its sessions.
+    requests.sort_by_key(|request| request.at);
+    Ok(requests)
+}
+
+fn by_rate(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
+    let mut requests = Vec::new();
+    let (peak, mut rng) = (scenario.arrivals.peak(), stream(scenario.seed, &[ARRIVALS]));
+    let (mut at, mut session) = (0.0, 0);
+    if peak == 0.0 {
+        return Ok(requests);
+    }
+    loop {
+        // Thinning: arrivals at the largest rate, of which those are kept that the rate of their time has.
+        at += exponential(1.0 / peak, &mut rng);
+        let when = super::random::seconds(at);
+        if when >= scenario.duration {
+            return Ok(requests);
+        }
+        if rng.random::<f64>() * peak < scenario.arrivals.rate(when) {
+            converse(scenario, when, session, &mut requests);
+            session += 1;
+        }
+        if requests.len() > MAX_REQUESTS {
+            return Err(TooMany);
+        }
+    }
+}
+
+/// The kind of a session, and what else of it comes by chance.
+fn draw_kind(scenario: &Scenario, session: u64) -> (usize, Stream) {
+    let mut rng = stream(scenario.seed, &[REQUESTS, session]);
+    let sum: f64 = scenario.kinds.iter().map(|kind| kind.share).sum();
+    let mut point = rng.random::<f64>() * sum;
+    let found = scenario.kinds.iter().position(|kind| {
+        point -= kind.share;
+        point < 0.0
+    });
+    (found.unwrap_or(scenario.kinds.len() - 1), rng)
+}
+
+/// The requests of one session: one, where its kind has none. It ends with the scenario, and where no
+/// deployment would take more.
+fn converse(scenario: &Scenario, from: Duration, session: u64, requests: &mut Vec<Request>) {
+    let (kind, mut rng) = draw_kind(scenario, session);
+    let Kind { prompt, output, system, session: talk, tenant, stream, .. } = &scenario.kinds[kind];
+    let turns = talk.map_or(1, |talk| talk.turns.count(1, &mut rng));
+    let longest = scenario.sites.iter().map(|site| site.place.context_length).max().unwrap_or(0);
+    let (mut at, mut said) = (from, 0_u32);
+    for turn in 0..turns {
+        let new = prompt.count(1, &mut rng);
+        let prompt = system.saturating_add(said).saturating_add(new);
+        let output = output.count(1, &mut rng);
+        let too_long = u64::from(prompt) + u64::from(output) > longest;
+        if at >= scenario.duration || requests.len() > MAX_REQUESTS || (turn > 0 && too_long) {
+            return;
+        }
+        let (system, stream, tenant) = (*system, *stream, tenant.clone());
+        requests.push(Request { at, kind, session, system, prompt, output, stream, tenant });
+        said = said.saturating_add(new).saturating_add(output);
+        at += talk.map_or(Duration::ZERO, |talk| talk.pause.seconds(&mut rng));
+    }
+}
+
+impl Request {
+    /// What a strategy is told of it.
+    pub(super) fn facts(&self, needs: Needs) -> Facts {
+        Facts {
+            prompt_tokens: needs.prompt_tokens.then_some(self.prompt),
+            max_output_tokens: None,
+            session: needs.session.then(|| mix(u64::MAX, self.session)),
+            prefixes: if needs.prefixes { self.prefixes() } else { Vec::new() },
+            tenant: self.tenant.clone(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Hashes of the prompt's first block, its first two, and so on: of the kind as far as all of the kind
+    /// begin alike, then of the session.
+    fn prefixes(&self) -> Vec<u64> {
+        let shared = self.system / BLOCK;
+        let blocks = (self.prompt / BLOCK).min(BLOCKS);
+        let mut hash = mix(0, self.kind as u64);
+        let next = |block| {
+            let of = if block < shared { 0 } else { self.session.wrapping_add(1) };
+            hash = mix(hash, of);
+            hash
+        };
+        (0..blocks).map(next).collect()
+    }
+}

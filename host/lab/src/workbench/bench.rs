@@ -1,0 +1,281 @@
+//! What a strategy costs: to get ready, to be asked, and to keep.
+//!
+//! Calls are measured as the gateway makes them: `assign` as the decision thread does,
+//! `assign-request` through [`PathStrategy::weigh`](contract::PathStrategy::weigh) on a
+//! runtime like those that serve, with an instance that is used again and again.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::Value;
+
+use config::Sandbox;
+use contract::Side;
+use contract::{Candidate, Facts, Needs, Place, Price, Question, Strategy as _};
+use sandbox::{Plugin, PluginHost, Role, Source};
+
+/// Deployments that a call is about.
+const SIZES: [usize; 4] = [2, 8, 32, 128];
+/// Each compiles it anew.
+const COMPILES: usize = 3;
+/// Fresh instances before those that count, and those that count.
+const INSTANCES: (usize, usize) = (3, 200);
+/// Instances alive at one time, to see what one takes.
+const ALIVE: usize = 16;
+/// Calls before those that count, and those that count.
+const CALLS: (usize, usize) = (2_000, 20_000);
+/// A slow strategy gets fewer of each: no further one is begun after that.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What was measured. Times are in microseconds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Costs {
+    /// From bytes to machine code, nothing of it known before.
+    pub compile: Times,
+    /// A fresh instance that has its parameters: instantiation, `describe`, `configure`.
+    pub instance: Times,
+    /// Calls of an instance that is used again.
+    pub calls: Vec<Call>,
+    /// What an instance keeps.
+    pub memory: Memory,
+}
+
+/// Calls of one function about so many deployments.
+#[derive(Debug, Clone, Serialize)]
+pub struct Call {
+    /// `assign` or `assign-request`.
+    pub function: &'static str,
+    /// Half of them local.
+    pub deployments: usize,
+    /// How long they took.
+    #[serde(flatten)]
+    pub times: Times,
+}
+
+/// Some samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Times {
+    /// Half of them took at most this, in microseconds.
+    pub p50_us: f64,
+    /// 99 of 100 did.
+    pub p99_us: f64,
+    /// How many there are.
+    pub samples: usize,
+}
+
+/// Bytes of one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Its linear memory after the calls.
+    pub linear: usize,
+    /// How much larger the process is for it. None: the system does not say.
+    pub resident: Option<u64>,
+}
+
+/// Measures a strategy with these parameters, which fit its schema.
+///
+/// # Errors
+/// It cannot be loaded, refuses the parameters, or fails a call.
+pub fn run(source: &Source, sandbox: &Sandbox, parameters: &Value) -> anyhow::Result<Costs> {
+    let mut compiles = Vec::new();
+    for _ in 0..COMPILES {
+        // Another host, because each keeps what it has compiled.
+        compiles.push(PluginHost::new()?.load(source, None, sandbox)?.times().compile);
+    }
+    let strategy = PluginHost::new()?.load(source, None, sandbox)?;
+    let fresh = |size, instances| {
+        strategy.again()?.configure(parameters, places(size), Role::Live, instances)
+    };
+    let mut instances = Sampler::new(INSTANCES);
+    while instances.wants() {
+        let begun = Instant::now();
+        let instance = fresh(8, 0)?;
+        instances.add(begun.elapsed());
+        drop(instance);
+    }
+    let instance = Times::of(instances.samples);
+    let (mut calls, mut linear) = (Vec::new(), 0);
+    for deployments in SIZES {
+        let mut plugin = fresh(deployments, 1)?;
+        let times = assign(&mut plugin)?;
+        calls.push(Call { function: "assign", deployments, times });
+        linear = linear.max(plugin.memory().unwrap_or(0));
+    }
+    for deployments in SIZES.into_iter().filter(|_| strategy.is_on_path()) {
+        let plugin = fresh(deployments, 1)?;
+        let times = assign_request(&plugin, strategy.description().needs)?;
+        calls.push(Call { function: "assign-request", deployments, times });
+    }
+    let before = resident();
+    let alive = (0..ALIVE).map(|_| fresh(8, 0)).collect::<Result<Vec<Plugin>, _>>()?;
+    let grown = resident().zip(before).map(|(after, before)| after.saturating_sub(before));
+    let resident = grown.map(|grown| grown / alive.len() as u64);
+    let memory = Memory { linear, resident };
+    Ok(Costs { compile: Times::of(compiles), instance, calls, memory })
+}
+
+fn assign(plugin: &mut Plugin) -> anyhow::Result<Times> {
+    let places = plugin.places().to_vec();
+    let (local, remote) = candidates(&places);
+    let mut sampler = Sampler::new(CALLS);
+    while sampler.wants() {
+        let begun = Instant::now();
+        plugin.assign(&local, &remote)?;
+        sampler.add(begun.elapsed());
+    }
+    Ok(Times::of(sampler.samples))
+}
+
+fn assign_request(plugin: &Plugin, needs: Needs) -> anyhow::Result<Times> {
+    let path = plugin.on_path().context("it does not decide for requests")?;
+    let (local, remote) = candidates(plugin.places());
+    let facts = facts(needs);
+    let question =
+        Question { model: "m", stream: true, facts: &facts, local: &local, remote: &remote };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let mut sampler = Sampler::new(CALLS);
+    runtime.block_on(async {
+        while sampler.wants() {
+            let begun = Instant::now();
+            path.weigh(question).await?;
+            sampler.add(begun.elapsed());
+        }
+        Ok(Times::of(sampler.samples))
+    })
+}
+
+/// Calls that do not count, then calls that do.
+struct Sampler {
+    /// Still to come that do not count.
+    warm: usize,
+    counted: usize,
+    begun: Instant,
+    samples: Vec<Duration>,
+}
+
+impl Sampler {
+    fn new((warm, counted): (usize, usize)) -> Self {
+        Self { warm, counted, begun: Instant::now(), samples: Vec::with_capacity(counted) }
+    }
+
+    /// Whether another call is wanted; there is at least one that counts.
+    fn wants(&self) -> bool {
+        let is_slow = self.begun.elapsed() > PATIENCE;
+        self.samples.is_empty() || (self.samples.len() < self.counted && !is_slow)
+    }
+
+    fn add(&mut self, time: Duration) {
+        if self.warm == 0 {
+            self.samples.push(time);
+            return;
+        }
+        self.warm = if self.begun.elapsed() > PATIENCE { 0 } else { self.warm - 1 };
+        if self.warm == 0 {
+            self.begun = Instant::now();
+        }
+    }
+}
+
+impl Times {
+    /// Of at least one sample.
+    fn of(mut samples: Vec<Duration>) -> Self {
+        samples.sort_unstable();
+        let at = |percent: usize| {
+            let rank = (samples.len() * percent).div_ceil(100).max(1);
+            samples.get(rank - 1).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+        };
+        Self { p50_us: at(50), p99_us: at(99), samples: samples.len() }
+    }
+}
+
+/// Half of them local; with prices, as a strategy that looks at them would like.
+fn places(size: usize) -> Vec<Place> {
+    let place = |at: usize| {
+        let side = if at < size / 2 { Side::Local } else { Side::Remote };
+        let price = match side {
+            Side::Local => Price { prompt: 0.0, completion: 0.0 },
+            Side::Remote => Price { prompt: 2.5e-6, completion: 1e-5 },
+        };
+        Place {
+            name: format!("{}-{at}", side.as_str()),
+            model: "m".to_owned(),
+            side,
+            weight: 0.5,
+            capacity: 8,
+            price: Some(price),
+            context_length: 131_072,
+        }
+    };
+    (0..size).map(place).collect()
+}
+
+/// A fleet at work.
+fn candidates(places: &[Place]) -> (Vec<Candidate<'_>>, Vec<Candidate<'_>>) {
+    let candidate = |(id, place): (u32, _)| Candidate {
+        id,
+        place,
+        in_flight: id % 7,
+        queued: 0,
+        latency: Some(100.0 + f64::from(id)),
+        error_rate: 0.0,
+    };
+    (0..).zip(places).map(candidate).partition(|candidate| candidate.place.side == Side::Local)
+}
+
+/// A request of a conversation.
+fn facts(needs: Needs) -> Facts {
+    Facts {
+        prompt_tokens: needs.prompt_tokens.then_some(700),
+        max_output_tokens: Some(256),
+        session: needs.session.then_some(0x5eed),
+        prefixes: if needs.prefixes { (1..=8).collect() } else { Vec::new() },
+        tenant: None,
+        headers: Vec::new(),
+    }
+}
+
+/// Bytes of this process in memory.
+fn resident() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_nearest_rank() {
+        let times = Times::of((1..=200).rev().map(Duration::from_micros).collect());
+        assert_eq!(
+            (times.p50_us.round(), times.p99_us.round(), times.samples),
+            (100.0, 198.0, 200)
+        );
+        let one = Times::of(vec![Duration::from_micros(3)]);
+        assert_eq!((one.p50_us.round(), one.p99_us.round()), (3.0, 3.0));
+    }
+
+    #[test]
+    fn the_first_calls_do_not_count() {
+        let (mut sampler, mut calls) = (Sampler::new((3, 5)), 0);
+        while sampler.wants() {
+            calls += 1;
+            sampler.add(Duration::from_micros(calls));
+        }
+        assert_eq!(sampler.samples, [4, 5, 6, 7, 8].map(Duration::from_micros));
+    }
+
+    #[test]
+    fn a_fleet_has_both_sides() {
+        let places = places(8);
+        let (local, remote) = candidates(&places);
+        assert_eq!((local.len(), remote.len()), (4, 4));
+        assert_eq!(local[3].id, 3);
+    }
+}

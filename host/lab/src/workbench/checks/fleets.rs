@@ -1,0 +1,214 @@
+//! Fleets as no author thinks of them, from a seed: the same seed gives the same fleets.
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use contract::Side;
+use contract::{Facts, Needs, Place, Price};
+
+use super::super::question::{Live, Question, Request};
+
+/// The most deployments of a fleet.
+const MOST: usize = 128;
+/// Questions about one fleet.
+const QUESTIONS: usize = 12;
+
+/// Deployments, and what is asked about them.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    pub(super) places: Vec<Place>,
+    pub(super) questions: Vec<Question>,
+}
+
+/// What a strategy can be asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope {
+    /// About requests too.
+    pub(super) on_path: bool,
+    /// And what it is told of them.
+    pub(super) needs: Needs,
+}
+
+/// The fleet of this number.
+pub(super) fn fleet(seed: u64, number: u64, scope: Scope) -> Fleet {
+    // Any two seeds and numbers that a person tries give different streams.
+    let mut dice = Dice(StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number));
+    let size = match number % 4 {
+        0 => dice.0.random_range(1..=3),
+        1 => MOST,
+        _ => dice.0.random_range(1..=MOST),
+    };
+    dice.fleet(size, QUESTIONS, scope)
+}
+
+/// One of ordinary size and many questions, to be asked over and over.
+pub(super) fn treadmill(seed: u64, scope: Scope) -> Fleet {
+    Dice(StdRng::seed_from_u64(seed)).fleet(16, 64, scope)
+}
+
+struct Dice(StdRng);
+
+impl Dice {
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        // None of the lists here is empty.
+        from.choose(&mut self.0).copied().unwrap_or(from[0])
+    }
+
+    fn coin(&mut self) -> bool {
+        self.0.random()
+    }
+
+    fn fleet(&mut self, size: usize, questions: usize, scope: Scope) -> Fleet {
+        let sides: &[Side] =
+            self.pick(&[&[Side::Local][..], &[Side::Remote], &[Side::Local, Side::Remote]]);
+        let models = if size > 1 && self.0.random_bool(0.25) { 2 } else { 1 };
+        let places: Vec<Place> = (0..size).map(|at| self.place(at, models, sides)).collect();
+        let question = |n: usize| self.question(&places, n % models, scope);
+        let questions = (0..questions).map(question).collect();
+        Fleet { places, questions }
+    }
+
+    fn place(&mut self, at: usize, models: usize, sides: &[Side]) -> Place {
+        let prices = [None, Some(0.0), Some(1e-7), Some(1e-5), Some(1.0)];
+        let few = self.0.random_range(2..=64);
+        Place {
+            // As in a configuration, names are unique within a model only.
+            name: format!("place-{}", at / models),
+            model: format!("model-{}", at % models),
+            side: self.pick(sides),
+            weight: self.pick(&[0.0, 0.01, 0.5, 1.0]),
+            capacity: self.pick(&[1, 1, few, 1_000, u32::MAX]),
+            price: self.pick(&prices).map(|price| Price { prompt: price, completion: 2.0 * price }),
+            context_length: self.pick(&[1, 4_096, 131_072, 10_000_000]),
+        }
+    }
+
+    /// About some of the deployments of one model; all of them, half of the time.
+    fn question(&mut self, places: &[Place], model: usize, scope: Scope) -> Question {
+        let model = format!("model-{model}");
+        let all: Vec<u32> =
+            (0..).zip(places).filter(|(_, place)| place.model == model).map(|(id, _)| id).collect();
+        let mut asked = all.clone();
+        if self.coin() {
+            asked.retain(|_| self.0.random_bool(0.5));
+        }
+        if asked.is_empty() {
+            asked.push(self.pick(&all));
+        }
+        let mood = self.0.random_range(0..6);
+        let (mut local, mut remote) = (Vec::new(), Vec::new());
+        for id in asked {
+            let place = &places[id as usize];
+            let live = self.live(id, place.capacity, mood);
+            match place.side {
+                Side::Local => local.push(live),
+                Side::Remote => remote.push(live),
+            }
+        }
+        let request = (scope.on_path && self.coin()).then(|| self.request(scope.needs));
+        Question { local, remote, request }
+    }
+
+    /// In some moods all deployments are alike: idle, unknown, overrun, broken, instant.
+    fn live(&mut self, id: u32, capacity: u32, mood: u8) -> Live {
+        let near = self.0.random_range(0..=capacity.saturating_mul(2));
+        let some = self.0.random_range(0.1..5_000.0);
+        let rate = self.0.random_range(0.0..=1.0);
+        let mixed = Live {
+            id,
+            in_flight: self.pick(&[0, 1, near, capacity, u32::MAX]),
+            queued: self.pick(&[0, 0, 1, near, u32::MAX]),
+            latency: self.pick(&[None, Some(0.0), Some(some), Some(some), Some(1e12)]),
+            error_rate: self.pick(&[0.0, 0.0, rate, 1.0]),
+        };
+        let idle = Live { id, in_flight: 0, queued: 0, latency: None, error_rate: 0.0 };
+        match mood {
+            0 => idle,
+            1 => Live { latency: None, ..mixed },
+            2 => Live { in_flight: u32::MAX, queued: u32::MAX, latency: Some(1e12), ..mixed },
+            3 => Live { error_rate: 1.0, ..mixed },
+            4 => Live { latency: Some(0.0), ..idle },
+            _ => mixed,
+        }
+    }
+
+    fn request(&mut self, needs: Needs) -> Request {
+        let tokens = [0, 1, 700, 100_000, u32::MAX];
+        let blocks = self.pick(&[0, 1, 8, 64]);
+        let some = |dice: &mut Self, is_told: bool| is_told && dice.coin();
+        let facts = Facts {
+            prompt_tokens: some(self, needs.prompt_tokens).then(|| self.pick(&tokens)),
+            max_output_tokens: self.coin().then(|| self.pick(&tokens)),
+            // Few sessions, so that some come again.
+            session: some(self, needs.session)
+                .then(|| self.pick(&[0, 1, 2, 0x5bd1_e995, u64::MAX])),
+            prefixes: match some(self, needs.prefixes) {
+                true => (0..blocks).map(|_| self.0.random_range(0..32)).collect(),
+                false => Vec::new(),
+            },
+            tenant: self.coin().then(|| "acme".to_owned()),
+            headers: match self.coin() {
+                true => vec![("x-tier".to_owned(), "gold".to_owned())],
+                false => Vec::new(),
+            },
+        };
+        Request { stream: self.coin(), facts }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Scope = Scope {
+        on_path: true,
+        needs: Needs { prompt_tokens: true, session: true, prefixes: true },
+    };
+
+    #[test]
+    fn the_same_seed_gives_the_same_fleet() {
+        let shown = |seed, number| format!("{:?}", fleet(seed, number, ALL));
+        assert_eq!(shown(7, 2), shown(7, 2));
+        assert_ne!(shown(7, 2), shown(8, 2));
+        assert_ne!(shown(7, 2), shown(7, 3));
+    }
+
+    #[test]
+    fn every_question_is_one_that_the_gateway_could_ask() {
+        let (mut empty, mut requests, mut sizes) = ([0, 0], 0, [MOST, 0]);
+        for number in 0..200 {
+            let Fleet { places, questions } = fleet(1, number, ALL);
+            sizes = [sizes[0].min(places.len()), sizes[1].max(places.len())];
+            for question in questions {
+                let (local, remote) = question.candidates(&places);
+                assert!(!(local.is_empty() && remote.is_empty()));
+                assert!(local.iter().all(|candidate| candidate.place.side == Side::Local));
+                assert!(remote.iter().all(|candidate| candidate.place.side == Side::Remote));
+                let mut models = local.iter().chain(&remote).map(|c| &c.place.model);
+                let first = models.next();
+                assert!(models.all(|model| Some(model) == first));
+                empty[0] += usize::from(local.is_empty());
+                empty[1] += usize::from(remote.is_empty());
+                requests += usize::from(question.request.is_some());
+            }
+        }
+        assert!(empty[0] > 100 && empty[1] > 100 && requests > 100, "{empty:?} {requests}");
+        assert_eq!(sizes, [1, MOST]);
+    }
+
+    #[test]
+    fn nothing_is_told_that_is_not_asked_for() {
+        let told = |scope| {
+            let questions = (0..50).flat_map(move |number| fleet(1, number, scope).questions);
+            questions.filter_map(|question| question.request)
+        };
+        assert_eq!(told(Scope { on_path: false, ..ALL }).count(), 0);
+        let needs = Needs::default();
+        for request in told(Scope { needs, ..ALL }) {
+            let Facts { prompt_tokens, session, prefixes, .. } = request.facts;
+            assert!(prompt_tokens.is_none() && session.is_none() && prefixes.is_empty());
+        }
+        assert!(told(ALL).any(|request| request.facts.session.is_some()));
+    }
+}

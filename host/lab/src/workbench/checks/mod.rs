@@ -1,0 +1,252 @@
+//! What holds for every strategy, tried on generated fleets: answers that can be used, the same ones to
+//! the same questions, within the deadlines, and in bounded memory.
+
+mod fleets;
+mod memory;
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use config::Sandbox;
+use contract::{Fault, RawWeights, Weights};
+use sandbox::{LoadError, Opened, Plugin, Role};
+
+use super::question::Question;
+use fleets::{Fleet, Scope};
+
+/// What to try.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The same seed, the same fleets.
+    pub seed: u64,
+    /// How many of them.
+    pub fleets: u64,
+    /// Parameters that fit the strategy's schema; the fleets take turns at them.
+    pub parameters: Vec<Value>,
+    /// The deadlines of its calls.
+    pub sandbox: Sandbox,
+}
+
+/// The verdict of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What must hold.
+    pub check: &'static str,
+    /// In numbers; or the first case in which it does not hold.
+    pub verdict: Result<String, String>,
+}
+
+/// Tries everything.
+#[must_use]
+pub fn run(strategy: &Opened, options: &Options) -> Vec<Finding> {
+    let scope = Scope { on_path: strategy.is_on_path(), needs: strategy.description().needs };
+    let mut tally = Tally::default();
+    for number in 0..options.fleets {
+        let fleet = fleets::fleet(options.seed, number, scope);
+        let Some(parameters) = parameters(options, number) else { break };
+        let trial = Trial { strategy, number, fleet: &fleet, parameters, options };
+        trial.run(&mut tally);
+    }
+    let mut findings = tally.findings(options);
+    let verdict = memory::check(strategy, options, scope);
+    findings.push(Finding { check: "memory does not grow without bound", verdict });
+    findings
+}
+
+/// The parameters whose turn it is.
+fn parameters(options: &Options, turn: u64) -> Option<&Value> {
+    let all = &options.parameters;
+    usize::try_from(turn).ok().and_then(|turn| all.get(turn.checked_rem(all.len())?))
+}
+
+/// What has been seen so far.
+#[derive(Default)]
+struct Tally {
+    answers: usize,
+    /// Fleets, or parameters for them, that the strategy does not take.
+    refusals: u64,
+    last_refusal: String,
+    /// The first of each kind.
+    bad: Option<String>,
+    other: Option<String>,
+    late: Option<String>,
+    /// The slowest answer of `assign` and of `assign-request`.
+    slowest: [Duration; 2],
+}
+
+/// One fleet, on fresh instances.
+struct Trial<'a> {
+    strategy: &'a Opened,
+    number: u64,
+    fleet: &'a Fleet,
+    parameters: &'a Value,
+    options: &'a Options,
+}
+
+type Answer = (Result<RawWeights, Fault>, Duration);
+
+impl Trial<'_> {
+    fn run(&self, tally: &mut Tally) {
+        let first = match self.answers() {
+            Ok(answers) => answers,
+            Err(LoadError::Configure { message, .. }) => {
+                tally.refusals += 1;
+                tally.last_refusal = message;
+                return;
+            }
+            Err(error) => {
+                tally.bad.get_or_insert_with(|| format!("fleet {}: {error}", self.number));
+                return;
+            }
+        };
+        for (at, (question, (said, _))) in self.fleet.questions.iter().zip(&first).enumerate() {
+            self.judge(at, question, said, tally);
+        }
+        // It has configured itself for this fleet before: what fails now is another answer.
+        let again = self.answers().unwrap_or_default();
+        let same = |(a, b): (&Answer, &Answer)| same(&a.0, &b.0);
+        let differs = first.iter().zip(&again).position(|pair| !same(pair));
+        let differs = differs.or((first.len() != again.len()).then_some(again.len()));
+        if let Some(at) = differs {
+            tally.other.get_or_insert_with(|| self.difference(at, &first, &again));
+        }
+        self.time(&first, &again, tally);
+    }
+
+    /// What a fresh instance says to all questions, up to the first fault.
+    fn answers(&self) -> Result<Vec<Answer>, LoadError> {
+        let Fleet { places, questions } = self.fleet;
+        let mut plugin = configured(self.strategy, self.parameters, self.fleet)?;
+        let mut answers = Vec::with_capacity(questions.len());
+        for question in questions {
+            let begun = Instant::now();
+            let said = question.put(&mut plugin, places);
+            let failed = said.is_err();
+            answers.push((said, begun.elapsed()));
+            if failed {
+                break;
+            }
+        }
+        Ok(answers)
+    }
+
+    fn judge(
+        &self,
+        at: usize,
+        asked: &Question,
+        said: &Result<RawWeights, Fault>,
+        tally: &mut Tally,
+    ) {
+        tally.answers += 1;
+        let weights = said
+            .clone()
+            .and_then(|raw| Ok(Weights::check(raw, asked.local.len(), asked.remote.len())?));
+        match weights {
+            Ok(_) => {}
+            Err(fault @ Fault::TimedOut(_)) => {
+                tally.late.get_or_insert_with(|| format!("{}: {fault}", self.place(at)));
+            }
+            Err(fault) => {
+                tally.bad.get_or_insert_with(|| format!("{}: {fault}", self.place(at)));
+            }
+        }
+    }
+
+    fn difference(&self, at: usize, first: &[Answer], again: &[Answer]) -> String {
+        let shown = |answers: &[Answer]| match answers.get(at) {
+            Some((Ok(raw), _)) => format!("{:?} {:?}", raw.local, raw.remote),
+            Some((Err(fault), _)) => fault.to_string(),
+            None => "nothing".to_owned(),
+        };
+        format!("{}: first {}, then {}", self.place(at), shown(first), shown(again))
+    }
+
+    /// A machine that does other things too makes an answer late now and then, but not thrice.
+    fn time(&self, first: &[Answer], again: &[Answer], tally: &mut Tally) {
+        let Sandbox { call, request, .. } = self.options.sandbox;
+        let mut third = None;
+        for (at, question) in self.fleet.questions.iter().enumerate().take(first.len()) {
+            let took =
+                |answers: &[Answer]| answers.get(at).map_or(Duration::MAX, |answer| answer.1);
+            let kind = usize::from(question.request.is_some());
+            let limit = [call, request][kind];
+            let mut time = took(first).min(took(again));
+            if time > limit {
+                let third = third.get_or_insert_with(|| self.answers().unwrap_or_default());
+                time = time.min(took(third));
+            }
+            if time > limit {
+                let late =
+                    || format!("{}: {time:?}, at most {limit:?} are allowed", self.place(at));
+                tally.late.get_or_insert_with(late);
+            }
+            tally.slowest[kind] = tally.slowest[kind].max(time);
+        }
+    }
+
+    /// `fleet 3, question 1 (assign-request, 5 local, 0 remote, parameters {})`
+    fn place(&self, at: usize) -> String {
+        let Self { number, parameters, fleet, .. } = self;
+        let mut text = format!("fleet {number}, question {at}");
+        if let Some(Question { local, remote, request }) = fleet.questions.get(at) {
+            let call = if request.is_some() { "assign-request" } else { "assign" };
+            let (local, remote) = (local.len(), remote.len());
+            // Writing to a `String` cannot fail.
+            let _ =
+                write!(text, " ({call}, {local} local, {remote} remote, parameters {parameters})");
+        }
+        text
+    }
+}
+
+impl Tally {
+    fn findings(self, options: &Options) -> Vec<Finding> {
+        let Self { answers, refusals, last_refusal, .. } = self;
+        let refused = match refusals {
+            0 => String::new(),
+            _ => format!("; it takes {refusals} of {} fleets not: {last_refusal}", options.fleets),
+        };
+        let none = match answers {
+            0 if options.fleets > 0 => {
+                Some(format!("nothing could be asked{refused}: give it `--parameters`"))
+            }
+            _ => None,
+        };
+        let micros = |time: Duration| time.as_micros();
+        let [assign, request] = self.slowest.map(micros);
+        let slowest = format!("slowest assign {assign} us, assign-request {request} us");
+        let verdict = |bad: Option<String>, good: String| match bad {
+            Some(bad) => Err(bad),
+            None => Ok(good),
+        };
+        let finding = |check, verdict| Finding { check, verdict };
+        vec![
+            finding(
+                "answers have the right lengths, and are finite, not negative, not all zero",
+                verdict(self.bad.or(none), format!("{answers} answers{refused}")),
+            ),
+            finding(
+                "a fresh instance gives the same answers",
+                verdict(self.other, format!("{answers} answers")),
+            ),
+            finding("answers come within the deadlines", verdict(self.late, slowest)),
+        ]
+    }
+}
+
+/// A fresh instance for a fleet.
+fn configured(strategy: &Opened, parameters: &Value, fleet: &Fleet) -> Result<Plugin, LoadError> {
+    strategy.again()?.configure(parameters, fleet.places.clone(), Role::Live, 0)
+}
+
+/// To the bit; of faults, of one kind.
+fn same(a: &Result<RawWeights, Fault>, b: &Result<RawWeights, Fault>) -> bool {
+    let bits = |list: &[f64]| list.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
+    match (a, b) {
+        (Ok(a), Ok(b)) => bits(&a.local) == bits(&b.local) && bits(&a.remote) == bits(&b.remote),
+        (Err(a), Err(b)) => a.cause() == b.cause(),
+        _ => false,
+    }
+}

@@ -1,0 +1,62 @@
+//! A question to a strategy, apart from any gateway.
+
+use contract::{Candidate, Facts, Fault, Place, Question as Asked, RawWeights, Strategy as _};
+use sandbox::Plugin;
+
+/// What a strategy is asked once.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) local: Vec<Live>,
+    pub(super) remote: Vec<Live>,
+    /// None: `assign` is called.
+    pub(super) request: Option<Request>,
+}
+
+/// A deployment at the moment of a question.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Live {
+    /// Position of its place.
+    pub(super) id: u32,
+    pub(super) in_flight: u32,
+    pub(super) queued: u32,
+    pub(super) latency: Option<f64>,
+    pub(super) error_rate: f64,
+}
+
+/// The request that a question is about.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) stream: bool,
+    pub(super) facts: Facts,
+}
+
+impl Question {
+    /// Asks it. `places` are those that the strategy was configured with.
+    pub(super) fn put(&self, plugin: &mut Plugin, places: &[Place]) -> Result<RawWeights, Fault> {
+        let (local, remote) = self.candidates(places);
+        let Some(Request { stream, facts }) = &self.request else {
+            return plugin.assign(&local, &remote);
+        };
+        let first = local.first().or(remote.first());
+        let model = first.map_or("", |candidate| &*candidate.place.model);
+        let (stream, local, remote) = (*stream, &*local, &*remote);
+        plugin.assign_request(Asked { model, stream, facts, local, remote })
+    }
+
+    /// What it is about: local and remote deployments.
+    pub(super) fn candidates<'a>(
+        &self,
+        places: &'a [Place],
+    ) -> (Vec<Candidate<'a>>, Vec<Candidate<'a>>) {
+        let of = |side: &[Live]| side.iter().filter_map(|live| live.candidate(places)).collect();
+        (of(&self.local), of(&self.remote))
+    }
+}
+
+impl Live {
+    fn candidate<'a>(&self, places: &'a [Place]) -> Option<Candidate<'a>> {
+        let Self { id, in_flight, queued, latency, error_rate } = *self;
+        let place = places.get(id as usize)?;
+        Some(Candidate { id, place, in_flight, queued, latency, error_rate })
+    }
+}

@@ -1,0 +1,199 @@
+//! The one place that turns an error into an answer: an OpenAI error object with the right status.
+
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use http1::Refusal;
+use http1::ScanError;
+
+use crate::attempts::{Body, Exhausted};
+
+/// What is shown of a text that the client chose.
+const SHOWN: usize = 100;
+
+/// Why a request gets no answer of a deployment. What it says goes to the client: never an address
+/// or a key.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The bytes are no request, or its body went wrong on its way.
+    Refused(Refusal),
+    /// The body cannot be routed.
+    Scan(ScanError),
+    /// The body is compressed, which hides the model.
+    Encoding,
+    /// The body is larger than the limit, in bytes.
+    TooLarge(usize),
+    /// The body did not arrive whole.
+    Body,
+    /// Nobody by that name; the names there are.
+    NoSuchModel { model: String, known: Vec<String> },
+    /// Nothing at that path.
+    NoSuchPath(String),
+    /// Not by that method.
+    Method { allowed: String },
+    /// Every attempt failed.
+    Exhausted(Exhausted),
+    /// There is no room for it.
+    Overloaded(Crowd),
+    /// The gateway is about to stop.
+    Stopping,
+    /// A fault of the gateway.
+    Internal,
+}
+
+/// What there is too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Crowd {
+    /// Connections of clients.
+    Connections,
+    /// Requests to deployments.
+    Requests,
+    /// Bytes of their bodies.
+    Bodies,
+}
+
+impl Crowd {
+    /// As metrics and errors name it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Requests => "requests",
+            Self::Bodies => "bodies",
+        }
+    }
+}
+
+impl Error {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Error::Refused(refusal) => {
+                StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST)
+            }
+            Error::Scan(_) | Error::Body => StatusCode::BAD_REQUEST,
+            Error::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::NoSuchModel { .. } | Error::NoSuchPath(_) => StatusCode::NOT_FOUND,
+            Error::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Error::Exhausted(exhausted) => exhausted.status(),
+            Error::Overloaded(_) | Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Error::Refused(refusal) => refusal.message.into(),
+            Error::Scan(error) => error.to_string(),
+            Error::Encoding => {
+                "compressed request bodies are not supported: send the body as it is".into()
+            }
+            Error::TooLarge(limit) => format!("the request body is larger than {limit} bytes"),
+            Error::Body => "the request body did not arrive whole".into(),
+            Error::NoSuchModel { model, known } => {
+                let shown: String = model.chars().take(SHOWN).collect();
+                format!("the model `{shown}` does not exist; there are: {}", known.join(", "))
+            }
+            Error::NoSuchPath(path) => {
+                let shown: String = path.chars().take(SHOWN).collect();
+                format!("there is nothing at {shown}; see /v1/models and /v1/chat/completions")
+            }
+            Error::Method { allowed } => format!("use one of: {allowed}"),
+            Error::Exhausted(exhausted) => exhausted.to_string(),
+            Error::Overloaded(crowd) => {
+                format!("the gateway has too many {} now; send the request again", crowd.as_str())
+            }
+            Error::Stopping => "the gateway is stopping; send the request again".into(),
+            Error::Internal => "the gateway failed; its log says why".into(),
+        }
+    }
+
+    /// `code` and `param` of the error object.
+    pub(super) fn code(&self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Error::Refused(refusal) => (refusal.code, None),
+            Error::Scan(ScanError::Json(_)) => ("invalid_json", None),
+            Error::Scan(ScanError::NoModel) => ("missing_required_parameter", Some("model")),
+            Error::Scan(ScanError::ModelType) => ("invalid_type", Some("model")),
+            Error::Scan(ScanError::ModelLong) => ("model_too_long", Some("model")),
+            Error::Scan(ScanError::Duplicate(name)) => ("duplicate_parameter", Some(name)),
+            Error::Encoding => ("unsupported_encoding", None),
+            Error::TooLarge(_) => ("request_too_large", None),
+            Error::Body => ("incomplete_body", None),
+            Error::NoSuchModel { .. } => ("model_not_found", Some("model")),
+            Error::NoSuchPath(_) => ("not_found", None),
+            Error::Method { .. } => ("method_not_allowed", None),
+            Error::Exhausted(exhausted) => match exhausted.phase() {
+                Some(phase) => (phase.code(), None),
+                None if exhausted.status() == StatusCode::TOO_MANY_REQUESTS => {
+                    ("rate_limit_exceeded", None)
+                }
+                None if exhausted.shed().is_some() => ("overloaded", None),
+                None => ("no_deployment_answered", None),
+            },
+            Error::Overloaded(_) => ("overloaded", None),
+            Error::Stopping => ("stopping", None),
+            Error::Internal => ("internal_error", None),
+        }
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let status = self.status();
+        let kind = match status.as_u16() {
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        };
+        let (code, param) = self.code();
+        let error = json!({"message": self.message(), "type": kind, "param": param, "code": code});
+        let mut response = super::json(&json!({ "error": error }));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        match &self {
+            Error::Method { allowed } => {
+                if let Ok(value) = HeaderValue::from_str(allowed) {
+                    headers.insert(header::ALLOW, value);
+                }
+            }
+            // What was not read of the request cannot be told from the next one.
+            Error::Refused(refusal) => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                if refusal.status == 405 {
+                    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+                }
+            }
+            Error::TooLarge(_) | Error::Body => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Error::Exhausted(exhausted) => {
+                if let Some(wait) = exhausted.retry_after() {
+                    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                    headers.insert(header::RETRY_AFTER, seconds.max(1).into());
+                }
+                // The OpenAI SDKs retry 5xx, 429, 408 and 409 twice unless they are told not to.
+                if !exhausted.retry_may_help() {
+                    headers.insert("x-should-retry", HeaderValue::from_static("false"));
+                }
+            }
+            Error::Overloaded(crowd) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                // Of a connection there should not be, this was the one request.
+                if *crowd == Crowd::Connections {
+                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+            }
+            Error::Stopping => {
+                // By then another is there, or this one again.
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<ScanError> for Error {
+    fn from(error: ScanError) -> Self {
+        Error::Scan(error)
+    }
+}

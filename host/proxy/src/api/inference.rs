@@ -1,0 +1,109 @@
+//! The endpoints that deployments answer.
+
+use std::rc::Rc;
+
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Response, header};
+use tokio::time::Instant;
+
+use http1::Refusal;
+use http1::scan;
+
+use crate::attempts::{self, Body, Journal};
+use crate::timeout::timeout_at;
+
+use super::body::{collect, forget};
+use super::error::Crowd;
+use super::{Api, Client, Error, RequestBody};
+
+/// A body that comes a byte at a time is not waited for longer than any answer would be.
+const BODY_SLOW: Refusal = Refusal {
+    status: 408,
+    code: "timeout_total",
+    message: "the body of the request did not arrive in time",
+};
+
+impl Api {
+    /// Reads the body, finds the model, hands over to the execution layer.
+    pub(super) async fn infer(
+        &self,
+        request: hyper::Request<impl RequestBody>,
+        path: &'static str,
+        id: &Rc<str>,
+        client: Client,
+    ) -> Result<Response<Body>, Error> {
+        let mut journal = self.journal(Rc::clone(id), path);
+        let request = match self.read(request, client, path, &mut journal).await {
+            Ok(request) => request,
+            Err(error) => {
+                journal.finished(error.status().as_u16(), "error", error.code().0.into());
+                return Err(error);
+            }
+        };
+        match self.executor.execute(request, journal).await {
+            Ok(response) => Ok(response),
+            Err((exhausted, mut journal)) => {
+                let error = Error::Exhausted(exhausted);
+                journal.finished(error.status().as_u16(), "error", error.code().0.into());
+                Err(error)
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        request: hyper::Request<impl RequestBody>,
+        client: Client,
+        path: &'static str,
+        journal: &mut Journal,
+    ) -> Result<Box<attempts::Request>, Error> {
+        let snapshot = self.view.now();
+        let limits = snapshot.generation.config.limits;
+        if client.is_surplus {
+            return Err(Error::Overloaded(Crowd::Connections));
+        }
+        let (mut head, body) = request.into_parts();
+        if self.requests.in_use() >= limits.requests {
+            forget(body).await;
+            return Err(Error::Overloaded(Crowd::Requests));
+        }
+        if is_encoded(&head.headers) {
+            return Err(Error::Encoding);
+        }
+        let config = &snapshot.generation.config;
+        let peer = client.address.to_canonical();
+        if !config.trusted_proxies.iter().any(|network| network.contains(&peer)) {
+            http1::headers::drop_forwarding(&mut head.headers);
+        }
+        let end = Instant::from_std(journal.started) + config.total.0;
+        let read = timeout_at(end, collect(body, limits, &self.bodies)).await;
+        let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
+        // Not before: slow uploads must not take the places of those that could be answered.
+        let admitted = self.requests.take(1, limits.requests);
+        journal.admitted = Some(admitted.ok_or(Error::Overloaded(Crowd::Requests))?);
+        let scan = scan(&body)?;
+        let fleet = &snapshot.generation.fleet;
+        let Some(model) = fleet.index_of(&scan.model) else {
+            let known = fleet.models.iter().map(|model| model.config.id.clone()).collect();
+            return Err(Error::NoSuchModel { model: scan.model, known });
+        };
+        journal.asked(&fleet.models[model], scan.stream, body.len());
+        let path_and_query = head.uri.into_parts().path_and_query;
+        Ok(Box::new(attempts::Request {
+            path,
+            path_and_query: path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")),
+            client: peer,
+            headers: head.headers,
+            body,
+            _held: held,
+            scan,
+            snapshot,
+            model,
+        }))
+    }
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    values.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}

@@ -1,0 +1,232 @@
+//! The HTTP surface: one file an endpoint, errors turned into answers in one place.
+
+mod body;
+mod error;
+mod health;
+mod inference;
+mod models;
+mod routing;
+
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response};
+use tokio_rustls::rustls::ClientConfig;
+
+use config::ClientTimeouts;
+use fleet::View;
+use fleet::admission::{CoreQuota, Hold};
+use http1::Refusal;
+
+use crate::attempts::{Body, Desk, Executor, Journal};
+use crate::gateway::Gateway;
+use crate::stop::{Stage, Stop};
+use crate::telemetry::catch;
+
+pub(crate) use body::RequestBody;
+use error::Error;
+
+/// Paths that are routed to deployments. The same path is asked upstream.
+const INFERENCE: [&str; 5] =
+    ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank"];
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    /// Where its connection comes from.
+    pub(crate) address: IpAddr,
+    /// There are more connections than there may be, and its is one of those: it is told so.
+    pub(crate) is_surplus: bool,
+}
+
+/// One core's API.
+#[derive(Debug)]
+pub(crate) struct Api {
+    gateway: Arc<Gateway>,
+    view: View,
+    desk: Rc<Desk>,
+    executor: Executor,
+    requests: CoreQuota,
+    bodies: CoreQuota,
+    /// Connections that the system leaves room for.
+    most: usize,
+}
+
+impl Api {
+    /// Must be called inside a `LocalRuntime`.
+    pub(crate) fn new(gateway: Arc<Gateway>, tls: Arc<ClientConfig>, most: usize) -> Self {
+        let executor = Executor::new(tls);
+        let desk = Rc::new(Desk {
+            metrics: Arc::clone(&gateway.metrics),
+            logging: Arc::clone(&gateway.logging),
+            stop: Arc::clone(&gateway.stop),
+        });
+        let view = View::of(Arc::clone(&gateway.board));
+        let (requests, bodies) =
+            (gateway.admission.requests.on_core(), gateway.admission.bodies.on_core());
+        Self { gateway, view, desk, executor, requests, bodies, most }
+    }
+
+    /// Takes a place for a new connection, and says whether it is one of the few beyond the limit whose
+    /// requests are refused. None: there are too many of those too.
+    pub(crate) fn admit(&self) -> Option<(Hold, bool)> {
+        let connections = &self.gateway.admission.connections;
+        let limit = self.view.now().generation.config.limits.connections;
+        let limit = limit.min(self.most);
+        if let Some(place) = connections.take(1, limit) {
+            return Some((place, false));
+        }
+        let place = connections.take(1, limit + limit / 8 + 16).map(|place| (place, true));
+        if place.is_none() {
+            self.gateway.metrics.shed("connections");
+        }
+        place
+    }
+
+    /// How long a client that connects now is waited for.
+    pub(crate) fn client_timeouts(&self) -> ClientTimeouts {
+        self.view.now().generation.config.client_timeouts
+    }
+
+    /// How far the stop of the process has come.
+    pub(crate) fn stop(&self) -> &Arc<Stop> {
+        &self.gateway.stop
+    }
+
+    /// Answers one request: the outer handler, which turns errors, panics and the end of the process into
+    /// answers, and names the request. Must be polled when the stop goes on.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<impl RequestBody>,
+        client: Client,
+    ) -> Response<Body> {
+        let id = request_id(request.headers());
+        let mut dispatched = pin!(self.dispatch(request, &id, client));
+        let answer = poll_fn(|cx| match catch(|| dispatched.as_mut().poll(cx)) {
+            Ok(Poll::Pending) if self.stop().stage() == Stage::Over => {
+                Poll::Ready(Err(Error::Stopping))
+            }
+            Ok(answer) => answer,
+            Err(panic) => {
+                panic.log_of_request(&id);
+                Poll::Ready(Err(Error::Internal))
+            }
+        });
+        self.finish(answer.await, &id)
+    }
+
+    /// Answers what is no request.
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        let id = random_id();
+        let mut journal = self.journal(Rc::clone(&id), "");
+        journal.finished(refusal.status, "refused", refusal.code.into());
+        self.finish(Err(Error::Refused(refusal)), &id)
+    }
+
+    fn journal(&self, id: Rc<str>, path: &'static str) -> Box<Journal> {
+        Journal::open(id, path, Rc::clone(&self.desk))
+    }
+
+    fn finish(&self, answer: Result<Response<Body>, Error>, id: &str) -> Response<Body> {
+        match &answer {
+            Err(Error::Refused(refusal)) => self.gateway.metrics.refused(refusal.code),
+            Err(Error::Overloaded(crowd)) => self.gateway.metrics.shed(crowd.as_str()),
+            Err(Error::Exhausted(exhausted)) => {
+                exhausted.shed().iter().for_each(|of| self.gateway.metrics.shed(of));
+            }
+            _ => {}
+        }
+        let mut response = answer.unwrap_or_else(Error::into_response);
+        if let Ok(id) = HeaderValue::from_str(id) {
+            response.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        if self.stop().stage() > Stage::Serving {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn dispatch(
+        &self,
+        request: Request<impl RequestBody>,
+        id: &Rc<str>,
+        client: Client,
+    ) -> Result<Response<Body>, Error> {
+        let path = request.uri().path();
+        if let Some(path) = INFERENCE.iter().find(|known| **known == path) {
+            allow(&request, &[Method::POST])?;
+            return self.infer(request, path, id, client).await;
+        }
+        let read = [Method::GET, Method::HEAD];
+        let snapshot = self.view.now();
+        match path {
+            "/v1/models" => allow(&request, &read).map(|()| models::list(&snapshot)),
+            "/routing" => {
+                allow(&request, &read)?;
+                Ok(routing::show(&self.gateway, &snapshot, request.headers()))
+            }
+            "/health" => allow(&request, &read).map(|()| health::live()),
+            "/health/ready" => allow(&request, &read).map(|()| health::ready(&self.gateway)),
+            "/metrics" => {
+                allow(&request, &read)?;
+                let (metrics, admission) = (&self.gateway.metrics, &self.gateway.admission);
+                let text = metrics.render(&snapshot, admission).map_err(|_| Error::Internal)?;
+                Ok(with_type(Body::own(text), "text/plain; version=0.0.4"))
+            }
+            _ => match path.strip_prefix("/v1/models/") {
+                Some(model) => {
+                    allow(&request, &read)?;
+                    models::show(&snapshot, model)
+                }
+                None => Err(Error::NoSuchPath(path.to_owned())),
+            },
+        }
+    }
+}
+
+fn allow<B>(request: &Request<B>, methods: &[Method]) -> Result<(), Error> {
+    if methods.contains(request.method()) {
+        return Ok(());
+    }
+    let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    Err(Error::Method { allowed: allowed.join(", ") })
+}
+
+/// The client's own id, where it is printable and short, else a random one.
+fn request_id(headers: &hyper::HeaderMap) -> Rc<str> {
+    let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+    match given
+        .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        Some(id) => id.into(),
+        None => random_id(),
+    }
+}
+
+fn random_id() -> Rc<str> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut id = *b"req_00000000000000000000000000000000";
+    for (pair, byte) in id[4..].chunks_exact_mut(2).zip(rand::random::<u128>().to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    // All of it is ASCII.
+    str::from_utf8(&id).unwrap_or_default().into()
+}
+
+fn json(value: &serde_json::Value) -> Response<Body> {
+    with_type(Body::own(value.to_string()), "application/json")
+}
+
+fn with_type(body: Body, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,71 @@
+//! The strategies in `/routing`, and how those fare that are being tried.
+
+use serde_json::{Map, Value, json};
+
+use config::TrialMode;
+use fleet::{CandidateInfo, Snapshot, StrategyInfo, TrialReport};
+
+/// A strategy, by its index.
+pub(super) fn show(snapshot: &Snapshot, index: usize) -> Value {
+    let Some(strategy) = snapshot.generation.strategies.get(index) else {
+        return json!({
+            "name": "models.yaml", "version": null, "sha256": null, "parameters": {},
+            "last_error": null,
+        });
+    };
+    let mut shown = show_info(strategy);
+    shown["last_error"] = snapshot.strategy_errors[index].clone().into();
+    if let Some(candidate) = &strategy.candidate {
+        shown["candidate"] = show_candidate(candidate);
+    }
+    shown
+}
+
+/// Those of models that have their own, by model.
+pub(super) fn of_models(snapshot: &Snapshot) -> Map<String, Value> {
+    let models = snapshot.generation.fleet.models.iter().map(|model| &model.config);
+    let own = models.filter(|model| model.strategy != 0);
+    own.map(|model| (model.id.clone(), show(snapshot, model.strategy))).collect()
+}
+
+fn show_info(strategy: &StrategyInfo) -> Value {
+    let on_path = strategy.on_path.as_ref().map(|path| path.status());
+    json!({
+        "name": strategy.name,
+        "version": strategy.version,
+        "sha256": strategy.sha256,
+        "parameters": strategy.parameters,
+        "on_path": on_path.map(|status| json!({
+            "state": if status.off { "off" } else { "on" },
+            "last_error": status.last_error,
+        })),
+    })
+}
+
+fn show_candidate(CandidateInfo { strategy, trial }: &CandidateInfo) -> Value {
+    let TrialReport {
+        compared,
+        divergence,
+        divergence_max,
+        mean_time,
+        faults,
+        in_use,
+        candidate,
+        ended,
+    } = trial.report();
+    let requests = |[requests, failed]: [u64; 2]| json!({"requests": requests, "failed": failed});
+    let mut shown = show_info(strategy);
+    shown["mode"] = match trial.mode() {
+        TrialMode::Shadow => json!("shadow"),
+        TrialMode::Canary(share) => json!({"canary": share}),
+    };
+    shown["state"] = if ended.is_some() { "rolled_back" } else { "on" }.into();
+    shown["reason"] = ended.into();
+    shown["compared"] = compared.into();
+    shown["divergence"] = json!({"mean": divergence, "max": divergence_max});
+    let [ours, beside] = mean_time.map(|time| time.map(|time| time.as_secs_f64() * 1e6));
+    shown["mean_us"] = json!({"in_use": ours, "candidate": beside});
+    shown["faults"] = faults.into();
+    shown["decided"] = json!({"in_use": requests(in_use), "candidate": requests(candidate)});
+    shown
+}

@@ -1,0 +1,128 @@
+//! Pieces of a request's path, for `benches/`, which measures them one at a time: what they are made of is
+//! nobody else's business. Each is what the path does with it, in that order, without a socket.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, StatusCode};
+
+use answers::commit::{Commit, Defect, End, Shape, Verdict};
+use answers::usage::UsageScan;
+use fleet::admission::Quota;
+use fleet::{Outcome, Snapshot};
+use http1::Scan;
+
+use crate::telemetry::Metrics;
+
+use super::choice::choose;
+use super::turns::Turns;
+use super::{Desk, Journal, Request};
+
+/// A request that has found its model, the first of its snapshot.
+#[derive(Debug)]
+pub struct Arrived {
+    request: Request,
+    journal: Box<Journal>,
+    metrics: Arc<Metrics>,
+}
+
+impl Arrived {
+    /// A request with this body, which `scan` is of.
+    #[must_use]
+    pub fn new(body: Bytes, scan: Scan, snapshot: Arc<Snapshot>, metrics: Arc<Metrics>) -> Self {
+        let path = "/v1/chat/completions";
+        let request = Request {
+            path,
+            path_and_query: PathAndQuery::from_static(path),
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            headers: HeaderMap::new(),
+            body,
+            _held: Quota::default().on_core().take(0, 0).expect("nothing can be taken"),
+            scan,
+            snapshot: Rc::new(snapshot),
+            model: 0,
+        };
+        let journal = open(&request, &metrics);
+        Self { request, journal, metrics }
+    }
+
+    /// Weighs its deployments and draws the one that is tried first.
+    pub async fn draw(&mut self) {
+        let Self { request, journal, .. } = self;
+        let generation = &request.snapshot.generation;
+        let (fleet, route) = (&generation.fleet, &request.snapshot.routes[request.model]);
+        let weights = choose(request, journal).await;
+        let (model, fallback) = (&fleet.models[request.model], generation.config.fallback);
+        let turns = Turns::draw(fleet, model, route, &weights, fallback, Instant::now());
+        std::hint::black_box(&turns);
+    }
+
+    /// What is kept of a request with one attempt, at its first deployment, that goes well: a place there, the
+    /// count of what is in flight, its standing, the metrics and the record.
+    pub fn attempt(&self) {
+        let model = &self.request.snapshot.generation.fleet.models[self.request.model];
+        let deployment = &model.deployments[0];
+        let mut journal = open(&self.request, &self.metrics);
+        let now = Instant::now();
+        let slot = deployment.slots.try_enter().expect("a free place");
+        let mut permit = deployment.admit(slot, now).expect("nothing against it");
+        journal.trying(deployment, permit.issued());
+        journal.sending(now);
+        permit.begun(now);
+        journal.answering(StatusCode::OK, now);
+        permit.settle(Outcome::Success, now);
+        journal.completed();
+    }
+}
+
+/// Without an access log, whose thread would be measured with it.
+fn open(request: &Request, metrics: &Arc<Metrics>) -> Box<Journal> {
+    let metrics = Arc::clone(metrics);
+    let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
+    let id = "0123456789abcdef0123456789abcdef".into();
+    let mut journal = Journal::open(id, request.path, Rc::new(desk));
+    let model = &request.snapshot.generation.fleet.models[request.model];
+    journal.asked(model, request.scan.stream, request.body.len());
+    journal
+}
+
+/// A stream on its way: what is done with each chunk between the two sockets.
+#[derive(Debug)]
+pub struct Streamed {
+    commit: Commit,
+    usage: UsageScan,
+}
+
+impl Default for Streamed {
+    fn default() -> Self {
+        Self { commit: Commit::new(Shape::Stream), usage: UsageScan::default() }
+    }
+}
+
+impl Streamed {
+    /// Takes the next chunk. What is given back is for the client, if anything is.
+    #[must_use]
+    pub fn feed(&mut self, chunk: Bytes) -> Option<Bytes> {
+        match self.commit.feed(chunk) {
+            Verdict::Pass(pass) => {
+                if self.commit.usage().is_none() {
+                    self.usage.feed(&pass);
+                }
+                Some(pass)
+            }
+            Verdict::Hold => None,
+            Verdict::Fail { defect, .. } => panic!("a good stream has a defect: {defect:?}"),
+        }
+    }
+
+    /// Takes the end. Whether the stream was whole, and said what it used.
+    #[must_use]
+    pub fn end(mut self) -> bool {
+        let end: Result<Bytes, Defect> = self.commit.end(End::Framed);
+        end.is_ok() && self.commit.usage().or(self.usage.found()).is_some()
+    }
+}

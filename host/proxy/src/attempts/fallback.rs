@@ -1,0 +1,171 @@
+//! The attempts of one request, in the order of the draw, until one answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use tokio::time::Instant;
+use tokio_rustls::rustls::ClientConfig;
+
+use fleet::{Outcome, Permit};
+use http1::headers;
+
+use crate::upstream::{self, Upstream};
+
+use super::attempt::{Begun, Committed, attempt};
+use super::body::Body;
+use super::choice::choose;
+use super::failure::{Cause, Exhausted, Failure, Phase};
+use super::journal::Journal;
+use super::refusal;
+use super::relay::Relay;
+use super::request::Request;
+use super::turns::Turns;
+
+/// What a request ends with: the answer of a deployment, or why there is none.
+pub type Answer = Result<Response<Body>, (Exhausted, Box<Journal>)>;
+
+/// One core's way to the deployments.
+#[derive(Debug)]
+pub struct Executor {
+    upstream: Upstream,
+}
+
+impl Executor {
+    /// An executor without connections; must be used on one thread, inside a `LocalRuntime`.
+    #[must_use]
+    pub fn new(tls: Arc<ClientConfig>) -> Self {
+        let upstream = Upstream::new(tls);
+        tokio::task::spawn_local(upstream.sweep());
+        Self { upstream }
+    }
+
+    /// Draws, and attempts until a deployment answers. The journal goes with the answer's body.
+    ///
+    /// # Errors
+    /// If every attempt failed.
+    pub async fn execute(&self, request: Box<Request>, mut journal: Box<Journal>) -> Answer {
+        let generation = &request.snapshot.generation;
+        let route = &request.snapshot.routes[request.model];
+        let model = &generation.fleet.models[request.model];
+        let (config, fleet) = (&generation.config, &generation.fleet);
+        let weights = choose(&request, &mut journal).await;
+        let now = Instant::now().into_std();
+        let mut turns = Turns::draw(fleet, model, route, &weights, config.fallback, now);
+        let total = model.config.total.0;
+        let end = Instant::from_std(journal.started) + total;
+        let mut failures: Vec<(String, Failure)> = Vec::new();
+        while let Some(mut permit) = turns.next(&mut journal, end.into_std()).await {
+            let deployment = permit.deployment();
+            journal.trying(deployment, permit.issued());
+            let began = Instant::from_std(permit.issued());
+            let outcome = attempt(&self.upstream, deployment, &request, &journal, (began, end));
+            match outcome.await {
+                // Says nothing of the deployment: the permit is dropped.
+                Ok(Begun::Refusal(answer)) => {
+                    let refused = refuse(*answer, permit, journal, end);
+                    // Few come to this, and need no room for it.
+                    return Ok(Box::pin(refused).await);
+                }
+                Ok(Begun::Committed(committed)) => {
+                    let now = Instant::now();
+                    permit.begun(now.into_std());
+                    return Ok(respond(committed, permit, &request, journal, (now, end)));
+                }
+                Err(mut failure) => {
+                    let said = failure.said.take();
+                    failure.said = said.map(|said| refusal::words(said, &deployment.redactor));
+                    journal.failed(&failure.cause);
+                    let outcome = match failure.cause {
+                        // What others left of the request's time says nothing of this one.
+                        Cause::TimedOut(Phase::Total) if end - began < total / 2 => {
+                            Outcome::Neutral
+                        }
+                        _ => failure.outcome(),
+                    };
+                    let last = is_last(&failure, &failures, &request);
+                    failures.push((deployment.config.name.clone(), failure));
+                    permit.settle(outcome, Instant::now().into_std());
+                    if last {
+                        break;
+                    }
+                }
+            }
+        }
+        if Instant::now() >= end && failures.iter().all(|(_, failure)| !failure.is_total()) {
+            // It was spent in line for a place.
+            failures.push((model.config.id.clone(), Cause::TimedOut(Phase::Total).into()));
+        }
+        Err((turns.exhausted(failures, Instant::now().into_std()), journal))
+    }
+}
+
+/// Whether no other deployment is to be tried after `failure`: time is up, or the request may have
+/// been answered already, for the second time where it may be repeated.
+fn is_last(failure: &Failure, earlier: &[(String, Failure)], request: &Request) -> bool {
+    let ambiguous_before = earlier.iter().any(|(_, failure)| failure.ambiguous);
+    failure.is_total() || (failure.ambiguous && (ambiguous_before || !request.is_repeatable()))
+}
+
+/// Passes on what the client did wrong, in the upstream's words.
+async fn refuse(
+    mut answer: upstream::Answer,
+    permit: Permit,
+    mut journal: Box<Journal>,
+    end: Instant,
+) -> Response<Body> {
+    let deployment = permit.deployment();
+    let redactor = &deployment.redactor;
+    let status = answer.head.status;
+    journal.answering(status, Instant::now().into_std());
+    let idle = deployment.config.timeouts.idle;
+    let text = refusal::read(&mut answer, idle, end).await;
+    let mut headers = headers::down(answer.head.headers);
+    refusal::redact_headers(&mut headers, redactor);
+    let text = match text {
+        Some(text) => redactor.redact(text),
+        None => {
+            headers.remove(CONTENT_ENCODING);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Bytes::from_static(UNREADABLE.as_bytes())
+        }
+    };
+    headers.remove(CONTENT_LENGTH);
+    journal.completed();
+    journal.sent(text.len());
+    let mut response = Response::new(Body::own(text));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Told instead of an upstream's error that cannot be read whole.
+const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the request","type":"invalid_request_error","param":null,"code":null}}"#;
+
+fn respond(
+    mut committed: Box<Committed>,
+    permit: Permit,
+    request: &Request,
+    mut journal: Box<Journal>,
+    (now, end): (Instant, Instant),
+) -> Response<Body> {
+    let redactor = &permit.deployment().redactor;
+    journal.answering(committed.head.status, now.into_std());
+    let mut response = Response::new(());
+    *response.status_mut() = committed.head.status;
+    let mut down = headers::down(std::mem::take(&mut committed.head.headers));
+    // Some gateways say where they sent a request: LiteLLM's x-litellm-model-api-base.
+    let telling = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().starts_with("x-") && redactor.finds_any(value.as_bytes())
+    };
+    if down.iter().any(telling) {
+        refusal::redact_headers(&mut down, redactor);
+    }
+    *response.headers_mut() = down;
+    let relay = Relay::new(committed, permit, &request.scan.model, journal, (now, end));
+    if !relay.keeps_length() {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response.map(|()| Body::relay(relay))
+}

@@ -1,0 +1,27 @@
+//! The attempts of a request: one snapshot a request, deployments in weighted order, one attempt after the
+//! other until one answers.
+//!
+//! ```text
+//! scan (model, stream) -> draw -> attempt -> upstream
+//!                           ^        | failed before a byte went to the client
+//!                           +--------+ else: relay, chunk by chunk
+//! ```
+
+mod attempt;
+#[cfg(feature = "bench")]
+pub mod bench;
+mod body;
+mod choice;
+mod failure;
+mod fallback;
+mod journal;
+mod refusal;
+mod relay;
+mod request;
+mod turns;
+
+pub(crate) use body::{Body, BoxError};
+pub(crate) use failure::{Cause, Exhausted, Phase};
+pub(crate) use fallback::Executor;
+pub(crate) use journal::{Desk, Journal};
+pub(crate) use request::Request;

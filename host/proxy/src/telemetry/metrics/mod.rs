@@ -1,0 +1,100 @@
+//! Prometheus metrics. Labels are bounded: model ids and deployment names come from the
+//! configuration, never from a client.
+//!
+//! What concerns the whole process is counted here. What concerns a model, a deployment or a strategy is
+//! counted by the fleet, and read when somebody scrapes: [`families`].
+
+mod families;
+mod process;
+mod samples;
+mod trials;
+
+use std::time::Duration;
+
+use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
+
+use fleet::admission::Admission;
+use fleet::{ModelMeters, Snapshot};
+
+use process::Process;
+
+/// The gateway's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    process: Process,
+    /// Requests that name no model that there is.
+    unrouted: ModelMeters,
+    /// Lines of the access log that were lost because its file could not take them.
+    pub access_log_dropped: IntCounter,
+}
+
+impl Metrics {
+    /// Registers everything, at 0.
+    ///
+    /// # Errors
+    /// If two metrics have one name: a fault of this module.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let process = Process::register(&registry)?;
+        let access_log_dropped = process::counter(
+            &registry,
+            "gateway_access_log_dropped_total",
+            "Access log lines lost because the log could not take them.",
+        )?;
+        Ok(Self { registry, process, unrouted: ModelMeters::default(), access_log_dropped })
+    }
+
+    /// Counts a request in; [`request_ended`](Self::request_ended) counts it out.
+    pub fn request_started(&self) {
+        self.process.in_flight.inc();
+    }
+
+    /// Counts an answered request; `meters` are those of its model, if it has found one.
+    pub fn request_ended(&self, meters: Option<&ModelMeters>, status: u16, time: Duration) {
+        self.process.in_flight.dec();
+        meters.unwrap_or(&self.unrouted).ended(status, time);
+    }
+
+    /// Requests being answered.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.process.in_flight.get()
+    }
+
+    /// Counts bytes that are no good request. `code` is one of the gateway's own.
+    pub fn refused(&self, code: &'static str) {
+        self.process.refused.with_label_values(&[code]).inc();
+    }
+
+    /// Counts a request, or a connection, that was refused for want of room. `reason` is one of the
+    /// gateway's own.
+    pub fn shed(&self, reason: &'static str) {
+        self.process.shed.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a reload: `loaded` or `refused`.
+    pub fn reload(&self, result: &str) {
+        self.process.reloads.with_label_values(&[result]).inc();
+    }
+
+    /// All metrics in Prometheus' text format. Takes time in proportion to the fleet: not for a serving core.
+    ///
+    /// # Errors
+    /// If the encoder fails.
+    pub fn render(
+        &self,
+        snapshot: &Snapshot,
+        admission: &Admission,
+    ) -> prometheus::Result<Vec<u8>> {
+        self.process.refresh(admission);
+        let (mut text, encoder) = (Vec::new(), TextEncoder::new());
+        encoder.encode(&self.registry.gather(), &mut text)?;
+        let scrape = families::Scrape { snapshot, unrouted: &self.unrouted };
+        for family in families::all() {
+            // One at a time: all samples of a large fleet take more memory than their text.
+            encoder.encode(&family.gather(&scrape), &mut text)?;
+        }
+        Ok(text)
+    }
+}

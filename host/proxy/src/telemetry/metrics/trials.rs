@@ -1,0 +1,126 @@
+//! Metrics of strategies that are tried beside those in use, and of strategies that are off the request path.
+
+use std::collections::BTreeMap;
+
+use prometheus::proto::MetricType;
+
+use fleet::{Snapshot, StrategyInfo, TrialReport};
+
+use super::families::{Family, Scrape};
+use super::samples::Samples;
+
+/// Labels of a trial: the strategy in use and the candidate.
+const TRIAL: [&str; 2] = ["strategy", "candidate"];
+
+pub(super) const FAMILIES: &[Family] = &[
+    Family {
+        name: "gateway_strategy_off_path",
+        help: "1 if the strategy is off the request path for its faults.",
+        kind: MetricType::GAUGE,
+        labels: &["strategy"],
+        samples: off_path,
+    },
+    Family {
+        name: "gateway_candidate_compared_total",
+        help: "Questions that the candidate and the strategy in use both answered.",
+        kind: MetricType::COUNTER,
+        labels: &TRIAL,
+        samples: |scrape, samples| {
+            each(scrape, |labels, report| samples.count(&labels, report.compared));
+        },
+    },
+    Family {
+        name: "gateway_candidate_divergence",
+        help: "Mean distance of the two answers, 0 (the same) to 1.",
+        kind: MetricType::GAUGE,
+        labels: &TRIAL,
+        samples: |scrape, samples| {
+            each(scrape, |labels, report| samples.add(&labels, report.divergence));
+        },
+    },
+    Family {
+        name: "gateway_candidate_seconds",
+        help: "Mean time of an answer, of the strategy in use and of the candidate.",
+        kind: MetricType::GAUGE,
+        labels: &[TRIAL[0], TRIAL[1], "by"],
+        samples: |scrape, samples| {
+            each(scrape, |[strategy, candidate], report| {
+                for (by, time) in ["in_use", "candidate"].into_iter().zip(report.mean_time) {
+                    let seconds = time.unwrap_or_default().as_secs_f64();
+                    samples.add(&[strategy, candidate, by], seconds);
+                }
+            });
+        },
+    },
+    Family {
+        name: "gateway_candidate_faults_total",
+        help: "Faults of the candidate.",
+        kind: MetricType::COUNTER,
+        labels: &TRIAL,
+        samples: |scrape, samples| {
+            each(scrape, |labels, report| samples.count(&labels, report.faults));
+        },
+    },
+    Family {
+        name: "gateway_candidate_requests_total",
+        help: "Requests during the trial, by who decided for them and how they ended.",
+        kind: MetricType::COUNTER,
+        labels: &[TRIAL[0], TRIAL[1], "decided_by", "result"],
+        samples: requests,
+    },
+    Family {
+        name: "gateway_candidate_rolled_back",
+        help: "1 if the trial has ended and the strategy in use decides alone.",
+        kind: MetricType::GAUGE,
+        labels: &TRIAL,
+        samples: |scrape, samples| {
+            each(scrape, |labels, report| {
+                samples.add(&labels, f64::from(u8::from(report.ended.is_some())));
+            });
+        },
+    },
+];
+
+/// Each trial, with its labels. Trials of the same two names are one series, of which the last is shown.
+fn each(scrape: &Scrape<'_>, mut each: impl FnMut([&str; 2], TrialReport)) {
+    let mut trials = BTreeMap::new();
+    for strategy in &scrape.snapshot.generation.strategies {
+        if let Some(candidate) = &strategy.candidate {
+            let labels = [&*strategy.name, &*candidate.strategy.name];
+            trials.insert(labels, &candidate.trial);
+        }
+    }
+    for (labels, trial) in trials {
+        each(labels, trial.report());
+    }
+}
+
+fn requests(scrape: &Scrape<'_>, samples: &mut Samples) {
+    each(scrape, |[strategy, candidate], report| {
+        for (by, [all, failed]) in [("in_use", report.in_use), ("candidate", report.candidate)] {
+            for (result, count) in [("ok", all.saturating_sub(failed)), ("failed", failed)] {
+                samples.count(&[strategy, candidate, by, result], count);
+            }
+        }
+    });
+}
+
+fn off_path(scrape: &Scrape<'_>, samples: &mut Samples) {
+    let mut off: BTreeMap<&str, bool> = BTreeMap::new();
+    for strategy in strategies(scrape.snapshot) {
+        if let Some(path) = &strategy.on_path {
+            // Several strategies may have one name, for several models.
+            *off.entry(&strategy.name).or_default() |= path.status().off;
+        }
+    }
+    for (strategy, off) in off {
+        samples.add(&[strategy], f64::from(u8::from(off)));
+    }
+}
+
+fn strategies(snapshot: &Snapshot) -> impl Iterator<Item = &StrategyInfo> {
+    snapshot.generation.strategies.iter().flat_map(|strategy| {
+        let candidate = strategy.candidate.as_deref().map(|candidate| &candidate.strategy);
+        [Some(strategy), candidate].into_iter().flatten()
+    })
+}

@@ -1,0 +1,11 @@
+//! What operators see: metrics, the access log, the gateway's own log.
+
+mod access_log;
+mod log;
+mod metrics;
+mod panic;
+
+pub use access_log::{AccessLog, Attempt, Logging, Record};
+pub use log::init as init_log;
+pub use metrics::Metrics;
+pub use panic::{Panic, catch};

@@ -1,0 +1,180 @@
+//! The upstream client: `send(request) -> head and body of the answer`. Dropping the future or the
+//! body cancels the request by closing its connection.
+//!
+//! The half of HTTP/1.1 that a gateway needs, and no more: it only ever sends POST with a length. What
+//! it reads may be hostile, so what is not beyond doubt is refused. Nothing is spawned and nothing is
+//! shared between threads: a request and its body hold the connection, which else stands in a pool that
+//! belongs to one core.
+//!
+//! ```text
+//! send: request -> pool or connect -> exchange (connection, head) -> body -> pool
+//! ```
+
+mod body;
+mod connect;
+mod connection;
+mod exchange;
+mod pool;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::http::response::Parts;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::rustls::ClientConfig;
+
+use config::{Endpoint, Secret};
+use http1::headers::Up;
+
+use crate::attempts::{Cause, Phase};
+pub(crate) use body::{BodyError, Incoming};
+use connect::Connector;
+use exchange::{Exchanged, Failed, Progress, exchange};
+use pool::{Pool, Shelf};
+use request::Request;
+
+/// Longest idle time of a connection for a request that must not be sent twice.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// When something must have happened, and which limit that is.
+pub(crate) type Deadline = (Instant, Phase);
+
+/// One core's upstream connections.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    connector: Connector,
+    pool: Rc<Pool>,
+}
+
+/// What is sent: always a POST.
+#[derive(Debug)]
+pub(crate) struct Outgoing<'a> {
+    /// Where to.
+    pub(crate) endpoint: &'a Endpoint,
+    /// The credential of the place, if it has one.
+    pub(crate) api_key: Option<&'a Secret>,
+    /// `/v1/...`, appended to the endpoint's prefix.
+    pub(crate) path_and_query: &'a str,
+    /// Without `host`, credential and length.
+    pub(crate) headers: Up<'a>,
+    /// Whole.
+    pub(crate) body: Bytes,
+    /// Whether it does no harm if the upstream sees it twice.
+    pub(crate) repeatable: bool,
+    /// How long connections to the place are kept unused, from now on.
+    pub(crate) pool_idle: Duration,
+    /// When the attempt began.
+    pub(crate) began: Instant,
+}
+
+/// An answer whose body is still coming.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// As the upstream sent it.
+    pub(crate) head: Parts,
+    /// What follows.
+    pub(crate) body: Incoming,
+    /// When its first content must have come.
+    pub(crate) first_byte: Deadline,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SendError {
+    /// As others are told.
+    pub(crate) cause: Cause,
+    /// The request, or part of it, was written and no byte came back: the upstream may be at work on it.
+    pub(crate) written: bool,
+}
+
+impl Upstream {
+    /// A client without connections.
+    pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
+        Self { connector: Connector::new(tls), pool: Rc::default() }
+    }
+
+    /// Closes connections whose time is over, for as long as the client is there: without requests
+    /// nobody else would.
+    pub(crate) fn sweep(&self) -> impl Future<Output = ()> + use<> {
+        pool::sweep(Rc::downgrade(&self.pool))
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// A pooled connection that turns out to be closed is replaced by a new one, once, unless the
+    /// upstream may have seen a request that must not be repeated.
+    ///
+    /// # Errors
+    /// Why there is no answer; `connect` bounds each connection, `first_byte` the wait for the answer: it
+    /// is asked when the request is about to be written, each time it is, and told when that is.
+    pub(crate) async fn send(
+        &self,
+        outgoing: &Outgoing<'_>,
+        connect: Deadline,
+        first_byte: impl Fn(Instant) -> Deadline,
+    ) -> Result<Answer, SendError> {
+        let origin = &outgoing.endpoint.origin;
+        let request = Request::new(outgoing).ok_or(Cause::Broken)?;
+        let shelf = self.pool.shelf(origin, outgoing.pool_idle);
+        let at_most = if outgoing.repeatable { Duration::MAX } else { FRESH };
+        let pooled = poll_fn(|cx| Poll::Ready(shelf.take(cx, outgoing.began, at_most))).await;
+        let mut written = false;
+        if let Some(connection) = pooled {
+            let first_byte = first_byte(outgoing.began);
+            match exchange(connection, &request, first_byte).await {
+                // Closed while it was idle, or by an upstream that died at work: nobody can tell.
+                Err(failed) if failed.on_a_closed_connection(outgoing.repeatable) => {
+                    written = failed.progress == Progress::Sent;
+                }
+                exchanged => return Ok(answer(exchanged?, shelf, first_byte)),
+            }
+        }
+        let before = |error: SendError| SendError { written: written || error.written, ..error };
+        // Most requests find a connection, and need no room for making one.
+        let connected = Box::pin(self.connector.connect(origin));
+        let connected = timeout_at(connect.0, connected).await;
+        let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.1)));
+        let connection = connection.map_err(|cause| before(cause.into()))?;
+        let first_byte = first_byte(Instant::now());
+        let exchanged = exchange(connection, &request, first_byte).await;
+        Ok(answer(exchanged.map_err(|failed| before(failed.into()))?, shelf, first_byte))
+    }
+}
+
+fn answer(exchanged: Exchanged, shelf: Rc<Shelf>, first_byte: Deadline) -> Answer {
+    let Exchanged { connection, head, reusable } = exchanged;
+    let body = Incoming::new(connection, head.decoder, reusable.then_some(shelf));
+    Answer { head: head.parts, body, first_byte }
+}
+
+impl Failed {
+    /// Whether this is what a server leaves that closed the connection while it was idle.
+    fn on_a_closed_connection(&self, repeatable: bool) -> bool {
+        let harmless = match self.progress {
+            Progress::Unsent => true,
+            Progress::Sent => repeatable,
+            Progress::Answering => false,
+        };
+        self.cause == Cause::Broken && harmless
+    }
+}
+
+impl From<Failed> for SendError {
+    fn from(failed: Failed) -> Self {
+        Self { cause: failed.cause, written: failed.progress == Progress::Sent }
+    }
+}
+
+/// Of what happens before anything is written.
+impl From<Cause> for SendError {
+    fn from(cause: Cause) -> Self {
+        Self { cause, written: false }
+    }
+}

@@ -1,0 +1,166 @@
+//! The draw: weighted random without replacement. The first is the choice, the rest the order of
+//! fallback; standby (weight 0) comes last, in random order.
+//!
+//! It goes on only as far as it is asked: most requests need the first alone, which takes one pass over
+//! the weights and no memory, however many deployments a model has.
+
+use rand::{Rng, RngExt};
+
+use config::{Fallback, Standby};
+
+/// A draw under way, over some weights.
+#[derive(Debug)]
+pub struct Draw<'a> {
+    weights: &'a [f64],
+    standby: Standby,
+    next: Next,
+}
+
+/// What is left to draw from.
+#[derive(Debug)]
+enum Next {
+    /// All.
+    First,
+    /// All but the one that was drawn first.
+    Second(usize),
+    /// Those with a weight, and then standby.
+    Rest { weighted: Vec<usize>, standby: Vec<usize> },
+}
+
+impl<'a> Draw<'a> {
+    /// Over deployments with these weights, each at least 0.
+    pub fn new(weights: &'a [f64], standby: Standby) -> Self {
+        Self { weights, standby, next: Next::First }
+    }
+
+    /// The index that is to be tried next, drawn with probability proportional to its weight among those left.
+    /// `usable` says which may be tried at all.
+    pub fn next(&mut self, usable: impl Fn(usize) -> bool, rng: &mut impl Rng) -> Option<usize> {
+        let weights = self.weights;
+        let drawn = match self.next {
+            Next::First => {
+                // One that is not usable is as if it had not been drawn: that gives the others their shares.
+                let first = pick(weights, 0..weights.len(), rng).filter(|i| usable(*i));
+                if let Some(first) = first {
+                    self.next = Next::Second(first);
+                    return Some(first);
+                }
+                None
+            }
+            Next::Second(first) => Some(first),
+            Next::Rest { .. } => None,
+        };
+        if !matches!(self.next, Next::Rest { .. }) {
+            let left = (0..weights.len()).filter(|i| Some(*i) != drawn && usable(*i));
+            let (weighted, idle): (Vec<usize>, Vec<usize>) = left.partition(|i| weights[*i] > 0.0);
+            let standby = if self.standby == Standby::Last { idle } else { Vec::new() };
+            self.next = Next::Rest { weighted, standby };
+        }
+        let Next::Rest { weighted, standby } = &mut self.next else { return None };
+        if let Some(at) = pick(weights, weighted.iter().copied(), rng) {
+            return Some(weighted.swap_remove(at));
+        }
+        let at = (!standby.is_empty()).then(|| rng.random_range(0..standby.len()))?;
+        Some(standby.swap_remove(at))
+    }
+}
+
+/// The position among `indices` of one that is drawn by its weight. None where no weight is above 0.
+fn pick(
+    weights: &[f64],
+    indices: impl Iterator<Item = usize> + Clone,
+    rng: &mut impl Rng,
+) -> Option<usize> {
+    let sum: f64 = indices.clone().map(|i| weights[i]).sum();
+    if sum <= 0.0 {
+        return None;
+    }
+    let mut point = rng.random::<f64>() * sum;
+    let mut last = None;
+    for (at, i) in indices.enumerate().filter(|(_, i)| weights[*i] > 0.0) {
+        point -= weights[i];
+        last = Some(at);
+        if point < 0.0 {
+            break;
+        }
+    }
+    // Rounding may leave the point past the end: the last one is then meant.
+    last
+}
+
+/// The indices of `weights` in the order they are to be tried, at most `fallback.attempts` of them.
+/// `usable` says which may be tried at all.
+#[must_use]
+pub fn draw(
+    weights: &[f64],
+    usable: impl Fn(usize) -> bool,
+    fallback: Fallback,
+    rng: &mut impl Rng,
+) -> Vec<usize> {
+    let mut draw = Draw::new(weights, fallback.standby);
+    std::iter::from_fn(|| draw.next(&usable, rng)).take(fallback.attempts as usize).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use config::{Ambiguous, RetryBudget};
+
+    const FALLBACK: Fallback = Fallback {
+        attempts: 9,
+        standby: Standby::Last,
+        ambiguous: Ambiguous::Once,
+        budget: RetryBudget { percent: 20, per_second: 10 },
+    };
+
+    #[test]
+    fn first_choices_follow_the_weights() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let weights = [0.3, 0.3, 0.4, 0.0];
+        let mut first = [0u32; 4];
+        for _ in 0..10_000 {
+            first[draw(&weights, |_| true, FALLBACK, &mut rng)[0]] += 1;
+        }
+        for (count, want) in first.iter().zip(weights) {
+            assert!((f64::from(*count) / 1e4 - want).abs() < 0.015, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn those_that_are_not_usable_leave_their_share_to_the_others() {
+        let mut rng = StdRng::seed_from_u64(4);
+        let weights = [0.2, 0.5, 0.3];
+        let mut first = [0u32; 3];
+        for _ in 0..10_000 {
+            first[draw(&weights, |i| i != 1, FALLBACK, &mut rng)[0]] += 1;
+        }
+        for (count, want) in first.iter().zip([0.4, 0.0, 0.6]) {
+            assert!((f64::from(*count) / 1e4 - want).abs() < 0.015, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn everyone_comes_once_and_standby_last() {
+        let mut rng = StdRng::seed_from_u64(2);
+        for _ in 0..100 {
+            let order = draw(&[0.0, 0.5, 0.0, 0.5], |_| true, FALLBACK, &mut rng);
+            let (mut head, mut tail) = (order[..2].to_vec(), order[2..].to_vec());
+            head.sort_unstable();
+            tail.sort_unstable();
+            assert_eq!((head, tail), (vec![1, 3], vec![0, 2]));
+        }
+    }
+
+    #[test]
+    fn never_means_never_and_attempts_bound_the_order() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let never = Fallback { standby: Standby::Never, ..FALLBACK };
+        assert_eq!(draw(&[0.0, 1.0], |_| true, never, &mut rng), [1]);
+        let one = Fallback { attempts: 1, ..FALLBACK };
+        assert_eq!(draw(&[0.5, 0.5], |_| true, one, &mut rng).len(), 1);
+        assert_eq!(draw(&[0.5, 0.5], |i| i == 0, FALLBACK, &mut rng), [0]);
+    }
+}

@@ -1,0 +1,138 @@
+//! What a strategy is told of a request. Facts that cost work are found only where a strategy asks for them,
+//! at the places that the [`Scan`] has noted. Neither the prompt nor a credential is ever told.
+//!
+//! Hashes are XXH3, seeded with the model's id: the same on every core, in every process and on every machine, so
+//! that gateways beside each other agree, and after every restart.
+
+mod prompt;
+
+use std::ops::Range;
+
+use http::HeaderMap;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use config::RequestFacts;
+use contract::{Facts, Needs};
+use http1::{Fields, Scan, json};
+
+/// Bytes of the prompt that one hash stands for. vLLM caches blocks of 16 tokens, which are about 64
+/// bytes; this is some eight of them.
+const BLOCK: usize = 512;
+/// The most hashes: of the first 32 KiB, in which prompts that differ have mostly begun to.
+const BLOCKS: usize = 64;
+/// Bytes of a header's value that are told.
+const VALUE: usize = 256;
+
+/// A request, as far as its facts are found in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Canonical id of its model.
+    pub model: &'a str,
+    /// The client's headers.
+    pub headers: &'a HeaderMap,
+    /// The whole body.
+    pub body: &'a [u8],
+    /// The scan of `body`.
+    pub scan: &'a Scan,
+}
+
+/// What is known of a request: the facts that cost nothing, and those of the others that are needed.
+#[must_use]
+pub fn of(request: Asked<'_>, config: &RequestFacts, needs: Needs) -> Facts {
+    let Asked { model, headers, body, scan: Scan { fields, .. } } = request;
+    let at = |range: &Option<Range<usize>>| body.get(range.clone()?);
+    let seed = xxh3_64(model.as_bytes());
+    let value = |name: &String| header(headers, name);
+    let session = || match config.session_header.as_ref().and_then(value) {
+        Some(session) => Some(xxh3_64_with_seed(session.as_bytes(), seed)),
+        None => named(body, fields).or_else(|| opening(at(&fields.prompt)?)).map(|mut parts| {
+            parts.insert(0, at(&fields.instructions).unwrap_or_default());
+            chained(&parts, seed)
+        }),
+    };
+    let named = |name: &String| Some((name.clone(), value(name)?.to_owned()));
+    Facts {
+        prompt_tokens: needs.prompt_tokens.then(|| tokens(body, fields)).flatten(),
+        max_output_tokens: at(&fields.max_output).and_then(number),
+        session: needs.session.then(session).flatten(),
+        prefixes: if needs.prefixes { prefixes(body, fields, seed) } else { Vec::new() },
+        tenant: config.tenant_header.as_ref().and_then(value).map(str::to_owned),
+        headers: config.headers.iter().filter_map(named).collect(),
+    }
+}
+
+/// A header of printable text that is not too long.
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let value = headers.get(name)?.to_str().ok()?;
+    (!value.is_empty() && value.len() <= VALUE).then_some(value)
+}
+
+fn number(text: &[u8]) -> Option<u32> {
+    let number: u64 = str::from_utf8(text).ok()?.parse().ok()?;
+    Some(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+fn tokens(body: &[u8], fields: &Fields) -> Option<u32> {
+    let prompt = prompt::tokens(body.get(fields.prompt.clone()?)?);
+    let more = [&fields.tools, &fields.instructions].into_iter().flatten();
+    let more = more.filter_map(|range| body.get(range.clone())).map(prompt::tokens);
+    Some(u32::try_from(more.fold(prompt, u64::saturating_add)).unwrap_or(u32::MAX))
+}
+
+/// What the request itself calls its session, as a list of one.
+fn named<'b>(body: &'b [u8], fields: &Fields) -> Option<Vec<&'b [u8]>> {
+    let mut named = fields.session.iter().flatten().filter_map(|range| body.get(range.clone()));
+    named.find(|value| !matches!(*value, b"null" | b"\"\"")).map(|value| vec![value])
+}
+
+/// What all requests of a conversation have in common: its messages up to the first of the user. Of a
+/// prompt that is no list of messages its first block.
+fn opening(prompt: &[u8]) -> Option<Vec<&[u8]>> {
+    let text = str::from_utf8(prompt).ok()?;
+    let (mut parts, mut is_user) = (Vec::new(), false);
+    let read = json::elements(text, |at| {
+        let message = &prompt[at];
+        is_user = prompt::is_of_user(message);
+        parts.push(message);
+        !is_user
+    });
+    match read {
+        Ok(()) if is_user => Some(parts),
+        _ => Some(vec![&prompt[..prompt.len().min(BLOCK)]]),
+    }
+}
+
+fn chained(parts: &[&[u8]], seed: u64) -> u64 {
+    parts.iter().fold(seed, |seed, part| xxh3_64_with_seed(part, seed))
+}
+
+/// The hash of the prompt's first block, of its first two, and so on; each made from the one before.
+/// The prompt is as engines read it: instructions, tools, then the rest, without the bracket that closes
+/// it, so that a conversation that goes on has the same beginnings.
+fn prefixes(body: &[u8], fields: &Fields, seed: u64) -> Vec<u64> {
+    let at = |range: &Option<Range<usize>>| body.get(range.clone()?);
+    let (before, prompt) = ([&fields.instructions, &fields.tools].map(at), at(&fields.prompt));
+    let prompt = prompt.map(|prompt| &prompt[..prompt.len().saturating_sub(1)]);
+    // What comes before is a beginning of its own: it is there whole, or not at all.
+    let seed = before.into_iter().flatten().fold(seed, |seed, part| xxh3_64_with_seed(part, seed));
+    let blocks = prompt.unwrap_or_default().chunks_exact(BLOCK).take(BLOCKS);
+    blocks
+        .scan(seed, |hash, block| {
+            *hash = xxh3_64_with_seed(block, *hash);
+            Some(*hash)
+        })
+        .collect()
+}
+
+/// Finds all there is to find in a body, for whoever looks for one that breaks it: tokens and hashes.
+#[cfg(any(test, fuzzing))]
+pub fn found(body: &[u8], fields: &Fields, seed: u64) -> (Option<u32>, Option<u64>, Vec<u64>) {
+    let at = |range: &Option<Range<usize>>| body.get(range.clone()?);
+    let session = named(body, fields).or_else(|| opening(at(&fields.prompt)?));
+    let session = session.map(|parts| chained(&parts, seed));
+    (tokens(body, fields), session, prefixes(body, fields, seed))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,28 @@
+//! The strategies that are part of the gateway, so that it runs with no plugin folder.
+
+use super::Source;
+
+/// Name in `routing_strategy`, and component; the first is the default.
+const BUILT_IN: &[(&str, &[u8])] = &[
+    ("fixed", include_bytes!("../../../plugins/fixed/fixed.wasm")),
+    ("cost", include_bytes!("../../../plugins/cost/cost.wasm")),
+    ("latency", include_bytes!("../../../plugins/latency/latency.wasm")),
+    ("least-load", include_bytes!("../../../plugins/least-load/least-load.wasm")),
+    ("local-first", include_bytes!("../../../plugins/local-first/local-first.wasm")),
+    ("prefix-affinity", include_bytes!("../../../plugins/prefix-affinity/prefix-affinity.wasm")),
+    ("prompt-length", include_bytes!("../../../plugins/prompt-length/prompt-length.wasm")),
+    ("session-affinity", include_bytes!("../../../plugins/session-affinity/session-affinity.wasm")),
+    ("spill", include_bytes!("../../../plugins/spill/spill.wasm")),
+    ("weighted-order", include_bytes!("../../../plugins/weighted-order/weighted-order.wasm")),
+];
+
+/// The built-in strategy of that name.
+pub(super) fn find(name: &str) -> Option<Source> {
+    let (name, bytes) = BUILT_IN.iter().copied().find(|(known, _)| *known == name)?;
+    Some(Source::BuiltIn { name, bytes })
+}
+
+/// The names of all built-in strategies.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}

@@ -1,0 +1,95 @@
+//! What a guest says of itself, checked: it is shown to people and used as a metric's label.
+
+use std::time::Duration;
+
+use contract::Description;
+
+use super::text::printable;
+use super::version::RawDescription;
+
+/// Bytes of the name, and of the version.
+const NAME: usize = 64;
+/// Bytes of the summary.
+const SUMMARY: usize = 1_024;
+/// Bytes of the parameters' schema.
+const PARAMETERS: usize = 64 << 10;
+/// The shortest time between two refreshes.
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// The description, or what is wrong with it.
+pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
+    let RawDescription { name, version, summary, parameters, refresh, needs } = raw;
+    let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    if name.is_empty() || !name.chars().all(in_name) {
+        let name = printable(&name, NAME);
+        return Err(format!(
+            "its name is `{name}`; a name has lower-case letters, digits, `-`, `_`, `.`"
+        ));
+    }
+    let sizes = [
+        ("name", &name, NAME),
+        ("version", &version, NAME),
+        ("summary", &summary, SUMMARY),
+        ("parameter schema", &parameters, PARAMETERS),
+    ];
+    for (what, text, most) in sizes {
+        if text.len() > most {
+            return Err(format!("its {what} has {} bytes; at most {most} are allowed", text.len()));
+        }
+    }
+    for (what, text) in [("version", &version), ("summary", &summary)] {
+        if text.contains(char::is_control) {
+            return Err(format!("its {what} is not one line of text"));
+        }
+    }
+    let parameters: serde_json::Value = serde_json::from_str(&parameters)
+        .map_err(|e| format!("the schema of its parameters is not JSON: {e}"))?;
+    if !parameters.is_object() {
+        return Err("the schema of its parameters is not a JSON object".to_owned());
+    }
+    let refresh = refresh.map(|ms| Duration::from_millis(ms.into()).max(REFRESH));
+    Ok(Description { name, version, summary, parameters, refresh, needs })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use contract::Needs;
+
+    fn raw() -> RawDescription {
+        RawDescription {
+            name: "spill-over".to_owned(),
+            version: "1.0.0".to_owned(),
+            summary: "Local first, remote when busy.".to_owned(),
+            parameters: r#"{"type":"object"}"#.to_owned(),
+            refresh: Some(3),
+            needs: Needs::default(),
+        }
+    }
+
+    #[test]
+    fn a_refresh_is_at_least_100_ms() {
+        assert_eq!(check(raw()).unwrap().refresh, Some(REFRESH));
+        let slow = RawDescription { refresh: Some(5_000), ..raw() };
+        assert_eq!(check(slow).unwrap().refresh, Some(Duration::from_secs(5)));
+        assert_eq!(check(RawDescription { refresh: None, ..raw() }).unwrap().refresh, None);
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_refused() {
+        for (bad, says) in [
+            (RawDescription { name: String::new(), ..raw() }, "its name is ``"),
+            (RawDescription { name: "Fast\n".to_owned(), ..raw() }, "its name is `Fast\\n`"),
+            (RawDescription { name: "x".repeat(65), ..raw() }, "its name has 65 bytes"),
+            (RawDescription { version: "1".repeat(65), ..raw() }, "its version has 65 bytes"),
+            (RawDescription { summary: "a\nb".to_owned(), ..raw() }, "its summary is not one line"),
+            (RawDescription { parameters: String::new(), ..raw() }, "is not JSON"),
+            (RawDescription { parameters: "[]".to_owned(), ..raw() }, "is not a JSON object"),
+            (RawDescription { parameters: "[".repeat(9_000), ..raw() }, "is not JSON"),
+        ] {
+            let error = check(bad).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

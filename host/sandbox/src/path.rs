@@ -1,0 +1,160 @@
+//! A strategy on the request path: instances that wait to be asked, and what becomes of those that fail.
+//!
+//! No request waits for an instance to be made: that happens at load, and after a fault on a thread of
+//! its own. Where none is free the published weights decide.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use contract::{Fault, Needs, PathStatus, PathStrategy, Question, Weighing, Weights};
+
+use super::breaker::Breaker;
+use super::guest::Instance;
+use super::recipe::Recipe;
+
+/// The side of a strategy that requests see.
+pub(super) struct PathPlugin {
+    recipe: Arc<Recipe>,
+    /// The last one used is used first: what it knows and what it touches is warm.
+    idle: Mutex<Vec<Instance>>,
+    breaker: Breaker,
+    last_error: Mutex<Option<String>>,
+    /// Where instances are made anew.
+    maker: Maker,
+    /// Itself, for whoever makes instances.
+    this: Weak<Self>,
+}
+
+impl PathPlugin {
+    /// Makes `count` instances.
+    pub(super) fn new(recipe: Arc<Recipe>, count: usize, maker: Maker) -> Result<Arc<Self>, Fault> {
+        let idle: Vec<Instance> = (0..count).map(|_| recipe.fresh()).collect::<Result<_, _>>()?;
+        Ok(Arc::new_cyclic(|this| Self {
+            recipe,
+            idle: Mutex::new(idle),
+            breaker: Breaker::new(),
+            last_error: Mutex::default(),
+            maker,
+            this: Weak::clone(this),
+        }))
+    }
+
+    async fn ask(&self, question: Question<'_>) -> Result<Weights, Fault> {
+        let taken = self.idle().pop();
+        let Some(instance) = taken else { return Err(Fault::Busy) };
+        let mut loan = Loan { plugin: self, instance: Some(instance) };
+        let Some(instance) = &mut loan.instance else { return Err(Fault::Busy) };
+        instance.begin_on_path();
+        let said = {
+            let call = pin!(instance.guest.assign_request(&mut instance.store, question));
+            self.recipe.program().call_on_path(call).await?
+        };
+        loan.give_back();
+        Ok(Weights::check(said, question.local.len(), question.remote.len())?)
+    }
+
+    fn note(&self, fault: &Fault) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(fault.to_string());
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One instance more, in the place of one that is gone.
+    fn replace(&self) {
+        match self.recipe.fresh() {
+            Ok(instance) => self.idle().push(instance),
+            Err(fault) => self.note(&fault),
+        }
+    }
+}
+
+/// An instance in use. If its call has not come back it is lost, and another one is made.
+struct Loan<'a> {
+    plugin: &'a PathPlugin,
+    instance: Option<Instance>,
+}
+
+impl Loan<'_> {
+    fn give_back(&mut self) {
+        self.plugin.idle().extend(self.instance.take());
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        if let Some(instance) = self.instance.take() {
+            self.plugin.maker.replace(&self.plugin.this, instance);
+        }
+    }
+}
+
+impl PathStrategy for PathPlugin {
+    fn needs(&self) -> Needs {
+        self.recipe.description().needs
+    }
+
+    fn weigh<'a>(&'a self, question: Question<'a>) -> Weighing<'a> {
+        Box::pin(async move {
+            let Some(leave) = self.breaker.leave() else { return Err(Fault::Off) };
+            let answer = self.ask(question).await;
+            match &answer {
+                Ok(_) => leave.answered(),
+                // It is slow, and its deadline will say so; or it is being made.
+                Err(Fault::Busy) => {}
+                Err(fault) => {
+                    self.note(fault);
+                    if leave.failed() {
+                        let strategy = &*self.recipe.description().name;
+                        tracing::error!(strategy, %fault, "off the request path for its faults");
+                    }
+                }
+            }
+            answer
+        })
+    }
+
+    fn status(&self) -> PathStatus {
+        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        PathStatus { off: self.breaker.is_off(), last_error: last.clone() }
+    }
+}
+
+impl fmt::Debug for PathPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.recipe.description().name;
+        f.debug_struct("PathPlugin").field("strategy", name).finish_non_exhaustive()
+    }
+}
+
+/// The thread that makes instances anew, and takes the lost ones apart. It ends with its last handle.
+#[derive(Clone)]
+pub(super) struct Maker {
+    orders: Sender<(Weak<PathPlugin>, Instance)>,
+}
+
+impl Maker {
+    pub(super) fn start() -> std::io::Result<Self> {
+        let (orders, inbox) = channel::<(Weak<PathPlugin>, Instance)>();
+        let run = move || {
+            while let Ok((plugin, lost)) = inbox.recv() {
+                // Its memory goes back to the system here, not on the path.
+                drop(lost);
+                if let Some(plugin) = plugin.upgrade() {
+                    plugin.replace();
+                }
+            }
+        };
+        std::thread::Builder::new().name("strategy-maker".to_owned()).spawn(run)?;
+        Ok(Self { orders })
+    }
+
+    fn replace(&self, plugin: &Weak<PathPlugin>, lost: Instance) {
+        // Without the thread there is nobody left to ask.
+        let _ = self.orders.send((Weak::clone(plugin), lost));
+    }
+}

@@ -1,0 +1,130 @@
+//! Version 0.1.0 of the strategy interface: its types end in this file.
+
+use generated::Strategy;
+use generated::StrategyPre;
+use generated::exports::hybrid::routing::policy;
+use generated::hybrid::routing::logging;
+use wasmtime::Store;
+use wasmtime::component::{Component, HasSelf, Linker};
+
+use contract::{Candidate, Needs, Price, RawWeights};
+
+use super::guest::State;
+use super::interface::check;
+use super::logging::Level;
+use super::version::RawDescription;
+
+#[allow(missing_docs, unreachable_pub, unused_qualifications, reason = "not written by us")]
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../../wit/0.1.0",
+        world: "strategy",
+        exports: { default: async },
+    });
+}
+
+/// What a strategy of this version exports.
+pub(super) const POLICY: &str = "hybrid:routing/policy@0.1.0";
+/// What it may import.
+pub(super) const LOGGING: &str = "hybrid:routing/logging@0.1.0";
+
+/// A component whose imports are found and whose exports have the right types.
+pub(super) struct Linked(StrategyPre<State>);
+
+/// One instance's exports. Its calls are cancelled by dropping them; the store is then of no
+/// further use.
+pub(super) struct Guest(Strategy);
+
+/// Offers this version's imports.
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    logging::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+}
+
+impl Linked {
+    /// Nothing of the component runs before its types are known to be right.
+    pub(super) fn new(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self> {
+        let linked = Self(StrategyPre::new(linker.instantiate_pre(component)?)?);
+        check::<(), (policy::Description,)>(component, POLICY, "describe")?;
+        check::<(String,), (Result<(), String>,)>(component, POLICY, "configure")?;
+        type Side = Vec<policy::Deployment>;
+        check::<(Side, Side), (policy::Weights,)>(component, POLICY, "assign")?;
+        Ok(linked)
+    }
+
+    pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
+        Ok(Guest(self.0.instantiate_async(store).await?))
+    }
+}
+
+impl Guest {
+    pub(super) async fn describe(
+        &self,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<RawDescription> {
+        let said = self.0.hybrid_routing_policy().call_describe(store).await?;
+        Ok(RawDescription {
+            name: said.name,
+            version: said.version,
+            summary: said.summary,
+            parameters: said.parameters,
+            refresh: said.refresh_interval,
+            needs: Needs::default(),
+        })
+    }
+
+    pub(super) async fn configure(
+        &self,
+        store: &mut Store<State>,
+        parameters: &str,
+    ) -> wasmtime::Result<Result<(), String>> {
+        self.0.hybrid_routing_policy().call_configure(store, parameters).await
+    }
+
+    pub(super) async fn assign(
+        &self,
+        store: &mut Store<State>,
+        local: &[Candidate<'_>],
+        remote: &[Candidate<'_>],
+    ) -> wasmtime::Result<RawWeights> {
+        let [local, remote] = [local, remote]
+            .map(|side| side.iter().map(policy::Deployment::from).collect::<Vec<_>>());
+        let policy = self.0.hybrid_routing_policy();
+        let said = policy.call_assign(store, &local, &remote).await?;
+        Ok(RawWeights { local: said.local, remote: said.remote })
+    }
+}
+
+impl From<&Candidate<'_>> for policy::Deployment {
+    fn from(candidate: &Candidate<'_>) -> Self {
+        let place = candidate.place;
+        Self {
+            name: place.name.clone(),
+            model: place.model.clone(),
+            weight: place.weight,
+            in_flight: candidate.in_flight,
+            latency: candidate.latency,
+            error_rate: candidate.error_rate,
+            price: place.price.map(Into::into),
+            // Nothing was ever sent here while this version was the newest.
+            signals: Vec::new(),
+        }
+    }
+}
+
+impl From<Price> for policy::Price {
+    fn from(price: Price) -> Self {
+        Self { prompt: price.prompt, completion: price.completion }
+    }
+}
+
+impl logging::Host for State {
+    fn log(&mut self, level: logging::Level, message: String) {
+        let level = match level {
+            logging::Level::Debug => Level::Debug,
+            logging::Level::Info => Level::Info,
+            logging::Level::Warn => Level::Warn,
+            logging::Level::Error => Level::Error,
+        };
+        self.log.write(level, &message);
+    }
+}

@@ -1,0 +1,121 @@
+//! The versions of the interface side by side: which one a component is of is decided once, at load,
+//! and nobody outside this file asks again.
+
+use wasmtime::Store;
+use wasmtime::component::{Component, Linker};
+
+use contract::{Attempt, Candidate, Needs, Place, Question, RawWeights};
+
+use super::guest::State;
+use super::interface::{Shape, Version};
+use super::{v0_1_0, v0_2_0};
+
+/// A component whose imports are found and whose exports have the right types.
+pub(super) enum Linked {
+    V0_1_0(v0_1_0::Linked),
+    V0_2_0(v0_2_0::Linked),
+}
+
+/// One instance's exports. Its calls are cancelled by dropping them; the store is then of no
+/// further use.
+pub(super) enum Guest {
+    V0_1_0(v0_1_0::Guest),
+    V0_2_0(v0_2_0::Guest),
+}
+
+/// What a guest says of itself, before any check.
+#[derive(Debug, Clone)]
+pub(super) struct RawDescription {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) summary: String,
+    pub(super) parameters: String,
+    /// In milliseconds.
+    pub(super) refresh: Option<u32>,
+    pub(super) needs: Needs,
+}
+
+impl Linked {
+    pub(super) fn new(
+        linker: &mut Linker<State>,
+        component: &Component,
+        shape: Shape,
+    ) -> wasmtime::Result<Self> {
+        Ok(match shape.version {
+            Version::V0_1_0 => {
+                v0_1_0::add_to_linker(linker)?;
+                Self::V0_1_0(v0_1_0::Linked::new(linker, component)?)
+            }
+            Version::V0_2_0 => {
+                v0_2_0::add_to_linker(linker)?;
+                Self::V0_2_0(v0_2_0::Linked::new(linker, component, shape)?)
+            }
+        })
+    }
+
+    pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
+        Ok(match self {
+            Self::V0_1_0(linked) => Guest::V0_1_0(linked.instantiate(store).await?),
+            Self::V0_2_0(linked) => Guest::V0_2_0(linked.instantiate(store).await?),
+        })
+    }
+}
+
+impl Guest {
+    pub(super) async fn describe(
+        &self,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<RawDescription> {
+        match self {
+            Self::V0_1_0(guest) => guest.describe(store).await,
+            Self::V0_2_0(guest) => guest.describe(store).await,
+        }
+    }
+
+    pub(super) async fn configure(
+        &self,
+        store: &mut Store<State>,
+        parameters: &str,
+        places: &[Place],
+    ) -> wasmtime::Result<Result<(), String>> {
+        match self {
+            Self::V0_1_0(guest) => guest.configure(store, parameters).await,
+            Self::V0_2_0(guest) => guest.configure(store, parameters, places).await,
+        }
+    }
+
+    pub(super) async fn assign(
+        &mut self,
+        store: &mut Store<State>,
+        local: &[Candidate<'_>],
+        remote: &[Candidate<'_>],
+    ) -> wasmtime::Result<RawWeights> {
+        match self {
+            Self::V0_1_0(guest) => guest.assign(store, local, remote).await,
+            Self::V0_2_0(guest) => guest.assign(store, local, remote).await,
+        }
+    }
+
+    pub(super) async fn assign_request(
+        &mut self,
+        store: &mut Store<State>,
+        question: Question<'_>,
+    ) -> wasmtime::Result<RawWeights> {
+        match self {
+            // Its shape says that it is not asked.
+            Self::V0_1_0(guest) => guest.assign(store, question.local, question.remote).await,
+            Self::V0_2_0(guest) => guest.assign_request(store, question).await,
+        }
+    }
+
+    pub(super) async fn outcome(
+        &self,
+        store: &mut Store<State>,
+        attempts: &[Attempt],
+    ) -> wasmtime::Result<()> {
+        match self {
+            Self::V0_1_0(_) => Ok(()),
+            Self::V0_2_0(guest) => guest.outcome(store, attempts).await,
+        }
+    }
+}
