@@ -179,8 +179,10 @@ fn as_hyper_reads(text: &[u8]) -> Vec<Found> {
             Ok::<_, hyper::Error>(hyper::Response::new(Empty::<bytes::Bytes>::new()))
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(Client(text)), service);
+    let mut http = hyper::server::conn::http1::Builder::new();
+    // As the gateway has it: the gate keeps the client's time.
+    http.header_read_timeout(None).half_close(true);
+    let connection = http.serve_connection(TokioIo::new(Client(text)), service);
     let (mut connection, mut cx) = (pin!(connection), Context::from_waker(Waker::noop()));
     // Nothing is ever waited for, but hyper gives way to others from time to time.
     let ended = (0..=text.len()).find_map(|_| match connection.as_mut().poll(&mut cx) {
