@@ -27,8 +27,10 @@ SCHEMAS = {
 OUTSIDE = {"contributing.md": "CONTRIBUTING.md"}
 # Keys of a schema that bound a value.
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-SIZES = {"minLength": "at least {} characters", "maxLength": "at most {} characters",
-         "minItems": "at least {} items", "maxItems": "at most {} items"}
+SIZES = {"Length": "characters", "Items": "items"}
+KINDS = {"object": "mapping", "array": "list", "boolean": "true or false", "integer": "whole number"}
+# What a description says of the default, to its own full stop.
+DEFAULT = re.compile(r"Default(?P<by_key>, \w+ by \w+)?: (?P<text>.+?)(?:(?<!\.)\.(?= [A-Z]|$)|$)")
 
 WIDTH = 160
 INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", re.MULTILINE)
@@ -129,56 +131,66 @@ class Reference:
         head = [
             f"# Reference of {title}",
             "",
-            f"{about} This page is made from the JSON Schema of the file, which `gateway schema` prints.",
-            "Times are in seconds and may have fractions. Unknown keys are errors.",
+            about,
+            "",
+            "This page is made from the JSON Schema of the file, which `gateway schema` prints. Times are in seconds and",
+            "may have fractions. Unknown keys are errors.",
             "",
         ]
-        self.section("", self.schema)
+        self.section("", self.schema, None)
         return "\n".join(head + self.sections) + "\n"
 
-    def section(self, path, mapping):
-        name = f"`{path}`" if path else "Top level"
+    def section(self, path, mapping, inherited):
+        """The section of the mapping at `path`. `inherited` is the default of keys that have none of their own."""
         rows = ["| Key | Type | Default | Range | |", "|---|---|---|---|---|"]
-        required = mapping.get("required", [])
         below = []
         for key, value in mapping["properties"].items():
             if value.get("not") == {}:
                 continue
-            bare = self.resolved(value)
-            default = "required" if key in required else self.default(value)
-            about = value.get("description") or bare.get("description", "")
-            rows.append(f"| `{key}` | {self.type(value)} | {default} | {self.range(bare)} | {cell(about)} |")
-            below.append((f"{path}.{key}" if path else key, value))
-        about = mapping.get("description", "")
-        self.sections += [f"## {name}", "", *([about, ""] if path else []), *rows, ""]
+            name = f"{path}.{key}" if path else key
+            default = "required" if key in mapping.get("required", []) else self.default(name, value, inherited)
+            cells = [f"`{key}`", self.type(value), default, ranges(self.bare(value)), self.about(value)]
+            rows.append(f"| {' | '.join(cells)} |")
+            below.append((name, value))
+        if path:
+            self.sections += [f"## `{path}` {{#{anchor(path)}}}", "", mapping.get("description", ""), ""]
+        self.sections += [*rows, ""]
         for name, value in below:
             self.below(name, value)
 
     def below(self, path, value):
         """The sections of the mappings that a value may hold."""
-        bare = self.resolved(value)
-        if "properties" in bare:
-            self.section(path, bare)
-        elif bare.get("type") == "array" or "items" in bare:
-            self.below(f"{path}[]", bare["items"])
-        elif isinstance(bare.get("additionalProperties"), dict):
-            self.below(f"{path}.NAME", bare["additionalProperties"])
+        inside, bare = self.inside(path, value)
+        if bare is not None:
+            said = DEFAULT.search(value.get("description", ""))
+            self.section(inside, bare, said and said["by_key"] and said["text"])
 
-    def resolved(self, value):
+    def inside(self, path, value):
+        """The mapping that a value may hold, and its path. None: it holds none."""
+        bare = self.bare(value)
+        if "properties" in bare:
+            return path, bare
+        if "items" in bare:
+            return self.inside(f"{path}[]", bare["items"])
+        if isinstance(bare.get("additionalProperties"), dict):
+            return self.inside(f"{path}.NAME", bare["additionalProperties"])
+        return path, None
+
+    def bare(self, value):
         """A value without references, and without the possibility to leave it out."""
         while True:
             if "$ref" in value:
                 value = self.schema["$defs"][value["$ref"].rpartition("/")[2]]
             elif "anyOf" in value:
                 rest = [one for one in value["anyOf"] if one.get("type") != "null"]
-                mappings = [one for one in rest if "properties" in self.resolved(one)]
+                mappings = [one for one in rest if "properties" in self.bare(one)]
                 value = (mappings or rest)[0]
             else:
                 return value
 
     def type(self, value):
         if "$ref" in value:
-            return self.type(self.resolved_reference(value))
+            return self.type(self.schema["$defs"][value["$ref"].rpartition("/")[2]])
         if "anyOf" in value:
             kinds = [self.type(one) for one in value["anyOf"] if one.get("type") != "null"]
             return " or ".join(dict.fromkeys(kinds))
@@ -187,43 +199,51 @@ class Reference:
             return " or ".join(f"`{word}`" for word in words)
         kinds = value.get("type", "any")
         kinds = [kinds] if isinstance(kinds, str) else [kind for kind in kinds if kind != "null"]
-        names = {"object": "mapping", "array": "list", "boolean": "true or false", "integer": "whole number"}
         if kinds == ["array"]:
-            return f"list of {self.type(value['items'])}s".replace("mappings", "mappings")
-        return " or ".join(names.get(kind, kind) for kind in kinds)
+            return f"list of {self.type(value['items'])}s"
+        return " or ".join(KINDS.get(kind, kind) for kind in kinds)
 
-    def resolved_reference(self, value):
-        return self.schema["$defs"][value["$ref"].rpartition("/")[2]]
-
-    def default(self, value):
-        if value.get("default") is not None and value["default"] != {}:
+    def default(self, name, value, inherited):
+        if self.type(value) == "mapping" and "properties" in self.bare(value):
+            return f"[see below](#{anchor(name)})"
+        if value.get("default") not in (None, {}, []):
             return cell(f"`{flow(value['default'])}`")
-        said = re.search(r"Default: ([^.]+(?:\.[^ .][^.]*)*)\.", value.get("description", ""))
-        return cell(said[1]) if said else "none"
+        said = DEFAULT.search(value.get("description", ""))
+        return cell(inherited or (said["text"] if said else "none"))
 
-    def range(self, value):
-        parts = [f"{word} {number(value[key])}" for key, word in BOUNDS.items() if key in value]
-        parts += [words.format(value[key]) for key, words in SIZES.items() if key in value]
-        return ", ".join(parts)
+    def about(self, value):
+        """The description of a value without its default, which has a cell of its own."""
+        text = value.get("description") or self.bare(value).get("description", "")
+        said = DEFAULT.search(text)
+        return cell(text if not said or said["by_key"] else DEFAULT.sub("", text).strip())
+
+
+def ranges(value):
+    parts = [f"{word} {value[key]:,.10g}" for key, word in BOUNDS.items() if key in value]
+    for key, what in SIZES.items():
+        if f"min{key}" in value:
+            least = value[f"min{key}"]
+            parts.append("not empty" if least == 1 else f"at least {least} {what}")
+        if f"max{key}" in value:
+            parts.append(f"at most {value[f'max{key}']} {what}")
+    return ", ".join(parts)
+
+
+def anchor(path):
+    return re.sub(r"[^A-Za-z_]+", "-", path).strip("-")
 
 
 def flow(value):
     """A value as YAML writes it on one line."""
     match value:
-        case bool() | None:
-            return json.dumps(value)
-        case int() | float():
-            return number(value)
         case str():
             return value
         case list():
             return f"[{', '.join(map(flow, value))}]"
-        case dict():
-            return f"{{{', '.join(f'{key}: {flow(one)}' for key, one in value.items())}}}"
-
-
-def number(value):
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
+        case float() if value.is_integer():
+            return f"{value:.0f}"
+        case _:
+            return json.dumps(value)
 
 
 def cell(text):
