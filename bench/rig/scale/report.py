@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rig.report import table
 from rig.scale.bench import BUILT_IN
-from rig.scale.rest import PAGES
+from rig.scale.rest import EDITED, PAGES
 
 NONE = "–"
 
@@ -50,7 +50,7 @@ ROWS = [
     Row("memory after the start, `fixed`: MiB", "start", ("fixed", "rss_kib"), 1, 1 / 1024),
     *(
         row
-        for name in ("fixed", "spill")
+        for name in EDITED
         for row in (
             Row(f"an edit at rest, `{name}`: s until it is in use", "reload", (name, "edit_s")),
             Row(f"an edit at rest, `{name}`: CPU-s", "reload", (name, "control_cpu_s")),

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig.process import Process, read_stat, wait_for
+from rig.process import TICKS, Process, read_stat, wait_for
 
 LARGEST_BODY_MIB = 512
 """`limits.body_mib` at the start. Each edit lowers it by one, which a request can see."""
@@ -126,11 +126,16 @@ class Subject:
             except OSError:
                 continue
             used[name] = used.get(name, 0) + nanoseconds / 1e9
-        waited_for = sum(map(int, read_stat(pid)[13:15])) / os.sysconf("SC_CLK_TCK")
-        others = self.process.cpu_seconds() - sum(map(int, read_stat(pid)[11:15])) / os.sysconf("SC_CLK_TCK")
-        if waited_for + others > 0:
-            used["children"] = waited_for + others
+        if children := self.children_cpu_s():
+            used["children"] = children
         return used
+
+    def children_cpu_s(self):
+        """CPU seconds of its children: those that run, and those that it has waited for."""
+        pid = self.process.popen.pid
+        running = filter(None, (read_stat(child) for child in self.process.tree() if child != pid))
+        times = [read_stat(pid)[13:15], *(stat[11:15] for stat in running)]
+        return sum(int(ticks) for of_one in times for ticks in of_one) / TICKS
 
     def rss_kib(self):
         """Its resident set, without that of its children."""
