@@ -1,5 +1,7 @@
 //! The names of all metrics, by what they are of.
 
+use std::cell::RefCell;
+
 use prometheus::core::Collector;
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
@@ -12,11 +14,24 @@ const BUCKETS: [f64; 14] =
 pub(super) const PLACE: [&str; 3] = ["model", "deployment", "side"];
 
 /// Makes metrics and registers them.
-pub(super) struct Families<'a>(pub(super) &'a Registry);
+pub(super) struct Families<'a> {
+    registry: &'a Registry,
+    /// All that were registered: the registry itself tells only of those that have a series.
+    registered: RefCell<Vec<Box<dyn Collector>>>,
+}
 
-impl Families<'_> {
+impl<'a> Families<'a> {
+    pub(super) fn new(registry: &'a Registry) -> Self {
+        Self { registry, registered: RefCell::default() }
+    }
+
+    pub(super) fn into_registered(self) -> Vec<Box<dyn Collector>> {
+        self.registered.into_inner()
+    }
+
     pub(super) fn of<T: Collector + Clone + 'static>(&self, metric: T) -> Result<T> {
-        self.0.register(Box::new(metric.clone()))?;
+        self.registry.register(Box::new(metric.clone()))?;
+        self.registered.borrow_mut().push(Box::new(metric.clone()));
         Ok(metric)
     }
 
@@ -62,12 +77,12 @@ impl Requests {
             )?,
             refused: families.counter(
                 "gateway_refused_total",
-                "What clients sent that is no good request, by the code of its error.",
+                "Requests refused as invalid, by the code of the error.",
                 &["code"],
             )?,
             duration: families.histogram(
                 "gateway_request_duration_seconds",
-                "From a request's arrival to the end of its answer.",
+                "From the arrival of a request to the end of its answer.",
                 &["model"],
             )?,
             in_flight: families
@@ -97,22 +112,22 @@ impl Attempts {
             )?,
             first_byte: families.histogram(
                 "gateway_first_byte_seconds",
-                "From an attempt's start to the first byte of its answer.",
+                "From the start of an attempt to the first byte of its answer.",
                 &["model", "deployment"],
             )?,
             wasted: families.counter(
                 "gateway_wasted_attempts_total",
-                "Attempts that an engine was at work on and whose answer nobody got.",
+                "Attempts that an engine worked on and whose answer nobody got.",
                 &with("cause"),
             )?,
             wasted_seconds: families.seconds(
                 "gateway_wasted_seconds_total",
-                "Time that engines were at work on answers that nobody got.",
+                "Seconds that engines worked on answers that nobody got.",
                 &with("cause"),
             )?,
             retries_denied: families.count(
                 "gateway_retries_denied_total",
-                "Requests for which the retry budget did not allow another attempt.",
+                "Requests that the retry budget allowed no further attempt.",
             )?,
         })
     }
@@ -139,15 +154,18 @@ impl Deployments {
                 "Share of recent attempts that failed, 0 to 1, as strategies see it.",
             )?,
             weight: gauge("gateway_deployment_weight", "Share of the model's traffic, 0 to 1.")?,
-            healthy: gauge("gateway_deployment_healthy", "1: may be used; 0: not.")?,
+            healthy: gauge(
+                "gateway_deployment_healthy",
+                "1 if the deployment is eligible, else 0.",
+            )?,
             state: families.gauge(
                 "gateway_deployment_state",
-                "1 for the state the deployment is in, as /routing names it; 0 for all others.",
+                "1 for the state that the deployment is in, 0 for all others.",
                 &[PLACE[0], PLACE[1], PLACE[2], "state"],
             )?,
             ejections: families.counter(
                 "gateway_ejections_total",
-                "How often the deployment was ejected for failing its requests.",
+                "Ejections of the deployment.",
                 &PLACE,
             )?,
         })
@@ -165,7 +183,7 @@ impl Control {
     pub(super) fn register(families: &Families<'_>) -> Result<Self> {
         let reloads = families.counter(
             "gateway_reloads_total",
-            "Configurations loaded or refused.",
+            "Reloads of the configuration: loaded or refused.",
             &["result"],
         )?;
         for result in ["loaded", "refused"] {

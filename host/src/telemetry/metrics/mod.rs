@@ -1,6 +1,8 @@
 //! Prometheus metrics. Labels are bounded: model ids and deployment names come from the
 //! configuration, never from a client.
 
+#[cfg(test)]
+mod documented;
 mod families;
 mod meters;
 mod shedding;
@@ -9,6 +11,7 @@ mod trials;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
 
 use crate::admission::Admission;
@@ -78,20 +81,34 @@ impl Metrics {
     /// # Errors
     /// If two metrics have one name: a fault of this file.
     pub fn new() -> prometheus::Result<Self> {
+        Ok(Self::registered()?.0)
+    }
+
+    /// The same, and every family, with a series or without.
+    fn registered() -> prometheus::Result<(Self, Vec<Box<dyn Collector>>)> {
         let registry = Registry::new();
-        let families = Families(&registry);
-        Ok(Self {
-            requests: Requests::register(&families)?,
-            attempts: Attempts::register(&families)?,
-            deployments: Deployments::register(&families)?,
-            control: Control::register(&families)?,
-            trials: Trials::register(&families)?,
-            shedding: Shedding::register(&families)?,
-            access_log_dropped: families
-                .count("gateway_access_log_dropped_total", "Access log lines lost.")?,
-            scrape: Mutex::new(()),
+        let families = Families::new(&registry);
+        let requests = Requests::register(&families)?;
+        let attempts = Attempts::register(&families)?;
+        let deployments = Deployments::register(&families)?;
+        let control = Control::register(&families)?;
+        let trials = Trials::register(&families)?;
+        let shedding = Shedding::register(&families)?;
+        let access_log_dropped = families
+            .count("gateway_access_log_dropped_total", "Lines of the access log that were lost.")?;
+        let (scrape, registered) = (Mutex::new(()), families.into_registered());
+        let metrics = Self {
             registry,
-        })
+            requests,
+            attempts,
+            deployments,
+            control,
+            trials,
+            shedding,
+            access_log_dropped,
+            scrape,
+        };
+        Ok((metrics, registered))
     }
 
     /// Counts a request in; [`request_ended`](Self::request_ended) counts it out.

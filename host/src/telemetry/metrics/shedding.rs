@@ -23,7 +23,7 @@ impl Shedding {
         Ok(Self {
             shed: families.counter(
                 "gateway_shed_total",
-                "Requests answered with 503 for want of room.",
+                "Requests and connections refused with 503, by what is full.",
                 &["reason"],
             )?,
             overflow: families.counter(
@@ -33,13 +33,15 @@ impl Shedding {
             )?,
             queued: families.gauge(
                 "gateway_deployment_queued",
-                "Requests that wait for a place at it.",
+                "Requests that wait for a place at the deployment.",
                 &PLACE,
             )?,
             connections: families
-                .of(IntGauge::new("gateway_connections", "Connections of clients.")?)?,
-            bodies: families
-                .of(IntGauge::new("gateway_bodies_bytes", "Bodies of requests that are held.")?)?,
+                .of(IntGauge::new("gateway_connections", "Open connections of clients.")?)?,
+            bodies: families.of(IntGauge::new(
+                "gateway_bodies_bytes",
+                "Bytes of request bodies that are held.",
+            )?)?,
         })
     }
 

@@ -28,7 +28,7 @@ impl Trials {
         Ok(Self {
             off_path: families.gauge(
                 "gateway_strategy_off_path",
-                "1: the strategy is off the request path for its faults.",
+                "1 if the strategy is off the request path for its faults, else 0.",
                 &["strategy"],
             )?,
             compared: counter(
@@ -37,22 +37,22 @@ impl Trials {
             )?,
             divergence: gauge(
                 "gateway_candidate_divergence",
-                "How far the answers lie apart, 0 (the same) to 1: the mean.",
+                "Mean distance of the two answers: 0 is equal, 1 is disjoint.",
             )?,
             seconds: families.gauge(
                 "gateway_candidate_seconds",
-                "What an answer takes, of the strategy in use and of the candidate: the mean.",
+                "Mean time to answer, of the strategy in use and of the candidate.",
                 &[TRIAL[0], TRIAL[1], "by"],
             )?,
             faults: counter("gateway_candidate_faults_total", "Faults of the candidate.")?,
             requests: families.counter(
                 "gateway_candidate_requests_total",
-                "Requests during the trial, by who decided for them and how they ended.",
+                "Requests of the trial, by who decided and how they ended.",
                 &[TRIAL[0], TRIAL[1], "decided_by", "result"],
             )?,
             rolled_back: gauge(
                 "gateway_candidate_rolled_back",
-                "1: the trial has ended, and the strategy in use decides alone.",
+                "1 if the trial was rolled back, else 0.",
             )?,
         })
     }
