@@ -45,6 +45,7 @@ pub(super) fn hold(page: &str, name: &str, text: &str) {
 
 /// The folder of the documentation: the nearest above this crate.
 fn docs() -> PathBuf {
-    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    above.map(|folder| folder.join("docs")).find(|docs| docs.join("operate").is_dir()).unwrap()
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut folders = above.map(|folder| folder.join("docs"));
+    folders.find(|docs| docs.join("operate").is_dir()).unwrap()
 }
