@@ -47,3 +47,4 @@ prove seconds="600":
     cargo test -p tests -- --ignored --nocapture
     fuzz/run smoke {{ seconds }}
     cargo bench -p tests --bench overload
+    bench/scale

@@ -1,4 +1,5 @@
-//! The pages in docs/strategies: their examples are good configurations, their tables are those of the schemas.
+//! The pages in docs/strategies: their examples are good configurations, their tables are those of
+//! the schemas. The first configurations of README.md and docs/start are good, too.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,18 @@ fn the_examples_pass_check() {
             [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
         assert!(output.status.success(), "{name}: {errors}");
         assert!(said.starts_with(&format!("strategy {name} ")), "{name}: {said}");
+    }
+}
+
+#[test]
+fn first_configurations_pass_check() {
+    for page in ["README.md", "docs/start/ollama-and-api.md", "docs/start/vllm-and-api.md"] {
+        let text = std::fs::read_to_string(repository().join(page)).expect("a page");
+        let keys = ["API_KEY", "OPENROUTER_API_KEY"];
+        let setup = keys.iter().fold(example(&text), |setup, key| setup.env(key, "sk-x"));
+        let output = setup.arg("check").output();
+        let errors = String::from_utf8(output.stderr).expect("text");
+        assert!(output.status.success(), "{page}: {errors}");
     }
 }
 

@@ -83,7 +83,7 @@ pub(in crate::config) struct RawModel {
 pub(in crate::config) struct RawRoute {
     /// Kind of the upstream. Default: the model's `provider`.
     pub(in crate::config) kind: Option<String>,
-    /// Share of the model's traffic, relative to its other routes. 0: standby.
+    /// Share of the model's traffic, relative to its other routes. 0: standby. Default: 1.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub(in crate::config) weight: Option<f64>,
     /// Default: the model's.
