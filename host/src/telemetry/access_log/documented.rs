@@ -35,7 +35,7 @@ const FIELDS: [(&str, &str); 22] = [
         "Milliseconds from the arrival to the first byte of the answer; null if none",
     ),
     ("total_ms", "Milliseconds from the arrival to the end of the answer"),
-    ("wasted_ms", "Milliseconds that engines worked on answers that nobody got, over all attempts"),
+    ("wasted_ms", "Milliseconds that engines worked on undelivered answers, over all attempts"),
     ("request_bytes", "Bytes of the request's body"),
     ("response_bytes", "Bytes of the answer's body"),
     ("usage.prompt_tokens", "Tokens of the prompt; `usage` is null if the upstream reported none"),

@@ -117,12 +117,12 @@ impl Attempts {
             )?,
             wasted: families.counter(
                 "gateway_wasted_attempts_total",
-                "Attempts that an engine worked on and whose answer nobody got.",
+                "Attempts that an engine worked on without a delivered answer.",
                 &with("cause"),
             )?,
             wasted_seconds: families.seconds(
                 "gateway_wasted_seconds_total",
-                "Seconds that engines worked on answers that nobody got.",
+                "Seconds that engines worked on undelivered answers.",
                 &with("cause"),
             )?,
             retries_denied: families.count(
