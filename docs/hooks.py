@@ -1,11 +1,11 @@
 """What the documentation site adds to the pages in `docs`: a MkDocs hook.
 
 - The reference of each configuration file is a page made from its JSON Schema.
-- Pages outside `docs` (CONTRIBUTING.md) become pages of the site.
+- CONTRIBUTING.md and SECURITY.md become pages of the site.
 - A line `<!-- include: PATH -->` becomes a code block with the file at PATH.
 - A link to a file outside `docs` becomes plain text, because the site has no such page. The file must exist.
 - A test that a page names as `file::test` must exist.
-- No line of a Markdown file of the project is longer than `WIDTH`.
+- No line of a Markdown file of the project is longer than `WIDTH`, and links of those outside `docs` lead to files.
 """
 
 import json
@@ -24,7 +24,7 @@ SCHEMAS = {
     "configuration/routing.md": "config/schema/routing.schema.json",
 }
 # Pages of the site, and the files they come from.
-OUTSIDE = {"contributing.md": "CONTRIBUTING.md"}
+OUTSIDE = {"contributing.md": "CONTRIBUTING.md", "security/policy.md": "SECURITY.md"}
 # Keys of a schema that bound a value.
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 SIZES = {"Length": "characters", "Items": "items"}
@@ -36,25 +36,28 @@ WIDTH = 160
 INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", re.MULTILINE)
 TEST = re.compile(r"`\w+::([a-z0-9_]*_[a-z0-9_]+)`")
 LINK = re.compile(r"(?<!!)\[([^]\[]*(?:\[[^]]*][^]\[]*)*)]\(([^)\s]+)\)")
+OUTWARD = re.compile(r"[a-z]+:|#")
 FENCE = re.compile(r"^(```.*?^```)$", re.MULTILINE | re.DOTALL)
 
 
 def on_pre_build(config):
-    long = [
-        f"{name}:{i}: {len(line)} columns"
-        for name, text in tracked("*.md")
-        for i, line in enumerate(text.splitlines(), 1)
-        if len(line) > WIDTH
-    ]
-    if long:
-        raise PluginError("\n".join([f"lines over {WIDTH} columns:", *long]))
+    faults = []
+    for name, text in tracked("*.md"):
+        lines = enumerate(text.splitlines(), 1)
+        faults += [f"{name}:{i}: {len(line)} columns, at most {WIDTH}" for i, line in lines if len(line) > WIDTH]
+        # MkDocs itself checks the links of its pages. Templates have the links of what is made from them.
+        if not name.startswith("docs/") and "/templates/" not in name:
+            faults += [f"{name}: {target} is not there" for target in targets(text) if not exists(name, target)]
+    if faults:
+        raise PluginError("\n".join(faults))
 
 
 def on_files(files, config):
     for page, schema in SCHEMAS.items():
         files.append(File.generated(config, page, content=Reference(ROOT / schema).page()))
     for page, source in OUTSIDE.items():
-        text = outside_docs(FENCE, (ROOT / source).read_text(), lambda part: LINK.sub(from_root, part))
+        folder = posixpath.join("docs", posixpath.dirname(page))
+        text = prose((ROOT / source).read_text(), lambda link: moved(link, folder))
         files.append(File.generated(config, page, content=text))
     return files
 
@@ -64,14 +67,7 @@ def on_page_markdown(markdown, page, config, files):
     gone = [name for name in TEST.findall(markdown) if name not in functions()]
     if gone:
         raise PluginError(f"{page.file.src_uri} names tests that are not there: {', '.join(gone)}")
-    folder = posixpath.dirname(page.file.src_uri)
-    return outside_docs(FENCE, markdown, lambda part: LINK.sub(lambda link: inside(link, folder, page), part))
-
-
-@cache
-def functions():
-    """The names of all functions in Rust."""
-    return {name for _, text in tracked("*.rs") for name in re.findall(r"\bfn (\w+)", text)}
+    return prose(markdown, lambda link: inside(link, page.file.src_uri))
 
 
 def tracked(pattern):
@@ -81,25 +77,40 @@ def tracked(pattern):
     return [(name, (ROOT / name).read_text()) for name in names if (ROOT / name).exists()]
 
 
-def outside_docs(fence, text, change):
-    """Applies `change` to `text`, but for its code blocks."""
-    parts = fence.split(text)
-    return "".join(part if i % 2 else change(part) for i, part in enumerate(parts))
+@cache
+def functions():
+    """The names of all functions in Rust."""
+    return {name for _, text in tracked("*.rs") for name in re.findall(r"\bfn (\w+)", text)}
 
 
-def from_root(link):
-    """A link of a page at the root, as a page of the site has it."""
+def prose(text, change):
+    """`text` with `change` applied to its links, but for those in code blocks."""
+    parts = FENCE.split(text)
+    return "".join(part if i % 2 else LINK.sub(change, part) for i, part in enumerate(parts))
+
+
+def targets(text):
+    """The files that the links of a page lead to."""
+    found = LINK.findall("".join(FENCE.split(text)[::2]))
+    return [target.partition("#")[0] for _, target in found if not OUTWARD.match(target)]
+
+
+def exists(page, target):
+    return (ROOT / posixpath.dirname(page) / target).exists()
+
+
+def moved(link, folder):
+    """A link of a page at the root, as a page in `folder` has it."""
     text, target = link.groups()
-    if re.match(r"[a-z]+:|#", target):
-        return link[0]
-    return f"[{text}]({posixpath.relpath(target, 'docs')})"
+    return link[0] if OUTWARD.match(target) else f"[{text}]({posixpath.relpath(target, folder)})"
 
 
-def inside(link, folder, page):
-    """A link that leaves `docs` as its text."""
+def inside(link, page):
+    """A link of `page`; one that leaves `docs` is a page of the site or becomes text."""
     text, target = link.groups()
-    if re.match(r"[a-z]+:|#", target):
+    if OUTWARD.match(target):
         return link[0]
+    folder = posixpath.dirname(page)
     path = posixpath.normpath(posixpath.join("docs", folder, target.partition("#")[0]))
     site = {source: name for name, source in OUTSIDE.items()}
     if path in site:
@@ -107,7 +118,7 @@ def inside(link, folder, page):
     if path.startswith("docs/"):
         return link[0]
     if not (ROOT / path).exists():
-        raise PluginError(f"{page.file.src_uri}: the link to {target} leads nowhere")
+        raise PluginError(f"{page}: the link to {target} leads nowhere")
     return text if text.startswith("`") else f"{text} (`{path}`)"
 
 
