@@ -1,1 +1,1 @@
-"""The rig: what starts the contenders, loads them, and writes down what they did."""
+"""The rig: starts the contenders, loads them, and records the results."""

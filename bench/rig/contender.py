@@ -1,4 +1,4 @@
-"""What every contender is to the rig: something that is found or installed, configured, and started."""
+"""A contender: the rig finds or installs it, configures it, and starts it."""
 
 import shutil
 import subprocess
@@ -10,61 +10,61 @@ from rig.load import ask
 from rig.process import Process, free_port, wait_for
 
 LOCAL_PERCENT = 60
-"""Percent of the requests that go to the local engine, where a contender knows weights."""
+"""Percent of the requests for the local engine, at contenders that have weights."""
 
 
 class Missing(Exception):
-    """A contender is not there, or cannot be installed."""
+    """The contender is missing, or cannot be installed."""
 
 
 @dataclass
 class Setup:
-    """What a contender is started with."""
+    """The settings of one start of a contender."""
 
     port: int
-    """To listen on."""
+    """The port to listen on."""
     local: int
     """The port of the engine that gets `LOCAL_PERCENT`."""
     remote: int
     """The port of the other engine."""
     folder: Path
-    """For its files; its own, and the working directory."""
+    """The contender's own folder for its files, and its working directory."""
     streams: int | None
-    """How many it must be able to hold, for which the limits of some need to be raised; None: the usual number."""
+    """The number of streams to hold. Some contenders need higher limits for it. None: the default."""
     cores: int
 
 
 class Contender:
-    """A proxy. `name` is what `--peers` and the tables call it, `notes` what readers of the table must know."""
+    """A proxy. `--peers` and the tables use its `name`. `notes` are for readers of the table."""
 
     name = ""
     notes = ""
     patience = 20
-    """Seconds that it may take to its first answer."""
+    """The longest time to the first answer, in seconds."""
     slow = False
-    """Whether it is slower by orders of magnitude: then there are fewer streams, and never 10,000."""
+    """True if it is slower by orders of magnitude. It then gets fewer streams, and never 10,000."""
 
     def __init__(self, name=None):
         self.name = name or self.name
 
     def find(self):
-        """Its version; raises `Missing`."""
+        """Returns the version. Raises `Missing`."""
         raise NotImplementedError
 
     def install(self):
-        """Installs it; raises `Missing` where that fails."""
+        """Installs the contender. Raises `Missing` if that fails."""
         raise Missing("it must be installed by hand")
 
     def command(self, setup):
-        """`(argv, env)` that starts it, after its files were written."""
+        """Writes the contender's files. Returns the `(argv, env)` that starts it."""
         raise NotImplementedError
 
 
 class Running:
-    """A contender that answers."""
+    """A running contender."""
 
     def __init__(self, contender, engines, folder, body, cores, streams=None):
-        """Starts it in `folder` and asks for a first answer until there is one. Raises `Missing` where none comes."""
+        """Starts the contender in `folder` and asks until it answers. Raises `Missing` if it never does."""
         self.name = contender.name
         self.slow = contender.slow
         self.folder = folder
@@ -82,7 +82,7 @@ class Running:
         self.start_up_ms = (time.monotonic() - begin) * 1e3
 
     def answers(self, body):
-        """Whether a request is answered well."""
+        """Sends one request. Returns whether the answer is good."""
         if self.process.popen.poll() is not None:
             raise Missing(f"it ended with {self.process.popen.returncode}: {self.last_words()}")
         try:
@@ -91,18 +91,18 @@ class Running:
             return False
 
     def last_words(self):
-        """The end of what it printed, in one line."""
+        """Returns the end of the output, as one line."""
         text = (self.folder / "output").read_text(errors="replace").strip()
         return " ".join(text.splitlines()[-1:])[-200:].replace(str(self.folder), "")
 
     def stop(self):
-        """Ends it, and removes what it wrote; once is enough."""
+        """Ends the contender and removes its files. Further calls do nothing."""
         self.process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Direct:
-    """No proxy at all: what the others are compared with."""
+    """No proxy: the baseline of the comparison."""
 
     name = "direct"
     slow = False
@@ -113,14 +113,14 @@ class Direct:
 
 
 def install_package(name):
-    """Installs a Debian package; if it has a service, that is not started."""
+    """Installs a Debian package without starting its service."""
     run("apt-get", "update", "--quiet")
     quiet = ("env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
     run(*quiet, "apt-get", "install", "--yes", "--no-install-recommends", name)
 
 
 def run(*argv, timeout=1200):
-    """What a command prints, on both outputs; raises `Missing` where it is not there or fails."""
+    """Returns both outputs of a command. Raises `Missing` if the command is missing or fails."""
     try:
         done = subprocess.run(
             [str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout

@@ -1,4 +1,4 @@
-"""The figures: how each is measured at one contender. All return a dictionary of numbers, with units in their names."""
+"""The figures. Each function measures one contender, and returns numbers whose names carry the units."""
 
 import time
 from dataclasses import dataclass
@@ -6,36 +6,36 @@ from dataclasses import dataclass
 from rig.load import Engines, Load, LoadError
 
 OPEN_RATE = 500
-"""Requests/s in the open loop, unless that is more than half of what a contender can do."""
+"""Requests/s in the open loop. A slow contender gets at most half of its own maximum."""
 
 STREAM_RATE = 100
-"""Streams begun a second, for the time to the first chunk; likewise."""
+"""New streams a second, for the time to the first chunk. The same bound applies."""
 
 STREAMS = 200
-"""At a time, where streamed chunks are counted, and in the first burst."""
+"""Streams at a time, for the CPU time of chunks and for the first burst."""
 
 
 @dataclass
 class Bench:
-    """What figures are measured with."""
+    """The settings that all figures share."""
 
     engines: Engines
     load: Load
     quick: bool
-    """Whether measurements may be short."""
+    """True for short measurements."""
     most_streams: int
-    """10,000, or as many as a proxy of one process can have open, with two descriptors each."""
+    """10,000, or the most that one process can hold at two descriptors for each stream."""
 
     def seconds(self, full, quick):
-        """How long to measure."""
+        """Returns the seconds of a measurement."""
         return quick if self.quick else full
 
 
 def closed(bench, running, body, **options):
-    """Requests/s in a closed loop, and what they cost, after a second that does not count."""
+    """Requests/s in a closed loop and their CPU time, after a second of warm-up."""
     bench.load.wrk(running.port, body, 1, **options)
     before = cpu_ms(running)
-    # Where one answer takes seconds under this load, many must have the time to come.
+    # An answer may take seconds under this load, and many of them must arrive.
     seconds = bench.seconds(30, 15) if running.slow else bench.seconds(6, 2)
     seen = bench.load.wrk(running.port, body, seconds, **options)
     if not seen["requests"]:
@@ -47,40 +47,40 @@ def closed(bench, running, body, **options):
 
 
 def open_loop(bench, running, rps):
-    """Latency of plain answers at a fixed rate, from when each request was due. `rps` is what the closed loop reached."""
+    """Latency of plain answers at a fixed rate, from the due time. `rps` is the closed loop's result."""
     return flat(bench.load.open(running.port, "1k", open_rate(rps), bench.seconds(10, 3)))
 
 
 def open_loop_oha(bench, running, rps):
-    """The same as oha sees it, from when it has been told by its timer that a request is due."""
+    """The same latency by oha, whose clock starts when its timer fires."""
     return bench.load.oha(running.port, "1k", open_rate(rps), bench.seconds(10, 3))
 
 
 def open_rate(rps):
-    """The fixed rate at which one that can answer `rps` is asked."""
+    """Returns the fixed rate for a contender that reached `rps` in the closed loop."""
     return max(1, min(OPEN_RATE, int(rps / 2)))
 
 
 def first_chunk(bench, running, rps):
-    """Time to the first chunk of streams that begin at a fixed rate, on connections that are in use."""
+    """Time to the first chunk of streams at a fixed rate, on warm connections."""
     bench.engines.pace(chunks=5, gap_ms=10)
     rate = max(1, min(STREAM_RATE, int(rps / 4)))
     return flat(bench.load.open(running.port, "stream", rate, bench.seconds(10, 3)))
 
 
 def start_up(_, running):
-    """Time from the start of the process to the first answer."""
+    """Time from the start of the process to its first answer."""
     return {"ms": running.start_up_ms}
 
 
 def first_burst(bench, running):
-    """Time to the first chunk of `STREAMS` streams at one time; the contender has just been started."""
+    """Time to the first chunk of `STREAMS` simultaneous streams, at a contender just started."""
     bench.engines.pace(chunks=5, gap_ms=10)
     return flat(bench.load.streams(running.port, STREAMS))
 
 
 def chunks(bench, running, gap_ms, repeat):
-    """CPU time of streamed chunks: `STREAMS` at a time, 50 chunks each, `gap_ms` apart."""
+    """CPU time of chunks: `STREAMS` streams at a time, 50 chunks each, `gap_ms` apart."""
     bench.engines.pace(chunks=50, gap_ms=gap_ms)
     before = cpu_ms(running)
     seen = flat(bench.load.streams(running.port, STREAMS, 1 if running.slow else repeat))
@@ -91,7 +91,7 @@ def chunks(bench, running, gap_ms, repeat):
 
 
 def idle_memory(bench, running):
-    """Memory once it has answered a request and nothing is under way."""
+    """Memory when idle, after one answer."""
     time.sleep(bench.seconds(1, 0.5))
     kib, rss = running.process.memory()
     running.idle_kib = kib
@@ -99,7 +99,7 @@ def idle_memory(bench, running):
 
 
 def held_memory(bench, running, streams):
-    """Memory with `streams` open, each with a chunk a second, and for each beyond what it was before any was."""
+    """Memory with `streams` open, each with a chunk a second, and the growth for each stream."""
     bench.engines.pace(chunks=300, gap_ms=1000)
     with bench.load.hold(running.port, streams) as held:
         opened = held.open()
@@ -112,10 +112,10 @@ def held_memory(bench, running, streams):
 
 
 def cpu_ms(running):
-    """Milliseconds of CPU time that the contender has used so far."""
+    """Returns the CPU time of the contender so far, in milliseconds."""
     return running.process.cpu_seconds() * 1000 if running.process else 0
 
 
 def flat(seen):
-    """`seen` with its quantiles on the top level."""
+    """Returns `seen` with its quantiles moved to the top level."""
     return {**seen.pop("latency", {}), **seen.pop("first", {}), **seen}

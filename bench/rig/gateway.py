@@ -1,4 +1,4 @@
-"""The gateway, and the two files that it is started with."""
+"""The gateway and its two configuration files."""
 
 import json
 
@@ -6,10 +6,10 @@ from rig.contender import LOCAL_PERCENT, Contender, run
 
 
 class Gateway(Contender):
-    """The gateway in its default configuration: health probes, limits, ejection, a line in the access log for each request.
+    """The gateway in its default configuration, with health probes, limits, ejection and an access log.
 
-    `models` and `deployments` (of each model, at least 2) make a larger fleet of `ports`, or of the two engines;
-    `strategy` is the routing strategy. The first half of a model's deployments is local.
+    A larger fleet has `models` with `deployments` each (at least 2), at the engines of `ports`, else at the two
+    engines. The first half of a model's deployments is local. `strategy` is the routing strategy.
     """
 
     name = "gateway"
@@ -24,11 +24,11 @@ class Gateway(Contender):
         self.ports = ports
 
     def find(self):
-        """Its version."""
+        """Returns the version."""
         return run(self.binary, "--version").split()[-1]
 
     def command(self, setup):
-        """Writes models.yaml and routing.yaml, which are JSON, as all JSON is YAML."""
+        """Writes models.yaml and routing.yaml as JSON, which is valid YAML."""
         ports = self.ports[: self.deployments] if self.ports else [setup.local, setup.remote]
         names = ["bench-model", *(f"model-{number}" for number in range(2, self.models + 1))]
         models = [{"id": name, "base_url": f"http://127.0.0.1:{ports[0]}"} for name in names]

@@ -1,4 +1,4 @@
-"""What loads the contenders: the engines behind them, wrk, oha, and the load tool of bench/load."""
+"""Load for the contenders: engines, wrk, oha, and the load tool of bench/load."""
 
 import json
 import socket
@@ -8,21 +8,21 @@ from pathlib import Path
 from rig.process import Process
 
 CONNECTIONS = 64
-"""Of wrk, in the closed loop."""
+"""Connections of wrk in the closed loop."""
 
 OHA_CONNECTIONS = 10
-"""Of oha, which has no warm-up and lets them take turns: so few that what the first request of each costs, which includes
-connecting, hardly moves the 99th percentile of some thousand."""
+"""Connections of oha. It has no warm-up, so the first request of each connection includes connecting. Ten of these
+hardly move the 99th percentile of some thousand requests."""
 
 WRK_SCRIPT = Path(__file__).resolve().parent.parent / "wrk.lua"
 
 
 class LoadError(Exception):
-    """Load could not be made, or its result is worthless."""
+    """The load tool failed, or its result is unusable."""
 
 
 def write_bodies(folder):
-    """Writes the bodies of requests: `1k` and `32k`, whose names are their sizes in KiB, and `stream`, of 1 KiB."""
+    """Writes the request bodies `1k` (1 KiB), `32k` (32 KiB) and `stream` (1 KiB)."""
     bodies = {}
     for name, size, stream in (("1k", 1024, False), ("32k", 32 * 1024, False), ("stream", 1024, True)):
         request = {"model": "bench-model", "stream": stream, "max_tokens": 100, "temperature": 0.7}
@@ -36,7 +36,7 @@ def write_bodies(folder):
 
 
 def ask(port, target="/v1/chat/completions", body=b"", timeout=10):
-    """One POST to 127.0.0.1; whether its answer begins with status 200. Raises OSError where there is none."""
+    """POSTs to 127.0.0.1. Returns whether the status is 200. Raises OSError without an answer."""
     with socket.create_connection(("127.0.0.1", port), timeout) as connection:
         head = f"POST {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -45,20 +45,20 @@ def ask(port, target="/v1/chat/completions", body=b"", timeout=10):
 
 
 class Engines:
-    """The engines behind all contenders, in one process; `ports` are theirs."""
+    """The engines behind all contenders: one process that listens on `ports`."""
 
     def __init__(self, tool, folder, listeners):
         self.process = Process([tool, "engine", "--listeners", listeners], folder, log="engines", stdout=subprocess.PIPE)
         self.ports = json.loads(self.process.popen.stdout.readline())["ports"]
 
     def pace(self, chunks, gap_ms):
-        """Sets what streams are like from now on: how many chunks, and milliseconds between two."""
+        """Sets the number of chunks and the milliseconds between them for later streams."""
         if not ask(self.ports[0], f"/bench/{chunks}/{gap_ms}"):
             raise LoadError("the engines do not take their pace")
 
 
 def result(text):
-    """What a tool printed from the first brace on, which is an object of JSON. Raises `LoadError` where it is not."""
+    """Parses the JSON object that a tool printed, from the first brace on. Raises `LoadError`."""
     try:
         return json.loads(text[text.index("{") :])
     except ValueError as error:
@@ -66,7 +66,7 @@ def result(text):
 
 
 class Load:
-    """Runs what makes load; all results are dictionaries, as the tools print them."""
+    """Runs the load tools. All results are dictionaries, as the tools print them."""
 
     def __init__(self, tool, oha, bodies, folder):
         self.tool = tool
@@ -75,7 +75,7 @@ class Load:
         self.folder = folder
 
     def wrk(self, port, body, seconds, models=1, sessions=0):
-        """Closed loop: as many requests as `CONNECTIONS` can make in `seconds`."""
+        """Closed loop: `CONNECTIONS` connections send requests for `seconds`."""
         argv = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", WRK_SCRIPT]
         argv += [f"http://127.0.0.1:{port}", "--", self.bodies[body], models, sessions]
         return result(self.run(argv, seconds + 30))
@@ -86,7 +86,7 @@ class Load:
         return result(self.run(argv, seconds * 2 + 60))
 
     def oha(self, port, body, rate, seconds):
-        """Open loop by oha: as `open`, but for the connections, and for oha's clock, which begins when its timer is over."""
+        """Open loop by oha: like `open`, with other connections, and a clock that starts when the timer fires."""
         requests = rate * seconds
         argv = [self.oha_path, "--no-tui", "--output-format", "json", "--stats-success-breakdown", "--latency-correction"]
         argv += ["-c", OHA_CONNECTIONS, "-n", requests, "-q", rate, "-t", "10s", "--disable-compression", "-m", "POST"]
@@ -101,17 +101,17 @@ class Load:
         return {"requests": requests, "failed": requests - good, "outcomes": outcomes, "rate": rate, **quantiles}
 
     def streams(self, port, streams, repeat=1):
-        """`streams` at a time, on each connection `repeat` one after the other, to their end."""
+        """Runs `streams` at a time to their end, and `repeat` in a row on each connection."""
         argv = [self.tool, "streams", "--port", port, "--body", self.bodies["stream"], "--streams", streams]
         return result(self.run([*argv, "--repeat", repeat], 120))
 
     def hold(self, port, streams):
-        """Opens `streams` and keeps them open for the length of a `with` block."""
+        """Opens `streams` and keeps them open during a `with` block."""
         argv = [self.tool, "streams", "--port", port, "--body", self.bodies["stream"], "--streams", streams, "--hold"]
         return Held(argv, self.folder)
 
     def run(self, argv, seconds):
-        """What `argv` prints; it has `seconds` for it."""
+        """Returns the output of `argv`, which may take `seconds`."""
         try:
             done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=seconds)
         except subprocess.TimeoutExpired as error:
@@ -122,20 +122,20 @@ class Load:
 
 
 class Held:
-    """Streams that are open from the beginning of a `with` block to its end."""
+    """Streams that stay open during a `with` block."""
 
     def __init__(self, argv, folder):
         self.process = Process(argv, folder, log="held", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def open(self):
-        """How many are open, as of the tool's next word."""
+        """Waits for the tool's next line. Returns the number of open streams."""
         line = self.process.popen.stdout.readline()
         if not line:
             raise LoadError("the streams were not opened")
         return json.loads(line)["open"]
 
     def release(self):
-        """How many were open to the end."""
+        """Returns the number of streams that were open to the end."""
         self.process.popen.stdin.write("\n")
         self.process.popen.stdin.flush()
         return self.open()

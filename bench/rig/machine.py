@@ -1,4 +1,4 @@
-"""What the results depend on and do not say: the machine, and which gateway it was."""
+"""The machine and the measured build, which the results depend on."""
 
 import hashlib
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def describe(root, gateway=None, is_pgo=False):
-    """The machine and what is measured on it, without a name or a path of either.
+    """Describes the machine and the measured build, without names or paths.
 
-    `gateway` is a build that was given, `is_pgo` whether it was made by bench/pgo.
+    `gateway` is the build given on the command line. `is_pgo` is true for a build by bench/pgo.
     """
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")), platform.machine())
@@ -26,12 +26,12 @@ def describe(root, gateway=None, is_pgo=False):
 
 
 def digest(path):
-    """The beginning of a file's SHA-256."""
+    """Returns the first digits of a file's SHA-256."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def commit(root):
-    """The commit that is measured, with a `+` where files differ from it."""
+    """Returns the measured commit, with a `+` if files differ from it."""
 
     def git(*words):
         return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""The command: finds the contenders, measures round by round, and writes results and table."""
+"""The command: finds the contenders, measures in rounds, and writes results and tables."""
 
 import argparse
 import json
@@ -24,19 +24,19 @@ BENCH = Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent
 
 FLEETS = [(1, 2), (10, 2), (100, 2), (1000, 2), (1, 16), (1, 128), (1000, 16)]
-"""Models and deployments of each; the first is what the others are compared with."""
+"""Models and deployments of each model. The first pair is the baseline."""
 
 STRATEGIES = ["fixed", "spill", "session-affinity", "prefix-affinity", "least-load", "latency", "cost", "prompt-length"]
-"""The first is what the others are compared with; all others are asked for each request."""
+"""The first strategy is the baseline. All others decide for each request."""
 
 STARTS = 3
-"""How often a contender is started in a round, for what is over in no time and seen once a start."""
+"""Starts of a contender in a round, for short figures that exist once for each start."""
 
 PARTS = ["peers", "fleets", "strategies"]
 
 
 def arguments():
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description="Measure the gateway beside other proxies, on this machine alone.")
     build = parser.add_mutually_exclusive_group()
     build.add_argument("--gateway", type=Path, help="a release build of the gateway (default: cargo makes one)")
@@ -53,7 +53,7 @@ def arguments():
 
 
 def parts(text):
-    """The value of `--parts`."""
+    """Parses the value of `--parts`."""
     names = text.split(",")
     if not set(names) <= set(PARTS):
         raise argparse.ArgumentTypeError(f"they are {', '.join(PARTS)}")
@@ -61,9 +61,9 @@ def parts(text):
 
 
 def main():
-    """Measures; the exit code."""
+    """Measures. Returns the exit code."""
     options = arguments()
-    # Its end is to be that of all it has started, too.
+    # A signal must also end everything that was started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.report:
         print(report.markdown(report.read(options.report)))
@@ -105,7 +105,7 @@ def measure(options):
 
 
 def find_gateway(options):
-    """The build that is measured."""
+    """Returns the build to measure."""
     if options.gateway:
         return options.gateway
     if options.pgo:
@@ -115,20 +115,20 @@ def find_gateway(options):
 
 
 def cargo_target(folder):
-    """Where cargo puts what it builds of the workspace in `folder`."""
+    """Returns cargo's target folder for the workspace in `folder`."""
     metadata = run("cargo", "metadata", "--no-deps", "--format-version=1", f"--manifest-path={folder}/Cargo.toml")
     return Path(json.loads(metadata[metadata.index("{") :])["target_directory"])
 
 
 def build(folder, package):
-    """Builds a release of `package`, with cargo's own words on the way."""
+    """Builds a release of `package`. Cargo prints its progress."""
     argv = ["cargo", "build", "--release", "--manifest-path", folder / "Cargo.toml", "--package", package]
     if subprocess.run(argv).returncode:
         raise Missing(f"{package} does not build")
 
 
 def choose(options, gateway, target):
-    """The contenders, the gateway first, and why those that were asked for are missing."""
+    """Returns the contenders, the gateway first, and the reason for each missing one."""
     peers = {peer.name: peer for peer in all_peers(options.tools.resolve(), target)}
     names = list(peers) if options.peers is None else [name for name in options.peers.split(",") if name != "none"]
     if unknown := set(names) - set(peers):
@@ -151,7 +151,7 @@ def choose(options, gateway, target):
 
 
 class Rig:
-    """Everything that rounds need."""
+    """The state of a run over all rounds."""
 
     def __init__(self, options, contenders, folder, tool, load_tools, results):
         self.options = options
@@ -173,7 +173,7 @@ class Rig:
         self.results.flush()
 
     def round(self, number):
-        """Measures everything once."""
+        """Measures every figure once."""
         if "peers" in self.parts:
             self.all_contenders(number)
         if "fleets" in self.parts:
@@ -184,7 +184,7 @@ class Rig:
             self.variants(number, "strategy", variants, lambda _: {"sessions": 64})
 
     def all_contenders(self, number):
-        """All figures at all contenders: what wants a fresh process first, then figure by figure, all in turn."""
+        """Measures all figures at all contenders: those of a fresh process first, then the others in turn."""
         turn = (number - 1) % len(self.contenders)
         order = self.contenders[turn:] + self.contenders[:turn]
         direct = Direct(self.engines)
@@ -196,7 +196,7 @@ class Rig:
             contender.stop()
 
     def start(self, number, contender, streams=None):
-        """Starts a contender, for so many `streams`; None where that fails."""
+        """Starts a contender for `streams` streams. Returns None if that fails."""
         folder = Path(tempfile.mkdtemp(prefix=f"{contender.name}-", dir=self.folder))
         try:
             running = Running(contender, self.engines, folder, self.body, self.cores, streams)
@@ -207,13 +207,13 @@ class Rig:
         return running
 
     def stop(self):
-        """Ends everything that still runs, also where a round was interrupted."""
+        """Ends all contenders, also after an interrupted round."""
         for running in self.started:
             running.stop()
         self.engines.process.stop()
 
     def fresh(self, number, contender):
-        """What is measured right after the start; the contender, which runs on, or None."""
+        """Measures the figures of a fresh process. Returns the running contender, or None."""
         most = self.bench.most_streams
         if not contender.slow and (running := self.start(number, contender, streams=most)):
             figures.idle_memory(self.bench, running)
@@ -232,7 +232,7 @@ class Rig:
         return running
 
     def in_turn(self, number, running):
-        """What is measured at contenders that run."""
+        """Measures the figures of running contenders."""
         rps = {}
         for contender in running:
             seen = self.figure(number, contender, "closed_1k", figures.closed, body="1k")
@@ -251,7 +251,7 @@ class Rig:
                 self.figure(number, contender, figure, measured, **own)
 
     def variants(self, number, figure, variants, load):
-        """Requests/s of the gateway in several configurations, each between two measurements of the first, against drift."""
+        """Measures the gateway in several configurations, each between two runs of the first, against drift."""
         first, *others = variants
         turns = [first] + [name for other in others for name in (other, first)]
         for turn, name in enumerate(turns):
@@ -264,7 +264,7 @@ class Rig:
                 running.stop()
 
     def figure(self, number, running, figure, measured, variant=None, turn=None, **options):
-        """Measures one figure and writes it down; an empty dictionary where it cannot be measured."""
+        """Measures one figure and records it. Returns an empty dictionary on failure."""
         record = {"round": number, "contender": running.name, "figure": figure}
         if variant:
             record |= {"variant": variant, "turn": turn}
@@ -274,7 +274,7 @@ class Rig:
             self.write({**record, "error": str(error)})
             return {}
         finally:
-            # What one still does for requests that are over is not to be at the cost of the next.
+            # Work that a contender still does for ended requests must not slow the next one.
             if running.process:
                 running.process.settle()
         self.write({**record, **values})
@@ -283,5 +283,5 @@ class Rig:
 
 
 def short(values):
-    """The numbers of `values`, to watch them go by."""
+    """Formats the numbers of `values` for the progress output."""
     return " ".join(f"{key}={value:.4g}" for key, value in values.items() if isinstance(value, int | float))

@@ -1,7 +1,7 @@
 """The gateway's peers, each set up as its own documentation recommends for production.
 
-They stand on the same footing as the gateway: one address, the same two engines, 60 to 40 where weights are known,
-kept connections to the engines, and an access log where one is part of the product.
+All have the conditions of the gateway: one address, the same two engines, kept connections to them, weights of 60 to 40
+if the peer has weights, and an access log if the product has one.
 """
 
 import os
@@ -29,10 +29,10 @@ class Debian(Contender):
 
 
 class Nginx(Debian):
-    """nginx, answers not buffered: what streams and what does not has the same path.
+    """nginx without buffering: streamed and plain answers take the same path.
 
-    Its workers listen for themselves (`reuseport`), so that all of them have connections. With `buffered_log` a worker writes
-    the log every 64 KiB or second, as the gateway does every 10 ms, and not a line for each request.
+    Each worker has its own listener (`reuseport`), so that all of them get connections. With `buffered_log` a worker
+    writes the log once a second or 64 KiB, in place of once a request. The gateway writes every 10 ms.
     """
 
     package = "nginx"
@@ -44,7 +44,7 @@ class Nginx(Debian):
         self.notes = f"weights 6 and 4, access log ({log}), `reuseport`, `proxy_buffering off`, bodies in memory"
 
     def find(self):
-        """Its version."""
+        """Returns the version."""
         return run("nginx", "-v").strip().rpartition("/")[2]
 
     def command(self, setup):
@@ -87,7 +87,7 @@ http {{
 
 
 class Haproxy(Debian):
-    """haproxy; with `http-no-delay` what it has goes on at once, as streams need it."""
+    """haproxy. With `http-no-delay` it sends each piece at once, which streams need."""
 
     package = "haproxy"
 
@@ -97,7 +97,7 @@ class Haproxy(Debian):
         self.notes = "weights, health checks, HTTP log" + (", `option http-no-delay`" if no_delay else "")
 
     def find(self):
-        """Its version."""
+        """Returns the version."""
         return re.search(r"version (\S+?)[-+ ]", run("haproxy", "-v"))[1]
 
     def command(self, setup):
@@ -129,7 +129,7 @@ backend engines
 
 
 class Crate(Contender):
-    """A minimal proxy of bench/peers, which cargo builds."""
+    """A minimal proxy of bench/peers, built by cargo."""
 
     def __init__(self, name, target, crate):
         super().__init__(name)
@@ -138,26 +138,26 @@ class Crate(Contender):
         self.notes = "minimal: a weighted draw, no log, no limits (`bench/peers`)"
 
     def find(self):
-        """The version of the crate that it is made of, as the lock file has it."""
+        """Returns the version of its main crate, from the lock file."""
         if not self.binary.exists():
             raise Missing("not built (`--install`)")
         lock = (Path(__file__).resolve().parent.parent / "Cargo.lock").read_text()
         return re.search(rf'name = "{self.crate}"\nversion = "(.*)"', lock)[1]
 
     def install(self):
-        """Builds it, and installs the cmake that a library of pingora's is built with."""
+        """Builds the proxy, and installs cmake for a library of pingora."""
         if not shutil.which("cmake"):
             install_package("cmake")
         manifest = Path(__file__).resolve().parent.parent / "Cargo.toml"
         run("cargo", "build", "--release", "--manifest-path", manifest, "--package", f"peer-{self.name}", timeout=3600)
 
     def command(self, setup):
-        """It has no files."""
+        """Writes nothing: the command line is enough."""
         return [self.binary, setup.port, setup.local, setup.remote], {}
 
 
 class Wheel(Contender):
-    """A peer from PyPI, in a virtual environment of its own; `package` is what pip installs."""
+    """A peer from PyPI, in a virtual environment of its own. pip installs `package`."""
 
     package = ""
 
@@ -166,7 +166,7 @@ class Wheel(Contender):
         self.venv = tools / self.name
 
     def find(self):
-        """Its version."""
+        """Returns the version."""
         distribution = self.package.partition("[")[0]
         for packages in self.venv.glob("lib/python3*/site-packages"):
             for found in metadata.distributions(name=distribution, path=[str(packages)]):
@@ -174,8 +174,8 @@ class Wheel(Contender):
         raise Missing("not installed (`--install`)")
 
     def install(self):
-        """Makes the virtual environment, and installs the package."""
-        # Debian has what a virtual environment gets its pip from in a package of its own.
+        """Makes the virtual environment and installs the package."""
+        # On Debian, the pip of virtual environments is in a package of its own.
         if not find_spec("ensurepip"):
             install_package("python3-venv")
         run(sys.executable, "-m", "venv", self.venv)
@@ -243,16 +243,16 @@ static_resources:
 
 
 class Router(Wheel):
-    """One of the three LLM routers that have the same forebear, and nearly the same options."""
+    """One of the three LLM routers with a common origin and nearly the same options."""
 
     notes = "round robin (it knows no weights)"
     patience = 90
     launch = ("launch",)
     quiet = "warn"
-    """The log level, by its name there, at which there is no line for each request."""
+    """The name of the log level that logs no requests."""
 
     def command(self, setup):
-        """It has no files."""
+        """Writes nothing: the command line is enough."""
         argv = [self.venv / "bin" / self.name, *self.launch, "--host", "127.0.0.1", "--port", setup.port]
         argv += ["--worker-urls", f"http://127.0.0.1:{setup.local}", f"http://127.0.0.1:{setup.remote}"]
         argv += ["--policy", "round_robin", "--prometheus-port", free_port(besides=setup.port), "--log-level", self.quiet]
@@ -280,7 +280,7 @@ class VllmRouter(Router):
 
 
 class Litellm(Wheel):
-    """LiteLLM's proxy, with a worker process a core."""
+    """LiteLLM's proxy, with one worker process for each core."""
 
     name = "litellm"
     package = "litellm[proxy]"
@@ -310,7 +310,7 @@ litellm_settings: {{request_timeout: 600}}
 
 
 def all_peers(tools, target):
-    """Every peer, in the order of the tables; `tools` has the virtual environments, `target` is cargo's folder."""
+    """Returns all peers in table order. `tools` holds virtual environments, `target` is cargo's folder."""
     return [
         Nginx("nginx", buffered_log=False),
         Nginx("nginx-buffered", buffered_log=True),

@@ -1,7 +1,7 @@
-"""A release build that knows what is done often: profile-guided optimisation, with cargo-pgo.
+"""A release build with profile-guided optimisation, by cargo-pgo.
 
-The gateway is built twice: first such that it counts what it does, which it shows under load here, then with those
-counts, by which the compiler decides what to inline and what to keep out of the way.
+The first build counts branches, while this script puts it under load. The second build uses the counts: the compiler
+inlines hot code and moves cold code out of the way.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from rig.tools import need
 ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / "bench" / "target" / "pgo"
 STRATEGIES = ("fixed", "spill", "session-affinity")
-"""One that is never asked on the path, one that is, and one that is told more of each request."""
+"""Strategies to train with: off the path, for each request, and for each request with facts."""
 
 
 def main():
-    """Builds; the exit code. The path of the binary goes to standard output."""
+    """Builds, and prints the path of the binary. Returns the exit code."""
     parser = argparse.ArgumentParser(description="Build a release of the gateway by what it does under load (PGO).")
     parser.add_argument("--install", action="store_true", help="install cargo-pgo and llvm-tools where they are missing")
     options = parser.parse_args()
@@ -40,11 +40,11 @@ def main():
 
 
 def build(install):
-    """Builds twice, with a run between; the path of the second binary. Raises `Missing` and `LoadError`."""
+    """Builds, trains, and builds again. Returns the second binary. Raises `Missing` and `LoadError`."""
     find_tools(install)
     load = ROOT / "bench" / "target" / "release" / "load"
     cargo("build", "--release", "--manifest-path", ROOT / "bench" / "Cargo.toml", "--package", "load", target=load.parent.parent)
-    # What an earlier run of other code has taught is worth nothing.
+    # Profiles of other code are useless.
     shutil.rmtree(TARGET / "pgo-profiles", ignore_errors=True)
     cargo("pgo", "build", "--", "--package", "gateway", target=TARGET)
     binary = find_binary()
@@ -55,7 +55,7 @@ def build(install):
 
 
 def find_tools(install):
-    """Sees to it that there are cargo-pgo and llvm-profdata."""
+    """Installs cargo-pgo and llvm-profdata if they are missing."""
     for name, found, words in (
         ("cargo-pgo", shutil.which("cargo-pgo"), ("cargo", "install", "--locked", "cargo-pgo")),
         ("llvm-profdata", has_profdata(), ("rustup", "component", "add", "llvm-tools")),
@@ -64,13 +64,13 @@ def find_tools(install):
 
 
 def has_profdata():
-    """Whether the toolchain has its llvm-profdata."""
+    """Returns whether the toolchain has llvm-profdata."""
     libraries = run("rustc", "--print", "target-libdir").splitlines()[-1]
     return (Path(libraries).parent / "bin" / "llvm-profdata").exists()
 
 
 def cargo(*words, target):
-    """Runs cargo, with its own words on standard error; its results are in the folder `target`."""
+    """Runs cargo with the target folder `target`. Its output goes to standard error."""
     argv = ["cargo", *(str(word) for word in words)]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     if subprocess.run(argv, cwd=ROOT, env=environment, stdout=sys.stderr).returncode:
@@ -78,13 +78,13 @@ def cargo(*words, target):
 
 
 def find_binary():
-    """What was built: cargo-pgo names the machine it is for."""
+    """Returns the built binary. cargo-pgo puts it into a folder named after the machine."""
     host = next(line for line in run("rustc", "-vV").splitlines() if line.startswith("host: "))
     return TARGET / host.removeprefix("host: ") / "release" / "gateway"
 
 
 def end(process):
-    """Asks a gateway to end, in order: else it writes no counts down."""
+    """Stops a gateway in order. A killed one would write no counts."""
     process.send_signal(signal.SIGTERM)
     try:
         code = process.wait(60)
@@ -95,7 +95,7 @@ def end(process):
 
 
 def teach(binary, tool, folder):
-    """Has the gateway do what it does every day, so that it counts it: it writes its counts down when it ends."""
+    """Runs the gateway under everyday load. It counts branches, and writes the counts when it ends."""
     raise_file_limit()
     engines = Engines(tool, folder, listeners=2)
     try:

@@ -1,4 +1,4 @@
-"""Processes that the rig starts: their ports, what they use, and their end."""
+"""Processes of the rig: ports, resource use, and orderly ends."""
 
 import os
 import resource
@@ -12,14 +12,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def raise_file_limit():
-    """Raises what may be open as far as it goes, for all that is started; returns the limit."""
+    """Raises the limit on open files, which children inherit. Returns the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def free_port(besides=None):
-    """A port on 127.0.0.1 that nobody listens on, as the kernel says, and not one that was found before."""
+    """Returns a free port of 127.0.0.1 that it has not returned before."""
     while True:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -29,10 +29,10 @@ def free_port(besides=None):
 
 
 class Process:
-    """One process that was started in a session of its own, with all that it started in turn."""
+    """A process in a session of its own, with all its descendants."""
 
     def __init__(self, argv, cwd, env=None, log="output", **kwargs):
-        """Starts `argv` in the folder `cwd`, to whose file `log` goes what it prints, unless `stdout` is given."""
+        """Starts `argv` in the folder `cwd`. Its output goes to the file `log` there, or to `stdout`."""
         self.stopped = False
         with open(Path(cwd) / log, "ab") as output:
             kwargs.setdefault("stdout", output)
@@ -47,17 +47,17 @@ class Process:
             )
 
     def tree(self):
-        """The ids of all that are alive of its session: it, its descendants, and those whose parent has ended."""
+        """Returns the ids of the session's living processes, orphans included."""
         alive = {int(entry): read_stat(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
         return [pid for pid, stat in alive.items() if stat and int(stat[3]) == self.popen.pid]
 
     def cpu_seconds(self):
-        """What the whole tree has used, user and system, with children that were waited for."""
+        """Returns the user and system time of the tree, with that of children already waited for."""
         stats = filter(None, map(read_stat, self.tree()))
         return sum(sum(map(int, stat[11:15])) for stat in stats) / TICKS
 
     def settle(self, seconds=20):
-        """Waits until the tree does no more than now and then: under a tenth of a core; at most so many seconds."""
+        """Waits until the tree uses less than a tenth of a core, at most for this many seconds."""
         pause = 0.1
         before = self.cpu_seconds()
 
@@ -70,10 +70,11 @@ class Process:
         wait_for(is_quiet, seconds, pause)
 
     def memory(self):
-        """`(kib, rss)` of the whole tree in KiB: what its processes have for themselves, and once what they share; and the
-        sum of their resident sets, in which that counts for each of them.
+        """Returns `(kib, rss)` of the tree in KiB.
 
-        Not the proportional set size, which depends on who else runs the same program.
+        `kib` counts the private memory of all processes, and their shared memory once. `rss` is the sum of the
+        resident sets, which counts shared memory for each process. The proportional set size would depend on
+        other processes that run the same program.
         """
         private, shared, rss = 0, 0, 0
         for pid in self.tree():
@@ -89,7 +90,7 @@ class Process:
         return private + shared, rss
 
     def stop(self):
-        """Ends the tree: asks twice, which the gateway takes for 'at once', then kills what is left, each by its id."""
+        """Ends the tree: two signals, of which the second means "at once" to the gateway, then a kill by id."""
         if self.stopped:
             return
         for patience in (0.3, 2):
@@ -109,7 +110,7 @@ class Process:
 
 
 def read_stat(pid):
-    """The fields of /proc/PID/stat from the state on, or None where there is no such process (any more)."""
+    """Returns the fields of /proc/PID/stat from the state on. None: the process has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -118,7 +119,7 @@ def read_stat(pid):
 
 
 def wait_for(condition, seconds, pause=0.0005):
-    """Calls `condition` until it returns something true, which is returned; None after `seconds`."""
+    """Calls `condition` until its result is true, and returns that. None after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if result := condition():

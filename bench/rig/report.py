@@ -1,14 +1,14 @@
-"""Results, as JSON lines, made into the table."""
+"""Makes the tables from the results, which are JSON lines."""
 
 import json
 import statistics
 from collections import defaultdict
 
 BASE = "nginx"
-"""What ratios are taken to."""
+"""The contender that ratios refer to."""
 
 ROWS = [
-    # title, figure, key, digits, whether direct's own value of the round is taken off
+    # title, figure, key, digits, whether to subtract the value of `direct` in the round
     ("requests/s, 1 KiB body", "closed_1k", "rps", 0, False),
     ("requests/s, 32 KiB body", "closed_32k", "rps", 0, False),
     ("CPU-ms for 1,000 requests, 1 KiB", "closed_1k", "cpu_ms_per_1000", 1, False),
@@ -32,7 +32,7 @@ ROWS = [
 
 
 class Results:
-    """What one run has measured."""
+    """The results of one run."""
 
     def __init__(self, records):
         self.machine = {}
@@ -41,7 +41,7 @@ class Results:
         self.versions = {}
         self.notes = {}
         self.errors = []
-        # How many streams stood for 10,000.
+        # The number of streams in place of 10,000.
         self.many_streams = 0
         # figure -> contender or variant -> round -> measurements
         self.measured = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
@@ -49,7 +49,7 @@ class Results:
             self.take(record)
 
     def take(self, record):
-        """Takes one line of the file."""
+        """Adds one line of the file."""
         if "machine" in record:
             self.machine, self.missing, self.quick = record["machine"], record["missing"], record["quick"]
         elif "version" in record:
@@ -68,7 +68,7 @@ class Results:
             self.measured[record["figure"]][name][record["round"]].append(record)
 
     def rounds(self, figure, name, key, added=False):
-        """round -> value, where there is one: the mean of what was measured in it, less direct's if `added`."""
+        """Returns the mean of each measured round, less that of `direct` if `added`."""
         values = {}
         for number, records in self.measured[figure][name].items():
             found = [record[key] for record in records if record.get(key) is not None]
@@ -80,9 +80,9 @@ class Results:
         return values
 
     def beside(self, figure, name, first, key):
-        """The ratios of a variant's measurements to the mean of those of the `first` right before and after.
+        """Returns the ratios of a variant to the mean of the `first` right before and after it.
 
-        Of the first itself to its own before and after: what the ratios of the others may be off by.
+        The first has ratios to its own neighbours. They show the error of the other ratios.
         """
         distance = 2 if name == first else 1
         ratios = []
@@ -90,20 +90,20 @@ class Results:
             bases = [base for base in self.measured[figure][first][number] if base.get(key)]
             for record in records:
                 near = [base for base in bases if abs(base.get("turn", 0) - record.get("turn", 0)) == distance]
-                # Earlier results do not tell in which turn they were measured.
+                # Results of earlier versions have no turn.
                 if (near or bases) and record.get(key):
                     ratios.append(record[key] / statistics.fmean(base[key] for base in near or bases))
         return ratios
 
 
 def read(path):
-    """The results in a file."""
+    """Reads the results of a file."""
     with open(path) as lines:
         return Results(map(json.loads, lines))
 
 
 def markdown(results):
-    """The whole report."""
+    """Returns the whole report."""
     names = [name for name in results.versions if any(results.measured[row[1]][name] for row in ROWS)]
     machine = results.machine
     parts = [
@@ -131,14 +131,14 @@ def markdown(results):
 
 
 def absolute(results, row, name):
-    """A cell: the median."""
+    """Formats a cell: the median."""
     _, figure, key, digits, added = row
     values = results.rounds(figure, name, key, added and name != "direct")
     return f"{statistics.median(values.values()):,.{digits}f}" if values else "–"
 
 
 def ratios(results, row, names):
-    """Cells: of the ratios to `BASE` the medians, and after the first name's its range."""
+    """Formats cells: median ratios to `BASE`, with the range after the first."""
     _, figure, key, _, added = row
     base = results.rounds(figure, BASE, key, added)
     cells = []
@@ -152,12 +152,12 @@ def ratios(results, row, names):
 
 
 def span(values):
-    """A cell: from the least to the most, where there are several."""
+    """Formats the range of several values."""
     return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else "–"
 
 
 def variants(results, figure, title):
-    """The table of the gateway's own configurations: medians and ranges of their ratios to the first, and medians."""
+    """Makes the table of the gateway's configurations: ratios to the first with ranges, and medians."""
     names = list(results.measured[figure])
     rows = []
     for name in names:
@@ -175,7 +175,7 @@ def variants(results, figure, title):
 
 
 def failures(results):
-    """What could not be measured, and what failed on the way, in a line each."""
+    """Lists missing figures and failures, one in a line."""
     lines = [f"- {name}: {reason}" for name, reason in results.missing.items()]
     if 0 < results.many_streams < 10_000:
         lines.append(f"- 10,000 streams: {results.many_streams:,} in their place, for which descriptors suffice here")
@@ -189,6 +189,6 @@ def failures(results):
 
 
 def table(head, rows, numbers=True):
-    """A markdown table; its first column to the left, and the others to the right if they are numbers."""
+    """Makes a markdown table. Columns of numbers are right-aligned, but for the first."""
     lines = [head, ["---", *["--:" if numbers else "---"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,4 +1,4 @@
-"""Programs that the rig uses and this repository does not build: finds them, and installs them where it may."""
+"""Finds, and installs if allowed, the programs that this repository does not build."""
 
 import re
 import shutil
@@ -11,13 +11,13 @@ from pathlib import Path
 from rig.contender import Missing, install_package, run
 
 OLDEST_OHA = (1, 14)
-"""Until then its `--latency-correction` could correct nothing (its change log: issue 857)."""
+"""The first version whose `--latency-correction` works (issue 857 in its change log)."""
 
 
 def need(name, found, remedy, install):
-    """Has `name` installed by the function `install` unless it was `found`.
+    """Calls `install` for `name` unless it was `found`.
 
-    Raises `Missing`, with the `remedy`, where it was not and `install` is false, or fails.
+    Raises `Missing` with the `remedy` if `install` is false, and without it if `install` fails.
     """
     if found:
         return
@@ -32,13 +32,13 @@ def need(name, found, remedy, install):
 
 @dataclass
 class LoadTools:
-    """The well-known tools that make load, beside bench/load: wrk, which is in `PATH`, and `oha`, None where it is not used."""
+    """The load tools from elsewhere: wrk, in `PATH`, and `oha`, None if unused."""
 
     oha: Path | None
 
     @classmethod
     def find(cls, tools, install, with_oha):
-        """Looks in `PATH`, for oha also in the folder `tools`, to which it is installed."""
+        """Looks in `PATH`, and for oha also in the folder `tools`, where it is installed."""
         need("wrk", shutil.which("wrk"), "your system's package", install and partial(install_package, "wrk"))
         if not with_oha:
             return cls(None)
@@ -51,8 +51,8 @@ class LoadTools:
         return cls(Path(found or own))
 
     def versions(self):
-        """Theirs, for those who read the table."""
-        # wrk tells its version beside its options when it is given none, as a failure.
+        """Returns the versions, for the table."""
+        # Without options, wrk prints its version with the usage, and fails.
         wrk = re.search(r"\d[\w.+-]*", subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout)
         names = [f"wrk {wrk[0]}" if wrk else "wrk"]
         if self.oha:
@@ -61,7 +61,7 @@ class LoadTools:
 
 
 def is_recent_oha(path):
-    """Whether there is an oha that does what it is used for."""
+    """Returns whether `oha` is there in a version that works."""
     try:
         version = re.search(r"oha (\d+)\.(\d+)", run(path, "--version"))
     except (Missing, OSError):

@@ -1,4 +1,4 @@
-//! What a strategy cannot do: one test for each promise of `docs/sandbox.md` that no other file shows.
+//! What a strategy cannot do: one test for each promise of `docs/security/sandbox.md` that no other file shows.
 
 use serde_json::json;
 use tests::{CoreGuest, Engine, Gateway, Setup, Traffic, eventually, one_model, routed};

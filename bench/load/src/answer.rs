@@ -4,25 +4,25 @@ use std::io::{self, ErrorKind};
 
 use memchr::memmem;
 
-/// What a stream's events begin with, and its last one.
+/// The beginning of each event of a stream, and its last event.
 const EVENT: &[u8] = b"data: ";
 const LAST: &[u8] = b"[DONE]";
 
-/// An answer, as far as it has come.
+/// The part of an answer that has arrived.
 #[derive(Default)]
 pub(crate) struct Answer {
-    /// 0 until the head is whole.
+    /// 0 until the head is complete.
     pub(crate) status: u16,
-    /// Events of a stream so far, the last one (`[DONE]`) excluded.
+    /// Events of the stream so far, without the last one (`[DONE]`).
     pub(crate) events: u64,
-    /// The connection is not to be used again.
+    /// The connection must not be used again.
     pub(crate) closes: bool,
-    /// `[DONE]` has come.
+    /// `[DONE]` has arrived.
     ended: bool,
     state: State,
-    /// The head, or a chunk's line, as far as it has come.
+    /// The part of the head, or of a chunk's line, that has arrived.
     line: Vec<u8>,
-    /// The end of what was last looked at for events: a mark may lie across two pieces.
+    /// The end of the last piece, because an event's beginning may lie across two pieces.
     tail: Vec<u8>,
 }
 
@@ -30,12 +30,12 @@ pub(crate) struct Answer {
 enum State {
     #[default]
     Head,
-    /// Bytes to go.
+    /// Bytes left.
     Length(u64),
     ChunkLine,
-    /// Bytes to go of the chunk.
+    /// Bytes left of the chunk.
     Chunk(u64),
-    /// Bytes to go of the line break after a chunk.
+    /// Bytes left of the line break after a chunk.
     ChunkEnd(u64),
     /// The line after the last chunk, or a trailer.
     Trailer,
@@ -44,7 +44,7 @@ enum State {
 }
 
 impl Answer {
-    /// Takes the next piece; true once the answer is whole. What comes after that is an error.
+    /// Takes the next piece. Returns true once the answer is complete. Further bytes are an error.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
         while !bytes.is_empty() {
             bytes = match self.state {
@@ -86,17 +86,17 @@ impl Answer {
         Ok(self.state == State::Done)
     }
 
-    /// Tells of the connection's end; whether the answer is whole by it.
+    /// Takes the end of the connection. Returns whether it completes the answer.
     pub(crate) fn end(&self) -> bool {
         matches!(self.state, State::ToTheClose | State::Done)
     }
 
-    /// Whether it is whole and good; of a stream, that it came to its end.
+    /// Whether the answer is complete with status 200. A stream must have its last event.
     pub(crate) fn is_good(&self) -> bool {
         self.end() && self.status == 200 && (self.events == 0 || self.ended)
     }
 
-    /// Takes what belongs to the head.
+    /// Takes the bytes of the head.
     fn head<'b>(&mut self, bytes: &'b [u8]) -> io::Result<&'b [u8]> {
         let before = self.line.len();
         self.line.extend_from_slice(bytes);
@@ -125,7 +125,7 @@ impl Answer {
         Ok(&bytes[length - before..])
     }
 
-    /// Takes what belongs to a line between chunks, and acts on it when it is whole.
+    /// Takes the bytes of a line between chunks, and acts on the complete line.
     fn line<'b>(&mut self, bytes: &'b [u8]) -> io::Result<&'b [u8]> {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             self.line.extend_from_slice(bytes);
@@ -149,7 +149,7 @@ impl Answer {
     fn count(&mut self, body: &[u8]) {
         let begun = self.tail.len();
         self.tail.extend_from_slice(body);
-        // A mark that ends in the old tail was counted with it.
+        // A beginning that ends in the old tail was counted before.
         let marks = |mark: &[u8]| {
             let from = begun.saturating_sub(mark.len() - 1);
             memmem::find_iter(&self.tail[from..], mark).count() as u64
@@ -164,7 +164,7 @@ impl Answer {
     }
 }
 
-/// The first `most` of `bytes`, and the rest.
+/// Splits `bytes` after at most `most` bytes.
 fn take(bytes: &[u8], most: u64) -> (&[u8], &[u8]) {
     bytes.split_at(usize::try_from(most).map_or(bytes.len(), |most| most.min(bytes.len())))
 }

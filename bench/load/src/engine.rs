@@ -1,8 +1,8 @@
-//! Engines that cost next to nothing: every answer is bytes that are there from the start, sent in one write.
+//! Engines that cost next to nothing: answers are prepared at the start, and sent in one write.
 //!
-//! A chat request is answered with 600 bytes of JSON, or with a stream where its body asks for one; any
-//! other request with a few words that satisfy who asks for models or health. `POST /bench/CHUNKS/GAP_MS`
-//! says what streams are like from then on, at all listeners.
+//! A chat request gets 600 bytes of JSON, or a stream if it asks for one. Any other request gets a
+//! short answer that does for `/v1/models` and `/health`. `POST /bench/CHUNKS/GAP_MS` sets the
+//! chunks of later streams, at all listeners.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener as Listener};
@@ -18,29 +18,29 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
-/// Bytes of the plain answer's body.
+/// Bytes in the body of a plain answer.
 const ANSWER_BYTES: usize = 600;
 
-/// Threads that serve; each has every second listener.
+/// Serving threads. Each has every second listener.
 const THREADS: usize = 2;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many engines, each on a port of its own
+    /// Number of engines, each on a port of its own
     #[arg(long, default_value_t = 2)]
     listeners: usize,
 }
 
-/// What streams are like.
+/// The shape of streams.
 struct Pace {
     chunks: AtomicU64,
-    /// Milliseconds from one chunk to the next; 0: none.
+    /// Milliseconds between two chunks. 0: no pause.
     gap: AtomicU64,
 }
 
 static PACE: Pace = Pace { chunks: AtomicU64::new(50), gap: AtomicU64::new(10) };
 
-/// Serves until it is ended.
+/// Serves until the process ends.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
     let mut shares: Vec<Vec<Listener>> = (0..THREADS).map(|_| Vec::new()).collect();
     let mut ports = Vec::new();
@@ -70,7 +70,7 @@ async fn serve(listeners: Vec<Listener>) -> io::Result<()> {
             loop {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                // What ends a connection is the other side's affair.
+                // A failed connection is the client's to report.
                 tokio::spawn(async move { connection(stream, bytes).await.unwrap_or_default() });
             }
         });
@@ -82,7 +82,7 @@ async fn serve(listeners: Vec<Listener>) -> io::Result<()> {
     Ok(())
 }
 
-/// All that is ever sent.
+/// All prepared answers.
 struct Bytes {
     answer: Vec<u8>,
     other: Vec<u8>,
@@ -145,7 +145,7 @@ fn chunk(data: &str) -> Vec<u8> {
     format!("{:x}\r\n{data}\r\n", data.len()).into_bytes()
 }
 
-/// Answers one request after the other.
+/// Answers the requests of a connection in turn.
 async fn connection(mut stream: TcpStream, bytes: &Bytes) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(4096);
     loop {
@@ -171,7 +171,7 @@ async fn connection(mut stream: TcpStream, bytes: &Bytes) -> io::Result<()> {
     }
 }
 
-/// A write for each chunk, as an engine makes them: a proxy is not to be spared what they cost it.
+/// Writes each chunk by itself, as engines do, so that a proxy pays for each of them.
 async fn answer_stream(stream: &mut TcpStream, bytes: &Bytes) -> io::Result<()> {
     let (chunks, gap) = (PACE.chunks.load(Relaxed), Duration::from_millis(PACE.gap.load(Relaxed)));
     stream.write_all(bytes.stream_head).await?;
@@ -179,7 +179,7 @@ async fn answer_stream(stream: &mut TcpStream, bytes: &Bytes) -> io::Result<()> 
     for left in (0..chunks).rev() {
         stream.write_all(if left == 0 { &bytes.last_chunk } else { &bytes.chunk }).await?;
         if gap.is_zero() {
-            // A token of every stream in turn, as engines batch them: each chunk has a reader woken for it.
+            // Yields after each chunk: engines write one token of every stream in turn.
             yield_now().await;
         } else if left > 0 {
             due += gap;
@@ -196,7 +196,7 @@ enum Asked {
     Other,
 }
 
-/// The first request in `buffer`, if it is whole: its length in bytes, and what it asks for.
+/// The first complete request in `buffer`: its length in bytes, and its kind.
 fn parse(buffer: &[u8]) -> io::Result<Option<(usize, Asked)>> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -207,7 +207,7 @@ fn parse(buffer: &[u8]) -> io::Result<Option<(usize, Asked)>> {
     let header =
         |name: &str| request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
     let length = if header("transfer-encoding").is_some() {
-        // Good enough for JSON, in which no such bytes can be.
+        // A search is enough: inside a JSON string these bytes would be escaped.
         match memmem::find(&buffer[head..], b"\r\n0\r\n\r\n") {
             Some(end) => end + 7,
             None => return Ok(None),

@@ -1,8 +1,8 @@
-//! What the benchmark needs beside wrk: engines that answer at next to no cost, load at a fixed rate, and
-//! streams by the thousand. Everything is on 127.0.0.1, and results are one line of JSON.
+//! The benchmark's tools beside wrk: engines that cost next to nothing, load at a fixed rate, and
+//! thousands of streams. Everything runs on 127.0.0.1. Results are one line of JSON.
 //!
-//! HTTP is written by hand, because whatever the load costs is taken from what is measured: all of it runs
-//! on the same few cores.
+//! HTTP is written by hand, because load and contender share the same few cores: the cost of the
+//! load lowers the result.
 
 mod answer;
 mod engine;
@@ -18,11 +18,11 @@ use clap::Parser;
 
 #[derive(Parser)]
 enum Command {
-    /// Run engines that answer at once, a listener each, on free ports that are printed
+    /// Run engines, and print their free ports
     Engine(engine::Options),
-    /// Ask at a fixed rate, and tell how long answers took from when they were due
+    /// Send requests at a fixed rate, and print the latencies from the due times
     Open(open::Options),
-    /// Open many streams at a time, and tell when they began and what came of them
+    /// Open many streams at a time, and print their times to first event and their results
     Streams(streams::Options),
 }
 

@@ -1,5 +1,5 @@
-//! Open-loop load: requests are due at fixed times, whatever became of those before, and how long one took
-//! counts from when it was due. A gateway that stalls cannot slow down who would have asked meanwhile.
+//! Open-loop load: requests are due at fixed times, whatever happened to earlier ones. Latency
+//! counts from the due time, so a stall also counts for the requests that were due meanwhile.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::quantiles;
 use crate::request::Target;
 
-/// Longest silence of an answer before it counts as failed.
+/// An answer fails after this much silence.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
@@ -27,34 +27,35 @@ pub(crate) struct Options {
     /// For how many seconds
     #[arg(long)]
     seconds: u32,
-    /// Connections, and so the most requests under way at a time
+    /// Connections: the most requests in flight
     #[arg(long, default_value_t = 64)]
     connections: u32,
 }
 
-/// What one connection has seen.
+/// The results of one connection.
 #[derive(Default)]
 struct Seen {
-    /// From when a request was due to its first event, or to the end of an answer without events.
+    /// Times from due to the first event, or to the end of an answer without events.
     took: Vec<Duration>,
     failed: u64,
 }
 
-/// Asks, and prints what it has seen.
+/// Sends the requests, and prints the results.
 ///
-/// Threads that block rather than tokio, whose timers tick in milliseconds: what is looked for is a tenth of one.
+/// It uses blocking threads, because tokio's timers tick in milliseconds and the figures are tenths
+/// of that.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
     let request = options.target.request()?;
     let requests = options.rate * options.seconds;
     let next = AtomicU32::new(0);
-    // Time for all connections to be made, with an answer on each.
+    // Time to make all connections and get an answer on each.
     let start = Instant::now() + Duration::from_secs(1);
     let all: Vec<Seen> = thread::scope(|scope| {
         let asking: Vec<_> = (0..options.connections)
             .map(|_| {
                 scope.spawn(|| {
                     let mut connection = Connection { stream: None, options, request: &request };
-                    // The first answer pays for the connections on the way, which is measured elsewhere.
+                    // The first answer includes connecting, so it does not count.
                     let _ = connection.ask(start);
                     let mut seen = Seen::default();
                     loop {
@@ -87,7 +88,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection that is made again when it is closed.
+/// A connection that reconnects after a close.
 struct Connection<'a> {
     stream: Option<TcpStream>,
     options: &'a Options,
@@ -95,7 +96,8 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Sends the request and reads its answer; how long it took from `due` to the first event, or to the end.
+    /// Sends the request and reads the answer. Returns the time from `due` to the first event or
+    /// the end.
     fn ask(&mut self, due: Instant) -> io::Result<Duration> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,

@@ -1,10 +1,10 @@
-//! Durations, summed up.
+//! Quantiles of durations.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Quantiles of `durations` in milliseconds, by nearest rank; `null` where there are none.
+/// Quantiles of `durations` in milliseconds, by nearest rank. `null` without any.
 pub(crate) fn of(mut durations: Vec<Duration>) -> Value {
     durations.sort_unstable();
     let rank = |share: f64| {

@@ -1,4 +1,4 @@
-//! The request that is sent, whole, and the address that it goes to.
+//! The request and its address.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use clap::Args;
 
-/// Where to, and what.
+/// The options for both.
 #[derive(Args)]
 pub(crate) struct Target {
     /// The port on 127.0.0.1
@@ -22,7 +22,7 @@ impl Target {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Head and body of a chat request, as they go out.
+    /// The bytes of a chat request, head and body.
     pub(crate) fn request(&self) -> io::Result<Vec<u8>> {
         let body = fs::read(&self.body)?;
         let head = format!(

@@ -1,4 +1,4 @@
-//! Many streams at a time: how soon they begin, and whether each came to its end.
+//! Many streams at a time: their times to first event, and whether each one completes.
 
 use std::io;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::answer::Answer;
 use crate::quantiles;
 use crate::request::Target;
 
-/// So many are begun at a time; the next when these have their first event.
+/// Streams of a batch. The next batch starts after the first events of this one.
 const BATCH: usize = 200;
 
-/// Longest silence of a stream before it counts as failed.
+/// A stream fails after this much silence.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Args)]
@@ -32,23 +32,23 @@ pub(crate) struct Options {
     /// Streams on each connection, one after the other
     #[arg(long, default_value_t = 1)]
     repeat: usize,
-    /// Print once all have begun, keep them open until a line comes on standard input, then print again
+    /// Print when all have begun, wait for a line on standard input, then print again
     #[arg(long)]
     hold: bool,
 }
 
-/// What one connection has seen.
+/// The results of one connection.
 #[derive(Default)]
 struct Seen {
-    /// From a request to the first event.
+    /// Times from the request to the first event.
     first: Vec<Duration>,
     events: u64,
     whole: u64,
-    /// What ended it early.
+    /// The reason of an early end.
     error: Option<io::Error>,
 }
 
-/// Opens the streams, and prints what it has seen.
+/// Opens the streams, and prints the results.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn run(options: &Options) -> io::Result<()> {
     let request: Arc<[u8]> = options.target.request()?.into();
@@ -95,12 +95,12 @@ pub(crate) async fn run(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes those that have ended out of `open`.
+/// Removes ended streams from `open`.
 fn take_ended(open: &mut JoinSet<Seen>) {
     while open.try_join_next().is_some() {}
 }
 
-/// Reads `repeat` streams, one after the other; a word on `begun` at the first event, or at an early end.
+/// Reads `repeat` streams in turn. Signals `begun` at the first event or an early end.
 async fn connection(
     mut stream: TcpStream,
     request: Arc<[u8]>,
@@ -116,7 +116,7 @@ async fn connection(
         }
     }
     if seen.first.is_empty() {
-        // Whoever waits for the batch has gone where the receiver has.
+        // Without a receiver, nobody waits for the batch.
         let _ = begun.send(()).await;
     }
     seen

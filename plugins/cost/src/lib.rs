@@ -49,7 +49,7 @@ impl Strategy for Cost {
         Ok(Self { parameters, places, order: Order::default() })
     }
 
-    /// As for a request of which nothing is known.
+    /// Decides as for a request of unknown length.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         let Parameters { prompt_tokens, output_tokens, .. } = self.parameters;
         self.cheapest([prompt_tokens, output_tokens], local, remote)
@@ -70,7 +70,7 @@ impl RequestStrategy for Cost {
 }
 
 impl Cost {
-    /// Those that are soon enough by cost, then the others by the time they take; alike ones share by room.
+    /// First the quick ones by cost, then the others by latency. Equals share by free places.
     fn cheapest(
         &mut self,
         tokens: [u32; 2],
@@ -90,14 +90,14 @@ impl Cost {
     }
 }
 
-/// The milliseconds to expect. One that is not known yet is soon enough, until requests wait for it.
+/// Milliseconds to the first byte. Unknown counts as 0 until requests wait, then as infinite.
 fn first_byte(one: &Deployment, capacity: u32) -> f64 {
     let unknown = if one.load(capacity) > 1.0 { f64::INFINITY } else { 0.0 };
     one.first_byte(capacity).unwrap_or(unknown)
 }
 
-/// What a request of so many tokens of prompt and answer costs. Without a price, a local deployment is paid for
-/// already, and a remote one may cost anything.
+/// The cost of a request with these tokens of prompt and answer. A local deployment without a price
+/// is paid for already. A remote one without a price may cost anything, so it counts as infinite.
 fn dollars(place: &Place, tokens: [u32; 2]) -> f64 {
     let [prompt, output] = tokens.map(f64::from);
     match (place.price, place.side) {

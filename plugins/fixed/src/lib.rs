@@ -1,4 +1,4 @@
-//! The default strategy, `fixed`: a fixed share for local deployments together, the rest for remote ones.
+//! The default strategy, `fixed`: a fixed share for the local side, the rest for the remote side.
 
 use gateway_strategy::parameters::Fraction;
 use gateway_strategy::{Deployment, Place, Strategy, Weights};
@@ -37,7 +37,7 @@ impl Strategy for Fixed {
         Ok(Self { local_fraction: parameters.local_fraction.get() })
     }
 
-    /// Deployments of a side share evenly. Where a side is empty the other shares all.
+    /// The deployments of a side share evenly. If a side is empty, the other one gets everything.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         Weights::each(local, remote, |_| 0.0).sides(self.local_fraction)
     }

@@ -1,5 +1,5 @@
-//! The strategy `latency`: of two deployments chosen at random the one whose first byte is likely to
-//! come sooner.
+//! The strategy `latency`: draws two deployments at random, and takes the one whose first byte is
+//! expected sooner.
 
 use std::time::Duration;
 
@@ -45,8 +45,8 @@ impl Strategy for Latency {
         }
     }
 
-    /// As for a request: never more than twice its even share goes to one deployment, so that the best is not
-    /// overrun before the next call.
+    /// Decides as for a request. A deployment gets at most twice its even share, so the best one is
+    /// not overrun before the next call.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         let known = || local.iter().chain(remote).filter_map(|one| one.latency);
         let quickest = known().reduce(f64::min).unwrap_or(1.0);
@@ -56,7 +56,7 @@ impl Strategy for Latency {
                 true => quickest,
                 false => slowest,
             };
-            // An average of 0 must not hide what is in flight.
+            // An average of 0 would make the cost 0, however many requests are in flight.
             one.latency.unwrap_or(unknown).max(1e-3) * (one.requests() + 1.0)
         };
         self.order.best_of_two(Weights::each(local, remote, cost))

@@ -1,4 +1,4 @@
-//! The strategy `least-load`: each request to the deployment that will have the least to do for its
+//! The strategy `least-load`: sends each request to the deployment with the least load for its
 //! capacity.
 
 use std::time::Duration;
@@ -45,8 +45,8 @@ impl Strategy for LeastLoad {
         Ok(Self { slack: parameters.slack.get(), capacities, order: Order::default() })
     }
 
-    /// By room: these weights stand for a second, in which the least loaded would be overrun if it got
-    /// everything.
+    /// Shares by free places. These weights stand for a second: if the least loaded deployment got
+    /// everything, it would be overrun.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         Weights::each(local, remote, |one| one.room(self.capacities[one.place()]))
     }
@@ -59,7 +59,7 @@ impl RequestStrategy for LeastLoad {
         local: &[Deployment],
         remote: &[Deployment],
     ) -> Weights {
-        // With this request: of two idle ones the larger has the lower load.
+        // Counts this request too, so that of two idle deployments the larger one wins.
         let load = |one: &Deployment| {
             let capacity = self.capacities[one.place()];
             one.load(capacity) + 1.0 / f64::from(capacity)

@@ -32,8 +32,8 @@ impl Strategy for LocalFirst {
         Ok(Self)
     }
 
-    /// Local deployments share everything evenly and remote ones get 0, which is standby. Where there is
-    /// no local one, the remote ones share.
+    /// Local deployments share everything evenly. Remote ones get 0, which is standby. Without a
+    /// local deployment, the remote ones share.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         Weights::each(local, remote, |_| 0.0).sides(1.0)
     }

@@ -1,5 +1,5 @@
-//! The strategy `prefix-affinity`: prompts that begin alike to one deployment, which has their beginning in its
-//! cache, unless that one has too much to do.
+//! The strategy `prefix-affinity`: sends prompts that begin alike to one deployment, whose cache
+//! has their beginning, unless it has too much to do.
 
 mod memory;
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use memory::Memory;
 
-/// Blocks of a prompt that are looked up and remembered: of longer ones the beginning.
+/// At most this many blocks of a prompt are looked up and remembered.
 const BLOCKS: usize = 64;
 
 /// `routing_parameter` of this strategy.
@@ -47,7 +47,7 @@ impl Default for Parameters {
 pub struct PrefixAffinity {
     rendezvous: Rendezvous,
     memory: Memory,
-    /// Of each place: the hash of its model, whose caches are its own.
+    /// The hash of each place's model. Models do not share caches.
     models: Vec<u64>,
 }
 
@@ -76,7 +76,7 @@ impl Strategy for PrefixAffinity {
         })
     }
 
-    /// By room, as for a request without a prompt.
+    /// Shares by free places, as for a request without a prompt.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         self.rendezvous.of_none(local, remote)
     }
@@ -94,12 +94,12 @@ impl RequestStrategy for PrefixAffinity {
             return self.rendezvous.of_none(local, remote);
         };
         let model = self.models[any.place()];
-        // The longest beginning that a deployment is known to have which can be asked now.
+        // The longest beginning that an eligible deployment is known to have.
         let is_here = |id: &u32| local.iter().chain(remote).any(|one| one.id == *id);
         let known = |prefix: &u64| self.memory.get(hash::mix(model, *prefix)).filter(is_here);
         let known = prefixes.iter().rev().find_map(known);
         let weights = self.rendezvous.of(*block, known, local, remote);
-        // But for one draw in a million it goes there.
+        // All but one in a million draws take the deployment of the largest weight.
         let all = weights.iter().zip(local.iter().chain(remote));
         if let Some((_, first)) = all.max_by(|a, b| a.0.total_cmp(&b.0)) {
             self.memory.turn();
@@ -149,11 +149,11 @@ mod tests {
         let home = first(&idle.ask_for(&mut strategy, &prompt(&[1])));
         let mut busy = idle.clone();
         busy.local[home].in_flight = 8;
-        // It moves on, and what goes on from there follows.
+        // The prompt moves on, and longer prompts with this beginning follow it.
         let moved = first(&busy.ask_for(&mut strategy, &prompt(&[1, 2])));
         assert_ne!(moved, home);
         assert_eq!(first(&idle.ask_for(&mut strategy, &prompt(&[1, 2, 3]))), moved);
-        // Where that one cannot be asked, the first block decides again.
+        // Without that deployment, the first block decides again.
         let mut without = idle.clone();
         without.local.remove(moved);
         let left = first(&without.ask_for(&mut strategy, &prompt(&[1, 2, 3])));

@@ -1,12 +1,12 @@
-//! Which deployment has which beginnings of prompts, as far as is remembered.
+//! A bounded memory of which deployment has seen which beginnings of prompts.
 
-/// Entries that compete for a place: those whose keys end alike.
+/// Entries of a set. Keys with the same low bits share a set.
 const WAYS: usize = 8;
 
-/// A memory of bounded size, in which the least recently used is forgotten first.
+/// An LRU memory of bounded size.
 ///
-/// A table of sets of [`WAYS`] entries: what a full map with a list of uses would know exactly, it knows within a
-/// set. In return there is nothing to be moved or allocated on the request path.
+/// It is a table of sets of [`WAYS`] entries, like a CPU cache. The order of uses is exact within a
+/// set only. In return, the request path neither moves nor allocates entries.
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     sets: Vec<[Entry; WAYS]>,
@@ -17,29 +17,29 @@ pub(crate) struct Memory {
 struct Entry {
     key: u64,
     place: u32,
-    /// The turn in which it was used last; 0: it is free.
+    /// The turn of the last use. 0: the entry is free.
     used: u64,
 }
 
 impl Memory {
-    /// One that holds about `entries`.
+    /// A memory of `entries`, rounded up to a power of two of sets.
     pub(crate) fn new(entries: u32) -> Self {
         let sets = (entries as usize).div_ceil(WAYS).next_power_of_two();
         Self { sets: vec![[Entry::default(); WAYS]; sets], now: 0 }
     }
 
-    /// The place of a key.
+    /// The place that was put for a key last.
     pub(crate) fn get(&self, key: u64) -> Option<u32> {
         let set = &self.sets[self.set(key)];
         set.iter().find(|entry| entry.used > 0 && entry.key == key).map(|entry| entry.place)
     }
 
-    /// Begins a turn: what is put in it is used later than what was put before.
+    /// Begins a turn. Entries of a later turn count as used more recently.
     pub(crate) fn turn(&mut self) {
         self.now += 1;
     }
 
-    /// Remembers the place of a key, in the stead of what it was, or of what was not used for longest.
+    /// Remembers the place of a key. Replaces the key's entry, or the least recently used one.
     pub(crate) fn put(&mut self, key: u64, place: u32) {
         let (set, used) = (self.set(key), self.now);
         let age = |entry: &&mut Entry| if entry.key == key { 0 } else { entry.used };
@@ -49,7 +49,7 @@ impl Memory {
     }
 
     fn set(&self, key: u64) -> usize {
-        // The low bits, of which a set is taken; a power of two.
+        // The number of sets is a power of two, so the low bits of the key are an index.
         key as usize & (self.sets.len() - 1)
     }
 }

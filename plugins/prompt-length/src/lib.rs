@@ -1,5 +1,5 @@
-//! The strategy `prompt-length`: short prompts to the deployments that are for them, long ones to where they
-//! fit.
+//! The strategy `prompt-length`: sends each prompt to the smallest deployment that it fits, and so
+//! keeps larger ones free.
 
 use std::collections::BTreeMap;
 
@@ -31,9 +31,9 @@ pub struct PromptLength {
 
 #[derive(Debug, Clone, Copy)]
 struct Site {
-    /// The longest prompt it is for, in tokens; infinite where nothing was said.
+    /// The longest prompt that is meant for it, in tokens. Infinite without a parameter.
     limit: f64,
-    /// Tokens of prompt and answer that it takes at all.
+    /// The context length of its model: tokens of prompt and answer together.
     context: f64,
     capacity: u32,
 }
@@ -64,7 +64,7 @@ impl Strategy for PromptLength {
         Ok(Self { sites: places.iter().map(site).collect(), order: Order::default() })
     }
 
-    /// To those that take the longest, by room: any prompt may come.
+    /// Shares among the largest deployments by free places, because any prompt may come.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         self.fitting(None, 0, local, remote)
     }
@@ -83,8 +83,8 @@ impl RequestStrategy for PromptLength {
 }
 
 impl PromptLength {
-    /// Of those that a prompt fits, the one with the lowest limit first: who takes longer ones is kept free for
-    /// them. Then those that it does not fit, the largest first.
+    /// First the deployments that the prompt fits, the lowest limit first, so that larger ones stay
+    /// free. Then those that it does not fit, the largest first.
     fn fitting(
         &mut self,
         prompt: Option<u32>,

@@ -1,7 +1,7 @@
-//! The WebAssembly side: what [`export!`](crate::export) needs of this crate. Not for authors.
+//! The WebAssembly side of [`export!`](crate::export). Not for authors.
 //!
-//! Each interface is a world of its own here, so that a strategy exports those that it has; the tool that makes the
-//! component puts them together to one of the four worlds of the contract.
+//! Each interface is a world of its own here, so that a strategy exports only the interfaces it
+//! has. The tool that makes the component merges them into one of the four worlds of the contract.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
@@ -91,10 +91,10 @@ pub mod learning {
     });
 }
 
-/// Where an instance of a strategy lives: a component has one thread.
+/// The instance of a strategy. A component has one thread, so a thread-local holds it.
 pub type State<S> = LocalKey<RefCell<Option<S>>>;
 
-/// The schema of a strategy's parameters, from their type.
+/// The JSON Schema of a strategy's parameters, made from their type.
 #[must_use]
 pub fn made_schema<S: Strategy>() -> String {
     parameters::schema::<S::Parameters>()
@@ -125,7 +125,7 @@ pub fn describe<S: Strategy>(
 /// Answers `configure`.
 ///
 /// # Errors
-/// What is wrong with the parameters.
+/// The parameters are wrong. The text says how, for the operator.
 pub fn configure<S: Strategy>(
     state: &'static State<S>,
     parameters: &str,

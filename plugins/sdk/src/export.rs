@@ -1,22 +1,22 @@
 //! The macro that makes a component of a strategy.
 
-/// Exports a [`Strategy`](crate::Strategy) as a component, under the name and version of the crate it is
-/// used in.
+/// Exports a [`Strategy`](crate::Strategy) as a component, under the name and version of the
+/// calling crate.
 ///
-/// What follows the type says what else the component exports:
+/// The words after the type name the further traits that the component exports:
 ///
-/// - `export!(Fixed);`: it decides off the request path.
-/// - `export!(Spill, request);`: for each request too, a [`RequestStrategy`](crate::RequestStrategy).
-/// - `export!(Spill, learning);`: off the path, and it is told how attempts went,
-///   [`Learning`](crate::Learning).
-/// - `export!(Spill, request, learning);`: all of it.
+/// - `export!(Fixed);`: none. It decides off the request path.
+/// - `export!(Spill, request);`: a [`RequestStrategy`](crate::RequestStrategy), for each request.
+/// - `export!(Spill, learning);`: a [`Learning`](crate::Learning), which is told how attempts
+///   went.
+/// - `export!(Spill, request, learning);`: both.
 ///
-/// `export!(Spill, request; schema = "parameters.json");` takes the schema of the parameters from a file in the
-/// package's folder. Where it is left out the component makes it from the type whenever it is asked, and a third of
-/// the component is code for that. The macro writes a test that the file is the type's schema, and
-/// `WRITE_SCHEMA=1 cargo test` writes the file; to begin with it may be empty.
+/// `export!(Spill, request; schema = "parameters.json");` takes the schema from a file of the
+/// package. Without it, the component makes the schema from the type when asked, with code that is
+/// a third of the component. The macro adds a test that the file has the schema of the type.
+/// `WRITE_SCHEMA=1 cargo test` writes the file, which may be empty at first.
 ///
-/// In a native build, that of `cargo test`, it checks that the type has the traits, and makes nothing.
+/// In a native build (`cargo test`) the macro only checks that the type has the traits.
 #[macro_export]
 macro_rules! export {
     ($strategy:ty $(, $more:ident)* $(,)?) => {

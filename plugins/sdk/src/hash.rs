@@ -1,6 +1,6 @@
-//! Hashes that are the same in every instance, on every gateway, in every version.
+//! Hashes that never change: the same in every instance, on every gateway, in every version.
 
-/// A hash of a number and a seed: every bit of both counts.
+/// A hash of a number and a seed. Every bit of both counts.
 #[must_use]
 pub const fn mix(seed: u64, value: u64) -> u64 {
     // The finaliser of SplitMix64, over both.
@@ -10,24 +10,24 @@ pub const fn mix(seed: u64, value: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// A hash of a text: of a deployment's name, which, unlike its id, does not depend on what else there is.
+/// A hash of a text. Hash a deployment's name, not its id: ids change when others are added.
 #[must_use]
 pub fn text(text: &str) -> u64 {
-    // FNV-1a, whose low bits are good and whose high bits are made so.
+    // The high bits of FNV-1a are weak, so `mix` spreads them.
     let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     mix(0, text.bytes().fold(0xcbf2_9ce4_8422_2325, fnv))
 }
 
-/// How far a place is from a key, for weighted rendezvous hashing: the key belongs to the nearest place.
+/// The distance of a place from a key in weighted rendezvous hashing. The nearest gets the key.
 ///
-/// `place` is the hash of the place's name, `size` how much of all keys it should get, in proportion
-/// to the others'. A place that goes takes only its own keys along, and each of them moves to the place that was
-/// its second nearest. The distance is finite and at least 0; `size` 0 is taken as a very small one.
+/// `place` is the hash of the place's name. A place gets keys in proportion to its `size`. If a
+/// place goes, only its own keys move, each to its second nearest place. The distance is finite and
+/// at least 0. A `size` of 0 counts as a very small one.
 #[must_use]
 pub fn distance(key: u64, place: u64, size: f64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "53 bits are left, which f64 holds")]
     let uniform = ((mix(key, place) >> 11) as f64 + 0.5) * 2f64.powi(-53);
-    // An exponential distribution of rate `size`: the minimum of several is each in proportion to its rate.
+    // Exponential with rate `size`: each is the minimum of several in proportion to its rate.
     -uniform.ln() / size.max(1e-9)
 }
 

@@ -1,9 +1,9 @@
 //! Write a routing strategy for the gateway in Rust.
 //!
-//! A strategy is a type that implements [`Strategy`], and [`RequestStrategy`] where it wants to see each
-//! request; [`export!`] makes a WebAssembly component of it, for the contract `wit/0.2.0`. It sees
-//! numbers and names, never a prompt, a URL or a key, and has no files, no network, no clock and no
-//! random numbers: the gateway draws by the weights it is given.
+//! A strategy is a type that implements [`Strategy`], and [`RequestStrategy`] if it decides for
+//! each request. [`export!`] makes a WebAssembly component of it, for the contract `wit/0.2.0`. A
+//! strategy sees numbers and names, never a prompt, a URL or a key. It has no files, no network, no
+//! clock and no random numbers: it answers with weights, and the gateway draws.
 //!
 //! ```
 //! use std::time::Duration;
@@ -11,11 +11,11 @@
 //! use gateway_strategy::parameters::Fraction;
 //! use gateway_strategy::{Deployment, Place, Request, RequestStrategy, Strategy, Weights};
 //!
-//! /// `routing_parameter`. The comments are what an operator's editor shows.
+//! /// `routing_parameter`. The comments become the descriptions in the schema.
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
 //! #[serde(deny_unknown_fields, default)]
 //! pub struct Parameters {
-//!     /// What a remote deployment counts beside a local one that is as busy.
+//!     /// The weight of a remote deployment relative to a local one with the same load.
 //!     remote: Fraction,
 //! }
 //!
@@ -32,7 +32,7 @@
 //!
 //! impl Strategy for LeastBusy {
 //!     const SUMMARY: &'static str = "Less traffic to deployments that have more to do";
-//!     // It weighs live numbers, so `assign` is to be called every second.
+//!     // The load changes, so the gateway calls `assign` every second.
 //!     const REFRESH: Option<Duration> = Some(Duration::from_secs(1));
 //!
 //!     type Parameters = Parameters;
@@ -50,7 +50,7 @@
 //! }
 //!
 //! impl RequestStrategy for LeastBusy {
-//!     /// A request whose answer somebody watches stays local, where that can be.
+//!     /// Streamed requests stay local while there is a local deployment.
 //!     fn assign_request(
 //!         &mut self,
 //!         request: &Request,
@@ -75,20 +75,20 @@
 //!
 //! let refused = testing::configured::<LeastBusy>(r#"{"remote": 2}"#, fleet.places).err();
 //! assert_eq!(refused.unwrap(), "`remote`: 2 is not a number from 0 to 1");
-//! // Good answers to whatever the gateway may ask, the same ones from every instance.
+//! // Asks about generated fleets: every answer must be good, and the same from every instance.
 //! testing::check_requests::<LeastBusy>("{}");
 //! ```
 //!
-//! `Cargo.toml` has `crate-type = ["cdylib", "rlib"]` under `[lib]`, this crate, `serde` (with `derive`)
-//! and `schemars`. Then `cargo test` tests it as any Rust, and `cargo build --release --target wasm32-wasip2`
-//! builds the component.
+//! `Cargo.toml` needs `crate-type = ["cdylib", "rlib"]` under `[lib]`, and the dependencies
+//! `schemars`, `serde` (with `derive`) and this crate. `cargo test` tests the strategy natively.
+//! `cargo build --release --target wasm32-wasip2` builds the component.
 //!
 //! # Answers
 //!
-//! [`Weights`] are drawn from without replacement: the first is the choice, the others the order of fallback.
-//! A strategy that has an *order* in mind gives steeply falling weights ([`Order::steep`]): the draw then all
-//! but always is that order. A weight of 0 is not the end of an order but standby: used after all others, in
-//! random order, and not at all where `fallback.standby` is `never`.
+//! The gateway draws by [`Weights`] without replacement. The first one drawn gets the request, the
+//! others are its fallbacks. For a fixed *order*, give steeply falling weights ([`Order::steep`]):
+//! the draw follows it all but always. A weight of 0 is standby: used last, in random order, and
+//! never if `fallback.standby` is `never`.
 
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]

@@ -1,14 +1,14 @@
 //! The gateway's log.
 //!
-//! Messages are cut at 1,024 bytes, and those past the 100th of one call are dropped. In a native build there is
-//! no gateway: tests see what was written with [`testing::logged`](crate::testing::logged).
+//! The gateway cuts messages at 1,024 bytes, and drops those past the 100th of one call. In native
+//! builds, tests read the messages with [`testing::logged`](crate::testing::logged).
 
-/// How much an operator wants to know of a message.
+/// The severity of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Of interest to the strategy's author.
+    /// For the strategy's author.
     Debug,
-    /// What happens in ordinary times.
+    /// An ordinary event.
     Info,
     /// Something to look at.
     Warn,

@@ -2,26 +2,26 @@
 
 use crate::Weights;
 
-/// What each step down in an order divides a weight by.
+/// The factor between the weights of two neighbours in an order.
 ///
-/// The gateway draws in proportion to weights, without replacement: of a million requests one goes to the second
-/// in the order at first, and after a failure the second is next, but for one in a million times.
+/// The gateway draws in proportion to weights, without replacement. One in a million requests
+/// starts at the second of the order. The same holds for each fallback.
 pub const STEP: f64 = 1e-6;
 
-/// The least weight in an order. Above 0, which would mean standby: those are drawn evenly.
+/// The least weight in an order. It is above 0, because 0 means standby.
 const LEAST: f64 = 1e-300;
 
-/// Turns costs into weights. One is kept by an instance, so that its memory is used again.
+/// Turns costs into weights. An instance keeps one, to reuse its memory.
 #[derive(Debug, Clone, Default)]
 pub struct Order {
     sorted: Vec<f64>,
 }
 
 impl Order {
-    /// Puts a steeply falling weight in the place of each cost: 1 for the lowest, [`STEP`] for the next, its
-    /// square for the one after that, and so on; never 0. The same cost gets the same weight.
+    /// Replaces each cost by a steeply falling weight: 1 for the lowest, [`STEP`] for the next, its
+    /// square for the one after that, and so on. Equal costs get equal weights. No weight is 0.
     ///
-    /// Any costs will do: infinity is after all numbers, and NaN is taken as infinity.
+    /// Any costs are allowed. Infinity comes after all numbers, and NaN counts as infinity.
     #[must_use]
     pub fn steep(&mut self, mut costs: Weights) -> Weights {
         self.sort(&mut costs);
@@ -34,11 +34,11 @@ impl Order {
         costs
     }
 
-    /// Puts in the place of each cost how likely it is to win when two of them are chosen at random and the
-    /// lower one is taken. Exact: the gateway draws, so a strategy needs no random numbers for "the power
-    /// of two choices".
+    /// Replaces each cost by the exact probability that it wins a draw of two, of which the lower
+    /// cost wins. The gateway draws by these weights, so a strategy needs no random numbers for
+    /// "the power of two choices".
     ///
-    /// The last in the order, who never wins, gets a very small weight all the same: 0 would mean standby.
+    /// The highest cost never wins. It gets a very small weight, because 0 would mean standby.
     #[must_use]
     pub fn best_of_two(&mut self, mut costs: Weights) -> Weights {
         #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]
@@ -61,7 +61,7 @@ impl Order {
     fn sort(&mut self, costs: &mut Weights) {
         self.sorted.clear();
         for cost in costs.iter_mut() {
-            // -0 is 0, and what is no number comes last.
+            // -0 becomes 0, and NaN comes last.
             *cost = if cost.is_nan() { f64::INFINITY } else { *cost + 0.0 };
             self.sorted.push(*cost);
         }
@@ -69,11 +69,11 @@ impl Order {
     }
 }
 
-/// A number of any size, at least 0, as one from 0 to 1, in the same order: for costs with whole numbers
-/// before it.
+/// Maps a number of at least 0 to one from 0 to 1 in the same order, so that a cost can have ranks
+/// as whole numbers and a value within each rank.
 #[must_use]
 pub fn squash(number: f64) -> f64 {
-    // 1 - 1/(1+x), which loses the digits of small ones, and x/(1+x), which is NaN at infinity.
+    // 1 - 1/(1+x) would lose digits of small numbers, and x/(1+x) alone is NaN at infinity.
     if number < 1e15 { number / (1.0 + number) } else { 1.0 }
 }
 
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(wins(&[7.0]), [1.0]);
         assert_eq!(wins(&[1.0, 2.0]), [1.0, 1e-9]);
         assert_eq!(wins(&[2.0, 2.0]), [0.5, 0.5]);
-        // Of the three pairs the best wins two, the middle one one.
+        // The best one wins two of the three pairs, the middle one wins one.
         assert_eq!(wins(&[3.0, 1.0, 2.0]), [1e-9, 2.0 / 3.0, 1.0 / 3.0]);
         assert_eq!(wins(&[f64::NAN; 4]), [0.25; 4]);
     }

@@ -1,5 +1,5 @@
-//! `routing_parameter`: from the JSON that the gateway gives to the author's type, and the schema of that
-//! type.
+//! `routing_parameter`: reads the gateway's JSON into the author's type, and makes the schema of
+//! that type.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use serde::de::{
 };
 use serde::{Deserialize, Deserializer as _};
 
-/// For strategies that have no parameters: any is an error.
+/// For strategies without parameters. Any parameter is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoParameters {}
@@ -20,7 +20,7 @@ pub struct NoParameters {}
 /// Reads `routing_parameter`.
 ///
 /// # Errors
-/// What is wrong, for the operator: it begins with the name of the parameter.
+/// The parameters are wrong. The text is for the operator, and begins with the parameter's name.
 pub fn parse<P: DeserializeOwned>(parameters: &str) -> Result<P, String> {
     let mut json = serde_json::Deserializer::from_str(parameters);
     let read = json.deserialize_map(Mapping(PhantomData));
@@ -31,13 +31,13 @@ pub fn parse<P: DeserializeOwned>(parameters: &str) -> Result<P, String> {
     if !error.is_data() || !parameters.trim_start().starts_with('{') {
         return Err("the parameters are not a mapping of names to values".to_owned());
     }
-    // A place in the JSON that the gateway made, which the operator, who wrote YAML, has never seen.
+    // The operator wrote YAML: a position in the gateway's JSON would mislead.
     let (text, place) = (error.to_string(), (error.line(), error.column()));
     let place = format!(" at line {} column {}", place.0, place.1);
     Err(text.strip_suffix(&place).unwrap_or(&text).to_owned())
 }
 
-/// The JSON Schema of a type, with nothing in it that the gateway would not understand.
+/// The JSON Schema of a type, in the words that the gateway understands.
 #[must_use]
 pub fn schema<P: JsonSchema>() -> String {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
@@ -49,7 +49,7 @@ pub fn schema<P: JsonSchema>() -> String {
     schema.as_value().to_string()
 }
 
-/// Reads parameters of a type out of a mapping.
+/// Reads a type from a mapping.
 struct Mapping<P>(PhantomData<P>);
 
 impl<'de, P: DeserializeOwned> Visitor<'de> for Mapping<P> {
@@ -65,10 +65,10 @@ impl<'de, P: DeserializeOwned> Visitor<'de> for Mapping<P> {
     }
 }
 
-/// A map whose values' errors say whose they are.
+/// A map that puts the name of a value before the value's errors.
 struct Named<A> {
     entries: A,
-    /// The name of the value that comes next.
+    /// The name of the next value.
     current: String,
 }
 
@@ -90,13 +90,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Named<A> {
     }
 }
 
-/// A number from 0 to 1: a share, a probability.
+/// A number from 0 to 1, such as a share or a probability.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
 #[serde(try_from = "f64")]
 pub struct Fraction(f64);
 
 impl Fraction {
-    /// The fraction in hundredths, at most 100: for defaults.
+    /// A fraction in percent, at most 100. For defaults.
     #[must_use]
     pub const fn percent(hundredths: u8) -> Self {
         assert!(hundredths <= 100, "a fraction is at most 100 percent");
@@ -137,13 +137,13 @@ impl JsonSchema for Fraction {
     }
 }
 
-/// A finite number above 0: milliseconds, a factor.
+/// A finite number above 0, such as a time in milliseconds or a factor.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
 #[serde(try_from = "f64")]
 pub struct Positive(f64);
 
 impl Positive {
-    /// A number of thousandths, at least one: for defaults.
+    /// A number in thousandths, at least 1. For defaults.
     #[must_use]
     pub const fn thousandths(number: u32) -> Self {
         assert!(number > 0, "0 is not above 0");
@@ -184,7 +184,7 @@ impl JsonSchema for Positive {
     }
 }
 
-/// A number that a parameter cannot have.
+/// The number is outside the range of its parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutOfRange {
     value: f64,

@@ -1,27 +1,27 @@
-//! Keys to deployments, so that the same key goes to the same deployment, and to few others when that one
+//! Maps keys to deployments: a key stays at one deployment, and moves to few others when that one
 //! has too much to do.
 
 use crate::{Deployment, Order, Place, Side, Weights, hash, squash};
 
-/// When a deployment has too much to do to be given what belongs to it.
+/// When a deployment has too much to do for its own keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {
-    /// It may have this many times as much as others have on average for their capacity; at least 1.
+    /// Its load may be this many times the average load. At least 1.
     pub load_factor: f64,
-    /// Below this load it never has too much, whatever the others have.
+    /// Below this load it never has too much, whatever the average is.
     pub free_load: f64,
-    /// Whether remote deployments come after all local ones that have room, and averages are of one side. If
-    /// not, all deployments are alike.
+    /// True: remote deployments come after all local ones with room, and each side has its own
+    /// average. False: both sides are treated alike.
     pub prefer_local: bool,
 }
 
 /// Weighted rendezvous hashing with bounded load.
 ///
-/// The order for a key is that of [`hash::distance`] from it, the size of a deployment being its capacity. It
-/// depends on nothing but names and capacities: every instance on every gateway has the same. Those that have too
-/// much to do come after those that have not, in the same order among themselves. Weights fall steeply along the
-/// order ([`Order::steep`]), so that fallback, too, goes to the next in it, where the key will be when its
-/// deployment is gone.
+/// Deployments are ordered by [`hash::distance`] from the key, with their capacity as the size. The
+/// order depends on names and capacities only, so every instance on every gateway has the same one.
+/// Deployments with too much to do come after the others, in the same order among themselves.
+/// Weights fall steeply along the order ([`Order::steep`]). So fallback goes to the next deployment
+/// in it, which is where the key moves when its deployment goes.
 #[derive(Debug, Clone)]
 pub struct Rendezvous {
     bound: Bound,
@@ -37,7 +37,7 @@ struct Site {
 }
 
 impl Rendezvous {
-    /// One for these places.
+    /// The hashing for these places. Their order is that of the ids.
     #[must_use]
     pub fn new(bound: Bound, places: &[Place]) -> Self {
         let site = |place: &Place| {
@@ -47,7 +47,7 @@ impl Rendezvous {
         Self { bound, sites: places.iter().map(site).collect(), order: Order::default() }
     }
 
-    /// The order for a key. `known` is the id of a deployment that is to come before all others while it
+    /// The weights for a key. The deployment with the id `known` comes before all others while it
     /// has room.
     #[must_use]
     pub fn of(
@@ -71,7 +71,7 @@ impl Rendezvous {
         self.order.steep(costs)
     }
 
-    /// For what has no key: by room.
+    /// The weights for a request without a key: by free places.
     #[must_use]
     pub fn of_none(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         let averages = self.averages(local, remote);
@@ -80,7 +80,7 @@ impl Rendezvous {
         weights.share_by(local, remote, |one| one.room(self.sites[one.place()].capacity))
     }
 
-    /// 0 and 1 for those that have room, 2 and 3 for those that have not; the odd ones are remote.
+    /// 0 (local) or 1 (remote) with room, 2 (local) or 3 (remote) without. See `prefer_local`.
     fn rank(&self, one: &Deployment, averages: [f64; 2]) -> u8 {
         let Bound { load_factor, free_load, prefer_local } = self.bound;
         let site = self.sites[one.place()];
@@ -92,7 +92,7 @@ impl Rendezvous {
         if one.requests() + 1.0 <= most { after } else { 2 + after }
     }
 
-    /// The average load that a local and a remote deployment is compared with: once this request is placed.
+    /// The average loads for local and remote deployments, with this request counted.
     fn averages(&self, local: &[Deployment], remote: &[Deployment]) -> [f64; 2] {
         let mut sums = [self.sums(local), self.sums(remote)];
         if !self.bound.prefer_local {
@@ -101,7 +101,7 @@ impl Rendezvous {
         sums.map(|[requests, capacity]| (requests + 1.0) / capacity)
     }
 
-    /// Requests and capacity of a side.
+    /// The sums of requests and of capacity of a side.
     fn sums(&self, side: &[Deployment]) -> [f64; 2] {
         let capacity = |one: &Deployment| f64::from(self.sites[one.place()].capacity);
         [side.iter().map(Deployment::requests).sum(), side.iter().map(capacity).sum()]
@@ -139,15 +139,15 @@ mod tests {
         let idle =
             order(&four([0; 4]), BOUND, 7, None).into_iter().map(str::to_owned).collect::<Vec<_>>();
         let first = |name: &str| ["a", "b", "c", "d"].map(|other| u32::from(other == name));
-        // Half of its capacity is free whatever the others have.
+        // Below half of its capacity it keeps the key, whatever the average is.
         let some = four(first(&idle[0]).map(|is| is * 3));
         assert_eq!(order(&some, BOUND, 7, None), idle);
         let much = four(first(&idle[0]).map(|is| is * 4));
         let moved = [&idle[1], &idle[2], &idle[3], &idle[0]];
         assert_eq!(order(&much, BOUND, 7, None), moved);
-        // Where all have as much it is not too much.
+        // An equal load everywhere is not too much.
         assert_eq!(order(&four([5; 4]), BOUND, 7, None), idle);
-        // Where all are full they keep the order, too.
+        // Full deployments keep the order, too.
         assert_eq!(order(&four([8; 4]), BOUND, 7, None), idle);
     }
 
@@ -180,7 +180,7 @@ mod tests {
         let fleet = Fleet::new().local("a").in_flight(6).local("b").in_flight(2).remote("r");
         let mut rendezvous = Rendezvous::new(BOUND, &fleet.places);
         let mut shares = shares(&rendezvous.of_none(&fleet.local, &fleet.remote));
-        // a has more than 1.25 times the average.
+        // The load of `a` is above 1.25 times the average.
         shares.iter_mut().for_each(|share| *share = (*share * 1e4).round() / 1e4);
         assert_eq!(shares, [0.0, 1.0, 0.0]);
     }

@@ -1,35 +1,35 @@
-//! Small values that outlive an instance. All instances of one strategy share them, over panics and over
-//! swaps; they end with the gateway's process. The last writer wins.
+//! Small values that outlive an instance. All instances of a strategy share them. They survive
+//! panics and swaps, and end with the gateway's process. The last writer wins.
 //!
-//! In a native build there is no gateway: each thread, and so each test, has a store of its own, in
-//! which time stands still, so that nothing is ever past its time.
+//! In a native build there is no gateway. Each thread, and so each test, has a store of its own.
+//! Time stands still in it, so no value expires.
 
-/// Why a value was not kept.
+/// Why the store refused a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The key has more than 128 bytes, or none.
+    /// The key is empty, or longer than 128 bytes.
     Key,
-    /// The value has more than 4,096 bytes.
+    /// The value is longer than 4,096 bytes.
     Value,
-    /// 4,096 keys, or a mebibyte of keys and values, are in use.
+    /// The store holds 4,096 keys, or 1 MiB of keys and values.
     Full,
 }
 
-/// The value of a key. None: never set, removed, or past its time.
+/// The value of a key. None: never set, removed, or expired.
 #[must_use]
 pub fn get(key: &str) -> Option<Vec<u8>> {
     inner::get(key)
 }
 
-/// Sets a value, for `ttl` milliseconds, or, without one, until it is removed.
+/// Sets a value for `ttl` milliseconds. Without a `ttl` it stays until it is removed.
 ///
 /// # Errors
-/// It was not kept, for the reason that is given.
+/// The store refused the value.
 pub fn set(key: &str, value: &[u8], ttl: Option<u32>) -> Result<(), Refusal> {
     inner::set(key, value, ttl)
 }
 
-/// Removes a key. One that is not there is no error.
+/// Removes a key. A missing key is no error.
 pub fn remove(key: &str) {
     inner::remove(key);
 }

@@ -1,4 +1,4 @@
-//! What an author implements.
+//! The traits that an author implements.
 
 use std::time::Duration;
 
@@ -9,49 +9,49 @@ use crate::{Attempt, Deployment, Needs, Place, Request, Weights};
 
 /// A routing strategy.
 ///
-/// Life cycle: the gateway makes instances, several where requests are to be weighed, and configures each one
-/// once. An instance is asked one question at a time, and lives until the next configuration, a
-/// panic or a time-out. What is to outlive it goes to the [`store`](crate::store).
+/// Life cycle: the gateway makes an instance, several for a [`RequestStrategy`]. It configures each
+/// one once, and asks it one question at a time. An instance lives until the next configuration, a
+/// panic or a time-out. The [`store`](crate::store) outlives it.
 pub trait Strategy: Sized + 'static {
-    /// What it does, in one line.
+    /// One line that says what the strategy does.
     const SUMMARY: &'static str;
 
-    /// How often [`assign`](Self::assign) is called even if nothing happened: for strategies that weigh live
-    /// numbers. At least 100 ms. None: only when eligibility or the configuration change.
+    /// The interval of calls to [`assign`](Self::assign), for strategies that weigh live numbers.
+    /// At least 100 ms. None: only when eligibility or the configuration change.
     const REFRESH: Option<Duration> = None;
 
-    /// What [`assign_request`](RequestStrategy::assign_request) is to be told beside what costs
-    /// nothing.
+    /// The facts of a request that [`assign_request`](RequestStrategy::assign_request) needs and
+    /// that cost work to find.
     const NEEDS: Needs = Needs::NOTHING;
 
-    /// Its `routing_parameter`; [`NoParameters`](crate::NoParameters) where it has none.
+    /// The type of `routing_parameter`. [`NoParameters`](crate::NoParameters) if there are none.
     ///
     /// The gateway checks the user's values against the schema of this type, and names the line of
     /// `routing.yaml` that breaks it. Use `#[serde(deny_unknown_fields, default)]`, so that a
     /// misspelt parameter is an error and a missing one is not.
     type Parameters: DeserializeOwned + JsonSchema;
 
-    /// Makes an instance. `places` are the deployments of all models that the strategy decides for;
+    /// Makes an instance. `places` are the deployments of all models that the strategy decides for.
     /// [`Deployment::id`] is an index into them.
     ///
     /// # Errors
-    /// What is wrong with the parameters, for the operator: the configuration that has them is not
-    /// put in use.
+    /// The parameters are wrong. The operator sees the text, and the configuration does not take
+    /// effect.
     fn configure(parameters: Self::Parameters, places: Vec<Place>) -> Result<Self, String>;
 
-    /// Shares one model's traffic among its eligible deployments. Not both lists are empty.
+    /// Shares one model's traffic among its eligible deployments. At most one list is empty.
     ///
-    /// Called off the request path. What it says stands until the next call.
+    /// Called off the request path. The answer stands until the next call.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights;
 }
 
-/// A strategy that is asked for each request, while the request waits.
+/// A strategy that decides for each request, while the request waits.
 pub trait RequestStrategy: Strategy {
-    /// Shares this request among its model's eligible deployments: the gateway draws by the weights.
-    /// Not both lists are empty.
+    /// Gives the weights by which the gateway draws a deployment for this request. At most one list
+    /// is empty.
     ///
-    /// There are a few milliseconds for it. After a panic, a time-out or an answer that is not good,
-    /// what [`assign`](Strategy::assign) said last decides.
+    /// The call has a few milliseconds. After a panic, a time-out or a bad answer, the last answer
+    /// of [`assign`](Strategy::assign) decides.
     fn assign_request(
         &mut self,
         request: &Request,
@@ -60,12 +60,12 @@ pub trait RequestStrategy: Strategy {
     ) -> Weights;
 }
 
-/// A strategy that is told how attempts went.
+/// A strategy that learns how attempts went.
 pub trait Learning: Strategy {
     /// Takes attempts that have finished since the last call.
     ///
-    /// Called off the request path, on the instance that answers [`assign`](Strategy::assign): what
-    /// those that answer [`assign_request`](RequestStrategy::assign_request) are to know of it goes through
-    /// the [`store`](crate::store).
+    /// Called off the request path, on the instance that answers [`assign`](Strategy::assign). It
+    /// passes knowledge through the [`store`](crate::store) to the instances that answer
+    /// [`assign_request`](RequestStrategy::assign_request).
     fn outcome(&mut self, attempts: &[Attempt]);
 }

@@ -1,49 +1,49 @@
-//! What a strategy is told, and what it says: the records of `wit/0.2.0/routing.wit` as Rust has them.
+//! The arguments and answers of a strategy: the records of `wit/0.2.0/routing.wit` in Rust.
 
 /// Who runs a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// The user: it is already paid for.
+    /// The user runs it. It is paid for already.
     Local,
-    /// Somebody else: it is paid by the token.
+    /// A provider runs it. It is paid by the token.
     Remote,
 }
 
 /// A price in US dollars per token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
-    /// Of a token of the prompt.
+    /// Dollars per token of the prompt.
     pub prompt: f64,
-    /// Of a token of the answer.
+    /// Dollars per token of the answer.
     pub completion: f64,
 }
 
-/// What stays the same about a deployment for as long as an instance lives.
+/// The properties of a deployment that stay the same as long as an instance lives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
-    /// The deployment's name, unique within its model: `local-1`, `gpu-a`.
+    /// The deployment's name, such as `gpu-a`. Unique within its model.
     pub name: String,
     /// The id of the model it runs.
     pub model: String,
     /// Who runs it.
     pub side: Side,
-    /// The share the configuration gives it, from 0 to 1, before any strategy.
+    /// The configured share, from 0 to 1. No strategy has changed it.
     pub weight: f64,
-    /// Requests it takes at a time, as configured; at least 1.
+    /// The configured number of requests at a time. At least 1.
     pub capacity: u32,
-    /// What it costs, where the configuration says so.
+    /// The price, if it is configured.
     pub price: Option<Price>,
-    /// Tokens of prompt and answer together that its model takes.
+    /// The model's limit on tokens of prompt and answer together.
     pub context_length: u64,
 }
 
 impl Place {
-    /// Checks that a deployment of this name is among `places`.
+    /// Checks that `places` has a deployment of this name.
     ///
     /// # Errors
-    /// That there is none, and which ones there are, for the operator who wrote the name.
+    /// There is none. The text lists the names there are, for the operator.
     pub fn named(name: &str, places: &[Self]) -> Result<(), String> {
-        /// As many names as somebody reads.
+        /// The text lists at most this many names.
         const SHOWN: usize = 16;
 
         let mut known: Vec<&str> = places.iter().map(|place| &*place.name).collect();
@@ -61,17 +61,17 @@ impl Place {
     }
 }
 
-/// A deployment as it is at the moment of the call.
+/// The state of a deployment at the time of the call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Deployment {
-    /// The index of its [`Place`] in the list that `configure` was given.
+    /// The index of its [`Place`] in the list that `configure` got.
     pub id: u32,
-    /// Requests sent to it and not yet finished.
+    /// Requests at the deployment that have not ended.
     pub in_flight: u32,
-    /// Requests of this gateway that wait for one of its places.
+    /// Requests in this gateway's queue for the deployment.
     pub queued: u32,
-    /// Time to first byte in milliseconds, an exponentially weighted moving average over its recent
-    /// requests; failures count as slow ones. None before its first answer.
+    /// Time to first byte in milliseconds: an exponentially weighted moving average over recent
+    /// requests. Failures count as slow ones. None before its first answer.
     pub latency: Option<f64>,
     /// The share of its recent attempts that failed, from 0 to 1.
     pub error_rate: f64,
@@ -84,27 +84,27 @@ impl Deployment {
         self.id as usize
     }
 
-    /// Requests it has to do: those in flight, and those that wait for it.
+    /// Requests in flight and in the queue.
     #[must_use]
     pub fn requests(&self) -> f64 {
         f64::from(self.in_flight) + f64::from(self.queued)
     }
 
-    /// [`requests`](Self::requests) for each of its `capacity` places: 1 is full, more is a queue.
+    /// [`requests`](Self::requests) per place. 1 is full, more is a queue.
     #[must_use]
     pub fn load(&self, capacity: u32) -> f64 {
         self.requests() / f64::from(capacity.max(1))
     }
 
-    /// How many of its `capacity` places are free; where fewer than a hundredth of them are, that: one that
-    /// is full now may have room a moment later, and nobody should be left out for that.
+    /// The number of free places, but at least a hundredth of `capacity`. A full deployment may
+    /// have room a moment later, so it keeps a small share.
     #[must_use]
     pub fn room(&self, capacity: u32) -> f64 {
         f64::from(capacity.max(1)) * (1.0 - self.load(capacity)).max(0.01)
     }
 
-    /// The milliseconds to first byte that a request sent now may expect: the recent average, and once more
-    /// for every round of its places that is waiting already. None: nothing is known.
+    /// The expected milliseconds to first byte for a request sent now: the recent average, plus the
+    /// same again for each `capacity` requests in the queue. None: the latency is unknown.
     #[must_use]
     pub fn first_byte(&self, capacity: u32) -> Option<f64> {
         let rounds = f64::from(self.queued) / f64::from(capacity.max(1));
@@ -112,11 +112,11 @@ impl Deployment {
     }
 }
 
-/// How to share traffic, in the order of the arguments of `assign` or `assign_request`.
+/// The shares of the traffic, in the order of the arguments of `assign` or `assign_request`.
 ///
-/// Weights are relative: the gateway divides them by their sum. Each must be finite and at least 0, and at
-/// least one above 0. A weight of 0 means standby: used only after every deployment of positive weight
-/// has failed.
+/// Weights are relative: the gateway divides them by their sum. Each is finite and at least 0, and
+/// at least one is above 0. A weight of 0 is standby: used only after every deployment of positive
+/// weight has failed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Weights {
     /// One weight for each deployment of `local`, in its order.
@@ -126,7 +126,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// What `weight` says of each deployment.
+    /// The weight that `weight` gives each deployment.
     pub fn each(
         local: &[Deployment],
         remote: &[Deployment],
@@ -136,9 +136,9 @@ impl Weights {
         Self { local, remote: remote.iter().map(weight).collect() }
     }
 
-    /// `local_share`, from 0 to 1, for the local deployments together, the rest for the remote ones; within a
-    /// side as these weights have it, evenly where all of them are 0. The other side gets all where one is
-    /// empty.
+    /// Gives the local side `local_share`, from 0 to 1, and the remote side the rest. Within a side
+    /// the proportions stay; a side whose weights are all 0 shares evenly. If one side is empty,
+    /// the other one gets everything.
     #[must_use]
     pub fn sides(mut self, local_share: f64) -> Self {
         let local_share = match (self.local.is_empty(), self.remote.is_empty()) {
@@ -151,8 +151,8 @@ impl Weights {
         self
     }
 
-    /// Multiplies each weight by what `size` says of its deployment, as a part of the largest size, no less than a
-    /// hundredth: those of one weight share by size, and steeply falling weights stay in order.
+    /// Multiplies each weight by its deployment's size relative to the largest one, at least 0.01.
+    /// Equal weights then share by size, and steeply falling weights keep their order.
     #[must_use]
     pub fn share_by(
         mut self,
@@ -163,13 +163,13 @@ impl Weights {
         let all = || local.iter().chain(remote);
         let largest = all().map(&size).fold(0.0, f64::max);
         for (weight, one) in self.iter_mut().zip(all()) {
-            // Of sizes that are no numbers, and of no size at all, a hundredth.
+            // `max` also turns NaN (0 / 0) into 0.01.
             *weight *= (size(one) / largest).max(0.01);
         }
         self
     }
 
-    /// These weights, or, where their sum is not above 0 and finite, the same for all.
+    /// These weights. Equal weights instead, if the sum is not finite or not above 0.
     #[must_use]
     pub fn or_even(mut self) -> Self {
         let sum: f64 = self.iter_mut().map(|weight| *weight).sum();
@@ -184,13 +184,13 @@ impl Weights {
         self.local.iter().chain(&self.remote).copied()
     }
 
-    /// All weights, local ones first, to be changed.
+    /// All weights, local ones first, mutable.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut f64> {
         self.local.iter_mut().chain(&mut self.remote)
     }
 }
 
-/// Makes a list sum to `total`.
+/// Scales a list to the sum `total`.
 fn scale(list: &mut [f64], total: f64) {
     let sum: f64 = list.iter().sum();
     #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]
@@ -200,7 +200,7 @@ fn scale(list: &mut [f64], total: f64) {
     }
 }
 
-/// Facts of a request that cost work to find: those that a strategy is told only if it asks for them.
+/// The facts of a request that cost work to find. The gateway finds only those that are asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
     /// [`Request::prompt_tokens`].
@@ -212,50 +212,50 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// None of them.
+    /// No fact.
     pub const NOTHING: Self = Self { prompt_tokens: false, session: false, prefixes: false };
 }
 
-/// What a strategy is told of a request: never the prompt, never a credential.
+/// The facts of a request. They never include the prompt or a credential.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The id of the model asked for.
+    /// The id of the requested model.
     pub model: String,
-    /// Whether the answer is to be streamed.
+    /// Whether the client asked for a stream.
     pub stream: bool,
-    /// Tokens of the prompt, estimated from its length. Only with [`Needs::prompt_tokens`], and where the
-    /// request has a prompt that is text.
+    /// Tokens of the prompt, estimated from its length. Only with [`Needs::prompt_tokens`], for
+    /// requests with a text prompt.
     pub prompt_tokens: Option<u32>,
-    /// Tokens the answer may have, where the request says so.
+    /// The request's own limit on tokens of the answer.
     pub max_output_tokens: Option<u32>,
-    /// A hash that all requests of one session have in common. Only with [`Needs::session`]. The same
-    /// on every gateway.
+    /// A hash that all requests of a session share. The same on every gateway. Only with
+    /// [`Needs::session`].
     pub session: Option<u64>,
-    /// Hashes of the prompt's beginnings: of its first block, of its first two, and so on. Only with
-    /// [`Needs::prefixes`]. The same on every gateway.
+    /// Hashes of the first block of the prompt, of the first two blocks, and so on. The same on
+    /// every gateway. Only with [`Needs::prefixes`].
     pub prefixes: Vec<u64>,
-    /// Who asks, where the configuration names a header that says so.
+    /// The value of the header that `request.tenant_header` names.
     pub tenant: Option<String>,
-    /// The request's headers of those that the configuration lists, names in lower case.
+    /// The headers that `request.headers` lists, names in lower case.
     pub headers: Vec<(String, String)>,
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// With a whole answer.
+    /// A whole answer.
     Ok,
-    /// With an error that was the client's own fault.
+    /// An error of the client's own making.
     ClientError,
-    /// The client went away.
+    /// The client left.
     Cancelled,
-    /// With 429, or 503 and the wish to be left alone.
+    /// 429, or 503 with `Retry-After`.
     Limited,
-    /// With another error, or without a connection.
+    /// Another error, or no connection.
     Failed,
-    /// With a time-out.
+    /// A time-out.
     TimedOut,
-    /// In the middle of the answer.
+    /// The answer broke off.
     Broken,
 }
 
@@ -266,17 +266,17 @@ pub struct Attempt {
     pub deployment: u32,
     /// How it ended.
     pub ending: Ending,
-    /// The HTTP status of the deployment's answer, where there was one.
+    /// The HTTP status of the answer. None: no answer came.
     pub status: Option<u16>,
-    /// Milliseconds to the first byte of content, where there was one.
+    /// Milliseconds to the first byte of content. None: no content came.
     pub first_byte: Option<f64>,
-    /// Milliseconds to its end.
+    /// Milliseconds to the end of the attempt.
     pub total: f64,
-    /// Tokens of the prompt, where the deployment reported them.
+    /// Tokens of the prompt, as the deployment reported them.
     pub prompt_tokens: Option<u32>,
-    /// Tokens of the answer, where the deployment reported them.
+    /// Tokens of the answer, as the deployment reported them.
     pub completion_tokens: Option<u32>,
-    /// What it cost in US dollars, where tokens and prices are known.
+    /// The cost in US dollars, if tokens and price are known.
     pub cost: Option<f64>,
 }
 

@@ -1,5 +1,5 @@
-//! The strategy `session-affinity`: the requests of a session to one deployment, which has its beginning in
-//! its cache, unless that one has too much to do.
+//! The strategy `session-affinity`: sends the requests of a session to one deployment, whose cache
+//! has its beginning, unless it has too much to do.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Strategy for SessionAffinity {
         Ok(Self { rendezvous: Rendezvous::new(bound, &places) })
     }
 
-    /// By room, as for a request without a session.
+    /// Shares by free places, as for a request without a session.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         self.rendezvous.of_none(local, remote)
     }
@@ -114,7 +114,7 @@ mod tests {
         for session in 0..500 {
             let before = strategy.assign_request(&in_session(session), &all.local, &[]).local;
             let after = without.ask_for(&mut strategy, &in_session(session));
-            // Its own go where fallback had led them.
+            // Its own sessions go where fallback had sent them.
             let fallback = first(&before[..2]);
             assert_eq!(first(&after), fallback);
         }

@@ -1,4 +1,4 @@
-//! The strategy `weighted-order`: deployments in tiers; each tier is for when those before it fail.
+//! The strategy `weighted-order`: uses deployments in tiers, each tier when those before it fail.
 
 use gateway_strategy::{Deployment, Order, Place, Strategy, Weights};
 use schemars::JsonSchema;
@@ -36,7 +36,7 @@ impl Tier {
 /// The strategy.
 #[derive(Debug)]
 pub struct WeightedOrder {
-    /// Of each place: lower ones come first.
+    /// The rank of each place. Lower ranks come first.
     ranks: Vec<f64>,
     order: Order,
 }

@@ -1,5 +1,6 @@
-//! The least that hyper and hyper-util's client make of a proxy: tokio's multi-thread runtime, one shared
-//! pool of connections, two upstreams that share requests 60 to 40. No limits, no log, no look at bodies.
+//! A minimal proxy of hyper and hyper-util's client: tokio's multi-thread runtime, one shared
+//! connection pool, two upstreams that share requests 60 to 40. It has no limits and no log, and
+//! reads no bodies.
 //!
 //! Usage: `peer-hyper PORT LOCAL_PORT REMOTE_PORT`, all on 127.0.0.1.
 
@@ -19,7 +20,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-/// The share of requests that goes to the first upstream.
+/// The first upstream's share of the requests.
 const LOCAL_SHARE: f64 = 0.6;
 
 type Pool = Client<HttpConnector, Incoming>;
@@ -52,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Sends `request` to `upstream` and hands on what it answers; 502 where it does not.
+/// Sends `request` to `upstream` and relays the answer. 502 without an answer.
 async fn forward(
     pool: Pool,
     upstream: Authority,

@@ -1,5 +1,5 @@
-//! The least that pingora makes of a proxy: a thread a core, two upstreams that share requests 60 to 40.
-//! No limits, no log, no look at bodies.
+//! A minimal proxy of pingora: a thread for each core, two upstreams that share requests 60 to 40.
+//! It has no limits and no log, and reads no bodies.
 //!
 //! Usage: `peer-pingora PORT LOCAL_PORT REMOTE_PORT`, all on 127.0.0.1.
 
@@ -13,10 +13,10 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
-/// The share of requests that goes to the first upstream.
+/// The first upstream's share of the requests.
 const LOCAL_SHARE: f64 = 0.6;
 
-/// Two upstreams, by their addresses.
+/// The addresses of the two upstreams.
 struct Split {
     local: String,
     remote: String,

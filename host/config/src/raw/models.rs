@@ -84,7 +84,7 @@ pub(crate) struct RawModel {
 pub(crate) struct RawRoute {
     /// Kind of the upstream. Default: the model's `provider`.
     pub(crate) kind: Option<String>,
-    /// Share of the model's traffic, relative to its other routes. 0: standby.
+    /// Share of the model's traffic, relative to its other routes. 0: standby. Default: 1.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub(crate) weight: Option<f64>,
     /// Default: the model's.

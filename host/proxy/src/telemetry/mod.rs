@@ -1,6 +1,8 @@
 //! What operators see: metrics, the access log, the gateway's own log.
 
 mod access_log;
+#[cfg(test)]
+mod documented;
 mod log;
 mod metrics;
 mod panic;

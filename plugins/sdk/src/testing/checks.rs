@@ -1,19 +1,19 @@
-//! What must hold for every strategy.
+//! Checks that hold for every strategy.
 
 use serde_json::Value;
 
 use super::{Fleet, not_understood, place};
 use crate::{Deployment, Request, RequestStrategy, Side, Strategy, Weights, hash, parameters};
 
-/// Fleets that a check makes.
+/// Fleets of a check.
 const FLEETS: u64 = 200;
-/// Questions about each of them.
+/// Questions about each fleet.
 const QUESTIONS: u64 = 8;
 
-/// Whether the gateway takes an answer.
+/// Whether the gateway would accept an answer.
 ///
 /// # Errors
-/// What is wrong with it.
+/// It would not. The text gives the reason.
 pub fn is_good(
     weights: &Weights,
     local: &[Deployment],
@@ -41,20 +41,20 @@ pub fn shares(weights: &Weights) -> Vec<f64> {
     weights.iter().map(|weight| weight / sum).collect()
 }
 
-/// Checks what must hold for a strategy with these parameters, on generated fleets: the answers of `assign` are
-/// good, and those of a fresh instance to the same questions are the same; the gateway understands the schema
-/// of its parameters.
+/// Checks a strategy with these parameters on generated fleets. The answers of `assign` are good. A
+/// fresh instance gives the same answers to the same questions. The gateway understands the schema
+/// of the parameters.
 ///
 /// # Panics
-/// Something does not hold. The message says what, of which fleet.
+/// A check fails. The message names the check and the fleet.
 pub fn check<S: Strategy>(parameters: &str) {
     run::<S>(parameters, |strategy, _, local, remote| strategy.assign(local, remote));
 }
 
-/// The same, with every second question about a request.
+/// Like [`check`], but every second question goes to `assign_request`.
 ///
 /// # Panics
-/// As [`check`].
+/// A check fails.
 pub fn check_requests<S: RequestStrategy>(parameters: &str) {
     run::<S>(parameters, |strategy, request, local, remote| match request {
         Some(request) => strategy.assign_request(request, local, remote),
@@ -88,7 +88,7 @@ fn run<S: Strategy>(
     }
 }
 
-/// Numbers that look random, and are the same every time.
+/// Pseudo-random numbers, the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -118,7 +118,7 @@ impl Dice {
         })
     }
 
-    /// Some of its deployments, in some state.
+    /// A subset of the fleet's deployments, each in a random state.
     fn now(&mut self, fleet: &Fleet) -> Fleet {
         let mut now = fleet.clone();
         let least = self.pick(&[0, 0, 1]);

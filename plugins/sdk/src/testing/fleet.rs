@@ -1,11 +1,11 @@
-//! Fleets to ask about.
+//! Fleets for the tests of strategies.
 
 use crate::{
     Deployment, Place, Price, Request, RequestStrategy, Side, Strategy, Weights, parameters,
 };
 
-/// A place like those of a configuration that says nothing of it: weight 0.5, 8 requests at a time, no
-/// price, 8,192 tokens, of the model `m`.
+/// A place of the model `m` with weight 0.5, 8 requests at a time, no price, and a context of 8,192
+/// tokens.
 #[must_use]
 pub fn place(name: &str, side: Side) -> Place {
     Place {
@@ -19,54 +19,54 @@ pub fn place(name: &str, side: Side) -> Place {
     }
 }
 
-/// An idle deployment of which nothing is known.
+/// An idle deployment of unknown latency.
 #[must_use]
 pub fn deployment(id: u32) -> Deployment {
     Deployment { id, in_flight: 0, queued: 0, latency: None, error_rate: 0.0 }
 }
 
-/// A new instance, as the gateway makes it.
+/// A new instance, made as the gateway makes it.
 ///
 /// # Errors
-/// What an operator is told of the parameters.
+/// The strategy refuses the parameters. The text is the operator's.
 pub fn configured<S: Strategy>(parameters: &str, places: Vec<Place>) -> Result<S, String> {
     S::configure(parameters::parse(parameters)?, places)
 }
 
-/// Places, and how their deployments are at the moment. All are eligible.
+/// Places, and the current state of their deployments. All are eligible.
 ///
-/// Made in steps: `Fleet::new().local("a").capacity(4).in_flight(3).remote("b").price(1e-6, 4e-6)`;
-/// what follows a name is of the last one named.
+/// Build it in steps: `Fleet::new().local("a").capacity(4).in_flight(3).remote("b")`.
+/// A setting applies to the deployment named last.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fleet {
-    /// In the order in which they were named.
+    /// The places, in the order of their naming.
     pub places: Vec<Place>,
-    /// The same, of the side `local`.
+    /// The deployments of the local side.
     pub local: Vec<Deployment>,
-    /// The same, of the side `remote`.
+    /// The deployments of the remote side.
     pub remote: Vec<Deployment>,
 }
 
 impl Fleet {
-    /// One without deployments.
+    /// A fleet without deployments.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a local deployment: [`place`], [`deployment`].
+    /// Adds a local [`place`] with an idle [`deployment`].
     #[must_use]
     pub fn local(self, name: &str) -> Self {
         self.with(place(name, Side::Local))
     }
 
-    /// Adds a remote one.
+    /// Adds a remote [`place`] with an idle [`deployment`].
     #[must_use]
     pub fn remote(self, name: &str) -> Self {
         self.with(place(name, Side::Remote))
     }
 
-    /// Adds any one.
+    /// Adds this place with an idle [`deployment`].
     #[must_use]
     pub fn with(mut self, place: Place) -> Self {
         let id = u32::try_from(self.places.len()).expect("fewer deployments");
@@ -76,91 +76,91 @@ impl Fleet {
         self
     }
 
-    /// Requests at a time.
+    /// Sets the number of requests at a time.
     #[must_use]
     pub fn capacity(mut self, capacity: u32) -> Self {
         self.last_place().capacity = capacity;
         self
     }
 
-    /// The configured share, from 0 to 1.
+    /// Sets the configured share, from 0 to 1.
     #[must_use]
     pub fn weight(mut self, weight: f64) -> Self {
         self.last_place().weight = weight;
         self
     }
 
-    /// US dollars per token of the prompt, and of the answer.
+    /// Sets the price in US dollars per token.
     #[must_use]
     pub fn price(mut self, prompt: f64, completion: f64) -> Self {
         self.last_place().price = Some(Price { prompt, completion });
         self
     }
 
-    /// Tokens of prompt and answer together.
+    /// Sets the limit on tokens of prompt and answer together.
     #[must_use]
     pub fn context_length(mut self, tokens: u64) -> Self {
         self.last_place().context_length = tokens;
         self
     }
 
-    /// The model it runs.
+    /// Sets the id of the model.
     #[must_use]
     pub fn model(mut self, id: &str) -> Self {
         self.last_place().model = id.to_owned();
         self
     }
 
-    /// Requests in flight.
+    /// Sets the requests in flight.
     #[must_use]
     pub fn in_flight(mut self, requests: u32) -> Self {
         self.last().in_flight = requests;
         self
     }
 
-    /// Requests that wait.
+    /// Sets the requests in the queue.
     #[must_use]
     pub fn queued(mut self, requests: u32) -> Self {
         self.last().queued = requests;
         self
     }
 
-    /// Milliseconds to first byte.
+    /// Sets the average time to first byte.
     #[must_use]
     pub fn latency(mut self, milliseconds: f64) -> Self {
         self.last().latency = Some(milliseconds);
         self
     }
 
-    /// The share of failed attempts, from 0 to 1.
+    /// Sets the share of failed attempts, from 0 to 1.
     #[must_use]
     pub fn error_rate(mut self, share: f64) -> Self {
         self.last().error_rate = share;
         self
     }
 
-    /// A strategy for it.
+    /// A new instance for this fleet's places.
     ///
     /// # Panics
-    /// The parameters are refused.
+    /// The strategy refuses the parameters.
     #[must_use]
     pub fn configure<S: Strategy>(&self, parameters: &str) -> S {
         configured(parameters, self.places.clone()).expect("good parameters")
     }
 
-    /// The shares that `assign` gives, local deployments first, rounded to five digits: of
-    /// steeply falling weights the first is 1 and the others are 0.
+    /// The shares that `assign` gives, local deployments first, rounded to five digits. Steeply
+    /// falling weights become 1 for the first and 0 for the others.
     ///
     /// # Panics
-    /// The answer is one that the gateway would refuse.
+    /// The gateway would refuse the answer.
     pub fn ask<S: Strategy>(&self, strategy: &mut S) -> Vec<f64> {
         self.shares(&strategy.assign(&self.local, &self.remote))
     }
 
-    /// The shares that `assign_request` gives, rounded likewise.
+    /// The shares that `assign_request` gives, in the form of [`ask`](Self::ask).
     ///
     /// # Panics
-    /// The answer is one that the gateway would refuse.
+    /// The gateway would refuse the answer.
     pub fn ask_for<S: RequestStrategy>(&self, strategy: &mut S, request: &Request) -> Vec<f64> {
         self.shares(&strategy.assign_request(request, &self.local, &self.remote))
     }

@@ -1,7 +1,7 @@
-//! For the tests of strategies: fleets, questions, and what must hold for every answer.
+//! Fleets, questions and checks for the tests of strategies.
 //!
-//! Only in native builds. `gateway strategy test` checks the same of the finished component, and runs its
-//! `fixtures.yaml`.
+//! Only in native builds. `gateway strategy test` makes the same checks on the built component, and
+//! runs its `fixtures.yaml`.
 
 mod checks;
 mod fleet;

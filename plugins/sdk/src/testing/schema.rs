@@ -1,4 +1,4 @@
-//! Whether the gateway understands a schema, and whether a file has the right one.
+//! Checks of a parameter schema: the gateway understands it, and a file holds it.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{Strategy, parameters};
 
-/// What the gateway checks of a schema, and what it may have beside that.
+/// The words of JSON Schema that the gateway checks, and those that it may ignore.
 const UNDERSTOOD: &[&str] = &[
     "$ref",
     "type",
@@ -35,9 +35,9 @@ const UNDERSTOOD: &[&str] = &[
     "format",
 ];
 
-/// Where a schema has words that the gateway does not check: what they would forbid, it lets through.
+/// The paths of words in a schema that the gateway does not check. It accepts values they forbid.
 ///
-/// Of a schema from [`parameters::schema`](crate::parameters::schema) this should be empty.
+/// Empty for every schema of [`parameters::schema`](crate::parameters::schema).
 #[must_use]
 pub fn not_understood(schema: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -45,10 +45,10 @@ pub fn not_understood(schema: &Value) -> Vec<String> {
     found
 }
 
-/// Checks that a file has the schema of a strategy's parameters; writes it where `WRITE_SCHEMA` is set.
+/// Checks that a file has the schema of a strategy. Writes it if `WRITE_SCHEMA` is set.
 ///
 /// # Panics
-/// If it has another, or cannot be read or written.
+/// The file has another schema, or cannot be read or written.
 pub fn check_schema<S: Strategy>(file: &str) {
     let made = parameters::schema::<S::Parameters>();
     let made: Value = serde_json::from_str(&made).expect("JSON");

@@ -1,4 +1,4 @@
-//! The gateway's log and store, for native builds. Each thread has its own.
+//! A log and a store in place of the gateway's, for native builds. Each thread has its own.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use crate::log::Level;
 use crate::store::Refusal;
 
-/// Bytes of a message, of a key and of a value.
+/// The gateway's limits on bytes of a message, a key and a value.
 const MESSAGE: usize = 1_024;
 const KEY: usize = 128;
 const VALUE: usize = 4_096;
-/// Keys, and bytes of keys and values.
+/// The gateway's limits on a store: keys, and bytes of keys and values.
 const KEYS: usize = 4_096;
 const BYTES: usize = 1 << 20;
-/// Messages that are kept, of those that nobody has looked at.
+/// At most this many unread messages are kept.
 const MESSAGES: usize = 100;
 
 thread_local! {
@@ -29,7 +29,7 @@ pub(crate) fn log(level: Level, message: &str) {
     });
 }
 
-/// What was logged on this thread since this was last called; of more than 100 messages the first 100.
+/// The messages logged on this thread since the last call, at most the first 100.
 #[must_use]
 pub fn logged() -> Vec<(Level, String)> {
     LOG.take()

@@ -7,6 +7,8 @@
 //! write for every line took two or three system calls beside the four that a request needs, and more where the
 //! file stands in a folder that is watched.
 
+#[cfg(test)]
+mod documented;
 mod line;
 mod record;
 

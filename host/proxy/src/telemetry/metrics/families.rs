@@ -44,14 +44,14 @@ pub(super) fn all() -> impl Iterator<Item = &'static Family> {
 const FAMILIES: &[Family] = &[
     Family {
         name: "gateway_requests_total",
-        help: "Requests answered, by status. A request that names no known model has the model \"\".",
+        help: "Requests answered.",
         kind: MetricType::COUNTER,
         labels: &["model", "status"],
         samples: requests,
     },
     Family {
         name: "gateway_request_duration_seconds",
-        help: "From a request's arrival to the end of its answer.",
+        help: "From the arrival of a request to the end of its answer.",
         kind: MetricType::HISTOGRAM,
         labels: &["model"],
         samples: |scrape, samples| {
@@ -69,7 +69,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_first_byte_seconds",
-        help: "From an attempt's start to the first byte of its answer.",
+        help: "From the start of an attempt to the first byte of its answer.",
         kind: MetricType::HISTOGRAM,
         labels: &["model", "deployment"],
         samples: |scrape, samples| {
@@ -81,7 +81,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_wasted_attempts_total",
-        help: "Attempts whose engine was at work on an answer that nobody got, by cause.",
+        help: "Attempts that an engine worked on without a delivered answer.",
         kind: MetricType::COUNTER,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "cause"],
         samples: |scrape, samples| {
@@ -95,7 +95,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_wasted_seconds_total",
-        help: "Time that engines were at work on answers that nobody got, by cause.",
+        help: "Seconds that engines worked on undelivered answers.",
         kind: MetricType::COUNTER,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "cause"],
         samples: |scrape, samples| {
@@ -106,7 +106,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_retries_denied_total",
-        help: "Requests for which the retry budget did not allow another attempt.",
+        help: "Requests that the retry budget allowed no further attempt.",
         kind: MetricType::COUNTER,
         labels: &[],
         samples: |scrape, samples| {
@@ -115,7 +115,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_deployment_overflow_total",
-        help: "Requests that found no place at a deployment and went on to the next, by reason.",
+        help: "Requests that found no place at a deployment and went on to the next.",
         kind: MetricType::COUNTER,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "reason"],
         samples: |scrape, samples| {
@@ -130,7 +130,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_deployment_queued",
-        help: "Requests that wait in line for a place at the deployment.",
+        help: "Requests that wait for a place at the deployment.",
         kind: MetricType::GAUGE,
         labels: &PLACE,
         samples: |scrape, samples| {
@@ -139,7 +139,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_deployment_in_flight",
-        help: "Attempts under way at the deployment.",
+        help: "Attempts under way.",
         kind: MetricType::GAUGE,
         labels: &PLACE,
         samples: |scrape, samples| {
@@ -164,7 +164,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_deployment_healthy",
-        help: "1 if the deployment may be given traffic, else 0.",
+        help: "1 if the deployment is eligible, else 0.",
         kind: MetricType::GAUGE,
         labels: &PLACE,
         samples: |scrape, samples| {
@@ -175,7 +175,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_deployment_state",
-        help: "1 with the state the deployment is in as the label `state`, as /routing names it.",
+        help: "1, with the state that the deployment is in as a label.",
         kind: MetricType::GAUGE,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "state"],
         samples: |scrape, samples| {
@@ -187,7 +187,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_ejections_total",
-        help: "Times the deployment was ejected for failing its requests.",
+        help: "Ejections of the deployment.",
         kind: MetricType::COUNTER,
         labels: &PLACE,
         samples: |scrape, samples| {

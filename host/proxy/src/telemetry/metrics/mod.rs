@@ -4,6 +4,8 @@
 //! What concerns the whole process is counted here. What concerns a model, a deployment or a strategy is
 //! counted by the fleet, and read when somebody scrapes: [`families`].
 
+#[cfg(test)]
+mod documented;
 mod families;
 mod process;
 mod samples;
@@ -11,12 +13,13 @@ mod trials;
 
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
 
 use fleet::admission::Admission;
 use fleet::{ModelMeters, Snapshot};
 
-use process::Process;
+use process::{Families, Process};
 
 /// The gateway's metrics.
 #[derive(Debug)]
@@ -35,14 +38,18 @@ impl Metrics {
     /// # Errors
     /// If two metrics have one name: a fault of this module.
     pub fn new() -> prometheus::Result<Self> {
+        Ok(Self::registered()?.0)
+    }
+
+    /// The same, and every family of the process.
+    fn registered() -> prometheus::Result<(Self, Vec<Box<dyn Collector>>)> {
         let registry = Registry::new();
-        let process = Process::register(&registry)?;
-        let access_log_dropped = process::counter(
-            &registry,
-            "gateway_access_log_dropped_total",
-            "Access log lines lost because the log could not take them.",
-        )?;
-        Ok(Self { registry, process, unrouted: ModelMeters::default(), access_log_dropped })
+        let families = Families::new(&registry);
+        let process = Process::register(&families)?;
+        let registered = families.into_registered();
+        let access_log_dropped = process.access_log_dropped.clone();
+        let unrouted = ModelMeters::default();
+        Ok((Self { registry, process, unrouted, access_log_dropped }, registered))
     }
 
     /// Counts a request in; [`request_ended`](Self::request_ended) counts it out.

@@ -1,5 +1,7 @@
 //! Metrics of the whole process.
 
+use std::cell::RefCell;
+
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result};
 
@@ -15,37 +17,43 @@ pub(super) struct Process {
     pub(super) refused: IntCounterVec,
     pub(super) shed: IntCounterVec,
     pub(super) reloads: IntCounterVec,
+    pub(super) access_log_dropped: IntCounter,
     connections: IntGauge,
     bodies: IntGauge,
 }
 
 impl Process {
-    pub(super) fn register(registry: &Registry) -> Result<Self> {
-        let gauge = |name, help| register(registry, IntGauge::new(name, help)?);
-        let counters = |name, help, label| {
-            register(registry, IntCounterVec::new(Opts::new(name, help), &[label])?)
-        };
-        let shed = counters(
+    /// Registers everything, at 0.
+    pub(super) fn register(families: &Families<'_>) -> Result<Self> {
+        let shed = families.counters(
             "gateway_shed_total",
-            "Requests and connections answered with 503 for want of room, by what there was too little of.",
+            "Requests and connections refused with 503, by what is full.",
             "reason",
         )?;
-        let reloads =
-            counters("gateway_reloads_total", "Configurations loaded or refused.", "result")?;
+        let reloads = families.counters(
+            "gateway_reloads_total",
+            "Reloads of the configuration: loaded or refused.",
+            "result",
+        )?;
         // Seen from the start: an alert on a counter misses its first step from nothing to 1.
         SHED.iter().for_each(|reason| drop(shed.with_label_values(&[*reason])));
         ["loaded", "refused"].iter().for_each(|result| drop(reloads.with_label_values(&[*result])));
         Ok(Self {
-            in_flight: gauge("gateway_requests_in_flight", "Requests being answered.")?,
-            refused: counters(
+            in_flight: families.gauge("gateway_requests_in_flight", "Requests being answered.")?,
+            refused: families.counters(
                 "gateway_refused_total",
-                "Bytes of clients that are no good request, by the code of the error.",
+                "Requests refused as invalid, by the code of the error.",
                 "code",
             )?,
             shed,
             reloads,
-            connections: gauge("gateway_connections", "Connections of clients.")?,
-            bodies: gauge("gateway_bodies_bytes", "Bytes of request bodies held in memory.")?,
+            access_log_dropped: families.of(IntCounter::new(
+                "gateway_access_log_dropped_total",
+                "Lines of the access log that were lost.",
+            )?)?,
+            connections: families.gauge("gateway_connections", "Open connections of clients.")?,
+            bodies: families
+                .gauge("gateway_bodies_bytes", "Bytes of request bodies that are held.")?,
         })
     }
 
@@ -57,12 +65,33 @@ impl Process {
     }
 }
 
-/// Registers a counter without labels.
-pub(super) fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
-    register(registry, IntCounter::new(name, help)?)
+/// Makes metrics, registers them, and remembers them for the documentation.
+pub(super) struct Families<'a> {
+    registry: &'a Registry,
+    registered: RefCell<Vec<Box<dyn Collector>>>,
 }
 
-fn register<T: Collector + Clone + 'static>(registry: &Registry, metric: T) -> Result<T> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+impl<'a> Families<'a> {
+    pub(super) fn new(registry: &'a Registry) -> Self {
+        Self { registry, registered: RefCell::default() }
+    }
+
+    /// Every family that was registered, with a series or without.
+    pub(super) fn into_registered(self) -> Vec<Box<dyn Collector>> {
+        self.registered.into_inner()
+    }
+
+    fn of<T: Collector + Clone + 'static>(&self, metric: T) -> Result<T> {
+        self.registry.register(Box::new(metric.clone()))?;
+        self.registered.borrow_mut().push(Box::new(metric.clone()));
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge> {
+        self.of(IntGauge::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, label: &str) -> Result<IntCounterVec> {
+        self.of(IntCounterVec::new(Opts::new(name, help), &[label])?)
+    }
 }

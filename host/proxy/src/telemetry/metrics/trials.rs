@@ -15,7 +15,7 @@ const TRIAL: [&str; 2] = ["strategy", "candidate"];
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "gateway_strategy_off_path",
-        help: "1 if the strategy is off the request path for its faults.",
+        help: "1 if the strategy is off the request path for its faults, else 0.",
         kind: MetricType::GAUGE,
         labels: &["strategy"],
         samples: off_path,
@@ -31,7 +31,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_candidate_divergence",
-        help: "Mean distance of the two answers, 0 (the same) to 1.",
+        help: "Mean distance of the two answers: 0 is equal, 1 is disjoint.",
         kind: MetricType::GAUGE,
         labels: &TRIAL,
         samples: |scrape, samples| {
@@ -40,7 +40,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_candidate_seconds",
-        help: "Mean time of an answer, of the strategy in use and of the candidate.",
+        help: "Mean time to answer, of the strategy in use and of the candidate.",
         kind: MetricType::GAUGE,
         labels: &[TRIAL[0], TRIAL[1], "by"],
         samples: |scrape, samples| {
@@ -63,14 +63,14 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_candidate_requests_total",
-        help: "Requests during the trial, by who decided for them and how they ended.",
+        help: "Requests of the trial, by who decided and how they ended.",
         kind: MetricType::COUNTER,
         labels: &[TRIAL[0], TRIAL[1], "decided_by", "result"],
         samples: requests,
     },
     Family {
         name: "gateway_candidate_rolled_back",
-        help: "1 if the trial has ended and the strategy in use decides alone.",
+        help: "1 if the trial was rolled back, else 0.",
         kind: MetricType::GAUGE,
         labels: &TRIAL,
         samples: |scrape, samples| {

@@ -1,0 +1,97 @@
+//! The table of docs/operate/access-log.md.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use answers::Usage;
+
+use super::{Attempt, Record, line};
+use crate::telemetry::documented::{hold, table};
+
+/// Every field of a line, and what it says. A `.` leads into an object or the objects of a list.
+const FIELDS: [(&str, &str); 22] = [
+    ("time", "When the request arrived: RFC 3339 in UTC, with microseconds"),
+    ("request_id", "The `x-request-id` of the answer"),
+    ("path", "The path of the request; empty if the request could not be read"),
+    ("model", "The id of the model; empty if the request names no known model"),
+    ("deployment", "The deployment whose answer the client got; null if there was none"),
+    ("side", "Its side: `local` or `remote`"),
+    ("attempts", "One object for each attempt, and for each deployment that had no place"),
+    ("attempts.deployment", "The name of the deployment"),
+    ("attempts.outcome", "How the attempt ended: see below"),
+    ("attempts.ms", "Milliseconds until the answer began or the attempt failed, or in the queue"),
+    ("status", "The status that the client got; 499 if it left before the answer"),
+    (
+        "outcome",
+        "`ok`, `error`, `refused` (not a valid request), `cancelled` (by the client), `broken` (after the commit point)",
+    ),
+    ("error", "The `code` of the error that the client got; null if there was none"),
+    ("stream", "Whether the client asked for a stream"),
+    ("queued_ms", "Milliseconds in queues for a place at a deployment"),
+    (
+        "first_byte_ms",
+        "Milliseconds from the arrival to the first byte of the answer; null if none",
+    ),
+    ("total_ms", "Milliseconds from the arrival to the end of the answer"),
+    ("wasted_ms", "Milliseconds that engines worked on undelivered answers, over all attempts"),
+    ("request_bytes", "Bytes of the request's body"),
+    ("response_bytes", "Bytes of the answer's body"),
+    ("usage.prompt_tokens", "Tokens of the prompt; `usage` is null if the upstream reported none"),
+    ("usage.completion_tokens", "Tokens of the answer"),
+];
+
+#[test]
+fn every_field_is_documented() {
+    let documented: BTreeSet<String> = FIELDS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut written = BTreeSet::new();
+    names("", &line_with_everything(), &mut written);
+    // It is an object or null: its fields say so.
+    written.remove("usage");
+    assert_eq!(written, documented);
+    let rows = FIELDS.iter().map(|(name, about)| [format!("`{name}`"), (*about).to_owned()]);
+    hold("operate/access-log.md", "access log", &table(["Field", ""], rows));
+}
+
+fn names(above: &str, value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let name = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
+                names(&name, value, found);
+                found.insert(name);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| names(above, item, found)),
+        _ => {}
+    }
+}
+
+fn line_with_everything() -> Value {
+    let record = Record {
+        time: SystemTime::UNIX_EPOCH,
+        request_id: "req_1",
+        path: "/v1/chat/completions",
+        model: "m",
+        deployment: Some("local-1"),
+        side: Some("local"),
+        status: 200,
+        outcome: "ok",
+        error: Some("truncated"),
+        stream: true,
+        queued: Duration::ZERO,
+        first_byte: Some(Duration::ZERO),
+        total: Duration::ZERO,
+        wasted: Duration::ZERO,
+        request_bytes: 0,
+        response_bytes: 0,
+        usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4 }),
+    };
+    let attempt = Attempt { deployment: "local-1", outcome: "ok", took: Duration::ZERO };
+    let mut written = Vec::new();
+    line::write(&mut written, &record, std::iter::once(attempt));
+    serde_json::from_slice(&written).unwrap()
+}
