@@ -110,8 +110,8 @@ def find_gateway(options):
         return options.gateway
     if options.pgo:
         return pgo.build(options.install)
-    build(ROOT, "gateway")
-    return cargo_target(ROOT) / "release" / "gateway"
+    build(ROOT, "gateway", "dist")
+    return cargo_target(ROOT) / "dist" / "gateway"
 
 
 def cargo_target(folder):
@@ -120,9 +120,9 @@ def cargo_target(folder):
     return Path(json.loads(metadata[metadata.index("{") :])["target_directory"])
 
 
-def build(folder, package):
-    """Builds a release of `package`. Cargo prints its progress."""
-    argv = ["cargo", "build", "--release", "--manifest-path", folder / "Cargo.toml", "--package", package]
+def build(folder, package, profile="release"):
+    """Builds `package` with a profile of its workspace. Cargo prints its progress."""
+    argv = ["cargo", "build", "--profile", profile, "--manifest-path", folder / "Cargo.toml", "--package", package]
     if subprocess.run(argv).returncode:
         raise Missing(f"{package} does not build")
 

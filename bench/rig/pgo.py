@@ -46,11 +46,11 @@ def build(install):
     cargo("build", "--release", "--manifest-path", ROOT / "bench" / "Cargo.toml", "--package", "load", target=load.parent.parent)
     # Profiles of other code are useless.
     shutil.rmtree(TARGET / "pgo-profiles", ignore_errors=True)
-    cargo("pgo", "build", "--", "--package", "gateway", target=TARGET)
+    cargo("pgo", "build", "--", "--profile", "dist", "--package", "gateway", target=TARGET)
     binary = find_binary()
     with tempfile.TemporaryDirectory(prefix="pgo-") as folder:
         teach(binary, load, Path(folder))
-    cargo("pgo", "optimize", "build", "--", "--package", "gateway", target=TARGET)
+    cargo("pgo", "optimize", "build", "--", "--profile", "dist", "--package", "gateway", target=TARGET)
     return find_binary()
 
 
@@ -80,7 +80,7 @@ def cargo(*words, target):
 def find_binary():
     """Returns the built binary. cargo-pgo puts it into a folder named after the machine."""
     host = next(line for line in run("rustc", "-vV").splitlines() if line.startswith("host: "))
-    return TARGET / host.removeprefix("host: ") / "release" / "gateway"
+    return TARGET / host.removeprefix("host: ") / "dist" / "gateway"
 
 
 def end(process):

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")"
 mkdir -p build
 # What wit-bindgen generates for this world is in the gateway already: for `gateway strategy new`.
-bindings=../../../../host/templates/strategy/c/request-strategy
+bindings=../../../../host/gateway/templates/strategy/c/request-strategy
 "${CC:-clang}" --target=wasm32-wasi -mexec-model=reactor -Os -Wall -Wextra -s -I "$bindings" \
     -o build/core.wasm policy.c "$bindings/strategy.c" "$bindings/strategy_component_type.o"
 if command -v wasm-tools >/dev/null; then
