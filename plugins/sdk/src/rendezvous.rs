@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_deployment_comes_first_while_it_has_room() {
+    fn a_known_deployment_with_room_comes_first() {
         for known in 0..4 {
             let name = ["a", "b", "c", "d"][known as usize];
             assert_eq!(order(&four([0; 4]), BOUND, 7, Some(known))[0], name);
