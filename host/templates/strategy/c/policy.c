@@ -27,8 +27,8 @@ static double long_prompt = 4000;
 // `places.ptr[deployment.id]` has the name, the capacity and the price.
 static exports_hybrid_routing_policy_list_place_t places;
 
-// Finds the number after a key. A search is enough for parameters that are all numbers: the gateway has
-// checked them, and passes JSON without spaces.
+// Finds the number after a key. A search is enough for parameters that are all numbers: the gateway
+// has checked them, and passes JSON without spaces.
 static double number(const char *json, const char *key, double otherwise) {
     const char *found = strstr(json, key);
     return found ? strtod(found + strlen(key), NULL) : otherwise;

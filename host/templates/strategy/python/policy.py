@@ -45,7 +45,8 @@ class Policy(exports.Policy):
         )
 
     def configure(self, text, given):
-        # Refuse parameters that the schema cannot rule out here: raise componentize_py_types.Err("why")
+        # Refuse parameters that the schema cannot rule out here: raise
+        # componentize_py_types.Err("why")
         global parameters, places
         parameters, places = json.loads(text), given
 

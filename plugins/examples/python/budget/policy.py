@@ -90,5 +90,5 @@ def price(deployment):
 
 
 def free(deployment):
-    """Returns the free places. A full deployment counts a little, so the weights are never all 0."""
+    """Returns the free places, and a little for a full deployment: not all weights may be 0."""
     return max(places[deployment.id].capacity - deployment.in_flight, 0.01)

@@ -59,8 +59,8 @@ impl Strategy for LeastBusy {
 
     type Parameters = Parameters;
 
-    /// `places[deployment.place()]` has the name, the capacity and the price of a deployment. Return an
-    /// `Err` for parameters that the schema cannot rule out.
+    /// `places[deployment.place()]` has the name, the capacity and the price of a deployment.
+    /// Return an `Err` for parameters that the schema cannot rule out.
     fn configure(parameters: Parameters, _places: Vec<Place>) -> Result<Self, String> {
         Ok(Self { parameters })
     }
