@@ -1,8 +1,9 @@
--- Chat requests for wrk, and what came of them as one line of JSON.
+-- Sends chat requests with wrk, and prints the results as one line of JSON.
 --
--- wrk -s wrk.lua URL -- FILE MODELS SESSIONS: FILE is the body of a request to the model "bench-model". With more
--- models the others are called model-2, model-3, ...; with sessions x-session-id names one of them. Requests are made
--- before the load begins, and sent in turn.
+-- Usage: wrk -s wrk.lua URL -- FILE MODELS SESSIONS
+--
+-- FILE is the body of a request to the model "bench-model". Further models are model-2, model-3, and so on. With
+-- sessions, the header x-session-id names one of them. All requests are prepared first, and sent in turn.
 
 local requests = {}
 local last = 0

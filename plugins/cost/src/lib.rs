@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cheapest_that_is_soon_enough_gets_it() {
+    fn the_cheapest_quick_deployment_gets_the_request() {
         let fleet = |ms| {
             Fleet::new()
                 .local("gpu")
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cheapest_depends_on_the_request() {
+    fn the_cheapest_deployment_depends_on_the_request() {
         let fleet =
             Fleet::new().remote("reads").price(1e-6, 1e-5).remote("writes").price(3e-6, 3e-6);
         assert_eq!(shares(&fleet, "{}", &tokens(10_000, 10)), [1.0, 0.0]);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn where_none_is_soon_enough_the_soonest_gets_it() {
+    fn if_none_is_soon_enough_the_quickest_wins() {
         let fleet =
             Fleet::new().local("a").latency(9_000.0).remote("b").latency(5_000.0).price(1.0, 1.0);
         assert_eq!(shares(&fleet, "{}", &tokens(1, 1)), [0.0, 1.0]);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn alike_ones_share_by_room() {
+    fn equal_costs_share_by_free_places() {
         let fleet = Fleet::new().local("a").in_flight(6).local("b").in_flight(2).remote("c");
         assert_eq!(shares(&fleet, "{}", &tokens(100, 100)), [0.25, 0.75, 0.0]);
     }

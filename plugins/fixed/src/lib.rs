@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_side_is_empty_the_other_shares_all() {
+    fn an_empty_side_leaves_everything_to_the_other() {
         for fraction in ["0", "0.3", "1"] {
             assert_eq!(shares(fraction, 2, 0), [0.5, 0.5]);
             assert_eq!(shares(fraction, 0, 2), [0.5, 0.5]);

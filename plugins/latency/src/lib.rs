@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_one_is_tried_but_not_flooded() {
+    fn an_unknown_deployment_is_tried_but_not_flooded() {
         let fleet = |requests| {
             Fleet::new()
                 .local("new")

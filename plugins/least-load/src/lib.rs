@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_goes_where_the_load_is_least() {
+    fn a_request_goes_to_the_least_load() {
         let fleet =
             Fleet::new().local("a").capacity(4).in_flight(2).remote("b").capacity(8).in_flight(3);
         assert_eq!(for_request(&fleet, "{}"), [0.0, 1.0]);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn alike_ones_share_and_of_idle_ones_the_largest_gets_it() {
+    fn equals_share_and_the_largest_idle_one_wins() {
         assert_eq!(for_request(&Fleet::new().local("a").local("b"), "{}"), [0.5, 0.5]);
         let fleet = Fleet::new().local("a").capacity(1).local("b").capacity(64);
         assert_eq!(for_request(&fleet, "{}"), [0.0, 1.0]);

@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn local_deployments_share_everything_and_remote_ones_stand_by() {
+    fn local_deployments_share_and_remote_ones_stand_by() {
         assert_eq!(shares(&Fleet::new().local("a").remote("b")), [1.0, 0.0]);
         assert_eq!(shares(&Fleet::new().local("a").local("b")), [0.5, 0.5]);
         let busy = Fleet::new().local("a").in_flight(900).local("b").remote("c").remote("d");

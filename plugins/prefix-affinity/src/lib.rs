@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_prompt_goes_by_room() {
+    fn without_a_prompt_free_places_decide() {
         let fleet = Fleet::new().local("a").in_flight(2).local("b").in_flight(4);
         let mut strategy: PrefixAffinity = fleet.configure(r#"{"load_factor": 2}"#);
         assert_eq!(fleet.ask_for(&mut strategy, &Request::default()), [0.6, 0.4]);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn parameters_out_of_range_are_refused() {
         let refused = |text| testing::configured::<PrefixAffinity>(text, Vec::new()).err();
         let says = "`load_factor`: 0 is not a number of at least 1";
         assert_eq!(refused(r#"{"load_factor": 0}"#).as_deref(), Some(says));

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn its_size_is_bounded() {
+    fn the_size_is_bounded() {
         let mut memory = Memory::new(1_000);
         for key in 0..100_000u64 {
             memory.turn();

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_goes_to_the_smallest_that_it_fits() {
+    fn a_prompt_goes_to_its_smallest_fit() {
         let parameters = r#"{"max_tokens": {"small": 1000, "big": 8000}}"#;
         assert_eq!(shares(parameters, Some(1_000), None), [1.0, 0.0, 0.0]);
         assert_eq!(shares(parameters, Some(1_001), None), [0.0, 1.0, 0.0]);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_local_ones_are_for_goes_remote() {
+    fn prompts_too_long_for_local_deployments_go_remote() {
         let parameters = r#"{"local_max_tokens": 2000}"#;
         assert_eq!(shares(parameters, Some(2_000), None), [0.5, 0.5, 0.0]);
         assert_eq!(shares(parameters, Some(2_001), None), [0.0, 0.0, 1.0]);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_none_is_refused_with_those_there_are() {
+    fn an_unknown_name_lists_the_known_ones() {
         let parameters = r#"{"max_tokens": {"huge": 1000}}"#;
         let refused = testing::configured::<PromptLength>(parameters, fleet().places).err();
         let says = "`max_tokens`: no deployment is named `huge`; there are api, big, small";

@@ -28,7 +28,7 @@ macro_rules! export {
         $crate::__native!($strategy $(, $more)*);
         #[cfg(all(test, not(target_arch = "wasm32")))]
         #[test]
-        fn the_schema_in_the_file_is_that_of_the_parameters() {
+        fn the_schema_file_is_current() {
             $crate::testing::check_schema::<$strategy>(concat!(env!("CARGO_MANIFEST_DIR"), "/", $file));
         }
         #[cfg(target_arch = "wasm32")]

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hashes_are_for_ever() {
+    fn hashes_never_change() {
         assert_eq!(mix(1, 2), 0x37ad_5fdd_5756_bd3d);
         assert_eq!(text("gpu-a"), 0x71c5_3eaa_f720_eaff);
     }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_goes_moves_only_its_own_keys() {
+    fn a_lost_place_moves_only_its_own_keys() {
         let all = [("a", 1.0), ("b", 2.0), ("c", 5.0), ("d", 1.0)];
         for key in 0..2_000 {
             let (before, after) = (nearest(key, &all), nearest(key, &all[..3]));

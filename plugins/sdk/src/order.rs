@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_so_far_down_that_it_gets_nothing() {
+    fn no_weight_in_an_order_is_zero() {
         let long: Vec<f64> = (0..1_000).map(f64::from).collect();
         let weights = Order::default().steep(costs(&long, &[]));
         assert!(weights.iter().all(|weight| weight > 0.0));

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_parameters_are_refused_in_words_for_an_operator() {
+    fn wrong_parameters_are_refused_in_the_operators_words() {
         for (text, reason) in [
             (r#"{"shaer": 1}"#, "unknown field `shaer`, expected one of `share`, `limit`, `names`"),
             (r#"{"share": 1.5}"#, "`share`: 1.5 is not a number from 0 to 1"),

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_keeps_its_order_until_the_first_has_too_much() {
+    fn a_key_moves_when_its_deployment_is_overloaded() {
         let idle =
             order(&four([0; 4]), BOUND, 7, None).into_iter().map(str::to_owned).collect::<Vec<_>>();
         let first = |name: &str| ["a", "b", "c", "d"].map(|other| u32::from(other == name));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_one_comes_first_while_it_has_room() {
+    fn a_known_deployment_with_room_comes_first() {
         for known in 0..4 {
             let name = ["a", "b", "c", "d"][known as usize];
             assert_eq!(order(&four([0; 4]), BOUND, 7, Some(known))[0], name);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn remote_ones_are_for_when_local_ones_are_full() {
+    fn remote_deployments_wait_for_full_local_ones() {
         let fleet = |load| Fleet::new().local("a").in_flight(load).remote("r");
         let mixed = Bound { prefer_local: false, ..BOUND };
         let firsts = |load, bound| {

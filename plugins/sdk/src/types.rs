@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_none_is_answered_with_those_there_are() {
+    fn an_unknown_name_lists_the_known_ones() {
         let places = |count: usize| -> Vec<Place> {
             let place = |number| crate::testing::place(&format!("gpu-{number}"), Side::Local);
             (0..count).map(place).collect()
@@ -311,14 +311,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_is_shared_evenly() {
+    fn unusable_weights_become_even() {
         assert_eq!(weights(&[0.0], &[0.0]).or_even(), weights(&[1.0], &[1.0]));
         assert_eq!(weights(&[f64::NAN], &[2.0]).or_even(), weights(&[1.0], &[1.0]));
         assert_eq!(weights(&[0.0], &[2.0]).or_even(), weights(&[0.0], &[2.0]));
     }
 
     #[test]
-    fn alike_ones_share_by_size() {
+    fn equal_weights_share_by_size() {
         let idle = Deployment { id: 0, in_flight: 0, queued: 0, latency: None, error_rate: 0.0 };
         let [a, b, c] = [1, 4, 0].map(|in_flight| Deployment { in_flight, ..idle });
         let size = |one: &Deployment| one.requests();

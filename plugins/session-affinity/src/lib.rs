@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_has_one_deployment_and_sessions_are_shared_by_capacity() {
+    fn sessions_stay_and_are_shared_by_capacity() {
         let fleet = Fleet::new().local("a").capacity(8).local("b").capacity(24);
         let mut strategy: SessionAffinity = fleet.configure("{}");
         let mut counts = [0; 2];
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_that_goes_takes_no_other_sessions_along() {
+    fn a_lost_deployment_moves_only_its_own_sessions() {
         let all = Fleet::new().local("a").local("b").local("c");
         let mut without = all.clone();
         without.local.pop();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_session_goes_by_room() {
+    fn without_a_session_free_places_decide() {
         let fleet = Fleet::new().local("a").in_flight(2).local("b").in_flight(4).remote("r");
         let mut strategy: SessionAffinity = fleet.configure(r#"{"load_factor": 2}"#);
         let shares = fleet.ask_for(&mut strategy, &Request::default());

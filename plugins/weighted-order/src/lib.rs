@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tier_has_a_millionth_of_the_one_before_it() {
+    fn weights_fall_a_millionfold_from_tier_to_tier() {
         let mut strategy: WeightedOrder = fleet().configure(r#"{"order": [["a", "c"], "d"]}"#);
         let Weights { local, remote } = strategy.assign(&fleet().local, &fleet().remote);
         assert_eq!((local[0], remote[0]), (1.0, 1.0));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_first_tiers_are_out_the_next_has_everything() {
+    fn without_the_first_tiers_the_next_has_everything() {
         let mut strategy: WeightedOrder = fleet().configure(r#"{"order": [["a", "c"], "d"]}"#);
         assert_eq!(fleet().ask(&mut strategy), [0.5, 0.0, 0.5, 0.0]);
         let out = Fleet { local: Vec::new(), remote: vec![fleet().remote[1]], ..fleet() };
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_cannot_be_are_refused() {
+    fn unknown_and_repeated_names_are_refused() {
         let refused = |text| testing::configured::<WeightedOrder>(text, fleet().places).err();
         let says = "`order`: no deployment is named `e`; there are a, b, c, d";
         assert_eq!(refused(r#"{"order": ["a", ["e"]]}"#).as_deref(), Some(says));

@@ -3,10 +3,10 @@
 set -eu
 cd "$(dirname "$0")"
 mkdir -p build
-# What wit-bindgen generates for this world is in the gateway already: for `gateway strategy new`.
-bindings=../../../../host/gateway/templates/strategy/c/request-strategy
+# The bindings that `gateway strategy new` writes into projects.
+bindings=../../../../host/gateway/templates/strategy/c/generated/request-strategy
 "${CC:-clang}" --target=wasm32-wasi -mexec-model=reactor -Os -Wall -Wextra -s -I "$bindings" \
-    -o build/core.wasm policy.c "$bindings/strategy.c" "$bindings/strategy_component_type.o"
+    -o build/core.wasm policy.c "$bindings/strategy.c"
 if command -v wasm-tools >/dev/null; then
     wasm-tools component new build/core.wasm --output shortest-queue.wasm
 else

@@ -1,4 +1,4 @@
-// Each request to the deployment with the least to do. See README.md.
+// Sends each request to the deployment with the least load. See README.md.
 
 #include <math.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@ typedef hybrid_routing_types_deployment_t deployment_t;
 
 static const char PARAMETERS[] =
     "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {\"spill\": {"
-    "\"description\": \"The load of local deployments from which remote ones are used, too: requests in "
-    "flight and in line, over capacity.\","
+    "\"description\": \"Remote deployments take part from this load of local ones on: requests in flight "
+    "and in the queue, divided by capacity.\","
     "\"type\": \"number\", \"minimum\": 0, \"default\": 1}}}";
 
 static double spill = 1;
@@ -38,7 +38,7 @@ bool exports_hybrid_routing_policy_configure(strategy_string_t *parameters,
         strategy_string_dup(err, "out of memory");
         return false;
     }
-    // The gateway has checked that it is the only key, and a number.
+    // The gateway has checked that this is the only key, with a number.
     char *found = strstr(json, KEY);
     if (found) spill = strtod(found + strlen(KEY), NULL);
     free(json);
@@ -69,7 +69,7 @@ static void share(const deployment_t *local, size_t locals, const deployment_t *
     bool spills = best >= spill;
     if (spills) best = fmin(best, least(remote, remotes));
     ret->local = at(best, local, locals);
-    // No load is below 0.
+    // A load is never -1, so no remote deployment gets a weight.
     ret->remote = at(spills ? best : -1, remote, remotes);
 }
 

@@ -3,6 +3,6 @@
 set -eu
 cd "$(dirname "$0")"
 [ -d node_modules/componentize-qjs ] || npm install --no-audit --no-fund --no-package-lock
-# Not by npx, whose way to it Node 18 does not take.
+# Without npx, which fails to start it in Node 18.
 node node_modules/componentize-qjs/cli.mjs --wit ../../../../wit/0.2.0 --world request-strategy \
     --js policy.js --sync --opt-size --output tenant-tiers.wasm

@@ -1,4 +1,4 @@
-// Each tier of customers has deployments of its own. See README.md.
+// Gives each tier of customers deployments of its own. See README.md.
 
 const PARAMETERS = {
   type: 'object',
@@ -40,7 +40,7 @@ export const policy = {
 
   configure(text, given) {
     parameters = { header: 'x-tier', ...JSON.parse(text) };
-    // QuickJS is given a u32 of 2^31 and more as a negative number; `>>> 0` mends that.
+    // QuickJS gets a u32 of 2^31 and more as a negative number. `>>> 0` corrects that.
     places = given.map(({ name, capacity }) => ({ name, capacity: capacity >>> 0 }));
     tiers = new Map(Object.entries(parameters.tiers).map(([tier, names]) => [tier, weigh(tier, names)]));
     if (!tiers.has(parameters.default)) {
@@ -48,7 +48,7 @@ export const policy = {
     }
   },
 
-  // What a request of the default tier gets: the gateway falls back to it.
+  // The weights of the default tier, for requests that assignRequest gives no good answer for.
   assign(local, remote) {
     return share(tiers.get(parameters.default), local, remote);
   },
@@ -62,7 +62,7 @@ export const requestPolicy = {
   },
 };
 
-// A place of the tier counts by its capacity, another one not at all.
+// The weight of each place: its capacity if it is in the tier, else 0.
 function weigh(tier, names) {
   const unknown = names.find((name) => !places.some((place) => place.name === name));
   if (unknown !== undefined) {
@@ -77,7 +77,7 @@ function share(weights, local, remote) {
   const of = (deployments) => deployments.map((d) => weights[d.id]);
   const shared = { local: of(local), remote: of(remote) };
   if ([...shared.local, ...shared.remote].some((weight) => weight > 0)) return shared;
-  // None of the tier's own can take it: all others are better than an error.
+  // No deployment of the tier is eligible. All others are better than an error.
   const all = (deployments) => deployments.map((d) => places[d.id].capacity);
   return { local: all(local), remote: all(remote) };
 }

@@ -1,4 +1,4 @@
-"""Remote deployments while there is money for them. See README.md."""
+"""Uses remote deployments while there is money for them. See README.md."""
 
 import json
 
@@ -58,7 +58,7 @@ class Learning(exports.Learning):
             return
         before = spent()
         if before is None:
-            # There is no clock in here: the period is over when this is gone.
+            # A strategy has no clock. The period ends when this value expires.
             store.set("period", b"", parameters["period"] * 1000)
         after = (before or 0.0) + cost
         store.set("spent", repr(after).encode(), None)
@@ -67,19 +67,19 @@ class Learning(exports.Learning):
 
 
 def spent():
-    """Dollars of this period, where it has begun. Kept by the gateway, so that no fault forgets them."""
+    """Returns the dollars spent in this period, or None before it. The store survives faults."""
     if store.get("period") is None:
         return None
     return float(store.get("spent") or b"0")
 
 
 def affordable(local, remote):
-    """The ids of the remote deployments that there is money for."""
+    """Returns the ids of the remote deployments that the money allows."""
     money = spent() or 0.0
     if money < parameters["dollars"] * parameters["saving"]:
         return {d.id for d in remote}
     if remote and (money < parameters["dollars"] or not local):
-        # Where nothing else is left, a request that costs money is better than one that fails.
+        # Without a local deployment, spending more is better than a failed request.
         return {min(remote, key=price).id}
     return set()
 
@@ -90,5 +90,5 @@ def price(deployment):
 
 
 def free(deployment):
-    """Its free capacity. A full one still counts a little, so that the weights are never all 0."""
+    """Returns the free places, and a little for a full deployment: not all weights may be 0."""
     return max(places[deployment.id].capacity - deployment.in_flight, 0.01)

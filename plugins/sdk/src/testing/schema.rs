@@ -91,7 +91,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn words_are_found_wherever_they_are() {
+    fn unknown_words_are_found_at_any_depth() {
         let schema = json!({
             "type": "object",
             "properties": {"pattern": {"type": "string", "pattern": "x"}},

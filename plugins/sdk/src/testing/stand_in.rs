@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_kept_within_the_bounds_of_the_gateway() {
+    fn values_are_kept_within_the_gateways_bounds() {
         assert_eq!(store::set("a", b"1", None), Ok(()));
         assert_eq!(store::set("a", b"2", Some(5)), Ok(()));
         assert_eq!(store::get("a").as_deref(), Some(&b"2"[..]));

@@ -21,15 +21,15 @@ pub(in crate::commands) enum Language {
     C,
 }
 
-/// What the user should know of strategies in Python.
+/// The note on Python in the README of a project.
 const PYTHON: &str = "
-Python itself is in the component: 18 MB, which take the gateway some 12 seconds to compile, once for each
-build. Hence `sandbox` in `try/routing.yaml`; yours needs it, too. There are no clocks and no random numbers
-(`time.time()` is a fault): what `store` keeps for a `ttl` is how to measure time.";
+The component contains Python: 18 MB, which the gateway compiles for some 12 seconds, once for each build. So
+`try/routing.yaml` has a `sandbox`, and your own `routing.yaml` needs it too. There are no clocks and no random
+numbers: `time.time()` is a fault. A value in the `store` with a `ttl` can measure time.";
 
-/// What the user should know of strategies in JavaScript.
+/// The note on JavaScript in the README of a project.
 const JAVASCRIPT: &str = "
-The engine, QuickJS, is in the component: 1 MB. There is no `fetch`, no `setTimeout`, and nothing of Node.";
+The component contains its engine, QuickJS: 1 MB. There is no `fetch`, no `setTimeout`, and nothing of Node.";
 
 /// A file of a project: its path there, and its content.
 pub(super) type File = (&'static str, Vec<u8>);
@@ -52,7 +52,7 @@ macro_rules! template {
 
 macro_rules! generated {
     ($path:literal) => {
-        include_bytes!(concat!("../../../templates/strategy/c/", $path)).as_slice()
+        include_str!(concat!("../../../templates/strategy/c/generated/", $path))
     };
 }
 
@@ -77,7 +77,7 @@ impl Project<'_> {
                 files.extend(sdk.map(|(path, text)| (path, text.into())));
             }
             Language::C => {
-                files.extend(bindings(self.request).map(|(path, content)| (path, content.into())));
+                files.extend(bindings(self.request).map(|(path, text)| (path, text.into())));
             }
             Language::Python | Language::Javascript => {}
         }
@@ -185,7 +185,7 @@ impl Language {
         match self {
             Self::Rust | Self::Javascript | Self::C => "",
             Self::Python => {
-                "sandbox: {component_mib: 32, compile_timeout: 120}     # Python itself is compiled, too"
+                "sandbox: {component_mib: 32, compile_timeout: 120}     # the component contains Python"
             }
         }
     }
@@ -199,23 +199,15 @@ impl Language {
     }
 }
 
-/// What wit-bindgen generated for C.
-fn bindings(request: bool) -> impl Iterator<Item = (&'static str, &'static [u8])> {
-    let paths =
-        ["bindings/strategy.c", "bindings/strategy.h", "bindings/strategy_component_type.o"];
-    let contents = match request {
-        false => [
-            generated!("strategy/strategy.c"),
-            generated!("strategy/strategy.h"),
-            generated!("strategy/strategy_component_type.o"),
-        ],
-        true => [
-            generated!("request-strategy/strategy.c"),
-            generated!("request-strategy/strategy.h"),
-            generated!("request-strategy/strategy_component_type.o"),
-        ],
+/// The C bindings of the project's world. `generated/make` makes them with wit-bindgen.
+fn bindings(request: bool) -> [(&'static str, &'static str); 2] {
+    let (source, header) = match request {
+        false => (generated!("strategy/strategy.c"), generated!("strategy/strategy.h")),
+        true => {
+            (generated!("request-strategy/strategy.c"), generated!("request-strategy/strategy.h"))
+        }
     };
-    paths.into_iter().zip(contents)
+    [("bindings/strategy.c", source), ("bindings/strategy.h", header)]
 }
 
 #[cfg(test)]

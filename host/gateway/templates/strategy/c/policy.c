@@ -11,11 +11,11 @@ typedef hybrid_routing_types_deployment_t deployment_t;
 static const char PARAMETERS[] =
     "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {"
     "\"remote\": {"
-    "\"description\": \"What a remote deployment counts beside a local one that is as busy.\","
+    "\"description\": \"The weight of a remote deployment, relative to an equally busy local one.\","
     "\"type\": \"number\", \"minimum\": 0, \"maximum\": 1, \"default\": 1}"
 {{request}}
     ", \"long_prompt\": {"
-    "\"description\": \"Prompts of so many tokens stay on local deployments.\","
+    "\"description\": \"Prompts of at least this many tokens stay on local deployments.\","
     "\"type\": \"integer\", \"minimum\": 1, \"default\": 4000}"
 {{end}}
     "}}";
@@ -27,8 +27,8 @@ static double long_prompt = 4000;
 // `places.ptr[deployment.id]` has the name, the capacity and the price.
 static exports_hybrid_routing_policy_list_place_t places;
 
-// The number of a key. Enough for parameters that are all numbers: the gateway has checked them, and
-// gives them as JSON without spaces.
+// Finds the number after a key. A search is enough for parameters that are all numbers: the gateway
+// has checked them, and passes JSON without spaces.
 static double number(const char *json, const char *key, double otherwise) {
     const char *found = strstr(json, key);
     return found ? strtod(found + strlen(key), NULL) : otherwise;
@@ -39,7 +39,7 @@ void exports_hybrid_routing_policy_describe(exports_hybrid_routing_policy_descri
     strategy_string_dup(&ret->version, "0.1.0");
     strategy_string_dup(&ret->summary, "Less traffic to deployments that have more to do");
     strategy_string_dup(&ret->parameters, PARAMETERS);
-    // It weighs live numbers: ask again each second.
+    // The load changes, so the gateway asks again each second.
     ret->refresh_interval.is_some = true;
     ret->refresh_interval.val = 1000;
 {{request}}
@@ -50,7 +50,7 @@ void exports_hybrid_routing_policy_describe(exports_hybrid_routing_policy_descri
 {{end}}
 }
 
-// Arguments belong to the function that is called: it frees them or keeps them.
+// The called function owns its arguments: it frees or keeps them.
 bool exports_hybrid_routing_policy_configure(strategy_string_t *parameters,
                                              exports_hybrid_routing_policy_list_place_t *given,
                                              strategy_string_t *err) {
@@ -58,7 +58,7 @@ bool exports_hybrid_routing_policy_configure(strategy_string_t *parameters,
     strategy_string_free(parameters);
     places = *given;
     if (json == NULL) {
-        // What the schema cannot say is refused in this way, too.
+        // Refuse parameters that the schema cannot rule out in this way, too.
         strategy_string_dup(err, "out of memory");
         return false;
     }
@@ -70,7 +70,7 @@ bool exports_hybrid_routing_policy_configure(strategy_string_t *parameters,
     return true;
 }
 
-// A weight for each deployment; only proportions count.
+// One weight for each deployment. Only proportions count.
 static strategy_list_f64_t weigh(const deployment_t *deployments, size_t len, double factor) {
     strategy_list_f64_t weights = {len ? calloc(len, sizeof(double)) : NULL, len};
     if (len && weights.ptr == NULL) abort();

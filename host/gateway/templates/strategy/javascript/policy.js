@@ -6,12 +6,12 @@ const PARAMETERS = {
   additionalProperties: false,
   properties: {
     remote: {
-      description: 'What a remote deployment counts beside a local one that is as busy.',
+      description: 'The weight of a remote deployment, relative to an equally busy local one.',
       type: 'number', minimum: 0, maximum: 1, default: 1,
     },
 {{request}}
     long_prompt: {
-      description: 'Prompts of so many tokens stay on local deployments.',
+      description: 'Prompts of at least this many tokens stay on local deployments.',
       type: 'integer', minimum: 1, default: 4000,
     },
 {{end}}
@@ -28,7 +28,7 @@ export const policy = {
       version: '0.1.0',
       summary: 'Less traffic to deployments that have more to do',
       parameters: JSON.stringify(PARAMETERS),
-      refreshInterval: 1000, // it weighs live numbers: ask again each second
+      refreshInterval: 1000, // the load changes, so the gateway asks again each second
 {{request}}
       needs: { promptTokens: true },
 {{end}}
@@ -41,7 +41,7 @@ export const policy = {
   configure(text, given) {
     parameters = { remote: 1, long_prompt: 4000, ...JSON.parse(text) };
     places = given;
-    // What the schema cannot say is refused here: throw 'why'
+    // Refuse parameters that the schema cannot rule out here: throw 'why'
   },
 
   assign(local, remote) {
@@ -64,6 +64,6 @@ export const requestPolicy = {
 {{end}}
 // Only proportions count. `places[deployment.id]` has the name, the capacity and the price.
 function share(deployment) {
-  // QuickJS is given a u32 of 2^31 and more as a negative number; `>>> 0` mends that.
+  // QuickJS gets a u32 of 2^31 and more as a negative number. `>>> 0` corrects that.
   return 1 / (1 + (deployment.inFlight >>> 0));
 }

@@ -7,5 +7,5 @@ if ! [ -x "$componentize" ]; then
     python3 -m venv .venv || { echo "install Python with venv: apt-get install python3-venv" >&2; exit 1; }
     .venv/bin/pip install --quiet --requirement requirements.txt
 fi
-# A strategy has no files, clock or network; without --stub-wasi Python would ask the gateway for them.
+# A strategy has no files, clock or network. With --stub-wasi, Python does not import them.
 "$componentize" --wit-path wit/0.2.0 --world {{world}} componentize --stub-wasi --output {{name}}.wasm policy

@@ -12,12 +12,12 @@ PARAMETERS = {
     "additionalProperties": False,
     "properties": {
         "remote": {
-            "description": "What a remote deployment counts beside a local one that is as busy.",
+            "description": "The weight of a remote deployment, relative to an equally busy local one.",
             "type": "number", "minimum": 0, "maximum": 1, "default": 1,
         },
 {{request}}
         "long_prompt": {
-            "description": "Prompts of so many tokens stay on local deployments.",
+            "description": "Prompts of at least this many tokens stay on local deployments.",
             "type": "integer", "minimum": 1, "default": 4000,
         },
 {{end}}
@@ -35,7 +35,7 @@ class Policy(exports.Policy):
             version="0.1.0",
             summary="Less traffic to deployments that have more to do",
             parameters=json.dumps(PARAMETERS),
-            refresh_interval=1000,  # it weighs live numbers: ask again each second
+            refresh_interval=1000,  # the load changes, so the gateway asks again each second
 {{request}}
             needs=Facts.PROMPT_TOKENS,
 {{end}}
@@ -45,7 +45,8 @@ class Policy(exports.Policy):
         )
 
     def configure(self, text, given):
-        # What the schema cannot say is refused here: raise componentize_py_types.Err("why")
+        # Refuse parameters that the schema cannot rule out here: raise
+        # componentize_py_types.Err("why")
         global parameters, places
         parameters, places = json.loads(text), given
 

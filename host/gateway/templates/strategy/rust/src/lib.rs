@@ -23,10 +23,10 @@ gateway_strategy::export!(LeastBusy);
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// What a remote deployment counts beside a local one that is as busy.
+    /// The weight of a remote deployment, relative to an equally busy local one.
     remote: Fraction,
 {{request}}
-    /// Prompts of so many tokens stay on local deployments.
+    /// Prompts of at least this many tokens stay on local deployments.
     long_prompt: u32,
 {{end}}
 }
@@ -48,7 +48,7 @@ pub struct LeastBusy {
 
 impl Strategy for LeastBusy {
     const SUMMARY: &'static str = "Less traffic to deployments that have more to do";
-    // It weighs live numbers: ask again each second.
+    // The load changes, so the gateway asks again each second.
     const REFRESH: Option<Duration> = Some(Duration::from_secs(1));
 {{request}}
     const NEEDS: Needs = Needs {
@@ -59,8 +59,8 @@ impl Strategy for LeastBusy {
 
     type Parameters = Parameters;
 
-    /// `places[deployment.place()]` has the name, the capacity and the price of a deployment. What the
-    /// schema cannot say is refused here, with an `Err`.
+    /// `places[deployment.place()]` has the name, the capacity and the price of a deployment.
+    /// Return an `Err` for parameters that the schema cannot rule out.
     fn configure(parameters: Parameters, _places: Vec<Place>) -> Result<Self, String> {
         Ok(Self { parameters })
     }
