@@ -53,14 +53,19 @@ pub struct Out {
 }
 
 impl Ejections {
+    /// Changes with each ejection and each return: an outcome of an earlier epoch says nothing of this one.
+    #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
+    /// The ejection that lasts. None: the deployment is in.
+    #[must_use]
     pub fn out(&self) -> Option<&Out> {
         self.out.as_ref()
     }
 
+    /// Takes a success: it ends a row of failures.
     pub fn succeeded(&mut self, settings: &Ejection) {
         self.streak = 0;
         self.faults = 0;
@@ -166,10 +171,13 @@ impl Ejections {
         free
     }
 
+    /// Whether the ejection has lasted long enough and no trial is under way.
+    #[must_use]
     pub fn trial_is_free(&self, now: Instant) -> bool {
         self.out.as_ref().is_some_and(|out| out.until <= now && !out.on_trial)
     }
 
+    /// Ends a trial that says nothing: the next request may be one.
     pub fn give_back_trial(&mut self) {
         if let Some(out) = &mut self.out {
             out.on_trial = false;

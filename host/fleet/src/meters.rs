@@ -193,10 +193,10 @@ impl DeploymentMeters {
     pub const OK: &'static str = "ok";
 
     /// Counts an attempt that ended.
-    pub fn ended(&self, outcome: &Cow<'static, str>) {
-        match &**outcome {
+    pub fn ended(&self, outcome: Cow<'static, str>) {
+        match &*outcome {
             Self::OK => self.ok.inc(),
-            _ => self.others.add(outcome.clone(), 1),
+            _ => self.others.add(outcome, 1),
         }
     }
 
@@ -273,7 +273,7 @@ mod tests {
     fn attempts_are_counted_by_outcome() {
         let meters = DeploymentMeters::default();
         for outcome in ["ok", "connect", "ok", "status_500", "connect"] {
-            meters.ended(&outcome.into());
+            meters.ended(outcome.into());
         }
         let others: Vec<_> = meters.others.all().into_iter().collect();
         assert_eq!(

@@ -4,13 +4,13 @@
 
 /// The place of the first byte of which `is` is true; 16 where there is none.
 #[inline(always)]
-pub fn first(chunk: &[u8; 16], is: impl Fn(u8) -> bool) -> usize {
+pub(crate) fn first(chunk: &[u8; 16], is: impl Fn(u8) -> bool) -> usize {
     marks(chunk, is).trailing_zeros() as usize / 8
 }
 
 /// Whether there is a byte of which `is` is true.
 #[inline(always)]
-pub fn any(chunk: &[u8; 16], is: impl Fn(u8) -> bool) -> bool {
+pub(crate) fn any(chunk: &[u8; 16], is: impl Fn(u8) -> bool) -> bool {
     marks(chunk, is) != 0
 }
 

@@ -16,7 +16,9 @@ pub const DEPTH: usize = 128;
 /// Where reading stopped, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broken {
+    /// Offset in bytes.
     pub at: usize,
+    /// For people.
     pub why: &'static str,
 }
 

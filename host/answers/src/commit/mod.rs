@@ -51,8 +51,11 @@ const MOST_HELD_OF_A_BODY: usize = if cfg!(fuzzing) { 16 * 1024 } else { 1024 * 
 /// How an answer is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// One body, whole or useless; whether it is said to be JSON.
-    Plain { json: bool },
+    /// One body, useful only as a whole.
+    Plain {
+        /// Whether its content type is JSON.
+        json: bool,
+    },
     /// An event stream.
     Stream,
     /// Compressed, though nobody asked for that: cannot be looked into.
@@ -88,9 +91,13 @@ pub enum Verdict {
     Hold,
     /// This is for the client. The first of these is the commit.
     Pass(Bytes),
-    /// The answer failed. `pass`, which may be empty, is good and still for the client, if anything was
-    /// before it.
-    Fail { pass: Bytes, defect: Defect },
+    /// The answer failed.
+    Fail {
+        /// Good, and still for the client if anything went to it before; may be empty.
+        pass: Bytes,
+        /// Why it failed.
+        defect: Defect,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use crate::Refusal;
 
 macro_rules! refusals {
     ($($name:ident = $status:literal, $code:literal, $message:literal;)*) => {
-        $(pub const $name: Refusal =
+        $(#[doc = $message]
+        pub const $name: Refusal =
             Refusal { status: $status, code: $code, message: $message };)*
     };
 }

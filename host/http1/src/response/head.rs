@@ -12,7 +12,7 @@ use httparse::{ParserConfig, Status};
 use super::{Chunked, Decoder, Malformed};
 
 /// The longest head.
-pub const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 64 * 1024;
 /// Headers of one answer.
 const HEADERS: usize = 100;
 /// Interim answers (1xx) before the final one.

@@ -217,7 +217,7 @@ impl Journal {
 
     fn end_attempt(&mut self, end: End) {
         let Some(Trying { deployment, since, sent, answered }) = self.trying.take() else { return };
-        deployment.meters.ended(&end.outcome);
+        deployment.meters.ended(end.outcome.clone());
         if let Some((waste, sent)) = end.waste.zip(sent.get()) {
             deployment.meters.waste(waste, sent.elapsed());
             self.wasted += sent.elapsed();
