@@ -1,10 +1,11 @@
 //! The strategy `prompt-length`: short prompts to the deployments that are for them, long ones to where they
 //! fit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_strategy::{
-    Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Weights, squash,
+    Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Weights, hash,
+    squash,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -49,19 +50,26 @@ impl Strategy for PromptLength {
 
     fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
         let Parameters { local_max_tokens, max_tokens } = parameters;
-        let named = |name: &String| Place::named(name, &places);
-        max_tokens.keys().try_for_each(named).map_err(|why| format!("`max_tokens`: {why}"))?;
-        let site = |place: &Place| {
+        let limits = max_tokens.iter().map(|(name, limit)| (hash::key(name), *limit));
+        let limits: BTreeMap<_, u32> = limits.collect();
+        let mut known = BTreeSet::new();
+        let sites = places.iter().map(|place| {
+            let named = limits.get_key_value(&hash::key(&place.name));
+            known.extend(named.map(|(name, _)| *name));
             let of_side = local_max_tokens.filter(|_| place.side == Side::Local);
-            let limit = max_tokens.get(&place.name).copied().or(of_side);
+            let limit = named.map(|(_, limit)| *limit).or(of_side);
             Site {
                 limit: limit.map_or(f64::INFINITY, f64::from),
                 #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 tokens")]
                 context: place.context_length as f64,
                 capacity: place.capacity,
             }
-        };
-        Ok(Self { sites: places.iter().map(site).collect(), order: Order::default() })
+        });
+        let sites = sites.collect();
+        if let Some(name) = max_tokens.keys().find(|name| !known.contains(&hash::key(name))) {
+            Place::named(name, &places).map_err(|why| format!("`max_tokens`: {why}"))?;
+        }
+        Ok(Self { sites, order: Order::default() })
     }
 
     /// To those that take the longest, by room: any prompt may come.

@@ -18,6 +18,13 @@ pub fn text(text: &str) -> u64 {
     mix(0, text.bytes().fold(0xcbf2_9ce4_8422_2325, fnv))
 }
 
+/// A text as a key of a sorted map. Keys compare by hash first: names of deployments and models often
+/// have a long beginning in common, and comparing those would be most of `configure` in a large fleet.
+#[must_use]
+pub fn key(name: &str) -> (u64, &str) {
+    (text(name), name)
+}
+
 /// How far a place is from a key, for weighted rendezvous hashing: the key belongs to the nearest place.
 ///
 /// `place` is the hash of the place's name, `size` how much of all keys it should get, in proportion
