@@ -20,6 +20,11 @@ pub(super) struct Machine {
 impl Machine {
     /// `stack` is in bytes, above 0.
     pub(super) fn new(stack: usize) -> anyhow::Result<Self> {
+        Self::with(&Self::config(stack), stack)
+    }
+
+    /// The settings of an engine whose guests can be stopped.
+    pub(super) fn config(stack: usize) -> Config {
         let mut config = Config::new();
         config
             .wasm_component_model(true)
@@ -27,7 +32,12 @@ impl Machine {
             .epoch_interruption(true)
             .async_stack_size(stack.saturating_add(HOST_STACK))
             .max_wasm_stack(stack);
-        let engine = Engine::new(&config)
+        config
+    }
+
+    /// A machine with these settings, for the same `stack`.
+    pub(super) fn with(config: &Config, stack: usize) -> anyhow::Result<Self> {
+        let engine = Engine::new(config)
             .map_err(|e| anyhow!("an engine with {stack} bytes of stack: {e:#}"))?;
         let ticker = Ticker::start(engine.clone()).context("the thread of its clock")?;
         Ok(Self { engine, ticker, stack })

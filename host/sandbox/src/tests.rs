@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod large_fleets;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

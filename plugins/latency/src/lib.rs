@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// So many requests at a time are sent to a deployment of unknown latency as if it were the quickest;
-    /// with more it counts as the slowest until its first answer.
+    /// Requests at a time that try a deployment of unknown latency. With more, it counts as the
+    /// slowest until its first answer.
     #[schemars(range(min = 1))]
     pub trial_requests: u32,
 }

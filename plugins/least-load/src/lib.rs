@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// Deployments whose load differs by no more than this share a request by their capacity. 0: only the
-    /// least loaded gets it.
+    /// Deployments whose loads differ by at most this share a request by capacity. 0: only the least
+    /// loaded one gets it.
     pub slack: Fraction,
 }
 

@@ -5,12 +5,12 @@ use gateway_strategy::{Deployment, Place, Strategy, Weights};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// `routing_parameter` of this strategy. The parameter of `fixed` is let through, so that going from one
-/// strategy to the other and back is an edit of one word.
+/// `routing_parameter` of this strategy. It accepts the parameter of `fixed`, so that a switch between
+/// the two strategies is an edit of one word.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
-    /// Has no effect: it is the parameter of fixed, and may stay while local-first is in use.
+    /// No effect. It is the parameter of fixed, and may stay while local-first is in use.
     #[expect(dead_code, reason = "it has no effect")]
     #[serde(default, rename = "local_fraction")]
     #[schemars(with = "Fraction")]

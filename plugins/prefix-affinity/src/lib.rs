@@ -21,16 +21,15 @@ const BLOCKS: usize = 64;
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// A deployment may have this many times as much to do, for its capacity, as the others on average
-    /// before prompts move on.
+    /// Above this many times the average load, a deployment's prompts move on to another one.
     #[schemars(range(min = 1))]
     pub load_factor: f64,
-    /// Below this load no prompt moves on.
+    /// Below this load (requests per place), no prompt moves on.
     pub free_load: Fraction,
-    /// Whether remote deployments get prompts only when no local one has room. If not, all deployments
-    /// share them by their capacity.
+    /// True: remote deployments get prompts only when no local one has room. False: all deployments
+    /// share them by capacity.
     pub prefer_local: bool,
-    /// Beginnings that are remembered, in about 24 bytes each.
+    /// Beginnings that an instance remembers, each in about 24 bytes.
     #[schemars(range(max = 65536))]
     pub remembered: u32,
 }

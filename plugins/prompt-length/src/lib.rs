@@ -1,10 +1,11 @@
 //! The strategy `prompt-length`: sends each prompt to the smallest deployment that it fits, and so
 //! keeps larger ones free.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_strategy::{
-    Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Weights, squash,
+    Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Weights, hash,
+    squash,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,11 +14,11 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
-    /// The longest prompt for a local deployment, in tokens. Default: what its model takes.
+    /// The longest prompt for a local deployment, in tokens. Default: the model's context length.
     #[serde(default)]
     pub local_max_tokens: Option<u32>,
-    /// The longest prompt for a deployment, in tokens, by its name; of these deployments the default is not
-    /// used.
+    /// The longest prompt for a deployment, in tokens, by its name. It takes the place of
+    /// `local_max_tokens`.
     #[serde(default)]
     pub max_tokens: BTreeMap<String, u32>,
 }
@@ -41,27 +42,33 @@ struct Site {
 gateway_strategy::export!(PromptLength, request; schema = "parameters.json");
 
 impl Strategy for PromptLength {
-    const SUMMARY: &'static str =
-        "Long prompts to where they fit, short ones to where only they do";
+    const SUMMARY: &'static str = "Each prompt to the smallest deployment that it fits";
     const NEEDS: Needs = Needs { prompt_tokens: true, ..Needs::NOTHING };
 
     type Parameters = Parameters;
 
     fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
         let Parameters { local_max_tokens, max_tokens } = parameters;
-        let named = |name: &String| Place::named(name, &places);
-        max_tokens.keys().try_for_each(named).map_err(|why| format!("`max_tokens`: {why}"))?;
-        let site = |place: &Place| {
+        let limits = max_tokens.iter().map(|(name, limit)| (hash::key(name), *limit));
+        let limits: BTreeMap<_, u32> = limits.collect();
+        let mut known = BTreeSet::new();
+        let sites = places.iter().map(|place| {
+            let named = limits.get_key_value(&hash::key(&place.name));
+            known.extend(named.map(|(name, _)| *name));
             let of_side = local_max_tokens.filter(|_| place.side == Side::Local);
-            let limit = max_tokens.get(&place.name).copied().or(of_side);
+            let limit = named.map(|(_, limit)| *limit).or(of_side);
             Site {
                 limit: limit.map_or(f64::INFINITY, f64::from),
                 #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 tokens")]
                 context: place.context_length as f64,
                 capacity: place.capacity,
             }
-        };
-        Ok(Self { sites: places.iter().map(site).collect(), order: Order::default() })
+        });
+        let sites = sites.collect();
+        if let Some(name) = max_tokens.keys().find(|name| !known.contains(&hash::key(name))) {
+            Place::named(name, &places).map_err(|why| format!("`max_tokens`: {why}"))?;
+        }
+        Ok(Self { sites, order: Order::default() })
     }
 
     /// Shares among the largest deployments by free places, because any prompt may come.

@@ -18,6 +18,13 @@ pub fn text(text: &str) -> u64 {
     mix(0, text.bytes().fold(0xcbf2_9ce4_8422_2325, fnv))
 }
 
+/// A text as a key of a sorted map. Keys compare by hash first: names of deployments and models often
+/// have a long beginning in common, and comparing those would be most of `configure` in a large fleet.
+#[must_use]
+pub fn key(name: &str) -> (u64, &str) {
+    (text(name), name)
+}
+
 /// The distance of a place from a key in weighted rendezvous hashing. The nearest gets the key.
 ///
 /// `place` is the hash of the place's name. A place gets keys in proportion to its `size`. If a

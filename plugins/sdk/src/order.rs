@@ -11,6 +11,9 @@ pub const STEP: f64 = 1e-6;
 /// The least weight in an order. It is above 0, because 0 means standby.
 const LEAST: f64 = 1e-300;
 
+/// The most distinct costs with weights of their own: `STEP.powi(50)` is [`LEAST`].
+const TIERS: usize = 51;
+
 /// Turns costs into weights. An instance keeps one, to reuse its memory.
 #[derive(Debug, Clone, Default)]
 pub struct Order {
@@ -24,14 +27,44 @@ impl Order {
     /// Any costs are allowed. Infinity comes after all numbers, and NaN counts as infinity.
     #[must_use]
     pub fn steep(&mut self, mut costs: Weights) -> Weights {
-        self.sort(&mut costs);
-        self.sorted.dedup();
+        self.find_tiers(&mut costs);
         for cost in costs.iter_mut() {
             let tier = self.sorted.partition_point(|other| other < cost);
             let tier = i32::try_from(tier).unwrap_or(i32::MAX);
             *cost = STEP.powi(tier).max(LEAST);
         }
         costs
+    }
+
+    /// Leaves at least the lowest [`TIERS`] distinct costs in `sorted`, or all of them where there are
+    /// fewer. Sorting all costs of a large model would take most of the time of a call, for tiers that
+    /// all get [`LEAST`].
+    fn find_tiers(&mut self, costs: &mut Weights) {
+        self.sorted.clear();
+        // No cost from here on can be among the lowest. Infinity needs no entry: nothing follows it.
+        let mut bound = f64::INFINITY;
+        for cost in costs.iter_mut() {
+            *cost = comparable(*cost);
+            if *cost >= bound {
+                continue;
+            }
+            self.sorted.push(*cost);
+            if self.sorted.len() < 2 * TIERS {
+                continue;
+            }
+            // At least half of the entries go, so that few costs cause a sort.
+            self.sort_distinct();
+            if let Some(last) = self.sorted.get(TIERS - 1) {
+                bound = *last;
+                self.sorted.truncate(TIERS);
+            }
+        }
+        self.sort_distinct();
+    }
+
+    fn sort_distinct(&mut self) {
+        self.sorted.sort_unstable_by(f64::total_cmp);
+        self.sorted.dedup();
     }
 
     /// Replaces each cost by the exact probability that it wins a draw of two, of which the lower
@@ -61,12 +94,16 @@ impl Order {
     fn sort(&mut self, costs: &mut Weights) {
         self.sorted.clear();
         for cost in costs.iter_mut() {
-            // -0 becomes 0, and NaN comes last.
-            *cost = if cost.is_nan() { f64::INFINITY } else { *cost + 0.0 };
+            *cost = comparable(*cost);
             self.sorted.push(*cost);
         }
         self.sorted.sort_unstable_by(f64::total_cmp);
     }
+}
+
+/// A cost in a total order: -0 becomes 0, and NaN becomes infinity, which comes last.
+fn comparable(cost: f64) -> f64 {
+    if cost.is_nan() { f64::INFINITY } else { cost + 0.0 }
 }
 
 /// Maps a number of at least 0 to one from 0 to 1 in the same order, so that a cost can have ranks
@@ -99,6 +136,29 @@ mod tests {
         let weights = Order::default().steep(costs(&long, &[]));
         assert!(weights.iter().all(|weight| weight > 0.0));
         assert!(weights.local.is_sorted_by(|a, b| a >= b));
+    }
+
+    #[test]
+    fn a_long_order_keeps_its_first_tiers() {
+        // Three rounds of the same costs, and the lowest last.
+        for places in [306, 600, 6_000] {
+            let cost = |number: u32| f64::from(number / 2 % (places / 6));
+            let all: Vec<f64> = (0..places).rev().map(cost).collect();
+            let weights = Order::default().steep(costs(&all[..9], &all[9..]));
+            for (cost, weight) in all.iter().zip(weights.iter()) {
+                #[expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
+                let want = STEP.powi(*cost as i32).max(1e-300);
+                assert_eq!(weight, want, "{cost} of {places}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_order_is_not_sorted_whole() {
+        let mut order = Order::default();
+        let falling: Vec<f64> = (0..40_000).rev().map(f64::from).collect();
+        let _ = order.steep(costs(&falling, &[]));
+        assert!(order.sorted.capacity() <= 4 * TIERS, "{}", order.sorted.capacity());
     }
 
     #[test]

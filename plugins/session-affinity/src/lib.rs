@@ -14,14 +14,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// A deployment may have this many times as much to do, for its capacity, as the others on average
-    /// before sessions move on.
+    /// Above this many times the average load, a deployment's sessions move on to another one.
     #[schemars(range(min = 1))]
     pub load_factor: f64,
-    /// Below this load no session moves on.
+    /// Below this load (requests per place), no session moves on.
     pub free_load: Fraction,
-    /// Whether remote deployments get sessions only when no local one has room. If not, all deployments
-    /// share the sessions by their capacity.
+    /// True: remote deployments get sessions only when no local one has room. False: all deployments
+    /// share them by capacity.
     pub prefer_local: bool,
 }
 

@@ -1,26 +1,27 @@
-//! The strategy `spill`: everything to local deployments until they are too busy, then a share to remote
-//! ones, until they have room again.
+//! The strategy `spill`: all traffic goes to local deployments. While those are too busy, remote
+//! deployments get a share of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gateway_strategy::parameters::{Fraction, Positive};
-use gateway_strategy::{Deployment, Place, Request, RequestStrategy, Strategy, Weights};
+use gateway_strategy::{Deployment, Place, Request, RequestStrategy, Strategy, Weights, hash};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `routing_parameter` of this strategy.
+/// `routing_parameter` of the strategy `spill`.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// Spill when the local deployments have this many requests for each of their places, waiting ones
-    /// included: 1 is full.
+    /// Spilling begins at this load of the local deployments: requests in flight and waiting, divided
+    /// by capacity. 1 means full.
     pub high: Positive,
-    /// Stop when they have no more than this; below high.
+    /// Spilling ends at this load. Must be below high.
     pub low: Positive,
-    /// Spill, too, when the first byte is expected to take longer than this many milliseconds at the
-    /// best local deployment. Stop at low divided by high of it. Default: never for that.
+    /// Spilling also begins when the best local deployment is expected to take longer than this for
+    /// the first byte, in milliseconds, and ends at low / high of it. Default: no such limit.
     pub first_byte_ms: Option<Positive>,
-    /// What goes to remote deployments while it spills.
+    /// The share of the traffic that remote deployments get while the strategy spills.
     pub remote_share: Fraction,
 }
 
@@ -35,15 +36,23 @@ impl Default for Parameters {
     }
 }
 
-/// The strategy.
+/// An instance of `spill`, with the state of each model.
 #[derive(Debug)]
 pub struct Spill {
     parameters: Parameters,
-    capacities: Vec<u32>,
-    /// Of each place's model: the first place that runs it.
-    models: Vec<usize>,
-    /// Of that place: whether its model spills.
+    /// By the number of a place.
+    sites: Vec<Site>,
+    /// Whether a model spills, by the number of the model. Spilling begins and ends at different
+    /// loads (hysteresis), so the answer depends on the one before.
     spilling: Vec<bool>,
+}
+
+/// The facts of a place that do not change.
+#[derive(Debug, Clone, Copy)]
+struct Site {
+    capacity: u32,
+    /// An index into [`Spill::spilling`].
+    model: usize,
 }
 
 gateway_strategy::export!(Spill, request; schema = "parameters.json");
@@ -60,18 +69,16 @@ impl Strategy for Spill {
             let (high, low) = (high.get(), low.get());
             return Err(format!("`low`: {low} is not below `high`, which is {high}"));
         }
-        let first = |place: &Place| places.iter().position(|other| other.model == place.model);
-        Ok(Self {
-            parameters,
-            capacities: places.iter().map(|place| place.capacity).collect(),
-            models: places.iter().filter_map(first).collect(),
-            spilling: vec![false; places.len()],
-        })
+        let models = places.iter().map(|place| hash::key(&place.model));
+        let (models, count) = numbered(models);
+        let site = |(place, model): (&Place, usize)| Site { capacity: place.capacity, model };
+        let sites = places.iter().zip(models).map(site).collect();
+        Ok(Self { parameters, sites, spilling: vec![false; count] })
     }
 
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         let spills = self.spills(local);
-        let room = |one: &Deployment| one.room(self.capacities[one.place()]);
+        let room = |one: &Deployment| one.room(self.sites[one.place()].capacity);
         let to_remote = if spills { self.parameters.remote_share.get() } else { 0.0 };
         Weights::each(local, remote, room).sides(1.0 - to_remote)
     }
@@ -89,16 +96,21 @@ impl RequestStrategy for Spill {
 }
 
 impl Spill {
-    /// Whether the model spills now: as before, where neither limit says otherwise.
+    /// Updates and returns whether the model of these deployments spills. Between the limits the
+    /// model keeps its state.
     fn spills(&mut self, local: &[Deployment]) -> bool {
-        let Some(model) = local.first().map(|one| self.models[one.place()]) else { return false };
+        // Without a local deployment nothing can spill, and the state waits for one.
+        let Some(first) = local.first() else { return false };
+        let site = |one: &Deployment| self.sites[one.place()];
+        let model = site(first).model;
         let Parameters { high, low, first_byte_ms, .. } = self.parameters;
-        let places: f64 = local.iter().map(|one| f64::from(self.capacities[one.place()])).sum();
-        let load = local.iter().map(Deployment::requests).sum::<f64>() / places;
-        // As a part of its limit. One that is not known yet may be as quick as it likes.
-        let first_byte = |one: &Deployment| one.first_byte(self.capacities[one.place()]);
-        let wait = local.iter().map(|one| first_byte(one).unwrap_or(0.0)).reduce(f64::min);
-        let wait = first_byte_ms.zip(wait).map_or(0.0, |(limit, wait)| wait / limit.get());
+        let capacity: f64 = local.iter().map(|one| f64::from(site(one).capacity)).sum();
+        let load = local.iter().map(Deployment::requests).sum::<f64>() / capacity;
+        // Deployments without a latency yet count as instant: they must get traffic to be measured.
+        let first_byte = |one: &Deployment| one.first_byte(site(one).capacity).unwrap_or(0.0);
+        let best = local.iter().map(first_byte).reduce(f64::min);
+        // The wait as a multiple of its limit.
+        let wait = first_byte_ms.zip(best).map_or(0.0, |(limit, best)| best / limit.get());
         let spilling = &mut self.spilling[model];
         *spilling = match *spilling {
             false => load >= high.get() || wait > 1.0,
@@ -108,8 +120,34 @@ impl Spill {
     }
 }
 
+/// Numbers distinct keys from 0 in the order of their first appearance. Returns the number of each
+/// key, and the count of distinct keys.
+///
+/// A gateway has tens of thousands of places, so each key is looked up, not searched for.
+fn numbered<K: Copy + Ord>(keys: impl Iterator<Item = K>) -> (Vec<usize>, usize) {
+    let mut numbers = BTreeMap::new();
+    let mut last = None;
+    let number = |key| {
+        // The gateway lists the places of a model together.
+        if let Some((same, number)) = last
+            && same == key
+        {
+            return number;
+        }
+        let next = numbers.len();
+        let number = *numbers.entry(key).or_insert(next);
+        last = Some((key, number));
+        number
+    };
+    let all = keys.map(number).collect();
+    (all, numbers.len())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::cmp::Ordering;
+
     use gateway_strategy::testing::{self, Fleet};
 
     use super::Spill;
@@ -173,6 +211,50 @@ mod tests {
         };
         assert_eq!(about([0, 0], 1).ask(&mut spill), [0.0, 1.0]);
         assert_eq!(about([1, 1], 1).ask(&mut spill), [1.0, 0.0]);
+    }
+
+    #[test]
+    fn models_are_numbered_by_their_first_place() {
+        let numbers = super::numbered(["a", "b", "a", "c", "b"].into_iter());
+        assert_eq!(numbers, (vec![0, 1, 0, 2, 1], 3));
+    }
+
+    /// A key that counts how often it is compared.
+    #[derive(Clone, Copy)]
+    struct Counted<'a>(usize, &'a Cell<usize>);
+
+    impl Ord for Counted<'_> {
+        fn cmp(&self, other: &Self) -> Ordering {
+            self.1.update(|comparisons| comparisons + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    impl PartialOrd for Counted<'_> {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    impl PartialEq for Counted<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            self.cmp(other).is_eq()
+        }
+    }
+
+    impl Eq for Counted<'_> {}
+
+    #[test]
+    fn numbering_models_is_not_quadratic() {
+        let comparisons = |places: usize| {
+            let count = Cell::new(0);
+            let (_, models) = super::numbered((0..places).map(|place| Counted(place / 4, &count)));
+            assert_eq!(models, places / 4);
+            count.get()
+        };
+        let (some, many) = (comparisons(4_000), comparisons(40_000));
+        // Ten times as many places take a few more comparisons each. A quadratic search takes ten times.
+        assert!(many < 15 * some, "{some} comparisons, then {many}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The strategy `weighted-order`: uses deployments in tiers, each tier when those before it fail.
 
-use gateway_strategy::{Deployment, Order, Place, Strategy, Weights};
+use std::collections::{BTreeMap, BTreeSet};
+
+use gateway_strategy::{Deployment, Order, Place, Strategy, Weights, hash};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -49,28 +51,44 @@ impl Strategy for WeightedOrder {
     type Parameters = Parameters;
 
     fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
-        let names: Vec<&String> = parameters.order.iter().flat_map(Tier::names).collect();
-        for (at, name) in names.iter().enumerate() {
-            if names[..at].contains(name) {
-                return Err(format!("`order`: `{name}` is in it twice"));
-            }
-            Place::named(name, &places).map_err(|why| format!("`order`: {why}"))?;
-        }
-        let rank = |place: &Place| {
-            let is_its = |tier: &Tier| tier.names().contains(&place.name);
-            match parameters.order.iter().position(is_its) {
+        let tiers: BTreeMap<_, usize> = named(&parameters.order).collect();
+        let mut known = BTreeSet::new();
+        let ranks = places.iter().map(|place| {
+            let tier = tiers.get_key_value(&hash::key(&place.name));
+            known.extend(tier.map(|(name, _)| *name));
+            match tier {
                 _ if parameters.order.is_empty() => -place.weight,
                 #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 tiers")]
-                Some(tier) => tier as f64,
+                Some((_, tier)) => *tier as f64,
                 None => f64::INFINITY,
             }
-        };
-        Ok(Self { ranks: places.iter().map(rank).collect(), order: Order::default() })
+        });
+        let ranks = ranks.collect();
+        let mut seen = BTreeSet::new();
+        for (name, _) in named(&parameters.order) {
+            let text = name.1;
+            if !seen.insert(name) {
+                return Err(format!("`order`: `{text}` is in it twice"));
+            }
+            if !known.contains(&name) {
+                Place::named(text, &places).map_err(|why| format!("`order`: {why}"))?;
+            }
+        }
+        Ok(Self { ranks, order: Order::default() })
     }
 
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         self.order.steep(Weights::each(local, remote, |one| self.ranks[one.place()]))
     }
+}
+
+/// The names of an order as keys, each with the number of its tier.
+fn named(order: &[Tier]) -> impl Iterator<Item = ((u64, &str), usize)> {
+    let of_tier = |(number, tier): (usize, _)| {
+        let names = Tier::names(tier).iter();
+        names.map(move |name| (hash::key(name), number))
+    };
+    order.iter().enumerate().flat_map(of_tier)
 }
 
 #[cfg(test)]

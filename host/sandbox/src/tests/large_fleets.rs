@@ -1,0 +1,183 @@
+//! The built-in strategies in a large fleet, within the memory and the deadlines of the default
+//! sandbox.
+//!
+//! A deadline is counted in Wasmtime's fuel here, about one unit for an instruction of the guest. So
+//! the tests find a guest that does too much work on any machine, however busy, and in a debug build,
+//! where most of a call's time is the host's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wasmtime::component::Component;
+
+use super::super::builtin;
+use super::super::guest::{Instance, Program, Stopped};
+use super::super::interface::{self, Shape};
+use super::super::machine::Machine;
+use super::super::source::Source;
+use config::Sandbox;
+use contract::{Candidate, Facts, Place, Price, Question, RawWeights, Side, Weights};
+
+/// All places of the largest fleet, such as 10,000 models with 4 deployments each.
+const PLACES: usize = 40_000;
+/// The deployments of the largest model that a request may be about.
+const OF_A_REQUEST: usize = 2_000;
+/// A third of what a core of 2.5 GHz does: the host takes a share of the time, too.
+const FUEL_PER_MILLISECOND: u64 = 1_000_000;
+
+#[test]
+fn built_ins_take_forty_thousand_places() {
+    for name in builtin::names() {
+        let guest = Guest::new(name);
+        for of_a_model in [4, PLACES] {
+            let places = places(of_a_model);
+            let mut instance = guest.configured(&json!({}), &places);
+            let all = candidates(&places);
+            for model in [&all[..of_a_model], &all[PLACES - of_a_model..]] {
+                guest.assign(&mut instance, model);
+                if guest.shape.on_path {
+                    guest.assign_request(&mut instance, &model[..of_a_model.min(OF_A_REQUEST)]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn parameters_may_name_a_thousand_places() {
+    let places = places(PLACES);
+    let names = || places.iter().rev().take(1_000).map(|place| place.name.clone());
+    let order = json!({ "order": names().collect::<Vec<_>>() });
+    let limits = names().map(|name| (name, json!(1_000))).collect();
+    let limits = json!({ "max_tokens": Value::Object(limits) });
+    for (name, parameters) in [("weighted-order", order), ("prompt-length", limits)] {
+        let guest = Guest::new(name);
+        let mut instance = guest.configured(&parameters, &places);
+        guest.assign(&mut instance, &candidates(&places));
+    }
+}
+
+/// A built-in strategy on an engine that counts fuel.
+struct Guest {
+    name: &'static str,
+    program: Program,
+    shape: Shape,
+    sandbox: Sandbox,
+}
+
+impl Guest {
+    fn new(name: &'static str) -> Self {
+        let sandbox = Sandbox::default();
+        let mut config = Machine::config(sandbox.stack);
+        let machine = Machine::with(config.consume_fuel(true), sandbox.stack).unwrap();
+        let Some(Source::BuiltIn { bytes, .. }) = builtin::find(name) else { panic!("{name}") };
+        let component = Component::new(&machine.engine, bytes).unwrap();
+        let shape = interface::shape(name, &component).unwrap();
+        // Fuel stands for time: the clock is only for a guest that hangs.
+        let patient = Sandbox { call: Duration::from_secs(600), ..sandbox };
+        let program = Program::new(Arc::new(machine), &component, shape, patient);
+        Self { name, program: program.ok().unwrap(), shape, sandbox }
+    }
+
+    /// A new instance with these places.
+    fn configured(&self, parameters: &Value, places: &[Place]) -> Instance {
+        let mut instance = self.program.instantiate(self.name.into(), Arc::default()).unwrap();
+        self.within(self.sandbox.call, &mut instance, async |Instance { store, guest }| {
+            guest.describe(store).await
+        });
+        let parameters = parameters.to_string();
+        let answer =
+            self.within(self.sandbox.call, &mut instance, async |Instance { store, guest }| {
+                guest.configure(store, &parameters, places).await
+            });
+        assert_eq!(answer, Ok(()), "{}", self.name);
+        instance
+    }
+
+    fn assign(&self, instance: &mut Instance, model: &[Candidate<'_>]) {
+        let (local, remote) = sides(model);
+        let said = self.within(self.sandbox.call, instance, async |Instance { store, guest }| {
+            guest.assign(store, &local, &remote).await
+        });
+        self.check(said, &local, &remote);
+    }
+
+    fn assign_request(&self, instance: &mut Instance, model: &[Candidate<'_>]) {
+        let (local, remote) = sides(model);
+        let facts = Facts {
+            prompt_tokens: Some(700),
+            max_output_tokens: Some(256),
+            session: Some(0x5eed),
+            prefixes: (1..=64).collect(),
+            tenant: None,
+            headers: Vec::new(),
+        };
+        let (model, facts) = (&*model[0].place.model, &facts);
+        let question = Question { model, stream: true, facts, local: &local, remote: &remote };
+        let said =
+            self.within(self.sandbox.request, instance, async |Instance { store, guest }| {
+                guest.assign_request(store, question).await
+            });
+        self.check(said, &local, &remote);
+    }
+
+    /// The answer of a call that may use as much fuel as a deadline allows.
+    fn within<T>(
+        &self,
+        deadline: Duration,
+        instance: &mut Instance,
+        call: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<T>,
+    ) -> T {
+        let milliseconds = u64::try_from(deadline.as_millis()).unwrap();
+        instance.begin();
+        instance.store.set_fuel(milliseconds * FUEL_PER_MILLISECOND).unwrap();
+        match self.program.call(call(instance)) {
+            Ok(answer) => answer,
+            Err(Stopped::Trap(cause)) => panic!("{} within {deadline:?}: {cause}", self.name),
+            Err(Stopped::TimedOut(after)) => panic!("{} hangs for {after:?}", self.name),
+        }
+    }
+
+    fn check(&self, said: RawWeights, local: &[Candidate<'_>], remote: &[Candidate<'_>]) {
+        let good = Weights::check(said, local.len(), remote.len());
+        assert!(good.is_ok(), "{}: {good:?}", self.name);
+    }
+}
+
+/// All places, half of each model's local. The values that an order may go by differ.
+fn places(of_a_model: usize) -> Vec<Place> {
+    let place = |at: u32| {
+        let number = at as usize % of_a_model;
+        let side = if number < of_a_model / 2 { Side::Local } else { Side::Remote };
+        Place {
+            name: format!("{}-{number}", side.as_str()),
+            model: format!("model-{}", at as usize / of_a_model),
+            side,
+            weight: 1.0 / (1.0 + f64::from(at)),
+            capacity: 8,
+            price: Some(Price { prompt: 1e-9 * f64::from(at), completion: 1e-5 }),
+            context_length: 1_000 + u64::from(at),
+        }
+    };
+    (0..).take(PLACES).map(place).collect()
+}
+
+/// The deployments of all places at work. The latency falls from one to the next, which is the
+/// costliest order to sort.
+fn candidates(places: &[Place]) -> Vec<Candidate<'_>> {
+    let candidate = |(id, place): (u32, _)| Candidate {
+        id,
+        place,
+        in_flight: id % 7,
+        queued: 0,
+        latency: Some(100_000.0 - f64::from(id)),
+        error_rate: 0.0,
+    };
+    (0..).zip(places).map(candidate).collect()
+}
+
+/// The local deployments of a model, and the remote ones.
+fn sides<'p>(model: &[Candidate<'p>]) -> (Vec<Candidate<'p>>, Vec<Candidate<'p>>) {
+    model.iter().copied().partition(|candidate| candidate.place.side == Side::Local)
+}
