@@ -12,6 +12,7 @@ use gateway::{Loaded, Loader, Options, Seen, Signals};
 use config::{self, Config, Paths};
 use fleet::{Fleet, Generation};
 use routing::Plan;
+use sandbox::Compiler;
 
 fn main() -> ExitCode {
     match std::env::var("CORRUPT") {
@@ -26,7 +27,8 @@ fn corrupt(what: &str) -> ExitCode {
     let routing_required = true;
     let (models, routing) = ("config/models.yaml".into(), "config/routing.yaml".into());
     let paths = Paths { models, routing, routing_required };
-    let loader = Loader::new(paths.clone(), "plugins".into()).expect("a sandbox");
+    let loader =
+        Loader::new(paths.clone(), "plugins".into(), Compiler::InProcess).expect("a sandbox");
     let mut config = config::load(&paths, &|_| None).expect("good files");
     match what {
         "ejection" => ejected_for_ever(&mut config),

@@ -241,8 +241,10 @@ pub struct Sandbox {
     pub call: Duration,
     /// Time of one call on the request path. Default 5 ms.
     pub request: Duration,
-    /// Time to compile the component. Default 10 s.
+    /// CPU time to compile the component, rounded up to whole seconds. Default 10 s.
     pub compile: Duration,
+    /// Memory to compile the component, in bytes. Default 2 GiB.
+    pub compile_memory: u64,
 }
 
 /// How the process stops.
@@ -299,6 +301,7 @@ impl Default for Sandbox {
             call: Duration::from_millis(100),
             request: Duration::from_millis(5),
             compile: Duration::from_secs(10),
+            compile_memory: 2 << 30,
         }
     }
 }

@@ -23,7 +23,7 @@ use proxy::telemetry::Metrics;
 
 use crate::decider::Decider;
 use crate::memory;
-use crate::reload::{self, Loaded, Loader, Refused, Seen};
+use crate::reload::{self, Attempt, Loaded, Loader, Refused, Reloaded};
 
 /// Why a reload was refused that panicked: the log says the rest.
 const PANICKED: &str = "the gateway failed; its log says why";
@@ -73,7 +73,7 @@ pub fn run(
     let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
     gateway.log_to(first.config.access_log.as_ref()).context("cannot open `logging.output`")?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let worker = worker()?;
+    let (worker, looker) = (worker("reload")?, worker("watch")?);
     let mut cores = Cores::start(&listener, options.cores.max(1), &gateway, &tls)?;
     // It is closed when the last core has closed its own handle.
     drop(listener);
@@ -85,8 +85,8 @@ pub fn run(
         let ended = match &control {
             Ok(control) => {
                 control.probe(&first.fleet);
-                let reload = async || control.reload().await;
-                let reloads = reload::watch(seen, &signals.reload, worker, reload);
+                let reload = async |attempt: &Arc<Attempt>| control.reload(attempt).await;
+                let reloads = reload::watch(seen, &signals.reload, looker.handle(), reload);
                 tokio::select! {
                     ended = shutdown => ended,
                     () = reloads => Ok(()),
@@ -105,6 +105,7 @@ pub fn run(
     });
     // What still loads is not waited for.
     worker.shutdown_background();
+    looker.shutdown_background();
     runtime.shutdown_background();
     if let Some(log) = gateway.access_log() {
         log.flush();
@@ -112,10 +113,11 @@ pub fn run(
     ended
 }
 
-/// One thread for what blocks in reloads, which do one thing after the other. A load has a deep stack: of the threads
-/// that a runtime has for what blocks, as many as ever met, each would come to keep one.
-fn worker() -> std::io::Result<Runtime> {
-    Builder::new_current_thread().max_blocking_threads(1).thread_name("reload").build()
+/// One thread for what blocks in reloads, which do one thing after the other, and one to look at files meanwhile. A
+/// load has a deep stack: of the threads that a runtime has for what blocks, as many as ever met, each would come to
+/// keep one.
+fn worker(name: &str) -> std::io::Result<Runtime> {
+    Builder::new_current_thread().max_blocking_threads(1).thread_name(name).build()
 }
 
 /// Lets the cores finish. Returns when they have, or their time is up.
@@ -175,26 +177,32 @@ impl Control {
     }
 
     /// One reload. On any error what is in use stays, and the log and `/routing` say what is wrong.
-    /// Gives the files that it went by; None: nobody knows.
-    async fn reload(&self) -> Option<Seen> {
+    async fn reload(&self, attempt: &Arc<Attempt>) -> Reloaded {
         if let Some(log) = self.gateway.access_log() {
             log.reopen();
         }
         let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
-        let load = move || loader.load(Some(&board.snapshot().generation.fleet));
-        let (error, seen) = match self.worker.spawn_blocking(load).await {
+        let shared = Arc::clone(attempt);
+        let load = move || loader.attempt(Some(&board.snapshot().generation.fleet), &shared);
+        let mut reloaded = Reloaded::default();
+        let error = match self.worker.spawn_blocking(load).await {
             Ok(Ok(loaded)) => {
-                let seen = loaded.seen.clone();
+                reloaded.seen = Some(loaded.seen.clone());
                 let installed = AssertUnwindSafe(self.install(loaded)).catch_unwind().await;
                 let installed = installed.unwrap_or_else(|_| Err(anyhow!("{PANICKED}")));
-                (installed.err().map(|error| format!("{error:#}")), Some(seen))
+                installed.err().map(|error| format!("{error:#}"))
             }
-            Ok(Err(Refused { diagnostics, seen })) => {
+            Ok(Err(Refused { seen, .. })) if attempt.cancellation().is_canceled() => {
+                tracing::info!("a file changed while it was loaded: the load begins anew");
+                return Reloaded { seen: Some(seen), may_pass: false };
+            }
+            Ok(Err(Refused { diagnostics, seen, may_pass })) => {
                 tracing::debug!("what was in use stays in use:\n{diagnostics}");
-                (Some(diagnostics.short()), Some(seen))
+                reloaded = Reloaded { seen: Some(seen), may_pass };
+                Some(diagnostics.short())
             }
             // A panic in a load is a load that failed.
-            Err(_) => (Some(PANICKED.into()), None),
+            Err(_) => Some(PANICKED.into()),
         };
         let result = if error.is_none() { "loaded" } else { "refused" };
         match &error {
@@ -206,7 +214,7 @@ impl Control {
         let _ = self.worker.spawn_blocking(memory::give_back).await;
         // Last, so that who sees it counted sees the rest too.
         self.gateway.metrics.reload(result);
-        seen
+        reloaded
     }
 
     async fn install(&self, loaded: Loaded) -> anyhow::Result<()> {

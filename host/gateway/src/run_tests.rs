@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use config::Paths;
+use sandbox::Compiler;
 
 use crate::decider::tests::{generation, tried};
+use crate::reload::Seen;
 
 use super::*;
 
@@ -21,10 +23,10 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
     let gateway = Arc::new(Gateway::new(board, metrics, None));
     let [models, routing] = ["models.yaml", "routing.yaml"].map(|name| folder.path().join(name));
     let paths = Paths { models, routing, routing_required: true };
-    let loader = Loader::new(paths, folder.path().to_owned()).unwrap();
+    let loader = Loader::new(paths, folder.path().to_owned(), Compiler::InProcess).unwrap();
     let tls = Arc::new(proxy::tls::client().unwrap());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let worker = worker().unwrap();
+    let worker = worker("reload").unwrap();
     let control =
         Control::new(Arc::clone(&gateway), decider, loader, &tls, worker.handle().clone()).unwrap();
     control.equip(&first).unwrap();

@@ -4,7 +4,7 @@ use config::Sandbox;
 
 use super::interface::{self, Provider};
 use super::text::printable;
-use super::{LoadError, PluginHost, Source};
+use super::{Cancellation, LoadError, PluginHost, Source};
 
 /// A component from the outside.
 #[derive(Debug)]
@@ -36,14 +36,15 @@ pub struct Import {
 }
 
 impl PluginHost {
-    /// Looks at a component. Blocks for at most [`Sandbox::compile`].
+    /// Looks at a component. Blocks for as long as it takes to compile.
     ///
     /// # Errors
     /// Its bytes cannot be had, or the host itself could not get ready.
     pub fn look(&self, source: &Source, sandbox: &Sandbox) -> Result<Anatomy, LoadError> {
         let bytes = source.read(None, sandbox.component)?;
         let (digest, size) = (bytes.digest.clone(), bytes.bytes.len());
-        let parts = self.compile(source, bytes, sandbox).map(|(_, component)| {
+        let compiled = self.compile(source, bytes, sandbox, &Cancellation::default());
+        let parts = compiled.map(|(_, component)| {
             let (engine, ty) = (component.engine(), component.component_type());
             let import = |name: &str| Import {
                 name: printable(name, 200),

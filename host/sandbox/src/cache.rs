@@ -11,6 +11,7 @@
 //!
 //! Nothing here fails: without a cache, or with a bad one, the component is compiled.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::hash::{Hash, Hasher};
@@ -27,9 +28,9 @@ use wasmtime::component::Component;
 const KEPT: &str = ".machine-code";
 /// What files end in that are not whole yet, or never became so.
 const UNFINISHED: &str = ".unfinished";
-/// Files kept; those that were not used for the longest time go first.
-const MOST_FILES: usize = 64;
-/// Bytes kept: a strategy in Python has some 60 MiB.
+/// Files kept beside those in use; those that were not used for the longest time go first.
+const MOST_FILES: usize = 256;
+/// Bytes kept beside those in use: a strategy in Python has some 60 MiB.
 const MOST_BYTES: u64 = 512 << 20;
 /// A file that is in use says so by its time, once in this long.
 const MARKED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -79,12 +80,10 @@ impl Cache {
         }
     }
 
-    /// Keeps a component for the next start.
-    pub(super) fn keep(&self, engine: &Engine, digest: &str, component: &Component) {
+    /// Keeps a component's machine code for the next start.
+    pub(super) fn keep(&self, engine: &Engine, digest: &str, code: &[u8]) {
         let name = name(engine, digest);
-        let kept = component.serialize().map_err(|e| io::Error::other(format!("{e:#}")));
-        let kept = kept.and_then(|code| self.write(&name, &code)).and_then(|()| self.tidy());
-        match kept {
+        match self.write(&name, code) {
             Ok(()) => tracing::debug!(file = name, "machine code kept in the cache"),
             Err(error) => self.tell("written to", &error),
         }
@@ -132,8 +131,17 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what is too much.
-    fn tidy(&self) -> io::Result<()> {
+    /// Removes what is too much, but nothing of what is `used`. A load that ended early (it is not `is_good`) has not
+    /// said all that it will use once it is mended: twice as much stays then.
+    pub(super) fn tidy(&self, used: &[(String, Engine)], is_good: bool) {
+        let used = used.iter().map(|(digest, engine)| name(engine, digest)).collect();
+        if let Err(error) = self.remove(&used, if is_good { 1 } else { 2 }) {
+            self.tell("tidied", &error);
+        }
+    }
+
+    /// Removes what is beyond `times` the limits and not `used`.
+    fn remove(&self, used: &HashSet<String>, times: usize) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
@@ -141,18 +149,21 @@ impl Cache {
             let ours = [KEPT, UNFINISHED]
                 .iter()
                 .any(|end| name.as_encoded_bytes().ends_with(end.as_bytes()));
+            let is_used = name.to_str().is_some_and(|name| used.contains(name));
             // Another gateway may have removed it.
-            let Some(metadata) = entry.metadata().ok().filter(|of| ours && of.is_file()) else {
-                continue;
-            };
+            let metadata = entry.metadata().ok().filter(|of| ours && !is_used && of.is_file());
+            let Some(metadata) = metadata else { continue };
             files.push((metadata.modified()?, metadata.len(), entry.path()));
         }
         files.sort_unstable_by(|a, b| b.cmp(a));
         let mut bytes = 0;
         for (number, (_, length, path)) in files.iter().enumerate() {
             bytes += length;
-            if number >= MOST_FILES || bytes > MOST_BYTES {
-                fs::remove_file(path)?;
+            if number >= MOST_FILES * times || bytes > MOST_BYTES * times as u64 {
+                match fs::remove_file(path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(())
@@ -169,11 +180,12 @@ impl Cache {
     }
 }
 
-/// Machine code as it came from the cache.
+/// Machine code as it came from the cache, or from the compiler.
 #[allow(unsafe_code)]
-fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes must be of `Component::serialize`. They come from `Cache::read`: out of a file that
-    // only this user or root can have written, in a folder where nobody else can put one, and unchanged, by its
+pub(super) fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes must be of `Engine::precompile_component`. Those of the compiler are: they come from this
+    // process, or over a pipe from a child that runs this executable. So are those of `Cache::read`: out of a file
+    // that only this user or root can have written, in a folder where nobody else can put one, and unchanged, by its
     // digest, since `Cache::write` made it for this very key. Who can forge that can replace this program.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -29,9 +29,7 @@ impl Kept {
     }
 
     fn keep(&self) {
-        let component =
-            Component::from_binary(&self.engine, &wat::parse_str("(component)").unwrap());
-        self.cache.keep(&self.engine, ONE, &component.unwrap());
+        self.cache.keep(&self.engine, ONE, &code(&self.engine));
     }
 
     fn is_found(&self) -> bool {
@@ -41,6 +39,10 @@ impl Kept {
     fn file(&self) -> PathBuf {
         self.cache.folder.join(name(&self.engine, ONE))
     }
+}
+
+fn code(engine: &Engine) -> Vec<u8> {
+    engine.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -197,11 +199,9 @@ fn a_folder_that_cannot_be_made_is_done_without() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let engine = Engine::default();
-    let component =
-        Component::from_binary(&engine, &wat::parse_str("(component)").unwrap()).unwrap();
     for place in [file.join("cache"), file, "/proc/cache".into()] {
         let cache = Cache::at(place);
-        cache.keep(&engine, ONE, &component);
+        cache.keep(&engine, ONE, &code(&engine));
         assert!(cache.find(&engine, ONE).is_none());
     }
 }
@@ -219,7 +219,7 @@ fn what_was_not_used_for_the_longest_time_goes_first() {
     old("somebody-else's".to_owned(), 2_000);
     File::open(kept.file()).unwrap().set_modified(long_ago - 500 * MARKED).unwrap();
     assert!(kept.is_found(), "which says that it is in use");
-    kept.cache.tidy().unwrap();
+    kept.cache.tidy(&[], true);
     assert!(kept.is_found());
     let left = fs::read_dir(&kept.cache.folder).unwrap();
     let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
@@ -227,6 +227,25 @@ fn what_was_not_used_for_the_longest_time_goes_first() {
     assert_eq!(left.len(), MOST_FILES + 1);
     assert_eq!(left[0], format!("000{KEPT}").as_str());
     assert_eq!(left[MOST_FILES], "somebody-else's");
+}
+
+#[test]
+fn files_in_use_are_never_removed() {
+    let kept = Kept::new();
+    let used: Vec<_> = (0..2 * MOST_FILES).map(|n| (n.to_string(), kept.engine.clone())).collect();
+    for (digest, engine) in &used {
+        let file = File::create(kept.cache.folder.join(name(engine, digest))).unwrap();
+        file.set_modified(SystemTime::now() - 1_000 * MARKED).unwrap();
+    }
+    let count = || fs::read_dir(&kept.cache.folder).unwrap().count();
+    kept.cache.tidy(&used, true);
+    assert_eq!(count(), used.len() + 1);
+    // A load that was refused has not named all that it uses.
+    kept.cache.tidy(&[], false);
+    assert_eq!(count(), used.len());
+    assert!(kept.is_found());
+    kept.cache.tidy(&[], true);
+    assert_eq!(count(), MOST_FILES);
 }
 
 #[test]

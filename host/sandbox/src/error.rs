@@ -5,6 +5,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use config::Sandbox;
+
+use super::compile::Failure;
+
 /// Why a strategy could not be loaded. Its texts hold names and paths, never a parameter's value.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -84,12 +88,60 @@ pub enum LoadError {
         cause: String,
     },
     /// The compiler took too long.
-    #[error("{what} is not compiled after {after:?} (`sandbox.compile_timeout`)")]
+    #[error(
+        "{what} is not compiled after {after:?}{} (`sandbox.compile_timeout`)",
+        if *is_cpu_time { " of CPU time" } else { "" }
+    )]
     CompileTimedOut {
         /// The strategy, as people know it.
         what: String,
         /// The limit.
         after: Duration,
+        /// Whether the limit is of CPU time, and not of waiting.
+        is_cpu_time: bool,
+    },
+    /// The compiler used up its memory.
+    #[error(
+        "{what} takes more than {} MiB of memory to compile (`sandbox.compile_memory_mib`)",
+        limit >> 20
+    )]
+    CompileMemory {
+        /// The strategy, as people know it.
+        what: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The compiler got too little CPU time: other work of the machine was in its way.
+    #[error(
+        "{what} is not compiled after {after:?}: the machine gives its compiler too little time"
+    )]
+    CompileStarved {
+        /// The strategy, as people know it.
+        what: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// There is no compiler, for want of processes or memory of the machine.
+    #[error("there is no compiler for {what}: {cause}")]
+    CompilerUnavailable {
+        /// The strategy, as people know it.
+        what: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The compiler failed: a bug of the compiler.
+    #[error("the compiler failed on {what}, this is a bug of the compiler: {cause}")]
+    CompilerFailed {
+        /// The strategy, as people know it.
+        what: String,
+        /// How.
+        cause: String,
+    },
+    /// Another load takes the place of this one.
+    #[error("the load of {what} was canceled")]
+    Canceled {
+        /// The strategy, as people know it.
+        what: String,
     },
     /// It wants something a strategy does not get.
     #[error(
@@ -162,6 +214,36 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// The error for a component that was not compiled.
+    pub(super) fn of(failure: Failure, what: &str, sandbox: &Sandbox) -> Self {
+        let what = what.to_owned();
+        match failure {
+            Failure::Refused(cause) => Self::Compile { what, cause },
+            Failure::OutOfTime => {
+                Self::CompileTimedOut { what, after: sandbox.compile, is_cpu_time: true }
+            }
+            Failure::TimedOut(after) => Self::CompileTimedOut { what, after, is_cpu_time: false },
+            Failure::OutOfMemory => Self::CompileMemory { what, limit: sandbox.compile_memory },
+            Failure::Starved(after) => Self::CompileStarved { what, after },
+            Failure::Panicked => Self::CompilerFailed { what, cause: "it panicked".to_owned() },
+            Failure::Crashed(cause) => Self::CompilerFailed { what, cause },
+            Failure::Unavailable(cause) => Self::CompilerUnavailable { what, cause },
+            Failure::Canceled => Self::Canceled { what },
+        }
+    }
+
+    /// Whether the same load may succeed later: it ran out of time, or the machine had too little to give.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::CompileTimedOut { .. }
+                | Self::CompileStarved { .. }
+                | Self::CompilerUnavailable { .. }
+                | Self::TimedOut { .. }
+        )
+    }
+
     /// What the author of the strategy can do about it. None: its text says so itself.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
@@ -170,7 +252,16 @@ impl LoadError {
             Self::Compile { .. } => {
                 "build it anew; `wasm-tools validate FILE` says more about a broken file"
             }
-            Self::CompileTimedOut { .. } | Self::TimedOut { .. } | Self::TooLarge { .. } => LIMIT,
+            Self::CompileTimedOut { .. }
+            | Self::CompileMemory { .. }
+            | Self::TimedOut { .. }
+            | Self::TooLarge { .. } => LIMIT,
+            Self::CompileStarved { .. } | Self::CompilerUnavailable { .. } => {
+                "it is tried again by itself; give the machine less to do, or more memory and processes"
+            }
+            Self::CompilerFailed { .. } => {
+                "build it with other settings, or with another toolchain"
+            }
             Self::Import { .. } => {
                 "leave out what needs it: a strategy has no network, and WASI 0.2 only"
             }
@@ -189,6 +280,7 @@ impl LoadError {
             | Self::Read { .. }
             | Self::Pin { .. }
             | Self::Host { .. }
+            | Self::Canceled { .. }
             | Self::NotAComponent { .. } => return None,
         })
     }

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use wasmtime::component::Component;
 
 use config::Sandbox;
 use contract::{
     Attempt, Candidate, Description, Fault, PathStrategy, Place, Question, RawWeights, Strategy,
 };
 
-use super::compile::Compiler;
+use super::compile::{Cancellation, Compiler, Components};
 use super::guest::{Instance, Program, Stopped, Unfit};
 use super::interface::Shape;
+use super::kept::Lease;
 use super::machine::Machine;
 use super::path::{Maker, PathPlugin};
 use super::recipe::{Loaded, Recipe};
@@ -29,7 +29,7 @@ const MACHINES: usize = 2;
 /// Loads strategies. Cheap to clone; all clones share engines, clock and compiled components.
 #[derive(Clone)]
 pub struct PluginHost {
-    compiler: Arc<Compiler>,
+    components: Arc<Components>,
     machines: Arc<Mutex<Vec<Arc<Machine>>>>,
     stores: Arc<Stores>,
     maker: Maker,
@@ -74,14 +74,16 @@ pub struct Times {
 }
 
 impl PluginHost {
-    /// A host for the default sandbox's stack size; others are set up when they are asked for.
+    /// A host for the default sandbox's stack size; others are set up when they are asked for. It compiles in this
+    /// process.
     ///
     /// # Errors
     /// The system refuses a thread, or the processor is one that wasmtime does not compile for.
     pub fn new() -> anyhow::Result<Self> {
-        let (compiler, machines, stores) = Default::default();
+        let (machines, stores) = Default::default();
         let maker = Maker::start().context("the thread that makes instances")?;
-        let host = Self { compiler, machines, stores, maker };
+        let components = Arc::new(Components::new(Compiler::InProcess, None));
+        let host = Self { components, machines, stores, maker };
         host.machine(Sandbox::default().stack)?;
         Ok(host)
     }
@@ -89,12 +91,25 @@ impl PluginHost {
     /// The same, but what is compiled is kept in a folder, and found there.
     #[must_use]
     pub fn with_cache(self, cache: Cache) -> Self {
-        Self { compiler: Arc::new(Compiler::with(cache)), ..self }
+        Self { components: Arc::new(self.components.with_cache(cache)), ..self }
+    }
+
+    /// The same, but components are compiled by `compiler`.
+    #[must_use]
+    pub fn with_compiler(self, compiler: Compiler) -> Self {
+        Self { components: Arc::new(self.components.with_compiler(compiler)), ..self }
+    }
+
+    /// Lets go of compiled components that are too many, in memory and in the cache, at the end of a load of several
+    /// strategies. Never of those that are in use or that the load has asked for. `is_good`: it has asked for all that
+    /// it uses.
+    pub fn tidy(&self, is_good: bool) {
+        self.components.tidy(is_good);
     }
 
     /// Loads a component up to and including `describe`. `pin` is the SHA-256 it must have, in hex.
     ///
-    /// Blocks for at most [`Sandbox::compile`] and twice [`Sandbox::call`].
+    /// Blocks for as long as it takes to compile, and for twice [`Sandbox::call`] at most.
     ///
     /// # Errors
     /// See [`LoadError`]: one variant for each stage.
@@ -107,11 +122,28 @@ impl PluginHost {
         pin: Option<&str>,
         sandbox: &Sandbox,
     ) -> Result<Opened, LoadError> {
+        self.load_unless_canceled(source, pin, sandbox, &Cancellation::default())
+    }
+
+    /// The same, but returns soon after it was canceled.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and [`LoadError::Canceled`].
+    ///
+    /// # Panics
+    /// As [`Self::load`].
+    pub fn load_unless_canceled(
+        &self,
+        source: &Source,
+        pin: Option<&str>,
+        sandbox: &Sandbox,
+        cancellation: &Cancellation,
+    ) -> Result<Opened, LoadError> {
         let what = source.to_string();
         let bytes = source.read(pin, sandbox.component)?;
         let (digest, size) = (bytes.digest.clone(), bytes.bytes.len());
         let begun = Instant::now();
-        let (machine, component) = self.compile(source, bytes, sandbox)?;
+        let (machine, component) = self.compile(source, bytes, sandbox, cancellation)?;
         let compile = begun.elapsed();
         let shape = interface::shape(&what, &component)?;
         let program = Program::new(machine, &component, shape, *sandbox).map_err(|e| match e {
@@ -125,7 +157,9 @@ impl PluginHost {
             .map_err(|cause| LoadError::Description { what: what.clone(), cause })?;
         let name: Arc<str> = description.name.as_str().into();
         instance.store.data_mut().log.rename(Arc::clone(&name));
-        let loaded = Loaded { what, program, shape, digest, size, description, name, times };
+        let _lease = component;
+        let loaded =
+            Loaded { what, program, _lease, shape, digest, size, description, name, times };
         let (stores, maker) = (Arc::clone(&self.stores), self.maker.clone());
         Ok(Opened { loaded: Arc::new(loaded), instance, stores, maker })
     }
@@ -136,11 +170,13 @@ impl PluginHost {
         source: &Source,
         bytes: Bytes,
         sandbox: &Sandbox,
-    ) -> Result<(Arc<Machine>, Component), LoadError> {
+        cancellation: &Cancellation,
+    ) -> Result<(Arc<Machine>, Lease), LoadError> {
         let what = source.to_string();
         let cannot_run = |cause| LoadError::Host { what: what.clone(), cause };
         let machine = self.machine(sandbox.stack).map_err(|e| cannot_run(format!("{e:#}")))?;
-        let component = self.compiler.compile(&machine.engine, &what, bytes, sandbox.compile)?;
+        let (components, engine) = (&self.components, &machine.engine);
+        let component = components.compile(engine, &what, bytes, sandbox, cancellation)?;
         Ok((machine, component))
     }
 

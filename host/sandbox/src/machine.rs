@@ -20,26 +20,35 @@ pub(super) struct Machine {
 impl Machine {
     /// `stack` is in bytes, above 0.
     pub(super) fn new(stack: usize) -> anyhow::Result<Self> {
-        Self::with(&Self::config(stack), stack)
+        Self::with(&settings(stack), stack)
     }
 
-    /// The settings of an engine whose guests can be stopped.
-    pub(super) fn config(stack: usize) -> Config {
-        let mut config = Config::new();
-        config
-            .wasm_component_model(true)
-            .concurrency_support(false)
-            .epoch_interruption(true)
-            .async_stack_size(stack.saturating_add(HOST_STACK))
-            .max_wasm_stack(stack);
-        config
-    }
-
-    /// A machine with these settings, for the same `stack`.
-    pub(super) fn with(config: &Config, stack: usize) -> anyhow::Result<Self> {
-        let engine = Engine::new(config)
-            .map_err(|e| anyhow!("an engine with {stack} bytes of stack: {e:#}"))?;
+    /// A machine whose engine has these settings, for the same `stack`.
+    pub(super) fn with(settings: &Config, stack: usize) -> anyhow::Result<Self> {
+        let engine = made(settings, stack)?;
         let ticker = Ticker::start(engine.clone()).context("the thread of its clock")?;
         Ok(Self { engine, ticker, stack })
     }
+}
+
+/// An engine whose guests have `stack` bytes. Machine code that one such engine made is for all of
+/// them, in this process and in others.
+pub(super) fn engine(stack: usize) -> anyhow::Result<Engine> {
+    made(&settings(stack), stack)
+}
+
+/// The settings of an engine whose guests can be stopped.
+pub(super) fn settings(stack: usize) -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .async_stack_size(stack.saturating_add(HOST_STACK))
+        .max_wasm_stack(stack);
+    config
+}
+
+fn made(settings: &Config, stack: usize) -> anyhow::Result<Engine> {
+    Engine::new(settings).map_err(|e| anyhow!("an engine with {stack} bytes of stack: {e:#}"))
 }

@@ -7,6 +7,7 @@ use contract::{Description, Fault, Place};
 use super::guest::{Instance, Program, Stopped};
 use super::host::Times;
 use super::interface::Shape;
+use super::kept::Lease;
 use super::text::printable;
 use super::values::Values;
 
@@ -14,6 +15,8 @@ use super::values::Values;
 pub(super) struct Loaded {
     pub(super) what: String,
     pub(super) program: Program,
+    /// Keeps the component from being evicted.
+    pub(super) _lease: Lease,
     pub(super) shape: Shape,
     pub(super) digest: String,
     /// Bytes of the component.

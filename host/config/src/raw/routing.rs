@@ -181,8 +181,11 @@ pub(crate) struct RawSandbox {
     call_timeout: Seconds,
     /// Seconds of one call on the request path.
     request_timeout: Seconds,
-    /// Seconds to compile the component.
+    /// Seconds of CPU time to compile the component, rounded up to whole seconds.
     compile_timeout: Seconds,
+    /// Memory to compile the component in MiB.
+    #[schemars(range(min = 64, max = 65_536))]
+    compile_memory_mib: u32,
 }
 
 /// How the process stops when it is told to.
@@ -295,6 +298,7 @@ impl Default for RawSandbox {
             call_timeout: call.into(),
             request_timeout: request.into(),
             compile_timeout: compile.into(),
+            compile_memory_mib: 2048,
         }
     }
 }
@@ -308,6 +312,7 @@ impl From<RawSandbox> for Sandbox {
             call: raw.call_timeout.into(),
             request: raw.request_timeout.into(),
             compile: raw.compile_timeout.into(),
+            compile_memory: u64::from(raw.compile_memory_mib) << 20,
         }
     }
 }

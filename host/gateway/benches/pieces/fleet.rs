@@ -10,6 +10,7 @@ use fleet::Snapshot;
 use http1::scan;
 use proxy::bench::Arrived;
 use proxy::telemetry::Metrics;
+use sandbox::Compiler;
 
 use super::scan::chat;
 
@@ -40,7 +41,8 @@ fn snapshot(deployments: usize, strategy: &str) -> Snapshot {
     };
     std::fs::write(&paths.models, "models: [{id: llama-3.3-70b-instruct}]").expect("written");
     std::fs::write(&paths.routing, routing).expect("written");
-    let loader = Loader::new(paths, folder.path().to_owned()).expect("a sandbox");
+    let loader =
+        Loader::new(paths, folder.path().to_owned(), Compiler::InProcess).expect("a sandbox");
     let loaded = loader.load(None).map_err(|refused| refused.diagnostics.to_string());
     loaded.expect("a good configuration").snapshot
 }

@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use config::Paths;
+use sandbox::Compiler;
 use stub_engine;
 
 use crate::reload::Loader;
@@ -43,7 +44,8 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     std::fs::write(&models, models_yaml(remote))?;
     std::fs::write(&routing, routing_yaml(local, remote, folder.path()))?;
     let paths = Paths { models, routing, routing_required: true };
-    let loader = Loader::new(paths.clone(), folder.path().into())?;
+    let compiler = Compiler::child_of_this()?;
+    let loader = Loader::new(paths.clone(), folder.path().into(), compiler)?;
     let loaded = loader.load(None).map_err(|refused| anyhow::anyhow!("{}", refused.diagnostics))?;
     let listener = TcpListener::bind(("127.0.0.1", args.port))
         .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))

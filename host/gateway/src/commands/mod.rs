@@ -8,6 +8,7 @@ mod signals;
 mod strategy;
 mod stub;
 
+use std::io::{stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ use clap::builder::{OsStr, Resettable};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use config::Paths;
-use sandbox::Cache;
+use sandbox::{Cache, Compiler, SUBCOMMAND, compile_for_parent};
 
 use crate::reload::Loader;
 
@@ -44,6 +45,9 @@ enum Command {
     Strategy(strategy::StrategyCommand),
     /// Run one stub engine: an OpenAI-compatible server that needs no model
     Stub(stub::StubArgs),
+    /// Compile one strategy for the gateway that started this process
+    #[command(name = SUBCOMMAND, hide = true)]
+    Compile,
 }
 
 /// Where the files are.
@@ -78,7 +82,8 @@ impl FileArgs {
             Some(off) if off.as_os_str() == "off" => None,
             Some(folder) => Some(Cache::at(folder.clone())),
         };
-        Ok(Loader::new(self.paths(), self.plugins.clone())?.with_cache(cache))
+        let compiler = Compiler::child_of_this()?;
+        Ok(Loader::new(self.paths(), self.plugins.clone(), compiler)?.with_cache(cache))
     }
 }
 
@@ -96,6 +101,7 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Strategy(command)) => strategy::run(&command),
         Some(Command::Stub(args)) => stub::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Compile) => compile(),
     };
     done.unwrap_or_else(|error| {
         // Who reads no further (`gateway check | head -1`) has what they want, and needs no word about it.
@@ -104,6 +110,11 @@ pub fn main() -> ExitCode {
         }
         ExitCode::FAILURE
     })
+}
+
+fn compile() -> anyhow::Result<ExitCode> {
+    compile_for_parent(stdin().lock(), stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use config::{self, Config, Diagnostic, Diagnostics, Paths, Step};
 use fleet::{Fleet, Generation, Snapshot};
 use routing::Plan;
-use sandbox::Cache;
+use sandbox::{Cache, Compiler};
 
-use super::Seen;
 use super::strategies::{self, Strategies};
+use super::{Attempt, Seen};
 
 /// Where a configuration comes from.
 pub struct Loader {
@@ -36,15 +36,17 @@ pub struct Refused {
     pub diagnostics: Diagnostics,
     /// The files it comes from, as far as they were found: one that changes may mend it.
     pub seen: Seen,
+    /// The same files may be good later: the load ran out of time, or the machine had too little to give.
+    pub may_pass: bool,
 }
 
 impl Loader {
-    /// A loader of these files.
+    /// A loader of these files, whose strategies `compiler` compiles.
     ///
     /// # Errors
     /// If no sandbox can be made on this machine.
-    pub fn new(paths: Paths, plugins: PathBuf) -> anyhow::Result<Self> {
-        Ok(Self { paths, strategies: Strategies::new(plugins)? })
+    pub fn new(paths: Paths, plugins: PathBuf, compiler: Compiler) -> anyhow::Result<Self> {
+        Ok(Self { paths, strategies: Strategies::new(plugins, compiler)? })
     }
 
     /// The same, but strategies that were compiled before are found in `cache`, if there is one.
@@ -64,40 +66,57 @@ impl Loader {
     /// # Errors
     /// [`Refused`], with everything that is wrong.
     pub fn load(&self, previous: Option<&Fleet>) -> Result<Loaded, Refused> {
-        let mut seen = Seen::default();
-        match self.plan(previous, &mut seen) {
+        self.attempt(previous, &Attempt::default())
+    }
+
+    /// The same, but returns soon after `attempt` was canceled, and shows in it what it goes by.
+    ///
+    /// # Errors
+    /// [`Refused`], with everything that is wrong, or for what was canceled.
+    pub(crate) fn attempt(
+        &self,
+        previous: Option<&Fleet>,
+        attempt: &Attempt,
+    ) -> Result<Loaded, Refused> {
+        let planned = self.plan(previous, attempt);
+        // The load that takes the place of a canceled one says what is used.
+        if !attempt.cancellation().is_canceled() {
+            self.strategies.tidy(planned.is_ok());
+        }
+        let seen = attempt.seen();
+        match planned {
             Ok((plan, snapshot)) => Ok(Loaded { plan, snapshot, seen }),
-            Err(diagnostics) => Err(Refused { diagnostics, seen }),
+            Err(diagnostics) => Err(Refused { diagnostics, seen, may_pass: attempt.passes() }),
         }
     }
 
-    /// A plan that was tried. `seen` looks at every file before it is read.
+    /// A plan that was tried. `attempt` looks at every file before it is read.
     fn plan(
         &self,
         previous: Option<&Fleet>,
-        seen: &mut Seen,
+        attempt: &Attempt,
     ) -> Result<(Plan, Snapshot), Diagnostics> {
-        seen.look(&self.paths.models);
-        seen.look(&self.paths.routing);
+        attempt.look(&self.paths.models);
+        attempt.look(&self.paths.routing);
         let env = |name: &str| std::env::var(name).ok();
         let config = match config::load_in_part(&self.paths, &env) {
             Ok(config) => config,
-            Err((errors, config)) => return Err(self.more(errors, config.as_deref(), seen)),
+            Err((errors, config)) => return Err(self.more(errors, config.as_deref(), attempt)),
         };
         let fleet = Fleet::build(&config, previous);
         let (seats, strategies) = match &config.routing_file {
-            Some(file) => self.strategies.all(&config, file, &fleet, seen)?,
+            Some(file) => self.strategies.all(&config, file, &fleet, attempt)?,
             // Only routing.yaml can name one.
             None => Default::default(),
         };
         let loaded_at = SystemTime::now();
         let generation = Arc::new(Generation { config, fleet, strategies, loaded_at });
         let tried = Plan::tried(Arc::clone(&generation), seats);
-        tried.map_err(|failed| strategies::failed(&generation.config, &failed))
+        tried.map_err(|failed| strategies::failed(&generation.config, &failed, attempt))
     }
 
     /// The errors of both files, and what is wrong with the strategy beside them.
-    fn more(&self, errors: Diagnostics, config: Option<&Config>, seen: &mut Seen) -> Diagnostics {
+    fn more(&self, errors: Diagnostics, config: Option<&Config>, attempt: &Attempt) -> Diagnostics {
         let Some(config) = config else { return errors };
         let (Some(strategy), Some(file)) = (config.strategies.first(), &config.routing_file) else {
             return errors;
@@ -111,7 +130,7 @@ impl Loader {
         if named.is_some_and(wrong) {
             return errors;
         }
-        let of_strategy = self.strategies.alone(strategy, file, config, seen).err();
+        let of_strategy = self.strategies.alone(strategy, file, config, attempt).err();
         // What is wrong with a parameter's text is known already.
         let new = of_strategy
             .into_iter()

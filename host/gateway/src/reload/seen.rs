@@ -16,18 +16,18 @@ use sha2::{Digest, Sha256};
 pub struct Seen(BTreeMap<PathBuf, Content>);
 
 /// The digest of a file's content. None: there is no such file, or it cannot be read.
-type Content = Option<[u8; 32]>;
+pub(super) type Content = Option<[u8; 32]>;
 
 impl Seen {
-    /// Looks at one more file, which need not exist.
-    pub(super) fn look(&mut self, file: &Path) {
-        self.0.insert(file.to_owned(), content(file).ok());
+    /// Adds one more file, which need not exist, and what it held.
+    pub(super) fn add(&mut self, file: &Path, content: Content) {
+        self.0.insert(file.to_owned(), content);
     }
 
     /// The same files as they are now.
     pub(super) fn again(&self) -> Self {
         let files = self.0.keys();
-        Self(files.map(|file| (file.clone(), content(file).ok())).collect())
+        Self(files.map(|file| (file.clone(), content(file))).collect())
     }
 
     /// Which they are.
@@ -36,7 +36,12 @@ impl Seen {
     }
 }
 
-fn content(file: &Path) -> io::Result<[u8; 32]> {
+/// What a file holds now.
+pub(super) fn content(file: &Path) -> Content {
+    digest(file).ok()
+}
+
+fn digest(file: &Path) -> io::Result<[u8; 32]> {
     // Asked before opening: opening a FIFO would wait for its writer, and a device has no end.
     if !fs::metadata(file)?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 
 use config::{self, CandidateConfig, Config, Diagnostics, Document, Step, StrategyConfig};
-use contract::{Place, Strategy};
+use contract::{Fault, Place, Strategy};
 use fleet::{CandidateInfo, Fleet, Lessons, StrategyInfo, StrategyTable, Trial};
 use routing::{Failed, Seat};
-use sandbox::{Cache, LoadError, Opened, Plugin, PluginHost, Role, locate, places};
+use sandbox::{Cache, Compiler, LoadError, Opened, Plugin, PluginHost, Role, locate, places};
 
-use super::Seen;
+use super::Attempt;
 
 /// Where strategies come from.
 pub(super) struct Strategies {
@@ -37,11 +37,12 @@ struct Trialled {
 }
 
 impl Strategies {
-    /// Those of a plugin folder, and the built-in ones.
-    pub(super) fn new(plugins: PathBuf) -> anyhow::Result<Self> {
+    /// Those of a plugin folder, and the built-in ones, compiled by `compiler`.
+    pub(super) fn new(plugins: PathBuf, compiler: Compiler) -> anyhow::Result<Self> {
         // Calls come from the threads that serve, one a core, and one that is slow must not be waited for.
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let (host, trials) = (PluginHost::new()?, Mutex::default());
+        let host = PluginHost::new()?.with_compiler(compiler);
+        let trials = Mutex::default();
         Ok(Self { plugins, host, instances: cores + 1, trials })
     }
 
@@ -50,19 +51,24 @@ impl Strategies {
         Self { host: self.host.with_cache(cache), ..self }
     }
 
+    /// Lets go of compiled strategies that are too many, at the end of a load.
+    pub(super) fn tidy(&self, is_good: bool) {
+        self.host.tidy(is_good);
+    }
+
     /// All that `config` names, in its order.
     pub(super) fn all(
         &self,
         config: &Config,
         file: &Document,
         fleet: &Fleet,
-        seen: &mut Seen,
+        attempt: &Attempt,
     ) -> Result<(Vec<Seat>, Vec<StrategyInfo>), Diagnostics> {
         let (mut seats, mut infos, mut trials) = (Vec::new(), Vec::new(), Vec::new());
         let counters = &*fleet.strategies;
         for (index, strategy) in config.strategies.iter().enumerate() {
-            let mut load = |strategy: &StrategyConfig, role| {
-                self.load(strategy, file, config, fleet.places(index), role, seen)
+            let load = |strategy: &StrategyConfig, role| {
+                self.load(strategy, file, config, fleet.places(index), role, attempt)
             };
             let plugin = load(strategy, Role::Live)?;
             let mut info = describe(&plugin, &strategy.parameters, counters);
@@ -107,14 +113,14 @@ impl Strategies {
         strategy: &StrategyConfig,
         file: &Document,
         config: &Config,
-        seen: &mut Seen,
+        attempt: &Attempt,
     ) -> Result<(), Diagnostics> {
-        let (opened, parameters) = self.open(strategy, file, config, seen)?;
+        let (opened, parameters) = self.open(strategy, file, config, attempt)?;
         if opened.takes_places() {
             return Ok(());
         }
         let configured = opened.configure(&parameters, Vec::new(), Role::Live, 0);
-        configured.map(drop).map_err(|error| explain(file, &strategy.at, &error))
+        configured.map(drop).map_err(|error| explain(file, &strategy.at, &error, attempt))
     }
 
     /// A strategy that is ready to be asked about `fleet`, the deployments of its models.
@@ -125,11 +131,11 @@ impl Strategies {
         config: &Config,
         fleet: Vec<Place>,
         role: Role,
-        seen: &mut Seen,
+        attempt: &Attempt,
     ) -> Result<Plugin, Diagnostics> {
-        let (opened, parameters) = self.open(strategy, file, config, seen)?;
+        let (opened, parameters) = self.open(strategy, file, config, attempt)?;
         let plugin = opened.configure(&parameters, fleet, role, self.instances);
-        plugin.map_err(|error| explain(file, &strategy.at, &error))
+        plugin.map_err(|error| explain(file, &strategy.at, &error, attempt))
     }
 
     /// A strategy that has said who it is, and its parameters, which fit what it described.
@@ -138,15 +144,19 @@ impl Strategies {
         strategy: &StrategyConfig,
         file: &Document,
         config: &Config,
-        seen: &mut Seen,
+        attempt: &Attempt,
     ) -> Result<(Opened, Value), Diagnostics> {
         for place in places(&strategy.reference, &self.plugins) {
-            seen.look(&place);
+            attempt.look(&place);
         }
         let source = locate(&strategy.reference, &self.plugins);
         let pin = strategy.sha256.as_deref();
-        let opened = source.and_then(|source| self.host.load(&source, pin, &config.sandbox));
-        let opened = opened.map_err(|error| explain(file, &strategy.at, &error))?;
+        let load = |source| {
+            let cancellation = attempt.cancellation();
+            self.host.load_unless_canceled(&source, pin, &config.sandbox, cancellation)
+        };
+        let opened = source.and_then(load);
+        let opened = opened.map_err(|error| explain(file, &strategy.at, &error, attempt))?;
         let at = key(&strategy.at, "routing_parameter");
         let parameters = config::schema::value(file, &at, &opened.description().parameters);
         parameters.map(|parameters| (opened, parameters)).map_err(Diagnostics::new)
@@ -189,8 +199,11 @@ fn redact(value: &Value) -> Value {
 }
 
 /// A strategy that failed its trial at load, at its place in `routing.yaml`.
-pub(super) fn failed(config: &Config, failed: &Failed) -> Diagnostics {
+pub(super) fn failed(config: &Config, failed: &Failed, attempt: &Attempt) -> Diagnostics {
     let Failed { strategy, is_candidate, is_of_request, model, fault } = failed;
+    if matches!(fault, Fault::TimedOut(_)) {
+        attempt.may_pass();
+    }
     let of = if *is_of_request { "a request to " } else { "" };
     let message = format!("the strategy failed its trial for {of}model `{model}`: {fault}");
     let of = config.strategies.get(*strategy);
@@ -204,14 +217,21 @@ pub(super) fn failed(config: &Config, failed: &Failed) -> Diagnostics {
 }
 
 /// A strategy's error at its place in `routing.yaml`: `at`, where its keys stand.
-fn explain(file: &Document, at: &[Step], error: &LoadError) -> Diagnostics {
+fn explain(file: &Document, at: &[Step], error: &LoadError, attempt: &Attempt) -> Diagnostics {
     const MEND: &str = "mend the strategy or name another";
+    if error.may_pass() {
+        attempt.may_pass();
+    }
     let (name, help) = match error {
         LoadError::Configure { .. } => ("routing_parameter", "give it what it asks for"),
         LoadError::Pin { .. } => {
             ("sha256", "check where the file came from, then update the digest")
         }
-        LoadError::TooLarge { .. } | LoadError::CompileTimedOut { .. } => {
+        LoadError::TooLarge { .. }
+        | LoadError::CompileTimedOut { .. }
+        | LoadError::CompileMemory { .. }
+        | LoadError::CompileStarved { .. }
+        | LoadError::CompilerUnavailable { .. } => {
             ("routing_strategy", error.remedy().unwrap_or(MEND))
         }
         _ => ("routing_strategy", MEND),

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::Seen;
+use super::{Attempt, Seen};
 
 /// Between two looks without an event.
 const LOOK: Duration = Duration::from_secs(2);
@@ -24,39 +25,103 @@ const LOOK: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_millis(50);
 /// Looks at files that do not settle, after which they are taken as they are.
 const PATIENCE: u32 = 20;
+/// From a reload that was refused for want of time to the next with the same files.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+/// It doubles with each refusal, up to this.
+const LAST_PAUSE: Duration = Duration::from_secs(600);
+
+/// What came of a reload.
+#[derive(Debug, Default)]
+pub(crate) struct Reloaded {
+    /// The files that it went by, which are watched from then on. None: nobody knows.
+    pub(crate) seen: Option<Seen>,
+    /// It was refused, and may be good later with the same files.
+    pub(crate) may_pass: bool,
+}
 
 /// Calls `reload` whenever the files are no longer as they were `seen`, and have settled, or `asked` is
-/// notified, which is not waited for. A reload gives the files that it went by, which are watched from then on. Files are
-/// looked at where `worker` has its threads for what blocks. Runs until dropped.
+/// notified, which is not waited for, and again where a reload was refused for want of time. A reload whose files
+/// change meanwhile is canceled, and the next one begins. Files are looked at where `looker` has its threads for what
+/// blocks: not on those of a load. Runs until dropped.
 pub(crate) async fn watch(
     mut seen: Seen,
     asked: &Notify,
-    worker: &Handle,
-    mut reload: impl AsyncFnMut() -> Option<Seen>,
+    looker: &Handle,
+    mut reload: impl AsyncFnMut(&Arc<Attempt>) -> Reloaded,
 ) {
+    let mut pause = None;
     loop {
         let event = Arc::new(Notify::new());
         // Dropped with each round: the files of the next may be others, and so may the folders.
         let _watcher = listen(&seen, &event);
-        let now = changed(&seen, &event, asked, worker).await;
+        let now = tokio::select! {
+            now = changed(&seen, &event, asked, looker) => {
+                pause = None;
+                now
+            }
+            () = over(pause) => look(&seen, looker).await,
+        };
+        let attempt = Arc::new(Attempt::default());
+        let reloaded = {
+            let mut reload = pin!(reload(&attempt));
+            tokio::select! {
+                reloaded = &mut reload => reloaded,
+                () = superseded(&attempt, &event, looker) => {
+                    attempt.cancellation().cancel();
+                    // The files that it went by are not as they were: the next round begins at once.
+                    reload.await
+                }
+            }
+        };
+        pause = reloaded.may_pass.then(|| longer(pause));
+        if let Some(pause) = pause {
+            tracing::info!(?pause, "the same files are tried again");
+        }
         // A reload that does not tell its files would fail in the same way on the same content.
-        seen = reload().await.unwrap_or(now);
+        seen = reloaded.seen.unwrap_or(now);
+    }
+}
+
+/// The pause after the next refusal.
+fn longer(pause: Option<Duration>) -> Duration {
+    pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LAST_PAUSE))
+}
+
+/// Ready at the end of the pause; without one never.
+async fn over(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ready once a file that the load has gone by so far is another, and has settled.
+async fn superseded(attempt: &Attempt, event: &Notify, looker: &Handle) {
+    loop {
+        tokio::select! {
+            () = event.notified() => tokio::time::sleep(SETTLE).await,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let seen = attempt.seen();
+        if look(&seen, looker).await != seen && settled(&seen, looker).await != seen {
+            return;
+        }
     }
 }
 
 /// The files as they are, once they differ from what was seen, or `asked` is notified.
-async fn changed(seen: &Seen, event: &Notify, asked: &Notify, worker: &Handle) -> Seen {
+async fn changed(seen: &Seen, event: &Notify, asked: &Notify, looker: &Handle) -> Seen {
     loop {
         // Before waiting: nobody tells of what happened before somebody listened.
-        if look(seen, worker).await != *seen {
-            let now = settled(seen, worker).await;
+        if look(seen, looker).await != *seen {
+            let now = settled(seen, looker).await;
             if now != *seen {
                 return now;
             }
         }
         tokio::select! {
             // Who asks has written what there is to write.
-            () = asked.notified() => return look(seen, worker).await,
+            () = asked.notified() => return look(seen, looker).await,
             // Events come in bursts, and from other files of the folder too.
             () = event.notified() => tokio::time::sleep(SETTLE).await,
             () = tokio::time::sleep(LOOK) => {}
@@ -65,11 +130,11 @@ async fn changed(seen: &Seen, event: &Notify, asked: &Notify, worker: &Handle) -
 }
 
 /// The files once they have stayed the same for [`SETTLE`].
-async fn settled(seen: &Seen, worker: &Handle) -> Seen {
-    let mut last = look(seen, worker).await;
+async fn settled(seen: &Seen, looker: &Handle) -> Seen {
+    let mut last = look(seen, looker).await;
     for _ in 0..PATIENCE {
         tokio::time::sleep(SETTLE).await;
-        let now = look(seen, worker).await;
+        let now = look(seen, looker).await;
         if now == last {
             break;
         }
@@ -78,10 +143,10 @@ async fn settled(seen: &Seen, worker: &Handle) -> Seen {
     last
 }
 
-async fn look(seen: &Seen, worker: &Handle) -> Seen {
+async fn look(seen: &Seen, looker: &Handle) -> Seen {
     let files = seen.clone();
     // Not on the thread of the probes: a disk may be slow, a network file system gone.
-    worker.spawn_blocking(move || files.again()).await.unwrap_or_else(|_| seen.clone())
+    looker.spawn_blocking(move || files.again()).await.unwrap_or_else(|_| seen.clone())
 }
 
 /// Notifies `event` of whatever happens in the folders that lead to the files. None: there are no
@@ -150,4 +215,16 @@ fn folders(file: &Path) -> BTreeSet<PathBuf> {
 /// An empty path, which is what stands above a bare name, is the working folder.
 fn or_here(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::reload::watch::*;
+
+    #[test]
+    fn pauses_double_up_to_ten_minutes() {
+        let pauses = std::iter::successors(Some(longer(None)), |pause| Some(longer(Some(*pause))));
+        let seconds: Vec<u64> = pauses.map(|pause| pause.as_secs()).take(8).collect();
+        assert_eq!(seconds, [10, 20, 40, 80, 160, 320, 600, 600]);
+    }
 }

@@ -14,7 +14,7 @@ use wasmtime::component::Component;
 use super::super::builtin;
 use super::super::guest::{Instance, Program, Stopped};
 use super::super::interface::{self, Shape};
-use super::super::machine::Machine;
+use super::super::machine::{self, Machine};
 use super::super::source::Source;
 use config::Sandbox;
 use contract::{Candidate, Facts, Place, Price, Question, RawWeights, Side, Weights};
@@ -69,7 +69,7 @@ struct Guest {
 impl Guest {
     fn new(name: &'static str) -> Self {
         let sandbox = Sandbox::default();
-        let mut config = Machine::config(sandbox.stack);
+        let mut config = machine::settings(sandbox.stack);
         let machine = Machine::with(config.consume_fuel(true), sandbox.stack).unwrap();
         let Some(Source::BuiltIn { bytes, .. }) = builtin::find(name) else { panic!("{name}") };
         let component = Component::new(&machine.engine, bytes).unwrap();
