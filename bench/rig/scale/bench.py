@@ -93,11 +93,7 @@ class Bench:
 
     def rest(self, subject):
         """Waits until a gateway does next to nothing; at most some seconds, for some never rest."""
-        self.rest_for(subject, self.seconds(6, 3))
-
-    def rest_for(self, subject, seconds):
-        """The same with a limit of its own."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + self.seconds(6, 3)
         before = subject.process.cpu_seconds()
         while time.monotonic() < end:
             time.sleep(0.5)

@@ -104,6 +104,7 @@ COMPILING = [
     Row("large component, MiB", "compiling", ("component_bytes",), 2, 1 / 2**20),
     Row("s until a good edit, saved 1 s later, is in use", "compiling", ("good_edit_s",)),
     Row("s until an edit with a small new component is in use", "compiling", ("small_edit_s",)),
+    Row("CPU-s of compiling", "compiling", ("compiling_cpu_s",)),
     Row("memory before, MiB", "compiling", ("rss_before_kib",), 1, 1 / 1024),
     Row("memory, peak, MiB", "compiling", ("rss_peak_kib",), 1, 1 / 1024),
     Row("memory of children, peak, MiB", "compiling", ("children_peak_kib",), 1, 1 / 1024),

@@ -115,10 +115,12 @@ class Subject:
     def threads(self):
         """CPU seconds so far, by the name of the thread; threads of one name are added up.
 
-        `children` stands for other processes of its session: those that run, and those it has waited for.
+        `ended` stands for threads that are gone, and `children` for other processes of its session:
+        those that run, and those it has waited for.
         """
         pid = self.process.popen.pid
         used = {}
+        whole = sum(map(int, read_stat(pid)[11:13])) / TICKS
         for task in os.listdir(f"/proc/{pid}/task"):
             try:
                 name = Path(f"/proc/{pid}/task/{task}/comm").read_text().strip()
@@ -126,6 +128,9 @@ class Subject:
             except OSError:
                 continue
             used[name] = used.get(name, 0) + nanoseconds / 1e9
+        # The kernel tells the whole in ticks: less than two of them are a rounding error.
+        if (ended := whole - sum(used.values())) > 2 / TICKS:
+            used["ended"] = ended
         if children := self.children_cpu_s():
             used["children"] = children
         return used
@@ -136,6 +141,10 @@ class Subject:
         running = filter(None, (read_stat(child) for child in self.process.tree() if child != pid))
         times = [read_stat(pid)[13:15], *(stat[11:15] for stat in running)]
         return sum(int(ticks) for of_one in times for ticks in of_one) / TICKS
+
+    def tasks(self):
+        """How many threads it has, and children."""
+        return len(os.listdir(f"/proc/{self.process.popen.pid}/task")) + len(self.process.tree()) - 1
 
     def rss_kib(self):
         """Its resident set, without that of its children."""
