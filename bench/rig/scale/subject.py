@@ -52,7 +52,22 @@ class Window:
 
     def control(self):
         """CPU seconds of everything that does not serve."""
-        return sum(used for name, used in self.threads().items() if not name.startswith(SERVING))
+        return sum(self.control_threads().values())
+
+    def control_threads(self):
+        """The same, by the name of the thread."""
+        return {name: used for name, used in self.threads().items() if not name.startswith(SERVING)}
+
+    def control_shares(self):
+        """The share of a core that each of them has taken."""
+        seconds = self.seconds()
+        return {name: used / seconds for name, used in self.control_threads().items()}
+
+    def beyond(self, shares):
+        """CPU seconds of everything that does not serve, less what each thread takes at rest."""
+        seconds = self.seconds()
+        used = self.control_threads()
+        return sum(max(0, spent - shares.get(name, 0) * seconds) for name, spent in used.items())
 
     def serving(self):
         """CPU seconds of the threads that serve."""
