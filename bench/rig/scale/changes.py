@@ -77,7 +77,7 @@ def send(subject, names):
 
 
 def both(bench, fleet, begin, changes):
-    """What the changes cost, then in a fresh gateway how long an edit takes in the middle of them."""
+    """What the changes cost. Then, in a fresh gateway, how long an edit in the middle takes."""
     try:
         with bench.start(fleet) as subject:
             bench.rest(subject)

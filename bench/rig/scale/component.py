@@ -24,7 +24,7 @@ def distinct(component, text):
 
 
 def large(component, mebibytes, seed=1):
-    """The same strategy, as large as `mebibytes` with functions that nobody calls and that compile slowly."""
+    """The same strategy, `mebibytes` large: with functions that compile slowly."""
     parts = list(sections(component, COMPONENT))
     modules = [number for number, (kind, _) in enumerate(parts) if kind == MODULE]
     largest = max(modules, key=lambda number: len(parts[number][1]))
@@ -51,7 +51,7 @@ def pad(module, missing, draw):
 
 
 def body(draw, length):
-    """A function of about `length` bytes: arithmetic on `LOCALS` numbers in a loop with many ways out."""
+    """A function of about `length` bytes: arithmetic on `LOCALS` numbers, with many jumps back."""
     code = bytearray(leb(1) + leb(LOCALS) + b"\x7e")
     code += b"\x03\x40"
     while len(code) < length - 16:

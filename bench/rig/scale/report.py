@@ -141,7 +141,7 @@ class Results:
         return found * row.factor if isinstance(found, int | float) else None
 
     def cell(self, row, size):
-        """The number as text, `>` before a lower bound; `refused` where the gateway did not start."""
+        """The number as text, `>` before a lower bound; `refused` where there was no start."""
         number = self.number(row, size)
         record = self.records.get((row.figure, size), {})
         if number is None:
@@ -194,7 +194,7 @@ def about(results, word):
 
 
 def grid(title, rows, results, earlier):
-    """A table: a column for each size, and where there are several the ratio of each to the one before."""
+    """A table: a column for each size, then the ratio of each to the one before."""
     sizes = results.sizes(rows)
     pairs = [] if earlier else list(zip(sizes, sizes[1:], strict=False))
     lines = []

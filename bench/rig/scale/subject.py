@@ -218,7 +218,7 @@ class Subject:
         self.write_routing(**changes)
 
     def edit(self, patience, **changes):
-        """Saves an edit of `routing.yaml`; seconds until requests see it, or None after `patience`."""
+        """Saves an edit of `routing.yaml`; seconds until a request sees it, or None."""
         self.save(**changes)
         begin = time.monotonic()
         if wait_for(self.takes_no_more, patience, pause=0.01):
