@@ -158,17 +158,19 @@ def probes(bench, models):
     with bench.start(probing) as subject:
         # The first round begins with the process. The second is the first of many like it.
         time.sleep(interval * 1.5)
+        window, sizes, arrivals = Window(subject), [], []
         bench.stub.change(record=True)
-        window, sizes = Window(subject), []
-        while window.seconds() < interval:
-            sizes.append(subject.rss_kib())
-            time.sleep(0.1)
-        cpu = window.control()
-        arrivals = [at for at in bench.stub.counts()["arrivals"] if at < window.begin + interval]
+        # A busy machine takes longer than an interval for one round.
+        while len(arrivals) < places and window.seconds() < interval * 6:
+            for _ in range(interval * 10):
+                sizes.append(subject.rss_kib())
+                time.sleep(0.1)
+            arrivals += bench.stub.counts()["arrivals"]
+        cpu = window.control() / window.seconds()
     bench.stub.reset()
     kib = [(size - without) / places for size in (statistics.median(sizes), max(sizes))]
     spread = {"probes": len(arrivals), "interval_s": interval, **spread_of(arrivals, interval)}
-    return {"places": places, **spread, "kib_per_place": kib[0], "peak_kib_per_place": kib[1], "control_share": cpu / interval}
+    return {"places": places, **spread, "kib_per_place": kib[0], "peak_kib_per_place": kib[1], "control_share": cpu}
 
 
 def spread_of(arrivals, interval):
