@@ -16,8 +16,8 @@ LARGE_MIB = 2.3
 BASE = "fixed"
 """The built-in strategy that components are made of."""
 
-COMPILERS = ("strategy-compile", "ended", "children")
-"""Where the CPU time of compiling is found, whoever does it."""
+COMPILERS = ("strategy-compil", "ended", "children")
+"""Where the CPU time of compiling is found. The kernel cuts names after 15 bytes."""
 
 TRIAL_S = 60
 """An edit that is not in use after so long was refused for good."""

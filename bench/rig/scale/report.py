@@ -146,8 +146,13 @@ class Results:
         record = self.records.get((row.figure, size), {})
         if number is None:
             return "refused" if self.error(row, record) else NONE
-        bound = "> " if row.reached and not record.get(row.reached, True) else ""
+        bound = "> " if self.is_bound(row, size) else ""
         return f"{bound}{number:,.{row.digits}f}"
+
+    def is_bound(self, row, size):
+        """Whether the number is a lower bound: patience ended first."""
+        record = self.records.get((row.figure, size), {})
+        return row.reached is not None and not record.get(row.reached, True)
 
     def error(self, row, record):
         """What went wrong with a figure, or with the part of it that a row is of."""
@@ -212,7 +217,10 @@ def grid(title, rows, results, earlier):
 def growth(results, row, pair):
     """How much larger the figure is with the larger fleet."""
     smaller, larger = (results.number(row, size) for size in pair)
-    return f"{larger / smaller:.1f}" if smaller and larger is not None else NONE
+    is_bound = [results.is_bound(row, size) for size in pair]
+    if not smaller or larger is None or is_bound[0]:
+        return NONE
+    return f"{'> ' if is_bound[1] else ''}{larger / smaller:.1f}"
 
 
 def errors(results):

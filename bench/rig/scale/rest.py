@@ -51,23 +51,28 @@ def one(bench, models):
         try:
             with bench.start(fleet) as subject:
                 bench.rest(subject)
-                values[name] = share(bench, subject)
+                values[name] = share(bench, subject, name)
         except Refused as refused:
             values[name] = {"error": str(refused)}
     return values
 
 
-def share(bench, subject):
-    """The share of a core of the control side, and strategy calls, without traffic.
+def share(bench, subject, name=None):
+    """The share of a core of the control side, and calls of a strategy or of all, without traffic.
 
     Calls are counted from one `/metrics` to the next, CPU time between the two: a page takes long
     itself with a large fleet.
     """
-    calls, counted = sum(subject.strategy_calls().values()), time.monotonic()
+
+    def count():
+        found = subject.strategy_calls()
+        return found.get(name, 0) if name else sum(found.values())
+
+    calls, counted = count(), time.monotonic()
     window = Window(subject)
     time.sleep(bench.seconds(6, 2))
     threads, part = window.threads(), window.control() / window.seconds()
-    calls = sum(subject.strategy_calls().values()) - calls
+    calls = count() - calls
     per_second = calls / (time.monotonic() - counted)
     return {
         "control_share": part,
