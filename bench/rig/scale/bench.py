@@ -75,11 +75,11 @@ class Bench:
     numbers: count = field(default_factory=count)
 
     def fleet(self, models, places=0, **settings):
-        """A fleet on the stub's ports."""
-        return Fleet(models, self.stub.ports, places, settings)
+        """A fleet on the stub's ports. No strategy is refused because the machine is busy."""
+        return Fleet(models, self.stub.ports, places, {"sandbox": {"call_timeout": 10}, **settings})
 
     def start(self, fleet, cache=None, **options):
-        """A gateway, in a folder of its own. Machine code is shared unless `cache` says where it is."""
+        """A gateway in a folder of its own. Machine code is shared, unless `cache` says where."""
         folder = self.folder / f"gateway-{next(self.numbers)}"
         return Subject(self.binary, folder, fleet, cache or self.folder / "cache", self.patience, **options)
 
@@ -92,12 +92,8 @@ class Bench:
         return (self.plugins / name / f"{name}.wasm").read_bytes()
 
     def rest(self, subject):
-        """Waits until a gateway does next to nothing; at most some seconds, for some never rest."""
-        self.rest_for(subject, self.seconds(6, 3))
-
-    def rest_for(self, subject, seconds):
-        """The same with a limit of its own."""
-        end = time.monotonic() + seconds
+        """Waits until a gateway does next to nothing. Some never rest: at most some seconds."""
+        end = time.monotonic() + self.seconds(6, 3)
         before = subject.process.cpu_seconds()
         while time.monotonic() < end:
             time.sleep(0.5)

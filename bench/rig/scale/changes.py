@@ -19,7 +19,7 @@ LATER = 0.5
 """Seconds from the begin of the changes to the edit in the middle of them."""
 
 QUIET = 0.02
-"""The share of a core, beyond that at rest, below which the control side counts as settled."""
+"""The share of a core, beyond that at rest, below which a thread counts as settled."""
 
 
 def down(bench, models):
@@ -77,7 +77,7 @@ def send(subject, names):
 
 
 def both(bench, fleet, begin, changes):
-    """What the changes cost, then in a fresh gateway how long an edit takes in the middle of them."""
+    """What the changes cost. Then, in a fresh gateway, how long an edit in the middle takes."""
     try:
         with bench.start(fleet) as subject:
             bench.rest(subject)
@@ -98,7 +98,7 @@ def settle(bench, subject, begin, changes):
 
     What the control side does at rest, and for the pages that are asked for on the way, is taken off.
     """
-    at_rest = share_at_rest(subject, bench.seconds(4, 2))
+    at_rest = shares_at_rest(subject, bench.seconds(4, 2))
     page_s, page_cpu = page_cost(subject, at_rest)
     calls = sum(subject.strategy_calls().values())
     window = Window(subject)
@@ -110,9 +110,9 @@ def settle(bench, subject, begin, changes):
             shown = window.seconds()
         else:
             time.sleep(max(0.1, page_s * 5))
-    quiet = until_quiet(bench, window, at_rest)
+    quiet = until_quiet(bench, subject, window, at_rest)
     seconds = quiet or window.seconds()
-    cpu = max(0, window.control() - at_rest * window.seconds() - page_cpu * pages)
+    cpu = max(0, window.beyond(at_rest) - page_cpu * pages)
     threads = window.threads()
     calls = sum(subject.strategy_calls().values()) - calls
     return {
@@ -121,17 +121,17 @@ def settle(bench, subject, begin, changes):
         "settled_within_patience": quiet is not None,
         "control_cpu_s": cpu,
         "cpu_ms_per_change": cpu / changes * 1e3,
-        "control_share_at_rest": at_rest,
+        "control_shares_at_rest": at_rest,
         "strategy_calls": calls,
         "threads": threads,
     }
 
 
-def share_at_rest(subject, seconds):
-    """The share of a core that the control side takes when nothing changes."""
+def shares_at_rest(subject, seconds):
+    """The share of a core that each thread of the control side takes when nothing changes."""
     window = Window(subject)
     time.sleep(seconds)
-    return window.control() / window.seconds()
+    return window.control_shares()
 
 
 def page_cost(subject, at_rest, pages=3):
@@ -139,19 +139,15 @@ def page_cost(subject, at_rest, pages=3):
     window = Window(subject)
     for _ in range(pages):
         subject.out_of_use()
-    seconds = window.seconds()
-    return seconds / pages, max(0, window.control() - at_rest * seconds) / pages
+    return window.seconds() / pages, window.beyond(at_rest) / pages
 
 
-def until_quiet(bench, window, at_rest):
-    """Seconds from the begin of the window until the control side was at rest again, or None."""
-    before, began = window.control(), window.seconds()
-    while began < bench.patience:
-        time.sleep(0.5)
-        now, ended = window.control(), window.seconds()
-        if (now - before) / (ended - began) < at_rest * 1.5 + QUIET:
+def until_quiet(bench, subject, window, at_rest):
+    """Seconds from the begin of the window until each thread was as at rest again, or None."""
+    while (began := window.seconds()) < bench.patience:
+        shares = shares_at_rest(subject, 1)
+        if all(share < at_rest.get(name, 0) * 1.5 + QUIET for name, share in shares.items()):
             return began
-        before, began = now, ended
     return None
 
 

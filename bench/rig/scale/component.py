@@ -10,8 +10,11 @@ COMPONENT = b"\0asm\x0d\0\1\0"
 CORE_MODULE = b"\0asm\1\0\0\0"
 CUSTOM, CODE, MODULE, TYPE, FUNCTION = 0, 10, 1, 1, 3
 
-LOCALS = 400
+LOCALS = 1_500
 """Of each added function: many values that live long are what makes a compiler slow."""
+
+FUNCTION_BYTES = 150_000
+"""Of each added function."""
 
 
 def distinct(component, text):
@@ -21,7 +24,7 @@ def distinct(component, text):
 
 
 def large(component, mebibytes, seed=1):
-    """The same strategy, as large as `mebibytes` with functions that nobody calls and that compile slowly."""
+    """The same strategy, `mebibytes` large: with functions that compile slowly."""
     parts = list(sections(component, COMPONENT))
     modules = [number for number, (kind, _) in enumerate(parts) if kind == MODULE]
     largest = max(modules, key=lambda number: len(parts[number][1]))
@@ -35,7 +38,7 @@ def pad(module, missing, draw):
     parts = dict(sections(module, CORE_MODULE))
     bodies = []
     while missing > 0:
-        bodies.append(body(draw, min(missing, 200_000)))
+        bodies.append(body(draw, min(missing, FUNCTION_BYTES)))
         missing -= len(bodies[-1])
     types, _ = read_leb(parts[TYPE], 0)
     added = {
@@ -48,7 +51,7 @@ def pad(module, missing, draw):
 
 
 def body(draw, length):
-    """A function of about `length` bytes: arithmetic on `LOCALS` numbers in a loop with many ways out."""
+    """A function of about `length` bytes: arithmetic on `LOCALS` numbers, with many jumps back."""
     code = bytearray(leb(1) + leb(LOCALS) + b"\x7e")
     code += b"\x03\x40"
     while len(code) < length - 16:

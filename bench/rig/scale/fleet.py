@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 EACH = 4
 """Deployments of each model."""
 
+OWN = "/own/"
+"""What health paths of single deployments begin with."""
+
 SIDES = ("local", "local", "remote", "remote")
 
 PARAMETERS = {"fixed": {"local_fraction": 0.6}}
@@ -26,23 +29,23 @@ class Fleet:
 
     def names(self):
         """The ids of all models."""
-        return [f"model-{number:05}" for number in range(self.models)]
+        return [model_id(number) for number in range(self.models)]
 
     def models_file(self):
         """The text of `models.yaml`, which is JSON, as all JSON is YAML."""
-        return json.dumps({"models": [self.model(number, name) for number, name in enumerate(self.names())]})
+        return compact({"models": [self.model(number) for number in range(self.models)]})
 
-    def model(self, number, name):
-        """One model. It has routes of its own only where their health paths differ."""
-        routes = []
-        for index, (side, port) in enumerate(zip(SIDES, self.ports, strict=True)):
-            route = {"base_url": f"http://127.0.0.1:{port}", "side": side, "name": f"{side}-{index}"}
-            if index * self.models + number < self.places:
-                route["health"] = f"/health/own/{number}-{index}"
-            routes.append(route)
-        if any("health" in route for route in routes):
-            return {"id": name, "route": routes}
-        return {"id": name, "base_url": routes[0]["base_url"]}
+    def model(self, number):
+        """One model. Only deployments with a health path of their own are routes: a file has at
+        most 1 MiB.
+        """
+        endpoints = [f"http://127.0.0.1:{port}" for port in self.ports]
+        routes = [
+            {"base_url": endpoint, "health": f"{OWN}{number}-{index}"}
+            for index, endpoint in enumerate(endpoints)
+            if index * self.models + number < self.places
+        ]
+        return {"id": model_id(number), **({"route": routes} if routes else {"base_url": endpoints[0]})}
 
     def routing_file(self, **changes):
         """The text of `routing.yaml`, with `changes` to the settings."""
@@ -50,9 +53,19 @@ class Fleet:
         for index, (side, port) in enumerate(zip(SIDES, self.ports, strict=True)):
             entry = {"endpoint": f"http://127.0.0.1:{port}", "name": f"{side}-{index}", "models": self.names()}
             entries[f"{side}_deployment"].append(entry)
-        return json.dumps({**strategy("fixed"), **self.settings, **changes, **entries})
+        return compact({**strategy("fixed"), **self.settings, **changes, **entries})
+
+
+def model_id(number):
+    """The id of a model."""
+    return f"m-{number:05}"
+
+
+def compact(value):
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def strategy(name):
-    """A strategy and its parameters, as both `routing.yaml` and an entry of its `strategies` name them."""
+    """A strategy and its parameters, as `routing.yaml` and its `strategies` name them."""
     return {"routing_strategy": name, "routing_parameter": PARAMETERS.get(name, {})}

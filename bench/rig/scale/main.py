@@ -129,12 +129,12 @@ def plan(options):
 
 
 def figure(bench, name, measured, size):
-    """One figure, or why it could not be measured. The load average says what else the machine did."""
+    """One figure, or why it could not be measured, and the load average before it."""
     begin = time.monotonic()
     load = os.getloadavg()[0]
     try:
         values = measured(bench, size)
-    except (Refused, OSError, http.client.HTTPException) as error:
+    except (Refused, OSError, ValueError, http.client.HTTPException) as error:
         values = {"error": f"{type(error).__name__}: {error}"}
     print(f"{name} {size}: {time.monotonic() - begin:.0f} s {values.get('error', '')}", file=sys.stderr)
     return {**values, "load_average": load}

@@ -104,6 +104,7 @@ COMPILING = [
     Row("large component, MiB", "compiling", ("component_bytes",), 2, 1 / 2**20),
     Row("s until a good edit, saved 1 s later, is in use", "compiling", ("good_edit_s",)),
     Row("s until an edit with a small new component is in use", "compiling", ("small_edit_s",)),
+    Row("CPU-s of compiling", "compiling", ("compiling_cpu_s",)),
     Row("memory before, MiB", "compiling", ("rss_before_kib",), 1, 1 / 1024),
     Row("memory, peak, MiB", "compiling", ("rss_peak_kib",), 1, 1 / 1024),
     Row("memory of children, peak, MiB", "compiling", ("children_peak_kib",), 1, 1 / 1024),
@@ -140,13 +141,18 @@ class Results:
         return found * row.factor if isinstance(found, int | float) else None
 
     def cell(self, row, size):
-        """The number as text, `>` before a lower bound; `refused` where the gateway did not start."""
+        """The number as text, `>` before a lower bound; `refused` where there was no start."""
         number = self.number(row, size)
         record = self.records.get((row.figure, size), {})
         if number is None:
             return "refused" if self.error(row, record) else NONE
-        bound = "> " if row.reached and not record.get(row.reached, True) else ""
+        bound = "> " if self.is_bound(row, size) else ""
         return f"{bound}{number:,.{row.digits}f}"
+
+    def is_bound(self, row, size):
+        """Whether the number is a lower bound: patience ended first."""
+        record = self.records.get((row.figure, size), {})
+        return row.reached is not None and not record.get(row.reached, True)
 
     def error(self, row, record):
         """What went wrong with a figure, or with the part of it that a row is of."""
@@ -193,7 +199,7 @@ def about(results, word):
 
 
 def grid(title, rows, results, earlier):
-    """A table: a column for each size, and where there are several the ratio of each to the one before."""
+    """A table: a column for each size, then the ratio of each to the one before."""
     sizes = results.sizes(rows)
     pairs = [] if earlier else list(zip(sizes, sizes[1:], strict=False))
     lines = []
@@ -211,7 +217,10 @@ def grid(title, rows, results, earlier):
 def growth(results, row, pair):
     """How much larger the figure is with the larger fleet."""
     smaller, larger = (results.number(row, size) for size in pair)
-    return f"{larger / smaller:.1f}" if smaller and larger is not None else NONE
+    is_bound = [results.is_bound(row, size) for size in pair]
+    if not smaller or larger is None or is_bound[0]:
+        return NONE
+    return f"{'> ' if is_bound[1] else ''}{larger / smaller:.1f}"
 
 
 def errors(results):

@@ -7,13 +7,14 @@ import sys
 import time
 
 from rig.scale.bench import BUILT_IN, RIG
-from rig.scale.fleet import strategy
+from rig.scale.fleet import model_id, strategy
 from rig.scale.subject import Refused, Window
 
 PAGES = ("/metrics", "/v1/models", "/routing")
 
 EDITED = ("fixed", "prompt-length")
-"""Strategies that are asked at no fixed times, so that calls of a reload can be told: off the request path, and on it."""
+"""Strategies that are asked at no fixed times, so that all calls are of the reload: the second one
+decides for each request."""
 
 MOST_PLACES = 10_000
 """Places that are probed at most: each can have a connection, and descriptors are limited."""
@@ -30,9 +31,10 @@ def start_spill(bench, models):
 
 
 def start_with(bench, models, name):
-    """A start with one strategy. A start that is refused has an error."""
+    """A start with one strategy. A refused start has an error."""
     try:
-        with bench.start(bench.fleet(models, **strategy(name))) as subject:
+        # With the deadlines that a user has who sets none.
+        with bench.start(bench.fleet(models, sandbox={}, **strategy(name))) as subject:
             wall, cpu = subject.started.wall_s, subject.started.cpu_s
             rss = subject.rss_kib()
             bench.rest(subject)
@@ -42,30 +44,35 @@ def start_with(bench, models, name):
 
 
 def one(bench, models):
-    """Each built-in strategy for one model, beside `fixed` for all others: what it takes at rest."""
+    """Each built-in strategy for one model, with `fixed` for the others: what it takes at rest."""
     values = {}
     for name in BUILT_IN:
-        fleet = bench.fleet(models, strategies={"model-00000": strategy(name)})
+        fleet = bench.fleet(models, strategies={model_id(0): strategy(name)})
         try:
             with bench.start(fleet) as subject:
                 bench.rest(subject)
-                values[name] = share(bench, subject)
+                values[name] = share(bench, subject, name)
         except Refused as refused:
             values[name] = {"error": str(refused)}
     return values
 
 
-def share(bench, subject):
-    """The share of a core of the control side, and strategy calls, over some seconds without traffic.
+def share(bench, subject, name=None):
+    """The share of a core of the control side, and calls of a strategy or of all, without traffic.
 
     Calls are counted from one `/metrics` to the next, CPU time between the two: a page takes long
     itself with a large fleet.
     """
-    calls, counted = sum(subject.strategy_calls().values()), time.monotonic()
+
+    def count():
+        found = subject.strategy_calls()
+        return found.get(name, 0) if name else sum(found.values())
+
+    calls, counted = count(), time.monotonic()
     window = Window(subject)
     time.sleep(bench.seconds(6, 2))
     threads, part = window.threads(), window.control() / window.seconds()
-    calls = sum(subject.strategy_calls().values()) - calls
+    calls = count() - calls
     per_second = calls / (time.monotonic() - counted)
     return {
         "control_share": part,
@@ -76,7 +83,7 @@ def share(bench, subject):
 
 
 def reload(bench, models):
-    """An edit at rest: how long it takes, what it costs, and how often each model's strategy is asked."""
+    """An edit at rest: its delay, its cost, and how often each model's strategy is asked."""
     values = {}
     for name in EDITED:
         try:
@@ -102,7 +109,7 @@ def edit_at_rest(bench, subject, models):
 
 
 def pages(bench, models):
-    """Pages: their size, time, CPU time of serving threads, and how long a serving core is held meanwhile."""
+    """Pages: size, time, CPU time of serving threads, and how long a serving core is held."""
     with bench.start(bench.fleet(models)) as subject:
         bench.rest(subject)
         values = {"held_without": pings(bench, subject, lambda: time.sleep(0.1))}
@@ -136,16 +143,17 @@ def page(bench, subject, path):
 
 
 def pings(bench, subject, meanwhile):
-    """The longest answers to small requests on all cores while `meanwhile` is called again and again."""
+    """The longest answers to small requests on all cores while `meanwhile` is repeated."""
     argv = [sys.executable, "-m", "rig.scale.pings", str(subject.port), str(bench.seconds(4, 2))]
     pinging = subprocess.Popen(argv, cwd=RIG, stdout=subprocess.PIPE, text=True)
     while pinging.poll() is None:
         meanwhile()
-    return json.loads(pinging.stdout.read())
+    answer = pinging.stdout.read()
+    return json.loads(answer) if answer else {"error": "the pings had no end"}
 
 
 def probes(bench, models):
-    """Probes of places that each have their own path: when they arrive, and what memory they take."""
+    """Probes of places with a path of their own: when they arrive, and what memory they take."""
     places = min(MOST_PLACES, models * 2)
     interval = bench.seconds(10, 5)
     with bench.start(bench.fleet(models, places)) as subject:
@@ -155,21 +163,23 @@ def probes(bench, models):
     with bench.start(probing) as subject:
         # The first round begins with the process. The second is the first of many like it.
         time.sleep(interval * 1.5)
+        window, sizes, arrivals = Window(subject), [], []
         bench.stub.change(record=True)
-        window, sizes = Window(subject), []
-        while window.seconds() < interval:
-            sizes.append(subject.rss_kib())
-            time.sleep(0.1)
-        cpu = window.control()
-        arrivals = [at for at in bench.stub.counts()["arrivals"] if at < window.begin + interval]
+        # A busy machine takes longer than an interval for one round.
+        while len(arrivals) < places and window.seconds() < interval * 6:
+            for _ in range(interval * 10):
+                sizes.append(subject.rss_kib())
+                time.sleep(0.1)
+            arrivals += bench.stub.counts()["arrivals"]
+        cpu = window.control() / window.seconds()
     bench.stub.reset()
     kib = [(size - without) / places for size in (statistics.median(sizes), max(sizes))]
     spread = {"probes": len(arrivals), "interval_s": interval, **spread_of(arrivals, interval)}
-    return {"places": places, **spread, "kib_per_place": kib[0], "peak_kib_per_place": kib[1], "control_share": cpu / interval}
+    return {"places": places, **spread, "kib_per_place": kib[0], "peak_kib_per_place": kib[1], "control_share": cpu}
 
 
 def spread_of(arrivals, interval):
-    """How evenly probes arrive: even are 0.9 for the first number and 0.05 for the second."""
+    """How evenly probes arrive. An even spread has 0.9 and 0.05."""
     if not arrivals:
         return {}
     arrivals.sort()

@@ -1,8 +1,8 @@
-"""The engine behind every deployment of the benchmark: one process, several ports, few system calls.
+"""The engine behind every deployment of the benchmark: one process, several ports.
 
 `python -m rig.scale.stub LISTENERS` prints its ports as JSON and answers until it is killed.
 
-- `GET /health...` is a health probe. Probes of a path that contains `/own/` can be made to fail.
+- `GET /health` and `GET /own/...` are health probes. Those of the second kind can be made to fail.
 - `POST /v1/...` is a request. The first request for each model can be made to fail.
 - `POST /control` changes the settings, with a JSON object of `Engine`'s settings.
 - `GET /control` returns what was counted, and forgets it.
@@ -12,6 +12,9 @@ import asyncio
 import json
 import sys
 import time
+from functools import partial
+
+from rig.scale.fleet import OWN
 
 BACKLOG = 4096
 """Connections that wait for `accept`: all probes of a fleet can start in one instant."""
@@ -47,10 +50,10 @@ class Engine:
 
     def answer(self, method, path, body):
         """The status and the body of an answer."""
-        if path.startswith("/health"):
+        if path == "/health" or path.startswith(OWN):
             if self.record:
                 self.arrivals.append(time.monotonic())
-            return (503 if self.probes_fail and "/own/" in path else 200), b"{}"
+            return (503 if self.probes_fail and path != "/health" else 200), b"{}"
         if path == "/control":
             if method == "POST":
                 self.change(json.loads(body))
@@ -94,7 +97,7 @@ class Connection(asyncio.Protocol):
             self.respond(*self.engine.answer(method, path, body))
 
     def respond(self, status, body):
-        """Writes an answer. A refusal says when to come back, long after the end of the benchmark."""
+        """Writes an answer. One with status 429 says when to come back."""
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         if status == 429:
             head += "Retry-After: 60\r\n"
@@ -104,9 +107,8 @@ class Connection(asyncio.Protocol):
 async def serve(listeners):
     """Listens, says where, and answers for ever."""
     engine, loop = Engine(), asyncio.get_running_loop()
-    servers = [
-        await loop.create_server(lambda: Connection(engine), "127.0.0.1", 0, backlog=BACKLOG) for _ in range(listeners)
-    ]
+    listen = partial(loop.create_server, lambda: Connection(engine), "127.0.0.1", 0, backlog=BACKLOG)
+    servers = [await listen() for _ in range(listeners)]
     print(json.dumps({"ports": [server.sockets[0].getsockname()[1] for server in servers]}), flush=True)
     await asyncio.gather(*(server.serve_forever() for server in servers))
 

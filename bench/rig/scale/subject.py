@@ -52,7 +52,22 @@ class Window:
 
     def control(self):
         """CPU seconds of everything that does not serve."""
-        return sum(used for name, used in self.threads().items() if not name.startswith(SERVING))
+        return sum(self.control_threads().values())
+
+    def control_threads(self):
+        """The same, by the name of the thread."""
+        return {name: used for name, used in self.threads().items() if not name.startswith(SERVING)}
+
+    def control_shares(self):
+        """The share of a core that each of them has taken."""
+        seconds = self.seconds()
+        return {name: used / seconds for name, used in self.control_threads().items()}
+
+    def beyond(self, shares):
+        """CPU seconds of everything that does not serve, less what each thread takes at rest."""
+        seconds = self.seconds()
+        used = self.control_threads()
+        return sum(max(0, spent - shares.get(name, 0) * seconds) for name, spent in used.items())
 
     def serving(self):
         """CPU seconds of the threads that serve."""
@@ -115,10 +130,12 @@ class Subject:
     def threads(self):
         """CPU seconds so far, by the name of the thread; threads of one name are added up.
 
-        `children` stands for other processes of its session: those that run, and those it has waited for.
+        `ended` stands for threads that are gone, and `children` for other processes of its session:
+        those that run, and those it has waited for.
         """
         pid = self.process.popen.pid
         used = {}
+        whole = sum(map(int, read_stat(pid)[11:13])) / TICKS
         for task in os.listdir(f"/proc/{pid}/task"):
             try:
                 name = Path(f"/proc/{pid}/task/{task}/comm").read_text().strip()
@@ -126,6 +143,9 @@ class Subject:
             except OSError:
                 continue
             used[name] = used.get(name, 0) + nanoseconds / 1e9
+        # The kernel tells the whole in ticks: less than two of them are a rounding error.
+        if (ended := whole - sum(used.values())) > 2 / TICKS:
+            used["ended"] = ended
         if children := self.children_cpu_s():
             used["children"] = children
         return used
@@ -136,6 +156,10 @@ class Subject:
         running = filter(None, (read_stat(child) for child in self.process.tree() if child != pid))
         times = [read_stat(pid)[13:15], *(stat[11:15] for stat in running)]
         return sum(int(ticks) for of_one in times for ticks in of_one) / TICKS
+
+    def tasks(self):
+        """How many threads it has, and children."""
+        return len(os.listdir(f"/proc/{self.process.popen.pid}/task")) + len(self.process.tree()) - 1
 
     def rss_kib(self):
         """Its resident set, without that of its children."""
@@ -194,7 +218,7 @@ class Subject:
         self.write_routing(**changes)
 
     def edit(self, patience, **changes):
-        """Saves an edit of `routing.yaml`; seconds until requests see it, or None after `patience`."""
+        """Saves an edit of `routing.yaml`; seconds until a request sees it, or None."""
         self.save(**changes)
         begin = time.monotonic()
         if wait_for(self.takes_no_more, patience, pause=0.01):
