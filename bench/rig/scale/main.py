@@ -44,7 +44,7 @@ OTHERS = {
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description="Measure how the gateway's control side grows with the fleet.")
-    parser.add_argument("--gateway", type=Path, help="a build of the gateway (default: cargo makes a release)")
+    parser.add_argument("--gateway", type=Path, help="a build of the gateway (default: cargo builds the profile dist)")
     parser.add_argument("--sizes", type=numbers, default=SIZES, help="models (default: 100,1000,10000)")
     parser.add_argument("--only", type=figures, help=f"figures, with commas between: {', '.join([*SIZED, *OTHERS])}")
     parser.add_argument("--patience", type=float, default=120, help="seconds after which something never ends (default: 120)")
@@ -114,8 +114,8 @@ def find_gateway(options):
     """The build that is measured."""
     if options.gateway:
         return options.gateway
-    build(ROOT, "gateway")
-    return cargo_target(ROOT) / "release" / "gateway"
+    build(ROOT, "gateway", "dist")
+    return cargo_target(ROOT) / "dist" / "gateway"
 
 
 def plan(options):
