@@ -1,5 +1,5 @@
-//! What an overload costs: a deployment with places for 8 requests of 50 ms each is offered three times
-//! what it can answer. Says how fast the rest is refused, what becomes of the good answers, and of the
+//! The cost of an overload: a deployment with 8 places of 50 ms each is offered three times what it
+//! can answer. Prints how fast the excess is refused, what becomes of the good answers, and the
 //! gateway's memory.
 //!
 //! `cargo bench -p tests --bench overload`
@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::{Engine, Gateway, one_model};
+use tests::{Engine, EngineOptions, Gateway, one_model};
 use tokio::task::JoinSet;
 
 const PLACES: u32 = 8;
@@ -27,10 +27,10 @@ struct Outcome {
 
 #[tokio::main]
 async fn main() {
-    let engine = Engine::with(stub_engine::Options {
+    let engine = Engine::with(EngineOptions {
         name: "engine".into(),
         latency: TAKES,
-        ..stub_engine::Options::default()
+        ..EngineOptions::default()
     });
     let limits = format!("concurrency: {{max: {PLACES}, queue: {PLACES}}}");
     let models = one_model(&[&engine.url()]);

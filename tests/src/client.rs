@@ -1,4 +1,4 @@
-//! The client's side: one request, one whole answer.
+//! The client: one request, one whole answer.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::DEADLINE;
 
-/// A new HTTP client with a pool of its own. It trusts no certificate: the gateway speaks plain HTTP.
+/// A new HTTP client with a pool of its own. It trusts no certificate, because the gateway speaks
+/// plain HTTP.
 ///
 /// # Panics
 /// If the TLS library has no protocol version.

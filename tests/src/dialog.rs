@@ -1,4 +1,4 @@
-//! A client on a bare socket, for what no HTTP library would send.
+//! A client on a bare socket, for requests that no HTTP library would send.
 
 use std::io;
 
@@ -82,7 +82,8 @@ impl Dialog {
         Ok(reply)
     }
 
-    /// Whether the gateway closes the connection without another byte.
+    /// Waits for the end of the connection. False: another byte came first, or nothing came in
+    /// time.
     pub async fn ends(&mut self) -> bool {
         matches!(timeout(DEADLINE, self.0.read(&mut [0])).await, Ok(Ok(0) | Err(_)))
     }

@@ -1,12 +1,12 @@
-//! The stub engine in the test's own process, to be killed and brought back on its port.
+//! The stub engine in the test's own process. A test can stop it and start it again on its port.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use serde_json::Value;
+pub use stub_engine::Options as EngineOptions;
+use stub_engine::serve;
 use tokio::sync::oneshot;
-
-use stub_engine::{Options, serve};
 
 use crate::{Port, client};
 
@@ -14,7 +14,7 @@ use crate::{Port, client};
 #[derive(Debug)]
 pub struct Engine {
     port: Arc<Port>,
-    options: Options,
+    options: EngineOptions,
     running: Option<Running>,
 }
 
@@ -28,12 +28,12 @@ impl Engine {
     /// An engine of this name, as fast as it can be.
     #[must_use]
     pub fn start(name: &str) -> Self {
-        Self::with(Options { name: name.to_owned(), ..Options::default() })
+        Self::with(EngineOptions { name: name.to_owned(), ..EngineOptions::default() })
     }
 
     /// An engine with these options.
     #[must_use]
-    pub fn with(options: Options) -> Self {
+    pub fn with(options: EngineOptions) -> Self {
         let mut engine = Self { port: Arc::new(Port::take()), options, running: None };
         engine.restart();
         engine
@@ -45,7 +45,7 @@ impl Engine {
         self.port.url()
     }
 
-    /// Closes its port and drops every connection at once, as a killed engine does.
+    /// Closes its port and all connections at once, as a killed engine does.
     ///
     /// # Panics
     /// If the engine did.

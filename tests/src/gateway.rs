@@ -1,10 +1,10 @@
-//! The gateway as a process of its own, with files of its own.
+//! The gateway as a process of its own, with its own files.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -13,7 +13,30 @@ use tempfile::TempDir;
 
 use crate::{DEADLINE, Reply, client};
 
-/// What a gateway is started with.
+/// The variable that names the folder for compiled strategies.
+const CACHE: &str = "GATEWAY_CACHE";
+
+/// The folder for compiled strategies below `scratch`, made anew for each test run. It begins with
+/// the two strategies that most tests use: a busy machine may need longer to compile one than a
+/// gateway waits by default.
+fn compiled_strategies(binary: &str, scratch: &str) -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(scratch).join("compiled-strategies");
+        // The folder does not exist in the first run.
+        let _ = std::fs::remove_dir_all(&folder);
+        for name in ["fixed", "local-first"] {
+            let mut compile = Command::new(binary);
+            compile.args(["strategy", "test", name, "--fleets", "1", "--compile-timeout", "600"]);
+            // Whether its checks pass is tested elsewhere.
+            compile.env_clear().env(CACHE, &folder).output().expect("the binary runs");
+        }
+        assert!(folder.is_dir(), "nothing was compiled");
+        folder
+    })
+}
+
+/// The files, variables and arguments of a gateway.
 #[derive(Debug)]
 pub struct Setup {
     folder: TempDir,
@@ -23,18 +46,23 @@ pub struct Setup {
 
 impl Setup {
     /// A gateway of this binary; see [`setup!`](crate::setup). Its environment is empty but for
-    /// `PORT=0`, its working folder is its own, and so is its plugin folder, `plugins`.
+    /// `PORT=0` and `GATEWAY_CACHE`, its working folder is its own, and so is its plugin folder,
+    /// `plugins`.
+    ///
+    /// All gateways of a test run share a folder below `scratch` for compiled strategies: most of
+    /// the time of a start is compiling the same built-in strategy.
     ///
     /// # Panics
     /// If there is no folder for temporary files.
     #[must_use]
-    pub fn new(binary: &str) -> Self {
+    pub fn new(binary: &str, scratch: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["config", "plugins"] {
             std::fs::create_dir(folder.path().join(name)).expect("an empty folder");
         }
         let mut command = Command::new(binary);
         command.current_dir(folder.path()).env_clear().env("PORT", "0");
+        command.env(CACHE, compiled_strategies(binary, scratch));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { folder, command, unlogged: false }
     }
@@ -51,12 +79,16 @@ impl Setup {
         self.file("config/routing.yaml", text)
     }
 
-    /// Writes a file in the gateway's folder: `plugins/x.wasm`.
+    /// Writes a file in the gateway's folder: `plugins/x.wasm`. A gateway with a strategy of its
+    /// own shares no compiled strategies: its own would push out those that all others use.
     ///
     /// # Panics
     /// If it cannot be written.
     #[must_use]
-    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+    pub fn file(mut self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        if name.ends_with(".wasm") {
+            self.command.env(CACHE, "off");
+        }
         std::fs::write(self.folder.path().join(name), content).expect("a writable folder");
         self
     }
@@ -82,7 +114,7 @@ impl Setup {
         self
     }
 
-    /// Lets nobody read its own log: writing it fails.
+    /// Closes the reading end of its standard error, so that writing its log fails.
     #[must_use]
     pub fn unlogged(self) -> Self {
         Self { unlogged: true, ..self }
@@ -136,7 +168,7 @@ impl Setup {
         self.start_within(DEADLINE)
     }
 
-    /// Starts it, and waits until it listens; for a strategy that takes long to compile.
+    /// Starts it, and waits until it listens. For a strategy that takes long to compile.
     ///
     /// # Panics
     /// If it ends instead, or takes longer.
@@ -268,7 +300,7 @@ impl Gateway {
     /// If it has ended.
     pub fn stand_still(&self) {
         self.signal(Signal::STOP);
-        // Its threads run on until one of them has seen the signal.
+        // Threads run on until one of them handles the signal.
         let status = waitpid(Some(self.pid()), WaitOptions::UNTRACED).expect("the gateway runs");
         assert!(status.is_some_and(|(_, status)| status.stopped()), "it stands still");
     }
@@ -376,7 +408,7 @@ impl Gateway {
     /// The count behind the beginning of a line of the metrics.
     async fn count(&self, series: &str) -> u64 {
         let metrics = self.get("/metrics").await.text();
-        // A series without a count yet is not shown.
+        // A series does not exist before its first count.
         let count = metrics.lines().find_map(|line| line.strip_prefix(series));
         count.map_or(0, |count| count.parse().expect("a number"))
     }
@@ -404,7 +436,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -413,7 +445,7 @@ impl Drop for Gateway {
     }
 }
 
-/// What a process writes, kept as it comes.
+/// The output of a process, kept as it comes.
 #[derive(Debug, Clone)]
 pub struct Log(Arc<Mutex<Kept>>);
 

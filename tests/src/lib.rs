@@ -1,14 +1,18 @@
-//! The real gateway on port 0, engines, and everything else the end-to-end tests stand on.
+//! Helpers of the end-to-end tests: the real gateway on port 0, engines, clients and load.
 //!
 //! ```text
 //! client (reqwest) -> Gateway: a process of its own -> Engine: the stub engine of `gateway stub`
 //!                                                      StubProcess: the same as a process
-//!                                                      Raw:    a scripted socket that tells what it got
+//!                                                      Raw:    a scripted socket
 //!                                                      Port:   nobody listens
 //! ```
 //!
-//! Engines and raw upstreams run on threads of their own, so that a test may block. Nothing sleeps for
-//! a fixed time and hopes: [`eventually`] polls until a bounded deadline.
+//! Engines and raw upstreams run on threads of their own, so that a test may block.
+//!
+//! A test waits for a condition ([`eventually`]), never for a time, because a time that is enough
+//! on a quiet machine is too short on a busy one. [`DEADLINE`] ends a test that hangs; nothing else
+//! is measured against it. [`let_pass`] is for tests that something does *not* happen: waiting
+//! longer cannot fail them.
 
 mod client;
 mod dialog;
@@ -29,7 +33,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Reply, client};
 pub use dialog::Dialog;
-pub use engine::Engine;
+pub use engine::{Engine, EngineOptions};
 pub use gateway::{Gateway, Log, Setup};
 pub use guest::{CoreGuest, component, guest, guests, text as guest_text};
 pub use port::Port;
@@ -42,13 +46,17 @@ pub use toolchain::{CLANG, COMPILING, NODE, PYTHON, RUST, Toolchain, try_out};
 pub use traffic::{Tally, Traffic};
 
 /// How long anything that must happen may take before a test fails.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+///
+/// Less than the gateway's default time-outs of 60 s and more: a test of a shorter time-out cannot
+/// pass by the default.
+pub const DEADLINE: Duration = Duration::from_secs(45);
 
-/// A [`Setup`] of this crate's gateway binary, whose path Cargo tells only to the tests themselves.
+/// A [`Setup`] of this crate's gateway binary. Cargo tells its path, and a folder for temporary
+/// files, only to the tests themselves.
 #[macro_export]
 macro_rules! setup {
     () => {
-        $crate::Setup::new(env!("CARGO_BIN_EXE_gateway-under-test"))
+        $crate::Setup::new(env!("CARGO_BIN_EXE_gateway-under-test"), env!("CARGO_TARGET_TMPDIR"))
     };
 }
 
@@ -75,6 +83,11 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
     }
 }
 
+/// Gives something that must not happen the time to happen.
+pub async fn let_pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// A `models.yaml` with one model, `m`, whose routes are at `urls`, with weight 1 each.
 #[must_use]
 pub fn one_model(urls: &[&str]) -> String {
@@ -89,8 +102,8 @@ pub fn split(local_fraction: f64, local: &[&str], remote: &[&str], more: &str) -
     format!("{}{more}\n", routed(&strategy, local, remote))
 }
 
-/// A `routing.yaml` for the model `m`: `routing_strategy`, with further lines if it has some, and these
-/// deployments.
+/// A `routing.yaml` for the model `m`: `routing_strategy`, with further lines if it has some, and
+/// these deployments.
 #[must_use]
 pub fn routed(strategy: &str, local: &[&str], remote: &[&str]) -> String {
     let entry = |url: &&str| format!("\n  - endpoint: {url}\n    models: [m]");

@@ -1,5 +1,5 @@
-//! The gateway, as the tests of this crate start it; with `CORRUPT` in its environment, one whose
-//! checked configuration says what no file could, so that it panics.
+//! The gateway that the tests start. The variable `CORRUPT` gives it a configuration that no file
+//! could have, so that it panics.
 
 use std::io::Write;
 use std::net::TcpListener;

@@ -1,11 +1,11 @@
-//! A port that belongs to a test whether or not somebody listens on it.
+//! A port that belongs to a test whether or not something listens on it.
 
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// A loopback port, held by a socket that is bound and does not listen: connections are refused, and
-/// no other process is given the port.
+/// A loopback port, held by a socket that is bound and does not listen: connections are refused,
+/// and no other process is given the port.
 #[derive(Debug)]
 pub struct Port {
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! The stub engine as a process of its own, for what happens to processes only.
+//! The stub engine as a process of its own, for tests that kill or freeze a process.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -36,7 +36,7 @@ impl StubProcess {
         self.port.url()
     }
 
-    /// Ends it as nothing but the system can: SIGKILL.
+    /// Kills it with SIGKILL.
     ///
     /// # Panics
     /// If it is no child of this process.
@@ -71,7 +71,7 @@ impl StubProcess {
 
 impl Drop for StubProcess {
     fn drop(&mut self) {
-        // It may have been killed already.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

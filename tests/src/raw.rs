@@ -1,5 +1,5 @@
-//! A scripted upstream on a bare socket: it says exactly the bytes it is told to, when it is told to,
-//! and keeps what it was asked.
+//! A scripted upstream on a bare socket: it sends exactly the bytes of its script, at the moments
+//! of its script, and keeps the requests it got.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -102,7 +102,7 @@ impl Wire {
 
     /// Sends bytes. One that cannot be sent means that the gateway went away, which `hang` counts.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        // The script goes on: what the gateway does next is what the test looks at.
+        // The script goes on: the test checks what the gateway does next.
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
@@ -144,7 +144,7 @@ impl Wire {
 
     /// Closes the connection with a reset.
     pub fn reset(&mut self) {
-        // Closing with a linger of 0 is what sends a reset.
+        // Closing with a linger of 0 sends a reset.
         rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).ok();
         self.open = false;
     }
@@ -178,8 +178,8 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// An upstream that answers each request by calling `script`. Requests of one connection come one
-    /// after the other; the connection stays open unless the script closes it.
+    /// An upstream that answers each request by calling `script`. Requests of one connection come
+    /// one after the other; the connection stays open unless the script closes it.
     ///
     /// # Panics
     /// If no port is free.
@@ -198,7 +198,7 @@ impl Raw {
                 shared.connections.fetch_add(1, SeqCst);
                 let (state, script) = (Arc::clone(&shared), Arc::clone(&script));
                 std::thread::spawn(move || {
-                    // A connection that the gateway closes is no fault of the upstream.
+                    // The gateway may close a connection at any time.
                     let _ = converse(stream, &state, &*script);
                 });
             }
@@ -305,7 +305,7 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok((read > 0).then(|| String::from_utf8_lossy(&line).into_owned()))
 }
 
-/// What a script waits for until a test opens it.
+/// A gate at which a script waits until the test opens it.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -319,7 +319,7 @@ impl Gate {
     /// Waits until it is open, at most [`DEADLINE`].
     pub fn wait(&self) {
         let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A gate that stays shut fails the test at whatever the test waits for.
+        // A gate that stays shut fails the test elsewhere.
         let _ = self.0.1.wait_timeout_while(open, DEADLINE, |open| !*open);
     }
 }

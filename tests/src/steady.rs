@@ -1,4 +1,4 @@
-//! Load at a set rate: requests are sent when they are due, whether or not those before have ended.
+//! Open-loop load: requests are sent at a set rate, whether or not earlier ones have ended.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -10,8 +10,8 @@ use tokio::time::MissedTickBehavior;
 
 use crate::eventually;
 
-/// Requests under way that hold back further ones. A machine that is too busy for the rate would else
-/// be asked more and more, and what it is too slow for would look like failures.
+/// The most requests under way. On a machine that is too busy for the rate, more and more requests
+/// would pile up and fail by their time-outs.
 const MOST_UNDER_WAY: usize = 200;
 
 /// Requests under way at a set rate.
@@ -35,8 +35,8 @@ impl Shared {
 }
 
 impl<T: Send + 'static> Steady<T> {
-    /// Calls `ask` with 0, 1, 2 ... `rate` times a second until it is stopped. Must be called inside a
-    /// runtime.
+    /// Calls `ask` with 0, 1, 2 ... `rate` times a second until it is stopped. Must be called
+    /// inside a runtime.
     #[must_use]
     pub fn start<F>(rate: u32, ask: impl Fn(u64) -> F + Send + 'static) -> Self
     where
@@ -92,7 +92,7 @@ impl<T: Send + 'static> Steady<T> {
         eventually("the requests of before end", ended).await;
     }
 
-    /// Sends no more, waits for those under way, and gives what became of each.
+    /// Stops after the requests under way, and gives the result of each.
     ///
     /// # Panics
     /// If a request did.

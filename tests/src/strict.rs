@@ -50,7 +50,7 @@ impl Strict {
 
 impl Drop for Strict {
     fn drop(&mut self) {
-        // Its standard input ends with this, and it with that; it may have ended already.
+        // Closing its standard input ends the process; it may have ended already.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }

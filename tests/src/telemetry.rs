@@ -1,4 +1,4 @@
-//! What a gateway wrote and counted: its access log, its metrics.
+//! The access log and the metrics of a gateway.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ impl Gateway {
     #[must_use]
     pub fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path(ACCESS_LOG)).unwrap_or_default();
-        // A line that is still being written has no end yet.
+        // The last line may still be incomplete.
         let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         lines.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }

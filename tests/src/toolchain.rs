@@ -1,4 +1,4 @@
-//! What some tests use beside Rust's own tests: other languages, as users have them.
+//! Toolchains of other languages, for tests that build strategies in them.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use crate::Setup;
 
-/// For a strategy that has its language's interpreter in it, on a busy machine, in a debug build: longer than
-/// anything takes.
-pub const COMPILING: Duration = Duration::from_secs(150);
+/// How long compiling a strategy may take that contains its language's interpreter: 20 seconds of
+/// processor time in a debug build. Ends a test that hangs.
+pub const COMPILING: Duration = Duration::from_secs(600);
 
-/// A language's tools, and how one looks for them. `tests/tools.sh` installs them.
+/// The tools of a language. `tests/tools.sh` installs them.
 #[derive(Debug)]
 pub struct Toolchain {
     /// The language.
     pub name: &'static str,
-    /// What is needed, in words.
+    /// The names of the tools.
     needs: &'static str,
     /// A shell command that succeeds where it is there.
     look: &'static str,
@@ -48,7 +48,7 @@ pub const CLANG: Toolchain = Toolchain {
 };
 
 impl Toolchain {
-    /// Whether this machine has it. Where it has not, that is said, and is a failure in CI.
+    /// Whether this machine has it. If not, prints that, and fails in CI.
     ///
     /// # Panics
     /// Where it is missing and `CI` is set.
@@ -64,17 +64,32 @@ impl Toolchain {
         here
     }
 
-    /// Builds a strategy with the `build.sh` in its folder, and gives the component, `NAME.wasm`. None:
-    /// this machine lacks what that needs.
+    /// Builds a strategy with the `build.sh` in its folder, and gives the component, `NAME.wasm`.
+    /// None: the toolchain is not installed.
     ///
     /// # Panics
     /// Where it cannot be built.
     #[must_use]
     pub fn build(&self, folder: &Path, name: &str) -> Option<Vec<u8>> {
+        self.build_with(None, folder, name)
+    }
+
+    /// Like [`build`](Self::build), with one more folder of programs at the end of `PATH`.
+    ///
+    /// # Panics
+    /// Where it cannot be built.
+    #[must_use]
+    pub fn build_with(&self, tools: Option<&Path>, folder: &Path, name: &str) -> Option<Vec<u8>> {
         if !self.is_here() {
             return None;
         }
-        let output = Command::new("sh").arg(folder.join("build.sh")).output().expect("a shell");
+        let mut build = Command::new("sh");
+        build.arg(folder.join("build.sh"));
+        if let Some(tools) = tools {
+            let path = std::env::var("PATH").unwrap_or_default();
+            build.env("PATH", format!("{path}:{}", tools.display()));
+        }
+        let output = build.output().expect("a shell");
         let [said, errors] =
             [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
         assert!(output.status.success(), "{}: {said}\n{errors}", folder.display());
@@ -82,8 +97,8 @@ impl Toolchain {
     }
 }
 
-/// Has `gateway strategy test` try a component: its fixtures, and that its answers can be used. How fast it
-/// answers is another matter, on a machine that does other things too.
+/// Runs `gateway strategy test` on a component. Its fixtures must pass and its answers must be
+/// usable; its speed does not count, because the machine may be busy.
 ///
 /// # Panics
 /// Where that does not go well.

@@ -1,4 +1,5 @@
-//! Load: clients on connections of their own that ask one request after the other.
+//! Closed-loop load: each client has a connection of its own and sends its next request after an
+//! answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +10,12 @@ use tokio::task::JoinSet;
 use crate::client::chat;
 use crate::{Gateway, Reply, client, eventually};
 
-/// What the clients were answered.
+/// The answers that the clients got.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Answers of status 200, by the engine that gave them.
     pub answered: BTreeMap<String, u64>,
-    /// Everything else, in words.
+    /// Everything else, as text.
     pub failures: Vec<String>,
 }
 
@@ -91,14 +92,14 @@ impl Traffic {
         eventually("the clients are answered", come).await;
     }
 
-    /// Lets every client finish what it asked, and tells what all were answered.
+    /// Stops after the requests under way, and gives all answers.
     pub async fn stop(self) -> Tally {
         self.stop.store(true, SeqCst);
         self.collect().await
     }
 
-    /// Lets every client finish what it asked, which was answered with 200 every time. Gives the
-    /// number of answers.
+    /// Stops after the requests under way, and checks that every answer was a 200. Gives their
+    /// number.
     ///
     /// # Panics
     /// If one was not, or nothing was asked.

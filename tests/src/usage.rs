@@ -1,4 +1,4 @@
-//! What the system tells of a gateway's process (on Linux, from `/proc`), and what it grants it.
+//! Resources that a gateway's process uses (on Linux, from `/proc`), and limits set for it.
 
 use std::time::Duration;
 
@@ -44,7 +44,8 @@ impl Gateway {
     #[must_use]
     pub fn processor_time(&self) -> Duration {
         let stat = self.told("stat");
-        // The name, in brackets, may hold spaces. User and system time are fields 14 and 15 (proc(5)).
+        // The name, in parentheses, may contain spaces. Fields 14 and 15 are user and system time
+        // (proc(5)).
         let fields = stat.rsplit(')').next().expect("fields").split_whitespace();
         let ticks: u64 = fields.skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum();
         Duration::from_secs(1)
@@ -70,8 +71,8 @@ impl Gateway {
         self.status("FDSize:")
     }
 
-    /// Lets it open descriptors below `most` only, as `ulimit -n` does, from now on. None: as many as
-    /// this process may.
+    /// Lets it open descriptors below `most` only, as `ulimit -n` does, from now on. None: as many
+    /// as this process may.
     ///
     /// # Panics
     /// If it has ended.

@@ -1,12 +1,14 @@
-//! Strategies of version 0.2.0, made from the text of a core module: what a hostile guest does is a line of it.
+//! Strategies of version 0.2.0, made from a core module in text form: the fault of a hostile guest
+//! is one line of it.
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// A strategy for `hybrid:routing@0.2.0`. Each text is WebAssembly of one function, which ends in an
-/// even split where the text does not return. `$locals` and `$remotes` are the lengths of the lists
-/// (and `$request`, of `request`, the address of its arguments: the record `request` and both lists);
-/// `(call $answer N A M B)` makes an answer of N local weights A and M remote weights B. `$i` is an `i32` to use.
+/// A strategy for `hybrid:routing@0.2.0`. Each text is WebAssembly of one function, which ends in
+/// an even split where the text does not return. `$locals` and `$remotes` are the lengths of the
+/// lists (and `$request`, of `request`, the address of its arguments: the record `request` and both
+/// lists); `(call $answer N A M B)` makes an answer of N local weights A and M remote weights B.
+/// `$i` is an `i32` to use.
 #[derive(Debug, Clone, Copy)]
 pub struct CoreGuest<'a> {
     /// At most 15 bytes.
@@ -17,16 +19,18 @@ pub struct CoreGuest<'a> {
     pub refresh: Option<u32>,
     /// Bits of the flags `needs`: 1 prompt-tokens, 2 session, 4 prefixes.
     pub needs: u8,
-    /// Of `configure`.
+    /// Body of `configure`.
     pub configure: &'a str,
-    /// Of `assign`.
+    /// Body of `assign`.
     pub assign: &'a str,
-    /// Of `assign-request`; None: it is not exported. An instance that was asked `assign` answers evenly, so
-    /// that the guest passes its trial at load: those of the request path never were.
+    /// Body of `assign-request`. None: it is not exported. An instance whose `assign` was called
+    /// answers evenly, so that the guest passes its trial at load; instances of the request path
+    /// never get that call.
     pub request: Option<&'a str>,
-    /// Of `outcome`, whose list is `$attempts` and `$count`; None: it is not exported.
+    /// Body of `outcome`, whose list is `$attempts` and `$count`. None: it is not exported.
     pub outcome: Option<&'a str>,
-    /// Further packages in WIT, and what of them the world imports: `import wasi:cli/environment@0.2.6;`.
+    /// Further WIT packages, and the imports that the world takes from them: `import
+    /// wasi:cli/environment@0.2.6;`.
     pub more: (&'a str, &'a str),
 }
 
@@ -68,7 +72,8 @@ impl CoreGuest<'_> {
         wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
     }
 
-    /// The component that another module makes which has what this one's has. None of its code is looked at.
+    /// The component of another module that has the exports and imports of this one. Its code is
+    /// not checked.
     ///
     /// # Errors
     /// If it has not.

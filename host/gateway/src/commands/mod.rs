@@ -62,9 +62,26 @@ struct FileArgs {
     /// The folder of strategies that are not built in
     #[arg(long, env = "PLUGINS_DIR", default_value = "plugins")]
     plugins: PathBuf,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// Where compiled strategies are.
+#[derive(Debug, Clone, Args)]
+struct CacheArgs {
     /// The folder of compiled strategies, in the user's cache by default; `off`: none
     #[arg(long, env = "GATEWAY_CACHE", value_name = "FOLDER|off")]
     cache: Option<PathBuf>,
+}
+
+impl CacheArgs {
+    fn cache(&self) -> Option<Cache> {
+        match &self.cache {
+            None => Cache::of_user(|name| std::env::var_os(name)),
+            Some(off) if off.as_os_str() == "off" => None,
+            Some(folder) => Some(Cache::at(folder.clone())),
+        }
+    }
 }
 
 impl FileArgs {
@@ -77,12 +94,7 @@ impl FileArgs {
     }
 
     fn loader(&self) -> anyhow::Result<Loader> {
-        let cache = match &self.cache {
-            None => Cache::of_user(|name| std::env::var_os(name)),
-            Some(off) if off.as_os_str() == "off" => None,
-            Some(folder) => Some(Cache::at(folder.clone())),
-        };
-        let compiler = Compiler::child_of_this()?;
+        let (cache, compiler) = (self.cache.cache(), Compiler::child_of_this()?);
         Ok(Loader::new(self.paths(), self.plugins.clone(), compiler)?.with_cache(cache))
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use config::Sandbox;
 use lab::workbench::bench::{self, Call, Costs, Memory, Times};
 use lab::workbench::{table, typed};
-use sandbox::{LoadError, PluginHost};
+use sandbox::LoadError;
 
 use super::subject::{Subject, explain};
 
@@ -44,7 +44,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
-    let strategy = args.subject.open(&PluginHost::new()?)?;
+    let strategy = args.subject.open()?;
     let description = strategy.description();
     let parameters = typed(&args.parameters, &description.parameters);
     let parameters = parameters.map_err(|errors| anyhow!("{errors}"))?;

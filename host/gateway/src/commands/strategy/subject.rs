@@ -9,6 +9,8 @@ use clap::Args;
 use config::Sandbox;
 use sandbox::{LoadError, Opened, PluginHost, Source, locate};
 
+use crate::commands::CacheArgs;
+
 /// Which strategy, and what it may use.
 #[derive(Debug, Args)]
 pub(super) struct Subject {
@@ -27,6 +29,8 @@ pub(super) struct Subject {
     /// Seconds to compile it, as `sandbox.compile_timeout`
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
     compile_timeout: u64,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 impl Subject {
@@ -55,7 +59,12 @@ impl Subject {
 
 impl Subject {
     /// Loads it, up to its parameters.
-    pub(super) fn open(&self, host: &PluginHost) -> anyhow::Result<Opened> {
+    pub(super) fn open(&self) -> anyhow::Result<Opened> {
+        let host = PluginHost::new()?;
+        let host = match self.cache.cache() {
+            Some(cache) => host.with_cache(cache),
+            None => host,
+        };
         let opened = host.load(&self.source()?, None, &self.sandbox());
         opened.map_err(|error| explain(&error))
     }

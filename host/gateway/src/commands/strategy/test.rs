@@ -11,7 +11,7 @@ use serde_json::Value;
 use lab::workbench::checks::{self, Finding, Options};
 use lab::workbench::fixtures::{self, Fixtures};
 use lab::workbench::typed;
-use sandbox::{Opened, PluginHost};
+use sandbox::Opened;
 
 use super::subject::Subject;
 
@@ -35,7 +35,7 @@ pub(in crate::commands) struct TestArgs {
 }
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let strategy = args.subject.open(&PluginHost::new()?)?;
+    let strategy = args.subject.open()?;
     let file = match &args.fixtures {
         Some(file) => Some(file.clone()),
         None => fixtures::find(&args.subject.source()?, &args.subject.plugins),
