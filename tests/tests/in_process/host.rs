@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use sandbox::Cache;
 
 pub(crate) use config::Sandbox;
-use contract::Side;
+pub(crate) use contract::Side;
 pub(crate) use contract::{
     Candidate, Facts, Place, Price, Question, RawWeights, Strategy, Weights,
 };
