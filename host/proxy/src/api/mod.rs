@@ -19,7 +19,7 @@ use hyper::{Method, Request, Response};
 use tokio_rustls::rustls::ClientConfig;
 
 use config::ClientTimeouts;
-use fleet::View;
+use fleet::CoreView;
 use fleet::admission::{CoreQuota, Hold};
 use http1::Refusal;
 
@@ -50,7 +50,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Api {
     gateway: Arc<Gateway>,
-    view: View,
+    view: CoreView,
     desk: Rc<Desk>,
     executor: Executor,
     requests: CoreQuota,
@@ -68,7 +68,7 @@ impl Api {
             logging: Arc::clone(&gateway.logging),
             stop: Arc::clone(&gateway.stop),
         });
-        let view = View::of(Arc::clone(&gateway.board));
+        let view = CoreView::of(Arc::clone(&gateway.board));
         let (requests, bodies) =
             (gateway.admission.requests.on_core(), gateway.admission.bodies.on_core());
         Self { gateway, view, desk, executor, requests, bodies, most }
