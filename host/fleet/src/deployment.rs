@@ -8,6 +8,7 @@ use config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redactor};
 use contract::{Candidate, Place, Price};
 
 use super::load::clock;
+use super::names::{self, Letters};
 use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
 use super::{
@@ -204,6 +205,8 @@ pub struct Fleet {
     by_name: foldhash::HashMap<String, usize>,
     /// Positions of the models of each strategy.
     by_strategy: Vec<Vec<usize>>,
+    /// Of the id of each model.
+    letters: Vec<Letters>,
 }
 
 impl Fleet {
@@ -224,6 +227,7 @@ impl Fleet {
             deciding: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.deciding)),
             by_name: foldhash::HashMap::default(),
             by_strategy: Vec::new(),
+            letters: config.models.iter().map(|model| Letters::of(&model.id)).collect(),
         };
         let mut healths = Healths::of(config, previous, &fleet.probe_requests);
         // Each strategy counts the deployments of its own models.
@@ -295,6 +299,12 @@ impl Fleet {
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
+    }
+
+    /// The ids of the `count` models whose ids are most like `name`, the nearest first.
+    pub fn nearest(&self, name: &str, count: usize) -> impl Iterator<Item = &str> {
+        let id = |at: usize| &*self.models[at].config.id;
+        names::nearest(name, count, &self.letters, id).into_iter().map(id)
     }
 
     /// What the strategy of this index is told once: the places of the models that it decides for.

@@ -15,6 +15,7 @@ mod health;
 mod lessons;
 mod load;
 mod meters;
+mod names;
 mod outcome;
 mod permit;
 mod rate;
