@@ -20,8 +20,8 @@ pub use weights::{BadWeights, RawWeights, Weights};
 /// A routing strategy, ready to be asked.
 ///
 /// Life cycle: made and configured while a configuration is being loaded (never on the request path), then
-/// owned by the decision thread, which calls [`assign`](Strategy::assign) once per model whenever
-/// eligibility or configuration change and every [`Description::refresh`], and
+/// owned by the decision thread, which calls [`assign`](Strategy::assign) about a model when it is loaded, whenever
+/// one of its deployments changes, and every [`Description::refresh`]. The thread calls
 /// [`outcome`](Strategy::outcome) when attempts have ended. Dropped when the next configuration is in use.
 pub trait Strategy: Send {
     /// Who it is.

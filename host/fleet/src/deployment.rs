@@ -8,11 +8,12 @@ use config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redactor};
 use contract::{Candidate, Place, Price};
 
 use super::load::clock;
+use super::names::{self, Letters};
 use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
 use super::{
-    Bell, Budget, Condition, DeploymentMeters, Health, Load, ModelMeters, Permit, Slot, Slots,
-    State, StrategyTable,
+    Budget, ChangeNotifier, Condition, DeploymentMeters, Health, Load, ModelMeters, Permit,
+    ProbeRequests, Slot, Slots, State, StrategyTable,
 };
 
 /// One place a model runs: how it is configured and how it is doing.
@@ -152,7 +153,12 @@ impl Deployment {
                 tracing::info!(model, deployment = name, "restored");
             }
         }
-        self.siblings.bell.ring();
+        self.announce_change();
+    }
+
+    /// Tells the decision layer that the state of this deployment changed.
+    pub fn announce_change(&self) {
+        self.siblings.changes.add(&self.model);
     }
 }
 
@@ -188,13 +194,19 @@ pub struct Fleet {
     pub models: Vec<FleetModel>,
     /// Extra attempts that may be made.
     pub budget: Arc<Budget>,
-    /// Rung when a deployment's standing changes.
-    pub bell: Arc<Bell>,
+    /// Models whose deployments changed.
+    pub changes: Arc<ChangeNotifier>,
+    /// Places that are to be probed now.
+    pub probe_requests: Arc<ProbeRequests>,
     /// Counters of strategies.
     pub strategies: Arc<StrategyTable>,
     redactor: Arc<Redactor>,
     deciding: Arc<Mutex<()>>,
     by_name: foldhash::HashMap<String, usize>,
+    /// Positions of the models of each strategy.
+    by_strategy: Vec<Vec<usize>>,
+    /// Of the id of each model.
+    letters: Vec<Letters>,
 }
 
 impl Fleet {
@@ -208,17 +220,25 @@ impl Fleet {
             redactor: Arc::new(Redactor::new(&config.models)),
             budget: previous
                 .map_or_else(|| Arc::new(Budget::new(now)), |fleet| Arc::clone(&fleet.budget)),
-            bell: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.bell)),
+            changes: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.changes)),
+            probe_requests: previous
+                .map_or_else(Arc::default, |fleet| Arc::clone(&fleet.probe_requests)),
             strategies: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.strategies)),
             deciding: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.deciding)),
             by_name: foldhash::HashMap::default(),
+            by_strategy: Vec::new(),
+            letters: config.models.iter().map(|model| Letters::of(&model.id)).collect(),
         };
-        let mut healths = Healths::of(config, previous);
+        let mut healths = Healths::of(config, previous, &fleet.probe_requests);
         // Each strategy counts the deployments of its own models.
         let mut ids: HashMap<usize, u32> = HashMap::new();
         for (index, model) in config.models.iter().enumerate() {
             let first = ids.entry(model.strategy).or_default();
             fleet.by_name.insert(model.id.clone(), index);
+            if fleet.by_strategy.len() <= model.strategy {
+                fleet.by_strategy.resize_with(model.strategy + 1, Vec::new);
+            }
+            fleet.by_strategy[model.strategy].push(index);
             fleet.by_name.extend(model.aliases.iter().map(|alias| (alias.clone(), index)));
             let old = previous.and_then(|fleet| Some(&fleet.models[fleet.index_of(&model.id)?]));
             let model = fleet.model(config, model, old, &mut healths, first);
@@ -249,8 +269,8 @@ impl Fleet {
         let states: Vec<_> =
             members.iter().map(|m| (Arc::clone(&m.standing), m.health.clone())).collect();
         let rate = old.map(|old| Arc::clone(&old.siblings.rate));
-        let (bell, deciding) = (Arc::clone(&self.bell), Arc::clone(&self.deciding));
-        let siblings = Arc::new(Siblings::new(config, bell, rate, deciding, members));
+        let (changes, deciding) = (Arc::clone(&self.changes), Arc::clone(&self.deciding));
+        let siblings = Arc::new(Siblings::new(config, changes, rate, deciding, members));
         let id: Arc<str> = model.id.as_str().into();
         let mut deployment =
             |(config, (standing, health)): (&DeploymentConfig, (Arc<Standing>, _))| {
@@ -281,11 +301,23 @@ impl Fleet {
         self.by_name.get(name).copied()
     }
 
+    /// The ids of the `count` models whose ids are most like `name`, the nearest first.
+    pub fn nearest(&self, name: &str, count: usize) -> impl Iterator<Item = &str> {
+        let id = |at: usize| &*self.models[at].config.id;
+        names::nearest(name, count, &self.letters, id).into_iter().map(id)
+    }
+
     /// What the strategy of this index is told once: the places of the models that it decides for.
     #[must_use]
     pub fn places(&self, strategy: usize) -> Vec<Place> {
-        let models = self.models.iter().filter(|model| model.config.strategy == strategy);
+        let models = self.models_of(strategy).iter().map(|model| &self.models[*model]);
         models.flat_map(|model| &model.deployments).map(|d| d.place.clone()).collect()
+    }
+
+    /// Positions of the models that the strategy of this index decides for.
+    #[must_use]
+    pub fn models_of(&self, strategy: usize) -> &[usize] {
+        self.by_strategy.get(strategy).map_or(&[], Vec::as_slice)
     }
 
     /// Every deployment of every model.
@@ -320,21 +352,24 @@ fn place_of(model: &Model, config: &DeploymentConfig) -> Place {
 /// The state of every probed place, of which several deployments may be part.
 struct Healths {
     probing: bool,
+    requests: Arc<ProbeRequests>,
     known: HashMap<(Origin, ProbeTarget), Arc<Health>>,
 }
 
 impl Healths {
-    fn of(config: &Config, previous: Option<&Fleet>) -> Self {
+    fn of(config: &Config, previous: Option<&Fleet>, requests: &Arc<ProbeRequests>) -> Self {
         let known = previous.into_iter().flat_map(Fleet::deployments).filter_map(|old| {
             let place = (old.config.endpoint.origin.clone(), old.config.probe.clone()?);
             Some((place, Arc::clone(old.health.as_ref()?)))
         });
-        Self { probing: config.probing.interval.is_some(), known: known.collect() }
+        let requests = Arc::clone(requests);
+        Self { probing: config.probing.interval.is_some(), requests, known: known.collect() }
     }
 
     fn health(&mut self, config: &DeploymentConfig) -> Option<Arc<Health>> {
         let probe = config.probe.clone().filter(|_| self.probing)?;
         let place = (config.endpoint.origin.clone(), probe);
-        Some(Arc::clone(self.known.entry(place).or_default()))
+        let new = || Arc::new(Health::of(Arc::clone(&self.requests)));
+        Some(Arc::clone(self.known.entry(place).or_insert_with(new)))
     }
 }

@@ -1,6 +1,7 @@
 //! What probes say of a place: up or down, since when and why.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
@@ -12,7 +13,43 @@ use config::Probing;
 #[derive(Debug)]
 pub struct Health {
     inner: Mutex<Inner>,
-    asked: Notify,
+    /// It is among `requests`.
+    asked: AtomicBool,
+    requests: Arc<ProbeRequests>,
+}
+
+/// Places that are to be probed at once. Reloads keep it.
+#[derive(Debug, Default)]
+pub struct ProbeRequests {
+    /// Each place at most once.
+    places: Mutex<Vec<Arc<Health>>>,
+    notify: Notify,
+}
+
+impl ProbeRequests {
+    fn add(&self, health: &Arc<Health>) {
+        if health.asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.lock().push(Arc::clone(health));
+        self.notify.notify_one();
+    }
+
+    /// The places that were asked for since the last call. Waits until there is one.
+    pub async fn next(&self) -> Vec<Arc<Health>> {
+        loop {
+            let places = std::mem::take(&mut *self.lock());
+            if !places.is_empty() {
+                places.iter().for_each(|health| health.asked.store(false, Ordering::Release));
+                return places;
+            }
+            self.notify.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Health>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -32,17 +69,15 @@ pub struct Observation {
     pub since: SystemTime,
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        let observation = Observation { reason: None, since: SystemTime::now() };
-        Self {
-            inner: Mutex::new(Inner { up: true, contradictions: 0, observation }),
-            asked: Notify::new(),
-        }
-    }
-}
-
 impl Health {
+    /// A place that nothing is known of. Its requests for a probe go to `requests`.
+    #[must_use]
+    pub fn of(requests: Arc<ProbeRequests>) -> Self {
+        let observation = Observation { reason: None, since: SystemTime::now() };
+        let inner = Mutex::new(Inner { up: true, contradictions: 0, observation });
+        Self { inner, asked: AtomicBool::new(false), requests }
+    }
+
     /// Whether the place may be given traffic.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -51,13 +86,8 @@ impl Health {
 
     /// Asks for a probe now: requests to the place fail, and whether it is down is what its next
     /// success is judged by.
-    pub fn ask(&self) {
-        self.asked.notify_one();
-    }
-
-    /// Ready when a probe is asked for.
-    pub async fn asked(&self) {
-        self.asked.notified().await;
+    pub fn ask(self: &Arc<Self>) {
+        self.requests.add(self);
     }
 
     /// Why it is in its state, and since when.
@@ -97,7 +127,7 @@ mod tests {
 
     #[test]
     fn two_failures_in_a_row_take_it_down_and_one_success_brings_it_back() {
-        let (health, probing) = (Health::default(), Probing::default());
+        let (health, probing) = (Health::of(Arc::default()), Probing::default());
         let fail = || Err("refused".to_owned());
         assert!(!health.record(fail(), &probing));
         assert!(!health.record(Ok(()), &probing));

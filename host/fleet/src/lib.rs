@@ -5,8 +5,9 @@
 //! cooling, credential). The request path holds a [`Permit`] for each attempt and settles it.
 
 pub mod admission;
-mod bell;
 mod budget;
+mod changes;
+mod core_view;
 mod deployment;
 mod ejection;
 mod eligible;
@@ -14,6 +15,7 @@ mod health;
 mod lessons;
 mod load;
 mod meters;
+mod names;
 mod outcome;
 mod permit;
 mod rate;
@@ -25,14 +27,14 @@ mod standing;
 #[cfg(test)]
 mod tests;
 mod trial;
-mod view;
 
-pub use bell::Bell;
 pub use budget::{Active, Budget};
+pub use changes::ChangeNotifier;
+pub use core_view::{CoreView, Held};
 pub use deployment::{Deployment, Fleet, FleetModel};
 pub use ejection::Ejections;
 pub use eligible::Eligible;
-pub use health::{Health, Observation};
+pub use health::{Health, Observation, ProbeRequests};
 pub use lessons::Lessons;
 pub use load::{InFlight, Load};
 pub use meters::{
@@ -47,4 +49,3 @@ pub use snapshot::{
     Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
 };
 pub use trial::{Trial, TrialReport};
-pub use view::{Held, View};

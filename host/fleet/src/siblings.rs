@@ -7,7 +7,7 @@ use config::{Config, Ejection, SlowStart};
 
 use super::slow_start::Ramp;
 use super::standing::{Change, Standing, Turn};
-use super::{Bell, Health, Rate};
+use super::{ChangeNotifier, Health, Rate};
 
 /// Requests of a model are counted over so long.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ const WINDOW: Duration = Duration::from_secs(5);
 pub(super) struct Siblings {
     pub(super) ejection: Ejection,
     pub(super) slow_start: SlowStart,
-    pub(super) bell: Arc<Bell>,
+    pub(super) changes: Arc<ChangeNotifier>,
     /// Requests of the model.
     pub(super) rate: Arc<Rate>,
     /// Held while it is decided whether one may be ejected, so that two do not go at once.
@@ -35,14 +35,14 @@ pub(super) struct Member {
 impl Siblings {
     pub(super) fn new(
         config: &Config,
-        bell: Arc<Bell>,
+        changes: Arc<ChangeNotifier>,
         rate: Option<Arc<Rate>>,
         deciding: Arc<Mutex<()>>,
         members: Vec<Member>,
     ) -> Self {
         let rate = rate.unwrap_or_else(|| Arc::new(Rate::new(WINDOW, Instant::now())));
         let (ejection, slow_start) = (config.ejection, config.slow_start);
-        Self { ejection, slow_start, bell, rate, deciding, members }
+        Self { ejection, slow_start, changes, rate, deciding, members }
     }
 
     /// Ejects one of them, if it may be: at most half are out at a time, and never the last that is

@@ -1,6 +1,6 @@
 //! What the decision layer publishes and a request reads, once, at its start.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -58,14 +58,14 @@ pub struct CandidateInfo {
 pub struct Snapshot {
     /// What it was computed for.
     pub generation: Arc<Generation>,
-    /// One for each model, in the order of the fleet.
-    pub routes: Vec<Route>,
+    /// One for each model, in the order of the fleet. Snapshots share the routes that did not change.
+    pub routes: Vec<Arc<Route>>,
     /// The last fault of each strategy since it was loaded, off the request path.
     pub strategy_errors: Vec<Option<String>>,
 }
 
 /// How one model's traffic is shared.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Route {
     /// Which deployments may be used.
     pub eligible: Eligible,
@@ -165,6 +165,9 @@ pub struct ReloadStatus {
 #[derive(Debug)]
 pub struct Board {
     snapshot: ArcSwap<Snapshot>,
+    /// Replaced snapshots that requests may still have. Held here, so that no request is the last to drop one: to
+    /// drop a large fleet takes longer than a serving core may be held.
+    replaced: Mutex<Vec<Arc<Snapshot>>>,
     reload: ArcSwap<ReloadStatus>,
 }
 
@@ -174,6 +177,7 @@ impl Board {
     pub fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            replaced: Mutex::default(),
             reload: ArcSwap::from_pointee(ReloadStatus { last_error: None }),
         }
     }
@@ -189,9 +193,19 @@ impl Board {
         self.snapshot.load()
     }
 
-    /// Replaces it.
+    /// Replaces it. The caller drops the replaced ones from time to time: see [`release`](Self::release).
     pub fn publish(&self, snapshot: Snapshot) {
-        self.snapshot.store(Arc::new(snapshot));
+        let replaced = self.snapshot.swap(Arc::new(snapshot));
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(replaced);
+    }
+
+    /// Drops the replaced snapshots that no request has any more. True: requests still have some. Takes time in
+    /// proportion to the fleet: not for a serving core.
+    pub fn release(&self) -> bool {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody can take one from the board any more, so a count of 1 stays 1.
+        replaced.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        !replaced.is_empty()
     }
 
     /// How the last reload went.

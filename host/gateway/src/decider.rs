@@ -1,49 +1,69 @@
-//! The decision thread: owns the strategy, asks it when something changed, publishes the answer.
+//! The decision thread: owns the strategies, asks them when something changed, publishes the answer.
 //!
 //! It is a plain thread because a strategy may take its whole deadline for one answer; nobody but
 //! this thread waits for it.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fleet::{Board, StrategyTable};
+use fleet::{Board, ChangeNotifier, StrategyTable};
 use proxy::telemetry::catch;
-use routing::{Failed, Plan};
+use routing::{Agenda, AgendaStep, Failed, Plan};
 
-/// After a decision that panicked.
-const AGAIN: Duration = Duration::from_secs(1);
+/// A decision that takes longer is published as far as it has come, and the rest is the next decision: changes and
+/// reloads must not wait for all of a large fleet.
+const SLICE: Duration = Duration::from_millis(50);
+/// How often to look whether requests still have snapshots that were replaced.
+const RELEASE: Duration = Duration::from_secs(1);
 
 enum Message {
+    /// Models were added to the [`ChangeNotifier`].
     Changed,
-    Install(Box<Plan>, Sender<()>),
+    Install(Installation),
+}
+
+/// A plan that is to be put in use, and who waits for that.
+struct Installation {
+    plan: Box<Plan>,
+    done: Sender<()>,
 }
 
 /// The handle of the decision thread, which ends when every clone of it is gone.
 #[derive(Clone)]
 pub struct Decider {
-    messages: Sender<Message>,
-    thread: Arc<OnceLock<JoinHandle<()>>>,
+    messages: Arc<Sender<Message>>,
 }
 
 impl Decider {
-    /// Starts the thread with its first plan.
+    /// Starts the thread with its first plan, whose snapshot is on the board. From then on it hears of the changes
+    /// of the fleet and of all that follow it.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn start(mut plan: Plan, board: Arc<Board>) -> std::io::Result<Self> {
-        count(&mut plan, &board.snapshot().generation.fleet.strategies);
+        let generation = Arc::clone(&board.snapshot().generation);
+        let fleet = &generation.fleet;
+        let strategies = Arc::clone(&fleet.strategies);
+        count(&mut plan, &fleet.strategies);
         let (messages, inbox) = channel();
-        let run = move || run(plan, &inbox, &board);
-        let thread = std::thread::Builder::new().name("decision".into()).spawn(run)?;
-        Ok(Self { messages, thread: Arc::new(OnceLock::from(thread)) })
-    }
-
-    /// Says that eligibility changed. Returns at once; several calls may lead to one decision.
-    pub fn changed(&self) {
-        // A thread that has ended decides nothing any more, and nobody is left to serve.
-        let _ = self.messages.send(Message::Changed);
+        let messages = Arc::new(messages);
+        // The thread itself holds the fleet: a strong handle in it would keep the thread for ever.
+        let weak = Arc::downgrade(&messages);
+        fleet.changes.listen(move || {
+            if let Some(messages) = weak.upgrade() {
+                // A thread that has ended decides nothing any more, and nobody is left to serve.
+                let _ = messages.send(Message::Changed);
+            }
+        });
+        let changes = Arc::clone(&fleet.changes);
+        let (agenda, installations) = Default::default();
+        let decisions =
+            Decisions { plan, board, changes, strategies, agenda, installations, keeps: false };
+        let run = move || decisions.run(&inbox);
+        std::thread::Builder::new().name("decision".into()).spawn(run)?;
+        Ok(Self { messages })
     }
 
     /// Puts a plan in use; returns once its weights are published. False: that panicked, and the old
@@ -51,65 +71,126 @@ impl Decider {
     #[must_use]
     pub fn install(&self, plan: Plan) -> bool {
         let (done, published) = channel();
-        let sent = self.messages.send(Message::Install(Box::new(plan), done));
-        sent.is_ok() && published.recv().is_ok()
-    }
-
-    /// Whether the thread still runs: it ends only by a panic.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.thread.get().is_some_and(|thread| !thread.is_finished())
+        let installation = Installation { plan: Box::new(plan), done };
+        self.messages.send(Message::Install(installation)).is_ok() && published.recv().is_ok()
     }
 }
 
-fn run(mut plan: Plan, inbox: &Receiver<Message>, board: &Board) {
-    let mut next = plan.next(Instant::now());
-    loop {
-        let message = match next {
-            Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+/// What the decision thread works with.
+struct Decisions {
+    plan: Plan,
+    board: Arc<Board>,
+    changes: Arc<ChangeNotifier>,
+    /// Counters of strategies. All fleets share them, and `changes`.
+    strategies: Arc<StrategyTable>,
+    agenda: Agenda,
+    installations: VecDeque<Installation>,
+    /// Requests may still have snapshots that were replaced.
+    keeps: bool,
+}
+
+impl Decisions {
+    /// Ends when nobody can send any more.
+    fn run(mut self, inbox: &Receiver<Message>) {
+        loop {
+            let now = Instant::now();
+            let due = self.plan.next(now);
+            match self.agenda.step(!self.installations.is_empty(), due, now) {
+                AgendaStep::Install => self.install(),
+                AgendaStep::Decide => self.decide(),
+                AgendaStep::Wait(until) => {
+                    if !self.wait(inbox, until) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            // What came meanwhile may go first.
+            inbox.try_iter().for_each(|message| self.take(message));
+            self.keeps = self.board.release();
+        }
+    }
+
+    /// Waits for a message until then. False: nobody can send one.
+    fn wait(&mut self, inbox: &Receiver<Message>, until: Option<Instant>) -> bool {
+        let until = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let wait = [until, self.keeps.then_some(RELEASE)].into_iter().flatten().min();
+        let message = match wait {
+            Some(wait) => inbox.recv_timeout(wait),
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        let mut installed = None;
         match message {
-            Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) | Ok(Message::Changed) => {}
-            Ok(Message::Install(new, reply)) => {
-                installed = Some((std::mem::replace(&mut plan, *new), reply));
+            Ok(message) => {
+                self.take(message);
+                inbox.try_iter().for_each(|message| self.take(message));
             }
+            Err(RecvTimeoutError::Timeout) if self.keeps => self.keeps = self.board.release(),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
         }
-        let now = Instant::now();
-        let decide = || {
-            publish(&mut plan, board, now);
-            plan.next(now)
-        };
-        let decided = catch(decide);
-        next = match (decided, installed) {
-            (Ok(next), Some((old, done))) => {
-                drop(old);
+        true
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Changed => self.agenda.changed(Instant::now()),
+            Message::Install(installation) => self.installations.push_back(installation),
+        }
+    }
+
+    fn install(&mut self) {
+        let Some(Installation { mut plan, done }) = self.installations.pop_front() else { return };
+        let (board, now) = (&self.board, Instant::now());
+        let installed = catch(|| {
+            let (snapshot, failures) = plan.install(now, || now.elapsed() < SLICE);
+            report(&mut plan, &self.strategies, failures);
+            board.publish(snapshot);
+        });
+        match installed {
+            Ok(()) => {
+                self.plan = *plan;
                 // Whoever waited may have given up.
                 let _ = done.send(());
-                next
             }
-            (Ok(next), None) => next,
-            (Err(panic), installed) => {
+            Err(panic) => panic.log("a decision panicked, the last weights stay"),
+        }
+        // The changes that wait are the next decision, of the plan that is in use by then.
+        self.agenda.decided(Instant::now());
+        self.agenda.changed(Instant::now());
+    }
+
+    fn decide(&mut self) {
+        let Self { plan, board, changes, strategies, .. } = self;
+        let now = Instant::now();
+        let decided = catch(|| {
+            let changed = changes.take();
+            let in_time = || now.elapsed() < SLICE;
+            let decision = plan.decide(changed.iter().map(|model| &**model), now, in_time);
+            report(plan, strategies, decision.failures);
+            if let Some(snapshot) = decision.snapshot {
+                board.publish(snapshot);
+            }
+        });
+        match decided {
+            Ok(()) => self.agenda.decided(Instant::now()),
+            Err(panic) => {
                 panic.log("a decision panicked, the last weights stay");
-                plan = installed.map_or(plan, |(old, _)| old);
-                Some(now + AGAIN)
+                // What it took up, and did not publish, is not known.
+                self.plan.decide_all();
+                self.agenda.panicked(Instant::now());
             }
-        };
+        }
     }
 }
 
-fn publish(plan: &mut Plan, board: &Board, now: Instant) {
-    let (snapshot, failures) = plan.decide(now);
-    let strategies = &snapshot.generation.fleet.strategies;
+/// Counts and logs how the strategies answered.
+fn report(plan: &mut Plan, strategies: &StrategyTable, failures: Vec<Failed>) {
     count(plan, strategies);
     for Failed { strategy, is_candidate, model, fault, .. } in failures {
         let strategy = plan.name(strategy, is_candidate);
         strategies.of(strategy).faults.add(fault.cause(), 1);
         tracing::warn!(strategy, is_candidate, model, %fault, "the last good weights stay");
     }
-    board.publish(snapshot);
 }
 
 /// Counts the good answers since the last call.
@@ -205,12 +286,13 @@ pub(crate) mod tests {
         let weights = || board.snapshot().routes[0].weights.clone();
         assert_eq!(weights(), [1.0, 0.0]);
         // It comes back by itself.
-        decider.changed();
+        let fleet = &board.snapshot().generation.fleet;
+        fleet.models[0].deployments[0].announce_change();
         let start = Instant::now();
         while weights() != [0.0, 1.0] {
             assert!(start.elapsed() < Duration::from_secs(20), "{:?}", weights());
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(decider.is_running());
+        drop(decider);
     }
 }

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::ClientConfig;
 use config::{Secret, Shutdown};
 use fleet::{Board, Fleet, Generation, ReloadStatus};
 use proxy::Gateway;
-use proxy::probe::Probes;
+use proxy::probe::{self, Probes};
 use proxy::server::Cores;
 use proxy::stop::Stage;
 use proxy::telemetry::Metrics;
@@ -66,10 +66,6 @@ pub fn run(
     let first = Arc::clone(&snapshot.generation);
     let board = Arc::new(Board::new(snapshot));
     let decider = Decider::start(plan, Arc::clone(&board))?;
-    // The decision thread itself holds the bell: a strong handle in it would keep the thread for ever.
-    let listener_of_changes = Arc::new(decider.clone());
-    let weak = Arc::downgrade(&listener_of_changes);
-    first.fleet.bell.listen(move || weak.upgrade().iter().for_each(|decider| decider.changed()));
     let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
     gateway.log_to(first.config.access_log.as_ref()).context("cannot open `logging.output`")?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -161,7 +157,7 @@ impl Control {
             .tls_backend_preconfigured(ClientConfig::clone(tls))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .pool_idle_timeout(Duration::from_secs(4))
+            .pool_idle_timeout(probe::KEEP_ALIVE)
             .build()?;
         let (loader, probes) = (Arc::new(loader), Mutex::default());
         Ok(Self { gateway, decider, loader, client, probes, worker })
@@ -169,11 +165,9 @@ impl Control {
 
     /// Probes this fleet from now on, and no other.
     fn probe(&self, fleet: &Fleet) {
-        let decider = self.decider.clone();
-        let changed: Arc<dyn Fn() + Send + Sync> = Arc::new(move || decider.changed());
         let probing = self.gateway.board.snapshot().generation.config.probing;
         let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
-        probes.follow(fleet, probing, &self.client, &changed);
+        probes.follow(fleet, probing, &self.client);
     }
 
     /// One reload. On any error what is in use stays, and the log and `/routing` say what is wrong.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use config::Paths;
+use fleet::Outcome;
 use sandbox::Compiler;
 
 use crate::decider::tests::{generation, tried};
@@ -32,6 +33,11 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
     control.equip(&first).unwrap();
 
     let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));
+    // What changes after the trial is asked about once more.
+    let deployment = &first.fleet.models[0].deployments[0];
+    let permit = deployment.admit(deployment.slots.try_enter().unwrap(), Instant::now()).unwrap();
+    let outcome = Outcome::Limited { cause: "answered 429".into(), wait: Some(60 * LONGEST_END) };
+    permit.settle(outcome, Instant::now());
     let installed =
         runtime.block_on(control.install(Loaded { plan, snapshot, seen: Seen::default() }));
     assert_eq!(installed.unwrap_err().to_string(), PANICKED);

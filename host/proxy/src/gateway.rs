@@ -6,6 +6,7 @@ use config::{LogOutput, Secret};
 use fleet::Board;
 use fleet::admission::Admission;
 
+use crate::render::Renderer;
 use crate::stop::Stop;
 use crate::telemetry::{AccessLog, Logging, Metrics};
 
@@ -24,14 +25,16 @@ pub struct Gateway {
     pub stop: Arc<Stop>,
     /// Where requests are logged.
     pub(crate) logging: Arc<Logging>,
+    /// What renders large pages.
+    pub(crate) renderer: Arc<Renderer>,
 }
 
 impl Gateway {
     /// A gateway that routes by `board`.
     #[must_use]
     pub fn new(board: Arc<Board>, metrics: Arc<Metrics>, admin_token: Option<Secret>) -> Self {
-        let (stop, admission, logging) = Default::default();
-        Self { board, metrics, admin_token, admission, stop, logging }
+        let (stop, admission, logging, renderer) = Default::default();
+        Self { board, metrics, admin_token, admission, stop, logging, renderer }
     }
 
     /// Where requests are logged, if anywhere.

@@ -13,6 +13,7 @@ mod buffers;
 pub mod descriptors;
 mod gateway;
 pub mod probe;
+mod render;
 pub mod server;
 pub mod stop;
 pub mod telemetry;

@@ -1,55 +1,33 @@
 //! The strategies of one generation, and what they decide.
+//!
+//! A decision takes up only the models that changed, whose state changes with time, or whose strategy is due. The
+//! routes of all others are shared with the snapshot before.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use config::Standby;
-use contract::{Fault, Strategy};
-use fleet::{CandidateInfo, FleetModel, Generation, Lessons, Route, Snapshot};
+use contract::Fault;
+use fleet::{Generation, Route, Snapshot};
 
-use super::share::{LastGood, rehearse, share, try_beside};
-
-/// How often a strategy that learns is told of attempts, if not asked for weights more often.
-const LESSON: Duration = Duration::from_secs(1);
-/// Faults in a row after which a strategy is not asked for some time: one that takes its whole
-/// deadline each time would keep the others waiting.
-const FAULTS: u32 = 5;
-/// For so long. Its last good weights stand meanwhile.
-const REST: Duration = Duration::from_secs(30);
+use super::seat::{Occupied, Said, Seat};
+use super::share::{LastGood, share};
+use super::timetable::Timetable;
+use super::waiting::{Waiting, Why};
 
 /// A generation and the strategies that decide for it, tried once and ready to be used.
 pub struct Plan {
     generation: Arc<Generation>,
     /// In the order of the generation's.
     seats: Vec<Occupied>,
-}
-
-/// A strategy, and who is tried beside it.
-pub struct Seat {
-    /// In use.
-    pub strategy: Box<dyn Strategy>,
-    /// Tried.
-    pub candidate: Option<Box<dyn Strategy>>,
-}
-
-/// The same with what is known of how they answered.
-struct Occupied {
-    strategy: Asked,
-    candidate: Option<Asked>,
-}
-
-/// A strategy, and how it has answered so far.
-struct Asked {
-    strategy: Box<dyn Strategy>,
-    /// By model.
-    last_good: Vec<LastGood>,
-    last_error: Option<String>,
-    /// Good answers since they were last counted.
-    answers: usize,
-    /// In a row.
-    faults: u32,
-    /// Until when it is not asked.
-    rests: Option<Instant>,
+    /// By model: its current route.
+    routes: Vec<Arc<Route>>,
+    /// By model: what its strategy last said.
+    said: Vec<Said>,
+    /// By model: when to decide again, even if nothing changes until then.
+    times: Timetable,
+    /// By seat: when it is due.
+    turns: Timetable,
+    waiting: Waiting,
 }
 
 /// A strategy failed in a decision.
@@ -67,6 +45,15 @@ pub struct Failed {
     pub fault: Fault,
 }
 
+/// What a decision came to.
+#[derive(Debug)]
+pub struct Decision {
+    /// What to publish. None: everything is as before.
+    pub snapshot: Option<Snapshot>,
+    /// What failed.
+    pub failures: Vec<Failed>,
+}
+
 impl Plan {
     /// Asks the strategies, those of `generation`, once for every model, and those that decide for each request
     /// about one of each.
@@ -77,26 +64,41 @@ impl Plan {
         generation: Arc<Generation>,
         seats: Vec<Seat>,
     ) -> Result<(Self, Snapshot), Box<Failed>> {
-        let models = generation.fleet.models.len();
-        let occupied = |Seat { strategy, candidate }| Occupied {
-            strategy: Asked::new(strategy, models),
-            candidate: candidate.map(|candidate| Asked::new(candidate, models)),
-        };
-        let seats = seats.into_iter().map(occupied).collect();
-        let mut plan = Self { generation, seats };
-        let (snapshot, failures) = plan.decide(Instant::now());
+        let now = Instant::now();
+        let mut plan = Self::new(generation, seats, now);
+        let (_, failures) = plan.work(now, || true);
         if let Some(failed) = failures.into_iter().next() {
             return Err(Box::new(failed));
         }
-        plan.rehearse(&snapshot)?;
+        plan.rehearse()?;
+        let snapshot = plan.snapshot();
         Ok((plan, snapshot))
+    }
+
+    /// A plan in which every model waits to be decided.
+    fn new(generation: Arc<Generation>, seats: Vec<Seat>, now: Instant) -> Self {
+        let models = generation.fleet.models.len();
+        let seats: Vec<_> = seats.into_iter().map(|seat| Occupied::new(seat, now)).collect();
+        let mut turns = Timetable::new(seats.len());
+        seats.iter().enumerate().for_each(|(index, seat)| turns.set(index, seat.due()));
+        let mut plan = Self {
+            seats,
+            turns,
+            routes: vec![Arc::default(); models],
+            said: vec![Said::default(); models],
+            times: Timetable::new(models),
+            waiting: Waiting::new(models),
+            generation,
+        };
+        plan.decide_all();
+        plan
     }
 
     /// Asks those that decide for each request about one of each model, of which nothing else is known. They have
     /// the time of a call off the path, for the first of an instance may take longer than all others.
-    fn rehearse(&mut self, snapshot: &Snapshot) -> Result<(), Box<Failed>> {
+    fn rehearse(&mut self) -> Result<(), Box<Failed>> {
         let generation = &self.generation;
-        for (model, route) in generation.fleet.models.iter().zip(&snapshot.routes) {
+        for (model, route) in generation.fleet.models.iter().zip(&self.routes) {
             let index = model.config.strategy;
             let Some(seat) = self.seats.get_mut(index) else { continue };
             let failed = |is_candidate, fault| {
@@ -115,60 +117,70 @@ impl Plan {
         Ok(())
     }
 
-    /// The current weights of every model, and what failed.
-    pub fn decide(&mut self, now: Instant) -> (Snapshot, Vec<Failed>) {
-        self.teach();
-        let (mut routes, mut failures) = (Vec::new(), Vec::new());
-        let generation = &self.generation;
-        let standby = generation.config.fallback.standby;
-        for (at, model) in generation.fleet.models.iter().enumerate() {
-            let index = model.config.strategy;
-            let mut failed = |is_candidate, fault| {
-                let model = model.config.id.clone();
-                let is_of_request = false;
-                failures.push(Failed {
-                    strategy: index,
-                    is_candidate,
-                    is_of_request,
-                    model,
-                    fault,
-                });
-            };
-            let seat = self.seats.get_mut(index).zip(generation.strategies.get(index));
-            routes.push(match seat {
-                None => share(model, None, standby, &mut LastGood::new(), now).0,
-                Some((seat, info)) => {
-                    let candidate = info.candidate.as_deref();
-                    seat.decide(at, model, candidate, standby, now, &mut failed)
-                }
-            });
+    /// Decides for the models of these ids, which changed, and for what is due at `now`. Goes on for as long as
+    /// `go_on` says so after each model; what is left waits for the next call.
+    pub fn decide<'m>(
+        &mut self,
+        changed: impl IntoIterator<Item = &'m str>,
+        now: Instant,
+        go_on: impl FnMut() -> bool,
+    ) -> Decision {
+        for id in changed {
+            // A request of an older generation may tell of a model that is gone.
+            let Some(model) = self.generation.fleet.index_of(id) else { continue };
+            self.waiting.add(model, Why::Changed);
+            self.teach_seat_of(model);
         }
-        let strategy_errors =
-            self.seats.iter().map(|seat| seat.strategy.last_error.clone()).collect();
-        let generation = Arc::clone(generation);
-        (Snapshot { generation, routes, strategy_errors }, failures)
+        while let Some(model) = self.times.pop(now) {
+            self.waiting.add(model, Why::Changed);
+            self.teach_seat_of(model);
+        }
+        while let Some(index) = self.turns.pop(now) {
+            let seat = &mut self.seats[index];
+            let lessons = self.generation.strategies[index].lessons.as_deref();
+            if seat.begin(lessons, now) {
+                let models = self.generation.fleet.models_of(index);
+                models.iter().for_each(|model| self.waiting.add(*model, Why::Due));
+            }
+            self.turns.set(index, seat.due());
+        }
+        let (is_new, failures) = self.work(now, go_on);
+        Decision { snapshot: is_new.then(|| self.snapshot()), failures }
     }
 
-    /// Tells the strategies that learn how attempts went.
-    fn teach(&mut self) {
-        for (seat, info) in self.seats.iter_mut().zip(&self.generation.strategies) {
-            let attempts = info.lessons.as_deref().map(Lessons::take).unwrap_or_default();
-            if attempts.is_empty() {
-                continue;
-            }
-            for Asked { strategy, .. } in seat.both().filter(|asked| asked.strategy.learns()) {
-                if let Err(fault) = strategy.outcome(&attempts) {
-                    let strategy = &*strategy.description().name;
-                    tracing::warn!(strategy, %fault, "it was told how attempts went, and failed");
-                }
+    /// Takes up what has changed since the plan was tried, and gives its first snapshot.
+    pub fn install(
+        &mut self,
+        now: Instant,
+        go_on: impl FnMut() -> bool,
+    ) -> (Snapshot, Vec<Failed>) {
+        for (index, model) in self.generation.fleet.models.iter().enumerate() {
+            let states = model.deployments.iter().map(|deployment| deployment.state(now));
+            if !states.eq(self.routes[index].states.iter().cloned()) {
+                self.waiting.add(index, Why::Changed);
             }
         }
+        let (_, failures) = self.work(now, go_on);
+        (self.snapshot(), failures)
+    }
+
+    /// Lets every model be decided anew: a decision broke off anywhere.
+    pub fn decide_all(&mut self) {
+        (0..self.routes.len()).for_each(|model| self.waiting.add(model, Why::Changed));
+    }
+
+    /// When to decide again, even if nothing changes until then. `now`, if models still wait.
+    pub fn next(&mut self, now: Instant) -> Option<Instant> {
+        if !self.waiting.is_empty() {
+            return Some(now);
+        }
+        [self.times.next(), self.turns.next()].into_iter().flatten().min()
     }
 
     /// Good answers since the last call, with the name of the strategy that gave them; those of the trial at
     /// load are the first.
     pub fn answers(&mut self) -> impl Iterator<Item = (&str, usize)> {
-        self.seats.iter_mut().flat_map(Occupied::both).map(|asked| {
+        self.seats.iter_mut().flat_map(Occupied::both_mut).map(|asked| {
             let answers = std::mem::take(&mut asked.answers);
             (&*asked.strategy.description().name, answers)
         })
@@ -184,99 +196,68 @@ impl Plan {
         }
     }
 
-    /// When to decide again after having decided at `now`, even if nothing is heard until then: a
-    /// strategy asks for it, or time changes a deployment's state.
-    #[must_use]
-    pub fn next(&self, now: Instant) -> Option<Instant> {
-        let strategies = self.seats.iter().flat_map(|Occupied { strategy, candidate }| {
-            [Some(strategy), candidate.as_ref()].into_iter().flatten()
-        });
-        let refreshes = strategies.filter_map(|Asked { strategy, .. }| {
-            let lesson = strategy.learns().then_some(LESSON);
-            strategy.description().refresh.into_iter().chain(lesson).min()
-        });
-        let changes = self.generation.fleet.deployments().filter_map(|d| d.next_change(now));
-        changes.chain(refreshes.min().map(|interval| now + interval)).min()
+    /// Tells the strategy of a model how attempts went, before it is asked about that model.
+    fn teach_seat_of(&mut self, model: usize) {
+        let index = self.generation.fleet.models[model].config.strategy;
+        let info = self.generation.strategies.get(index);
+        if let Some((seat, info)) = self.seats.get_mut(index).zip(info) {
+            seat.teach(info.lessons.as_deref());
+        }
+    }
+
+    /// Decides for the models that wait. Says whether there is anything new to publish, and what failed.
+    fn work(&mut self, now: Instant, mut go_on: impl FnMut() -> bool) -> (bool, Vec<Failed>) {
+        let (mut is_new, mut failures) = (false, Vec::new());
+        while let Some(at) = self.waiting.pop() {
+            let before = failures.len();
+            let route = self.route(at, now, &mut failures);
+            let failed = failures.len() > before;
+            self.times.set(at, self.next_time(at, failed, now));
+            if *self.routes[at] != route {
+                self.routes[at] = Arc::new(route);
+                is_new = true;
+            }
+            if !go_on() {
+                break;
+            }
+        }
+        // The snapshot says how strategies failed.
+        (is_new || !failures.is_empty(), failures)
+    }
+
+    /// How the traffic of a model is shared now.
+    fn route(&mut self, at: usize, now: Instant, failures: &mut Vec<Failed>) -> Route {
+        let generation = &self.generation;
+        let (model, standby) = (&generation.fleet.models[at], generation.config.fallback.standby);
+        let index = model.config.strategy;
+        let Some((seat, info)) = self.seats.get_mut(index).zip(generation.strategies.get(index))
+        else {
+            return share(model, None, standby, &mut LastGood::new(), now).0;
+        };
+        let mut failed = |is_candidate, fault| {
+            let (model, is_of_request) = (model.config.id.clone(), false);
+            failures.push(Failed { strategy: index, is_candidate, is_of_request, model, fault });
+        };
+        let (candidate, said) = (info.candidate.as_deref(), &mut self.said[at]);
+        seat.decide(model, candidate, standby, said, now, &mut failed)
+    }
+
+    /// When to decide for a model again, even if nothing changes until then.
+    fn next_time(&self, at: usize, failed: bool, now: Instant) -> Option<Instant> {
+        let model = &self.generation.fleet.models[at];
+        let changes = model.deployments.iter().filter_map(|d| d.next_change(now));
+        let seat = self.seats.get(model.config.strategy);
+        changes.chain(seat.and_then(|seat| seat.retry(failed, now))).min()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let strategy_errors =
+            self.seats.iter().map(|seat| seat.strategy.last_error.clone()).collect();
+        let (generation, routes) = (Arc::clone(&self.generation), self.routes.clone());
+        Snapshot { generation, routes, strategy_errors }
     }
 }
 
-impl Occupied {
-    /// How the traffic of a model is shared, the one at position `at`.
-    fn decide(
-        &mut self,
-        at: usize,
-        model: &FleetModel,
-        candidate: Option<&CandidateInfo>,
-        standby: Standby,
-        now: Instant,
-        failed: &mut impl FnMut(bool, Fault),
-    ) -> Route {
-        let asked = &mut self.strategy;
-        let is_rested = asked.is_rested(now);
-        let strategy = is_rested.then_some(&mut *asked.strategy);
-        let began = Instant::now();
-        let (mut route, outcome) = share(model, strategy, standby, &mut asked.last_good[at], now);
-        if let (Some(Ok(())), Some(candidate)) = (&outcome, candidate) {
-            candidate.trial.took(false, began.elapsed());
-        }
-        if let Some(fault) = outcome.and_then(|outcome| asked.heard(model, outcome, now)) {
-            failed(false, fault);
-        }
-        if let Some((asked, info)) = self.candidate.as_mut().zip(candidate)
-            && asked.is_rested(now)
-        {
-            let (strategy, last) = (&mut *asked.strategy, &mut asked.last_good[at]);
-            let outcome = try_beside(model, strategy, &info.trial, &mut route, last);
-            if let Some(fault) = outcome.and_then(|outcome| asked.heard(model, outcome, now)) {
-                failed(true, fault);
-            }
-        }
-        route
-    }
-
-    fn both(&mut self) -> impl Iterator<Item = &mut Asked> {
-        [Some(&mut self.strategy), self.candidate.as_mut()].into_iter().flatten()
-    }
-}
-
-impl Asked {
-    fn new(strategy: Box<dyn Strategy>, models: usize) -> Self {
-        let last_good = vec![LastGood::new(); models];
-        Self { strategy, last_good, last_error: None, answers: 0, faults: 0, rests: None }
-    }
-
-    /// Asks about one request, if it decides for each.
-    fn rehearse(&mut self, model: &FleetModel, route: &Route) -> Result<(), Fault> {
-        if self.strategy.on_path().is_some() && route.eligible.is_assigned() {
-            rehearse(model, route, &mut *self.strategy)?;
-            self.answers += 1;
-        }
-        Ok(())
-    }
-
-    fn is_rested(&self, now: Instant) -> bool {
-        self.rests.is_none_or(|until| until <= now)
-    }
-
-    /// Notes how it answered, and gives its fault back.
-    fn heard(
-        &mut self,
-        model: &FleetModel,
-        outcome: Result<(), Fault>,
-        now: Instant,
-    ) -> Option<Fault> {
-        let fault = outcome.err();
-        match &fault {
-            None => {
-                self.answers += 1;
-                self.faults = 0;
-            }
-            Some(fault) => {
-                self.last_error = Some(format!("{}: {fault}", model.config.id));
-                self.faults += 1;
-            }
-        }
-        self.rests = (self.faults >= FAULTS).then(|| now + REST);
-        fault
-    }
-}
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

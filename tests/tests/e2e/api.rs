@@ -257,3 +257,28 @@ async fn one_connection_serves_all_body_framings() {
     assert_eq!(client.answer().await.status, 200);
     assert!(client.ends().await);
 }
+
+#[tokio::test]
+async fn pages_of_a_large_fleet_are_whole_and_keep_their_connection() {
+    let model = |at| format!("  - {{id: 'model {at:04} \"x\"', base_url: http://127.0.0.1:1}}\n");
+    let models: String = (0..1500).map(model).collect();
+    let gateway = tests::setup!().models(format!("models:\n{models}")).start();
+    let list = gateway.get("/v1/models").await.json();
+    let data = list["data"].as_array().expect("a list");
+    let ids: Vec<&str> = data.iter().filter_map(|model| model["id"].as_str()).collect();
+    assert_eq!((ids.len(), ids[1499]), (1500, "model 1499 \"x\""));
+    let routing = gateway.routing().await;
+    assert_eq!(routing["models"].as_object().map(serde_json::Map::len), Some(1500));
+    assert_eq!(routing["strategy"]["name"], "models.yaml");
+    let healthy = gateway.metric("gateway_deployment_healthy", &[]).await;
+    assert_eq!(healthy, Some(1500.0));
+    for path in ["/metrics", "/v1/models", "/routing"] {
+        let page = gateway.get(path).await;
+        // It is larger than a piece, so its length is not known when it begins.
+        assert_eq!((page.status, page.header("content-length")), (200, ""), "{path}");
+        assert!(page.body.len() > 100_000, "{path}: {}", page.body.len());
+        let head = with_method(&gateway, reqwest::Method::HEAD, path).await;
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+        assert_eq!(head.header("content-type"), page.header("content-type"), "{path}");
+    }
+}

@@ -60,6 +60,12 @@ async fn a_compressed_body_is_a_415() {
     assert!(message.contains("send the body as it is"), "{message}");
 }
 
+/// A thousand models at `url`.
+fn many_models(url: &str) -> String {
+    let model = |at| format!("  - {{id: model-{at:04}, base_url: {url}}}\n");
+    format!("models:\n{}", (0..1000).map(model).collect::<String>())
+}
+
 #[tokio::test]
 async fn unknown_models_and_paths_get_404() {
     let engine = Engine::start("only");
@@ -73,6 +79,15 @@ async fn unknown_models_and_paths_get_404() {
             error(&reply, 404, "invalid_request_error", "model_not_found", &json!("model"));
         assert_eq!(message, "the model `three` does not exist; there are: one, two");
     }
+    gateway.replace("config/models.yaml", many_models(&url));
+    let nearest = "the nearest names are: model-0077, model-0177, model-0277; /v1/models lists all";
+    let says = format!("the model `model-077` does not exist; {nearest}");
+    let message = async || {
+        let reply = gateway.chat("model-077").await;
+        let said = error(&reply, 404, "invalid_request_error", "model_not_found", &json!("model"));
+        (said == says).then_some(())
+    };
+    eventually(&says, message).await;
     let long = gateway.chat(&"x".repeat(100_000)).await;
     assert!(long.text().len() < 1_000, "the name is shown whole");
     for path in [

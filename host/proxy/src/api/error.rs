@@ -4,6 +4,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
+use fleet::Fleet;
 use http1::Refusal;
 use http1::ScanError;
 
@@ -11,6 +12,8 @@ use crate::attempts::{Body, Exhausted};
 
 /// What is shown of a text that the client chose.
 const SHOWN: usize = 100;
+/// Names of models that are shown to who asks for an unknown one.
+const NEAREST: usize = 3;
 
 /// Why a request gets no answer of a deployment. What it says goes to the client: never an address
 /// or a key.
@@ -26,8 +29,8 @@ pub(super) enum Error {
     TooLarge(usize),
     /// The body did not arrive whole.
     Body,
-    /// Nobody by that name; the names there are.
-    NoSuchModel { model: String, known: Vec<String> },
+    /// No model has that name. `nearest`: ids of models that are like it, and whether those are all there are.
+    NoSuchModel { model: String, nearest: Vec<String>, is_all: bool },
     /// Nothing at that path.
     NoSuchPath(String),
     /// Not by that method.
@@ -65,6 +68,13 @@ impl Crowd {
 }
 
 impl Error {
+    /// No model of `fleet` has that name.
+    pub(super) fn no_such_model(name: &str, fleet: &Fleet) -> Self {
+        let nearest: Vec<String> = fleet.nearest(name, NEAREST).map(str::to_owned).collect();
+        let is_all = nearest.len() == fleet.models.len();
+        Self::NoSuchModel { model: name.chars().take(SHOWN).collect(), nearest, is_all }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Error::Refused(refusal) => {
@@ -90,9 +100,13 @@ impl Error {
             }
             Error::TooLarge(limit) => format!("the request body is larger than {limit} bytes"),
             Error::Body => "the request body did not arrive whole".into(),
-            Error::NoSuchModel { model, known } => {
-                let shown: String = model.chars().take(SHOWN).collect();
-                format!("the model `{shown}` does not exist; there are: {}", known.join(", "))
+            Error::NoSuchModel { model, nearest, is_all } => {
+                let nearest = nearest.join(", ");
+                let known = match is_all {
+                    true => format!("there are: {nearest}"),
+                    false => format!("the nearest names are: {nearest}; /v1/models lists all"),
+                };
+                format!("the model `{model}` does not exist; {known}")
             }
             Error::NoSuchPath(path) => {
                 let shown: String = path.chars().take(SHOWN).collect();

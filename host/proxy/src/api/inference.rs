@@ -84,8 +84,7 @@ impl Api {
         let scan = scan(&body)?;
         let fleet = &snapshot.generation.fleet;
         let Some(model) = fleet.index_of(&scan.model) else {
-            let known = fleet.models.iter().map(|model| model.config.id.clone()).collect();
-            return Err(Error::NoSuchModel { model: scan.model, known });
+            return Err(Error::no_such_model(&scan.model, fleet));
         };
         journal.asked(&fleet.models[model], scan.stream, body.len());
         let path_and_query = head.uri.into_parts().path_and_query;

@@ -4,6 +4,7 @@ mod body;
 mod error;
 mod health;
 mod inference;
+mod metrics;
 mod models;
 mod routing;
 
@@ -19,12 +20,13 @@ use hyper::{Method, Request, Response};
 use tokio_rustls::rustls::ClientConfig;
 
 use config::ClientTimeouts;
-use fleet::View;
+use fleet::CoreView;
 use fleet::admission::{CoreQuota, Hold};
 use http1::Refusal;
 
 use crate::attempts::{Body, Desk, Executor, Journal};
 use crate::gateway::Gateway;
+use crate::render::Page;
 use crate::stop::{Stage, Stop};
 use crate::telemetry::catch;
 
@@ -50,7 +52,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Api {
     gateway: Arc<Gateway>,
-    view: View,
+    view: CoreView,
     desk: Rc<Desk>,
     executor: Executor,
     requests: CoreQuota,
@@ -68,7 +70,7 @@ impl Api {
             logging: Arc::clone(&gateway.logging),
             stop: Arc::clone(&gateway.stop),
         });
-        let view = View::of(Arc::clone(&gateway.board));
+        let view = CoreView::of(Arc::clone(&gateway.board));
         let (requests, bodies) =
             (gateway.admission.requests.on_core(), gateway.admission.bodies.on_core());
         Self { gateway, view, desk, executor, requests, bodies, most }
@@ -167,18 +169,23 @@ impl Api {
         let read = [Method::GET, Method::HEAD];
         let snapshot = self.view.now();
         match path {
-            "/v1/models" => allow(&request, &read).map(|()| models::list(&snapshot)),
+            "/v1/models" => {
+                allow(&request, &read)?;
+                let page = models::ModelsPage::new(Arc::clone(&snapshot));
+                self.page(Box::new(page), "application/json").await
+            }
             "/routing" => {
                 allow(&request, &read)?;
-                Ok(routing::show(&self.gateway, &snapshot, request.headers()))
+                let snapshot = Arc::clone(&snapshot);
+                let page = routing::RoutingPage::new(&self.gateway, snapshot, request.headers());
+                self.page(Box::new(page), "application/json").await
             }
             "/health" => allow(&request, &read).map(|()| health::live()),
             "/health/ready" => allow(&request, &read).map(|()| health::ready(&self.gateway)),
             "/metrics" => {
                 allow(&request, &read)?;
-                let (metrics, admission) = (&self.gateway.metrics, &self.gateway.admission);
-                let text = metrics.render(&snapshot, admission).map_err(|_| Error::Internal)?;
-                Ok(with_type(Body::own(text), "text/plain; version=0.0.4"))
+                let page = metrics::MetricsPage::new(&self.gateway, Arc::clone(&snapshot));
+                self.page(Box::new(page), "text/plain; version=0.0.4").await
             }
             _ => match path.strip_prefix("/v1/models/") {
                 Some(model) => {
@@ -188,6 +195,18 @@ impl Api {
                 None => Err(Error::NoSuchPath(path.to_owned())),
             },
         }
+    }
+}
+
+impl Api {
+    /// Answers with a page whose size grows with the fleet.
+    async fn page(&self, page: Box<dyn Page>, kind: &'static str) -> Result<Response<Body>, Error> {
+        let rendered = self.gateway.renderer.begin(page).await;
+        let rendered = rendered.map_err(|error| {
+            tracing::error!(%error, "a page was not rendered");
+            Error::Internal
+        })?;
+        Ok(with_type(Body::page(rendered), kind))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/v1/models`: what clients may ask for. Aliases work but are not listed.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::Response;
@@ -9,14 +10,37 @@ use config::Model;
 use fleet::Snapshot;
 
 use crate::attempts::Body;
+use crate::render::{Page, write_json};
 
 use super::Error;
 
-pub(super) fn list(snapshot: &Snapshot) -> Response<Body> {
-    let generation = &snapshot.generation;
-    let card = |model: &fleet::FleetModel| card(&model.config, generation.loaded_at);
-    let data: Vec<Value> = generation.fleet.models.iter().map(card).collect();
-    super::json(&json!({"object": "list", "data": data}))
+/// The list of all models.
+pub(super) struct ModelsPage {
+    snapshot: Arc<Snapshot>,
+    /// Models that were written.
+    written: usize,
+}
+
+impl ModelsPage {
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot, written: 0 }
+    }
+}
+
+impl Page for ModelsPage {
+    fn write(&mut self, text: &mut Vec<u8>) -> bool {
+        let generation = &self.snapshot.generation;
+        let start: &[u8] = if self.written == 0 { br#"{"data":["# } else { b"," };
+        let Some(model) = generation.fleet.models.get(self.written) else {
+            text.extend(if self.written == 0 { start } else { b"" });
+            text.extend(br#"],"object":"list"}"#);
+            return false;
+        };
+        text.extend(start);
+        write_json(text, &card(&model.config, generation.loaded_at));
+        self.written += 1;
+        true
+    }
 }
 
 /// `name` as it stands in the path, percent-encoded or not: ids may hold a `/`.
@@ -25,11 +49,7 @@ pub(super) fn show(snapshot: &Snapshot, name: &str) -> Result<Response<Body>, Er
     let generation = &snapshot.generation;
     match snapshot.find(&name) {
         Some((model, _)) => Ok(super::json(&card(&model.config, generation.loaded_at))),
-        None => {
-            let known =
-                generation.fleet.models.iter().map(|model| model.config.id.clone()).collect();
-            Err(Error::NoSuchModel { model: name.into_owned(), known })
-        }
+        None => Err(Error::no_such_model(&name, &generation.fleet)),
     }
 }
 

@@ -2,36 +2,115 @@
 
 mod strategies;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use hyper::{HeaderMap, Response, header};
-use serde_json::{Map, Value, json};
+use hyper::{HeaderMap, header};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use fleet::{FleetModel, Route, Snapshot};
 
-use crate::attempts::Body;
 use crate::gateway::Gateway;
+use crate::render::{Page, write_json};
 
-/// Endpoints are shown only to whoever brings the admin token.
-pub(super) fn show(gateway: &Gateway, snapshot: &Snapshot, headers: &HeaderMap) -> Response<Body> {
-    let generation = &snapshot.generation;
-    let admin = is_admin(gateway, headers);
-    let pairs = generation.fleet.models.iter().zip(&snapshot.routes);
-    let models: Map<String, Value> = pairs
-        .map(|(model, route)| (model.config.id.clone(), show_model(model, route, admin)))
-        .collect();
-    super::json(&json!({
-        "strategy": strategies::show(snapshot, 0),
-        "strategies": strategies::of_models(snapshot),
-        "models": models,
-        "reload": {
-            "loaded_at": rfc3339(generation.loaded_at),
-            "last_error": gateway.board.reload().last_error,
-        },
-    }))
+/// The whole page. Its keys are in the order of the alphabet.
+pub(super) struct RoutingPage {
+    gateway: Arc<Gateway>,
+    snapshot: Arc<Snapshot>,
+    /// Endpoints are shown only to whoever brings the admin token.
+    admin: bool,
+    /// Positions of the models in the order of their ids.
+    order: Vec<usize>,
+    part: Part,
+    /// A strategy of a model's own was written.
+    has_own: bool,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Begin,
+    /// The nth model.
+    Model(usize),
+    /// The strategy of the nth model, where it has one of its own.
+    Strategy(usize),
+}
+
+impl RoutingPage {
+    pub(super) fn new(
+        gateway: &Arc<Gateway>,
+        snapshot: Arc<Snapshot>,
+        headers: &HeaderMap,
+    ) -> Self {
+        let (admin, order) = (is_admin(gateway, headers), Vec::new());
+        let (gateway, part) = (Arc::clone(gateway), Part::Begin);
+        Self { gateway, snapshot, admin, order, part, has_own: false }
+    }
+
+    fn reload(&self) -> Value {
+        json!({
+            "loaded_at": rfc3339(self.snapshot.generation.loaded_at),
+            "last_error": self.gateway.board.reload().last_error,
+        })
+    }
+}
+
+impl Page for RoutingPage {
+    fn write(&mut self, text: &mut Vec<u8>) -> bool {
+        let snapshot = &self.snapshot;
+        let models = &snapshot.generation.fleet.models;
+        match self.part {
+            Part::Begin => {
+                self.order = (0..models.len()).collect();
+                self.order.sort_by(|a, b| models[*a].config.id.cmp(&models[*b].config.id));
+                text.extend(br#"{"models":{"#);
+                self.part = Part::Model(0);
+            }
+            Part::Model(nth) => match self.order.get(nth) {
+                Some(&at) => {
+                    let (model, route) = (&models[at], &snapshot.routes[at]);
+                    let shown = show_model(model, route, self.admin);
+                    write_entry(text, nth == 0, &model.config.id, &shown);
+                    self.part = Part::Model(nth + 1);
+                }
+                None => {
+                    text.extend(br#"},"reload":"#);
+                    write_json(text, &self.reload());
+                    text.extend(br#","strategies":{"#);
+                    self.part = Part::Strategy(0);
+                }
+            },
+            Part::Strategy(nth) => {
+                let Some(&at) = self.order.get(nth) else {
+                    text.extend(br#"},"strategy":"#);
+                    write_json(text, &strategies::show(snapshot, 0));
+                    text.push(b'}');
+                    return false;
+                };
+                let model = &models[at].config;
+                if model.strategy != 0 {
+                    let strategy = strategies::show(snapshot, model.strategy);
+                    write_entry(text, !self.has_own, &model.id, &strategy);
+                    self.has_own = true;
+                }
+                self.part = Part::Strategy(nth + 1);
+            }
+        }
+        true
+    }
+}
+
+/// Adds an entry to an object.
+fn write_entry(text: &mut Vec<u8>, is_first: bool, key: &str, value: &Value) {
+    if !is_first {
+        text.push(b',');
+    }
+    write_json(text, &key);
+    text.push(b':');
+    write_json(text, value);
 }
 
 fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {

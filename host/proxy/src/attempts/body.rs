@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
+use crate::render::{Rendered, Rendering};
 use crate::telemetry::catch;
 
 use super::failure::Phase;
@@ -22,6 +23,7 @@ pub struct Body(Kind);
 #[derive(Debug)]
 enum Kind {
     Own(Option<Bytes>),
+    Page(Rendering),
     Relay(Box<Relay>),
 }
 
@@ -33,6 +35,14 @@ impl Body {
         Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
     }
 
+    /// A page of the gateway's own.
+    pub(crate) fn page(page: Rendered) -> Self {
+        match page {
+            Rendered::Whole(bytes) => Self::own(bytes),
+            Rendered::Pieces(rendering) => Self(Kind::Page(rendering)),
+        }
+    }
+
     pub(super) fn relay(relay: Box<Relay>) -> Self {
         Self(Kind::Relay(relay))
     }
@@ -41,7 +51,7 @@ impl Body {
     #[must_use]
     pub fn end(&self) -> Option<Instant> {
         match &self.0 {
-            Kind::Own(_) => None,
+            Kind::Own(_) | Kind::Page(_) => None,
             Kind::Relay(relay) => Some(relay.end()),
         }
     }
@@ -50,7 +60,7 @@ impl Body {
     /// to write, nobody asks for more of the body.
     pub fn give_up(&mut self, phase: Phase) {
         match &mut self.0 {
-            Kind::Own(_) => {}
+            Kind::Own(_) | Kind::Page(_) => {}
             Kind::Relay(relay) => relay.give_up(phase),
         }
     }
@@ -66,6 +76,7 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Page(page) => page.poll(cx).map(|next| next.map(|piece| Ok(Frame::data(piece?)))),
             Kind::Relay(relay) => match catch(|| relay.poll(cx)) {
                 Ok(next) => next.map(|next| next.map(|next| next.map(Frame::data))),
                 Err(panic) => {
@@ -80,6 +91,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Own(bytes) => bytes.is_none(),
+            Kind::Page(page) => page.is_end(),
             Kind::Relay(relay) => relay.is_end(),
         }
     }
@@ -87,6 +99,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Page(_) => SizeHint::new(),
             Kind::Relay(relay) => relay.length().map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }

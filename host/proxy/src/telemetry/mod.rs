@@ -10,4 +10,5 @@ mod panic;
 pub use access_log::{AccessLog, Attempt, Logging, Record};
 pub use log::init as init_log;
 pub use metrics::Metrics;
+pub(crate) use metrics::Position;
 pub use panic::{Panic, catch};

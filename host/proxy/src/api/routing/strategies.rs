@@ -1,6 +1,6 @@
 //! The strategies in `/routing`, and how those fare that are being tried.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use config::TrialMode;
 use fleet::{CandidateInfo, Snapshot, StrategyInfo, TrialReport};
@@ -19,13 +19,6 @@ pub(super) fn show(snapshot: &Snapshot, index: usize) -> Value {
         shown["candidate"] = show_candidate(candidate);
     }
     shown
-}
-
-/// Those of models that have their own, by model.
-pub(super) fn of_models(snapshot: &Snapshot) -> Map<String, Value> {
-    let models = snapshot.generation.fleet.models.iter().map(|model| &model.config);
-    let own = models.filter(|model| model.strategy != 0);
-    own.map(|model| (model.id.clone(), show(snapshot, model.strategy))).collect()
 }
 
 fn show_info(strategy: &StrategyInfo) -> Value {

@@ -33,7 +33,7 @@ fn rows(family: &dyn Collector) -> Vec<[String; 4]> {
 
 fn row(family: &Family) -> [String; 4] {
     let Family { name, help, labels, .. } = family;
-    [format!("`{name}`"), kind(family.kind).into(), labels.join(", "), (*help).into()]
+    [format!("`{name}`"), family.kind.as_str().into(), labels.join(", "), (*help).into()]
 }
 
 fn kind(kind: MetricType) -> &'static str {

@@ -1,11 +1,9 @@
 //! Metrics of models, deployments and strategies: made anew at each scrape, from what the fleet counts and
 //! from the snapshot in use. A deployment that is gone is gone from the metrics too.
 
-use prometheus::proto::{MetricFamily, MetricType};
+use fleet::{Busy, Deployment, DeploymentMeters, FleetModel, ModelMeters, Route, Snapshot, Waste};
 
-use fleet::{Busy, Deployment, DeploymentMeters, ModelMeters, Route, Snapshot, Waste};
-
-use super::samples::Samples;
+use super::samples::{Kind, Samples};
 use super::trials;
 
 /// Labels of a deployment.
@@ -22,17 +20,61 @@ pub(super) struct Scrape<'a> {
 pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
-    pub(super) kind: MetricType,
+    pub(super) kind: Kind,
     pub(super) labels: &'static [&'static str],
-    pub(super) samples: fn(&Scrape<'_>, &mut Samples),
+    pub(super) each: Each,
 }
 
-impl Family {
-    /// The family with its samples; nothing if it has none.
-    pub(super) fn gather(&self, scrape: &Scrape<'_>) -> Vec<MetricFamily> {
-        let mut samples = Samples::new(self.kind, self.labels);
-        (self.samples)(scrape, &mut samples);
-        samples.family(self.name, self.help).into_iter().collect()
+/// What adds the samples of a family.
+#[derive(Clone, Copy)]
+pub(super) enum Each {
+    /// Of the whole fleet at once.
+    Fleet(fn(&Scrape<'_>, &mut Samples<'_>)),
+    /// Of one model after the other, and of requests that name none.
+    Meters(fn(&ModelMeters, &mut Samples<'_>)),
+    /// Of the deployments of one model after the other.
+    Model(fn(&FleetModel, &Route, &mut Samples<'_>)),
+}
+
+/// How far the families are written.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    family: usize,
+    /// Of its models.
+    model: usize,
+    /// Help and type of the family are written.
+    is_headed: bool,
+}
+
+impl Cursor {
+    /// Writes one family of one model, or of the whole fleet. False: that was the last.
+    pub(super) fn write_next(&mut self, scrape: &Scrape<'_>, text: &mut Vec<u8>) -> bool {
+        let Some(family) = all().nth(self.family) else {
+            return false;
+        };
+        let (models, at) = (&scrape.snapshot.generation.fleet.models, self.model);
+        let mut samples = Samples::new(family, self.is_headed, text);
+        let is_last = match family.each {
+            Each::Fleet(add) => {
+                add(scrape, &mut samples);
+                true
+            }
+            Each::Meters(add) => {
+                add(models.get(at).map_or(scrape.unrouted, |model| &model.meters), &mut samples);
+                at >= models.len()
+            }
+            Each::Model(add) => {
+                if let Some(model) = models.get(at) {
+                    add(model, &scrape.snapshot.routes[at], &mut samples);
+                }
+                at + 1 >= models.len()
+            }
+        };
+        *self = match is_last {
+            true => Self { family: self.family + 1, ..Self::default() },
+            false => Self { model: at + 1, is_headed: samples.is_headed(), ..*self },
+        };
+        true
     }
 }
 
@@ -45,163 +87,163 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "gateway_requests_total",
         help: "Requests answered.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &["model", "status"],
-        samples: requests,
+        each: Each::Meters(requests),
     },
     Family {
         name: "gateway_request_duration_seconds",
         help: "From the arrival of a request to the end of its answer.",
-        kind: MetricType::HISTOGRAM,
+        kind: Kind::Histogram,
         labels: &["model"],
-        samples: |scrape, samples| {
-            for meters in scrape.models() {
-                samples.durations(&[meters.model()], &meters.durations);
-            }
-        },
+        each: Each::Meters(|meters, samples| {
+            samples.durations(&[meters.model()], &meters.durations);
+        }),
     },
     Family {
         name: "gateway_attempts_total",
         help: "Attempts at deployments, by how they ended.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "outcome"],
-        samples: attempts,
+        each: Each::Model(attempts),
     },
     Family {
         name: "gateway_first_byte_seconds",
         help: "From the start of an attempt to the first byte of its answer.",
-        kind: MetricType::HISTOGRAM,
+        kind: Kind::Histogram,
         labels: &["model", "deployment"],
-        samples: |scrape, samples| {
-            for deployment in scrape.deployments() {
+        each: Each::Model(|model, _, samples| {
+            for deployment in &model.deployments {
                 let [model, name, _] = place(deployment);
                 samples.durations(&[model, name], &deployment.meters.first_bytes);
             }
-        },
+        }),
     },
     Family {
         name: "gateway_wasted_attempts_total",
         help: "Attempts that an engine worked on without a delivered answer.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "cause"],
-        samples: |scrape, samples| {
-            by_cause(scrape, |at, cause, meters| {
+        each: Each::Model(|model, _, samples| {
+            by_cause(model, |at, cause, meters| {
                 samples.count(
                     &[at[0], at[1], at[2], cause.as_str()],
                     meters.wasted(cause).attempts.get(),
                 );
             });
-        },
+        }),
     },
     Family {
         name: "gateway_wasted_seconds_total",
         help: "Seconds that engines worked on undelivered answers.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "cause"],
-        samples: |scrape, samples| {
-            by_cause(scrape, |at, cause, meters| {
+        each: Each::Model(|model, _, samples| {
+            by_cause(model, |at, cause, meters| {
                 samples.add(&[at[0], at[1], at[2], cause.as_str()], meters.wasted(cause).seconds());
             });
-        },
+        }),
     },
     Family {
         name: "gateway_retries_denied_total",
         help: "Requests that the retry budget allowed no further attempt.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &[],
-        samples: |scrape, samples| {
+        each: Each::Fleet(|scrape, samples| {
             samples.count(&[], scrape.snapshot.generation.fleet.budget.denied());
-        },
+        }),
     },
     Family {
         name: "gateway_deployment_overflow_total",
         help: "Requests that found no place at a deployment and went on to the next.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "reason"],
-        samples: |scrape, samples| {
-            for deployment in scrape.deployments() {
+        each: Each::Model(|model, _, samples| {
+            for deployment in &model.deployments {
                 let [model, name, side] = place(deployment);
                 for busy in Busy::ALL {
                     let count = deployment.meters.overflows(busy);
                     samples.count(&[model, name, side, busy.as_str()], count);
                 }
             }
-        },
+        }),
     },
     Family {
         name: "gateway_deployment_queued",
         help: "Requests that wait for a place at the deployment.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &PLACE,
-        samples: |scrape, samples| {
-            gauge(scrape, samples, |deployment, _, _| deployment.slots.waiting() as f64);
-        },
+        each: Each::Model(|model, route, samples| {
+            gauge(model, route, samples, |deployment, _, _| deployment.slots.waiting() as f64);
+        }),
     },
     Family {
         name: "gateway_deployment_in_flight",
         help: "Attempts under way.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &PLACE,
-        samples: |scrape, samples| {
-            gauge(scrape, samples, |deployment, _, _| f64::from(deployment.load.in_flight()));
-        },
+        each: Each::Model(|model, route, samples| {
+            gauge(model, route, samples, |deployment, _, _| f64::from(deployment.load.in_flight()));
+        }),
     },
     Family {
         name: "gateway_deployment_error_rate",
         help: "Share of recent attempts that failed, 0 to 1, as strategies see it.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &PLACE,
-        samples: |scrape, samples| {
-            gauge(scrape, samples, |deployment, _, _| deployment.load.error_rate());
-        },
+        each: Each::Model(|model, route, samples| {
+            gauge(model, route, samples, |deployment, _, _| deployment.load.error_rate());
+        }),
     },
     Family {
         name: "gateway_deployment_weight",
         help: "Share of the model's traffic, 0 to 1.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &PLACE,
-        samples: |scrape, samples| gauge(scrape, samples, |_, route, at| route.weights[at]),
+        each: Each::Model(|model, route, samples| {
+            gauge(model, route, samples, |_, route, at| route.weights[at]);
+        }),
     },
     Family {
         name: "gateway_deployment_healthy",
         help: "1 if the deployment is eligible, else 0.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &PLACE,
-        samples: |scrape, samples| {
-            gauge(scrape, samples, |_, route, at| {
+        each: Each::Model(|model, route, samples| {
+            gauge(model, route, samples, |_, route, at| {
                 f64::from(u8::from(route.states[at].is_eligible()))
             });
-        },
+        }),
     },
     Family {
         name: "gateway_deployment_state",
         help: "1, with the state that the deployment is in as a label.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "state"],
-        samples: |scrape, samples| {
-            scrape.each_place(|deployment, route, at| {
-                let ([model, name, side], state) = (place(deployment), &route.states[at]);
-                samples.add(&[model, name, side, state.condition.as_str()], 1.0);
-            });
-        },
+        each: Each::Model(|model, route, samples| {
+            for (deployment, state) in model.deployments.iter().zip(&route.states) {
+                let [model, name, side] = place(deployment);
+                samples.count(&[model, name, side, state.condition.as_str()], 1);
+            }
+        }),
     },
     Family {
         name: "gateway_ejections_total",
         help: "Ejections of the deployment.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &PLACE,
-        samples: |scrape, samples| {
-            for deployment in scrape.deployments() {
+        each: Each::Model(|model, _, samples| {
+            for deployment in &model.deployments {
                 samples.count(&place(deployment), deployment.load.ejections());
             }
-        },
+        }),
     },
     Family {
         name: "gateway_strategy_calls_total",
         help: "Calls of the strategy, by how they ended.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &["strategy", "outcome"],
-        samples: strategy_calls,
+        each: Each::Fleet(strategy_calls),
     },
 ];
 
@@ -214,68 +256,44 @@ const OUTCOMES: [&str; 5] =
 /// How a call of a strategy fails.
 const FAULTS: [&str; 5] = ["busy", "off", "refused", "timeout", "trap"];
 
-impl Scrape<'_> {
-    /// Counters of each model, and of requests that name none.
-    fn models(&self) -> impl Iterator<Item = &ModelMeters> {
-        let models = self.snapshot.generation.fleet.models.iter();
-        models.map(|model| &*model.meters).chain([self.unrouted])
-    }
-
-    fn deployments(&self) -> impl Iterator<Item = &Deployment> {
-        self.snapshot.generation.fleet.deployments().map(|deployment| &**deployment)
-    }
-
-    /// Each deployment, its model's route and its position there.
-    fn each_place<'s>(&'s self, mut each: impl FnMut(&'s Deployment, &'s Route, usize)) {
-        for (model, route) in
-            self.snapshot.generation.fleet.models.iter().zip(&self.snapshot.routes)
-        {
-            for (at, deployment) in model.deployments.iter().enumerate() {
-                each(deployment, route, at);
-            }
-        }
-    }
-}
-
 fn place(deployment: &Deployment) -> [&str; 3] {
     [&deployment.model, &deployment.config.name, deployment.config.side.as_str()]
 }
 
 fn gauge(
-    scrape: &Scrape<'_>,
-    samples: &mut Samples,
+    model: &FleetModel,
+    route: &Route,
+    samples: &mut Samples<'_>,
     value: impl Fn(&Deployment, &Route, usize) -> f64,
 ) {
-    scrape.each_place(|deployment, route, at| {
+    for (at, deployment) in model.deployments.iter().enumerate() {
         samples.add(&place(deployment), value(deployment, route, at));
-    });
+    }
 }
 
-fn by_cause(scrape: &Scrape<'_>, mut each: impl FnMut([&str; 3], Waste, &DeploymentMeters)) {
-    for deployment in scrape.deployments() {
+fn by_cause(model: &FleetModel, mut each: impl FnMut([&str; 3], Waste, &DeploymentMeters)) {
+    for deployment in &model.deployments {
         for cause in Waste::ALL {
             each(place(deployment), cause, &deployment.meters);
         }
     }
 }
 
-fn requests(scrape: &Scrape<'_>, samples: &mut Samples) {
-    for meters in scrape.models() {
-        let mut others = meters.others.all();
-        if !meters.model().is_empty() {
-            samples.count(&[meters.model(), "200"], meters.ok.get());
-            STATUSES.iter().for_each(|status| _ = others.entry(*status).or_default());
-        } else if meters.ok.get() > 0 {
-            samples.count(&["", "200"], meters.ok.get());
-        }
-        for (status, count) in others {
-            samples.count(&[meters.model(), &status.to_string()], count);
-        }
+fn requests(meters: &ModelMeters, samples: &mut Samples<'_>) {
+    let mut others = meters.others.all();
+    if !meters.model().is_empty() {
+        samples.count(&[meters.model(), "200"], meters.ok.get());
+        STATUSES.iter().for_each(|status| _ = others.entry(*status).or_default());
+    } else if meters.ok.get() > 0 {
+        samples.count(&["", "200"], meters.ok.get());
+    }
+    for (status, count) in others {
+        samples.count(&[meters.model(), &status.to_string()], count);
     }
 }
 
-fn attempts(scrape: &Scrape<'_>, samples: &mut Samples) {
-    for deployment in scrape.deployments() {
+fn attempts(model: &FleetModel, _: &Route, samples: &mut Samples<'_>) {
+    for deployment in &model.deployments {
         let ([model, name, side], meters) = (place(deployment), &deployment.meters);
         samples.count(&[model, name, side, DeploymentMeters::OK], meters.ok.get());
         let mut others = meters.others.all();
@@ -286,7 +304,7 @@ fn attempts(scrape: &Scrape<'_>, samples: &mut Samples) {
     }
 }
 
-fn strategy_calls(scrape: &Scrape<'_>, samples: &mut Samples) {
+fn strategy_calls(scrape: &Scrape<'_>, samples: &mut Samples<'_>) {
     for (strategy, meters) in scrape.snapshot.generation.fleet.strategies.all() {
         samples.count(&[&strategy, "ok"], meters.ok.get());
         let mut faults = meters.faults.all();

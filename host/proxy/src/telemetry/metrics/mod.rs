@@ -85,23 +85,27 @@ impl Metrics {
         self.process.reloads.with_label_values(&[result]).inc();
     }
 
-    /// All metrics in Prometheus' text format. Takes time in proportion to the fleet: not for a serving core.
-    ///
-    /// # Errors
-    /// If the encoder fails.
-    pub fn render(
+    /// Adds the next part of all metrics to `text`, in Prometheus' text format: those of the process, then of each
+    /// family model by model. False: there is no more.
+    pub(crate) fn write(
         &self,
         snapshot: &Snapshot,
         admission: &Admission,
-    ) -> prometheus::Result<Vec<u8>> {
-        self.process.refresh(admission);
-        let (mut text, encoder) = (Vec::new(), TextEncoder::new());
-        encoder.encode(&self.registry.gather(), &mut text)?;
+        position: &mut Position,
+        text: &mut Vec<u8>,
+    ) -> bool {
+        let Some(at) = &mut position.0 else {
+            self.process.refresh(admission);
+            // Only metrics without a name or a sample cannot be encoded, and a vector takes everything.
+            let _ = TextEncoder::new().encode(&self.registry.gather(), text);
+            position.0 = Some(families::Cursor::default());
+            return true;
+        };
         let scrape = families::Scrape { snapshot, unrouted: &self.unrouted };
-        for family in families::all() {
-            // One at a time: all samples of a large fleet take more memory than their text.
-            encoder.encode(&family.gather(&scrape), &mut text)?;
-        }
-        Ok(text)
+        at.write_next(&scrape, text)
     }
 }
+
+/// How far the metrics of a scrape are written.
+#[derive(Debug, Default)]
+pub(crate) struct Position(Option<families::Cursor>);

@@ -1,83 +1,182 @@
-//! Samples of one family, as the encoder of the `prometheus` crate takes them.
+//! Samples of one family in Prometheus' text format.
 
-use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
-};
+use std::fmt::Display;
+use std::io::Write;
 
 use fleet::Durations;
 
-/// The samples of a family whose labels have these names.
-pub(super) struct Samples {
-    kind: MetricType,
-    labels: &'static [&'static str],
-    metrics: Vec<Metric>,
+use super::families::Family;
+
+/// What kind of numbers a family has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
 }
 
-impl Samples {
-    pub(super) fn new(kind: MetricType, labels: &'static [&'static str]) -> Self {
-        Self { kind, labels, metrics: Vec::new() }
+impl Kind {
+    /// As the text format names it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Labels that a family has at most.
+const LABELS: usize = 5;
+
+/// Adds samples of a family to a text.
+pub(super) struct Samples<'t> {
+    family: &'t Family,
+    /// Positions of the labels, in the order of their names.
+    order: [usize; LABELS],
+    is_headed: bool,
+    text: &'t mut Vec<u8>,
+    /// Labels of the sample that is written.
+    labels: Vec<u8>,
+}
+
+impl<'t> Samples<'t> {
+    /// Of this family. `is_headed`: its help and type are written.
+    pub(super) fn new(family: &'t Family, is_headed: bool, text: &'t mut Vec<u8>) -> Self {
+        let mut order = std::array::from_fn(|label| label);
+        order[..family.labels.len()].sort_unstable_by_key(|label| family.labels[*label]);
+        Self { family, order, is_headed, text, labels: Vec::new() }
+    }
+
+    /// Whether help and type of the family are written: they come with its first sample.
+    pub(super) fn is_headed(&self) -> bool {
+        self.is_headed
     }
 
     /// Adds a number. The values are those of the family's labels, in their order.
     pub(super) fn add(&mut self, values: &[&str], number: f64) {
-        let mut metric = self.metric(values);
-        if self.kind == MetricType::COUNTER {
-            let mut counter = Counter::default();
-            counter.set_value(number);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(number);
-            metric.set_gauge(gauge);
-        }
-        self.metrics.push(metric);
+        self.begin(values);
+        self.line("", None, number);
     }
 
     /// Adds a count.
     pub(super) fn count(&mut self, values: &[&str], count: u64) {
-        #[expect(clippy::cast_precision_loss, reason = "the text format has floats")]
-        self.add(values, count as f64);
+        self.begin(values);
+        self.line("", None, count);
     }
 
     /// Adds a histogram.
     pub(super) fn durations(&mut self, values: &[&str], durations: &Durations) {
-        let mut metric = self.metric(values);
-        let (cumulative, mut histogram) = (durations.cumulative(), Histogram::default());
-        let bucket = |(bound, count): (&f64, &u64)| {
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(*count);
-            bucket
-        };
-        histogram.set_bucket(Durations::BOUNDS.iter().zip(&cumulative).map(bucket).collect());
-        histogram.set_sample_count(cumulative[Durations::BOUNDS.len()]);
-        histogram.set_sample_sum(durations.seconds());
-        metric.set_histogram(histogram);
-        self.metrics.push(metric);
-    }
-
-    /// The family. None: it has no samples, which the encoder refuses.
-    pub(super) fn family(self, name: &str, help: &str) -> Option<MetricFamily> {
-        if self.metrics.is_empty() {
-            return None;
+        self.begin(values);
+        let cumulative = durations.cumulative();
+        for (bound, count) in Durations::BOUNDS.iter().zip(&cumulative) {
+            self.line("_bucket", Some(bound), count);
         }
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(self.kind);
-        family.set_metric(self.metrics);
-        Some(family)
+        let all = cumulative[Durations::BOUNDS.len()];
+        self.line("_bucket", Some(&"+Inf"), all);
+        self.line("_sum", None, durations.seconds());
+        self.line("_count", None, all);
     }
 
-    fn metric(&self, values: &[&str]) -> Metric {
-        let pair = |(name, value): (&&str, &&str)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        };
-        let mut pairs: Vec<LabelPair> = self.labels.iter().zip(values).map(pair).collect();
-        pairs.sort_by(|a, b| a.name().cmp(b.name()));
-        Metric::from_label(pairs)
+    /// Takes the labels of the lines that follow.
+    fn begin(&mut self, values: &[&str]) {
+        let Family { name, help, kind, labels, .. } = self.family;
+        if !self.is_headed {
+            self.is_headed = true;
+            self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
+        }
+        self.labels.clear();
+        for label in &self.order[..labels.len()] {
+            if !self.labels.is_empty() {
+                self.labels.push(b',');
+            }
+            self.labels.extend(labels[*label].as_bytes());
+            self.labels.extend(b"=\"");
+            values[*label].bytes().for_each(|byte| match byte {
+                b'\\' => self.labels.extend(b"\\\\"),
+                b'"' => self.labels.extend(b"\\\""),
+                b'\n' => self.labels.extend(b"\\n"),
+                byte => self.labels.push(byte),
+            });
+            self.labels.push(b'"');
+        }
+    }
+
+    fn line(&mut self, suffix: &str, bound: Option<&dyn Display>, number: impl Display) {
+        self.text.extend(self.family.name.as_bytes());
+        self.text.extend(suffix.as_bytes());
+        if bound.is_some() || !self.labels.is_empty() {
+            self.text.push(b'{');
+            self.text.extend(&self.labels);
+            if let Some(bound) = bound {
+                let comma = if self.labels.is_empty() { "" } else { "," };
+                self.put(format_args!("{comma}le=\"{bound}\""));
+            }
+            self.text.push(b'}');
+        }
+        self.put(format_args!(" {number}\n"));
+    }
+
+    fn put(&mut self, text: std::fmt::Arguments<'_>) {
+        // A vector takes everything.
+        let _ = self.text.write_fmt(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::families::Each;
+    use super::*;
+
+    fn family(kind: Kind, labels: &'static [&'static str]) -> Family {
+        let each = Each::Fleet(|_, _| {});
+        Family { name: "x_total", help: "What it is.", kind, labels, each }
+    }
+
+    fn text(family: &Family, add: impl FnOnce(&mut Samples<'_>)) -> String {
+        let mut text = Vec::new();
+        add(&mut Samples::new(family, false, &mut text));
+        String::from_utf8(text).expect("UTF-8")
+    }
+
+    #[test]
+    fn labels_are_sorted_and_escaped() {
+        let family = family(Kind::Counter, &["model", "deployment", "cause"]);
+        let text = text(&family, |samples| {
+            samples.count(&["a\"b", "c\\d", "e\nf"], 7);
+            samples.add(&["", "é", ""], 0.25);
+        });
+        let expected = "# HELP x_total What it is.\n# TYPE x_total counter\n\
+             x_total{cause=\"e\\nf\",deployment=\"c\\\\d\",model=\"a\\\"b\"} 7\n\
+             x_total{cause=\"\",deployment=\"é\",model=\"\"} 0.25\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_family_without_samples_is_left_out() {
+        assert_eq!(text(&family(Kind::Gauge, &[]), |_| {}), "");
+        let text = text(&family(Kind::Gauge, &[]), |samples| samples.add(&[], 3.0));
+        assert!(text.ends_with("# TYPE x_total gauge\nx_total 3\n"), "{text}");
+    }
+
+    #[test]
+    fn a_histogram_has_buckets_sum_and_count() {
+        let durations = Durations::default();
+        durations.observe(Duration::from_millis(7));
+        durations.observe(Duration::from_secs(400));
+        let family = family(Kind::Histogram, &["model"]);
+        let text = text(&family, |samples| samples.durations(&["m"], &durations));
+        let lines: Vec<&str> = text.lines().skip(2).collect();
+        assert_eq!(lines.len(), Durations::BOUNDS.len() + 3);
+        assert_eq!(lines[0], "x_total_bucket{model=\"m\",le=\"0.005\"} 0");
+        assert_eq!(lines[1], "x_total_bucket{model=\"m\",le=\"0.01\"} 1");
+        let last = [
+            "x_total_bucket{model=\"m\",le=\"+Inf\"} 2",
+            "x_total_sum{model=\"m\"} 400.007",
+            "x_total_count{model=\"m\"} 2",
+        ];
+        assert_eq!(lines[lines.len() - 3..], last);
     }
 }

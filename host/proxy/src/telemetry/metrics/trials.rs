@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::proto::MetricType;
-
 use fleet::{Snapshot, StrategyInfo, TrialReport};
 
-use super::families::{Family, Scrape};
-use super::samples::Samples;
+use super::families::{Each, Family, Scrape};
+use super::samples::{Kind, Samples};
 
 /// Labels of a trial: the strategy in use and the candidate.
 const TRIAL: [&str; 2] = ["strategy", "candidate"];
@@ -16,68 +14,68 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "gateway_strategy_off_path",
         help: "1 if the strategy is off the request path for its faults, else 0.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &["strategy"],
-        samples: off_path,
+        each: Each::Fleet(off_path),
     },
     Family {
         name: "gateway_candidate_compared_total",
         help: "Questions that the candidate and the strategy in use both answered.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &TRIAL,
-        samples: |scrape, samples| {
+        each: Each::Fleet(|scrape, samples| {
             each(scrape, |labels, report| samples.count(&labels, report.compared));
-        },
+        }),
     },
     Family {
         name: "gateway_candidate_divergence",
         help: "Mean distance of the two answers: 0 is equal, 1 is disjoint.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &TRIAL,
-        samples: |scrape, samples| {
+        each: Each::Fleet(|scrape, samples| {
             each(scrape, |labels, report| samples.add(&labels, report.divergence));
-        },
+        }),
     },
     Family {
         name: "gateway_candidate_seconds",
         help: "Mean time to answer, of the strategy in use and of the candidate.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &[TRIAL[0], TRIAL[1], "by"],
-        samples: |scrape, samples| {
+        each: Each::Fleet(|scrape, samples| {
             each(scrape, |[strategy, candidate], report| {
                 for (by, time) in ["in_use", "candidate"].into_iter().zip(report.mean_time) {
                     let seconds = time.unwrap_or_default().as_secs_f64();
                     samples.add(&[strategy, candidate, by], seconds);
                 }
             });
-        },
+        }),
     },
     Family {
         name: "gateway_candidate_faults_total",
         help: "Faults of the candidate.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &TRIAL,
-        samples: |scrape, samples| {
+        each: Each::Fleet(|scrape, samples| {
             each(scrape, |labels, report| samples.count(&labels, report.faults));
-        },
+        }),
     },
     Family {
         name: "gateway_candidate_requests_total",
         help: "Requests of the trial, by who decided and how they ended.",
-        kind: MetricType::COUNTER,
+        kind: Kind::Counter,
         labels: &[TRIAL[0], TRIAL[1], "decided_by", "result"],
-        samples: requests,
+        each: Each::Fleet(requests),
     },
     Family {
         name: "gateway_candidate_rolled_back",
         help: "1 if the trial was rolled back, else 0.",
-        kind: MetricType::GAUGE,
+        kind: Kind::Gauge,
         labels: &TRIAL,
-        samples: |scrape, samples| {
+        each: Each::Fleet(|scrape, samples| {
             each(scrape, |labels, report| {
                 samples.add(&labels, f64::from(u8::from(report.ended.is_some())));
             });
-        },
+        }),
     },
 ];
 
@@ -95,7 +93,7 @@ fn each(scrape: &Scrape<'_>, mut each: impl FnMut([&str; 2], TrialReport)) {
     }
 }
 
-fn requests(scrape: &Scrape<'_>, samples: &mut Samples) {
+fn requests(scrape: &Scrape<'_>, samples: &mut Samples<'_>) {
     each(scrape, |[strategy, candidate], report| {
         for (by, [all, failed]) in [("in_use", report.in_use), ("candidate", report.candidate)] {
             for (result, count) in [("ok", all.saturating_sub(failed)), ("failed", failed)] {
@@ -105,7 +103,7 @@ fn requests(scrape: &Scrape<'_>, samples: &mut Samples) {
     });
 }
 
-fn off_path(scrape: &Scrape<'_>, samples: &mut Samples) {
+fn off_path(scrape: &Scrape<'_>, samples: &mut Samples<'_>) {
     let mut off: BTreeMap<&str, bool> = BTreeMap::new();
     for strategy in strategies(scrape.snapshot) {
         if let Some(path) = &strategy.on_path {

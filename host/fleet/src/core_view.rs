@@ -10,14 +10,14 @@ use super::{Board, Snapshot};
 /// cores would else go by one count of references.
 pub type Held = Rc<Arc<Snapshot>>;
 
-/// See the module. It holds no snapshot itself: what is replaced ends with the last request that has it.
+/// The view of one core. It holds no snapshot itself: only requests keep one that was replaced.
 #[derive(Debug)]
-pub struct View {
+pub struct CoreView {
     board: Arc<Board>,
     last: RefCell<Weak<Arc<Snapshot>>>,
 }
 
-impl View {
+impl CoreView {
     /// A view of `board`.
     #[must_use]
     pub fn of(board: Arc<Board>) -> Self {
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn requests_share_a_snapshot_and_keep_it_when_there_is_a_new_one() {
         let board = Arc::new(Board::new(snapshot()));
-        let view = View::of(Arc::clone(&board));
+        let view = CoreView::of(Arc::clone(&board));
         let first = view.now();
         assert!(Rc::ptr_eq(&first, &view.now()));
         board.publish(snapshot());
@@ -67,14 +67,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replaced_ends_with_its_last_request() {
+    fn a_replaced_snapshot_lives_until_released() {
         let board = Arc::new(Board::new(snapshot()));
-        let view = View::of(Arc::clone(&board));
+        let view = CoreView::of(Arc::clone(&board));
         let request = view.now();
         let replaced = Arc::downgrade(&request);
         board.publish(snapshot());
-        assert_eq!(replaced.strong_count(), 1);
+        assert!(board.release(), "a request has it");
         drop(request);
+        assert_eq!(replaced.strong_count(), 1, "the core does not drop it");
+        assert!(!board.release());
         assert_eq!(replaced.strong_count(), 0);
     }
 }
