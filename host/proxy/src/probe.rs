@@ -187,7 +187,6 @@ mod tests {
 
     use super::*;
     use config::{self, Config, Paths};
-    use stub_engine;
 
     #[tokio::test]
     async fn a_probe_that_panics_is_not_the_last() {
@@ -222,8 +221,8 @@ mod tests {
         tokio::time::timeout(limit, called(1)).await.expect("nobody answers: it is down");
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let options = stub::Options::default();
-        tokio::spawn(stub::serve(listener, options, std::future::pending()));
+        let options = stub_engine::Options::default();
+        tokio::spawn(stub_engine::serve(listener, options, std::future::pending()));
         tokio::time::timeout(limit, called(2)).await.expect("somebody answers: it is up");
     }
 }

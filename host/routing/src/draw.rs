@@ -4,6 +4,8 @@
 //! It goes on only as far as it is asked: most requests need the first alone, which takes one pass over
 //! the weights and no memory, however many deployments a model has.
 
+use std::borrow::Cow;
+
 use rand::{Rng, RngExt};
 
 use config::{Fallback, Standby};
@@ -11,7 +13,7 @@ use config::{Fallback, Standby};
 /// A draw under way, over some weights.
 #[derive(Debug)]
 pub struct Draw<'a> {
-    weights: &'a [f64],
+    weights: Cow<'a, [f64]>,
     standby: Standby,
     next: Next,
 }
@@ -29,14 +31,19 @@ enum Next {
 
 impl<'a> Draw<'a> {
     /// Over deployments with these weights, each at least 0.
-    pub fn new(weights: &'a [f64], standby: Standby) -> Self {
-        Self { weights, standby, next: Next::First }
+    pub fn new(weights: impl Into<Cow<'a, [f64]>>, standby: Standby) -> Self {
+        Self { weights: weights.into(), standby, next: Next::First }
+    }
+
+    /// Puts everything back, as if nothing had been drawn.
+    pub fn restart(&mut self) {
+        self.next = Next::First;
     }
 
     /// The index that is to be tried next, drawn with probability proportional to its weight among those left.
     /// `usable` says which may be tried at all.
     pub fn next(&mut self, usable: impl Fn(usize) -> bool, rng: &mut impl Rng) -> Option<usize> {
-        let weights = self.weights;
+        let weights = &*self.weights;
         let drawn = match self.next {
             Next::First => {
                 // One that is not usable is as if it had not been drawn: that gives the others their shares.

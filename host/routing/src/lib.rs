@@ -4,9 +4,17 @@
 //! - [`plan`](Plan): asks the strategies off the request path and makes the next snapshot.
 //! - [`weigh`]: asks a strategy about one request; [`facts`] is what it is told of it.
 //! - [`draw`]: the weighted order of a request.
+//! - [`Itinerary`]: who is tried next, driven by the data path and by the simulator.
+//! - [`Cause`]: why an attempt failed, and what follows from that. [`Failure`] is one failed attempt,
+//!   [`Exhausted`] a request without an answer.
 
+mod cause;
 mod draw;
+mod endpoint;
+mod exhausted;
 pub mod facts;
+mod failure;
+mod itinerary;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/oracle.rs"]
 pub mod oracle;
@@ -14,6 +22,11 @@ mod plan;
 mod share;
 mod weigh;
 
+pub use cause::{Cause, CauseFacts, Charged, Effect, Phase, Speaker, Wording};
 pub use draw::{Draw, draw};
+pub use endpoint::InferenceEndpoint;
+pub use exhausted::Exhausted;
+pub use failure::{Failure, Overtime};
+pub use itinerary::{Deployments, Event, Itinerary, Step, Terms};
 pub use plan::{Failed, Plan, Seat};
 pub use weigh::weigh;
