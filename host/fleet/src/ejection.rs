@@ -52,6 +52,29 @@ pub struct Out {
     pub(super) on_trial: bool,
 }
 
+/// Another deployment of the same model, when it is decided whether one may be ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sibling {
+    /// It is ejected, on trial or not.
+    Out,
+    /// Nothing is held against it, and it is up.
+    OfUse,
+    /// Neither.
+    Doubtful,
+}
+
+/// Whether a deployment with these `others` may be ejected: at most half are out at a time, and never the last that
+/// is of use.
+pub fn may_go(others: impl Iterator<Item = Sibling>) -> bool {
+    let (mut all, mut out, mut of_use) = (1, 1, 0);
+    for other in others {
+        all += 1;
+        out += usize::from(other == Sibling::Out);
+        of_use += usize::from(other == Sibling::OfUse);
+    }
+    out * 2 <= all && of_use > 0
+}
+
 impl Ejections {
     pub fn epoch(&self) -> u64 {
         self.epoch

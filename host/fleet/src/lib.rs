@@ -30,8 +30,8 @@ mod view;
 pub use bell::Bell;
 pub use budget::{Active, Budget};
 pub use deployment::{Deployment, Fleet, FleetModel};
-pub use ejection::Ejections;
-pub use eligible::Eligible;
+pub use ejection::{Sibling, may_go};
+pub use eligible::{Eligible, Prospect};
 pub use health::{Health, Observation};
 pub use lessons::Lessons;
 pub use load::{InFlight, Load};
@@ -43,8 +43,10 @@ pub use outcome::{Fault, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;
 pub use slots::{Busy, Slot, Slots};
+pub use slow_start::Ramp;
 pub use snapshot::{
     Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
 };
+pub use standing::{Change, Standing, Turn};
 pub use trial::{Trial, TrialReport};
 pub use view::{Held, View};
