@@ -4,18 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::Standby;
-use contract::{Fault, Strategy};
+use contract::{Breaker, Call, Fault, Strategy};
 use fleet::{CandidateInfo, FleetModel, Generation, Lessons, Route, Snapshot};
 
 use super::share::{LastGood, rehearse, share, try_beside};
 
 /// How often a strategy that learns is told of attempts, if not asked for weights more often.
 const LESSON: Duration = Duration::from_secs(1);
-/// Faults in a row after which a strategy is not asked for some time: one that takes its whole
-/// deadline each time would keep the others waiting.
-const FAULTS: u32 = 5;
-/// For so long. Its last good weights stand meanwhile.
-const REST: Duration = Duration::from_secs(30);
 
 /// A generation and the strategies that decide for it, tried once and ready to be used.
 pub struct Plan {
@@ -46,10 +41,8 @@ struct Asked {
     last_error: Option<String>,
     /// Good answers since they were last counted.
     answers: usize,
-    /// In a row.
-    faults: u32,
-    /// Until when it is not asked.
-    rests: Option<Instant>,
+    /// Its last good weights stand while it is out of use.
+    breaker: Breaker,
 }
 
 /// A strategy failed in a decision.
@@ -212,22 +205,22 @@ impl Occupied {
         failed: &mut impl FnMut(bool, Fault),
     ) -> Route {
         let asked = &mut self.strategy;
-        let is_rested = asked.is_rested(now);
-        let strategy = is_rested.then_some(&mut *asked.strategy);
+        let call = asked.breaker.admit(now);
+        let strategy = call.map(|_| &mut *asked.strategy);
         let began = Instant::now();
         let (mut route, outcome) = share(model, strategy, standby, &mut asked.last_good[at], now);
         if let (Some(Ok(())), Some(candidate)) = (&outcome, candidate) {
             candidate.trial.took(false, began.elapsed());
         }
-        if let Some(fault) = outcome.and_then(|outcome| asked.heard(model, outcome, now)) {
+        if let Some(fault) = call.and_then(|call| asked.heard(call, model, outcome, now)) {
             failed(false, fault);
         }
         if let Some((asked, info)) = self.candidate.as_mut().zip(candidate)
-            && asked.is_rested(now)
+            && let Some(call) = asked.breaker.admit(now)
         {
             let (strategy, last) = (&mut *asked.strategy, &mut asked.last_good[at]);
             let outcome = try_beside(model, strategy, &info.trial, &mut route, last);
-            if let Some(fault) = outcome.and_then(|outcome| asked.heard(model, outcome, now)) {
+            if let Some(fault) = asked.heard(call, model, outcome, now) {
                 failed(true, fault);
             }
         }
@@ -242,7 +235,7 @@ impl Occupied {
 impl Asked {
     fn new(strategy: Box<dyn Strategy>, models: usize) -> Self {
         let last_good = vec![LastGood::new(); models];
-        Self { strategy, last_good, last_error: None, answers: 0, faults: 0, rests: None }
+        Self { strategy, last_good, last_error: None, answers: 0, breaker: Breaker::default() }
     }
 
     /// Asks about one request, if it decides for each.
@@ -254,29 +247,26 @@ impl Asked {
         Ok(())
     }
 
-    fn is_rested(&self, now: Instant) -> bool {
-        self.rests.is_none_or(|until| until <= now)
-    }
-
-    /// Notes how it answered, and gives its fault back.
+    /// Notes how it answered `call`, and gives its fault back. None: it was not asked.
     fn heard(
         &mut self,
+        call: Call,
         model: &FleetModel,
-        outcome: Result<(), Fault>,
+        outcome: Option<Result<(), Fault>>,
         now: Instant,
     ) -> Option<Fault> {
-        let fault = outcome.err();
-        match &fault {
-            None => {
+        match outcome {
+            None => self.breaker.give_back(call),
+            Some(Ok(())) => {
                 self.answers += 1;
-                self.faults = 0;
+                self.breaker.answered(call);
             }
-            Some(fault) => {
+            Some(Err(fault)) => {
                 self.last_error = Some(format!("{}: {fault}", model.config.id));
-                self.faults += 1;
+                self.breaker.failed(call, now);
+                return Some(fault);
             }
         }
-        self.rests = (self.faults >= FAULTS).then(|| now + REST);
-        fault
+        None
     }
 }
