@@ -11,8 +11,8 @@ use hyper::StatusCode;
 use answers::Usage;
 use contract::Ending;
 use fleet::admission::CoreHold;
-use fleet::{Busy, Deployment, DeploymentMeters, FleetModel, Lessons, ModelMeters, Trial, Waste};
-use routing::Cause;
+use fleet::{Busy, Deployment, DeploymentMeters, FleetModel, Lessons, ModelMeters, Waste};
+use routing::{Cause, TrialPart};
 
 use crate::stop::{Stage, Stop};
 use crate::telemetry::{self, Logging, Metrics};
@@ -93,8 +93,8 @@ pub struct Journal {
     usage: Option<Usage>,
     /// Where its attempts are noted for a strategy that learns.
     pub(super) lessons: Option<Arc<Lessons>>,
-    /// The trial that it is part of, and whether the candidate decided for it.
-    pub(super) trial: Option<(Arc<Trial>, bool)>,
+    /// Its part in a trial.
+    pub(super) trial: Option<TrialPart>,
     /// What the request takes of all that may be under way; None: nothing, or nothing yet.
     pub(crate) admitted: Option<CoreHold>,
 }
@@ -376,7 +376,7 @@ impl Drop for Journal {
             self.dropped();
         }
         self.end_attempt(End::cancelled());
-        if let Some((trial, by_candidate)) = self.trial.take()
+        if let Some(TrialPart { trial, by_candidate }) = self.trial.take()
             && self.outcome != RequestOutcome::Cancelled
         {
             let failed = self.status >= 500 || self.outcome == RequestOutcome::Broken;
