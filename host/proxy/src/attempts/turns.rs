@@ -139,3 +139,7 @@ fn pass_over(
     journal.passed_over(deployment, busy, after);
     Event::NoPlace(busy)
 }
+
+#[cfg(test)]
+#[path = "turns_tests.rs"]
+mod tests;
