@@ -4,8 +4,7 @@
 //! - [`plan`](Plan): asks the strategies off the request path and makes the next snapshot.
 //! - [`weigh`]: asks a strategy about one request; [`facts`] is what it is told of it.
 //! - [`choose`]: the weights of a request, with the trial of a candidate beside the strategy in use.
-//! - [`draw`]: the weighted order of a request.
-//! - [`Itinerary`]: who is tried next, driven by the data path and by the simulator.
+//! - [`Itinerary`]: who is tried next, in a weighted order; driven by the data path and by the simulator.
 //! - [`Cause`]: why an attempt failed, and what follows from that. [`Failure`] is one failed attempt,
 //!   [`Exhausted`] a request without an answer.
 
@@ -26,7 +25,6 @@ mod weigh;
 
 pub use cause::{Cause, CauseFacts, Charged, Effect, Phase, Speaker, Wording};
 pub use choice::{Choice, Inquiry, Shadow, TrialPart, choose};
-pub use draw::{Draw, draw};
 pub use endpoint::InferenceEndpoint;
 pub use exhausted::Exhausted;
 pub use failure::{Failure, Overtime};
