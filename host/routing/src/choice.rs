@@ -34,7 +34,7 @@ pub struct Choice<'r> {
     /// The trial that it is part of.
     pub trial: Option<TrialPart>,
     /// A comparison that is still to be made, which the request does not wait for.
-    pub shadow: Option<Shadow>,
+    pub shadow: Option<Box<Shadow>>,
 }
 
 /// The part of one request in a trial.
@@ -96,7 +96,8 @@ pub async fn choose<'r>(
         // A canary is measured by the requests that fall to it.
         if !candidate.trial.is_canary() && candidate.strategy.on_path.is_some() {
             let (candidate, in_use) = (candidate.clone(), choice.weights.to_vec());
-            choice.shadow = Some(Shadow { candidate, facts, in_use, model, stream });
+            let shadow = Shadow { candidate, facts, in_use, model, stream };
+            choice.shadow = Some(Box::new(shadow));
         }
     }
     choice
