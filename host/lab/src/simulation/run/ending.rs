@@ -1,7 +1,5 @@
 //! How attempts end, and what comes of it: an answer, a failure, an ejection, a place for the next.
 
-use std::time::Duration;
-
 use config::SlowStart;
 use contract::Ending;
 use fleet::{Busy, Change, Outcome, may_go};
