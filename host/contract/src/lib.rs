@@ -4,6 +4,7 @@
 //! A strategy decides off the request path ([`Strategy`]) and, where it wants to see each request, on
 //! it too ([`PathStrategy`]).
 
+mod breaker;
 mod facts;
 mod path;
 mod side;
@@ -12,6 +13,7 @@ mod weights;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use breaker::{Breaker, Call};
 pub use facts::{Facts, Needs};
 pub use path::{PathStatus, PathStrategy, Question, Weighing};
 pub use side::Side;

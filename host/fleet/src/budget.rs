@@ -32,7 +32,7 @@ pub struct Active<'a>(&'a Budget);
 
 impl Drop for Active<'_> {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.end();
     }
 }
 
@@ -50,12 +50,22 @@ impl Budget {
         }
     }
 
-    /// Counts a request in.
+    /// Counts a request in until the guard is dropped.
     #[must_use]
     pub fn enter(&self, now: Instant) -> Active<'_> {
+        self.begin(now);
+        Active(self)
+    }
+
+    /// Counts a request in, for whoever counts it out.
+    pub fn begin(&self, now: Instant) {
         self.active.fetch_add(1, Ordering::Relaxed);
         self.arrived.note(now);
-        Active(self)
+    }
+
+    /// Counts a request out.
+    pub fn end(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Takes one extra attempt, if there is one.

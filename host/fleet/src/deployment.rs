@@ -46,17 +46,7 @@ impl Deployment {
     /// What a strategy is told of it at `now`; `condition` is that of its [`State`].
     #[must_use]
     pub fn candidate(&self, condition: Condition, now: Instant) -> Candidate<'_> {
-        let load = &self.load;
-        // What it failed at, it was ejected for: judged by that again, it would never be tried.
-        let fresh = condition == Condition::HalfOpen;
-        Candidate {
-            id: self.id,
-            place: &self.place,
-            in_flight: if fresh { load.in_flight() } else { load.apparent_in_flight() },
-            queued: u32::try_from(self.slots.waiting()).unwrap_or(u32::MAX),
-            latency: load.recent_latency(clock(now)).filter(|_| !fresh),
-            error_rate: if fresh { 0.0 } else { load.error_rate() },
-        }
+        self.load.candidate(self.id, &self.place, self.slots.waiting(), condition, clock(now))
     }
 
     /// How it is doing: what probes and requests say of it together.

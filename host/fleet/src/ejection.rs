@@ -17,7 +17,7 @@ use super::Fault;
 
 /// The history of one deployment.
 #[derive(Debug, Default)]
-pub struct Ejections {
+pub(super) struct Ejections {
     /// Failures in a row.
     streak: u32,
     /// The last attempts, true for a failure; at most `window` of them.
@@ -34,10 +34,10 @@ pub struct Ejections {
 
 /// One ejection.
 #[derive(Debug)]
-pub struct Out {
+pub(super) struct Out {
     pub(super) reason: String,
     pub(super) since: SystemTime,
-    pub until: Instant,
+    pub(super) until: Instant,
     pub(super) lasts: Duration,
     began: Instant,
     /// What it lasts before jitter.
@@ -52,28 +52,55 @@ pub struct Out {
     pub(super) on_trial: bool,
 }
 
+/// Another deployment of the same model, when it is decided whether one may be ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sibling {
+    /// It is ejected, on trial or not.
+    Out,
+    /// Nothing is held against it, and it is up.
+    OfUse,
+    /// Neither.
+    Doubtful,
+}
+
+/// Whether a deployment with these `others` may be ejected: at most half are out at a time, and never the last that
+/// is of use.
+#[must_use]
+pub fn may_go(others: impl Iterator<Item = Sibling>) -> bool {
+    let (mut all, mut out, mut of_use) = (1, 1, 0);
+    for other in others {
+        all += 1;
+        out += usize::from(other == Sibling::Out);
+        of_use += usize::from(other == Sibling::OfUse);
+    }
+    out * 2 <= all && of_use > 0
+}
+
 impl Ejections {
     /// Changes with each ejection and each return: an outcome of an earlier epoch says nothing of this one.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
+    pub(super) fn epoch(&self) -> u64 {
         self.epoch
     }
 
     /// The ejection that lasts. None: the deployment is in.
-    #[must_use]
-    pub fn out(&self) -> Option<&Out> {
+    pub(super) fn out(&self) -> Option<&Out> {
         self.out.as_ref()
     }
 
     /// Takes a success: it ends a row of failures.
-    pub fn succeeded(&mut self, settings: &Ejection) {
+    pub(super) fn succeeded(&mut self, settings: &Ejection) {
         self.streak = 0;
         self.faults = 0;
         self.remember(false, settings);
     }
 
     /// Takes a failure; the answer is the reason to eject the deployment, if it is one.
-    pub fn failed(&mut self, cause: &str, fault: Fault, settings: &Ejection) -> Option<String> {
+    pub(super) fn failed(
+        &mut self,
+        cause: &str,
+        fault: Fault,
+        settings: &Ejection,
+    ) -> Option<String> {
         self.streak = self.streak.saturating_add(1);
         self.faults = self.faults.saturating_add(u32::from(fault == Fault::Answer));
         self.remember(true, settings);
@@ -95,7 +122,7 @@ impl Ejections {
 
     /// Takes the deployment out. `jitter` is from -1 to 1: deployments that failed together are not
     /// to come back together.
-    pub fn eject(&mut self, reason: String, settings: &Ejection, jitter: f64, now: Instant) {
+    pub(super) fn eject(&mut self, reason: String, settings: &Ejection, jitter: f64, now: Instant) {
         self.count = self.decayed(settings, now).saturating_add(1);
         let nominal = settings.base.saturating_mul(self.count).min(settings.max);
         let beyond_probes = self.faults > 0;
@@ -104,7 +131,7 @@ impl Ejections {
 
     /// The trial failed: out again, for twice as long. A probe that had ended the ejection early was
     /// wrong, and does so no more.
-    pub fn trial_failed(
+    pub(super) fn trial_failed(
         &mut self,
         cause: &str,
         fault: Fault,
@@ -146,7 +173,7 @@ impl Ejections {
     }
 
     /// Takes the deployment back in; says whether it was out.
-    pub fn restore(&mut self, now: Instant) -> bool {
+    pub(super) fn restore(&mut self, now: Instant) -> bool {
         if self.out.take().is_none() {
             return false;
         }
@@ -163,7 +190,7 @@ impl Ejections {
     }
 
     /// The turn of the one request that is let through, if it can be had now.
-    pub fn try_out(&mut self, now: Instant) -> bool {
+    pub(super) fn try_out(&mut self, now: Instant) -> bool {
         let free = self.trial_is_free(now);
         if let (true, Some(out)) = (free, &mut self.out) {
             out.on_trial = true;
@@ -172,13 +199,12 @@ impl Ejections {
     }
 
     /// Whether the ejection has lasted long enough and no trial is under way.
-    #[must_use]
-    pub fn trial_is_free(&self, now: Instant) -> bool {
+    pub(super) fn trial_is_free(&self, now: Instant) -> bool {
         self.out.as_ref().is_some_and(|out| out.until <= now && !out.on_trial)
     }
 
     /// Ends a trial that says nothing: the next request may be one.
-    pub fn give_back_trial(&mut self) {
+    pub(super) fn give_back_trial(&mut self) {
         if let Some(out) = &mut self.out {
             out.on_trial = false;
         }

@@ -2,6 +2,7 @@
 //! answer comes to.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use config::{Share, Standby};
@@ -25,32 +26,59 @@ pub struct Eligible {
     rest: f64,
 }
 
+/// A deployment of a model, as far as its eligibility depends on it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prospect {
+    /// Which side it is on.
+    pub side: Side,
+    /// Who decides on its weight.
+    pub share: Share,
+    /// The configured weight.
+    pub weight: f64,
+    /// How it is doing.
+    pub condition: Condition,
+}
+
 impl Eligible {
     /// Those of `model`; `states` are theirs, one each.
     #[must_use]
     pub fn of(model: &FleetModel, states: &[State], standby: Standby) -> Self {
-        let mut eligible: Vec<bool> = states.iter().map(State::is_eligible).collect();
+        let prospect = |(deployment, state): (&Arc<Deployment>, &State)| Prospect {
+            side: deployment.config.side,
+            share: deployment.config.share,
+            weight: deployment.config.weight,
+            condition: state.condition,
+        };
+        let prospects: Vec<Prospect> = model.deployments.iter().zip(states).map(prospect).collect();
+        Self::among(&prospects, standby)
+    }
+
+    /// Those of `prospects`, the deployments of one model.
+    #[must_use]
+    pub fn among(prospects: &[Prospect], standby: Standby) -> Self {
+        let mut eligible: Vec<bool> =
+            prospects.iter().map(|prospect| prospect.condition.is_eligible()).collect();
         let kept_only = |eligible: &[bool]| {
-            let mut used = model.deployments.iter().zip(eligible).filter(|(_, e)| **e);
-            used.all(|(d, _)| d.config.share == Share::Kept && d.config.weight == 0.0)
+            let mut used = prospects.iter().zip(eligible).filter(|(_, e)| **e);
+            used.all(|(prospect, _)| prospect.share == Share::Kept && prospect.weight == 0.0)
         };
         // Under `standby: never` what is configured with weight 0 cannot stand in for the others.
         let panic =
             !eligible.contains(&true) || (standby == Standby::Never && kept_only(&eligible));
         if panic {
-            let cooling = |state: &State| state.condition == Condition::Cooling;
-            let all = states.iter().all(cooling);
-            eligible = states.iter().map(|state| all || !cooling(state)).collect();
+            let cooling = |prospect: &Prospect| prospect.condition == Condition::Cooling;
+            let all = prospects.iter().all(cooling);
+            eligible = prospects.iter().map(|prospect| all || !cooling(prospect)).collect();
         }
         let mut found = Self { panic, ..Self::default() };
-        for (i, deployment) in model.deployments.iter().enumerate().filter(|(i, _)| eligible[*i]) {
-            match (deployment.config.share, deployment.config.side) {
+        for (i, prospect) in prospects.iter().enumerate().filter(|(i, _)| eligible[*i]) {
+            match (prospect.share, prospect.side) {
                 (Share::Kept, _) => found.kept.push(i),
                 (Share::Assigned, Side::Local) => found.local.push(i),
                 (Share::Assigned, Side::Remote) => found.remote.push(i),
             }
         }
-        let kept: f64 = found.kept.iter().map(|i| model.deployments[*i].config.weight).sum();
+        let kept: f64 = found.kept.iter().map(|i| prospects[*i].weight).sum();
         found.rest = (1.0 - kept).max(0.0);
         found
     }
@@ -61,15 +89,14 @@ impl Eligible {
         !(self.local.is_empty() && self.remote.is_empty())
     }
 
-    /// The same without those that have gone out of use since: asked for each request, of which most find nothing
-    /// gone.
+    /// The same without those that are not open any more. Asked for each request; mostly nothing has changed.
     #[must_use]
-    pub fn still(&self, model: &FleetModel, now: Instant) -> Cow<'_, Self> {
-        let is_open = |i: &usize| self.panic || model.deployments[*i].is_open(now);
-        if self.local.iter().chain(&self.remote).all(is_open) {
+    pub fn still(&self, is_open: impl Fn(usize) -> bool) -> Cow<'_, Self> {
+        let is_open = |i: &usize| self.panic || is_open(*i);
+        if self.local.iter().chain(&self.remote).all(&is_open) {
             return Cow::Borrowed(self);
         }
-        let open = |list: &[usize]| list.iter().copied().filter(is_open).collect();
+        let open = |list: &[usize]| list.iter().copied().filter(&is_open).collect();
         Cow::Owned(Self { local: open(&self.local), remote: open(&self.remote), ..self.clone() })
     }
 

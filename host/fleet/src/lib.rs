@@ -32,8 +32,8 @@ pub use budget::{Active, Budget};
 pub use changes::ChangeNotifier;
 pub use core_view::{CoreView, Held};
 pub use deployment::{Deployment, Fleet, FleetModel};
-pub use ejection::Ejections;
-pub use eligible::Eligible;
+pub use ejection::{Sibling, may_go};
+pub use eligible::{Eligible, Prospect};
 pub use health::{Health, Observation, ProbeRequests};
 pub use lessons::Lessons;
 pub use load::{InFlight, Load};
@@ -45,7 +45,9 @@ pub use outcome::{Fault, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;
 pub use slots::{Busy, Slot, Slots};
+pub use slow_start::Ramp;
 pub use snapshot::{
     Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
 };
+pub use standing::{Change, Standing, Turn};
 pub use trial::{Trial, TrialReport};

@@ -4,6 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use contract::{Candidate, Place};
+
+use super::{Condition, Outcome};
+
 /// A failure enters the average latency as an answer that took at least this long, and at least
 /// twice the average, up to [`WORST`]: deployments that fail fast must not look fast. So do
 /// balancers by peak-EWMA (Finagle's), for which a bad answer counts at once and a good one slowly.
@@ -124,6 +128,40 @@ impl Load {
         let slow = Duration::try_from_secs_f64(2.0 * self.latency().unwrap_or(0.0) / 1e3);
         let slow = slow.unwrap_or(WORST).min(WORST);
         self.record_first_byte(took.max(slow).max(PENALTY), now);
+    }
+
+    /// Takes how an attempt ended that took so long, at `now` of the caller's clock.
+    pub fn record(&self, outcome: &Outcome, took: Duration, now: Duration) {
+        match outcome {
+            Outcome::Success => self.record_success(),
+            Outcome::Neutral => {}
+            Outcome::Failure { .. } | Outcome::Limited { .. } | Outcome::Credential { .. } => {
+                self.record_failure(took, now);
+            }
+        }
+    }
+
+    /// What a strategy is told of a deployment in this condition, with so many requests in its line, at `now` of the
+    /// caller's clock.
+    #[must_use]
+    pub fn candidate<'p>(
+        &self,
+        id: u32,
+        place: &'p Place,
+        waiting: usize,
+        condition: Condition,
+        now: Duration,
+    ) -> Candidate<'p> {
+        // It was ejected for its failures. Judged by them again, it would never be tried.
+        let fresh = condition == Condition::HalfOpen;
+        Candidate {
+            id,
+            place,
+            in_flight: if fresh { self.in_flight() } else { self.apparent_in_flight() },
+            queued: u32::try_from(waiting).unwrap_or(u32::MAX),
+            latency: self.recent_latency(now).filter(|_| !fresh),
+            error_rate: if fresh { 0.0 } else { self.error_rate() },
+        }
     }
 
     /// Counts an ejection.

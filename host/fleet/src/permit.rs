@@ -58,14 +58,8 @@ impl Permit {
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         let Some(turn) = self.turn.take() else { return };
         let deployment = &self.deployment;
-        match &outcome {
-            Outcome::Success => deployment.load.record_success(),
-            Outcome::Neutral => {}
-            Outcome::Failure { .. } | Outcome::Limited { .. } | Outcome::Credential { .. } => {
-                let took = now.saturating_duration_since(self.issued);
-                deployment.load.record_failure(took, clock(now));
-            }
-        }
+        let took = now.saturating_duration_since(self.issued);
+        deployment.load.record(&outcome, took, clock(now));
         let siblings = &deployment.siblings;
         let outcome = match outcome {
             Outcome::Limited { cause, wait: None } => {

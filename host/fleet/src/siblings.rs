@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use config::{Config, Ejection, SlowStart};
 
+use super::ejection::{Sibling, may_go};
 use super::slow_start::Ramp;
 use super::standing::{Change, Standing, Turn};
 use super::{ChangeNotifier, Health, Rate};
@@ -32,6 +33,17 @@ pub(super) struct Member {
     pub(super) health: Option<Arc<Health>>,
 }
 
+impl Member {
+    fn seen(&self, now: Instant) -> Sibling {
+        let is_up = || self.health.as_ref().is_none_or(|health| health.is_up());
+        match self.standing.is_out(now) {
+            true => Sibling::Out,
+            false if self.standing.is_clear(now) && is_up() => Sibling::OfUse,
+            false => Sibling::Doubtful,
+        }
+    }
+}
+
 impl Siblings {
     pub(super) fn new(
         config: &Config,
@@ -45,8 +57,7 @@ impl Siblings {
         Self { ejection, slow_start, changes, rate, deciding, members }
     }
 
-    /// Ejects one of them, if it may be: at most half are out at a time, and never the last that is
-    /// of use.
+    /// Ejects one of them, if it may be.
     pub(super) fn eject(
         &self,
         standing: &Arc<Standing>,
@@ -55,17 +66,15 @@ impl Siblings {
         now: Instant,
     ) -> Change {
         let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
-        let out = self.others(standing).filter(|other| other.standing.is_out(now)).count();
-        if (out + 1) * 2 > self.members.len() || !self.has_another_of_use(standing, now) {
-            return Change::None;
+        match may_go(self.others(standing).map(|other| other.seen(now))) {
+            true => standing.eject(turn, reason, &self.ejection, now),
+            false => Change::None,
         }
-        standing.eject(turn, reason, &self.ejection, now)
     }
 
     /// Whether one of the others may be given traffic without a doubt.
     pub(super) fn has_another_of_use(&self, standing: &Arc<Standing>, now: Instant) -> bool {
-        let is_up = |member: &Member| member.health.as_ref().is_none_or(|health| health.is_up());
-        self.others(standing).any(|other| other.standing.is_clear(now) && is_up(other))
+        self.others(standing).any(|other| other.seen(now) == Sibling::OfUse)
     }
 
     fn others<'a>(&'a self, standing: &'a Arc<Standing>) -> impl Iterator<Item = &'a Member> {

@@ -6,8 +6,6 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use config::Concurrency;
-
 use crate::admission::Quota;
 
 /// The places of one deployment.
@@ -78,15 +76,14 @@ impl Slots {
         self.places.free.try_acquire().ok().map(|permit| self.slot(permit))
     }
 
-    /// Waits in line for a place, until `end` at the latest.
+    /// Waits for a place until `until` at the latest, in a line of at most `queue` requests.
     ///
     /// # Errors
-    /// If none is to be waited for.
-    pub async fn enter(&self, limit: Concurrency, end: Instant) -> Result<Slot, Busy> {
-        let Some(_waiting) = self.waiting.take(1, limit.queue as usize) else {
+    /// Why there is none.
+    pub async fn enter(&self, queue: u32, until: Instant) -> Result<Slot, Busy> {
+        let Some(_waiting) = self.waiting.take(1, queue as usize) else {
             return Err(Busy::Full);
         };
-        let end = end.min(Instant::now() + limit.wait);
         tokio::select! {
             biased;
             () = self.dispersed.notified() => Err(Busy::Dispersed),
@@ -94,7 +91,7 @@ impl Slots {
             permit = self.places.free.acquire() => {
                 permit.map(|permit| self.slot(permit)).map_err(|_| Busy::Dispersed)
             }
-            () = tokio::time::sleep_until(end.into()) => Err(Busy::Waited),
+            () = tokio::time::sleep_until(until.into()) => Err(Busy::Waited),
         }
     }
 
@@ -154,7 +151,8 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Concurrency = Concurrency { max: 2, queue: 1, wait: Duration::from_secs(10) };
+    /// Length of the line.
+    const QUEUE: u32 = 1;
 
     fn far() -> Instant {
         Instant::now() + Duration::from_secs(3600)
@@ -170,10 +168,10 @@ mod tests {
         let first = slots.try_enter().expect("a place");
         let _second = slots.try_enter().expect("a place");
         assert!(slots.try_enter().is_none());
-        let mut waiting = pin!(slots.enter(LIMIT, far()));
+        let mut waiting = pin!(slots.enter(QUEUE, far()));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert_eq!(slots.waiting(), 1);
-        assert_eq!(slots.enter(LIMIT, far()).await.err(), Some(Busy::Full));
+        assert_eq!(slots.enter(QUEUE, far()).await.err(), Some(Busy::Full));
         drop(first);
         let _third = waiting.await.expect("a place");
         assert_eq!((slots.waiting(), free(&slots)), (0, 0));
@@ -183,15 +181,15 @@ mod tests {
     async fn waiting_ends_with_the_wait_with_the_request_and_with_the_deployment() {
         let slots = Slots::new(1);
         let _taken = slots.try_enter().expect("a place");
-        let short = Concurrency { wait: Duration::from_millis(1), ..LIMIT };
-        assert_eq!(slots.enter(short, far()).await.err(), Some(Busy::Waited));
-        assert_eq!(slots.enter(LIMIT, Instant::now()).await.err(), Some(Busy::Waited));
-        let mut waiting = pin!(slots.enter(LIMIT, far()));
+        let soon = Instant::now() + Duration::from_millis(1);
+        assert_eq!(slots.enter(QUEUE, soon).await.err(), Some(Busy::Waited));
+        assert_eq!(slots.enter(QUEUE, Instant::now()).await.err(), Some(Busy::Waited));
+        let mut waiting = pin!(slots.enter(QUEUE, far()));
         assert!(waiting.as_mut().now_or_never().is_none());
         slots.disperse();
         assert_eq!(waiting.await.err(), Some(Busy::Dispersed));
         // A request whose client goes away leaves the line.
-        assert!(slots.enter(LIMIT, far()).now_or_never().is_none());
+        assert!(slots.enter(QUEUE, far()).now_or_never().is_none());
         assert_eq!(slots.waiting(), 0);
     }
 

@@ -10,7 +10,7 @@ const STEPS: u32 = 10;
 
 /// The way back of one deployment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Ramp {
+pub struct Ramp {
     began: Instant,
     pub(super) since: SystemTime,
 }

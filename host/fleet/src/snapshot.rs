@@ -95,7 +95,7 @@ impl State {
     /// Whether the deployment may be given traffic.
     #[must_use]
     pub fn is_eligible(&self) -> bool {
-        matches!(self.condition, Condition::Healthy | Condition::SlowStart | Condition::HalfOpen)
+        self.condition.is_eligible()
     }
 }
 
@@ -129,6 +129,12 @@ impl Condition {
         Self::Credential,
         Self::SlowStart,
     ];
+
+    /// Whether a deployment in this condition may be given traffic.
+    #[must_use]
+    pub fn is_eligible(self) -> bool {
+        matches!(self, Self::Healthy | Self::SlowStart | Self::HalfOpen)
+    }
 
     /// As `/routing` and metrics name it.
     #[must_use]

@@ -16,24 +16,35 @@ use super::{Condition, Outcome, State};
 
 /// What became of a deployment by an outcome.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Change {
+pub enum Change {
     /// Nothing.
     None,
     /// It should be ejected, for this reason; whether it may be depends on its siblings.
     Due(String),
     /// It is out.
-    Ejected { reason: String, lasts: Duration },
+    Ejected {
+        /// For people.
+        reason: String,
+        /// For so long.
+        lasts: Duration,
+    },
     /// It is left alone.
-    Cooling { reason: String },
+    Cooling {
+        /// For people.
+        reason: String,
+    },
     /// It is out until its credential is mended.
-    Credential { reason: String },
+    Credential {
+        /// For people.
+        reason: String,
+    },
     /// It is in again.
     Restored,
 }
 
 /// By what right an attempt is made, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turn {
+pub struct Turn {
     epoch: u64,
     right: Right,
 }
@@ -56,12 +67,21 @@ enum Right {
 }
 
 /// The standing of one deployment.
-#[derive(Debug, Default)]
-pub(super) struct Standing {
+#[derive(Debug)]
+pub struct Standing {
     /// The epoch of the ejections, and in the lowest bit whether anything is held against the
     /// deployment.
     word: AtomicU64,
     held: Mutex<Held>,
+    /// How far an ejection is off its time, from -1 to 1: deployments that go out together must not come back
+    /// together.
+    jitter: fn() -> f64,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self::with_jitter(|| rand::random::<f64>() * 2.0 - 1.0)
+    }
 }
 
 /// What is held against a deployment.
@@ -139,8 +159,14 @@ impl Held {
 }
 
 impl Standing {
+    /// One that nothing is held against, with this jitter, from -1 to 1.
+    #[must_use]
+    pub fn with_jitter(jitter: fn() -> f64) -> Self {
+        Self { word: AtomicU64::default(), held: Mutex::default(), jitter }
+    }
+
     /// Whether a request would be let through now.
-    pub(super) fn is_open(&self, now: Instant) -> bool {
+    pub fn is_open(&self, now: Instant) -> bool {
         if self.word.load(Ordering::Acquire) & 1 == 0 {
             return true;
         }
@@ -153,7 +179,7 @@ impl Standing {
     }
 
     /// Lets a request through, if nothing is held against the deployment or it is its trial.
-    pub(super) fn admit(&self, now: Instant) -> Option<Turn> {
+    pub fn admit(&self, now: Instant) -> Option<Turn> {
         let word = self.word.load(Ordering::Acquire);
         if word & 1 == 0 {
             return Some(Turn { epoch: word >> 1, right: Right::Open });
@@ -171,7 +197,7 @@ impl Standing {
 
     /// Lets a request through whatever is held against the deployment, but for its own wish to be
     /// left alone.
-    pub(super) fn admit_in_panic(&self, now: Instant) -> Option<Turn> {
+    pub fn admit_in_panic(&self, now: Instant) -> Option<Turn> {
         if let Some(turn) = self.admit(now) {
             return Some(turn);
         }
@@ -182,7 +208,7 @@ impl Standing {
     }
 
     /// An attempt ends without telling anything.
-    pub(super) fn give_back(&self, turn: Turn, now: Instant) {
+    pub fn give_back(&self, turn: Turn, now: Instant) {
         if turn.right == Right::Trial {
             self.with(now, |held| {
                 if held.ejections.epoch() == turn.epoch {
@@ -193,7 +219,7 @@ impl Standing {
     }
 
     /// The answer has begun, and with it a trial has succeeded; the attempt goes on as any other.
-    pub(super) fn begun(&self, turn: &mut Turn, now: Instant, ramp: Option<Ramp>) -> Change {
+    pub fn begun(&self, turn: &mut Turn, now: Instant, ramp: Option<Ramp>) -> Change {
         if turn.right == Right::Open {
             return Change::None;
         }
@@ -209,7 +235,7 @@ impl Standing {
 
     /// Takes how an attempt ended. Attempts of before the last ejection or restoration tell nothing
     /// of now, except what the deployment itself asks for.
-    pub(super) fn record(
+    pub fn record(
         &self,
         turn: Turn,
         outcome: Outcome,
@@ -238,7 +264,7 @@ impl Standing {
                         None => Change::None,
                     },
                     Right::Trial => {
-                        held.ejections.trial_failed(&cause, fault, settings, jitter(), now);
+                        held.ejections.trial_failed(&cause, fault, settings, (self.jitter)(), now);
                         ejected(held)
                     }
                     Right::Panic => Change::None,
@@ -248,12 +274,12 @@ impl Standing {
     }
 
     /// Takes the deployment out, unless somebody else just did.
-    pub(super) fn eject(&self, turn: Turn, reason: String, s: &Ejection, now: Instant) -> Change {
+    pub fn eject(&self, turn: Turn, reason: String, s: &Ejection, now: Instant) -> Change {
         self.with(now, |held| {
             if held.ejections.epoch() != turn.epoch || held.ejections.out().is_some() {
                 return Change::None;
             }
-            held.ejections.eject(reason, s, jitter(), now);
+            held.ejections.eject(reason, s, (self.jitter)(), now);
             ejected(held)
         })
     }
@@ -297,7 +323,7 @@ impl Standing {
     }
 
     /// Whether it is out, on trial or not.
-    pub(super) fn is_out(&self, now: Instant) -> bool {
+    pub fn is_out(&self, now: Instant) -> bool {
         self.word.load(Ordering::Acquire) & 1 == 1
             && self.with(now, |held| held.ejections.out().is_some())
     }
@@ -318,12 +344,12 @@ impl Standing {
     }
 
     /// What is held against it, with the share of its weight that it gets.
-    pub(super) fn state(&self, now: Instant, settings: &SlowStart) -> State {
+    pub fn state(&self, now: Instant, settings: &SlowStart) -> State {
         self.with(now, |held| state(held, now, settings))
     }
 
     /// When time alone changes its state next.
-    pub(super) fn next_change(&self, now: Instant, settings: &SlowStart) -> Option<Instant> {
+    pub fn next_change(&self, now: Instant, settings: &SlowStart) -> Option<Instant> {
         self.with(now, |held| {
             let cooling = held.cooling.as_ref().map(|cooling| cooling.until);
             let out = held.ejections.out().map(|out| out.until);
@@ -384,9 +410,4 @@ fn ejected(held: &Held) -> Change {
         Some(out) => Change::Ejected { reason: out.reason.clone(), lasts: out.lasts },
         None => Change::None,
     }
-}
-
-/// From -1 to 1.
-fn jitter() -> f64 {
-    rand::random::<f64>() * 2.0 - 1.0
 }

@@ -1,12 +1,45 @@
-//! Time limits of what is mostly done at once: a body that came with its head, an answer whose first bytes are there.
+//! Time limits: how a limit becomes a deadline, and waiting for what is mostly there at once (a body that came with
+//! its head, an answer whose first bytes have come).
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Timeout};
+
+use routing::Phase;
+
+/// From now to when the whole request must be over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    /// Now.
+    pub(crate) now: Instant,
+    /// When the whole request must be over.
+    pub(crate) end: Instant,
+}
+
+/// When something must have happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deadline {
+    /// At the latest.
+    pub(crate) at: Instant,
+    /// The limit that has passed then.
+    pub(crate) phase: Phase,
+}
+
+impl Span {
+    /// `limit` from now, or the end of the request if that comes before.
+    pub(crate) fn deadline(self, limit: Duration, phase: Phase) -> Deadline {
+        let left = self.end.saturating_duration_since(self.now);
+        if left < limit {
+            return Deadline { at: self.now + left, phase: Phase::Total };
+        }
+        Deadline { at: self.now + limit, phase }
+    }
+}
 
 /// The output of `future`, if it comes by `deadline`, like [`tokio::time::timeout_at`], but that makes no timer before
 /// something is waited for: to make one is to count a reference to the runtime.
@@ -40,11 +73,26 @@ pub(crate) async fn timeout_at<F: Future>(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::time::Duration;
-
     use tokio::sync::oneshot;
 
     use super::*;
+
+    #[test]
+    fn the_end_of_the_request_cuts_every_limit() {
+        let now = Instant::now();
+        let [short, long] = [1, 60].map(Duration::from_secs);
+        let span = Span { now, end: now + short };
+        let total = Deadline { at: now + short, phase: Phase::Total };
+        assert_eq!(span.deadline(long, Phase::Idle), total);
+        let idle = Deadline { at: now + short, phase: Phase::Idle };
+        assert_eq!(
+            span.deadline(short, Phase::Idle),
+            idle,
+            "the limit itself, where both end at once"
+        );
+        let late = Span { now: now + long, ..span }.deadline(short, Phase::Idle);
+        assert_eq!(late, Deadline { at: now + long, phase: Phase::Total });
+    }
 
     #[tokio::test]
     async fn what_comes_in_time_is_taken_and_what_does_not_is_not_waited_for() {

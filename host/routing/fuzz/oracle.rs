@@ -12,7 +12,8 @@ use config::{Fallback, Standby};
 use contract::{BadWeights, RawWeights, Weights};
 use http1::{ScanError, json};
 
-use crate::{draw, facts};
+use crate::draw::draw;
+use crate::facts;
 
 /// The scan of a request says what serde_json says of the same body, and refuses only what that refuses
 /// or what the scan promises to refuse.

@@ -4,14 +4,18 @@
 //! It goes on only as far as it is asked: most requests need the first alone, which takes one pass over
 //! the weights and no memory, however many deployments a model has.
 
+use std::borrow::Cow;
+
 use rand::{Rng, RngExt};
 
-use config::{Fallback, Standby};
+#[cfg(any(test, fuzzing))]
+use config::Fallback;
+use config::Standby;
 
 /// A draw under way, over some weights.
 #[derive(Debug)]
-pub struct Draw<'a> {
-    weights: &'a [f64],
+pub(crate) struct Draw<'a> {
+    weights: Cow<'a, [f64]>,
     standby: Standby,
     next: Next,
 }
@@ -29,14 +33,23 @@ enum Next {
 
 impl<'a> Draw<'a> {
     /// Over deployments with these weights, each at least 0.
-    pub fn new(weights: &'a [f64], standby: Standby) -> Self {
-        Self { weights, standby, next: Next::First }
+    pub(crate) fn new(weights: impl Into<Cow<'a, [f64]>>, standby: Standby) -> Self {
+        Self { weights: weights.into(), standby, next: Next::First }
+    }
+
+    /// Puts everything back, as if nothing had been drawn.
+    pub(crate) fn restart(&mut self) {
+        self.next = Next::First;
     }
 
     /// The index that is to be tried next, drawn with probability proportional to its weight among those left.
     /// `usable` says which may be tried at all.
-    pub fn next(&mut self, usable: impl Fn(usize) -> bool, rng: &mut impl Rng) -> Option<usize> {
-        let weights = self.weights;
+    pub(crate) fn next(
+        &mut self,
+        usable: impl Fn(usize) -> bool,
+        rng: &mut impl Rng,
+    ) -> Option<usize> {
+        let weights = &*self.weights;
         let drawn = match self.next {
             Next::First => {
                 // One that is not usable is as if it had not been drawn: that gives the others their shares.
@@ -90,8 +103,9 @@ fn pick(
 
 /// The indices of `weights` in the order they are to be tried, at most `fallback.attempts` of them.
 /// `usable` says which may be tried at all.
+#[cfg(any(test, fuzzing))]
 #[must_use]
-pub fn draw(
+pub(crate) fn draw(
     weights: &[f64],
     usable: impl Fn(usize) -> bool,
     fallback: Fallback,

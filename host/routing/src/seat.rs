@@ -3,19 +3,13 @@
 use std::time::{Duration, Instant};
 
 use config::Standby;
-use contract::{Fault, Strategy};
+use contract::{Breaker, Call, Fault, Strategy};
 use fleet::{CandidateInfo, FleetModel, Lessons, Route};
 
 use super::share::{LastGood, rehearse, share, try_beside};
 
 /// How often a strategy that learns is told of attempts, if it is not asked for weights more often.
 const LESSON: Duration = Duration::from_secs(1);
-/// Faults in a row after which a strategy is not asked for some time: one that takes its whole
-/// deadline each time would keep the others waiting.
-const FAULTS: u32 = 5;
-/// For so long. Its last good weights stand meanwhile. A model about which it failed is asked about again after
-/// the same time, if nothing changes before.
-const REST: Duration = Duration::from_secs(30);
 
 /// A strategy, and who is tried beside it.
 pub struct Seat {
@@ -44,10 +38,8 @@ pub(super) struct Asked {
     pub(super) last_error: Option<String>,
     /// Good answers since they were last counted.
     pub(super) answers: usize,
-    /// In a row.
-    faults: u32,
-    /// Until when it is not asked.
-    rests: Option<Instant>,
+    /// Its last good weights stand while it is out of use.
+    breaker: Breaker,
 }
 
 /// What a seat last said of one model.
@@ -86,7 +78,7 @@ impl Occupied {
             self.lesson = Some(now + LESSON);
         }
         // Its models are decided again when its rest ends.
-        let rests = self.candidate.is_none() && !self.strategy.is_rested(now);
+        let rests = self.candidate.is_none() && self.strategy.breaker.rests(now).is_some();
         (refreshes || std::mem::take(&mut self.learned)) && !rests
     }
 
@@ -116,22 +108,22 @@ impl Occupied {
         failed: &mut impl FnMut(bool, Fault),
     ) -> Route {
         let asked = &mut self.strategy;
-        let is_rested = asked.is_rested(now);
-        let strategy = is_rested.then_some(&mut *asked.strategy);
+        let call = asked.breaker.admit(now);
+        let strategy = call.map(|_| &mut *asked.strategy);
         let began = Instant::now();
         let (mut route, outcome) = share(model, strategy, standby, &mut said.strategy, now);
         if let (Some(Ok(())), Some(candidate)) = (&outcome, candidate) {
             candidate.trial.took(false, began.elapsed());
         }
-        if let Some(fault) = outcome.and_then(|outcome| asked.heard(model, outcome, now)) {
+        if let Some(fault) = call.and_then(|call| asked.heard(call, model, outcome, now)) {
             failed(false, fault);
         }
         if let Some((asked, info)) = self.candidate.as_mut().zip(candidate)
-            && asked.is_rested(now)
+            && let Some(call) = asked.breaker.admit(now)
         {
             let (strategy, last) = (&mut *asked.strategy, &mut said.candidate);
             let outcome = try_beside(model, strategy, &info.trial, &mut route, last);
-            if let Some(fault) = outcome.and_then(|outcome| asked.heard(model, outcome, now)) {
+            if let Some(fault) = asked.heard(call, model, outcome, now) {
                 failed(true, fault);
             }
         }
@@ -139,10 +131,10 @@ impl Occupied {
     }
 
     /// When a model is to be asked about again whose question was not answered well at `now`, because a strategy
-    /// `failed` or rests.
+    /// `failed` or rests: at the end of the rest, or after as long if nothing changes before.
     pub(super) fn retry(&self, failed: bool, now: Instant) -> Option<Instant> {
-        let rests = self.both().filter_map(|asked| asked.rests.filter(|until| *until > now)).min();
-        rests.or(failed.then(|| now + REST))
+        let rests = self.both().filter_map(|asked| asked.breaker.rests(now)).min();
+        rests.or(failed.then(|| now + Breaker::REST))
     }
 
     pub(super) fn both_mut(&mut self) -> impl Iterator<Item = &mut Asked> {
@@ -164,7 +156,7 @@ impl Occupied {
 
 impl Asked {
     fn new(strategy: Box<dyn Strategy>) -> Self {
-        Self { strategy, last_error: None, answers: 0, faults: 0, rests: None }
+        Self { strategy, last_error: None, answers: 0, breaker: Breaker::default() }
     }
 
     /// Asks about one request, if it decides for each.
@@ -176,29 +168,26 @@ impl Asked {
         Ok(())
     }
 
-    fn is_rested(&self, now: Instant) -> bool {
-        self.rests.is_none_or(|until| until <= now)
-    }
-
-    /// Notes how it answered, and gives its fault back.
+    /// Notes how it answered `call`, and gives its fault back. None: it was not asked.
     fn heard(
         &mut self,
+        call: Call,
         model: &FleetModel,
-        outcome: Result<(), Fault>,
+        outcome: Option<Result<(), Fault>>,
         now: Instant,
     ) -> Option<Fault> {
-        let fault = outcome.err();
-        match &fault {
-            None => {
+        match outcome {
+            None => self.breaker.give_back(call),
+            Some(Ok(())) => {
                 self.answers += 1;
-                self.faults = 0;
+                self.breaker.answered(call);
             }
-            Some(fault) => {
+            Some(Err(fault)) => {
                 self.last_error = Some(format!("{}: {fault}", model.config.id));
-                self.faults += 1;
+                self.breaker.failed(call, now);
+                return Some(fault);
             }
         }
-        self.rests = (self.faults >= FAULTS).then(|| now + REST);
-        fault
+        None
     }
 }

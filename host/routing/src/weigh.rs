@@ -18,7 +18,7 @@ pub async fn weigh(
     let path = strategy.on_path.as_ref()?;
     let (route, model) = (&snapshot.routes[model], &snapshot.generation.fleet.models[model]);
     let now = Instant::now();
-    let eligible = route.eligible.still(model, now);
+    let eligible = route.eligible.still(|i| model.deployments[i].is_open(now));
     if !eligible.is_assigned() {
         return None;
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use contract::{Fault, Needs, PathStatus, PathStrategy, Question, Weighing, Weights};
 
-use super::breaker::Breaker;
+use super::breaker::PathBreaker;
 use super::guest::Instance;
 use super::recipe::Recipe;
 
@@ -19,7 +19,7 @@ pub(super) struct PathPlugin {
     recipe: Arc<Recipe>,
     /// The last one used is used first: what it knows and what it touches is warm.
     idle: Mutex<Vec<Instance>>,
-    breaker: Breaker,
+    breaker: PathBreaker,
     last_error: Mutex<Option<String>>,
     /// Where instances are made anew.
     maker: Maker,
@@ -34,7 +34,7 @@ impl PathPlugin {
         Ok(Arc::new_cyclic(|this| Self {
             recipe,
             idle: Mutex::new(idle),
-            breaker: Breaker::new(),
+            breaker: PathBreaker::default(),
             last_error: Mutex::default(),
             maker,
             this: Weak::clone(this),

@@ -37,7 +37,8 @@ use http1::json;
 use crate::Usage;
 use crate::usage;
 
-use content::{Ending, Meaning, Reported};
+pub use content::Reported;
+use content::{Ending, Meaning};
 use events::{Event, Events};
 use held::Held;
 

@@ -2,6 +2,8 @@
 
 mod any_order;
 mod ejection;
+mod eligible;
+mod load;
 mod sharing;
 mod standing;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contract::{self, Ending};
-use fleet::InFlight;
+use fleet::{InFlight, Turn};
 
 use super::random::Stream;
 use super::site::Site;
@@ -19,10 +19,8 @@ pub(super) struct Attempt {
     pub(super) reached: Duration,
     /// When its answer began.
     pub(super) begun: Option<Duration>,
-    /// The one request that an ejected deployment is tried with.
-    pub(super) trial: bool,
-    /// That of its deployment's ejections: what ends later than it says nothing any more.
-    pub(super) epoch: u64,
+    /// By what right it is made.
+    pub(super) turn: Turn,
     rng: Stream,
     /// None once it has ended.
     in_flight: Option<InFlight>,
@@ -42,21 +40,11 @@ impl Attempt {
         at: usize,
         now: Duration,
         site: &Site<'_>,
-        trial: bool,
+        turn: Turn,
         rng: Stream,
     ) -> Self {
-        let (epoch, in_flight) = (site.ejections.epoch(), Some(site.load.enter()));
-        Self {
-            request,
-            site: at,
-            since: now,
-            reached: now,
-            begun: None,
-            trial,
-            epoch,
-            rng,
-            in_flight,
-        }
+        let in_flight = Some(site.load.enter());
+        Self { request, site: at, since: now, reached: now, begun: None, turn, rng, in_flight }
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::Side;
+use config::Standby;
 use contract::{Attempt, Candidate, Fault, PathStrategy, Question, RawWeights, Strategy, Weights};
-use fleet::Lessons;
+use fleet::{Eligible, Lessons, Prospect};
 
 use super::site::Site;
 use super::workload::Request;
 
 pub(super) struct Decisions<'a> {
     strategy: &'a mut dyn Strategy,
+    standby: Standby,
     /// It is asked for each request.
     on_path: Option<Arc<dyn PathStrategy>>,
     /// What it last said well, one for each deployment. None: even.
@@ -22,9 +23,15 @@ pub(super) struct Decisions<'a> {
 }
 
 impl<'a> Decisions<'a> {
-    pub(super) fn new(strategy: &'a mut dyn Strategy) -> Self {
+    pub(super) fn new(strategy: &'a mut dyn Strategy, standby: Standby) -> Self {
         let (on_path, lessons) = (strategy.on_path(), Lessons::default());
-        Self { strategy, on_path, last: None, lessons, faults: 0, last_fault: None }
+        Self { strategy, standby, on_path, last: None, lessons, faults: 0, last_fault: None }
+    }
+
+    /// Those that traffic may go to.
+    pub(super) fn eligible(&self, sites: &[Site<'_>], now: Duration) -> Eligible {
+        let prospects: Vec<Prospect> = sites.iter().map(|site| site.prospect(now)).collect();
+        Eligible::among(&prospects, self.standby)
     }
 
     pub(super) fn learns(&self) -> bool {
@@ -42,28 +49,31 @@ impl<'a> Decisions<'a> {
 
     /// Asks how to share what comes from now on.
     pub(super) fn ask(&mut self, sites: &[Site<'_>], now: Duration) {
-        let (local, remote) = candidates(sites, now);
+        let eligible = self.eligible(sites, now);
+        let (local, remote) = candidates(&eligible, sites, now);
         let answer = self.strategy.assign(&local, &remote);
-        if let Some(weights) = self.judge(answer, &local, &remote, sites.len()) {
+        if let Some(weights) = self.judge(answer, &eligible, sites.len()) {
             self.last = Some(weights);
         }
     }
 
-    /// The weights for one request, one for each deployment.
+    /// The weights for one request, one for each deployment, of which these are `eligible`.
     pub(super) fn weigh(
         &mut self,
         request: &Request,
         model: &str,
+        eligible: &Eligible,
         sites: &[Site<'_>],
         now: Duration,
     ) -> Vec<f64> {
-        if let Some(on_path) = &self.on_path {
-            let (local, remote) = candidates(sites, now);
+        let eligible = eligible.still(|i| sites[i].is_open(now));
+        if let Some(on_path) = self.on_path.as_ref().filter(|_| eligible.is_assigned()) {
+            let (local, remote) = candidates(&eligible, sites, now);
             let facts = request.facts(on_path.needs());
             let (facts, stream) = (&facts, request.stream);
             let question = Question { model, stream, facts, local: &local, remote: &remote };
             let answer = self.strategy.assign_request(question);
-            if let Some(weights) = self.judge(answer, &local, &remote, sites.len()) {
+            if let Some(weights) = self.judge(answer, &eligible, sites.len()) {
                 return weights;
             }
         }
@@ -73,20 +83,12 @@ impl<'a> Decisions<'a> {
     fn judge(
         &mut self,
         answer: Result<RawWeights, Fault>,
-        local: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
+        eligible: &Eligible,
         sites: usize,
     ) -> Option<Vec<f64>> {
-        let checked = answer.and_then(|raw| Ok(Weights::check(raw, local.len(), remote.len())?));
-        match checked {
-            Ok(weights) => {
-                let mut all = vec![0.0; sites];
-                let of_local = local.iter().zip(weights.local());
-                for (candidate, weight) in of_local.chain(remote.iter().zip(weights.remote())) {
-                    all[candidate.id as usize] = *weight;
-                }
-                Some(all)
-            }
+        let (local, remote) = (eligible.local.len(), eligible.remote.len());
+        match answer.and_then(|raw| Ok(Weights::check(raw, local, remote)?)) {
+            Ok(weights) => Some(eligible.spread(&weights, sites)),
             Err(fault) => {
                 self.fault(&fault);
                 None
@@ -117,13 +119,12 @@ impl<'a> Decisions<'a> {
     }
 }
 
-/// Local and remote ones that traffic may go to; all, where that is none.
+/// What a strategy is told of those that are eligible: local and remote ones.
 fn candidates<'s>(
+    eligible: &Eligible,
     sites: &'s [Site<'_>],
     now: Duration,
 ) -> (Vec<Candidate<'s>>, Vec<Candidate<'s>>) {
-    let panic = !sites.iter().any(|site| site.is_open(now));
-    let eligible = sites.iter().filter(|site| panic || site.is_open(now));
-    let seen = eligible.map(|site| site.candidate(now));
-    seen.partition(|candidate| candidate.place.side == Side::Local)
+    let of = |list: &[usize]| list.iter().map(|i| sites[*i].candidate(now)).collect();
+    (of(&eligible.local), of(&eligible.remote))
 }

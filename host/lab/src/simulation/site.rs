@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use rand::{Rng, RngExt};
 
+use config::{Share, SlowStart};
 use contract::Candidate;
-use fleet::{Ejections, Load};
+use fleet::{Condition, Load, Prospect, Sibling, Standing};
+use routing::{Cause, Deployments};
 
 use super::cache::Cache;
 use super::engine::{Engine, Job, Speed};
@@ -22,7 +25,7 @@ pub(super) struct Site<'a> {
     pub(super) engine: Engine,
     pub(super) cache: Cache,
     pub(super) load: Arc<Load>,
-    pub(super) ejections: Ejections,
+    pub(super) standing: Standing,
     /// Attempts that have a place; those of `Load` are the same, less those that are being ended.
     pub(super) busy: u32,
     /// Requests that wait for a place.
@@ -45,6 +48,8 @@ pub(super) enum Luck {
     Bad {
         /// After so long.
         latency: Duration,
+        /// For this reason.
+        cause: Cause,
     },
 }
 
@@ -57,7 +62,8 @@ impl<'a> Site<'a> {
             engine: Engine::new(Speed { parallel, decode, slowdown }),
             cache: Cache::new(config.cache),
             load: Arc::default(),
-            ejections: Ejections::default(),
+            // Chance has names here, and this one would change with every run.
+            standing: Standing::with_jitter(|| 0.0),
             busy: 0,
             line: VecDeque::new(),
             epoch,
@@ -69,27 +75,40 @@ impl<'a> Site<'a> {
         self.epoch + now
     }
 
-    /// Not ejected, or with a trial to be had.
+    /// How it is doing, as the gateway sees it.
+    pub(super) fn condition(&self, now: Duration) -> Condition {
+        self.standing.state(self.instant(now), &SlowStart::default()).condition
+    }
+
+    /// Whether it lets requests through.
     pub(super) fn is_open(&self, now: Duration) -> bool {
-        self.ejections.out().is_none() || self.ejections.trial_is_free(self.instant(now))
+        self.standing.is_open(self.instant(now))
     }
 
-    /// Its time as ejected is not over.
-    pub(super) fn is_out(&self, now: Duration) -> bool {
-        self.ejections.out().is_some_and(|out| out.until > self.instant(now))
+    /// Whether all of its places are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.busy >= self.config.concurrency.max
     }
 
-    /// What a strategy sees of it, as the gateway's `Deployment::candidate`.
-    pub(super) fn candidate(&self, now: Duration) -> Candidate<'_> {
-        let (load, fresh) = (&self.load, self.ejections.out().is_some());
-        Candidate {
-            id: self.id,
-            place: &self.config.place,
-            in_flight: if fresh { load.in_flight() } else { load.apparent_in_flight() },
-            queued: u32::try_from(self.line.len()).unwrap_or(u32::MAX),
-            latency: load.recent_latency(now).filter(|_| !fresh),
-            error_rate: if fresh { 0.0 } else { load.error_rate() },
+    /// What its eligibility depends on.
+    pub(super) fn prospect(&self, now: Duration) -> Prospect {
+        let place = &self.config.place;
+        let (side, weight, condition) = (place.side, place.weight, self.condition(now));
+        Prospect { side, share: Share::Assigned, weight, condition }
+    }
+
+    /// How it is seen when another one may be ejected.
+    pub(super) fn sibling(&self, now: Duration) -> Sibling {
+        match self.standing.is_out(self.instant(now)) {
+            true => Sibling::Out,
+            false => Sibling::OfUse,
         }
+    }
+
+    /// What a strategy sees of it.
+    pub(super) fn candidate(&self, now: Duration) -> Candidate<'_> {
+        let (place, waiting) = (&self.config.place, self.line.len());
+        self.load.candidate(self.id, place, waiting, self.condition(now), now)
     }
 
     /// The trouble of a time, if it is in any.
@@ -101,15 +120,16 @@ impl<'a> Site<'a> {
     pub(super) fn luck(&self, now: Duration, rng: &mut impl Rng) -> Luck {
         let (latency, point) = (self.config.latency.seconds(rng), rng.random::<f64>());
         let (mut failing, mut slow) = (self.config.failures, 1.0);
+        let mut cause = Cause::Status(StatusCode::INTERNAL_SERVER_ERROR);
         for trouble in self.troubles(now) {
             match trouble {
-                Trouble::Down => failing = 1.0,
+                Trouble::Down => (failing, cause) = (1.0, Cause::Connect),
                 Trouble::Failing(share) => failing = share.max(failing),
                 Trouble::Slow(times) => slow *= times,
             }
         }
         match point < failing {
-            true => Luck::Bad { latency },
+            true => Luck::Bad { latency, cause },
             false => Luck::Good { latency, slow },
         }
     }
@@ -131,5 +151,40 @@ impl<'a> Site<'a> {
         self.config.place.price.map_or(0.0, |price| {
             price.prompt * f64::from(request.prompt) + price.completion * f64::from(request.output)
         })
+    }
+}
+
+/// All deployments at one time, as an itinerary looks at them.
+#[derive(Clone, Copy)]
+pub(super) struct Sites<'s, 'a> {
+    pub(super) all: &'s [Site<'a>],
+    pub(super) now: Duration,
+}
+
+impl Deployments for Sites<'_, '_> {
+    fn is_eligible(&self, at: usize) -> bool {
+        self.all[at].condition(self.now).is_eligible()
+    }
+
+    fn is_open(&self, at: usize, now: Instant) -> bool {
+        self.all[at].standing.is_open(now)
+    }
+
+    /// No deployment asks to be left alone.
+    fn is_cooling(&self, _at: usize, _now: Instant) -> bool {
+        false
+    }
+
+    /// No deployment is probed.
+    fn is_up(&self, _at: usize) -> bool {
+        true
+    }
+
+    fn is_failing(&self, at: usize) -> bool {
+        self.all[at].load.is_failing()
+    }
+
+    fn patience(&self, at: usize) -> Duration {
+        self.all[at].config.concurrency.wait
     }
 }

@@ -7,8 +7,9 @@ use serde_json::json;
 use fleet::Fleet;
 use http1::Refusal;
 use http1::ScanError;
+use routing::Exhausted;
 
-use crate::attempts::{Body, Exhausted};
+use crate::attempts::Body;
 
 /// What is shown of a text that the client chose.
 const SHOWN: usize = 100;

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use http1::Refusal;
 use http1::scan;
+use routing::InferenceEndpoint;
 
-use crate::attempts::{self, Body, Journal};
+use crate::attempts::{self, Body, Journal, RequestOutcome};
 use crate::timeout::timeout_at;
 
 use super::body::{collect, forget};
@@ -28,15 +29,19 @@ impl Api {
     pub(super) async fn infer(
         &self,
         request: hyper::Request<impl RequestBody>,
-        path: &'static str,
+        endpoint: InferenceEndpoint,
         id: &Rc<str>,
         client: Client,
     ) -> Result<Response<Body>, Error> {
-        let mut journal = self.journal(Rc::clone(id), path);
-        let request = match self.read(request, client, path, &mut journal).await {
+        let mut journal = self.journal(Rc::clone(id), endpoint.path());
+        let request = match self.read(request, client, endpoint, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
-                journal.finished(error.status().as_u16(), "error", error.code().0.into());
+                journal.finished(
+                    error.status().as_u16(),
+                    RequestOutcome::Error,
+                    error.code().0.into(),
+                );
                 return Err(error);
             }
         };
@@ -44,7 +49,11 @@ impl Api {
             Ok(response) => Ok(response),
             Err((exhausted, mut journal)) => {
                 let error = Error::Exhausted(exhausted);
-                journal.finished(error.status().as_u16(), "error", error.code().0.into());
+                journal.finished(
+                    error.status().as_u16(),
+                    RequestOutcome::Error,
+                    error.code().0.into(),
+                );
                 Err(error)
             }
         }
@@ -54,7 +63,7 @@ impl Api {
         &self,
         request: hyper::Request<impl RequestBody>,
         client: Client,
-        path: &'static str,
+        endpoint: InferenceEndpoint,
         journal: &mut Journal,
     ) -> Result<Box<attempts::Request>, Error> {
         let snapshot = self.view.now();
@@ -89,7 +98,7 @@ impl Api {
         journal.asked(&fleet.models[model], scan.stream, body.len());
         let path_and_query = head.uri.into_parts().path_and_query;
         Ok(Box::new(attempts::Request {
-            path,
+            endpoint,
             path_and_query: path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")),
             client: peer,
             headers: head.headers,

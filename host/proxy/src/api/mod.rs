@@ -19,12 +19,13 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use tokio_rustls::rustls::ClientConfig;
 
+use ::routing::InferenceEndpoint;
 use config::ClientTimeouts;
 use fleet::CoreView;
 use fleet::admission::{CoreQuota, Hold};
 use http1::Refusal;
 
-use crate::attempts::{Body, Desk, Executor, Journal};
+use crate::attempts::{Body, Desk, Executor, Journal, RequestOutcome};
 use crate::gateway::Gateway;
 use crate::render::Page;
 use crate::stop::{Stage, Stop};
@@ -32,10 +33,6 @@ use crate::telemetry::catch;
 
 pub(crate) use body::RequestBody;
 use error::Error;
-
-/// Paths that are routed to deployments. The same path is asked upstream.
-const INFERENCE: [&str; 5] =
-    ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank"];
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -128,7 +125,7 @@ impl Api {
     pub(crate) fn refuse(&self, refusal: Refusal) -> Response<Body> {
         let id = random_id();
         let mut journal = self.journal(Rc::clone(&id), "");
-        journal.finished(refusal.status, "refused", refusal.code.into());
+        journal.finished(refusal.status, RequestOutcome::Refused, refusal.code.into());
         self.finish(Err(Error::Refused(refusal)), &id)
     }
 
@@ -162,9 +159,9 @@ impl Api {
         client: Client,
     ) -> Result<Response<Body>, Error> {
         let path = request.uri().path();
-        if let Some(path) = INFERENCE.iter().find(|known| **known == path) {
+        if let Some(endpoint) = InferenceEndpoint::at(path) {
             allow(&request, &[Method::POST])?;
-            return self.infer(request, path, id, client).await;
+            return self.infer(request, endpoint, id, client).await;
         }
         let read = [Method::GET, Method::HEAD];
         let snapshot = self.view.now();

@@ -14,13 +14,14 @@ use contract::Side;
 use fleet::Deployment;
 use http1::headers::Up;
 use http1::response::Framing;
+use routing::{Cause, Failure, Phase};
 
-use crate::timeout::timeout_at;
-use crate::upstream::{Answer, Deadline, Incoming, Outgoing, Upstream};
+use crate::timeout::{Span, timeout_at};
+use crate::upstream::{Answer, Incoming, Outgoing, Upstream};
 
-use super::failure::{Cause, Failure, Phase, within};
 use super::journal::Journal;
 use super::request::Request;
+use super::retry_after::retry_after;
 
 /// An answer that goes to the client.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub(super) enum Rest {
     Failed(Defect),
 }
 
-/// Sends `request` to `deployment`; the attempt began at `began`, and `end` is when the whole request must be
+/// Sends `request` to `deployment`; `span` is from the beginning of the attempt to when the whole request must be
 /// over.
 ///
 /// # Errors
@@ -65,7 +66,7 @@ pub(super) async fn attempt(
     deployment: &Deployment,
     request: &Request,
     journal: &Journal,
-    (began, end): (Instant, Instant),
+    span: Span,
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
     // A remote API is told no more of one's users than trusted proxies say.
@@ -76,18 +77,19 @@ pub(super) async fn attempt(
         path_and_query: request.path_and_query.as_str(),
         headers: Up { headers: &request.headers, request_id: journal.id(), client },
         body: body_for(request, &deployment.config.provider_model_id),
-        repeatable: request.is_repeatable(),
+        repeatable: request.terms(journal.started).is_repeatable(),
         pool_idle: timeouts.pool_idle,
-        began,
+        began: span.now,
     };
-    let connect = until(timeouts.connect, Phase::Connect, (began, end));
+    let connect = span.deadline(timeouts.connect, Phase::Connect);
     let first_byte = |now: Instant| {
         journal.sending(now.into_std());
-        until(timeouts.first_byte, Phase::FirstByte, (now, end))
+        Span { now, ..span }.deadline(timeouts.first_byte, Phase::FirstByte)
     };
     let answer = upstream.send(&outgoing, connect, first_byte).await?;
     if let Some(cause) = verdict(answer.head.status) {
-        return Err(Failure::with_headers(cause, &answer.head.headers));
+        let retry_after = retry_after(&answer.head.headers);
+        return Err(Failure { retry_after, ..cause.into() });
     }
     if answer.head.status.is_client_error() {
         return Ok(Begun::Refusal(Box::new(answer)));
@@ -99,14 +101,8 @@ pub(super) async fn attempt(
         tracing::debug!("an encoded answer without a length is refused");
         return Err(Cause::Protocol.into());
     }
-    let committed = begin(answer, shape, timeouts.idle, end).await?;
+    let committed = begin(answer, shape, timeouts.idle, span.end).await?;
     Ok(Begun::Committed(committed))
-}
-
-/// When `limit` from `now` has passed, or the whole request must be over.
-fn until(limit: Duration, phase: Phase, (now, end): (Instant, Instant)) -> Deadline {
-    let (wait, phase) = within(limit, phase, end.saturating_duration_since(now));
-    (now + wait, phase)
 }
 
 /// Reads an answer up to its commit point. A stream has until `first_byte` for its first content,
@@ -120,9 +116,8 @@ async fn begin(
     let mut commit = Commit::new(shape);
     let mut limit = first_byte;
     loop {
-        let (deadline, phase) = limit;
-        let chunk = timeout_at(deadline, std::future::poll_fn(|cx| body.poll_chunk(cx))).await;
-        let verdict = match chunk.map_err(|_| Cause::TimedOut(phase))? {
+        let chunk = timeout_at(limit.at, std::future::poll_fn(|cx| body.poll_chunk(cx))).await;
+        let verdict = match chunk.map_err(|_| Cause::TimedOut(limit.phase))? {
             Some(Ok(chunk)) => commit.feed(chunk),
             None => {
                 let first = commit.end(how(body.framing()))?;
@@ -132,7 +127,7 @@ async fn begin(
         };
         match verdict {
             Verdict::Hold if commit.shape() == Shape::Stream => {}
-            Verdict::Hold => limit = until(idle, Phase::Idle, (Instant::now(), end)),
+            Verdict::Hold => limit = Span { now: Instant::now(), end }.deadline(idle, Phase::Idle),
             Verdict::Pass(first) => {
                 return Ok(Box::new(Committed { head, first, rest: Rest::Coming(body), commit }));
             }

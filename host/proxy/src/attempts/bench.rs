@@ -15,6 +15,7 @@ use answers::usage::UsageScan;
 use fleet::admission::Quota;
 use fleet::{Outcome, Snapshot};
 use http1::Scan;
+use routing::InferenceEndpoint;
 
 use crate::telemetry::Metrics;
 
@@ -34,10 +35,10 @@ impl Arrived {
     /// A request with this body, which `scan` is of.
     #[must_use]
     pub fn new(body: Bytes, scan: Scan, snapshot: Arc<Snapshot>, metrics: Arc<Metrics>) -> Self {
-        let path = "/v1/chat/completions";
+        let endpoint = InferenceEndpoint::ChatCompletions;
         let request = Request {
-            path,
-            path_and_query: PathAndQuery::from_static(path),
+            endpoint,
+            path_and_query: PathAndQuery::from_static(endpoint.path()),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
             body,
@@ -56,8 +57,8 @@ impl Arrived {
         let generation = &request.snapshot.generation;
         let (fleet, route) = (&generation.fleet, &request.snapshot.routes[request.model]);
         let weights = choose(request, journal).await;
-        let (model, fallback) = (&fleet.models[request.model], generation.config.fallback);
-        let turns = Turns::draw(fleet, model, route, &weights, fallback, Instant::now());
+        let (model, terms) = (&fleet.models[request.model], request.terms(journal.started));
+        let turns = Turns::begin(fleet, model, route, weights, terms, Instant::now());
         std::hint::black_box(&turns);
     }
 
@@ -84,7 +85,7 @@ fn open(request: &Request, metrics: &Arc<Metrics>) -> Box<Journal> {
     let metrics = Arc::clone(metrics);
     let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
     let id = "0123456789abcdef0123456789abcdef".into();
-    let mut journal = Journal::open(id, request.path, Rc::new(desk));
+    let mut journal = Journal::open(id, request.endpoint.path(), Rc::new(desk));
     let model = &request.snapshot.generation.fleet.models[request.model];
     journal.asked(model, request.scan.stream, request.body.len());
     journal

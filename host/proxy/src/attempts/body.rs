@@ -7,10 +7,11 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
+use routing::Phase;
+
 use crate::render::{Rendered, Rendering};
 use crate::telemetry::catch;
 
-use super::failure::Phase;
 use super::relay::Relay;
 
 /// Any error, for people.

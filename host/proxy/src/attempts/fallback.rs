@@ -8,15 +8,16 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, 
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
-use fleet::{Outcome, Permit};
+use fleet::Permit;
 use http1::headers;
+use routing::Exhausted;
 
+use crate::timeout::Span;
 use crate::upstream::{self, Upstream};
 
 use super::attempt::{Begun, Committed, attempt};
 use super::body::Body;
 use super::choice::choose;
-use super::failure::{Cause, Exhausted, Failure, Phase};
 use super::journal::Journal;
 use super::refusal;
 use super::relay::Relay;
@@ -48,20 +49,17 @@ impl Executor {
     pub async fn execute(&self, request: Box<Request>, mut journal: Box<Journal>) -> Answer {
         let generation = &request.snapshot.generation;
         let route = &request.snapshot.routes[request.model];
-        let model = &generation.fleet.models[request.model];
-        let (config, fleet) = (&generation.config, &generation.fleet);
+        let (fleet, model) = (&generation.fleet, &generation.fleet.models[request.model]);
         let weights = choose(&request, &mut journal).await;
+        let terms = request.terms(journal.started);
+        let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
-        let mut turns = Turns::draw(fleet, model, route, &weights, config.fallback, now);
-        let total = model.config.total.0;
-        let end = Instant::from_std(journal.started) + total;
-        let mut failures: Vec<(String, Failure)> = Vec::new();
-        while let Some(mut permit) = turns.next(&mut journal, end.into_std()).await {
+        let mut turns = Turns::begin(fleet, model, route, weights, terms, now);
+        while let Some(mut permit) = turns.next(&mut journal).await {
             let deployment = permit.deployment();
             journal.trying(deployment, permit.issued());
-            let began = Instant::from_std(permit.issued());
-            let outcome = attempt(&self.upstream, deployment, &request, &journal, (began, end));
-            match outcome.await {
+            let span = Span { now: Instant::from_std(permit.issued()), end };
+            match attempt(&self.upstream, deployment, &request, &journal, span).await {
                 // Says nothing of the deployment: the permit is dropped.
                 Ok(Begun::Refusal(answer)) => {
                     let refused = refuse(*answer, permit, journal, end);
@@ -71,41 +69,19 @@ impl Executor {
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
                     permit.begun(now.into_std());
-                    return Ok(respond(committed, permit, &request, journal, (now, end)));
+                    return Ok(respond(committed, permit, &request, journal, Span { now, end }));
                 }
                 Err(mut failure) => {
                     let said = failure.said.take();
                     failure.said = said.map(|said| refusal::words(said, &deployment.redactor));
-                    journal.failed(&failure.cause);
-                    let outcome = match failure.cause {
-                        // What others left of the request's time says nothing of this one.
-                        Cause::TimedOut(Phase::Total) if end - began < total / 2 => {
-                            Outcome::Neutral
-                        }
-                        _ => failure.outcome(),
-                    };
-                    let last = is_last(&failure, &failures, &request);
-                    failures.push((deployment.config.name.clone(), failure));
+                    journal.failed(failure.cause);
+                    let outcome = turns.failed(failure);
                     permit.settle(outcome, Instant::now().into_std());
-                    if last {
-                        break;
-                    }
                 }
             }
         }
-        if Instant::now() >= end && failures.iter().all(|(_, failure)| !failure.is_total()) {
-            // It was spent in line for a place.
-            failures.push((model.config.id.clone(), Cause::TimedOut(Phase::Total).into()));
-        }
-        Err((turns.exhausted(failures, Instant::now().into_std()), journal))
+        Err((turns.exhausted(Instant::now().into_std()), journal))
     }
-}
-
-/// Whether no other deployment is to be tried after `failure`: time is up, or the request may have
-/// been answered already, for the second time where it may be repeated.
-fn is_last(failure: &Failure, earlier: &[(String, Failure)], request: &Request) -> bool {
-    let ambiguous_before = earlier.iter().any(|(_, failure)| failure.ambiguous);
-    failure.is_total() || (failure.ambiguous && (ambiguous_before || !request.is_repeatable()))
 }
 
 /// Passes on what the client did wrong, in the upstream's words.
@@ -148,10 +124,10 @@ fn respond(
     permit: Permit,
     request: &Request,
     mut journal: Box<Journal>,
-    (now, end): (Instant, Instant),
+    span: Span,
 ) -> Response<Body> {
     let redactor = &permit.deployment().redactor;
-    journal.answering(committed.head.status, now.into_std());
+    journal.answering(committed.head.status, span.now.into_std());
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
     let mut down = headers::down(std::mem::take(&mut committed.head.headers));
@@ -163,7 +139,7 @@ fn respond(
         refusal::redact_headers(&mut down, redactor);
     }
     *response.headers_mut() = down;
-    let relay = Relay::new(committed, permit, &request.scan.model, journal, (now, end));
+    let relay = Relay::new(committed, permit, &request.scan.model, journal, span);
     if !relay.keeps_length() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }

@@ -11,17 +11,43 @@ use hyper::StatusCode;
 use answers::Usage;
 use contract::Ending;
 use fleet::admission::CoreHold;
-use fleet::{Busy, Deployment, FleetModel, Lessons, ModelMeters, Trial, Waste};
+use fleet::{Busy, Deployment, DeploymentMeters, FleetModel, Lessons, ModelMeters, Waste};
+use routing::{Cause, TrialPart};
 
 use crate::stop::{Stage, Stop};
 use crate::telemetry::{self, Logging, Metrics};
 
-use super::failure::Cause;
-
-/// Of a request whose client went away.
-const UNTOLD: &str = "cancelled";
-/// The status of one whose client did so before the answer.
+/// The status of a request whose client went away before the answer.
 const UNANSWERED: u16 = 499;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// With a whole answer.
+    Ok,
+    /// With an error that the gateway told.
+    Error,
+    /// In the middle of the answer.
+    Broken,
+    /// What came was no request.
+    Refused,
+    /// The client went away.
+    Cancelled,
+}
+
+impl RequestOutcome {
+    /// As the access log names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => DeploymentMeters::OK,
+            Self::Error => "error",
+            Self::Broken => "broken",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
 
 /// Where the journals of one core are handed in.
 #[derive(Debug)]
@@ -56,7 +82,7 @@ pub struct Journal {
     tried: Vec<Tried>,
     /// Status the client got.
     status: u16,
-    outcome: &'static str,
+    outcome: RequestOutcome,
     error: Option<Cow<'static, str>>,
     queued: Duration,
     /// From arrival to the first byte of the answer.
@@ -67,8 +93,8 @@ pub struct Journal {
     usage: Option<Usage>,
     /// Where its attempts are noted for a strategy that learns.
     pub(super) lessons: Option<Arc<Lessons>>,
-    /// The trial that it is part of, and whether the candidate decided for it.
-    pub(super) trial: Option<(Arc<Trial>, bool)>,
+    /// Its part in a trial.
+    pub(super) trial: Option<TrialPart>,
     /// What the request takes of all that may be under way; None: nothing, or nothing yet.
     pub(crate) admitted: Option<CoreHold>,
 }
@@ -107,14 +133,15 @@ struct End {
 }
 
 impl End {
-    fn of(cause: &Cause, ending: Ending) -> Self {
+    fn of(cause: Cause, ending: Ending) -> Self {
         let status = cause.answered().map(|status| status.as_u16());
-        Self { outcome: cause.label(), ending, status, waste: cause.waste() }
+        Self { outcome: cause.label(), ending, status, waste: cause.facts().waste }
     }
 
     fn cancelled() -> Self {
         let (ending, waste) = (Ending::Cancelled, Some(Waste::ClientGone));
-        Self { outcome: UNTOLD.into(), ending, status: None, waste }
+        let outcome = RequestOutcome::Cancelled.as_str().into();
+        Self { outcome, ending, status: None, waste }
     }
 }
 
@@ -137,7 +164,7 @@ impl Journal {
             tried,
             // What stands if the request is dropped before an answer, see `dropped`.
             status: UNANSWERED,
-            outcome: UNTOLD,
+            outcome: RequestOutcome::Cancelled,
             error,
             queued: Duration::ZERO,
             first_byte,
@@ -200,8 +227,8 @@ impl Journal {
     }
 
     /// Notes that the attempt under way failed, unseen by the client.
-    pub fn failed(&mut self, cause: &Cause) {
-        self.end_attempt(End::of(cause, cause.ending()));
+    pub fn failed(&mut self, cause: Cause) {
+        self.end_attempt(End::of(cause, cause.facts().ending));
     }
 
     /// Notes that the answer of the attempt under way goes to the client from `now` on.
@@ -261,7 +288,7 @@ impl Journal {
     }
 
     /// Notes an answer that is the gateway's own: an error with this code.
-    pub fn finished(&mut self, status: u16, outcome: &'static str, code: Cow<'static, str>) {
+    pub fn finished(&mut self, status: u16, outcome: RequestOutcome, code: Cow<'static, str>) {
         self.status = status;
         self.outcome = outcome;
         self.error = Some(code);
@@ -269,15 +296,16 @@ impl Journal {
 
     /// Notes that the answer under way is whole.
     pub fn completed(&mut self) {
-        self.outcome = "ok";
+        self.outcome = RequestOutcome::Ok;
         let refused = (400..500).contains(&self.status);
         let ending = if refused { Ending::ClientError } else { Ending::Ok };
-        self.end_attempt(End { outcome: "ok".into(), ending, status: None, waste: None });
+        let outcome = self.outcome.as_str().into();
+        self.end_attempt(End { outcome, ending, status: None, waste: None });
     }
 
     /// Notes that the answer under way failed after the client had some of it.
-    pub fn broken(&mut self, cause: &Cause) {
-        self.outcome = "broken";
+    pub fn broken(&mut self, cause: Cause) {
+        self.outcome = RequestOutcome::Broken;
         self.error = Some(cause.label());
         self.end_attempt(End::of(cause, Ending::Broken));
     }
@@ -303,10 +331,10 @@ impl Journal {
             return self.end_attempt(End::cancelled());
         };
         if self.status == UNANSWERED {
-            self.finished(status, "error", cause.label());
-            self.failed(&cause);
+            self.finished(status, RequestOutcome::Error, cause.label());
+            self.failed(cause);
         } else {
-            self.broken(&cause);
+            self.broken(cause);
         }
     }
 
@@ -322,7 +350,7 @@ impl Journal {
             deployment: config.map(|config| &*config.name),
             side: config.map(|config| config.side.as_str()),
             status: self.status,
-            outcome: self.outcome,
+            outcome: self.outcome.as_str(),
             error: self.error.as_deref(),
             stream: self.stream,
             queued: self.queued,
@@ -344,14 +372,14 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        if self.outcome == UNTOLD {
+        if self.outcome == RequestOutcome::Cancelled {
             self.dropped();
         }
         self.end_attempt(End::cancelled());
-        if let Some((trial, by_candidate)) = self.trial.take()
-            && self.outcome != UNTOLD
+        if let Some(TrialPart { trial, by_candidate }) = self.trial.take()
+            && self.outcome != RequestOutcome::Cancelled
         {
-            let failed = self.status >= 500 || self.outcome == "broken";
+            let failed = self.status >= 500 || self.outcome == RequestOutcome::Broken;
             trial.request_ended(by_candidate, failed);
         }
         let took = self.started.elapsed();

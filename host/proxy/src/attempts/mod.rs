@@ -12,16 +12,15 @@ mod attempt;
 pub mod bench;
 mod body;
 mod choice;
-mod failure;
 mod fallback;
 mod journal;
 mod refusal;
 mod relay;
 mod request;
+mod retry_after;
 mod turns;
 
 pub(crate) use body::{Body, BoxError};
-pub(crate) use failure::{Cause, Exhausted, Phase};
 pub(crate) use fallback::Executor;
-pub(crate) use journal::{Desk, Journal};
+pub(crate) use journal::{Desk, Journal, RequestOutcome};
 pub(crate) use request::Request;

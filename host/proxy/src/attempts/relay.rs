@@ -20,13 +20,14 @@ use answers::commit::{Commit, Defect, End, Shape, Verdict};
 use answers::rename::Rename;
 use answers::usage::UsageScan;
 use fleet::{Deployment, Outcome, Permit};
+use routing::{Cause, Failure, Overtime, Phase};
 
 use crate::telemetry::Panic;
+use crate::timeout::Span;
 use crate::upstream::{BodyError, Incoming};
 
 use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
-use super::failure::{Cause, Failure, Phase};
 use super::journal::Journal;
 use super::refusal;
 
@@ -65,14 +66,13 @@ enum State {
 }
 
 impl Relay {
-    /// `asked` is the name by which the client knows the model, `end` when the whole request must be
-    /// over; it is `now`.
+    /// `asked` is the name by which the client knows the model.
     pub(super) fn new(
         committed: Box<Committed>,
         permit: Permit,
         asked: &str,
         journal: Box<Journal>,
-        (now, end): (Instant, Instant),
+        Span { now, end }: Span,
     ) -> Box<Self> {
         let deployment = Arc::clone(permit.deployment());
         let idle = deployment.config.timeouts.idle;
@@ -197,7 +197,7 @@ impl Relay {
         self.state = match tells {
             true => State::Failed(Cause::Internal.into()),
             false => {
-                self.journal.broken(&Cause::Internal);
+                self.journal.broken(Cause::Internal);
                 State::Told
             }
         };
@@ -293,13 +293,9 @@ impl Relay {
     fn tell(&mut self) {
         let State::Failed(failure) = &self.state else { return };
         let failure = failure.clone();
-        let outcome = match failure.cause {
-            // A long answer is no failure of the deployment.
-            Cause::TimedOut(Phase::Total) => Outcome::Neutral,
-            _ => failure.outcome(),
-        };
-        self.settle(outcome, Instant::now());
-        self.journal.broken(&failure.cause);
+        // A long answer is no failure of the deployment.
+        self.settle(failure.outcome(Overtime::Nobody), Instant::now());
+        self.journal.broken(failure.cause);
         let config = &self.deployment.config;
         tracing::warn!(
             request_id = self.journal.id(), model = %self.deployment.model,

@@ -52,7 +52,7 @@ async fn relay(total: Duration) -> (Box<Relay>, TcpStream, Arc<Deployment>) {
         commit: Commit::new(Shape::Stream),
     });
     let now = Instant::now();
-    let relay = Relay::new(committed, permit, "m", journal, (now, now + total));
+    let relay = Relay::new(committed, permit, "m", journal, Span { now, end: now + total });
     (relay, theirs, deployment)
 }
 

@@ -1,21 +1,22 @@
 //! A request that has found its model.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::http::uri::PathAndQuery;
 
-use config::Ambiguous;
 use fleet::Held;
 use fleet::admission::CoreHold;
 use http1::Scan;
+use routing::{InferenceEndpoint, Terms};
 
 /// A request ready to be attempted.
 #[derive(Debug)]
 pub struct Request {
-    /// The endpoint.
-    pub path: &'static str,
+    /// What it asks for.
+    pub endpoint: InferenceEndpoint,
     /// Path and query as the client sent them, `/v1/...`.
     pub path_and_query: PathAndQuery,
     /// Where it comes from.
@@ -35,11 +36,16 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether it may be sent again where it is not known if it was answered: all endpoints only
-    /// compute, but for Responses, which can store what they answer and call tools.
+    /// What is fixed about it, which arrived at `started`.
     #[must_use]
-    pub fn is_repeatable(&self) -> bool {
-        let fallback = &self.snapshot.generation.config.fallback;
-        self.path != "/v1/responses" && fallback.ambiguous == Ambiguous::Once
+    pub fn terms(&self, started: Instant) -> Terms {
+        let generation = &self.snapshot.generation;
+        Terms {
+            fallback: generation.config.fallback,
+            endpoint: self.endpoint,
+            panic: self.snapshot.routes[self.model].eligible.panic,
+            started,
+            total: generation.fleet.models[self.model].config.total.0,
+        }
     }
 }

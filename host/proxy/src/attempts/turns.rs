@@ -1,155 +1,145 @@
-//! Whose turn it is: the deployments that one request may try, one after the other.
-//!
-//! The snapshot says how traffic is shared; what has happened since (an ejection, a deployment that asks
-//! to be left alone) is looked up when a turn comes, so that no request waits for the decision layer.
+//! Drives the itinerary of one request: takes places, waits in line and lets attempts through.
+//! [`Itinerary`] decides, and nothing here does.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use config::{Fallback, RetryBudget};
-use fleet::{Active, Busy, Deployment, Fleet, FleetModel, Permit, Route, Slot};
-use routing::Draw;
+use fleet::{Active, Busy, Deployment, Fleet, FleetModel, Outcome, Permit, Route};
+use routing::{Deployments, Event, Exhausted, Failure, Itinerary, Step, Terms};
 
-use super::failure::{Exhausted, Failure};
 use super::journal::Journal;
+
+/// A model's deployments as they are now.
+#[derive(Debug, Clone, Copy)]
+struct Live<'a> {
+    model: &'a FleetModel,
+    route: &'a Route,
+}
+
+impl Deployments for Live<'_> {
+    fn is_eligible(&self, at: usize) -> bool {
+        self.route.states[at].is_eligible()
+    }
+
+    fn is_open(&self, at: usize, now: Instant) -> bool {
+        self.model.deployments[at].is_open(now)
+    }
+
+    fn is_cooling(&self, at: usize, now: Instant) -> bool {
+        self.model.deployments[at].is_cooling(now)
+    }
+
+    fn is_up(&self, at: usize) -> bool {
+        self.model.deployments[at].health.as_ref().is_none_or(|health| health.is_up())
+    }
+
+    fn is_failing(&self, at: usize) -> bool {
+        self.model.deployments[at].load.is_failing()
+    }
+
+    fn patience(&self, at: usize) -> Duration {
+        self.model.deployments[at].config.concurrency.wait
+    }
+}
 
 /// The turns of one request.
 #[derive(Debug)]
 pub(super) struct Turns<'a> {
     fleet: &'a Fleet,
-    model: &'a FleetModel,
-    route: &'a Route,
-    order: Draw<'a>,
-    /// Drawn already.
-    next: Option<usize>,
-    /// Nothing is eligible: what is left is tried all the same.
-    panic: bool,
-    /// Attempts that `fallback.attempts` leaves.
-    left: u32,
-    /// No attempt was made yet.
-    first: bool,
-    over_budget: bool,
-    /// A deployment had no place for the request.
-    busy: bool,
-    budget: RetryBudget,
+    live: Live<'a>,
+    itinerary: Itinerary<'a>,
     _active: Active<'a>,
 }
 
 impl<'a> Turns<'a> {
-    /// Draws the order for a request that arrives now, by `weights`: those of `route`, or its own.
-    pub(super) fn draw(
+    /// Begins the itinerary of a request that arrives now, by `weights`: those of `route`, or its own.
+    pub(super) fn begin(
         fleet: &'a Fleet,
         model: &'a FleetModel,
         route: &'a Route,
-        weights: &'a [f64],
-        fallback: Fallback,
+        weights: impl Into<Cow<'a, [f64]>>,
+        terms: Terms,
         now: Instant,
     ) -> Self {
         model.note(now);
-        let mut turns = Self {
-            fleet,
-            model,
-            route,
-            order: Draw::new(weights, fallback.standby),
-            next: None,
-            panic: route.eligible.panic,
-            left: fallback.attempts,
-            first: true,
-            over_budget: false,
-            busy: false,
-            budget: fallback.budget,
-            _active: fleet.budget.enter(now),
-        };
-        turns.next = turns.draw_next(now);
-        if turns.next.is_none() && !turns.panic {
-            turns.panic = true;
-            turns.order = Draw::new(weights, fallback.standby);
-            turns.next = turns.draw_next(now);
-        }
-        turns
+        let live = Live { model, route };
+        let itinerary = Itinerary::begin(weights, terms, &live, &mut rand::rng(), now);
+        Self { fleet, live, itinerary, _active: fleet.budget.enter(now) }
     }
 
-    /// The deployment whose turn is next. It may have to be passed over: attempts are counted as they are made.
-    fn draw_next(&mut self, now: Instant) -> Option<usize> {
-        let (panic, route, deployments) = (self.panic, self.route, &self.model.deployments);
-        let usable = |i: usize| match panic {
-            true => !deployments[i].is_cooling(now),
-            false => route.states[i].is_eligible() && deployments[i].is_open(now),
-        };
-        self.order.next(usable, &mut rand::rng())
-    }
-
-    /// The permit for the next attempt; None: there is to be no further one.
-    ///
-    /// Every attempt but the first is taken from the retry budget, which is against requests that are
-    /// multiplied where everything fails: an attempt at a deployment that does not fail is made
-    /// whatever the budget says, so that no request is lost that could have been saved.
-    ///
-    /// Where a deployment has no place for it the request waits in line, until `end` at the latest;
-    /// where the line is full the next deployment is tried, which costs no attempt.
-    pub(super) async fn next(&mut self, journal: &mut Journal, end: Instant) -> Option<Permit> {
+    /// The permit for the next attempt; None: there is no further one. Waits in line for a place where the
+    /// itinerary says so.
+    pub(super) async fn next(&mut self, journal: &mut Journal) -> Option<Permit> {
+        let (live, budget) = (self.live, &*self.fleet.budget);
         let mut now = Instant::now();
-        if self.left == 0 || now >= end {
-            return None;
+        let mut event = Event::Ready;
+        let mut slot = None;
+        loop {
+            match self.itinerary.step(event, &live, budget, &mut rand::rng(), now) {
+                Step::Enter(at) => {
+                    slot = live.model.deployments[at].slots.try_enter();
+                    event = if slot.is_some() { Event::Entered } else { Event::Full };
+                }
+                Step::Wait { at, until } => {
+                    let deployment = &live.model.deployments[at];
+                    let queue = deployment.config.concurrency.queue;
+                    let place = deployment.slots.enter(queue, until).await;
+                    let since = std::mem::replace(&mut now, Instant::now());
+                    journal.queued(now.saturating_duration_since(since));
+                    event = match place {
+                        Ok(place) => {
+                            slot = Some(place);
+                            Event::Entered
+                        }
+                        Err(busy) => pass_over(deployment, busy, now - since, journal),
+                    };
+                }
+                Step::PassOver(at) => {
+                    let deployment = &live.model.deployments[at];
+                    event = pass_over(deployment, Busy::Dispersed, Duration::ZERO, journal);
+                }
+                Step::Attempt(at) => {
+                    let deployment = &live.model.deployments[at];
+                    let admit = match self.itinerary.is_panic() {
+                        true => Deployment::admit_in_panic,
+                        false => Deployment::admit,
+                    };
+                    if let Some(permit) = slot.take().and_then(|slot| admit(deployment, slot, now))
+                    {
+                        self.itinerary.began(now);
+                        return Some(permit);
+                    }
+                    event = Event::Refused;
+                }
+                Step::GiveUp => return None,
+            }
         }
-        let permit = loop {
-            let turn = self.next.take().or_else(|| self.draw_next(now))?;
-            let deployment = &self.model.deployments[turn];
-            if !self.panic && !deployment.is_open(now) {
-                continue;
-            }
-            let slot = match deployment.slots.try_enter() {
-                Some(slot) => Some(slot),
-                None => {
-                    let slot = self.wait_for(deployment, journal, end).await;
-                    now = Instant::now();
-                    slot
-                }
-            };
-            // What is not attempted costs nothing: only who has a place pays for it.
-            let Some(slot) = slot else { continue };
-            let affordable = self.first || self.fleet.budget.withdraw(self.budget, now);
-            if !affordable && (self.panic || deployment.load.is_failing()) {
-                if !std::mem::replace(&mut self.over_budget, true) {
-                    self.fleet.budget.deny();
-                }
-                continue;
-            }
-            // While it waited the deployment may have gone out of use.
-            let admit = if self.panic { Deployment::admit_in_panic } else { Deployment::admit };
-            if let Some(permit) = admit(deployment, slot, now) {
-                break permit;
-            }
-        };
-        self.first = false;
-        self.left -= 1;
-        Some(permit)
     }
 
-    /// A place at a deployment after some time in line.
-    async fn wait_for(
-        &mut self,
-        deployment: &Arc<Deployment>,
-        journal: &mut Journal,
-        end: Instant,
-    ) -> Option<Slot> {
-        let since = Instant::now();
-        let is_up = || deployment.health.as_ref().is_none_or(|health| health.is_up());
-        let place = match self.panic || is_up() {
-            true => deployment.slots.enter(deployment.config.concurrency, end).await,
-            false => Err(Busy::Dispersed),
-        };
-        journal.queued(since.elapsed());
-        if let Err(busy) = place {
-            self.busy |= busy != Busy::Dispersed;
-            journal.passed_over(deployment, busy, since.elapsed());
-        }
-        place.ok()
+    /// Takes the failure of the last attempt; gives what it says of its deployment.
+    pub(super) fn failed(&mut self, failure: Failure) -> Outcome {
+        self.itinerary.failed(failure)
     }
 
     /// What the client is told when no attempt succeeded.
-    pub(super) fn exhausted(self, failures: Vec<(String, Failure)>, now: Instant) -> Exhausted {
-        let (wait, over_budget, busy) = (self.model.wait(now), self.over_budget, self.busy);
-        Exhausted { failures, wait, over_budget, busy }
+    pub(super) fn exhausted(self, now: Instant) -> Exhausted {
+        let model = self.live.model;
+        let name = |at: usize| model.deployments[at].config.name.clone();
+        self.itinerary.exhausted(name, &model.config.id, model.wait(now), now)
     }
 }
+
+fn pass_over(
+    deployment: &Arc<Deployment>,
+    busy: Busy,
+    after: Duration,
+    journal: &mut Journal,
+) -> Event {
+    journal.passed_over(deployment, busy, after);
+    Event::NoPlace(busy)
+}
+
+#[cfg(test)]
+#[path = "turns_tests.rs"]
+mod tests;

@@ -12,10 +12,10 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 
 use config::Origin;
+use routing::Cause;
 
 use crate::descriptors;
 
-use super::Cause;
 use super::connection::{Connection, Stream};
 
 #[derive(Debug, Clone)]

@@ -7,11 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use http1::response::{Head, HeadReader, Malformed};
 
-use crate::timeout::timeout_at;
+use crate::timeout::{Deadline, timeout_at};
+use routing::Cause;
 
 use super::connection::Connection;
 use super::request::Request;
-use super::{Cause, Deadline};
 
 /// How far an exchange came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ struct Exchange<'a> {
 pub(super) async fn exchange(
     connection: Connection,
     request: &Request,
-    (deadline, phase): Deadline,
+    deadline: Deadline,
 ) -> Result<Exchanged, Failed> {
     let mut exchange = Exchange {
         connection,
@@ -75,8 +75,8 @@ pub(super) async fn exchange(
         answering: false,
         head: None,
     };
-    let answer = timeout_at(deadline, poll_fn(|cx| exchange.poll(cx))).await;
-    match answer.unwrap_or(Err(Cause::TimedOut(phase))) {
+    let answer = timeout_at(deadline.at, poll_fn(|cx| exchange.poll(cx))).await;
+    match answer.unwrap_or(Err(Cause::TimedOut(deadline.phase))) {
         Ok(head) => {
             let reusable = head.keep_alive && exchange.sending == Sending::Done;
             Ok(Exchanged { connection: exchange.connection, head, reusable })

@@ -33,7 +33,9 @@ use tokio_rustls::rustls::ClientConfig;
 use config::{Endpoint, Secret};
 use http1::headers::Up;
 
-use crate::attempts::{Cause, Phase};
+use crate::timeout::Deadline;
+use routing::{Cause, Failure};
+
 pub(crate) use body::{BodyError, Incoming};
 use connect::Connector;
 use exchange::{Exchanged, Failed, Progress, exchange};
@@ -42,9 +44,6 @@ use request::Request;
 
 /// Longest idle time of a connection for a request that must not be sent twice.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// When something must have happened, and which limit that is.
-pub(crate) type Deadline = (Instant, Phase);
 
 /// One core's upstream connections.
 #[derive(Debug)]
@@ -139,8 +138,8 @@ impl Upstream {
         let before = |error: SendError| SendError { written: written || error.written, ..error };
         // Most requests find a connection, and need no room for making one.
         let connected = Box::pin(self.connector.connect(origin));
-        let connected = timeout_at(connect.0, connected).await;
-        let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.1)));
+        let connected = timeout_at(connect.at, connected).await;
+        let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.phase)));
         let connection = connection.map_err(|cause| before(cause.into()))?;
         let first_byte = first_byte(Instant::now());
         let exchanged = exchange(connection, &request, first_byte).await;
@@ -169,6 +168,21 @@ impl Failed {
 impl From<Failed> for SendError {
     fn from(failed: Failed) -> Self {
         Self { cause: failed.cause, written: failed.progress == Progress::Sent }
+    }
+}
+
+impl From<SendError> for Failure {
+    fn from(SendError { cause, written }: SendError) -> Self {
+        Self { ambiguous: written, ..cause.into() }
+    }
+}
+
+impl From<BodyError> for Cause {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Truncated | BodyError::Broken => Self::Truncated,
+            BodyError::Malformed(_) => Self::Protocol,
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! How attempts end, and what comes of it: an answer, a failure, an ejection, a place for the next.
 
-use std::time::Duration;
-
+use config::SlowStart;
 use contract::Ending;
-use fleet;
+use fleet::{Busy, Change, Outcome, may_go};
+use routing::{Cause, Event as Came, Failure, Overtime, Phase};
 
 use crate::simulation::attempt::{Attempt, Ended};
 use crate::simulation::record::Fate;
@@ -15,94 +15,103 @@ impl Run<'_> {
         if self.attempts[id].begun.is_none() {
             self.begun(id);
         }
-        let Attempt { request, site: at, epoch, .. } = self.attempts[id];
+        let Attempt { request, site: at, .. } = self.attempts[id];
         let site = &mut self.sites[at];
         site.cache.keep(&self.requests[request], self.requests[request].output);
-        site.load.record_success();
-        if site.ejections.epoch() == epoch {
-            site.ejections.succeeded(&self.ejection);
-        }
         let cost = site.cost(&self.requests[request]);
+        self.settle(id, Outcome::Success);
         self.records[request].cost += cost;
         self.close(id, Ending::Ok, Some(cost));
         self.finish(request, Fate::Ok);
     }
 
-    /// An attempt fails, if it has not ended before and, of a time-out, not begun.
-    pub(super) fn fails(&mut self, id: usize, ending: Ending) {
-        let attempt = &self.attempts[id];
-        let begun = attempt.begun.is_some();
-        if !attempt.is_open() || (begun && ending == Ending::TimedOut) {
+    /// An attempt fails, if it has not ended before.
+    pub(super) fn fails(&mut self, id: usize, failure: Failure) {
+        let Attempt { request, site: at, begun, .. } = self.attempts[id];
+        let Some(way) = self.ways[request].as_mut().filter(|_| self.attempts[id].is_open()) else {
             return;
-        }
-        let (request, at) = (attempt.request, attempt.site);
-        if ending == Ending::ClientError {
-            self.close(id, ending, None);
-            return self.finish(request, Fate::Refused);
-        }
-        self.sites[at].load.record_failure(self.now - attempt.since, self.now);
-        let out = self.count_failure(id);
+        };
+        let (outcome, ending) = match begun {
+            Some(_) => (failure.outcome(Overtime::Nobody), Ending::Broken),
+            None => {
+                let ending = failure.cause.facts().ending;
+                (way.itinerary.failed(failure), ending)
+            }
+        };
+        let change = self.settle(id, outcome);
         self.close(id, ending, None);
-        if out {
+        if matches!(change, Change::Ejected { .. }) {
             self.ejected(at);
         }
         match begun {
-            true => self.finish(request, Fate::Broken),
-            false => self.ready.push_back(request),
+            Some(_) => self.finish(request, Fate::Broken),
+            None => self.ready.push_back((request, Came::Ready)),
         }
+    }
+
+    /// The deployment refuses what the client asks for, which says nothing of the deployment.
+    pub(super) fn refuses(&mut self, id: usize) {
+        if self.attempts[id].is_open() {
+            let Attempt { request, site: at, turn, .. } = self.attempts[id];
+            let site = &self.sites[at];
+            site.standing.give_back(turn, site.instant(self.now));
+            self.close(id, Ending::ClientError, None);
+            self.finish(request, Fate::Refused);
+        }
+    }
+
+    /// The first byte of an attempt's answer is due.
+    pub(super) fn is_due(&mut self, id: usize) {
+        if self.attempts[id].begun.is_none() {
+            let failure = Cause::TimedOut(Phase::FirstByte).into();
+            self.fails(id, self.unanswered(id, failure));
+        }
+    }
+
+    /// The failure of an attempt of whose answer nothing has come. Engines send the head of a stream at once, that
+    /// of a plain answer with its content: without it nobody knows whether the request was answered.
+    fn unanswered(&self, id: usize, failure: Failure) -> Failure {
+        Failure { ambiguous: !self.requests[self.attempts[id].request].stream, ..failure }
     }
 
     /// A request has taken as long as it may: what is under way for it is ended, and nothing more tried.
     pub(super) fn expires(&mut self, request: usize) {
-        let way = &mut self.ways[request];
-        way.attempts = 0;
-        let open = way.attempt.filter(|id| self.attempts[*id].is_open());
+        let Some(way) = &self.ways[request] else { return };
         if way.waiting.is_some() {
             self.leave_line(request);
-            self.finish(request, Fate::Failed);
-        } else if let Some(id) = open {
-            let begun = self.attempts[id].begun.is_some();
-            self.fails(id, if begun { Ending::Broken } else { Ending::TimedOut });
+            self.ready.push_back((request, Came::NoPlace(Busy::Waited)));
+        } else if let Some(id) = way.attempt {
+            self.fails(id, Cause::TimedOut(Phase::Total).into());
         }
     }
 
-    /// Counts a failure for ejection; says whether its deployment goes out for it.
-    fn count_failure(&mut self, id: usize) -> bool {
-        let Attempt { site: at, trial, epoch, .. } = self.attempts[id];
-        let (now, fault) = (self.sites[at].instant(self.now), fleet::Fault::Answer);
-        let out = (0..self.sites.len()).filter(|i| *i != at && self.sites[*i].is_out(self.now));
-        let out = out.count();
-        // As in the gateway: at most half are out, and never the last.
-        let may_go = (out + 1) * 2 <= self.sites.len();
-        let ejections = &mut self.sites[at].ejections;
-        if trial {
-            ejections.trial_failed("simulated", fault, &self.ejection, 0.0, now);
-            return true;
-        }
-        if ejections.epoch() != epoch || ejections.out().is_some() {
-            return false;
-        }
-        match ejections.failed("simulated", fault, &self.ejection) {
-            Some(reason) if may_go => {
-                ejections.eject(reason, &self.ejection, 0.0, now);
-                true
+    /// Counts how an attempt ended for its deployment.
+    fn settle(&mut self, id: usize, outcome: Outcome) -> Change {
+        let Attempt { site: at, turn, since, .. } = self.attempts[id];
+        let site = &self.sites[at];
+        let now = site.instant(self.now);
+        site.load.record(&outcome, self.now - since, self.now);
+        let others = self.sites.iter().enumerate().filter(|(other, _)| *other != at);
+        match site.standing.record(turn, outcome, now, &self.ejection, None) {
+            Change::Due(reason) if may_go(others.map(|(_, other)| other.sibling(self.now))) => {
+                site.standing.eject(turn, reason, &self.ejection, now)
             }
-            _ => false,
+            change => change,
         }
     }
 
     /// A deployment has gone out: nobody waits for it, and others are weighed anew.
     fn ejected(&mut self, at: usize) {
-        let site = &mut self.sites[at];
+        let site = &self.sites[at];
         site.load.record_ejection();
-        if let Some(out) = site.ejections.out() {
-            let over = out.until.saturating_duration_since(site.instant(Duration::ZERO));
-            self.events.plan(over, Event::Returns);
+        let next = site.standing.next_change(site.instant(self.now), &SlowStart::default());
+        if let Some(until) = next {
+            self.events.plan(until - self.epoch, Event::Returns);
         }
-        let waiting: Vec<usize> = self.sites[at].line.iter().copied().collect();
+        let waiting: Vec<usize> = site.line.iter().copied().collect();
         for request in waiting {
             self.leave_line(request);
-            self.ready.push_back(request);
+            self.ready.push_back((request, Came::NoPlace(Busy::Dispersed)));
         }
         self.decisions.ask(&self.sites, self.now);
     }
@@ -112,8 +121,7 @@ impl Run<'_> {
         let broken = |(_, attempt): &(usize, &Attempt)| attempt.site == at && attempt.is_open();
         let open = self.attempts.iter().enumerate().filter(broken).map(|(id, _)| id);
         for id in open.collect::<Vec<_>>() {
-            let begun = self.attempts[id].begun.is_some();
-            self.fails(id, if begun { Ending::Broken } else { Ending::Failed });
+            self.fails(id, self.unanswered(id, Cause::Broken.into()));
         }
     }
 
@@ -122,18 +130,15 @@ impl Run<'_> {
         let attempt = &mut self.attempts[id];
         let ended = Ended { ending, cost, now: self.now };
         self.decisions.note(attempt.close(ended, &self.requests[attempt.request]));
-        let (at, trial) = (attempt.site, attempt.trial);
+        let at = attempt.site;
         let site = &mut self.sites[at];
         site.busy -= 1;
         site.engine.cancel(id, self.now);
-        if trial && ending == Ending::ClientError {
-            site.ejections.give_back_trial();
-        }
-        if let Some(&request) = site.line.front() {
+        while let Some(&request) = self.sites[at].line.front()
+            && !self.sites[at].is_full()
+        {
             self.leave_line(request);
-            if !self.try_at(request, at) {
-                self.ready.push_back(request);
-            }
+            self.go_on(request, Came::Entered);
         }
     }
 
@@ -141,6 +146,7 @@ impl Run<'_> {
         let record = &mut self.records[request];
         record.fate = fate;
         record.total = self.now - self.requests[request].at;
+        self.budget.end();
         self.unfinished -= 1;
     }
 }

@@ -1,7 +1,7 @@
 //! One strategy's run through a scenario.
 //!
 //! ```text
-//! arrival -> weights (asked now, or the last) -> draw -> place, line, or the next deployment
+//! arrival -> weights (asked now, or the last) -> itinerary -> place, line, or the next deployment
 //!                 attempt -> latency -> engine: line, prefill, decode -> answer
 //!                     | failed before the first byte: the next deployment, while attempts are left
 //! ```
@@ -14,17 +14,18 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use config::Ejection;
-use contract::{Ending, Strategy};
-use routing::draw;
+use contract::Strategy;
+use fleet::{Budget, Busy, Change};
+use routing::{Cause, Event as Came, InferenceEndpoint, Itinerary, Step, Terms};
 
 use super::attempt::Attempt;
 use super::decide::Decisions;
 use super::engine::Stage;
 use super::events::Events;
-use super::random::stream;
+use super::random::{Stream, stream};
 use super::record::{Fate, Record};
 use super::scenario::{Scenario, Trouble};
-use super::site::{Luck, Site};
+use super::site::{Luck, Site, Sites};
 use super::workload::Request;
 
 /// Between two calls of a strategy that learns.
@@ -49,8 +50,12 @@ pub(super) enum Event {
     },
     Fails {
         attempt: usize,
-        ending: Ending,
+        cause: Cause,
     },
+    /// The deployment finds the request too long, and says so.
+    Refuses(usize),
+    /// The first byte of an attempt's answer is due.
+    Due(usize),
     /// A request has taken as long as it may.
     Expires(usize),
     Refresh,
@@ -62,10 +67,12 @@ pub(super) enum Event {
 }
 
 /// A request on its way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Way {
-    /// Deployments that are still to be tried.
-    order: VecDeque<usize>,
+    itinerary: Itinerary<'static>,
+    /// What chance says of its draws.
+    rng: Stream,
+    /// Attempts made.
     attempts: u32,
     /// Counts its visits of lines.
     visit: u32,
@@ -73,24 +80,26 @@ struct Way {
     waiting: Option<(usize, Duration)>,
     /// The last attempt.
     attempt: Option<usize>,
-    /// Nothing was eligible: what is ejected is tried too.
-    panic: bool,
 }
 
 pub(super) struct Run<'a> {
     scenario: &'a Scenario,
     requests: &'a [Request],
     now: Duration,
+    /// What the beginning of the simulation is called in the gateway's own time.
+    epoch: Instant,
     events: Events<Event>,
     sites: Vec<Site<'a>>,
     decisions: Decisions<'a>,
-    ways: Vec<Way>,
+    /// One for each request that has arrived.
+    ways: Vec<Option<Way>>,
     attempts: Vec<Attempt>,
     records: Vec<Record>,
-    /// Requests that go on to their next deployment now.
-    ready: VecDeque<usize>,
+    /// Requests that go on now, and what came of their last step.
+    ready: VecDeque<(usize, Came)>,
     unfinished: usize,
     ejection: Ejection,
+    budget: Budget,
 }
 
 /// What a run comes to.
@@ -117,17 +126,19 @@ impl<'a> Run<'a> {
             scenario,
             requests,
             now: Duration::ZERO,
+            epoch,
             events: Events::new(),
             sites: (0..).zip(&scenario.sites).map(site).collect(),
-            decisions: Decisions::new(strategy),
+            decisions: Decisions::new(strategy, scenario.fallback.standby),
             ways: Vec::new(),
             attempts: Vec::new(),
             records: requests.iter().map(|_| Record::default()).collect(),
             ready: VecDeque::new(),
             unfinished: requests.len(),
             ejection: Ejection::default(),
+            budget: Budget::new(epoch),
         };
-        run.ways.resize_with(requests.len(), Way::default);
+        run.ways.resize_with(requests.len(), || None);
         run
     }
 
@@ -144,8 +155,8 @@ impl<'a> Run<'a> {
             } else {
                 self.engines();
             }
-            while let Some(request) = self.ready.pop_front() {
-                self.go_on(request);
+            while let Some((request, came)) = self.ready.pop_front() {
+                self.go_on(request, came);
             }
         }
         let ejections = self.sites.iter().map(|site| site.load.ejections()).collect();
@@ -179,13 +190,16 @@ impl<'a> Run<'a> {
         match event {
             Event::Arrives(request) => self.arrives(request),
             Event::Waited { request, visit } => {
-                if self.ways[request].visit == visit && self.ways[request].waiting.is_some() {
+                let way = self.ways[request].as_ref();
+                if way.is_some_and(|way| way.visit == visit && way.waiting.is_some()) {
                     self.leave_line(request);
-                    self.ready.push_back(request);
+                    self.ready.push_back((request, Came::NoPlace(Busy::Waited)));
                 }
             }
             Event::Reaches { attempt, slow } => self.reaches(attempt, slow),
-            Event::Fails { attempt, ending } => self.fails(attempt, ending),
+            Event::Fails { attempt, cause } => self.fails(attempt, cause.into()),
+            Event::Refuses(attempt) => self.refuses(attempt),
+            Event::Due(attempt) => self.is_due(attempt),
             Event::Expires(request) => self.expires(request),
             Event::Refresh => self.refresh(),
             Event::Lesson => {
@@ -208,86 +222,97 @@ impl<'a> Run<'a> {
     }
 
     fn arrives(&mut self, index: usize) {
-        let request = &self.requests[index];
-        let weights = self.decisions.weigh(request, &self.scenario.model, &self.sites, self.now);
-        let mut rng = stream(self.scenario.seed, &[DRAWS, index as u64]);
-        // Some that are drawn may be passed over: attempts are counted as they are made.
-        let all = config::Fallback { attempts: u32::MAX, ..self.scenario.fallback };
-        let open = |i: usize| self.sites[i].is_open(self.now);
-        let mut order = draw(&weights, open, all, &mut rng);
-        let panic = order.is_empty();
-        if panic {
-            order = draw(&weights, |_| true, all, &mut rng);
-        }
-        let attempts = self.scenario.fallback.attempts;
-        self.ways[index] = Way { order: order.into(), attempts, panic, ..Way::default() };
-        self.events.plan(self.now + self.scenario.total, Event::Expires(index));
-        self.ready.push_back(index);
+        let (scenario, request, now) = (self.scenario, &self.requests[index], self.now);
+        let eligible = self.decisions.eligible(&self.sites, now);
+        let weights = self.decisions.weigh(request, &scenario.model, &eligible, &self.sites, now);
+        let terms = Terms {
+            fallback: scenario.fallback,
+            endpoint: InferenceEndpoint::ChatCompletions,
+            panic: eligible.panic,
+            started: self.epoch + now,
+            total: scenario.total,
+        };
+        let sites = Sites { all: &self.sites, now };
+        let mut rng = stream(scenario.seed, &[DRAWS, index as u64]);
+        self.budget.begin(terms.started);
+        let itinerary = Itinerary::begin(weights, terms, &sites, &mut rng, terms.started);
+        let (attempts, visit, waiting, attempt) = Default::default();
+        self.ways[index] = Some(Way { itinerary, rng, attempts, visit, waiting, attempt });
+        self.events.plan(now + scenario.total, Event::Expires(index));
+        self.ready.push_back((index, Came::Ready));
     }
 
-    /// The next deployment of a request: a place at it, or in its line, or the one after it.
-    fn go_on(&mut self, request: usize) {
-        while self.ways[request].attempts > 0
-            && let Some(at) = self.ways[request].order.pop_front()
-        {
-            let site = &mut self.sites[at];
-            if !self.ways[request].panic && !site.is_open(self.now) {
-                continue;
-            }
-            let limit = site.config.concurrency;
-            if site.busy < limit.max {
-                if self.try_at(request, at) {
-                    return;
-                }
-            } else if site.line.len() < limit.queue as usize {
-                site.line.push_back(request);
-                let way = &mut self.ways[request];
-                way.waiting = Some((at, self.now));
-                way.visit += 1;
-                let event = Event::Waited { request, visit: way.visit };
-                self.events.plan(self.now + limit.wait, event);
-                return;
-            }
+    /// Takes a request from what came of its last step to an attempt, into a line, or to its end.
+    fn go_on(&mut self, request: usize, mut came: Came) {
+        while let Some(way) = &mut self.ways[request] {
+            let (sites, now) = (Sites { all: &self.sites, now: self.now }, self.epoch + self.now);
+            came = match way.itinerary.step(came, &sites, &self.budget, &mut way.rng, now) {
+                Step::Enter(at) if self.sites[at].is_full() => Came::Full,
+                Step::Enter(_) => Came::Entered,
+                Step::Wait { at, until } => match self.stand_in_line(request, at, until) {
+                    true => return,
+                    false => Came::NoPlace(Busy::Full),
+                },
+                Step::PassOver(_) => Came::NoPlace(Busy::Dispersed),
+                Step::Attempt(at) => match self.try_at(request, at) {
+                    true => return,
+                    false => Came::Refused,
+                },
+                Step::GiveUp => return self.finish(request, Fate::Failed),
+            };
         }
-        self.finish(request, Fate::Failed);
+    }
+
+    /// Puts a request into the line of a deployment, if there is room.
+    fn stand_in_line(&mut self, request: usize, at: usize, until: Instant) -> bool {
+        let site = &mut self.sites[at];
+        let has_room = site.line.len() < site.config.concurrency.queue as usize;
+        if let Some(way) = self.ways[request].as_mut().filter(|_| has_room) {
+            site.line.push_back(request);
+            way.waiting = Some((at, self.now));
+            way.visit += 1;
+            let event = Event::Waited { request, visit: way.visit };
+            self.events.plan(until - self.epoch, event);
+        }
+        has_room
     }
 
     fn leave_line(&mut self, request: usize) {
-        if let Some((at, since)) = self.ways[request].waiting.take() {
+        let way = self.ways[request].as_mut();
+        if let Some((at, since)) = way.and_then(|way| way.waiting.take()) {
             self.sites[at].line.retain(|waiting| *waiting != request);
             self.records[request].queued += self.now - since;
         }
     }
 
-    /// Makes an attempt, unless the deployment was ejected while the request waited.
+    /// Makes an attempt with a free place, if the deployment lets it through.
     fn try_at(&mut self, request: usize, at: usize) -> bool {
-        let site = &mut self.sites[at];
-        let (now, is_out) = (site.instant(self.now), site.ejections.out().is_some());
-        let trial = is_out && site.ejections.try_out(now);
-        if is_out && !trial && !self.ways[request].panic {
-            return false;
-        }
+        let (site, wanted) = (&mut self.sites[at], &self.requests[request]);
+        let now = site.instant(self.now);
+        let Some(way) = &mut self.ways[request] else { return false };
+        let turn = match way.itinerary.is_panic() {
+            true => site.standing.admit_in_panic(now),
+            false => site.standing.admit(now),
+        };
+        let Some(turn) = turn else { return false };
+        way.itinerary.began(now);
+        let id = self.attempts.len();
+        way.attempts += 1;
+        way.attempt = Some(id);
         site.busy += 1;
-        let (id, wanted) = (self.attempts.len(), &self.requests[request]);
-        self.ways[request].attempts -= 1;
-        self.ways[request].attempt = Some(id);
-        let number = u64::from(self.ways[request].attempts);
-        let mut rng = stream(self.scenario.seed, &[ATTEMPTS, request as u64, number]);
-        let attempt = Attempt::new(request, at, self.now, site, trial, rng.clone());
-        self.attempts.push(attempt);
+        let number = self.scenario.fallback.attempts.saturating_sub(way.attempts);
+        let mut rng = stream(self.scenario.seed, &[ATTEMPTS, request as u64, u64::from(number)]);
+        self.attempts.push(Attempt::new(request, at, self.now, site, turn, rng.clone()));
         let tokens = u64::from(wanted.prompt) + u64::from(wanted.output);
         let (latency, event) = match site.luck(self.now, &mut rng) {
             Luck::Good { latency, .. } if tokens > site.config.place.context_length => {
-                (latency, Event::Fails { attempt: id, ending: Ending::ClientError })
+                (latency, Event::Refuses(id))
             }
             Luck::Good { latency, slow } => (latency, Event::Reaches { attempt: id, slow }),
-            Luck::Bad { latency } => {
-                (latency, Event::Fails { attempt: id, ending: Ending::Failed })
-            }
+            Luck::Bad { latency, cause } => (latency, Event::Fails { attempt: id, cause }),
         };
         self.events.plan(self.now + latency, event);
-        let late = Event::Fails { attempt: id, ending: Ending::TimedOut };
-        self.events.plan(self.now + self.scenario.first_byte, late);
+        self.events.plan(self.now + self.scenario.first_byte, Event::Due(id));
         true
     }
 
@@ -341,10 +366,8 @@ impl<'a> Run<'a> {
         record.first_byte = Some(self.now - self.requests[attempt.request].at);
         record.site = Some(attempt.site);
         let now = site.instant(self.now);
-        if attempt.trial && site.ejections.restore(now) {
+        if site.standing.begun(&mut attempt.turn, now, None) == Change::Restored {
             site.load.forget();
-            attempt.trial = false;
-            attempt.epoch = site.ejections.epoch();
             self.decisions.ask(&self.sites, self.now);
         }
     }

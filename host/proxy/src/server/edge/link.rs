@@ -15,8 +15,9 @@ use hyper::{Response, Version};
 use tokio::time::Instant;
 
 use http1::Refusal;
+use routing::Phase;
 
-use crate::attempts::{Body, BoxError, Phase};
+use crate::attempts::{Body, BoxError};
 
 use super::clock::Clock;
 use super::source::Source;

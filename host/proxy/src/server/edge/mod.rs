@@ -36,9 +36,9 @@ use config::ClientTimeouts;
 use http1::Refusal;
 use http1::request::{Framing, refusals};
 
-use crate::attempts::Phase;
 use crate::stop::{Stage, Stop};
 use crate::vectored;
+use routing::Phase;
 
 use super::ON_ITS_WAY;
 use link::Link;

@@ -1,0 +1,67 @@
+//! Which deployments traffic may go to.
+
+use config::Standby;
+
+use super::super::{Eligible, Prospect};
+use super::*;
+
+const LOCAL: Prospect = Prospect {
+    side: Side::Local,
+    share: Share::Assigned,
+    weight: 0.0,
+    condition: Condition::Healthy,
+};
+const REMOTE: Prospect = Prospect { side: Side::Remote, ..LOCAL };
+const KEPT: Prospect = Prospect { share: Share::Kept, weight: 0.5, ..LOCAL };
+
+fn found(prospects: &[Prospect], standby: Standby) -> (bool, Vec<usize>, Vec<usize>) {
+    let Eligible { panic, local, remote, .. } = Eligible::among(prospects, standby);
+    (panic, local, remote)
+}
+
+#[test]
+fn conditions_decide() {
+    for condition in Condition::ALL {
+        let prospects = [LOCAL, REMOTE, Prospect { condition, ..LOCAL }];
+        let used =
+            matches!(condition, Condition::Healthy | Condition::SlowStart | Condition::HalfOpen);
+        let local = if used { vec![0, 2] } else { vec![0] };
+        let want = (false, local, vec![1]);
+        assert_eq!(found(&prospects, Standby::Last), want, "{condition:?}");
+    }
+}
+
+#[test]
+fn without_any_all_are_but_who_asks_to_be_left_alone() {
+    let [out, cooling] =
+        [Condition::Ejected, Condition::Cooling].map(|condition| Prospect { condition, ..LOCAL });
+    let want = (true, vec![0, 2], vec![]);
+    assert_eq!(found(&[out, cooling, out], Standby::Last), want);
+    let want = (true, vec![0, 1], vec![]);
+    assert_eq!(found(&[cooling, cooling], Standby::Last), want, "somebody must be asked");
+}
+
+#[test]
+fn standby_that_is_never_used_does_not_count() {
+    let ejected = Prospect { condition: Condition::Ejected, ..KEPT };
+    let idle = Prospect { weight: 0.0, ..KEPT };
+    assert!(found(&[ejected, idle], Standby::Never).0);
+    assert!(!found(&[ejected, idle], Standby::Last).0);
+    assert!(!found(&[ejected, KEPT], Standby::Never).0, "this one has a weight");
+    assert!(!found(&[ejected, LOCAL], Standby::Never).0, "this one may be given one");
+}
+
+#[test]
+fn who_has_gone_out_since_is_left_out() {
+    let eligible = Eligible::among(&[LOCAL, REMOTE, LOCAL], Standby::Last);
+    assert!(matches!(eligible.still(|_| true), std::borrow::Cow::Borrowed(_)));
+    let still = eligible.still(|i| i != 0);
+    assert_eq!((&still.local[..], &still.remote[..]), (&[2][..], &[1][..]));
+    let none = eligible.still(|_| false);
+    assert!(eligible.is_assigned() && !none.is_assigned());
+    let remote = eligible.still(|i| i == 1);
+    assert!(remote.is_assigned(), "one side is enough");
+    let out = Prospect { condition: Condition::Ejected, ..LOCAL };
+    let panic = Eligible::among(&[out], Standby::Last);
+    assert!(panic.still(|_| false).is_assigned(), "in panic there is nothing better");
+}

@@ -1,0 +1,168 @@
+//! Places, lines and permits as an itinerary asks for them, on a paused clock.
+
+#![allow(clippy::unwrap_used)]
+
+use std::rc::Rc;
+
+use config::{Config, Fallback, Paths, Standby, load};
+use fleet::{Eligible, Fault, State};
+use routing::{Cause, InferenceEndpoint};
+use tokio::time::sleep;
+
+use crate::attempts::Desk;
+use crate::telemetry::Metrics;
+
+use super::*;
+
+/// Two deployments, each with one place and a line for one.
+const ROUTING: &str = "
+routing_strategy: fixed
+local_deployment:
+  - {name: first, endpoint: 'http://first', models: [m], concurrency: {max: 1, queue: 1, wait: 5}}
+  - {name: second, endpoint: 'http://second', models: [m], concurrency: {max: 1, queue: 1, wait: 5}}
+";
+
+/// All traffic goes to the first; the second is standby.
+const WEIGHTS: [f64; 2] = [1.0, 0.0];
+
+struct Scene {
+    fleet: Fleet,
+    route: Route,
+    config: Config,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name| folder.path().join(name);
+        std::fs::write(file("models.yaml"), "models: [{id: m}]").unwrap();
+        std::fs::write(file("routing.yaml"), ROUTING).unwrap();
+        let (models, routing) = (file("models.yaml"), file("routing.yaml"));
+        let paths = Paths { models, routing, routing_required: true };
+        let config = load(&paths, &|_| None).unwrap();
+        let fleet = Fleet::build(&config, None);
+        let now = Instant::now();
+        let states: Vec<State> = fleet.deployments().map(|d| d.state(now)).collect();
+        let eligible = Eligible::of(&fleet.models[0], &states, Standby::Last);
+        let route = Route { eligible, weights: WEIGHTS.into(), candidate: None, states };
+        Self { fleet, route, config }
+    }
+
+    fn turns(&self) -> Turns<'_> {
+        let now = Instant::now();
+        let terms = Terms {
+            fallback: Fallback { attempts: 2, ..self.config.fallback },
+            endpoint: InferenceEndpoint::ChatCompletions,
+            panic: self.route.eligible.panic,
+            started: now,
+            total: Duration::from_secs(600),
+        };
+        Turns::begin(&self.fleet, &self.fleet.models[0], &self.route, &WEIGHTS[..], terms, now)
+    }
+
+    fn at(&self, index: usize) -> &Arc<Deployment> {
+        &self.fleet.models[0].deployments[index]
+    }
+
+    fn admit(&self, index: usize) -> Permit {
+        let deployment = self.at(index);
+        deployment.admit(deployment.slots.try_enter().unwrap(), Instant::now()).unwrap()
+    }
+}
+
+fn name(permit: Option<&Permit>) -> Option<&str> {
+    permit.map(|permit| &*permit.deployment().config.name)
+}
+
+fn journal() -> Box<Journal> {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
+    Journal::open("id".into(), "", Rc::new(desk))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_place_is_taken_and_the_next_after_a_failure() {
+    let (scene, mut journal) = (Scene::new(), journal());
+    let mut turns = scene.turns();
+    let first = turns.next(&mut journal).await.unwrap();
+    assert_eq!(name(Some(&first)), Some("first"));
+    let outcome = turns.failed(Cause::Connect.into());
+    assert!(matches!(outcome, Outcome::Failure { fault: Fault::Connection, .. }));
+    first.settle(outcome, Instant::now());
+    let second = turns.next(&mut journal).await;
+    assert_eq!(name(second.as_ref()), Some("second"));
+    let _ = turns.failed(Cause::Connect.into());
+    assert_eq!(name(turns.next(&mut journal).await.as_ref()), None, "two attempts are all");
+    let told = turns.exhausted(Instant::now());
+    let names: Vec<&str> = told.failures.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_place_waits_for_one() {
+    let (scene, mut journal) = (Scene::new(), journal());
+    let taken = scene.admit(0);
+    let mut turns = scene.turns();
+    let free = async {
+        sleep(Duration::from_secs(1)).await;
+        drop(taken);
+    };
+    let (permit, ()) = tokio::join!(turns.next(&mut journal), free);
+    assert_eq!(name(permit.as_ref()), Some("first"));
+    assert_eq!(Busy::ALL.map(|busy| scene.at(0).meters.overflows(busy)), [0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_ends_and_the_next_is_tried() {
+    let (scene, mut journal) = (Scene::new(), journal());
+    let _taken = scene.admit(0);
+    let mut turns = scene.turns();
+    let permit = turns.next(&mut journal).await;
+    assert_eq!(name(permit.as_ref()), Some("second"));
+    assert_eq!(scene.at(0).meters.overflows(Busy::Waited), 1);
+    assert_eq!(scene.at(0).slots.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_line_is_passed_over_at_once() {
+    let (scene, mut journal) = (Scene::new(), journal());
+    let _taken = scene.admit(0);
+    let slots = &scene.at(0).slots;
+    let far = Instant::now() + Duration::from_secs(3600);
+    let mut waiting = std::pin::pin!(slots.enter(1, far));
+    std::future::poll_fn(|cx| {
+        assert!(waiting.as_mut().poll(cx).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    let mut turns = scene.turns();
+    let permit = turns.next(&mut journal).await;
+    assert_eq!(name(permit.as_ref()), Some("second"));
+    assert_eq!(scene.at(0).meters.overflows(Busy::Full), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ejection_sends_those_in_line_elsewhere() {
+    let (scene, mut journal) = (Scene::new(), journal());
+    let taken = scene.admit(0);
+    let mut turns = scene.turns();
+    let cooling = async {
+        sleep(Duration::from_secs(1)).await;
+        let wait = Some(Duration::from_secs(60));
+        taken.settle(Outcome::Limited { cause: "answered 429".into(), wait }, Instant::now());
+    };
+    let (permit, ()) = tokio::join!(turns.next(&mut journal), cooling);
+    assert_eq!(name(permit.as_ref()), Some("second"));
+    drop(permit);
+    assert_eq!(name(scene.turns().next(&mut journal).await.as_ref()), Some("second"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_panic_what_is_out_is_tried() {
+    let (scene, mut journal) = (Scene::new(), journal());
+    let barred = || Outcome::Credential { cause: "answered 401".into() };
+    for index in [0, 1] {
+        scene.admit(index).settle(barred(), Instant::now());
+    }
+    assert!(scene.turns().next(&mut journal).await.is_some());
+}

@@ -1,0 +1,298 @@
+//! Who decides for a request, with strategies that answer at once.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use config::{
+    Concurrency, Config, DeploymentConfig, Endpoint, Model, ModelCard, Origin, Pricing, Rollback,
+    Share, Standby, Timeouts, TotalTime, TrialMode,
+};
+use contract::{PathStatus, PathStrategy, Question, RawWeights, Side, Weighing, Weights};
+use fleet::{Eligible, Fleet, Generation, Route, StrategyMeters, TrialReport};
+use http::HeaderMap;
+use http1::Scan;
+
+use super::*;
+
+/// What was published for the two deployments.
+const PUBLISHED: [f64; 2] = [0.5, 0.5];
+/// What the strategy in use says of a request.
+const IN_USE: [f64; 2] = [0.25, 0.75];
+/// What the candidate says.
+const CANDIDATE: [f64; 2] = [1.0, 0.0];
+
+/// A strategy on the path that always answers alike, and notes what it was told.
+#[derive(Debug)]
+struct Fixed {
+    answer: Result<[f64; 2], Fault>,
+    needs: Needs,
+    told: Mutex<Vec<Facts>>,
+}
+
+impl PathStrategy for Fixed {
+    fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    fn weigh<'a>(&'a self, question: Question<'a>) -> Weighing<'a> {
+        self.told.lock().expect("no panic").push(question.facts.clone());
+        let answer = self.answer.clone().map(|weights| {
+            let raw = RawWeights { local: weights.to_vec(), remote: Vec::new() };
+            Weights::check(raw, 2, 0).expect("good weights")
+        });
+        Box::pin(async { answer })
+    }
+
+    fn status(&self) -> PathStatus {
+        PathStatus { off: false, last_error: None }
+    }
+}
+
+fn fixed(answer: Result<[f64; 2], Fault>) -> Option<Arc<Fixed>> {
+    Some(Arc::new(Fixed { answer, needs: Needs::default(), told: Mutex::default() }))
+}
+
+fn strategy(name: &str, on_path: Option<Arc<Fixed>>) -> StrategyInfo {
+    StrategyInfo {
+        name: name.into(),
+        version: String::new(),
+        sha256: String::new(),
+        parameters: serde_json::Value::Null,
+        on_path: on_path.map(|fixed| fixed as Arc<dyn PathStrategy>),
+        meters: Arc::new(StrategyMeters::default()),
+        lessons: Some(Arc::default()),
+        candidate: None,
+    }
+}
+
+fn deployment(port: u16) -> DeploymentConfig {
+    DeploymentConfig {
+        name: format!("d{port}"),
+        side: Side::Local,
+        kind: "vllm".into(),
+        endpoint: Endpoint {
+            origin: Origin { tls: false, host: "h".into(), port },
+            prefix: String::new(),
+        },
+        api_key: None,
+        provider_model_id: "m".into(),
+        weight: 0.0,
+        share: Share::Assigned,
+        pricing: Pricing::default(),
+        probe: None,
+        concurrency: Concurrency::default(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+fn model() -> Model {
+    let card = ModelCard {
+        name: "m".into(),
+        provider: "vllm".into(),
+        context_length: 1,
+        max_output_length: 1,
+        quantization: "bf16".into(),
+        input_modalities: Vec::new(),
+        output_modalities: Vec::new(),
+        supports_tools: false,
+        supports_structured_output: false,
+        supported_params: Vec::new(),
+        pricing: Pricing::default(),
+    };
+    let deployments = [1, 2].map(deployment).into();
+    let (id, aliases, total) = ("m".into(), Vec::new(), TotalTime::default());
+    Model { id, aliases, card, total, strategy: 0, deployments }
+}
+
+const ROLLBACK: Rollback = Rollback { faults: 1, margin: 0.1, min_requests: 10 };
+
+/// A snapshot of one model that these strategies decide for.
+fn snapshot(strategies: Vec<StrategyInfo>) -> Snapshot {
+    let config = Config { models: vec![model()], ..Config::default() };
+    let fleet = Fleet::build(&config, None);
+    let now = Instant::now();
+    let states: Vec<_> = fleet.deployments().map(|deployment| deployment.state(now)).collect();
+    let eligible = Eligible::of(&fleet.models[0], &states, Standby::Last);
+    let route = Route { eligible, weights: PUBLISHED.into(), candidate: None, states };
+    let loaded_at = SystemTime::now();
+    let generation = Arc::new(Generation { config, fleet, strategies, loaded_at });
+    Snapshot { generation, routes: vec![Arc::new(route)], strategy_errors: Vec::new() }
+}
+
+/// A strategy in use, with a candidate beside it.
+fn tried(
+    in_use: Option<Arc<Fixed>>,
+    candidate: Option<Arc<Fixed>>,
+    mode: TrialMode,
+) -> (Snapshot, Arc<Trial>) {
+    let trial = Arc::new(Trial::new(mode, ROLLBACK));
+    let strategy_in_use = StrategyInfo {
+        candidate: Some(Box::new(CandidateInfo {
+            strategy: strategy("candidate", candidate),
+            trial: Arc::clone(&trial),
+        })),
+        ..strategy("in use", in_use)
+    };
+    (snapshot(vec![strategy_in_use]), trial)
+}
+
+/// What comes of something that waits for nobody.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// A clock that goes a second further each time it is looked at.
+fn clock() -> impl Fn() -> Instant {
+    let (began, looks) = (Instant::now(), std::cell::Cell::new(0));
+    move || {
+        looks.set(looks.get() + 1);
+        began + Duration::from_secs(looks.get())
+    }
+}
+
+fn chosen(snapshot: &Snapshot, lot: f64) -> Choice<'_> {
+    let (headers, scan) = (HeaderMap::new(), scan());
+    let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
+    let inquiry = Inquiry { snapshot, model: 0, stream: false, asked };
+    at_once(choose(inquiry, || lot, clock()))
+}
+
+const BODY: &[u8] = br#"{"model":"m","messages":[{"role":"user","content":"Hello"}]}"#;
+
+fn scan() -> Scan {
+    http1::scan(BODY).expect("a good body")
+}
+
+/// Requests, faults, and the mean times of answers, of a trial.
+fn counts(trial: &Trial) -> (u64, u64, [Option<Duration>; 2]) {
+    let TrialReport { compared, faults, mean_time, .. } = trial.report();
+    (compared, faults, mean_time)
+}
+
+const CANARY: TrialMode = TrialMode::Canary(0.25);
+const SECOND: Option<Duration> = Some(Duration::from_secs(1));
+
+#[test]
+fn without_a_strategy_on_the_path_the_published_weights_decide() {
+    for snapshot in [snapshot(Vec::new()), snapshot(vec![strategy("s", None)])] {
+        let choice = chosen(&snapshot, 0.0);
+        assert!(matches!(choice.weights, Cow::Borrowed(_)));
+        assert_eq!(*choice.weights, PUBLISHED);
+        assert_eq!(choice.lessons.is_some(), !snapshot.generation.strategies.is_empty());
+        assert!(choice.trial.is_none() && choice.shadow.is_none());
+    }
+}
+
+#[test]
+fn a_strategy_on_the_path_decides_and_is_counted() {
+    let snapshot = snapshot(vec![strategy("s", fixed(Ok(IN_USE)))]);
+    assert_eq!(*chosen(&snapshot, 0.0).weights, IN_USE);
+    let meters = &snapshot.generation.strategies[0].meters;
+    assert_eq!((meters.ok.get(), meters.faults.all().len()), (1, 0));
+}
+
+#[test]
+fn after_a_fault_the_published_weights_decide() {
+    let snapshot = snapshot(vec![strategy("s", fixed(Err(Fault::Busy)))]);
+    assert_eq!(*chosen(&snapshot, 0.0).weights, PUBLISHED);
+    let meters = &snapshot.generation.strategies[0].meters;
+    assert_eq!((meters.ok.get(), meters.faults.all().get("busy")), (0, Some(&1)));
+}
+
+#[test]
+fn facts_are_found_for_whoever_needs_them() {
+    let needs = Needs { prompt_tokens: true, ..Needs::default() };
+    let needy = Fixed { answer: Ok(CANDIDATE), needs, told: Mutex::default() };
+    let (in_use, needy) = (fixed(Ok(IN_USE)), Arc::new(needy));
+    let (snapshot, _) = tried(in_use.clone(), Some(Arc::clone(&needy)), CANARY);
+    for lot in [0.0, 0.9] {
+        chosen(&snapshot, lot);
+    }
+    for fixed in [&needy, &in_use.expect("one")] {
+        let told = fixed.told.lock().expect("no panic");
+        assert!(told[0].prompt_tokens.is_some(), "either needs it");
+    }
+}
+
+#[test]
+fn a_canary_decides_for_its_share() {
+    let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), CANARY);
+    let choice = chosen(&snapshot, 0.24);
+    assert_eq!(*choice.weights, CANDIDATE);
+    assert!(choice.trial.expect("a part").by_candidate && choice.shadow.is_none());
+    assert_eq!(counts(&trial), (0, 0, [None, SECOND]));
+    let choice = chosen(&snapshot, 0.25);
+    assert_eq!(*choice.weights, IN_USE);
+    assert!(!choice.trial.expect("a part").by_candidate && choice.shadow.is_none());
+    assert_eq!(counts(&trial), (0, 0, [SECOND, SECOND]));
+}
+
+#[test]
+fn a_canary_without_a_good_answer_leaves_the_request() {
+    for (fault, counted) in [(Fault::Busy, 0), (Fault::Off, 0), (Fault::Trap("t".into()), 1)] {
+        let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Err(fault)), CANARY);
+        let choice = chosen(&snapshot, 0.0);
+        assert_eq!(*choice.weights, IN_USE);
+        assert!(!choice.trial.expect("a part").by_candidate);
+        assert_eq!(trial.report().faults, counted);
+        assert_eq!(trial.is_on(), counted == 0, "one fault is too many here");
+    }
+}
+
+#[test]
+fn a_canary_off_the_path_decides_by_what_it_said_of_all() {
+    let (mut snapshot, _) = tried(fixed(Ok(IN_USE)), None, CANARY);
+    assert_eq!(*chosen(&snapshot, 0.0).weights, IN_USE, "it has said nothing yet");
+    Arc::make_mut(&mut snapshot.routes[0]).candidate = Some(CANDIDATE.into());
+    let choice = chosen(&snapshot, 0.0);
+    assert_eq!(*choice.weights, CANDIDATE);
+    assert!(choice.trial.expect("a part").by_candidate);
+}
+
+#[test]
+fn a_trial_that_is_over_is_none() {
+    let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), CANARY);
+    trial.fault("trapped");
+    let choice = chosen(&snapshot, 0.0);
+    assert_eq!(*choice.weights, IN_USE);
+    assert!(choice.trial.is_none());
+}
+
+#[test]
+fn a_strategy_in_use_that_fails_has_no_time() {
+    let (snapshot, trial) = tried(fixed(Err(Fault::Busy)), fixed(Ok(CANDIDATE)), CANARY);
+    let choice = chosen(&snapshot, 0.9);
+    assert!(choice.trial.is_some());
+    assert_eq!(counts(&trial), (0, 0, [None, None]));
+}
+
+#[test]
+fn a_shadow_is_compared_beside_the_request() {
+    let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), TrialMode::Shadow);
+    let choice = chosen(&snapshot, 0.0);
+    assert_eq!(*choice.weights, IN_USE);
+    assert!(!choice.trial.expect("a part").by_candidate);
+    assert_eq!(trial.report().compared, 0, "not yet");
+    at_once(choice.shadow.expect("a shadow").compare(&snapshot, clock()));
+    assert_eq!(counts(&trial), (1, 0, [SECOND, SECOND]));
+    assert!((trial.report().divergence - 0.75).abs() < 1e-6);
+    let info = snapshot.generation.strategies[0].candidate.as_ref().expect("a candidate");
+    assert_eq!(info.strategy.meters.ok.get(), 1);
+}
+
+#[test]
+fn a_shadow_off_the_path_is_not_asked() {
+    let (snapshot, _) = tried(fixed(Ok(IN_USE)), None, TrialMode::Shadow);
+    assert!(chosen(&snapshot, 0.0).shadow.is_none());
+    let (snapshot, trial) =
+        tried(fixed(Ok(IN_USE)), fixed(Err(Fault::Trap("t".into()))), TrialMode::Shadow);
+    let shadow = chosen(&snapshot, 0.0).shadow.expect("a shadow");
+    at_once(shadow.compare(&snapshot, clock()));
+    assert_eq!(counts(&trial), (0, 1, [SECOND, None]));
+}

@@ -1,0 +1,181 @@
+//! What the client is told when no attempt succeeded.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::cause::{Cause, Phase, Speaker};
+use super::failure::Failure;
+
+/// The wait that clients are asked for where the gateway or its deployments are full: a place becomes free
+/// whenever a request ends.
+const OVERLOAD: Duration = Duration::from_secs(1);
+
+/// No attempt succeeded, or none could be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exhausted {
+    /// One for each attempt, with the deployment's name. Empty only where nothing could be tried.
+    pub failures: Vec<(String, Failure)>,
+    /// The shortest time after which a deployment that is out for a time now may be used again.
+    pub wait: Option<Duration>,
+    /// Deployments were left, but the retry budget allowed no further attempt.
+    pub over_budget: bool,
+    /// A deployment had no place for the request.
+    pub busy: bool,
+}
+
+impl Exhausted {
+    /// The failure the client is told of: the last client error (429) if there was one, else the last.
+    fn telling(&self) -> Option<&Failure> {
+        let client = |failure: &&Failure| failure.cause.facts().status.is_client_error();
+        let failures = || self.failures.iter().rev().map(|(_, failure)| failure);
+        failures().find(client).or_else(|| failures().next())
+    }
+
+    /// What ran short, as metrics name it, where nothing else is wrong.
+    #[must_use]
+    pub fn shed(&self) -> Option<&'static str> {
+        match self.telling() {
+            None => self.busy.then_some("concurrency"),
+            Some(failure) => (failure.cause == Cause::NoDescriptors).then_some("descriptors"),
+        }
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        let told = self.telling().map(|failure| failure.cause.facts().status);
+        told.unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// The wait that the client is asked for, where waiting helps.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        let wait = if self.shed().is_some() { Some(OVERLOAD) } else { self.wait };
+        wait.filter(|_| asks.contains(&self.status()))
+    }
+
+    /// Whether the same request sent again at once may fare better.
+    #[must_use]
+    pub fn retry_may_help(&self) -> bool {
+        // The budget is against clients that send again at once. An ambiguous request may have been answered,
+        // and must not be answered twice.
+        let may_help = |failure: &Failure| failure.cause.facts().again && !failure.ambiguous;
+        !self.over_budget && self.telling().is_none_or(may_help)
+    }
+
+    /// The time limit that decided, if one did.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        match self.telling()?.cause {
+            Cause::TimedOut(phase) => Some(phase),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(telling) = self.telling() else {
+            return f.write_str(match self.busy {
+                true => "all deployments of the model are busy; send the request again",
+                false => "no deployment of the model can be tried now",
+            });
+        };
+        if let (Speaker::Engine, Some(said)) = (telling.cause.facts().speaker, &telling.said) {
+            return f.write_str(said);
+        }
+        f.write_str("no deployment of the model answered: ")?;
+        for (i, (name, failure)) in self.failures.iter().enumerate() {
+            let comma = if i > 0 { ", " } else { "" };
+            write!(f, "{comma}{name}: {}", failure.cause)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exhausted(causes: &[Cause]) -> Exhausted {
+        let failures = causes.iter().map(|cause| ("d".to_owned(), (*cause).into()));
+        Exhausted { failures: failures.collect(), wait: None, over_budget: false, busy: false }
+    }
+
+    fn status(code: u16) -> Cause {
+        Cause::Status(StatusCode::from_u16(code).expect("a status"))
+    }
+
+    const WAIT: Option<Duration> = Some(Duration::from_secs(9));
+
+    #[test]
+    fn the_most_useful_error_is_told() {
+        let late = Cause::TimedOut(Phase::FirstByte);
+        for (causes, want) in [
+            (&[status(429), Cause::Connect][..], 429),
+            (&[Cause::Connect, late], 504),
+            (&[Cause::TimedOut(Phase::Connect), Cause::Connect], 502),
+            (&[status(500)], 502),
+            (&[status(503)], 503),
+            (&[Cause::Credential(StatusCode::UNAUTHORIZED)], 502),
+            (&[], 503),
+        ] {
+            assert_eq!(exhausted(causes).status(), want, "{causes:?}");
+        }
+        assert_eq!(exhausted(&[Cause::Connect, late]).phase(), Some(Phase::FirstByte));
+        assert_eq!(exhausted(&[late, Cause::Connect]).phase(), None);
+        assert_eq!(exhausted(&[]).phase(), None);
+    }
+
+    #[test]
+    fn what_ran_short_is_named() {
+        let busy = Exhausted { busy: true, ..exhausted(&[]) };
+        assert_eq!(busy.shed(), Some("concurrency"));
+        assert_eq!(exhausted(&[]).shed(), None);
+        assert_eq!(exhausted(&[Cause::NoDescriptors]).shed(), Some("descriptors"));
+        let failed = Exhausted { busy: true, ..exhausted(&[Cause::Connect]) };
+        assert_eq!(failed.shed(), None);
+    }
+
+    #[test]
+    fn a_wait_is_asked_for_where_it_helps() {
+        let waits = |causes: &[Cause]| Exhausted { wait: WAIT, ..exhausted(causes) }.retry_after();
+        assert_eq!(waits(&[status(429)]), WAIT);
+        assert_eq!(waits(&[]), WAIT);
+        assert_eq!(waits(&[Cause::Connect]), None, "502 says nothing of time");
+        assert_eq!(waits(&[Cause::NoDescriptors]), Some(OVERLOAD));
+        let busy = Exhausted { wait: WAIT, busy: true, ..exhausted(&[]) };
+        assert_eq!(busy.retry_after(), Some(OVERLOAD));
+    }
+
+    #[test]
+    fn clients_are_told_when_sending_again_is_pointless() {
+        assert!(exhausted(&[Cause::Connect]).retry_may_help() && exhausted(&[]).retry_may_help());
+        assert!(!exhausted(&[Cause::TimedOut(Phase::Total)]).retry_may_help());
+        let over = Exhausted { over_budget: true, ..exhausted(&[Cause::Connect]) };
+        assert!(!over.retry_may_help());
+        let mut ambiguous = exhausted(&[Cause::Broken]);
+        ambiguous.failures[0].1.ambiguous = true;
+        assert!(!ambiguous.retry_may_help());
+    }
+
+    #[test]
+    fn the_message_names_every_attempt_or_quotes_the_engine() {
+        let mut failed = exhausted(&[Cause::Connect, status(500)]);
+        let text = "no deployment of the model answered: d: could not connect, d: answered 500";
+        assert_eq!(failed.to_string(), text);
+        failed.failures[1].1.said = Some("out of memory".into());
+        assert_eq!(failed.to_string(), text, "only what the client did wrong is quoted");
+        let mut refused = exhausted(&[Cause::Reported(Some(StatusCode::BAD_REQUEST))]);
+        assert!(refused.to_string().ends_with("d: answered with an error"));
+        refused.failures[0].1.said = Some("too long".into());
+        assert_eq!(refused.to_string(), "too long");
+        let none = exhausted(&[]);
+        assert_eq!(none.to_string(), "no deployment of the model can be tried now");
+        let busy = Exhausted { busy: true, ..none };
+        assert!(busy.to_string().starts_with("all deployments of the model are busy"));
+    }
+}

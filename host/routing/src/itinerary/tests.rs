@@ -1,0 +1,349 @@
+//! One request at a time, step by step, on values alone.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use config::{RetryBudget, Standby};
+use fleet::Fault;
+use http::StatusCode;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// The `total` of every request here.
+const TOTAL: Duration = Duration::from_secs(100);
+/// The patience of every deployment here.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is known of one deployment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) eligible: bool,
+    pub(super) open: bool,
+    pub(super) cooling: bool,
+    pub(super) up: bool,
+    pub(super) failing: bool,
+}
+
+pub(super) const WELL: Known =
+    Known { eligible: true, open: true, cooling: false, up: true, failing: false };
+const OUT: Known = Known { eligible: false, open: false, ..WELL };
+
+impl Deployments for Vec<Known> {
+    fn is_eligible(&self, at: usize) -> bool {
+        self[at].eligible
+    }
+
+    fn is_open(&self, at: usize, _now: Instant) -> bool {
+        self[at].open
+    }
+
+    fn is_cooling(&self, at: usize, _now: Instant) -> bool {
+        self[at].cooling
+    }
+
+    fn is_up(&self, at: usize) -> bool {
+        self[at].up
+    }
+
+    fn is_failing(&self, at: usize) -> bool {
+        self[at].failing
+    }
+
+    fn patience(&self, _at: usize) -> Duration {
+        PATIENCE
+    }
+}
+
+pub(super) const FALLBACK: Fallback = Fallback {
+    attempts: 3,
+    standby: Standby::Last,
+    ambiguous: Ambiguous::Once,
+    budget: RetryBudget { percent: 0, per_second: 10 },
+};
+
+/// A request, and everything that it depends on.
+struct Scene {
+    deployments: Vec<Known>,
+    budget: Budget,
+    rng: StdRng,
+    now: Instant,
+    itinerary: Itinerary<'static>,
+}
+
+pub(super) fn terms(fallback: Fallback, started: Instant) -> Terms {
+    let endpoint = InferenceEndpoint::ChatCompletions;
+    Terms { fallback, endpoint, panic: false, started, total: TOTAL }
+}
+
+impl Scene {
+    fn new(weights: &[f64], deployments: Vec<Known>) -> Self {
+        Self::with(weights, deployments, |_| {})
+    }
+
+    fn with(weights: &[f64], deployments: Vec<Known>, change: impl FnOnce(&mut Terms)) -> Self {
+        let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(7));
+        let mut terms = terms(FALLBACK, now);
+        change(&mut terms);
+        let itinerary = Itinerary::begin(weights.to_vec(), terms, &deployments, &mut rng, now);
+        // A second's worth of the fixed rate is saved up from the beginning.
+        Self { deployments, budget: Budget::new(now), rng, now, itinerary }
+    }
+
+    fn step(&mut self, event: Event) -> Step {
+        self.itinerary.step(event, &self.deployments, &self.budget, &mut self.rng, self.now)
+    }
+
+    /// Takes a request that is `Ready` to its next attempt, and begins it.
+    fn attempt(&mut self) -> usize {
+        let Step::Enter(at) = self.step(Event::Ready) else { panic!("no turn") };
+        assert_eq!(self.step(Event::Entered), Step::Attempt(at));
+        self.itinerary.began(self.now);
+        at
+    }
+
+    fn fail(&mut self, cause: Cause) -> Outcome {
+        self.itinerary.failed(cause.into())
+    }
+
+    /// Fails without anybody knowing whether the request was answered.
+    fn lose(&mut self) {
+        let lost = Failure { ambiguous: true, ..Cause::Broken.into() };
+        let _ = self.itinerary.failed(lost);
+    }
+
+    fn spend_the_budget(&self) {
+        while self.budget.withdraw(FALLBACK.budget, self.now) {}
+    }
+
+    fn exhausted(self) -> Exhausted {
+        self.itinerary.exhausted(|at| format!("d{at}"), "m", None, self.now)
+    }
+}
+
+const FAILED: Cause = Cause::Status(StatusCode::INTERNAL_SERVER_ERROR);
+
+#[test]
+fn attempts_go_by_weight_and_end_with_their_number() {
+    let mut scene = Scene::new(&[0.0, 1.0, 0.0, 0.0], vec![WELL; 4]);
+    let mut tried = vec![scene.attempt()];
+    assert_eq!(tried, [1], "all of the weight");
+    for _ in 0..2 {
+        let _ = scene.fail(FAILED);
+        tried.push(scene.attempt());
+    }
+    tried.sort_unstable();
+    tried.dedup();
+    assert_eq!(tried.len(), 3, "nobody twice");
+    let _ = scene.fail(FAILED);
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp);
+    let told = scene.exhausted();
+    assert_eq!(told.failures.len(), 3);
+    assert_eq!(told.failures[0], ("d1".into(), FAILED.into()));
+    assert!(!told.over_budget && !told.busy);
+}
+
+#[test]
+fn nothing_left_is_given_up() {
+    let mut scene = Scene::new(&[0.5, 0.5], vec![WELL; 2]);
+    for _ in 0..2 {
+        scene.attempt();
+        let _ = scene.fail(FAILED);
+    }
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp);
+}
+
+#[test]
+fn who_went_out_meanwhile_is_passed_over() {
+    let mut scene = Scene::new(&[1.0, 0.0], vec![WELL; 2]);
+    scene.deployments[0].open = false;
+    assert_eq!(scene.step(Event::Ready), Step::Enter(1));
+    let mut scene = Scene::new(&[1.0, 0.0], vec![WELL; 2]);
+    scene.deployments[1].eligible = false;
+    scene.attempt();
+    let _ = scene.fail(FAILED);
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp, "the snapshot gives it no traffic");
+}
+
+#[test]
+fn a_refused_attempt_is_none() {
+    let mut scene = Scene::with(&[1.0, 0.0], vec![WELL; 2], |terms| terms.fallback.attempts = 1);
+    assert_eq!(scene.step(Event::Ready), Step::Enter(0));
+    assert_eq!(scene.step(Event::Entered), Step::Attempt(0));
+    assert_eq!(scene.step(Event::Refused), Step::Enter(1), "it costs no attempt");
+    assert_eq!(scene.step(Event::Entered), Step::Attempt(1));
+}
+
+#[test]
+fn the_line_is_left_in_time() {
+    let mut scene = Scene::new(&[1.0, 0.0], vec![WELL; 2]);
+    scene.step(Event::Ready);
+    let until = scene.now + PATIENCE;
+    assert_eq!(scene.step(Event::Full), Step::Wait { at: 0, until });
+    assert_eq!(scene.step(Event::Entered), Step::Attempt(0));
+    let mut scene = Scene::new(&[1.0, 0.0], vec![WELL; 2]);
+    let end = scene.now + TOTAL;
+    scene.step(Event::Ready);
+    scene.now = end - SECOND;
+    assert_eq!(scene.step(Event::Full), Step::Wait { at: 0, until: end });
+    scene.now = end;
+    assert_eq!(scene.step(Event::NoPlace(Busy::Waited)), Step::GiveUp);
+    let told = scene.exhausted();
+    assert_eq!(told.failures, [("m".into(), Cause::TimedOut(Phase::Total).into())]);
+}
+
+#[test]
+fn a_place_that_was_not_had_is_told() {
+    for (busy, told) in [(Busy::Full, true), (Busy::Waited, true), (Busy::Dispersed, false)] {
+        let mut scene = Scene::new(&[1.0, 0.0], vec![WELL; 2]);
+        scene.step(Event::Ready);
+        scene.step(Event::Full);
+        assert_eq!(scene.step(Event::NoPlace(busy)), Step::Enter(1), "{busy:?}");
+        // A later line that ends otherwise changes nothing.
+        scene.step(Event::NoPlace(Busy::Dispersed));
+        assert_eq!(scene.exhausted().busy, told, "{busy:?}");
+    }
+}
+
+#[test]
+fn nobody_waits_at_a_deployment_that_is_down() {
+    let down = Known { up: false, ..WELL };
+    let mut scene = Scene::new(&[1.0, 0.0], vec![down, WELL]);
+    scene.step(Event::Ready);
+    assert_eq!(scene.step(Event::Full), Step::PassOver(0));
+    let mut panic = Scene::with(&[1.0, 0.0], vec![down, WELL], |terms| terms.panic = true);
+    panic.step(Event::Ready);
+    assert!(matches!(panic.step(Event::Full), Step::Wait { at: 0, .. }), "there is nothing better");
+}
+
+#[test]
+fn panic_tries_everything_but_who_asks_to_be_left_alone() {
+    let cooling = Known { cooling: true, ..OUT };
+    let mut scene = Scene::new(&[1.0, 0.0, 0.0], vec![cooling, OUT, OUT]);
+    assert!(scene.itinerary.is_panic());
+    let mut tried = vec![scene.attempt()];
+    let _ = scene.fail(FAILED);
+    tried.push(scene.attempt());
+    tried.sort_unstable();
+    assert_eq!(tried, [1, 2]);
+    let _ = scene.fail(FAILED);
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp);
+    let scene = Scene::new(&[1.0, 0.0], vec![OUT, WELL]);
+    assert!(!scene.itinerary.is_panic(), "somebody is left");
+    let mut nobody = Scene::new(&[1.0], vec![cooling]);
+    assert_eq!(nobody.step(Event::Ready), Step::GiveUp);
+}
+
+#[test]
+fn every_attempt_but_the_first_is_paid_for() {
+    let mut scene = Scene::new(&[1.0, 0.0, 0.0], vec![WELL; 3]);
+    scene.spend_the_budget();
+    scene.attempt();
+    let _ = scene.fail(FAILED);
+    for deployment in &mut scene.deployments {
+        deployment.failing = true;
+    }
+    let Step::Enter(second) = scene.step(Event::Ready) else { panic!("no turn") };
+    let third = 3 - second;
+    assert_eq!(scene.step(Event::Entered), Step::Enter(third), "nothing is left to pay with");
+    assert_eq!(scene.budget.denied(), 1);
+    // One that does not fail is tried for nothing.
+    scene.deployments[third].failing = false;
+    assert_eq!(scene.step(Event::Entered), Step::Attempt(third));
+    assert!(scene.exhausted().over_budget);
+}
+
+#[test]
+fn a_request_is_denied_once() {
+    let failing = Known { failing: true, ..WELL };
+    let mut scene = Scene::new(&[1.0, 0.0, 0.0], vec![failing; 3]);
+    scene.spend_the_budget();
+    scene.attempt();
+    let _ = scene.fail(FAILED);
+    scene.step(Event::Ready);
+    scene.step(Event::Entered);
+    assert_eq!(scene.step(Event::Entered), Step::GiveUp);
+    assert_eq!(scene.budget.denied(), 1);
+}
+
+#[test]
+fn in_panic_every_further_attempt_is_paid_for() {
+    let mut scene = Scene::with(&[0.5, 0.5], vec![WELL; 2], |terms| terms.panic = true);
+    scene.spend_the_budget();
+    scene.attempt();
+    let _ = scene.fail(FAILED);
+    scene.step(Event::Ready);
+    assert_eq!(scene.step(Event::Entered), Step::GiveUp);
+    let mut paid = Scene::with(&[0.5, 0.5], vec![WELL; 2], |terms| terms.panic = true);
+    paid.attempt();
+    let _ = paid.fail(FAILED);
+    paid.attempt();
+}
+
+#[test]
+fn an_ambiguous_request_is_sent_once_more() {
+    let mut scene = Scene::new(&[0.5, 0.3, 0.2], vec![WELL; 3]);
+    scene.attempt();
+    scene.lose();
+    scene.attempt();
+    scene.lose();
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp, "it may have been answered twice");
+    let mut scene = Scene::new(&[0.5, 0.3, 0.2], vec![WELL; 3]);
+    scene.attempt();
+    scene.lose();
+    scene.attempt();
+    let _ = scene.fail(FAILED);
+    scene.attempt();
+}
+
+#[test]
+fn what_must_not_be_repeated_is_not() {
+    let never = |terms: &mut Terms| terms.fallback.ambiguous = Ambiguous::Never;
+    let responses = |terms: &mut Terms| terms.endpoint = InferenceEndpoint::Responses;
+    for change in [&never as &dyn Fn(&mut Terms), &responses] {
+        let mut scene = Scene::with(&[0.5, 0.5], vec![WELL; 2], change);
+        scene.attempt();
+        scene.lose();
+        assert_eq!(scene.step(Event::Ready), Step::GiveUp);
+        let mut scene = Scene::with(&[0.5, 0.5], vec![WELL; 2], change);
+        scene.attempt();
+        let _ = scene.fail(FAILED);
+        scene.attempt();
+    }
+}
+
+#[test]
+fn the_end_of_the_request_ends_everything() {
+    let mut scene = Scene::new(&[0.5, 0.5], vec![WELL; 2]);
+    scene.attempt();
+    scene.now += TOTAL - SECOND;
+    let late = Cause::TimedOut(Phase::Total);
+    assert!(matches!(scene.fail(late), Outcome::Failure { fault: Fault::Answer, .. }));
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp);
+    scene.now += SECOND;
+    assert_eq!(scene.exhausted().failures.len(), 1, "it is told once");
+    let mut scene = Scene::new(&[0.5, 0.5], vec![WELL; 2]);
+    scene.now += TOTAL;
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp);
+}
+
+#[test]
+fn time_that_others_took_is_not_charged() {
+    let late = Cause::TimedOut(Phase::Total);
+    let mut scene = Scene::new(&[0.5, 0.5], vec![WELL; 2]);
+    scene.now += TOTAL / 2 + SECOND;
+    scene.attempt();
+    assert_eq!(scene.fail(late), Outcome::Neutral);
+    let mut scene = Scene::new(&[0.5, 0.5], vec![WELL; 2]);
+    scene.now += TOTAL / 2;
+    scene.attempt();
+    assert_ne!(scene.fail(late), Outcome::Neutral, "it had its half");
+}
+
+#[test]
+fn a_wait_is_passed_on() {
+    let scene = Scene::new(&[1.0], vec![WELL]);
+    let (wait, now) = (Some(SECOND), scene.now);
+    let told = scene.itinerary.exhausted(|_| String::new(), "m", wait, now);
+    assert_eq!((told.wait, told.failures), (wait, Vec::new()));
+}
