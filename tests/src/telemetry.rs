@@ -47,6 +47,20 @@ impl Gateway {
         assert_eq!(reply.status, 200, "{}", reply.text());
         sum(&reply.text(), name, labels)
     }
+
+    /// Waits until no request is in flight, at any deployment or before one. The gauges follow the end
+    /// of a connection a moment later.
+    ///
+    /// # Panics
+    /// If one stays.
+    pub async fn is_idle(&self) {
+        eventually("nothing is in flight", async || {
+            let of_deployments = self.metric("gateway_deployment_in_flight", &[]).await?;
+            let requests = self.metric("gateway_requests_in_flight", &[]).await?;
+            (of_deployments + requests == 0.0).then_some(())
+        })
+        .await;
+    }
 }
 
 /// The attempts in a line of the access log: deployment and outcome.

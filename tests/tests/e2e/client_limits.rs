@@ -111,7 +111,7 @@ async fn client_that_reads_nothing_is_given_up() {
     let request = format!("{head}Content-Length: {}\r\n\r\n{BODY}", BODY.len());
     stream.write_all(request.as_bytes()).await.expect("room");
     eventually("its request is cancelled", async || (upstream.hung_up() == 1).then_some(())).await;
-    assert_eq!(gateway.metric("gateway_requests_in_flight", &[]).await, Some(0.0));
+    gateway.is_idle().await;
     drop(stream);
 }
 

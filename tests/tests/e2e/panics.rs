@@ -34,15 +34,6 @@ fn names_the_place(line: &Value, id: &str) {
     assert!(line["location"].as_str().is_some_and(|place| place.contains(':')), "{line}");
 }
 
-async fn nothing_is_in_flight(gateway: &Gateway) {
-    eventually("nothing is in flight", async || {
-        let of_deployment = gateway.metric("gateway_deployment_in_flight", &[]).await?;
-        let requests = gateway.metric("gateway_requests_in_flight", &[]).await?;
-        (of_deployment + requests == 0.0).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn panic_gives_one_500_and_one_log_line() {
     let spare = Engine::start("spare");
@@ -65,7 +56,7 @@ async fn panic_gives_one_500_and_one_log_line() {
     client.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(client.answer().await.status, 200);
     assert_eq!(gateway.chat("n").await.engine(), "spare");
-    nothing_is_in_flight(&gateway).await;
+    gateway.is_idle().await;
 }
 
 #[tokio::test]
@@ -92,5 +83,5 @@ async fn panic_inside_a_stream_breaks_it_visibly() {
     assert_eq!(outcomes(&record), [("first".to_owned(), "internal_error".to_owned())]);
     let whole = Reply::read(gateway.stream("n").await.expect("an answer")).await.expect("whole");
     assert!(whole.text().ends_with("data: [DONE]\n\n"), "{}", whole.text());
-    nothing_is_in_flight(&gateway).await;
+    gateway.is_idle().await;
 }

@@ -261,9 +261,7 @@ async fn a_client_that_leaves_cancels_its_upstream_request() {
         }
     }
     assert_eq!(other.requests().await, 0, "nobody is asked for a client that is gone");
-    for metric in ["gateway_requests_in_flight", "gateway_deployment_in_flight"] {
-        assert_eq!(gateway.metric(metric, &[]).await, Some(0.0), "{metric}");
-    }
+    gateway.is_idle().await;
     let rate = gateway.metric("gateway_deployment_error_rate", &[]).await;
     assert_eq!(rate, Some(0.0), "no deployment is charged for it");
 }
