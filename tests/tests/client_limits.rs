@@ -141,5 +141,5 @@ fn a_proxy_that_is_no_network_is_an_error_at_its_line() {
     let setup = tests::setup!().models(one_model(&["http://127.0.0.1:1"])).routing(routing);
     let output = setup.arg("check").output();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("this is no network"), "{said}");
+    assert!(!output.status.success() && said.contains("this is not a network"), "{said}");
 }

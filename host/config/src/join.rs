@@ -17,8 +17,8 @@ use super::raw::health_path;
 use super::routing::{Entries, Entry};
 use super::timeouts::TimeLimits;
 use super::{
-    DeploymentConfig, Diagnostic, Document, Endpoint, Model, ProbeMethod, ProbeTarget, Secret,
-    Share, Step, endpoint, strategy,
+    Concurrency, DeploymentConfig, Diagnostic, Document, Endpoint, Model, ProbeMethod, ProbeTarget,
+    Secret, Share, Step, endpoint, strategy,
 };
 
 /// The models with their deployments, and what is likely a mistake. After an error, of no further use.
@@ -68,7 +68,8 @@ pub(super) fn join(
         });
     }
     share_connections(&mut joined);
-    let warnings = entries.and_then(|entries| one_cap_for_both(&entries.document, &capped));
+    let warnings =
+        entries.and_then(|entries| one_cap_for_both(&entries.document, &concurrency, &capped));
     Joined { models: joined, warnings: warnings.into_iter().collect() }
 }
 
@@ -87,9 +88,17 @@ fn shared_cap(drafts: &[Draft], concurrency: &SharedConcurrency) -> bool {
 }
 
 /// The warning that a `max` which was written for one side holds for both.
-fn one_cap_for_both(document: &Document, models: &[&Listed]) -> Option<Diagnostic> {
+fn one_cap_for_both(
+    document: &Document,
+    concurrency: &SharedConcurrency,
+    models: &[&Listed],
+) -> Option<Diagnostic> {
     let at = steps!["concurrency", "max"];
     let max = document.text(&at)?;
+    // A wide limit of both is no mistake.
+    if concurrency.all.max >= Concurrency::default().max {
+        return None;
+    }
     let (first, more) = models.split_first()?;
     let more = match more.len() {
         0 => String::new(),

@@ -46,10 +46,7 @@ pub enum LoadError {
         limit: u64,
     },
     /// The component is not the one that was pinned.
-    #[error(
-        "{what} has the sha256 {got}, but `sha256` pins {want}: \
-         change the pin only if you trust the new component"
-    )]
+    #[error("{what} has the sha256 {got}, but `sha256` pins {want}")]
     Pin {
         /// The strategy, as people know it.
         what: String,
@@ -162,11 +159,11 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// What the author of the strategy can do about it. None: its text says so itself.
+    /// What its user or its author can do about it.
     #[must_use]
-    pub fn remedy(&self) -> Option<&'static str> {
+    pub fn remedy(&self) -> &'static str {
         const LIMIT: &str = "make it smaller or cheaper, or raise the limit where you trust it";
-        Some(match self {
+        match self {
             Self::Compile { .. } => {
                 "build it anew; `wasm-tools validate FILE` says more about a broken file"
             }
@@ -184,13 +181,19 @@ impl LoadError {
                  JavaScript, an export that is not there"
             }
             Self::Description { .. } => "mend what its `describe` returns",
-            Self::Configure { .. } => "give it other parameters, or mend its `configure`",
-            Self::Unknown { .. }
-            | Self::Read { .. }
-            | Self::Pin { .. }
-            | Self::Host { .. }
-            | Self::NotAComponent { .. } => return None,
-        })
+            Self::Configure { .. } => {
+                "give it other parameters, which `gateway strategy inspect` lists, or mend its `configure`"
+            }
+            Self::Unknown { .. } => {
+                "write one of these names, or a path, which contains a `/`: ./plugins/mine.wasm"
+            }
+            Self::Read { .. } => "check the path and its permissions",
+            Self::Pin { .. } => "check where the file came from, then update the digest",
+            Self::Host { .. } => "free memory or threads on this machine, then load it again",
+            Self::NotAComponent { .. } => {
+                "name a component: `gateway strategy new` writes a project that builds one"
+            }
+        }
     }
 }
 

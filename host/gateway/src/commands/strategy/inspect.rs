@@ -94,7 +94,7 @@ impl Report {
         };
         let (remedy, error) = match &opened {
             Ok(_) => (None, None),
-            Err(error) => (error.remedy(), Some(error.to_string())),
+            Err(error) => (Some(error.remedy()), Some(error.to_string())),
         };
         Self {
             component,
