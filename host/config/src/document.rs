@@ -60,11 +60,11 @@ pub(super) enum Value {
     Scalar(Scalar),
     Sequence(Vec<Node>),
     /// Keys are unique.
-    Mapping(Vec<Entry>),
+    Mapping(Vec<MappingEntry>),
 }
 
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct MappingEntry {
     pub(super) key: String,
     pub(super) key_span: Range<usize>,
     pub(super) value: Node,
@@ -179,7 +179,7 @@ impl Document {
     /// What to underline for a value, and the mapping entry it is the value of.
     ///
     /// A block of many lines is best named by its key, a list's item by its first line.
-    fn locate(&self, at: &[Step]) -> (Range<usize>, Option<&Entry>) {
+    fn locate(&self, at: &[Step]) -> (Range<usize>, Option<&MappingEntry>) {
         let (mut node, mut entry) = (&self.root, None);
         for step in at {
             let Some((next, through)) = node.step(step) else { break };
@@ -209,7 +209,7 @@ impl fmt::Debug for Document {
 }
 
 impl Node {
-    fn step(&self, step: &Step) -> Option<(&Node, Option<&Entry>)> {
+    fn step(&self, step: &Step) -> Option<(&Node, Option<&MappingEntry>)> {
         match (&self.value, step) {
             (Value::Mapping(entries), Step::Key(key)) => {
                 let entry = entries.iter().find(|entry| entry.key == *key)?;
@@ -244,7 +244,7 @@ impl Node {
             Value::Scalar(_) => {}
             Value::Sequence(items) => items.iter().for_each(|item| item.hide_secrets(text)),
             Value::Mapping(entries) => {
-                for Entry { key, value, .. } in entries {
+                for MappingEntry { key, value, .. } in entries {
                     match mask::may_be_secret(key) {
                         true => value.hide_scalars(text, true),
                         false => value.hide_secrets(text),

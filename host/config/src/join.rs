@@ -12,7 +12,7 @@ use contract::Side;
 use super::diagnostic::nearest;
 use super::document::steps;
 use super::limits::SharedConcurrency;
-use super::models::{Listed, Models, Route};
+use super::models::{Listed, ListedRoute, Models};
 use super::raw::health_path;
 use super::routing::{Entries, Entry};
 use super::timeouts::TimeLimits;
@@ -195,7 +195,7 @@ struct Draft<'a> {
     /// Whether the name was given, by which entry, else by which route.
     named: bool,
     entry: Option<&'a Entry>,
-    route: Option<&'a Route>,
+    route: Option<&'a ListedRoute>,
 }
 
 /// What holds for a deployment of a model where neither its route nor its entry says otherwise.
@@ -223,7 +223,7 @@ fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer<'_>) -> Vec<
     drafts
 }
 
-fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, outer: Outer<'_>) -> Draft<'a> {
+fn joined<'a>(route: &'a ListedRoute, entry: Option<&'a Entry>, outer: Outer<'_>) -> Draft<'a> {
     let side = match entry {
         Some(entry) => entry.side,
         None => route.side.unwrap_or_else(|| endpoint::side(&route.endpoint.origin)),

@@ -8,7 +8,7 @@ use contract::Side;
 
 use super::document::steps;
 use super::given::Given;
-use super::raw::Health;
+use super::raw::RawHealth;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::{
     Diagnostic, Document, Endpoint, ModelCard, Pricing, ProbeMethod, ProbeTarget, Secret, Step,
@@ -35,13 +35,13 @@ pub(super) struct Listed {
     pub(super) key: Option<Secret>,
     pub(super) base: Option<Endpoint>,
     pub(super) timeouts: Given,
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<ListedRoute>,
     /// Some of its routes are missing here, which is reported already.
     pub(super) incomplete: bool,
 }
 
 /// A route with the model's values where it has none of its own.
-pub(super) struct Route {
+pub(super) struct ListedRoute {
     pub(super) at: Vec<Step>,
     pub(super) name: Option<String>,
     pub(super) side: Option<Side>,
@@ -182,7 +182,7 @@ impl Check<'_> {
     }
 
     /// None: it has no endpoint.
-    fn route(&mut self, at: &[Step], raw: RawRoute, model: &Listed) -> Option<Route> {
+    fn route(&mut self, at: &[Step], raw: RawRoute, model: &Listed) -> Option<ListedRoute> {
         let own = self.endpoint(&join(at, "base_url"), raw.base_url.as_deref());
         if self.whole && raw.base_url.is_none() && model.base.is_none() {
             let message = "neither the route nor its model has a `base_url`";
@@ -204,7 +204,7 @@ impl Check<'_> {
             Some(_) => own?,
             None => model.base.clone()?,
         };
-        Some(Route {
+        Some(ListedRoute {
             at: at.to_vec(),
             name: raw.name,
             side: raw.side,
@@ -268,11 +268,11 @@ impl Check<'_> {
         Some(Secret::new(text))
     }
 
-    pub(super) fn health(&mut self, at: &[Step], raw: Option<&Health>) -> Option<ProbeTarget> {
+    pub(super) fn health(&mut self, at: &[Step], raw: Option<&RawHealth>) -> Option<ProbeTarget> {
         let at = join(at, "health");
         let (at, path, method) = match raw? {
-            Health::Path(path) => (at, path, ProbeMethod::Get),
-            Health::Probe(probe) => (join(&at, "path"), &probe.path, probe.method),
+            RawHealth::Path(path) => (at, path, ProbeMethod::Get),
+            RawHealth::Probe(probe) => (join(&at, "path"), &probe.path, probe.method),
         };
         let known = self.document.text(&at).is_some();
         let visible = path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');

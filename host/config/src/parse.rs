@@ -10,7 +10,7 @@ use std::ops::Range;
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use super::Environment;
-use super::document::{Entry, Node, Scalar, Value};
+use super::document::{MappingEntry, Node, Scalar, Value};
 use super::env::{self, Unresolved};
 
 const MAX_BYTES: usize = 1 << 20;
@@ -166,7 +166,7 @@ impl<'t> Builder<'t> {
     }
 
     fn mapping(&mut self, at: Range<usize>, depth: usize) -> Result<Node, Problem> {
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<MappingEntry> = Vec::new();
         let mut merged = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -193,7 +193,7 @@ impl<'t> Builder<'t> {
                 let problem = Problem::new(key_span, message, "remove one of the two");
                 self.problems.push(Problem { also, ..problem });
             } else {
-                entries.push(Entry { key, key_span, value });
+                entries.push(MappingEntry { key, key_span, value });
             }
         }
     }
@@ -250,7 +250,7 @@ fn range(span: &Span) -> Range<usize> {
 }
 
 /// `<<: *defaults`: keys that the mapping does not give itself; the first source that has one wins.
-fn merge(entries: &mut Vec<Entry>, sources: Vec<Node>) {
+fn merge(entries: &mut Vec<MappingEntry>, sources: Vec<Node>) {
     for source in sources {
         match source.value {
             Value::Mapping(more) => {

@@ -126,7 +126,7 @@ pub enum LoadError {
         /// The strategy, as people know it.
         what: String,
         /// When.
-        stage: Stage,
+        stage: LoadStage,
         /// The trap.
         cause: String,
     },
@@ -136,7 +136,7 @@ pub enum LoadError {
         /// The strategy, as people know it.
         what: String,
         /// When.
-        stage: Stage,
+        stage: LoadStage,
         /// The limit.
         after: Duration,
     },
@@ -173,7 +173,7 @@ impl LoadError {
             }
             Self::Version { seen, .. } => unspoken(seen),
             Self::Link { .. } => "take the contract from `gateway strategy new`, and build anew",
-            Self::Trap { stage: Stage::Instantiate, .. } => {
+            Self::Trap { stage: LoadStage::Instantiate, .. } => {
                 "it may need more memory (`sandbox.memory_mib`), or its start function fails"
             }
             Self::Trap { .. } => {
@@ -217,7 +217,7 @@ fn unspoken(seen: &[String]) -> &'static str {
 
 /// What a guest was asked to do when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum LoadStage {
     /// Instantiation: memory, data, `start` functions.
     Instantiate,
     /// `describe`.
@@ -226,12 +226,12 @@ pub enum Stage {
     Configure,
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for LoadStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Stage::Instantiate => "instantiation",
-            Stage::Describe => "`describe`",
-            Stage::Configure => "`configure`",
+            LoadStage::Instantiate => "instantiation",
+            LoadStage::Describe => "`describe`",
+            LoadStage::Configure => "`configure`",
         })
     }
 }

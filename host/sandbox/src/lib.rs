@@ -47,8 +47,8 @@ mod tests;
 
 pub use anatomy::{Anatomy, Import, Parts};
 pub use cache::Cache;
-pub use error::{LoadError, Stage};
-pub use host::{Opened, Plugin, PluginHost, Role, Times};
+pub use error::{LoadError, LoadStage};
+pub use host::{LoadTimes, Opened, Plugin, PluginHost, Role};
 pub use interface::Provider;
 pub use source::{Source, locate, places};
 pub use text::printable;

@@ -13,17 +13,17 @@ use super::ProbeMethod;
 /// How a deployment is asked whether it is healthy: a path (asked with GET), or path and method.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub(super) enum Health {
+pub(super) enum RawHealth {
     /// `/health`
     Path(String),
     /// `{path: /health, method: HEAD}`
-    Probe(HealthProbe),
+    Probe(RawProbe),
 }
 
 /// The question of a health probe.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct HealthProbe {
+pub(super) struct RawProbe {
     /// Absolute path at the deployment's host.
     #[serde(default = "health_path")]
     pub(super) path: String,

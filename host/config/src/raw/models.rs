@@ -9,7 +9,7 @@ use crate::given::Given;
 use crate::limits::own_concurrency;
 use crate::timeouts;
 
-use super::Health;
+use super::RawHealth;
 
 /// The models that clients can name, and where they run.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -106,7 +106,7 @@ pub(crate) struct RawRoute {
     /// Default: local where the host is in a private network. The lists of routing.yaml come first.
     pub(crate) side: Option<Side>,
     /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
-    pub(crate) health: Option<Health>,
+    pub(crate) health: Option<RawHealth>,
     /// How many attempts are made at it at a time. Default, key by key: that of routing.yaml.
     #[serde(default)]
     #[schemars(schema_with = "own_concurrency")]

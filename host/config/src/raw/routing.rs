@@ -14,7 +14,7 @@ use crate::seconds::{self, Time, TimeOrZero};
 use crate::timeouts::{self, TimeLimits};
 use crate::{Ejection, Fallback, Limits, Probing, RequestFacts, Sandbox, Shutdown, SlowStart};
 
-use super::Health;
+use super::RawHealth;
 use super::strategy::{RawCandidate, RawStrategy};
 
 /// How the models' traffic is shared between local and remote deployments.
@@ -104,7 +104,7 @@ pub(crate) struct RawEntry {
     /// Default: the key that models.yaml has for this host.
     pub(crate) api_key: Option<String>,
     /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
-    pub(crate) health: Option<Health>,
+    pub(crate) health: Option<RawHealth>,
     /// How many attempts are made at it at a time. Default, key by key: the route's, else the file's.
     #[serde(default)]
     #[schemars(schema_with = "own_concurrency")]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::document::{Entry, Node, Scalar, Value};
+use crate::document::{MappingEntry, Node, Scalar, Value};
 use crate::seconds;
 use crate::{Diagnostic, Document, Step};
 
@@ -200,7 +200,7 @@ impl<'a> Checker<'a> {
         (self.errors.len() == start).then(|| seconds.into())
     }
 
-    fn mapping(&mut self, entries: &[Entry], schema: &'a Object) -> Option<Json> {
+    fn mapping(&mut self, entries: &[MappingEntry], schema: &'a Object) -> Option<Json> {
         let properties = schema.get("properties").and_then(Json::as_object);
         let required: Vec<_> = strings(schema, "required").collect();
         let mut meant = Vec::new();
