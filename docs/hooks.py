@@ -144,8 +144,8 @@ class Reference:
             "",
             about,
             "",
-            "This page is made from the JSON Schema of the file, which `gateway schema` prints. Times are in seconds and",
-            "may have fractions. Unknown keys are errors.",
+            "This page is made from the JSON Schema of the file, which `gateway schema` prints. A time is a number of",
+            "seconds, or a number with a unit: `500ms`, `2s`, `10m`, `1h`. Unknown keys are errors.",
             "",
         ]
         self.section("", self.schema, None)
@@ -208,6 +208,8 @@ class Reference:
         if "enum" in value or "oneOf" in value:
             words = value.get("enum") or [one["const"] for one in value["oneOf"]]
             return " or ".join(f"`{word}`" for word in words)
+        if value.get("format") == "seconds":
+            return "time"
         kinds = value.get("type", "any")
         kinds = [kinds] if isinstance(kinds, str) else [kind for kind in kinds if kind != "null"]
         if kinds == ["array"]:

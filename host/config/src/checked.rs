@@ -2,15 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::Serialize;
+use serde_json::Value;
 
 use contract::Side;
 
+use super::probing::ProbeCounts;
+use super::timeouts::TimeLimits;
 use super::{
-    Concurrency, Document, Ejection, Endpoint, Limits, RequestFacts, RetryBudget, Secret,
-    SlowStart, StrategyConfig, Timeouts, TotalTime,
+    ClientTimeouts, Concurrency, Diagnostic, Document, Ejection, Endpoint, Fallback, Limits,
+    ProbeTarget, Probing, RequestFacts, Sandbox, Secret, Shutdown, SlowStart, StrategyConfig,
+    Timeouts, TotalTime,
 };
 
 /// Everything both files say, checked. The default has no models, and everything else as it is without
@@ -51,6 +55,36 @@ pub struct Config {
     /// The text of `routing.yaml`, so that what is found later (a strategy that refuses its
     /// parameters) can still be shown at its line.
     pub routing_file: Option<Arc<Document>>,
+    /// What is likely a mistake, and is no error.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Config {
+    /// The settings that hold for all models, by the keys of `routing.yaml` and in its units.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(&'static str, Value)> {
+        let timeouts = TimeLimits::of(self.timeouts, self.total, self.client_timeouts);
+        let Probing { interval, timeout, down_after, up_after } = self.probing;
+        let interval = interval.unwrap_or_default();
+        vec![
+            ("timeouts", written(&timeouts)),
+            ("fallback", written(&self.fallback)),
+            ("health_check", interval.as_secs_f64().into()),
+            ("timeout", timeout.as_secs_f64().into()),
+            ("health", written(&ProbeCounts { down_after, up_after })),
+            ("ejection", written(&self.ejection)),
+            ("slow_start", written(&self.slow_start)),
+            ("limits", written(&self.limits)),
+            ("request", written(&self.request)),
+            ("sandbox", written(&self.sandbox)),
+            ("shutdown", written(&self.shutdown)),
+        ]
+    }
+}
+
+/// Settings as the files write them.
+fn written(settings: &impl Serialize) -> Value {
+    serde_json::to_value(settings).unwrap_or_default()
 }
 
 /// One model that clients can name.
@@ -154,108 +188,6 @@ pub enum Share {
     Kept,
 }
 
-/// The question of one health probe; the answer 200 means healthy.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ProbeTarget {
-    /// Absolute path at the deployment's origin: `/health`.
-    pub path: String,
-    /// How it is asked.
-    pub method: ProbeMethod,
-}
-
-/// The method of a health probe: those that change nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ProbeMethod {
-    /// `GET`
-    Get,
-    /// `HEAD`
-    Head,
-}
-
-/// How long a client is waited for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ClientTimeouts {
-    /// From a request's first byte, or the connection's start, to the end of its head. Default 10 s.
-    pub headers: Duration,
-    /// Between two pieces of a request's body. Default 30 s.
-    pub idle: Duration,
-    /// Between two requests of a connection. Default 75 s.
-    pub keep_alive: Duration,
-}
-
-/// What happens after a failed attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fallback {
-    /// Deployments tried for one request, the first included: at least 1. Default 3.
-    pub attempts: u32,
-    /// What deployments of weight 0 are for.
-    pub standby: Standby,
-    /// What happens to a request that was sent and not answered.
-    pub ambiguous: Ambiguous,
-    /// Extra attempts that requests may make, over all of them.
-    pub budget: RetryBudget,
-}
-
-/// What happens to a request that was sent without a byte coming back, so that nobody knows whether it
-/// was answered. Requests to `/v1/responses` are never sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ambiguous {
-    /// It is sent to one more deployment.
-    Once,
-    /// It fails.
-    Never,
-}
-
-/// What deployments of weight 0 are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standby {
-    /// Tried after every deployment of positive weight has failed.
-    Last,
-    /// Never tried.
-    Never,
-}
-
-/// How health is probed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Probing {
-    /// Between two probes of a deployment. None: no probing.
-    pub interval: Option<Duration>,
-    /// What one probe may take. Default 2 s.
-    pub timeout: Duration,
-    /// Failures in a row that make a healthy deployment unhealthy. Default 2.
-    pub down_after: u32,
-    /// Successes in a row that make an unhealthy deployment healthy. Default 1.
-    pub up_after: u32,
-}
-
-/// What a strategy may use.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sandbox {
-    /// Linear memory of one instance in bytes. Default 64 MiB.
-    pub memory: usize,
-    /// Stack of one call in bytes. Default 512 KiB.
-    pub stack: usize,
-    /// Size of a component in bytes. Default 4 MiB.
-    pub component: u64,
-    /// Time of one call off the request path. Default 100 ms.
-    pub call: Duration,
-    /// Time of one call on the request path. Default 5 ms.
-    pub request: Duration,
-    /// CPU time to compile the component, rounded up to whole seconds. Default 10 s.
-    pub compile: Duration,
-    /// Memory to compile the component, in bytes. Default 2 GiB.
-    pub compile_memory: u64,
-}
-
-/// How the process stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shutdown {
-    /// From the signal to the end of accepting, an hour at most. Default 5 s.
-    pub accept: Duration,
-    /// From then on, for what is in flight; an hour at most. Default 30 s.
-    pub grace: Duration,
-}
-
 /// Where the access log goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LogOutput {
@@ -263,51 +195,4 @@ pub enum LogOutput {
     Stdout,
     /// A file, appended to.
     File(PathBuf),
-}
-
-impl Default for ClientTimeouts {
-    fn default() -> Self {
-        Self {
-            headers: Duration::from_secs(10),
-            idle: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(75),
-        }
-    }
-}
-
-impl Default for Fallback {
-    fn default() -> Self {
-        Self {
-            attempts: 3,
-            standby: Standby::Last,
-            ambiguous: Ambiguous::Once,
-            budget: RetryBudget::default(),
-        }
-    }
-}
-
-impl Default for Probing {
-    fn default() -> Self {
-        Self { interval: None, timeout: Duration::from_secs(2), down_after: 2, up_after: 1 }
-    }
-}
-
-impl Default for Sandbox {
-    fn default() -> Self {
-        Self {
-            memory: 64 << 20,
-            stack: 512 << 10,
-            component: 4 << 20,
-            call: Duration::from_millis(100),
-            request: Duration::from_millis(5),
-            compile: Duration::from_secs(10),
-            compile_memory: 2 << 30,
-        }
-    }
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self { accept: Duration::from_secs(5), grace: Duration::from_secs(30) }
-    }
 }

@@ -21,6 +21,8 @@ pub struct Diagnostic {
     pub message: String,
     /// The remedy, in one line; may be empty.
     pub help: String,
+    /// Whether it only warns: the file is good.
+    is_warning: bool,
     /// None: about the file as a whole.
     snippet: Option<Cutout>,
 }
@@ -43,7 +45,7 @@ impl Diagnostic {
         help: impl Into<String>,
     ) -> Self {
         let (message, help) = (one_line(message.into()), one_line(help.into()));
-        Self { file, line: 1, column: 1, message, help, snippet: None }
+        Self { file, line: 1, column: 1, message, help, is_warning: false, snippet: None }
     }
 
     pub(super) fn at(
@@ -54,7 +56,12 @@ impl Diagnostic {
     ) -> Self {
         let (line, column) = position(&cutout.text, cutout.span.start);
         let (message, help) = (one_line(message.into()), one_line(help.into()));
-        Self { file, line, column, message, help, snippet: Some(cutout) }
+        Self { file, line, column, message, help, is_warning: false, snippet: Some(cutout) }
+    }
+
+    /// The same as a warning.
+    pub(super) fn into_warning(self) -> Self {
+        Self { is_warning: true, ..self }
     }
 
     /// One line: `file:line:column: message; help`.
@@ -66,7 +73,8 @@ impl Diagnostic {
     }
 
     fn render(&self, renderer: &Renderer) -> String {
-        let title = Level::ERROR.primary_title(&self.message);
+        let level = if self.is_warning { Level::WARNING } else { Level::ERROR };
+        let title = level.primary_title(&self.message);
         let mut group = match &self.snippet {
             None => Group::with_title(title).element(annotate_snippets::Origin::path(&self.file)),
             Some(Cutout { text, span, also }) => {

@@ -60,11 +60,11 @@ pub(super) enum Value {
     Scalar(Scalar),
     Sequence(Vec<Node>),
     /// Keys are unique.
-    Mapping(Vec<Entry>),
+    Mapping(Vec<MappingEntry>),
 }
 
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct MappingEntry {
     pub(super) key: String,
     pub(super) key_span: Range<usize>,
     pub(super) value: Node,
@@ -93,7 +93,7 @@ impl Document {
         let (root, problems) = parse::parse(&text, env);
         let mut masked = mask::mask(&text).into_bytes();
         if let Some(root) = &root {
-            root.hide_blocks(&mut masked);
+            root.hide_secrets(&mut masked);
         }
         let masked: Arc<str> = String::from_utf8(masked).unwrap_or_default().into();
         let errors = problems.into_iter().map(|problem| {
@@ -116,7 +116,8 @@ impl Document {
         self.point(self.locate(at).0, message, help)
     }
 
-    /// An error at a key. What stands under it is not shown: a misspelt `api_key` holds a key.
+    /// An error at a key that nobody knows. Of what stands under it only words and numbers are shown that
+    /// are no secret, and references to variables: a misspelt `api_key` holds a key.
     pub(super) fn key_error(
         &self,
         at: &[Step],
@@ -126,9 +127,7 @@ impl Document {
         let (span, entry) = self.locate(at);
         let Some(entry) = entry else { return self.point(span, message, help) };
         let mut text = self.masked.as_bytes().to_vec();
-        if matches!(entry.value.value, Value::Scalar(_)) {
-            mask::hide(&mut text, entry.value.span.clone());
-        }
+        entry.value.hide_scalars(&mut text, mask::may_be_secret(&entry.key));
         let text = String::from_utf8(text).unwrap_or_default().into();
         let cutout = Cutout { text, span: entry.key_span.clone(), also: None };
         Diagnostic::at(self.file.clone(), cutout, message, help)
@@ -162,6 +161,12 @@ impl Document {
         }
     }
 
+    /// Whether a scalar has a variable in it, whose value is not to be shown.
+    pub(super) fn is_substituted(&self, at: &[Step]) -> bool {
+        let node = self.get(at).map(|node| &node.value);
+        matches!(node, Some(Value::Scalar(scalar)) if scalar.substituted)
+    }
+
     /// Takes a key out of the top level.
     pub(super) fn without(&self, key: &str) -> Self {
         let mut root = self.root.clone();
@@ -174,7 +179,7 @@ impl Document {
     /// What to underline for a value, and the mapping entry it is the value of.
     ///
     /// A block of many lines is best named by its key, a list's item by its first line.
-    fn locate(&self, at: &[Step]) -> (Range<usize>, Option<&Entry>) {
+    fn locate(&self, at: &[Step]) -> (Range<usize>, Option<&MappingEntry>) {
         let (mut node, mut entry) = (&self.root, None);
         for step in at {
             let Some((next, through)) = node.step(step) else { break };
@@ -204,7 +209,7 @@ impl fmt::Debug for Document {
 }
 
 impl Node {
-    fn step(&self, step: &Step) -> Option<(&Node, Option<&Entry>)> {
+    fn step(&self, step: &Step) -> Option<(&Node, Option<&MappingEntry>)> {
         match (&self.value, step) {
             (Value::Mapping(entries), Step::Key(key)) => {
                 let entry = entries.iter().find(|entry| entry.key == *key)?;
@@ -217,18 +222,32 @@ impl Node {
 }
 
 impl Node {
-    /// Masks the secrets that are written over several lines, which line by line are not seen.
-    fn hide_blocks(&self, text: &mut [u8]) {
+    /// Masks every scalar that may be a secret; `all`: those that look harmless too.
+    fn hide_scalars(&self, text: &mut [u8], all: bool) {
+        match &self.value {
+            Value::Scalar(scalar) if all || !scalar.is_harmless() => {
+                mask::hide_literals(text, self.span.clone());
+            }
+            Value::Scalar(_) => {}
+            Value::Sequence(items) => items.iter().for_each(|item| item.hide_scalars(text, all)),
+            Value::Mapping(entries) => entries.iter().for_each(|entry| {
+                let all = all || mask::may_be_secret(&entry.key);
+                entry.value.hide_scalars(text, all);
+            }),
+        }
+    }
+
+    /// Masks the secrets that are not seen line by line: those over several lines, and those whose key is
+    /// misspelt.
+    fn hide_secrets(&self, text: &mut [u8]) {
         match &self.value {
             Value::Scalar(_) => {}
-            Value::Sequence(items) => items.iter().for_each(|item| item.hide_blocks(text)),
+            Value::Sequence(items) => items.iter().for_each(|item| item.hide_secrets(text)),
             Value::Mapping(entries) => {
-                for Entry { key, value, .. } in entries {
-                    let block = text.get(value.span.clone()).is_some_and(|t| t.contains(&b'\n'));
-                    if block && mask::is_secret(key) {
-                        mask::hide(text, value.span.clone());
-                    } else {
-                        value.hide_blocks(text);
+                for MappingEntry { key, value, .. } in entries {
+                    match mask::may_be_secret(key) {
+                        true => value.hide_scalars(text, true),
+                        false => value.hide_secrets(text),
                     }
                 }
             }
@@ -237,6 +256,13 @@ impl Node {
 }
 
 impl Scalar {
+    /// Whether it is a boolean, or a number too short for a key.
+    fn is_harmless(&self) -> bool {
+        const LONGEST: usize = 12;
+        let value = self.resolve();
+        value.is_boolean() || value.is_number() && self.text.len() <= LONGEST
+    }
+
     /// The value that YAML 1.2 (core schema) gives the scalar where nobody asks for a type.
     pub(super) fn resolve(&self) -> Json {
         if !self.plain {

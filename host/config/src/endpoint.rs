@@ -48,7 +48,10 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, BadUrl> {
     }
     let path = url.path().trim_end_matches('/');
     if path.ends_with("/completions") || path.ends_with("/embeddings") {
-        return Err(("the URL goes on after the base", "end it at or before `/v1`"));
+        return Err((
+            "the URL goes on after the base",
+            "end it at or before `/v1`: https://api.example.com/v1",
+        ));
     }
     let prefix = path.strip_suffix("/v1").unwrap_or(path).trim_end_matches('/').to_owned();
     Ok(Endpoint { origin: Origin { tls, host, port }, prefix })

@@ -11,22 +11,28 @@ use contract::Side;
 
 use super::diagnostic::nearest;
 use super::document::steps;
-use super::models::{Listed, Models, Route};
+use super::limits::SharedConcurrency;
+use super::models::{Listed, ListedRoute, Models};
 use super::raw::health_path;
-use super::raw::limits::RawConcurrency;
 use super::routing::{Entries, Entry};
+use super::timeouts::TimeLimits;
 use super::{
-    Concurrency, Config, DeploymentConfig, Diagnostic, Document, Endpoint, Model, OwnTimeouts,
-    ProbeMethod, ProbeTarget, Secret, Share, Step, Timeouts, endpoint, strategy,
+    Concurrency, DeploymentConfig, Diagnostic, Document, Endpoint, Model, ProbeMethod, ProbeTarget,
+    Secret, Share, Step, endpoint, strategy,
 };
 
-/// The models with their deployments. After an error, of no further use.
+/// The models with their deployments, and what is likely a mistake. After an error, of no further use.
+pub(super) struct Joined {
+    pub(super) models: Vec<Model>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// Gives each model its deployments, in the order of `models.yaml`.
 pub(super) fn join(
     models: &Models,
     entries: Option<&Entries>,
-    config: &Config,
     errors: &mut Vec<Diagnostic>,
-) -> Vec<Model> {
+) -> Joined {
     let mut names = HashMap::new();
     for (index, model) in models.list.iter().enumerate() {
         names.insert(model.id.as_str(), index);
@@ -37,13 +43,17 @@ pub(super) fn join(
     let strategies = entries.map(|entries| strategy::by_model(models, &names, entries, errors));
     let whole = models.whole && entries.is_none_or(|entries| entries.whole);
     let none = Vec::new();
-    let concurrency = entries.map_or_else(RawConcurrency::default, |entries| entries.concurrency);
-    let concurrency = concurrency.within(Concurrency::default());
+    let (concurrency, timeouts) = entries.map_or_else(Default::default, |entries| {
+        (entries.concurrency.clone(), entries.timeouts.clone())
+    });
+    let mut capped = Vec::new();
     let mut joined = Vec::with_capacity(models.list.len());
     for (index, model) in models.list.iter().enumerate() {
         let listed = mentions.get(&index).unwrap_or(&none);
-        let outer = Outer { timeouts: model.timeouts.over(config.timeouts), concurrency };
+        let timeouts = model.timeouts.over(&timeouts);
+        let outer = Outer { timeouts: &timeouts, concurrency: &concurrency };
         let mut drafts = drafts(model, listed, outer);
+        capped.extend(shared_cap(&drafts, &concurrency).then_some(model));
         name(&mut drafts, models, entries, errors);
         let known =
             whole && !model.incomplete && listed.iter().all(|entry| entry.endpoint.is_some());
@@ -52,13 +62,59 @@ pub(super) fn join(
             id: model.id.clone(),
             aliases: model.aliases.clone(),
             card: model.card.clone(),
-            total: model.total.unwrap_or(config.total),
+            total: timeouts.total(),
             strategy: strategies.as_ref().map_or(0, |strategies| strategies[index]),
             deployments: drafts.into_iter().map(|draft| draft.deployment).collect(),
         });
     }
     share_connections(&mut joined);
-    joined
+    let warnings =
+        entries.and_then(|entries| one_cap_for_both(&entries.document, &concurrency, &capped));
+    Joined { models: joined, warnings: warnings.into_iter().collect() }
+}
+
+/// Whether local and remote deployments of a model have no `max` but the shared one. A remote API then
+/// takes no more requests than a GPU, and what overflows to it waits.
+fn shared_cap(drafts: &[Draft], concurrency: &SharedConcurrency) -> bool {
+    let shares = |side: Side| {
+        let own = |draft: &Draft| {
+            let route = draft.route.is_some_and(|route| route.concurrency.has("max"));
+            route || draft.entry.is_some_and(|entry| entry.concurrency.has("max"))
+        };
+        let mut of_side = drafts.iter().filter(|draft| draft.deployment.side == side);
+        !concurrency.given(side).has("max") && of_side.any(|draft| !own(draft))
+    };
+    shares(Side::Local) && shares(Side::Remote)
+}
+
+/// The warning that a `max` which was written for one side holds for both.
+fn one_cap_for_both(
+    document: &Document,
+    concurrency: &SharedConcurrency,
+    models: &[&Listed],
+) -> Option<Diagnostic> {
+    let at = steps!["concurrency", "max"];
+    let max = document.text(&at)?;
+    // A wide limit of both is no mistake.
+    if concurrency.all.max >= Concurrency::default().max {
+        return None;
+    }
+    let (first, more) = models.split_first()?;
+    let more = match more.len() {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    let message = format!(
+        "this limits local and remote deployments alike, those of model `{}`{more}",
+        first.id
+    );
+    // A variable's value is not shown.
+    let max = if max.parse::<u32>().is_ok() && !document.is_substituted(&at) { max } else { "8" };
+    let help = format!(
+        "write `concurrency: {{local: {{max: {max}}}}}` if it is for the GPUs; \
+         if it is for both, say so with `local` and `remote`"
+    );
+    Some(document.error(&at, message, help).into_warning())
 }
 
 /// Connections belong to an origin, not to a deployment: the smallest `pool_idle` holds for all.
@@ -139,18 +195,18 @@ struct Draft<'a> {
     /// Whether the name was given, by which entry, else by which route.
     named: bool,
     entry: Option<&'a Entry>,
-    route: Option<&'a Route>,
+    route: Option<&'a ListedRoute>,
 }
 
 /// What holds for a deployment of a model where neither its route nor its entry says otherwise.
 #[derive(Clone, Copy)]
-struct Outer {
-    timeouts: Timeouts,
-    concurrency: Concurrency,
+struct Outer<'a> {
+    timeouts: &'a TimeLimits,
+    concurrency: &'a SharedConcurrency,
 }
 
 /// The model's routes in their order, then what entries create in theirs.
-fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer) -> Vec<Draft<'a>> {
+fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer<'_>) -> Vec<Draft<'a>> {
     let entry_of = |endpoint: &Endpoint| {
         listed.iter().copied().find(|entry| entry.endpoint.as_ref() == Some(endpoint))
     };
@@ -167,7 +223,7 @@ fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer) -> Vec<Draf
     drafts
 }
 
-fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, outer: Outer) -> Draft<'a> {
+fn joined<'a>(route: &'a ListedRoute, entry: Option<&'a Entry>, outer: Outer<'_>) -> Draft<'a> {
     let side = match entry {
         Some(entry) => entry.side,
         None => route.side.unwrap_or_else(|| endpoint::side(&route.endpoint.origin)),
@@ -175,7 +231,8 @@ fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, outer: Outer) -> Draft
     let name = entry.and_then(|entry| entry.name.as_ref()).or(route.name.as_ref());
     let health = entry.and_then(|entry| entry.health.as_ref()).or(route.health.as_ref());
     let api_key = entry.and_then(|entry| entry.api_key.as_ref()).or(route.api_key.as_ref());
-    let concurrency = route.concurrency.within(outer.concurrency);
+    let concurrency = route.concurrency.over(&outer.concurrency.of(side));
+    let timeouts = route.timeouts.over(outer.timeouts);
     let deployment = DeploymentConfig {
         name: name.cloned().unwrap_or_default(),
         side,
@@ -188,14 +245,18 @@ fn joined<'a>(route: &'a Route, entry: Option<&'a Entry>, outer: Outer) -> Draft
         pricing: route.pricing.clone(),
         probe: probe(side, health),
         timeouts: entry
-            .map_or_else(OwnTimeouts::default, |e| e.timeouts)
-            .over(route.timeouts.over(outer.timeouts)),
-        concurrency: entry.map_or(concurrency, |entry| entry.concurrency.within(concurrency)),
+            .map_or(timeouts.attempt(), |entry| entry.timeouts.over(&timeouts).attempt()),
+        concurrency: entry.map_or(concurrency, |entry| entry.concurrency.over(&concurrency)),
     };
     Draft { deployment, named: name.is_some(), entry, route: Some(route) }
 }
 
-fn created<'a>(model: &Listed, entry: &'a Entry, endpoint: &Endpoint, outer: Outer) -> Draft<'a> {
+fn created<'a>(
+    model: &Listed,
+    entry: &'a Entry,
+    endpoint: &Endpoint,
+    outer: Outer<'_>,
+) -> Draft<'a> {
     let deployment = DeploymentConfig {
         name: entry.name.clone().unwrap_or_default(),
         side: entry.side,
@@ -207,8 +268,8 @@ fn created<'a>(model: &Listed, entry: &'a Entry, endpoint: &Endpoint, outer: Out
         share: Share::Assigned,
         pricing: model.card.pricing.clone(),
         probe: probe(entry.side, entry.health.as_ref()),
-        timeouts: entry.timeouts.over(outer.timeouts),
-        concurrency: entry.concurrency.within(outer.concurrency),
+        timeouts: entry.timeouts.over(outer.timeouts).attempt(),
+        concurrency: entry.concurrency.over(&outer.concurrency.of(entry.side)),
     };
     Draft { deployment, named: entry.name.is_some(), entry: Some(entry), route: None }
 }
@@ -250,7 +311,7 @@ fn name(
         };
         let at = [&at[..], &steps!["name"]].concat();
         let message = format!("two deployments of the model are named `{name}`");
-        errors.push(document.error(&at, message, "names are unique within a model"));
+        errors.push(document.error(&at, message, "give one of them another `name`"));
     }
     let mut counts = HashMap::new();
     for draft in drafts.iter_mut().filter(|draft| !draft.named) {

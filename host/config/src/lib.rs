@@ -12,6 +12,8 @@ mod document;
 mod ejection;
 mod endpoint;
 mod env;
+mod fallback;
+mod given;
 mod join;
 mod limits;
 mod mask;
@@ -21,11 +23,15 @@ mod models;
 pub mod oracle;
 mod parse;
 mod place;
+mod probing;
+mod process;
 mod raw;
 mod redactor;
 mod request;
 mod routing;
 pub mod schema;
+mod seconds;
+mod size;
 mod strategy;
 #[cfg(test)]
 mod tests;
@@ -35,14 +41,17 @@ pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, Step};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
+pub use fallback::{Ambiguous, Fallback, Standby};
 pub use limits::{Concurrency, Limits};
 pub use place::{Endpoint, Origin, Secret};
+pub use probing::{ProbeMethod, ProbeTarget, Probing};
+pub use process::{Sandbox, Shutdown};
 pub use redactor::Redactor;
 pub use request::RequestFacts;
 pub use strategy::{CandidateConfig, Rollback, StrategyConfig, TrialMode};
-use timeouts::OwnTimeouts;
-pub use timeouts::{Timeouts, TotalTime};
+pub use timeouts::{ClientTimeouts, Timeouts, TotalTime};
 
+use join::Joined;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -104,9 +113,9 @@ fn checked(
     };
     // Joining with half of the routing file would report what the other half explains.
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
-        let models = join::join(&models, entries.as_ref(), &config, &mut errors);
+        let Joined { models, warnings } = join::join(&models, entries.as_ref(), &mut errors);
         if errors.is_empty() {
-            return Ok(Config { models, ..config });
+            return Ok(Config { models, warnings, ..config });
         }
     }
     Err((Diagnostics::new(errors), entries.map(|_| Box::new(config))))

@@ -1,29 +1,87 @@
-//! How much is let in at one time: the checked settings of admission.
+//! How much is let in at one time.
 
 use std::time::Duration;
 
-/// What is let in, over all clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+use contract::Side;
+
+use super::document::steps;
+use super::given::{self, Given};
+use super::models::Check;
+use super::seconds::{self, Time};
+use super::size::mib;
+
+/// What is let in at one time, over all clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of a request's body. Default 32 MiB.
+    /// Size of a request's body in MiB.
+    #[serde(rename = "body_mib", with = "mib")]
+    #[schemars(with = "u32", range(min = 1, max = 4096))]
     pub body: usize,
-    /// Bytes of all bodies that are held at one time. Default 1 GiB.
+    /// Size in MiB of all bodies that are held at one time.
+    #[serde(rename = "bodies_mib", with = "mib")]
+    #[schemars(with = "u32", range(min = 1, max = 1_048_576))]
     pub bodies: usize,
-    /// Connections of clients: at least 1. Default 10,000.
+    /// Connections of clients; at most half of what the system lets the process open.
+    #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
     pub connections: usize,
-    /// Requests to deployments that are under way: at least 1. Default 5,000.
+    /// Requests to deployments that are under way.
+    #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
     pub requests: usize,
 }
 
 /// How many attempts are made at one deployment at a time, and who waits for a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct Concurrency {
-    /// Attempts under way: at least 1. Default 1,000.
+    /// Attempts under way.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max: u32,
-    /// Requests that wait for one of them to end. Default 100.
+    /// Requests that wait for one of them to end.
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub queue: u32,
-    /// How long they wait before the next deployment is tried. Default 10 s.
+    /// How long they wait before the next deployment is tried.
+    #[serde(with = "seconds")]
+    #[schemars(with = "Time")]
     pub wait: Duration,
+}
+
+/// The `concurrency` of `routing.yaml`: for all deployments, and for those of one side.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("additionalProperties" = false))]
+pub(crate) struct SharedConcurrency {
+    #[serde(flatten)]
+    pub(crate) all: Concurrency,
+    /// For local deployments. Default, key by key: the keys beside it.
+    #[schemars(schema_with = "own_concurrency")]
+    pub(crate) local: Given,
+    /// For remote deployments. Default, key by key: the keys beside it.
+    #[schemars(schema_with = "own_concurrency")]
+    pub(crate) remote: Given,
+}
+
+impl SharedConcurrency {
+    /// What holds for the deployments of a side that have nothing of their own.
+    pub(crate) fn of(&self, side: Side) -> Concurrency {
+        self.given(side).over(&self.all)
+    }
+
+    /// What one side gives.
+    pub(crate) fn given(&self, side: Side) -> &Given {
+        match side {
+            Side::Local => &self.local,
+            Side::Remote => &self.remote,
+        }
+    }
+}
+
+/// The schema of the `concurrency` of a side, an entry or a route.
+pub(crate) fn own_concurrency(generator: &mut SchemaGenerator) -> Schema {
+    given::schema::<Concurrency>(generator, |_| true)
 }
 
 impl Default for Limits {
@@ -35,5 +93,17 @@ impl Default for Limits {
 impl Default for Concurrency {
     fn default() -> Self {
         Self { max: 1_000, queue: 100, wait: Duration::from_secs(10) }
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn limits(&mut self, limits: Limits) -> Limits {
+        if limits.bodies < limits.body {
+            let message = "one body may be larger than all of them together";
+            let help =
+                "make `bodies_mib` at least `body_mib`: `limits: {body_mib: 32, bodies_mib: 1024}`";
+            self.errors.push(self.document.error(&steps!["limits"], message, help));
+        }
+        limits
     }
 }

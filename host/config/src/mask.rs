@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::diagnostic::nearest;
+
 /// What a key's name ends in when its value is a secret.
 const SECRET: [&str; 6] = ["api_key", "_key", "token", "secret", "password", "authorization"];
 
@@ -13,6 +15,16 @@ const SECRET: [&str; 6] = ["api_key", "_key", "token", "secret", "password", "au
 pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     SECRET.iter().any(|end| key.ends_with(end))
+}
+
+/// Whether a key is that of a secret, or a misspelling of one.
+pub(super) fn may_be_secret(key: &str) -> bool {
+    const LAST: [&str; 5] = ["key", "token", "secret", "password", "authorization"];
+    let key = key.to_ascii_lowercase();
+    let last = key.rsplit(['_', '-']).next().unwrap_or(&key);
+    is_secret(&key)
+        || nearest(&key, SECRET.into_iter()).is_some()
+        || nearest(last, LAST.into_iter()).is_some()
 }
 
 /// A copy in which the values of secret keys, and what URLs hold besides host and path, are `*`.
@@ -37,6 +49,14 @@ pub(super) fn hide(text: &mut [u8], span: Range<usize>) {
     }
 }
 
+/// Overwrites what is in a range besides references to variables.
+pub(super) fn hide_literals(text: &mut [u8], span: Range<usize>) {
+    let value = text.get(span.clone()).and_then(|value| std::str::from_utf8(value).ok());
+    for literal in value.map(literals).unwrap_or_default() {
+        hide(text, span.start + literal.start..span.start + literal.end);
+    }
+}
+
 /// The values of `key: value` pairs with a secret key.
 fn secret_values(line: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
@@ -51,7 +71,8 @@ fn secret_values(line: &str) -> Vec<Range<usize>> {
         let start = colon + 1 + (rest.len() - value.len());
         let in_flow = line[..colon].contains('{');
         let end = value_end(value, in_flow);
-        found.extend(literal_part(&value[..end]).map(|r| start + r.start..start + r.end));
+        let value = value[..end].trim_end();
+        found.extend(literals(value).into_iter().map(|r| start + r.start..start + r.end));
     }
     found
 }
@@ -62,17 +83,64 @@ fn value_end(value: &str, in_flow: bool) -> usize {
         Some(quote @ ('"' | '\'')) => {
             value[1..].rfind(quote).map_or(value.len(), |close| close + 2)
         }
-        _ if in_flow => value.find([',', '}']).unwrap_or(value.len()),
+        _ if in_flow => flow_end(value),
         _ => value.len(),
     }
 }
 
-/// What of a value is not just the name of a variable.
-fn literal_part(value: &str) -> Option<Range<usize>> {
-    let bare = value.trim_matches(['"', '\'', ' ', '\r', '\n']);
-    let name = bare.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    (!name.is_some_and(is_name)).then_some(0..value.len())
+/// Where a value without quotes ends inside `{ }`: not at the brace of a variable.
+fn flow_end(value: &str) -> usize {
+    let mut open = 0_usize;
+    for (at, byte) in value.bytes().enumerate() {
+        match byte {
+            b'{' => open += 1,
+            b'}' if open > 0 => open -= 1,
+            b'}' | b',' if open == 0 => return at,
+            _ => {}
+        }
+    }
+    value.len()
+}
+
+/// What of a value is not a reference to a variable: a name is no secret, its default may be one.
+fn literals(value: &str) -> Vec<Range<usize>> {
+    let quote = value.chars().next().filter(|first| ['"', '\''].contains(first));
+    let closes = quote.is_some_and(|quote| value.len() > 1 && value.ends_with(quote));
+    let end = value.len() - usize::from(closes);
+    let mut start = usize::from(quote.is_some());
+    let (mut found, mut at, mut open) = (Vec::new(), start, 0_usize);
+    while at < end {
+        let rest = &value[at..];
+        let length = match reference(rest) {
+            // `$${` is a literal `${`.
+            Some(length) if !value[..at].ends_with('$') => {
+                open += usize::from(!rest[..length].ends_with('}'));
+                length
+            }
+            _ if open > 0 && rest.starts_with('}') => {
+                open -= 1;
+                1
+            }
+            _ => {
+                at += rest.chars().next().map_or(1, char::len_utf8);
+                continue;
+            }
+        };
+        found.push(start..at);
+        at += length;
+        start = at;
+    }
+    found.push(start..end);
+    found
+}
+
+/// The length of `${NAME}`, or of `${NAME:-` in front of a default, at the start of a text.
+fn reference(text: &str) -> Option<usize> {
+    let inside = text.strip_prefix("${")?;
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let name = inside.find(|c| !word(c)).unwrap_or(inside.len());
+    let ends = ["}", ":-"].into_iter().find(|end| inside[name..].starts_with(end))?;
+    (name > 0).then_some(2 + name + ends.len())
 }
 
 /// User info and query of the URLs in a line.

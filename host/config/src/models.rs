@@ -7,12 +7,12 @@ use std::sync::Arc;
 use contract::Side;
 
 use super::document::steps;
-use super::raw::limits::RawConcurrency;
+use super::given::Given;
+use super::raw::RawHealth;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
-use super::raw::{Health, Method};
 use super::{
-    Diagnostic, Document, Endpoint, ModelCard, OwnTimeouts, Pricing, ProbeMethod, ProbeTarget,
-    Secret, Step, TotalTime, endpoint, schema,
+    Diagnostic, Document, Endpoint, ModelCard, Pricing, ProbeMethod, ProbeTarget, Secret, Step,
+    endpoint, schema,
 };
 
 /// `models.yaml`, checked by itself.
@@ -34,15 +34,14 @@ pub(super) struct Listed {
     /// The model's own key and the endpoint that it is for.
     pub(super) key: Option<Secret>,
     pub(super) base: Option<Endpoint>,
-    pub(super) total: Option<TotalTime>,
-    pub(super) timeouts: OwnTimeouts,
-    pub(super) routes: Vec<Route>,
+    pub(super) timeouts: Given,
+    pub(super) routes: Vec<ListedRoute>,
     /// Some of its routes are missing here, which is reported already.
     pub(super) incomplete: bool,
 }
 
 /// A route with the model's values where it has none of its own.
-pub(super) struct Route {
+pub(super) struct ListedRoute {
     pub(super) at: Vec<Step>,
     pub(super) name: Option<String>,
     pub(super) side: Option<Side>,
@@ -53,8 +52,8 @@ pub(super) struct Route {
     pub(super) weight: f64,
     pub(super) pricing: Pricing,
     pub(super) health: Option<ProbeTarget>,
-    pub(super) concurrency: RawConcurrency,
-    pub(super) timeouts: OwnTimeouts,
+    pub(super) concurrency: Given,
+    pub(super) timeouts: Given,
 }
 
 /// Checks the file; what could be understood of it, and the errors.
@@ -125,7 +124,7 @@ fn unique_names(document: &Document, models: &[RawModel], errors: &mut Vec<Diagn
                 errors.push(document.error(
                     &at,
                     message,
-                    "ids and aliases are unique over all models",
+                    "remove one of the two: ids and aliases are unique over all models",
                 ));
             }
         }
@@ -165,8 +164,7 @@ impl Check<'_> {
             provider_model_id,
             key: self.key(at, raw.api_key),
             base: self.endpoint(&join(at, "base_url"), raw.base_url.as_deref()),
-            total: raw.timeouts.total(),
-            timeouts: (&raw.timeouts).into(),
+            timeouts: raw.timeouts,
             routes: Vec::new(),
             incomplete: false,
         };
@@ -184,7 +182,7 @@ impl Check<'_> {
     }
 
     /// None: it has no endpoint.
-    fn route(&mut self, at: &[Step], raw: RawRoute, model: &Listed) -> Option<Route> {
+    fn route(&mut self, at: &[Step], raw: RawRoute, model: &Listed) -> Option<ListedRoute> {
         let own = self.endpoint(&join(at, "base_url"), raw.base_url.as_deref());
         if self.whole && raw.base_url.is_none() && model.base.is_none() {
             let message = "neither the route nor its model has a `base_url`";
@@ -206,7 +204,7 @@ impl Check<'_> {
             Some(_) => own?,
             None => model.base.clone()?,
         };
-        Some(Route {
+        Some(ListedRoute {
             at: at.to_vec(),
             name: raw.name,
             side: raw.side,
@@ -220,7 +218,7 @@ impl Check<'_> {
             pricing,
             health,
             concurrency: raw.concurrency,
-            timeouts: (&raw.timeouts).into(),
+            timeouts: raw.timeouts,
         })
     }
 
@@ -270,22 +268,18 @@ impl Check<'_> {
         Some(Secret::new(text))
     }
 
-    pub(super) fn health(&mut self, at: &[Step], raw: Option<&Health>) -> Option<ProbeTarget> {
+    pub(super) fn health(&mut self, at: &[Step], raw: Option<&RawHealth>) -> Option<ProbeTarget> {
         let at = join(at, "health");
         let (at, path, method) = match raw? {
-            Health::Path(path) => (at, path, Method::Get),
-            Health::Probe(probe) => (join(&at, "path"), &probe.path, probe.method),
+            RawHealth::Path(path) => (at, path, ProbeMethod::Get),
+            RawHealth::Probe(probe) => (join(&at, "path"), &probe.path, probe.method),
         };
         let known = self.document.text(&at).is_some();
         let visible = path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
         if known && !(path.starts_with('/') && visible) {
-            let help = "write it as `/health`: it is asked at the host of the deployment";
+            let help = "write it as `/health`: the gateway asks the host of the deployment";
             self.errors.push(self.document.error(&at, "a health path begins with `/`", help));
         }
-        let method = match method {
-            Method::Get => ProbeMethod::Get,
-            Method::Head => ProbeMethod::Head,
-        };
         Some(ProbeTarget { path: path.clone(), method })
     }
 }

@@ -10,12 +10,15 @@ use std::ops::Range;
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use super::Environment;
-use super::document::{Entry, Node, Scalar, Value};
+use super::document::{MappingEntry, Node, Scalar, Value};
 use super::env::{self, Unresolved};
 
 const MAX_BYTES: usize = 1 << 20;
 const MAX_NODES: usize = 100_000;
 const MAX_DEPTH: usize = 64;
+
+const MEND: &str = "check indentation, quotes and brackets here and on the line before";
+const TOO_MANY: &str = "write fewer values, or let fewer aliases repeat them";
 
 /// Something wrong with a text.
 pub(super) struct Problem {
@@ -34,7 +37,11 @@ impl Problem {
 /// The tree, unless the text has none, and everything that is wrong so far.
 pub(super) fn parse(text: &str, env: Environment) -> (Option<Node>, Vec<Problem>) {
     if text.len() > MAX_BYTES {
-        let problem = Problem::new(0..0, "the file is larger than 1 MiB", "split it up");
+        let problem = Problem::new(
+            0..0,
+            "the file is larger than 1 MiB",
+            "remove what the gateway does not read",
+        );
         return (None, vec![problem]);
     }
     let parser = Parser::new_from_str(text);
@@ -93,7 +100,7 @@ impl<'t> Builder<'t> {
         let help = if self.text[line..end].contains("${") {
             "inside `[ ]` and `{ }` a variable needs quotes: \"${VAR}\""
         } else {
-            "check indentation, quotes and brackets here and on the line before"
+            MEND
         };
         let end = at + self.text[at..].chars().next().map_or(0, char::len_utf8);
         Problem::new(at..end, format!("not valid YAML: {}", error.info()), help)
@@ -104,7 +111,7 @@ impl<'t> Builder<'t> {
         let at = range(span);
         if depth > MAX_DEPTH {
             let message = format!("nested more than {MAX_DEPTH} levels deep");
-            return Err(Problem::new(at, message, "no setting needs that"));
+            return Err(Problem::new(at, message, "remove levels: no setting has more than six"));
         }
         let before = self.nodes;
         let (node, anchor) = match event {
@@ -120,11 +127,11 @@ impl<'t> Builder<'t> {
                 (self.mapping(at, depth)?, anchor)
             }
             Event::Alias(anchor) => (self.alias(anchor, &at)?, 0),
-            _ => return Err(Problem::new(at, "not valid YAML here", "")),
+            _ => return Err(Problem::new(at, "not valid YAML here", MEND)),
         };
         if self.nodes > MAX_NODES {
             let message = format!("more than {MAX_NODES} values, aliases included");
-            return Err(Problem::new(node.span, message, "no configuration needs that"));
+            return Err(Problem::new(node.span, message, TOO_MANY));
         }
         if anchor > 0 {
             self.anchors.insert(anchor, (node.clone(), self.nodes - before + 1));
@@ -141,7 +148,7 @@ impl<'t> Builder<'t> {
         if self.nodes > MAX_NODES {
             // Before the copy is made: that is what the bound is for.
             let message = format!("more than {MAX_NODES} values, aliases included");
-            return Err(Problem::new(at.clone(), message, "no configuration needs that"));
+            return Err(Problem::new(at.clone(), message, TOO_MANY));
         }
         Ok(node.clone())
     }
@@ -159,7 +166,7 @@ impl<'t> Builder<'t> {
     }
 
     fn mapping(&mut self, at: Range<usize>, depth: usize) -> Result<Node, Problem> {
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<MappingEntry> = Vec::new();
         let mut merged = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -186,7 +193,7 @@ impl<'t> Builder<'t> {
                 let problem = Problem::new(key_span, message, "remove one of the two");
                 self.problems.push(Problem { also, ..problem });
             } else {
-                entries.push(Entry { key, key_span, value });
+                entries.push(MappingEntry { key, key_span, value });
             }
         }
     }
@@ -243,7 +250,7 @@ fn range(span: &Span) -> Range<usize> {
 }
 
 /// `<<: *defaults`: keys that the mapping does not give itself; the first source that has one wins.
-fn merge(entries: &mut Vec<Entry>, sources: Vec<Node>) {
+fn merge(entries: &mut Vec<MappingEntry>, sources: Vec<Node>) {
     for source in sources {
         match source.value {
             Value::Mapping(more) => {

@@ -1,8 +1,10 @@
 //! What strategies that decide for each request are told of its headers.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::document::steps;
 use super::models::{Check, join};
-use super::raw::request::RawRequest;
 
 /// Headers that carry who somebody is: never told, whatever the file says.
 const CREDENTIALS: [&str; 9] = [
@@ -17,19 +19,22 @@ const CREDENTIALS: [&str; 9] = [
     "x-amz-security-token",
 ];
 
-/// Headers, names in lower case. The default is none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What strategies that decide for each request are told of its headers. Credentials never are.
+// Checked, the names are in lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct RequestFacts {
-    /// Names a session.
+    /// The header that names a session. Default: what the body says, else how the conversation begins.
     pub session_header: Option<String>,
-    /// Says who asks.
+    /// The header that says who asks.
     pub tenant_header: Option<String>,
-    /// Told as they are.
+    /// Headers that are told as they are.
+    #[schemars(length(max = 16))]
     pub headers: Vec<String>,
 }
 
 impl Check<'_> {
-    pub(super) fn request(&mut self, raw: RawRequest) -> RequestFacts {
+    pub(super) fn request(&mut self, raw: RequestFacts) -> RequestFacts {
         let at = steps!["request"];
         let session =
             raw.session_header.map(|name| self.header(&join(&at, "session_header"), name));
@@ -47,10 +52,10 @@ impl Check<'_> {
         }
         let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
         if name.is_empty() || !name.bytes().all(token) {
-            let help = "write the name of a header: x-session-id";
-            self.errors.push(self.document.error(at, "this is no name of a header", help));
+            let help = "write letters, digits and `-`: x-session-id";
+            self.errors.push(self.document.error(at, "this is not a header name", help));
         } else if CREDENTIALS.contains(&&*name) {
-            let help = "name a header that carries no credential";
+            let help = "name a header that carries no credential, such as x-session-id";
             let message = "strategies are never told credentials";
             self.errors.push(self.document.error(at, message, help));
         }

@@ -9,15 +9,14 @@ use ipnet::IpNet;
 use contract::Side;
 
 use super::document::steps;
+use super::given::Given;
+use super::limits::SharedConcurrency;
 use super::models::{Check, join, typed, without_deployments};
-use super::raw::limits::RawConcurrency;
 use super::raw::routing::{RawEntry, RoutingFile};
 use super::raw::strategy::RawStrategy;
 use super::strategy::Own;
-use super::{
-    Config, Diagnostic, Document, Ejection, Endpoint, Limits, LogOutput, OwnTimeouts, ProbeTarget,
-    Secret, Step, schema,
-};
+use super::timeouts::TimeLimits;
+use super::{Config, Diagnostic, Document, Endpoint, LogOutput, ProbeTarget, Secret, Step, schema};
 
 /// What `routing.yaml` lists.
 pub(super) struct Entries {
@@ -25,8 +24,10 @@ pub(super) struct Entries {
     pub(super) list: Vec<Entry>,
     /// Nothing was left out for its errors: what is not here is not there.
     pub(super) whole: bool,
-    /// For all deployments.
-    pub(super) concurrency: RawConcurrency,
+    /// For all deployments, and for those of a side.
+    pub(super) concurrency: SharedConcurrency,
+    /// For all models.
+    pub(super) timeouts: TimeLimits,
     /// Models that have a strategy of their own.
     pub(super) strategies: Vec<Own>,
 }
@@ -42,8 +43,8 @@ pub(super) struct Entry {
     pub(super) name: Option<String>,
     pub(super) api_key: Option<Secret>,
     pub(super) health: Option<ProbeTarget>,
-    pub(super) concurrency: RawConcurrency,
-    pub(super) timeouts: OwnTimeouts,
+    pub(super) concurrency: Given,
+    pub(super) timeouts: Given,
 }
 
 /// Checks the file: its lists, and a configuration that has everything but models.
@@ -56,8 +57,8 @@ pub(super) fn check(
     let mut check = Check { document: &document, whole, errors };
     let trusted_proxies = check.networks(&raw.trusted_proxies);
     let probing = raw.probing();
-    let ejection = check.ejection(raw.ejection.into());
-    let limits = check.limits(raw.limits.into());
+    let ejection = check.ejection(raw.ejection);
+    let limits = check.limits(raw.limits);
     let request = check.request(raw.request);
     let mut list = check.list(Side::Local, raw.local_deployment);
     list.extend(check.list(Side::Remote, raw.remote_deployment));
@@ -77,18 +78,18 @@ pub(super) fn check(
     let config = Config {
         models: Vec::new(),
         strategies,
-        timeouts: (&raw.timeouts).into(),
+        timeouts: raw.timeouts.attempt(),
         total: raw.timeouts.total(),
-        client_timeouts: (&raw.timeouts).into(),
+        client_timeouts: raw.timeouts.client(),
         trusted_proxies,
-        fallback: raw.fallback.into(),
+        fallback: raw.fallback,
         probing,
         ejection,
-        slow_start: raw.slow_start.into(),
-        sandbox: raw.sandbox.into(),
+        slow_start: raw.slow_start,
+        sandbox: raw.sandbox,
         request,
         limits,
-        shutdown: raw.shutdown.into(),
+        shutdown: raw.shutdown,
         access_log: raw.logging.output.filter(|output| !output.is_empty()).map(
             |output| match output.as_str() {
                 "stdout" | "-" => LogOutput::Stdout,
@@ -96,30 +97,13 @@ pub(super) fn check(
             },
         ),
         routing_file: Some(Arc::clone(&document)),
+        warnings: Vec::new(),
     };
-    let concurrency = raw.concurrency;
-    Some((Entries { document, list, whole, concurrency, strategies: own }, config))
+    let (concurrency, timeouts) = (raw.concurrency, raw.timeouts);
+    Some((Entries { document, list, whole, concurrency, timeouts, strategies: own }, config))
 }
 
 impl Check<'_> {
-    fn ejection(&mut self, ejection: Ejection) -> Ejection {
-        if ejection.max < ejection.base {
-            let message = "the longest ejection is shorter than the first";
-            let help = "make `max` at least `base`";
-            self.errors.push(self.document.error(&steps!["ejection"], message, help));
-        }
-        ejection
-    }
-
-    fn limits(&mut self, limits: Limits) -> Limits {
-        if limits.bodies < limits.body {
-            let message = "one body may be larger than all of them together";
-            let help = "make `bodies_mib` at least `body_mib`";
-            self.errors.push(self.document.error(&steps!["limits"], message, help));
-        }
-        limits
-    }
-
     fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {
         let mut network = |(index, text): (usize, &String)| {
             // A lone address is the network of itself.
@@ -127,7 +111,7 @@ impl Check<'_> {
             if network.is_err() {
                 let at = steps!["trusted_proxies", index];
                 let help = "write an address or a network: 10.0.0.0/8";
-                self.errors.push(self.document.error(&at, "this is no network", help));
+                self.errors.push(self.document.error(&at, "this is not a network", help));
             }
             network.ok()
         };
@@ -150,7 +134,7 @@ impl Check<'_> {
                 name: raw.name,
                 api_key: self.key(&at, raw.api_key),
                 concurrency: raw.concurrency,
-                timeouts: (&raw.timeouts).into(),
+                timeouts: raw.timeouts,
             }
         };
         raw.into_iter().enumerate().map(&mut entry).collect()

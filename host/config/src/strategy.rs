@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::document::steps;
 use super::join::unknown_model;
 use super::models::{Check, Models, join};
@@ -45,14 +48,17 @@ pub enum TrialMode {
 }
 
 /// When the trial of a candidate is ended.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct Rollback {
-    /// Faults that end it, at least 1. Default 3.
+    /// Faults of the candidate (traps, time-outs, answers that cannot be used) that end it.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub faults: u32,
-    /// How much larger the share of failed requests may be than that of the strategy in use, 0 to
-    /// 1. Default 0.05.
+    /// It ends when the share of its requests that fail is larger than that of the others by so much.
+    #[schemars(range(min = 0, max = 1))]
     pub margin: f64,
-    /// Requests it must have decided for before that is looked at. Default 100.
+    /// Requests it must have decided for before they are compared.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub min_requests: u32,
 }
 
@@ -82,14 +88,13 @@ impl Check<'_> {
             (true, None) => TrialMode::Shadow,
             (false, Some(share)) if share > 0.0 && share < 1.0 => TrialMode::Canary(share),
             (false, Some(_)) => {
-                let help =
-                    "write a share above 0 and below 1; to promote it, make it `routing_strategy`";
-                self.error(&join(&at, "canary"), "this is no share of the requests", help);
+                let help = "write a share above 0 and below 1: `canary: 0.05`; to promote it, make it `routing_strategy`";
+                self.error(&join(&at, "canary"), "this is not a share of the requests", help);
                 return None;
             }
             (true, Some(_)) | (false, None) => {
                 let help = "write `shadow: true`, or `canary: 0.05` for a share of the requests";
-                self.error(&at, "how it is tried is said by one of `shadow` and `canary`", help);
+                self.error(&at, "a candidate needs one of `shadow` and `canary`", help);
                 return None;
             }
         };
@@ -97,14 +102,14 @@ impl Check<'_> {
         let (sha256, candidate) = (raw.sha256, None);
         let raw_strategy = RawStrategy { routing_strategy, routing_parameter, sha256, candidate };
         let strategy = self.strategy(&at, raw_strategy);
-        Some(CandidateConfig { strategy, mode, rollback: raw.rollback.into() })
+        Some(CandidateConfig { strategy, mode, rollback: raw.rollback })
     }
 
     fn digest(&mut self, at: &[Step], text: &str) -> Option<String> {
         let at = join(at, "sha256");
         self.document.text(&at)?;
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let help = "it has 64 hex digits: see `sha256sum FILE.wasm`";
+            let help = "write the 64 hex digits that `sha256sum FILE.wasm` prints";
             self.error(&at, "this is not a SHA-256 digest", help);
         }
         Some(text.to_ascii_lowercase())

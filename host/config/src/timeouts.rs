@@ -2,60 +2,172 @@
 
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::given;
+use super::seconds::{self, Time, TimeOrZero};
+
+/// `timeouts` of `routing.yaml`: every time limit, its default and its description. A model, a route
+/// and an entry may give some of the keys.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(description = "Time limits of a request.")]
+pub(crate) struct TimeLimits {
+    /// To a TCP and TLS connection.
+    #[serde(with = "seconds")]
+    #[schemars(with = "Time")]
+    connect: Duration,
+    /// From the connection to the first content of a stream, or the first byte of a plain answer's body.
+    #[serde(with = "seconds")]
+    #[schemars(with = "Time")]
+    first_byte: Duration,
+    /// Between two chunks of the answer.
+    #[serde(with = "seconds")]
+    #[schemars(with = "Time")]
+    idle: Duration,
+    /// Of everything, all attempts included.
+    #[serde(with = "seconds")]
+    #[schemars(with = "Time")]
+    total: Duration,
+    /// How long an unused connection to a host is kept, for all deployments there. 0: none is used again.
+    #[serde(with = "seconds")]
+    #[schemars(with = "TimeOrZero")]
+    pool_idle: Duration,
+    /// From the first byte of a request to the end of its headers.
+    #[serde(with = "seconds")]
+    #[schemars(with = "Time")]
+    client_headers: Duration,
+    /// Between two pieces of a request's body, and of the answer that the client takes.
+    #[serde(with = "seconds")]
+    #[schemars(with = "Time")]
+    client_idle: Duration,
+    /// Between two requests of a client's connection.
+    #[serde(with = "seconds")]
+    #[schemars(with = "Time")]
+    keep_alive: Duration,
+}
+
 /// Time limits of an attempt at a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To a TCP and TLS connection. Default 5 s.
+    /// To a TCP and TLS connection.
     pub connect: Duration,
     /// From the connection to the first content of a stream, or the first byte of a plain answer's body.
-    /// Default 120 s.
     pub first_byte: Duration,
-    /// Between two chunks of the answer. Default 60 s.
+    /// Between two chunks of the answer.
     pub idle: Duration,
     /// How long an unused connection is kept; 0: none is used again. The same for all deployments of
-    /// one origin, which share their connections. Default 4 s: vLLM and uvicorn close theirs after
-    /// 5 s, and a request on a connection that is being closed is lost.
+    /// one origin, which share their connections.
     pub pool_idle: Duration,
 }
 
-/// From a request's arrival to the end of its answer, over all attempts. Default 600 s.
+/// From a request's arrival to the end of its answer, over all attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TotalTime(pub Duration);
 
-/// Time limits of one model, or of one of its deployments; None: what is said further out holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct OwnTimeouts {
-    pub(super) connect: Option<Duration>,
-    pub(super) first_byte: Option<Duration>,
-    pub(super) idle: Option<Duration>,
-    pub(super) pool_idle: Option<Duration>,
+/// How long a client is waited for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClientTimeouts {
+    /// From a request's first byte, or the connection's start, to the end of its head.
+    pub headers: Duration,
+    /// Between two pieces of a request's body.
+    pub idle: Duration,
+    /// Between two requests of a connection.
+    pub keep_alive: Duration,
 }
 
-impl OwnTimeouts {
-    /// These, and `outer` where they say nothing.
-    pub(super) fn over(self, outer: Timeouts) -> Timeouts {
-        Timeouts {
-            connect: self.connect.unwrap_or(outer.connect),
-            first_byte: self.first_byte.unwrap_or(outer.first_byte),
-            idle: self.idle.unwrap_or(outer.idle),
-            pool_idle: self.pool_idle.unwrap_or(outer.pool_idle),
+impl Default for TimeLimits {
+    fn default() -> Self {
+        let time = Duration::from_secs;
+        Self {
+            connect: time(5),
+            first_byte: time(120),
+            idle: time(60),
+            total: time(600),
+            // vLLM and uvicorn close theirs after 5 s, and a request on a connection that is being
+            // closed is lost.
+            pool_idle: time(4),
+            client_headers: time(10),
+            client_idle: time(30),
+            keep_alive: time(75),
+        }
+    }
+}
+
+impl TimeLimits {
+    /// Those of an attempt.
+    pub(crate) fn attempt(&self) -> Timeouts {
+        let Self { connect, first_byte, idle, pool_idle, .. } = *self;
+        Timeouts { connect, first_byte, idle, pool_idle }
+    }
+
+    pub(crate) fn total(&self) -> TotalTime {
+        TotalTime(self.total)
+    }
+
+    pub(crate) fn client(&self) -> ClientTimeouts {
+        let Self { client_headers: headers, client_idle: idle, keep_alive, .. } = *self;
+        ClientTimeouts { headers, idle, keep_alive }
+    }
+
+    /// What the three come to, as the file writes it.
+    pub(crate) fn of(
+        attempt: Timeouts,
+        TotalTime(total): TotalTime,
+        client: ClientTimeouts,
+    ) -> Self {
+        let Timeouts { connect, first_byte, idle, pool_idle } = attempt;
+        let ClientTimeouts { headers: client_headers, idle: client_idle, keep_alive } = client;
+        Self {
+            connect,
+            first_byte,
+            idle,
+            total,
+            pool_idle,
+            client_headers,
+            client_idle,
+            keep_alive,
         }
     }
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(120),
-            idle: Duration::from_secs(60),
-            pool_idle: Duration::from_secs(4),
-        }
+        TimeLimits::default().attempt()
     }
 }
 
 impl Default for TotalTime {
     fn default() -> Self {
-        Self(Duration::from_secs(600))
+        TimeLimits::default().total()
     }
+}
+
+impl Default for ClientTimeouts {
+    fn default() -> Self {
+        TimeLimits::default().client()
+    }
+}
+
+/// A model's own: those of an attempt, and of the whole request.
+pub(crate) fn of_model(generator: &mut SchemaGenerator) -> Schema {
+    given::schema::<TimeLimits>(generator, |key| key == "total" || is_of_attempt(key))
+}
+
+/// Those of one place that runs a model. `total` is known there, so that its error says where it goes.
+pub(crate) fn of_place(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = given::schema::<TimeLimits>(generator, is_of_attempt);
+    let never = json_schema!({
+        "not": {},
+        "description": "`total` is of a whole request: give it at the model, or in `timeouts` of routing.yaml"
+    });
+    if let Some(properties) = schema.get_mut("properties").and_then(|all| all.as_object_mut()) {
+        properties.insert("total".into(), never.into());
+    }
+    schema
+}
+
+fn is_of_attempt(key: &str) -> bool {
+    ["connect", "first_byte", "idle", "pool_idle"].contains(&key)
 }

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use futures_util::FutureExt;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
@@ -67,7 +67,7 @@ pub fn run(
     let board = Arc::new(Board::new(snapshot));
     let decider = Decider::start(plan, Arc::clone(&board))?;
     let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
-    gateway.log_to(first.config.access_log.as_ref()).context("cannot open `logging.output`")?;
+    reload::open_log(&gateway, &first.config)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (worker, looker) = (worker("reload")?, worker("watch")?);
     let mut cores = Cores::start(&listener, options.cores.max(1), &gateway, &tls)?;
@@ -119,7 +119,12 @@ fn worker(name: &str) -> std::io::Result<Runtime> {
 /// Lets the cores finish. Returns when they have, or their time is up.
 async fn stop(gateway: &Gateway, mut cores: Cores, Shutdown { accept, grace }: Shutdown) {
     gateway.stop.enter(Stage::Leaving);
-    tracing::info!(?accept, ?grace, "stopping: not ready any more, a second signal ends at once");
+    let seconds = (accept.as_secs_f64(), grace.as_secs_f64());
+    tracing::info!(
+        accept = seconds.0,
+        grace = seconds.1,
+        "stopping: not ready any more, a second signal ends at once"
+    );
     tokio::time::sleep(accept).await;
     gateway.stop.enter(Stage::Draining);
     tracing::info!("nothing is accepted any more, requests in flight are finished");
@@ -227,8 +232,7 @@ impl Control {
 
     /// Puts to use what a generation has beside its weights: its log, and its deployments' places.
     fn equip(&self, generation: &Generation) -> anyhow::Result<()> {
-        let output = generation.config.access_log.as_ref();
-        self.gateway.log_to(output).context("cannot open `logging.output`")?;
+        reload::open_log(&self.gateway, &generation.config)?;
         generation.fleet.loaded(Instant::now());
         Ok(())
     }

@@ -50,10 +50,7 @@ pub enum LoadError {
         limit: u64,
     },
     /// The component is not the one that was pinned.
-    #[error(
-        "{what} has the sha256 {got}, but `sha256` pins {want}: \
-         change the pin only if you trust the new component"
-    )]
+    #[error("{what} has the sha256 {got}, but `sha256` pins {want}")]
     Pin {
         /// The strategy, as people know it.
         what: String,
@@ -181,7 +178,7 @@ pub enum LoadError {
         /// The strategy, as people know it.
         what: String,
         /// When.
-        stage: Stage,
+        stage: LoadStage,
         /// The trap.
         cause: String,
     },
@@ -191,7 +188,7 @@ pub enum LoadError {
         /// The strategy, as people know it.
         what: String,
         /// When.
-        stage: Stage,
+        stage: LoadStage,
         /// The limit.
         after: Duration,
     },
@@ -244,11 +241,11 @@ impl LoadError {
         )
     }
 
-    /// What the author of the strategy can do about it. None: its text says so itself.
+    /// What its user or its author can do about it.
     #[must_use]
-    pub fn remedy(&self) -> Option<&'static str> {
+    pub fn remedy(&self) -> &'static str {
         const LIMIT: &str = "make it smaller or cheaper, or raise the limit where you trust it";
-        Some(match self {
+        match self {
             Self::Compile { .. } => {
                 "build it anew; `wasm-tools validate FILE` says more about a broken file"
             }
@@ -267,7 +264,7 @@ impl LoadError {
             }
             Self::Version { seen, .. } => unspoken(seen),
             Self::Link { .. } => "take the contract from `gateway strategy new`, and build anew",
-            Self::Trap { stage: Stage::Instantiate, .. } => {
+            Self::Trap { stage: LoadStage::Instantiate, .. } => {
                 "it may need more memory (`sandbox.memory_mib`), or its start function fails"
             }
             Self::Trap { .. } => {
@@ -275,14 +272,20 @@ impl LoadError {
                  JavaScript, an export that is not there"
             }
             Self::Description { .. } => "mend what its `describe` returns",
-            Self::Configure { .. } => "give it other parameters, or mend its `configure`",
-            Self::Unknown { .. }
-            | Self::Read { .. }
-            | Self::Pin { .. }
-            | Self::Host { .. }
-            | Self::Canceled { .. }
-            | Self::NotAComponent { .. } => return None,
-        })
+            Self::Configure { .. } => {
+                "give it other parameters, which `gateway strategy inspect` lists, or mend its `configure`"
+            }
+            Self::Unknown { .. } => {
+                "write one of these names, or a path, which contains a `/`: ./plugins/mine.wasm"
+            }
+            Self::Read { .. } => "check the path and its permissions",
+            Self::Pin { .. } => "check where the file came from, then update the digest",
+            Self::Canceled { .. } => "load it again",
+            Self::Host { .. } => "free memory or threads on this machine, then load it again",
+            Self::NotAComponent { .. } => {
+                "name a component: `gateway strategy new` writes a project that builds one"
+            }
+        }
     }
 }
 
@@ -306,7 +309,7 @@ fn unspoken(seen: &[String]) -> &'static str {
 
 /// What a guest was asked to do when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum LoadStage {
     /// Instantiation: memory, data, `start` functions.
     Instantiate,
     /// `describe`.
@@ -315,12 +318,12 @@ pub enum Stage {
     Configure,
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for LoadStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Stage::Instantiate => "instantiation",
-            Stage::Describe => "`describe`",
-            Stage::Configure => "`configure`",
+            LoadStage::Instantiate => "instantiation",
+            LoadStage::Describe => "`describe`",
+            LoadStage::Configure => "`configure`",
         })
     }
 }

@@ -15,7 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use config::Sandbox;
 
 use super::deadline;
-use super::interface::Shape;
+use super::interface::ComponentShape;
 use super::limits::{Limiter, RANDOM, RESOURCES, TRANSFER};
 use super::logging::Log;
 use super::machine::Machine;
@@ -24,7 +24,7 @@ use super::values::Values;
 use super::version::{Guest, Linked};
 
 /// What the host keeps for one instance.
-pub(super) struct State {
+pub(super) struct StoreData {
     pub(super) log: Log,
     /// Shared with the strategy's other instances.
     pub(super) values: Arc<Values>,
@@ -35,7 +35,7 @@ pub(super) struct State {
     resources: ResourceTable,
 }
 
-impl WasiView for State {
+impl WasiView for StoreData {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
     }
@@ -51,7 +51,7 @@ pub(super) struct Program {
 
 /// One instance. Of no further use after a call that was [`Stopped`].
 pub(super) struct Instance {
-    pub(super) store: Store<State>,
+    pub(super) store: Store<StoreData>,
     pub(super) guest: Guest,
 }
 
@@ -69,7 +69,7 @@ impl Program {
     pub(super) fn new(
         machine: Arc<Machine>,
         component: &Component,
-        shape: Shape,
+        shape: ComponentShape,
         sandbox: Sandbox,
     ) -> Result<Self, Unfit> {
         let reactor = Reactor::new().map_err(Unfit::Host)?;
@@ -85,7 +85,7 @@ impl Program {
     ) -> Result<Instance, Stopped> {
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(RESOURCES);
-        let state = State {
+        let state = StoreData {
             log: Log::new(name),
             values,
             limiter: Limiter::new(self.sandbox.memory),
@@ -167,7 +167,11 @@ fn empty_world() -> WasiCtx {
         .build()
 }
 
-fn link(machine: &Machine, component: &Component, shape: Shape) -> wasmtime::Result<Linked> {
+fn link(
+    machine: &Machine,
+    component: &Component,
+    shape: ComponentShape,
+) -> wasmtime::Result<Linked> {
     let mut linker = Linker::new(&machine.engine);
     if shape.wasi {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;

@@ -13,15 +13,15 @@ use contract::{
 
 use super::compile::{Cancellation, Compiler, Components};
 use super::guest::{Instance, Program, Stopped, Unfit};
-use super::interface::Shape;
+use super::interface::ComponentShape;
 use super::kept::Lease;
 use super::machine::Machine;
 use super::path::{Maker, PathPlugin};
-use super::recipe::{Loaded, Recipe};
+use super::recipe::{LoadedComponent, Recipe};
 use super::source::Bytes;
 use super::values::Stores;
 use super::version::RawDescription;
-use super::{Cache, LoadError, Source, Stage, describe, interface};
+use super::{Cache, LoadError, LoadStage, Source, describe, interface};
 
 /// Machines kept: one for the stack size in use, one for a reload back to the size before.
 const MACHINES: usize = 2;
@@ -47,7 +47,7 @@ pub enum Role {
 
 /// A strategy that has said who it is, and waits for its parameters.
 pub struct Opened {
-    loaded: Arc<Loaded>,
+    loaded: Arc<LoadedComponent>,
     instance: Instance,
     stores: Arc<Stores>,
     maker: Maker,
@@ -66,7 +66,7 @@ pub struct Plugin {
 
 /// How long the stages of a load took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
+pub struct LoadTimes {
     /// From bytes to machine code; next to nothing where it was compiled before.
     pub compile: Duration,
     /// Of the first instance, up to its `describe`.
@@ -152,14 +152,23 @@ impl PluginHost {
         })?;
         let begun = Instant::now();
         let (mut instance, raw) = first_words(&program, &what, what.as_str().into())?;
-        let times = Times { compile, instantiate: begun.elapsed() };
+        let times = LoadTimes { compile, instantiate: begun.elapsed() };
         let description = describe::check(raw)
             .map_err(|cause| LoadError::Description { what: what.clone(), cause })?;
         let name: Arc<str> = description.name.as_str().into();
         instance.store.data_mut().log.rename(Arc::clone(&name));
         let _lease = component;
-        let loaded =
-            Loaded { what, program, _lease, shape, digest, size, description, name, times };
+        let loaded = LoadedComponent {
+            what,
+            program,
+            _lease,
+            shape,
+            digest,
+            size,
+            description,
+            name,
+            times,
+        };
         let (stores, maker) = (Arc::clone(&self.stores), self.maker.clone());
         Ok(Opened { loaded: Arc::new(loaded), instance, stores, maker })
     }
@@ -204,11 +213,11 @@ fn first_words(
 ) -> Result<(Instance, RawDescription), LoadError> {
     let mut instance = program
         .instantiate(name, Arc::default())
-        .map_err(|stopped| stopped.in_stage(what, Stage::Instantiate))?;
+        .map_err(|stopped| stopped.in_stage(what, LoadStage::Instantiate))?;
     instance.begin();
     let said = program
         .call(instance.guest.describe(&mut instance.store))
-        .map_err(|stopped| stopped.in_stage(what, Stage::Describe))?;
+        .map_err(|stopped| stopped.in_stage(what, LoadStage::Describe))?;
     Ok((instance, said))
 }
 
@@ -222,7 +231,7 @@ impl Opened {
     /// # Panics
     /// On a thread that drives an async runtime.
     pub fn again(&self) -> Result<Self, LoadError> {
-        let Loaded { program, what, name, .. } = &*self.loaded;
+        let LoadedComponent { program, what, name, .. } = &*self.loaded;
         let (instance, _) = first_words(program, what, Arc::clone(name))?;
         let (loaded, maker) = (Arc::clone(&self.loaded), self.maker.clone());
         Ok(Self { loaded, instance, stores: Arc::default(), maker })
@@ -230,7 +239,7 @@ impl Opened {
 
     /// How long its load took.
     #[must_use]
-    pub fn times(&self) -> Times {
+    pub fn times(&self) -> LoadTimes {
         self.loaded.times
     }
 
@@ -255,7 +264,7 @@ impl Opened {
     /// The world it is for, with the version: `hybrid:routing/strategy@0.2.0`.
     #[must_use]
     pub fn world(&self) -> String {
-        let Shape { version, .. } = self.loaded.shape;
+        let ComponentShape { version, .. } = self.loaded.shape;
         format!("hybrid:routing/{}@{}", self.loaded.shape.world(), version.as_str())
     }
 
@@ -300,7 +309,7 @@ impl Opened {
         let recipe = Recipe { loaded, parameters: parameters.to_string(), places, values };
         let what = recipe.loaded.what.clone();
         let answer = recipe.configure(&mut instance);
-        let answer = answer.map_err(|stopped| stopped.in_stage(&what, Stage::Configure))?;
+        let answer = answer.map_err(|stopped| stopped.in_stage(&what, LoadStage::Configure))?;
         answer.map_err(|message| LoadError::Configure { what: what.clone(), message })?;
         let recipe = Arc::new(recipe);
         let path = match recipe.loaded.shape.on_path {
@@ -309,7 +318,7 @@ impl Opened {
         };
         let path = path.transpose().map_err(|fault| LoadError::Trap {
             what,
-            stage: Stage::Instantiate,
+            stage: LoadStage::Instantiate,
             cause: fault.to_string(),
         })?;
         Ok(Plugin { recipe, instance: Some(instance), path })
@@ -398,7 +407,7 @@ impl Strategy for Plugin {
 }
 
 impl Stopped {
-    fn in_stage(self, what: &str, stage: Stage) -> LoadError {
+    fn in_stage(self, what: &str, stage: LoadStage) -> LoadError {
         let what = what.to_owned();
         match self {
             Stopped::Trap(cause) => LoadError::Trap { what, stage, cause },
@@ -424,7 +433,7 @@ impl fmt::Debug for PluginHost {
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Loaded { what, digest, .. } = &*self.loaded;
+        let LoadedComponent { what, digest, .. } = &*self.loaded;
         f.debug_struct("Opened").field("what", what).field("digest", digest).finish_non_exhaustive()
     }
 }
@@ -432,7 +441,7 @@ impl fmt::Debug for Opened {
 // Not derived: the parameters may hold secrets.
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Loaded { what, digest, .. } = &*self.recipe.loaded;
+        let LoadedComponent { what, digest, .. } = &*self.recipe.loaded;
         f.debug_struct("Plugin").field("what", what).field("digest", digest).finish_non_exhaustive()
     }
 }

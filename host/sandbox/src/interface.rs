@@ -65,7 +65,7 @@ impl Version {
 
 /// What a component asks for, and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(super) struct ComponentShape {
     pub(super) wasi: bool,
     pub(super) version: Version,
     /// It decides on the request path too.
@@ -74,7 +74,7 @@ pub(super) struct Shape {
     pub(super) learns: bool,
 }
 
-impl Shape {
+impl ComponentShape {
     /// The world it is for.
     pub(super) fn world(self) -> &'static str {
         match (self.on_path, self.learns) {
@@ -124,7 +124,7 @@ pub(super) fn provider(import: &str) -> Provider {
 }
 
 /// Checks every import against the allow-list, and finds out which world the exports are of.
-pub(super) fn shape(what: &str, component: &Component) -> Result<Shape, LoadError> {
+pub(super) fn shape(what: &str, component: &Component) -> Result<ComponentShape, LoadError> {
     let (engine, ty) = (component.engine(), component.component_type());
     let mut wasi = false;
     for (import, _) in ty.imports(engine) {
@@ -148,7 +148,7 @@ pub(super) fn shape(what: &str, component: &Component) -> Result<Shape, LoadErro
         Some(&version) if !unknown(version) => {
             let has =
                 |at: usize| version.others().get(at).is_some_and(|export| exports.contains(export));
-            Ok(Shape { wasi, version, on_path: has(0), learns: has(1) })
+            Ok(ComponentShape { wasi, version, on_path: has(0), learns: has(1) })
         }
         _ => {
             let seen = exports.iter().map(|export| format!("`{}`", printable(export, 200)));

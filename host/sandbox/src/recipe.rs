@@ -5,31 +5,31 @@ use std::sync::Arc;
 use contract::{Description, Fault, Place};
 
 use super::guest::{Instance, Program, Stopped};
-use super::host::Times;
-use super::interface::Shape;
+use super::host::LoadTimes;
+use super::interface::ComponentShape;
 use super::kept::Lease;
 use super::text::printable;
 use super::values::Values;
 
 /// What stays the same over all instances.
-pub(super) struct Loaded {
+pub(super) struct LoadedComponent {
     pub(super) what: String,
     pub(super) program: Program,
     /// Keeps the component from being evicted.
     pub(super) _lease: Lease,
-    pub(super) shape: Shape,
+    pub(super) shape: ComponentShape,
     pub(super) digest: String,
     /// Bytes of the component.
     pub(super) size: usize,
     pub(super) description: Description,
     /// The name under which instances log.
     pub(super) name: Arc<str>,
-    pub(super) times: Times,
+    pub(super) times: LoadTimes,
 }
 
 /// All it takes to make an instance that can be asked.
 pub(super) struct Recipe {
-    pub(super) loaded: Arc<Loaded>,
+    pub(super) loaded: Arc<LoadedComponent>,
     /// `routing_parameter` as JSON text.
     pub(super) parameters: String,
     pub(super) places: Vec<Place>,

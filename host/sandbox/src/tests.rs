@@ -163,7 +163,7 @@ fn recursion_and_memory_end_at_their_limits() {
     assert_eq!(ask(&mut Guest { assign, ..Guest::default() }.plugin()).unwrap(), even());
     let small = Sandbox { memory: 64 << 10, ..quick() };
     let error = Guest::default().load(&small).unwrap_err();
-    assert!(matches!(error, LoadError::Trap { stage: Stage::Instantiate, .. }), "{error}");
+    assert!(matches!(error, LoadError::Trap { stage: LoadStage::Instantiate, .. }), "{error}");
 }
 
 #[test]
@@ -183,11 +183,11 @@ fn an_absurd_answer_is_a_fault() {
 fn a_guest_that_fails_at_load_says_where() {
     let more = "(func $s (loop $l (br $l))) (start $s)";
     let error = Guest { more, ..Guest::default() }.load(&quick()).unwrap_err();
-    assert!(matches!(error, LoadError::TimedOut { stage: Stage::Instantiate, .. }), "{error}");
+    assert!(matches!(error, LoadError::TimedOut { stage: LoadStage::Instantiate, .. }), "{error}");
     let error = Guest { describe: ENDLESS, ..Guest::default() }.load(&quick()).unwrap_err();
-    assert!(matches!(error, LoadError::TimedOut { stage: Stage::Describe, .. }), "{error}");
+    assert!(matches!(error, LoadError::TimedOut { stage: LoadStage::Describe, .. }), "{error}");
     let error = Guest { describe: "unreachable", ..Guest::default() }.load(&quick()).unwrap_err();
-    assert!(matches!(error, LoadError::Trap { stage: Stage::Describe, .. }), "{error}");
+    assert!(matches!(error, LoadError::Trap { stage: LoadStage::Describe, .. }), "{error}");
     let describe = "(i32.store8 (i32.const 0) (i32.const 69))";
     let error = Guest { describe, ..Guest::default() }.load(&quick()).unwrap_err();
     assert!(error.to_string().contains("its name is `Evenly`"), "{error}");
@@ -201,8 +201,11 @@ fn a_refusal_a_trap_and_a_time_out_of_configure_are_told_apart() {
     };
     let error = configure("(i32.store (i32.const 256) (i32.const 1))");
     assert!(matches!(&error, LoadError::Configure { message, .. } if message == "no such share"));
-    assert!(matches!(configure("unreachable"), LoadError::Trap { stage: Stage::Configure, .. }));
-    assert!(matches!(configure(ENDLESS), LoadError::TimedOut { stage: Stage::Configure, .. }));
+    assert!(matches!(
+        configure("unreachable"),
+        LoadError::Trap { stage: LoadStage::Configure, .. }
+    ));
+    assert!(matches!(configure(ENDLESS), LoadError::TimedOut { stage: LoadStage::Configure, .. }));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 
 use contract::{Candidate, Needs, Price, RawWeights};
 
-use super::guest::State;
+use super::guest::StoreData;
 use super::interface::check;
 use super::logging::Level;
 use super::version::RawDescription;
@@ -29,20 +29,20 @@ pub(super) const POLICY: &str = "hybrid:routing/policy@0.1.0";
 pub(super) const LOGGING: &str = "hybrid:routing/logging@0.1.0";
 
 /// A component whose imports are found and whose exports have the right types.
-pub(super) struct Linked(StrategyPre<State>);
+pub(super) struct Linked(StrategyPre<StoreData>);
 
 /// One instance's exports. Its calls are cancelled by dropping them; the store is then of no
 /// further use.
 pub(super) struct Guest(Strategy);
 
 /// Offers this version's imports.
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    logging::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+pub(super) fn add_to_linker(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
+    logging::add_to_linker::<StoreData, HasSelf<StoreData>>(linker, |state| state)
 }
 
 impl Linked {
     /// Nothing of the component runs before its types are known to be right.
-    pub(super) fn new(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self> {
+    pub(super) fn new(linker: &Linker<StoreData>, component: &Component) -> wasmtime::Result<Self> {
         let linked = Self(StrategyPre::new(linker.instantiate_pre(component)?)?);
         check::<(), (policy::Description,)>(component, POLICY, "describe")?;
         check::<(String,), (Result<(), String>,)>(component, POLICY, "configure")?;
@@ -51,7 +51,10 @@ impl Linked {
         Ok(linked)
     }
 
-    pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
+    pub(super) async fn instantiate(
+        &self,
+        store: &mut Store<StoreData>,
+    ) -> wasmtime::Result<Guest> {
         Ok(Guest(self.0.instantiate_async(store).await?))
     }
 }
@@ -59,7 +62,7 @@ impl Linked {
 impl Guest {
     pub(super) async fn describe(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
     ) -> wasmtime::Result<RawDescription> {
         let said = self.0.hybrid_routing_policy().call_describe(store).await?;
         Ok(RawDescription {
@@ -74,7 +77,7 @@ impl Guest {
 
     pub(super) async fn configure(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         parameters: &str,
     ) -> wasmtime::Result<Result<(), String>> {
         self.0.hybrid_routing_policy().call_configure(store, parameters).await
@@ -82,7 +85,7 @@ impl Guest {
 
     pub(super) async fn assign(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         local: &[Candidate<'_>],
         remote: &[Candidate<'_>],
     ) -> wasmtime::Result<RawWeights> {
@@ -117,7 +120,7 @@ impl From<Price> for policy::Price {
     }
 }
 
-impl logging::Host for State {
+impl logging::Host for StoreData {
     fn log(&mut self, level: logging::Level, message: String) {
         let level = match level {
             logging::Level::Debug => Level::Debug,

@@ -8,10 +8,10 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use contract::Side;
 use contract::{Attempt, Candidate, Ending, Needs, Place, Price, Question, RawWeights};
 
-use super::guest::State;
-use super::interface::{Shape, check};
+use super::guest::StoreData;
+use super::interface::{ComponentShape, check};
 use super::logging::Level;
-use super::values::Refusal;
+use super::values::StoreRefusal;
 use super::version::RawDescription;
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, reason = "not written by us")]
@@ -40,7 +40,7 @@ pub(super) const TYPES: &str = "hybrid:routing/types@0.2.0";
 
 /// A component whose imports are found and whose exports have the right types.
 pub(super) struct Linked {
-    instance: InstancePre<State>,
+    instance: InstancePre<StoreData>,
     policy: policy::GuestIndices,
     request_policy: Option<request_policy::GuestIndices>,
     learning: Option<learning::GuestIndices>,
@@ -58,10 +58,10 @@ pub(super) struct Guest {
 }
 
 /// Offers this version's imports.
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    logging::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    store::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    types::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+pub(super) fn add_to_linker(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
+    logging::add_to_linker::<StoreData, HasSelf<StoreData>>(linker, |state| state)?;
+    store::add_to_linker::<StoreData, HasSelf<StoreData>>(linker, |state| state)?;
+    types::add_to_linker::<StoreData, HasSelf<StoreData>>(linker, |state| state)
 }
 
 type Deployments = Vec<types::Deployment>;
@@ -69,9 +69,9 @@ type Deployments = Vec<types::Deployment>;
 impl Linked {
     /// Nothing of the component runs before its types are known to be right.
     pub(super) fn new(
-        linker: &Linker<State>,
+        linker: &Linker<StoreData>,
         component: &Component,
-        shape: Shape,
+        shape: ComponentShape,
     ) -> wasmtime::Result<Self> {
         let instance = linker.instantiate_pre(component)?;
         check::<(), (policy::Description,)>(component, POLICY, "describe")?;
@@ -100,7 +100,10 @@ impl Linked {
         })
     }
 
-    pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
+    pub(super) async fn instantiate(
+        &self,
+        store: &mut Store<StoreData>,
+    ) -> wasmtime::Result<Guest> {
         let instance = self.instance.instantiate_async(&mut *store).await?;
         Ok(Guest {
             policy: self.policy.load(&mut *store, &instance)?,
@@ -121,7 +124,7 @@ impl Linked {
 impl Guest {
     pub(super) async fn describe(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
     ) -> wasmtime::Result<RawDescription> {
         let said = self.policy.call_describe(store).await?;
         Ok(RawDescription {
@@ -140,7 +143,7 @@ impl Guest {
 
     pub(super) async fn configure(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         parameters: &str,
         places: &[Place],
     ) -> wasmtime::Result<Result<(), String>> {
@@ -150,7 +153,7 @@ impl Guest {
 
     pub(super) async fn assign(
         &mut self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         local: &[Candidate<'_>],
         remote: &[Candidate<'_>],
     ) -> wasmtime::Result<RawWeights> {
@@ -162,7 +165,7 @@ impl Guest {
     /// Only of a guest whose world has it.
     pub(super) async fn assign_request(
         &mut self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         question: Question<'_>,
     ) -> wasmtime::Result<RawWeights> {
         self.note(question.local, question.remote);
@@ -195,7 +198,7 @@ impl Guest {
     /// Only of a guest whose world has it.
     pub(super) async fn outcome(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         attempts: &[Attempt],
     ) -> wasmtime::Result<()> {
         let Some(learning) = &self.learning else { return Err(not_exported(LEARNING)) };
@@ -267,9 +270,9 @@ impl From<&Attempt> for learning::Attempt {
     }
 }
 
-impl types::Host for State {}
+impl types::Host for StoreData {}
 
-impl logging::Host for State {
+impl logging::Host for StoreData {
     fn log(&mut self, level: logging::Level, message: String) {
         let level = match level {
             logging::Level::Debug => Level::Debug,
@@ -281,7 +284,7 @@ impl logging::Host for State {
     }
 }
 
-impl store::Host for State {
+impl store::Host for StoreData {
     fn get(&mut self, key: String) -> Option<Vec<u8>> {
         self.values.get(&key)
     }
@@ -289,9 +292,9 @@ impl store::Host for State {
     fn set(&mut self, key: String, value: Vec<u8>, ttl: Option<u32>) -> Result<(), store::Refusal> {
         let ttl = ttl.map(|ms| std::time::Duration::from_millis(ms.into()));
         self.values.set(key, value, ttl).map_err(|refusal| match refusal {
-            Refusal::Key => store::Refusal::Key,
-            Refusal::Value => store::Refusal::Value,
-            Refusal::Full => store::Refusal::Full,
+            StoreRefusal::Key => store::Refusal::Key,
+            StoreRefusal::Value => store::Refusal::Value,
+            StoreRefusal::Full => store::Refusal::Full,
         })
     }
 

@@ -17,7 +17,7 @@ const STRATEGIES: usize = 256;
 
 /// Why a value is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum StoreRefusal {
     /// The key is empty or too long.
     Key,
     /// The value is too long.
@@ -65,19 +65,19 @@ impl Values {
         key: String,
         bytes: Vec<u8>,
         ttl: Option<Duration>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), StoreRefusal> {
         if key.is_empty() || key.len() > KEY {
-            return Err(Refusal::Key);
+            return Err(StoreRefusal::Key);
         }
         if bytes.len() > VALUE {
-            return Err(Refusal::Value);
+            return Err(StoreRefusal::Value);
         }
         let now = Instant::now();
         let mut kept = self.lock();
         if !kept.has_room(&key, bytes.len()) {
             kept.forget_old(now);
             if !kept.has_room(&key, bytes.len()) {
-                return Err(Refusal::Full);
+                return Err(StoreRefusal::Full);
             }
         }
         kept.remove(&key);
@@ -171,9 +171,9 @@ mod tests {
     fn what_is_too_large_is_refused_and_what_is_over_makes_room() {
         let values = Values::default();
         let set = |key: String, size, ttl| values.set(key, vec![0; size], ttl);
-        assert_eq!(set(String::new(), 1, None), Err(Refusal::Key));
-        assert_eq!(set("k".repeat(KEY + 1), 1, None), Err(Refusal::Key));
-        assert_eq!(set("k".into(), VALUE + 1, None), Err(Refusal::Value));
+        assert_eq!(set(String::new(), 1, None), Err(StoreRefusal::Key));
+        assert_eq!(set("k".repeat(KEY + 1), 1, None), Err(StoreRefusal::Key));
+        assert_eq!(set("k".into(), VALUE + 1, None), Err(StoreRefusal::Value));
         for i in 0..KEYS {
             set(format!("{i:04}"), 1, (i % 2 == 0).then_some(Duration::ZERO)).unwrap();
         }
@@ -181,7 +181,7 @@ mod tests {
         for i in 0..KEYS / 2 {
             set(format!("x{i:04}"), 1, None).unwrap();
         }
-        assert_eq!(set("more".into(), 1, None), Err(Refusal::Full));
+        assert_eq!(set("more".into(), 1, None), Err(StoreRefusal::Full));
         assert!(values.lock().bytes <= BYTES);
     }
 

@@ -6,8 +6,8 @@ use wasmtime::component::{Component, Linker};
 
 use contract::{Attempt, Candidate, Needs, Place, Question, RawWeights};
 
-use super::guest::State;
-use super::interface::{Shape, Version};
+use super::guest::StoreData;
+use super::interface::{ComponentShape, Version};
 use super::{v0_1_0, v0_2_0};
 
 /// A component whose imports are found and whose exports have the right types.
@@ -37,9 +37,9 @@ pub(super) struct RawDescription {
 
 impl Linked {
     pub(super) fn new(
-        linker: &mut Linker<State>,
+        linker: &mut Linker<StoreData>,
         component: &Component,
-        shape: Shape,
+        shape: ComponentShape,
     ) -> wasmtime::Result<Self> {
         Ok(match shape.version {
             Version::V0_1_0 => {
@@ -53,7 +53,10 @@ impl Linked {
         })
     }
 
-    pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
+    pub(super) async fn instantiate(
+        &self,
+        store: &mut Store<StoreData>,
+    ) -> wasmtime::Result<Guest> {
         Ok(match self {
             Self::V0_1_0(linked) => Guest::V0_1_0(linked.instantiate(store).await?),
             Self::V0_2_0(linked) => Guest::V0_2_0(linked.instantiate(store).await?),
@@ -64,7 +67,7 @@ impl Linked {
 impl Guest {
     pub(super) async fn describe(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
     ) -> wasmtime::Result<RawDescription> {
         match self {
             Self::V0_1_0(guest) => guest.describe(store).await,
@@ -74,7 +77,7 @@ impl Guest {
 
     pub(super) async fn configure(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         parameters: &str,
         places: &[Place],
     ) -> wasmtime::Result<Result<(), String>> {
@@ -86,7 +89,7 @@ impl Guest {
 
     pub(super) async fn assign(
         &mut self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         local: &[Candidate<'_>],
         remote: &[Candidate<'_>],
     ) -> wasmtime::Result<RawWeights> {
@@ -98,7 +101,7 @@ impl Guest {
 
     pub(super) async fn assign_request(
         &mut self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         question: Question<'_>,
     ) -> wasmtime::Result<RawWeights> {
         match self {
@@ -110,7 +113,7 @@ impl Guest {
 
     pub(super) async fn outcome(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         attempts: &[Attempt],
     ) -> wasmtime::Result<()> {
         match self {

@@ -13,15 +13,15 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
 use super::endpoint::Chunk;
-use super::engine::{InFlight, Settings};
+use super::engine::{CallGuard, Settings};
 
 /// A body that tells its call's guard when its last byte was handed over.
-pub(super) struct Answer {
+pub(super) struct AnswerBody {
     inner: UnsyncBoxBody<Bytes, Infallible>,
-    in_flight: Option<InFlight>,
+    in_flight: Option<CallGuard>,
 }
 
-impl Answer {
+impl AnswerBody {
     /// All at once. Never empty: hyper does not ask an empty body for its end.
     pub(super) fn whole(data: impl Into<Bytes>) -> Self {
         Self { inner: Full::new(data.into()).boxed_unsync(), in_flight: None }
@@ -48,13 +48,13 @@ impl Answer {
     }
 
     /// Ties the guard of a call to the end of this body.
-    pub(super) fn counted(mut self, in_flight: InFlight) -> Self {
+    pub(super) fn counted(mut self, in_flight: CallGuard) -> Self {
         self.in_flight = Some(in_flight);
         self
     }
 }
 
-impl Body for Answer {
+impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -58,7 +58,7 @@ impl Settings {
 /// The body of `POST /stub`: what is given changes, the rest stays.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Change {
+pub(super) struct EngineChange {
     healthy: Option<bool>,
     failure_rate: Option<f64>,
     latency_ms: Option<u64>,
@@ -86,22 +86,22 @@ pub(super) struct Status<'a> {
     cancelled: u64,
 }
 
-/// One inference call being answered. Dropped before [`InFlight::finish`], it counts as cancelled: hyper
+/// One inference call being answered. Dropped before [`CallGuard::finish`], it counts as cancelled: hyper
 /// drops the handler and the body when the client goes away.
 #[derive(Debug)]
-pub(super) struct InFlight {
+pub(super) struct CallGuard {
     counters: Arc<Counters>,
     finished: bool,
 }
 
-impl InFlight {
+impl CallGuard {
     /// Says that the whole answer was handed over.
     pub(super) fn finish(&mut self) {
         self.finished = true;
     }
 }
 
-impl Drop for InFlight {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         let ended = if self.finished { &self.counters.completed } else { &self.counters.cancelled };
         ended.fetch_add(1, Relaxed);
@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// Changes all that is given, or nothing where a value is out of its range.
-    pub(super) fn change(&self, change: &Change) -> Result<(), String> {
+    pub(super) fn change(&self, change: &EngineChange) -> Result<(), String> {
         let with = |old: &Settings| {
             let new = Settings {
                 healthy: change.healthy.unwrap_or(old.healthy),
@@ -165,10 +165,10 @@ impl Engine {
     }
 
     /// Counts a call in; the guard counts it out. Its number is unique in this engine.
-    pub(super) fn begin(&self) -> (u64, InFlight) {
+    pub(super) fn begin(&self) -> (u64, CallGuard) {
         let number = self.counters.requests.fetch_add(1, Relaxed);
         self.counters.in_flight.fetch_add(1, Relaxed);
-        (number, InFlight { counters: Arc::clone(&self.counters), finished: false })
+        (number, CallGuard { counters: Arc::clone(&self.counters), finished: false })
     }
 
     /// Draws whether a call fails.

@@ -10,9 +10,9 @@ use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderVal
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::body::Answer;
-use super::endpoint::{self, Call, Endpoint, Reply};
-use super::engine::{Change, Engine, Settings};
+use super::body::AnswerBody;
+use super::endpoint::{self, InferenceCall, InferencePath, Reply};
+use super::engine::{Engine, EngineChange, Settings};
 
 /// The largest request body that is read, in bytes.
 const BODY_LIMIT: usize = 64 << 20;
@@ -42,7 +42,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "this engine is down")
     }
 
-    fn into_response(self) -> Response<Answer> {
+    fn into_response(self) -> Response<AnswerBody> {
         let body = json!({"error": {
             "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
         }});
@@ -51,9 +51,9 @@ impl Problem {
 }
 
 /// Answers a request, whatever it is.
-pub(super) async fn answer(engine: &Engine, request: Request<Incoming>) -> Response<Answer> {
+pub(super) async fn answer(engine: &Engine, request: Request<Incoming>) -> Response<AnswerBody> {
     let path = request.uri().path();
-    let mut response = if let Some(endpoint) = Endpoint::at(path) {
+    let mut response = if let Some(endpoint) = InferencePath::at(path) {
         match *request.method() {
             Method::POST => inference(engine, endpoint, request).await,
             _ => not_allowed("POST"),
@@ -85,9 +85,9 @@ pub(super) async fn answer(engine: &Engine, request: Request<Incoming>) -> Respo
 /// Counts an inference call in, answers it, and leaves its guard in the body.
 async fn inference(
     engine: &Engine,
-    endpoint: Endpoint,
+    endpoint: InferencePath,
     request: Request<Incoming>,
-) -> Response<Answer> {
+) -> Response<AnswerBody> {
     let (number, in_flight) = engine.begin();
     let response =
         generate(engine, endpoint, number, request).await.unwrap_or_else(Problem::into_response);
@@ -96,16 +96,16 @@ async fn inference(
 
 async fn generate(
     engine: &Engine,
-    endpoint: Endpoint,
+    endpoint: InferencePath,
     number: u64,
     request: Request<Incoming>,
-) -> Result<Response<Answer>, Problem> {
+) -> Result<Response<AnswerBody>, Problem> {
     let settings = engine.settings();
     admit(engine, &settings, &request)?;
     let body = read(request).await?;
     let body: Value = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad(None, format!("the body is not JSON: {error}")))?;
-    let call = Call::new(&engine.name, number, now(), body)?;
+    let call = InferenceCall::new(&engine.name, number, now(), body)?;
     let reply = endpoint::reply(endpoint, &call)?;
     tokio::time::sleep(settings.latency()).await;
     if engine.fails(&settings) {
@@ -117,7 +117,7 @@ async fn generate(
             tokio::time::sleep(settings.pace(tokens)).await;
             Ok(json_response(StatusCode::OK, &body))
         }
-        Reply::Stream(chunks) => Ok(event_stream(Answer::paced(chunks, Arc::clone(&settings)))),
+        Reply::Stream(chunks) => Ok(event_stream(AnswerBody::paced(chunks, Arc::clone(&settings)))),
     }
 }
 
@@ -136,7 +136,7 @@ fn admit(engine: &Engine, settings: &Settings, request: &Request<Incoming>) -> R
     Err(Problem { code: Some("invalid_api_key"), ..problem })
 }
 
-fn health(engine: &Engine) -> Response<Answer> {
+fn health(engine: &Engine) -> Response<AnswerBody> {
     if engine.settings().healthy {
         json_response(StatusCode::OK, &json!({"status": "ok"}))
     } else {
@@ -144,7 +144,7 @@ fn health(engine: &Engine) -> Response<Answer> {
     }
 }
 
-fn models(engine: &Engine, request: &Request<Incoming>) -> Result<Response<Answer>, Problem> {
+fn models(engine: &Engine, request: &Request<Incoming>) -> Result<Response<AnswerBody>, Problem> {
     admit(engine, &engine.settings(), request)?;
     let created = now();
     let model =
@@ -153,9 +153,12 @@ fn models(engine: &Engine, request: &Request<Incoming>) -> Result<Response<Answe
     Ok(json_response(StatusCode::OK, &json!({"object": "list", "data": data})))
 }
 
-async fn control(engine: &Engine, request: Request<Incoming>) -> Result<Response<Answer>, Problem> {
+async fn control(
+    engine: &Engine,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Problem> {
     let body = read(request).await?;
-    let change: Change = serde_json::from_slice(&body)
+    let change: EngineChange = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad(None, format!("not a change of settings: {error}")))?;
     engine.change(&change).map_err(|message| Problem::bad(None, message))?;
     Ok(json_response(StatusCode::OK, &engine.status()))
@@ -173,7 +176,7 @@ async fn read(request: Request<Incoming>) -> Result<Bytes, Problem> {
     })
 }
 
-fn not_allowed(methods: &'static str) -> Response<Answer> {
+fn not_allowed(methods: &'static str) -> Response<AnswerBody> {
     let message = format!("this path takes {methods}");
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
     let mut response = problem.into_response();
@@ -181,25 +184,29 @@ fn not_allowed(methods: &'static str) -> Response<Answer> {
     response
 }
 
-fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response<Answer> {
+fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response<AnswerBody> {
     match serde_json::to_vec(body) {
-        Ok(data) => response(status, "application/json", Answer::whole(data)),
+        Ok(data) => response(status, "application/json", AnswerBody::whole(data)),
         // Only a map with keys that are not strings could fail, and there is none.
         Err(error) => response(
             StatusCode::INTERNAL_SERVER_ERROR,
             "text/plain",
-            Answer::whole(error.to_string()),
+            AnswerBody::whole(error.to_string()),
         ),
     }
 }
 
-fn event_stream(body: Answer) -> Response<Answer> {
+fn event_stream(body: AnswerBody) -> Response<AnswerBody> {
     let mut response = response(StatusCode::OK, "text/event-stream", body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
-fn response(status: StatusCode, content_type: &'static str, body: Answer) -> Response<Answer> {
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: AnswerBody,
+) -> Response<AnswerBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

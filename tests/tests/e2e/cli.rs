@@ -127,15 +127,50 @@ fn check_sums_up_what_the_files_come_to() {
     let said: Vec<Vec<&str>> = said.collect();
     assert_eq!((said[0][0], said[0][1]), ("strategy", "fixed"));
     assert_eq!(said[0][3], r#"{"local_fraction":0.6}"#);
-    let settings: Vec<&str> = said[1..8].iter().map(|line| line[0]).collect();
-    let of = ["clients:", "limits:", "fallback:", "ejection:", "slow_start:", "health_check:"];
-    assert_eq!(settings, [&of[..], &["shutdown:"]].concat());
-    let limits = "limits: body_mib 32, bodies_mib 1024, connections 10000, requests 5000";
-    assert_eq!(said[2].join(" "), limits);
-    assert_eq!(said[8], ["model", "m"]);
-    assert_eq!(said[9], ["local-1", "local", "0.6000", "http://10.0.0.1:8000"]);
-    assert_eq!(said[10], ["remote-1", "remote", "0.4000", "https://api.example.com"]);
-    assert_eq!(said.len(), 11);
+    let settings = said[1..].iter().map(|line| line.join(" "));
+    let settings: Vec<String> = settings.take_while(|line| line != "model m").collect();
+    for line in [
+        "fallback: {ambiguous: once, attempts: 3, budget: {per_second: 10, percent: 20}, standby: last}",
+        "limits: {bodies_mib: 1024, body_mib: 32, connections: 10000, requests: 5000}",
+        "health_check: 0",
+        "shutdown: {accept: 5, grace: 30}",
+    ] {
+        assert!(settings.iter().any(|said| said == line), "{line}: {settings:?}");
+    }
+    let said = &said[2 + settings.len()..];
+    assert_eq!(said[0], ["local-1", "local", "0.6000", "http://10.0.0.1:8000"]);
+    assert_eq!(said[1], ["remote-1", "remote", "0.4000", "https://api.example.com"]);
+    assert_eq!(said.len(), 2);
+    assert!(!stdout(&output).contains("0ns") && !stdout(&output).contains("Last"));
+}
+
+#[test]
+fn check_warns_of_a_limit_for_both_sides() {
+    let models = one_model(&["http://10.0.0.1:8000/v1", "https://api.example.com"]);
+    let routing = split(0.6, &["http://10.0.0.1:8000"], &["https://api.example.com/"], "");
+    let warned = |concurrency: &str| {
+        let routing = format!("{routing}\nconcurrency: {concurrency}\n");
+        let output = tests::setup!().models(&models).routing(routing).arg("check").output();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let said = warned("{max: 4}");
+    assert!(said.starts_with("warning: this limits local and remote deployments alike"), "{said}");
+    assert!(said.contains("config/routing.yaml:") && said.contains("{local: {max: 4}}"), "{said}");
+    assert_eq!(warned("{local: {max: 4}}"), "");
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_is_told_with_place() {
+    let models = "models: [{id: a, base_url: 'http://127.0.0.1:1'}]\n";
+    for (output, why, remedy) in [
+        ("none/access.log", "No such file or directory", "make its folder"),
+        ("config", "Is a directory", "name a file in that folder"),
+    ] {
+        let routing = format!("logging:\n  output: {output}\n");
+        let place = format!("config/routing.yaml:2:11: cannot open the access log {output}: {why}");
+        failed(tests::setup!().models(models).routing(routing), 1, &[&place, remedy]);
+    }
 }
 
 #[test]

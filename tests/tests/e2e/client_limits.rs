@@ -150,5 +150,5 @@ fn invalid_trusted_proxy_is_refused_at_its_line() {
     let setup = tests::setup!().models(one_model(&["http://127.0.0.1:1"])).routing(routing);
     let output = setup.arg("check").output();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("this is no network"), "{said}");
+    assert!(!output.status.success() && said.contains("this is not a network"), "{said}");
 }

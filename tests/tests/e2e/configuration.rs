@@ -174,7 +174,7 @@ local_deployment:
     for want in [
         "unknown key `contxt_length`",
         "config/models.yaml:4:5",
-        "4 |     contxt_length: *",
+        "4 |     contxt_length: 5",
         "did you mean `context_length`?",
         "config/models.yaml:7:21",
         "expected a boolean, found a string",
@@ -182,7 +182,7 @@ local_deployment:
         "config/routing.yaml:1:1",
         "did you mean `routing_strategy`?",
         "config/routing.yaml:2:10",
-        "expected a number, found a string",
+        "this is not a time",
         "config/routing.yaml:5:17",
         "models.yaml has no model `c`",
         "help: ",
@@ -299,6 +299,20 @@ fn old_file_format_error_names_the_new_key() {
     let error = refused(|| tests::setup!().models("deployments:\n  - endpoint: http://a\n"));
     assert!(error.contains("`deployments` is no longer read"), "{error}");
     assert!(error.contains("`local_deployment`"), "{error}");
+}
+
+#[test]
+fn refused_parameter_is_shown_with_what_it_takes() {
+    let models = "models: [{id: m, base_url: 'http://127.0.0.1:1'}]\n";
+    let routing = "routing_strategy: spill\nrouting_parameter:\n  high: 0.5\n  low: 0.7\n";
+    let says = refused(|| tests::setup!().models(models).routing(routing));
+    assert!(says.contains("config/routing.yaml:4:8"), "{says}");
+    assert!(
+        says.contains(
+            "it takes `high`: a number above 0, default 0.9; `low`: a number above 0, default 0.7"
+        ),
+        "{says}"
+    );
 }
 
 #[test]

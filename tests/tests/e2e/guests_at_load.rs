@@ -27,9 +27,26 @@ const NAME: &str = "config/routing.yaml:1:19";
 const SECOND: &str = "config/routing.yaml:2:";
 
 fn hostile(name: &str, bytes: impl Into<Vec<u8>>, cause: impl Into<String>) -> Hostile {
-    let remedy = "mend the strategy or name another";
     let (name, bytes, cause) = (name.to_owned(), bytes.into(), cause.into());
+    let remedy = remedy(&cause);
     Hostile { name, bytes, more: "", place: NAME, cause, remedy }
+}
+
+/// What helps against a cause; against most, mending the strategy.
+fn remedy(cause: &str) -> &'static str {
+    const REMEDIES: [(&str, &str); 9] = [
+        ("model `m`", "mend the strategy, or name another"),
+        ("still running", "make it smaller or cheaper, or raise the limit where you trust it"),
+        ("in instantiation", "it may need more memory (`sandbox.memory_mib`)"),
+        ("have export", "take the contract from `gateway strategy new`, and build anew"),
+        ("another type", "take the contract from `gateway strategy new`, and build anew"),
+        ("no world", "export a world of the contract"),
+        ("@0.0.9", "it is of a version that this gateway does not speak"),
+        ("imports `", "a strategy has no network, and WASI 0.2 only"),
+        ("not a WebAssembly component", "name a component: `gateway strategy new`"),
+    ];
+    let known = REMEDIES.iter().find(|(part, _)| cause.contains(part));
+    known.map_or("mend the strategy", |(_, remedy)| remedy)
 }
 
 /// Why a guest of `tests/guests` cannot be used; None: it can.
@@ -66,7 +83,7 @@ fn all() -> Vec<Hostile> {
     let refuses = all.iter_mut().find(|hostile| hostile.name == "configure-refuses");
     let refuses = refuses.expect("a guest");
     (refuses.more, refuses.place) = ("routing_parameter: {a: 1}\n", SECOND);
-    refuses.remedy = "give it what it asks for";
+    refuses.remedy = "which `gateway strategy inspect` lists, or mend its `configure`";
     let not = "is not a WebAssembly component: ";
     let good = guest("good");
     all.extend([
@@ -74,7 +91,10 @@ fn all() -> Vec<Hostile> {
         hostile("a-text", "#!/bin/sh\n", format!("{not}it does not begin like WebAssembly")),
         hostile("wat-text", "(component)", format!("{not}it looks like WebAssembly text")),
         hostile("core", component("(module)"), format!("{not}it is a core module; build for")),
-        hostile("cut", &good[..good.len() / 2], "cut.wasm does not compile: "),
+        Hostile {
+            remedy: "build it anew; `wasm-tools validate FILE` says more",
+            ..hostile("cut", &good[..good.len() / 2], "cut.wasm does not compile: ")
+        },
         Hostile {
             remedy: "make it smaller or cheaper, or raise the limit where you trust it",
             ..hostile("large", vec![0; 5 << 20], "has 5242880 bytes; at most 4194304 are allowed")

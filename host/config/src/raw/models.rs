@@ -5,9 +5,11 @@ use serde::Deserialize;
 
 use contract::Side;
 
-use super::Health;
-use super::limits::RawConcurrency;
-use super::timeouts::{RawModelTimeouts, RawPlaceTimeouts};
+use crate::given::Given;
+use crate::limits::own_concurrency;
+use crate::timeouts;
+
+use super::RawHealth;
 
 /// The models that clients can name, and where they run.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -70,9 +72,10 @@ pub(crate) struct RawModel {
     #[serde(default)]
     #[expect(dead_code, reason = "the text of prices is taken from the document")]
     pub(crate) pricing: RawPricing,
-    /// Its own time limits, in seconds. Default, key by key: those of routing.yaml.
+    /// Its own time limits. Default, key by key: those of routing.yaml.
     #[serde(default)]
-    pub(crate) timeouts: RawModelTimeouts,
+    #[schemars(schema_with = "timeouts::of_model")]
+    pub(crate) timeouts: Given,
     /// Where it runs. Default: one route from the values above.
     #[schemars(length(min = 1))]
     pub(crate) route: Option<Vec<RawRoute>>,
@@ -103,13 +106,15 @@ pub(crate) struct RawRoute {
     /// Default: local where the host is in a private network. The lists of routing.yaml come first.
     pub(crate) side: Option<Side>,
     /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
-    pub(crate) health: Option<Health>,
+    pub(crate) health: Option<RawHealth>,
     /// How many attempts are made at it at a time. Default, key by key: that of routing.yaml.
     #[serde(default)]
-    pub(crate) concurrency: RawConcurrency,
-    /// Its own time limits, in seconds. Default, key by key: the model's, else those of routing.yaml.
+    #[schemars(schema_with = "own_concurrency")]
+    pub(crate) concurrency: Given,
+    /// Its own time limits. Default, key by key: the model's, else those of routing.yaml.
     #[serde(default)]
-    pub(crate) timeouts: RawPlaceTimeouts,
+    #[schemars(schema_with = "timeouts::of_place")]
+    pub(crate) timeouts: Given,
 }
 
 /// Dollars per token (per image, per request), as text or number.

@@ -1,7 +1,7 @@
 //! Strategies as written: of a model, and candidates beside the one in use.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::Rollback;
@@ -44,33 +44,5 @@ pub(crate) struct RawCandidate {
     pub(crate) canary: Option<f64>,
     /// When the trial is ended, and the strategy in use decides for all requests again.
     #[serde(default)]
-    pub(crate) rollback: RawRollback,
-}
-
-/// When the trial of a candidate is ended.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RawRollback {
-    /// Faults of the candidate (traps, time-outs, answers that cannot be used) that end it.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    faults: u32,
-    /// It ends when the share of its requests that fail is larger than that of the others by so much.
-    #[schemars(range(min = 0, max = 1))]
-    margin: f64,
-    /// Requests it must have decided for before they are compared.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    min_requests: u32,
-}
-
-impl Default for RawRollback {
-    fn default() -> Self {
-        let Rollback { faults, margin, min_requests } = Rollback::default();
-        Self { faults, margin, min_requests }
-    }
-}
-
-impl From<RawRollback> for Rollback {
-    fn from(RawRollback { faults, margin, min_requests }: RawRollback) -> Self {
-        Self { faults, margin, min_requests }
-    }
+    pub(crate) rollback: Rollback,
 }

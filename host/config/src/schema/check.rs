@@ -2,18 +2,18 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::diagnostic::nearest;
-use crate::document::{Entry, Node, Scalar, Value};
+use crate::document::{MappingEntry, Node, Scalar, Value};
+use crate::seconds;
 use crate::{Diagnostic, Document, Step};
+
+use super::describe::{self, is_time, types};
 
 /// Nested schemas (references included) below one another.
 const MAX_DEPTH: usize = 96;
 /// Pairs of a value and a schema: alternatives can multiply them.
 const MAX_VISITS: usize = 200_000;
-/// Errors of one check: nobody reads more, and each holds a snippet.
-const MAX_ERRORS: usize = 100;
 
-type Object = Map<String, Json>;
+pub(super) type Object = Map<String, Json>;
 
 /// The value, as far as it can be used after its errors, and the errors.
 ///
@@ -25,24 +25,28 @@ pub(crate) fn read(
     schema: &Json,
 ) -> (Option<Json>, Vec<Diagnostic>) {
     let (at, errors) = (at.to_vec(), Vec::new());
+    let (visits, depth, optional, exhausted) = (0, 0, false, false);
     let mut checker =
-        Checker { document, root: schema, at, errors, visits: 0, depth: 0, exhausted: false };
+        Checker { document, root: schema, at, errors, visits, depth, optional, exhausted };
     let nothing = Node { span: 0..0, value: Value::Mapping(Vec::new()) };
     let node = document.get(&checker.at).filter(|node| !is_null(node)).unwrap_or(&nothing);
     let value = checker.visit(node, schema);
     if checker.exhausted {
-        checker.error("the schema of this value is too deep or too wide to check", "");
+        let help = "make the parameter schema smaller, which the strategy's `describe` returns";
+        checker.error("the schema of this value is too deep or too wide to check", help);
     }
     (value, checker.errors)
 }
 
-struct Checker<'a> {
-    document: &'a Document,
+pub(super) struct Checker<'a> {
+    pub(super) document: &'a Document,
     root: &'a Json,
-    at: Vec<Step>,
-    errors: Vec<Diagnostic>,
+    pub(super) at: Vec<Step>,
+    pub(super) errors: Vec<Diagnostic>,
     visits: usize,
     depth: usize,
+    /// The key of the value that is looked at may be left out.
+    pub(super) optional: bool,
     /// A bound was met: the verdict is worth nothing.
     exhausted: bool,
 }
@@ -96,6 +100,10 @@ impl<'a> Checker<'a> {
 
     /// The first alternative that fits. None does: what is wrong with the one that was meant.
     fn choice(&mut self, node: &Node, choices: &'a [Json]) -> Option<Json> {
+        let constants = choices.iter().map(|choice| choice.get("const").cloned());
+        if let (Value::Scalar(scalar), Some(words)) = (&node.value, constants.collect()) {
+            return self.word(scalar, words);
+        }
         let start = self.errors.len();
         let mut meant = None;
         for choice in choices {
@@ -112,11 +120,24 @@ impl<'a> Checker<'a> {
             Some(errors) => self.errors.extend(errors),
             None => {
                 let wanted = choices.iter().filter_map(|choice| self.resolved(choice));
-                let wanted: Vec<_> = wanted.flat_map(types).map(noun).collect();
-                self.wrong_type(node, &wanted.join(" or "));
+                let wanted = wanted.flat_map(types).map(str::to_owned).collect::<Vec<_>>();
+                self.wrong_type(node, &wanted, &Object::new());
             }
         }
         None
+    }
+
+    /// One of several constants.
+    fn word(&mut self, scalar: &Scalar, words: Vec<Json>) -> Option<Json> {
+        let value = scalar.resolve();
+        if scalar.hole {
+            return None;
+        }
+        if !words.contains(&value) {
+            self.not_listed(scalar, &words);
+            return None;
+        }
+        Some(value)
     }
 
     /// Whether an alternative takes a value of this type at all.
@@ -135,10 +156,16 @@ impl<'a> Checker<'a> {
     /// What the schema says itself.
     fn own(&mut self, node: &Node, schema: &'a Object) -> Option<Json> {
         let wanted = types(schema);
+        if let Value::Scalar(scalar) = &node.value
+            && is_time(schema)
+            && !scalar.hole
+        {
+            return self.time(scalar, schema);
+        }
         let typed = wanted.iter().find_map(|wanted| fits(node, wanted));
         if typed.is_none() && !wanted.is_empty() {
-            let wanted: Vec<_> = wanted.into_iter().map(noun).collect();
-            self.wrong_type(node, &wanted.join(" or "));
+            let wanted: Vec<_> = wanted.into_iter().map(str::to_owned).collect();
+            self.wrong_type(node, &wanted, schema);
             return None;
         }
         match &node.value {
@@ -154,7 +181,26 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn mapping(&mut self, entries: &[Entry], schema: &'a Object) -> Option<Json> {
+    /// A time, as a number of seconds.
+    fn time(&mut self, scalar: &Scalar, schema: &Object) -> Option<Json> {
+        let value = scalar.resolve();
+        let seconds = match &value {
+            Json::Null if types(schema).contains(&"null") => return Some(value),
+            Json::String(text) => seconds::parse(text),
+            value => value.as_f64(),
+        };
+        let Some(seconds) = seconds else {
+            let quoted = value.as_str().is_some_and(|text| text.parse::<f64>().is_ok());
+            let help = if quoted { "remove the quotes" } else { seconds::FORM };
+            self.error("this is not a time", help);
+            return None;
+        };
+        let start = self.errors.len();
+        self.range(scalar, seconds, schema);
+        (self.errors.len() == start).then(|| seconds.into())
+    }
+
+    fn mapping(&mut self, entries: &[MappingEntry], schema: &'a Object) -> Option<Json> {
         let properties = schema.get("properties").and_then(Json::as_object);
         let required: Vec<_> = strings(schema, "required").collect();
         let mut meant = Vec::new();
@@ -170,6 +216,7 @@ impl<'a> Checker<'a> {
             } else {
                 let start = self.errors.len();
                 let inner = property.or(other).unwrap_or(&Json::Bool(true));
+                self.optional = !required.contains(&entry.key.as_str());
                 match self.visit(&entry.value, inner) {
                     Some(inner) => drop(value.insert(entry.key.clone(), inner)),
                     None if required.contains(&entry.key.as_str()) => usable = false,
@@ -186,26 +233,14 @@ impl<'a> Checker<'a> {
             }
             usable = false;
             if !meant.contains(&key) {
-                self.error(format!("the key `{key}` is missing"), format!("add `{key}: ...`"));
+                let schema = properties.and_then(|properties| properties.get(key)?.as_object());
+                let about = schema.and_then(describe::about);
+                let about = about.map_or_else(String::new, |about| format!(", {about}"));
+                let help = format!("add `{key}: ...`{about}");
+                self.error(format!("the key `{key}` is missing"), help);
             }
         }
         usable.then_some(Json::Object(value))
-    }
-
-    /// Reports a key; the known one that it most likely is meant to be.
-    fn unknown_key(&mut self, key: &str, known: Option<&'a Object>) -> Option<&'a str> {
-        let known = || known.into_iter().flat_map(Object::keys).map(String::as_str);
-        let near = nearest(key, known());
-        let help = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if known().next().is_none() => "remove it: no key is known here".to_owned(),
-            None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
-        };
-        let message = format!("unknown key `{key}`");
-        if self.errors.len() < MAX_ERRORS {
-            self.errors.push(self.document.key_error(&self.at, message, help));
-        }
-        near
     }
 
     fn sequence(&mut self, items: &[Node], schema: &'a Object) -> Option<Json> {
@@ -213,6 +248,7 @@ impl<'a> Checker<'a> {
         let each = schema.get("items").unwrap_or(&Json::Bool(true));
         let mut value = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
+            self.optional = false;
             self.at.push(Step::Index(index));
             value.push(self.visit(item, each));
             self.at.pop();
@@ -228,79 +264,10 @@ impl<'a> Checker<'a> {
             self.not_listed(scalar, allowed);
         }
         if let Some(number) = value.as_f64() {
-            self.range(number, schema);
+            self.range(scalar, number, schema);
         }
         if let Some(text) = value.as_str() {
             self.bounds(text.chars().count(), schema, ["minLength", "maxLength"], "characters");
-        }
-    }
-
-    fn not_listed(&mut self, scalar: &Scalar, allowed: &[Json]) {
-        let words = || allowed.iter().filter_map(Json::as_str);
-        let help = match nearest(&scalar.text, words()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => {
-                let shown: Vec<_> = allowed.iter().map(Json::to_string).collect();
-                format!("use one of {}", shown.join(", "))
-            }
-        };
-        self.error("this is not one of the values known here", help);
-    }
-
-    fn range(&mut self, number: f64, schema: &Object) {
-        let bound = |key| schema.get(key).and_then(Json::as_f64);
-        let broken = [
-            ("minimum", "at least", bound("minimum").filter(|b| number < *b)),
-            ("exclusiveMinimum", "above", bound("exclusiveMinimum").filter(|b| number <= *b)),
-            ("maximum", "at most", bound("maximum").filter(|b| number > *b)),
-            ("exclusiveMaximum", "below", bound("exclusiveMaximum").filter(|b| number >= *b)),
-        ];
-        for (key, relation, broken) in broken {
-            if broken.is_some() {
-                let bound = schema.get(key).unwrap_or(&Json::Null);
-                self.error(format!("the number must be {relation} {bound}"), "");
-            }
-        }
-    }
-
-    fn bounds(&mut self, size: usize, schema: &Object, [min, max]: [&str; 2], of: &str) {
-        let bound = |key| schema.get(key).and_then(Json::as_u64).and_then(|b| b.try_into().ok());
-        if bound(min).is_some_and(|min: usize| size < min) {
-            let message = match size {
-                0 => "this is empty".to_owned(),
-                _ => format!("{size} {of} are too few: at least {}", schema[min]),
-            };
-            self.error(message, "");
-        }
-        if bound(max).is_some_and(|max: usize| size > max) {
-            self.error(format!("{size} {of} are too many: at most {}", schema[max]), "");
-        }
-    }
-
-    fn wrong_type(&mut self, node: &Node, wanted: &str) {
-        let (found, help) = match &node.value {
-            Value::Mapping(_) => ("a mapping", ""),
-            Value::Sequence(_) => ("a list", ""),
-            Value::Scalar(scalar) => match scalar.resolve() {
-                Json::Null => ("nothing", ""),
-                Json::Bool(_) if wanted == "a string" => ("a boolean", "put it in quotes"),
-                Json::Bool(_) => ("a boolean", ""),
-                Json::Number(_) if wanted == "a string" => ("a number", "put it in quotes"),
-                Json::Number(_) => ("a number", ""),
-                _ if !scalar.plain && wanted.contains("number") => {
-                    ("a string", "remove the quotes")
-                }
-                _ if wanted == "a boolean" => ("a string", "write true or false"),
-                _ => ("a string", ""),
-            },
-        };
-        let help = if help.is_empty() { format!("write {wanted} here") } else { help.to_owned() };
-        self.error(format!("expected {wanted}, found {found}"), help);
-    }
-
-    fn error(&mut self, message: impl Into<String>, help: impl Into<String>) {
-        if self.errors.len() < MAX_ERRORS {
-            self.errors.push(self.document.error(&self.at, message, help));
         }
     }
 }
@@ -347,30 +314,10 @@ fn integer(value: &Json) -> Option<Json> {
     (float.fract() == 0.0).then(|| Json::from(integer))
 }
 
-fn types(schema: &Object) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Json::String(one)) => vec![one],
-        _ => strings(schema, "type").collect(),
-    }
-}
-
 fn strings<'s>(schema: &'s Object, key: &str) -> impl Iterator<Item = &'s str> + use<'s> {
     schema.get(key).and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str)
 }
 
 fn is_null(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar(scalar) if !scalar.hole && scalar.resolve().is_null())
-}
-
-fn noun(json_type: &str) -> &str {
-    match json_type {
-        "object" => "a mapping",
-        "array" => "a list",
-        "string" => "a string",
-        "boolean" => "a boolean",
-        "number" => "a number",
-        "integer" => "a whole number",
-        "null" => "nothing",
-        other => other,
-    }
 }

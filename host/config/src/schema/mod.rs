@@ -2,6 +2,8 @@
 //! whatever else a value in a file has to be.
 
 mod check;
+mod describe;
+mod report;
 
 pub(super) use check::read;
 
@@ -33,6 +35,19 @@ pub fn value(document: &Document, at: &[Step], schema: &Value) -> Result<Value, 
         (Some(value), errors) if errors.is_empty() => Ok(value),
         (_, errors) => Err(errors),
     }
+}
+
+/// What a mapping under this schema holds, for the remedy of an error: those of its keys that `text`
+/// names between backticks, else all.
+#[must_use]
+pub fn wanted(schema: &Value, text: &str) -> Option<String> {
+    const MOST: usize = 8;
+    let properties = schema.get("properties")?.as_object().filter(|all| !all.is_empty())?;
+    let mut named = properties.clone();
+    named.retain(|key, _| text.contains(&format!("`{key}`")));
+    let keys = if named.is_empty() { properties.clone() } else { named };
+    let of = serde_json::Map::from_iter([("properties".to_owned(), keys.into())]);
+    Some(describe::keys(&of, MOST))
 }
 
 /// The schema of `models.yaml`.

@@ -34,14 +34,14 @@ local_deployment:
             "models.yaml:3:5: unknown key `contxt_length`; did you mean `context_length`?",
             "models.yaml:5:21: expected a boolean, found a string; write true or false",
             "models.yaml:6:24: expected a whole number, found a string; remove the quotes",
-            "models.yaml:9:23: expected a list, found a string; write a list here",
-            "models.yaml:7:5: the key `id` is missing; add `id: ...`",
+            "models.yaml:9:23: expected a list, found a string; put it in brackets: `input_modalities: [...]`",
+            "models.yaml:7:5: the key `id` is missing; add `id: ...`, the name clients use",
             "routing.yaml:1:1: unknown key `routing_stratgy`; did you mean `routing_strategy`?",
-            "routing.yaml:2:10: the number must be above 0",
-            "routing.yaml:3:15: the number must be at least 0",
-            "routing.yaml:4:22: the number must be at least 1",
+            "routing.yaml:2:10: the time must be above 0 s; write a time above 0 and at most 31536000 s, default 2 s",
+            "routing.yaml:3:15: the time must be at least 0 s; write a time from 0 to 31536000 s, default 0 s",
+            "routing.yaml:4:22: the number must be at least 1; write a whole number from 1 to 100, default 3",
             "routing.yaml:4:34: this is not one of the values known here; did you mean `last`?",
-            "routing.yaml:6:5: this is empty",
+            "routing.yaml:6:5: `models` is empty; write at least 1 item (ids or aliases of the models of models.yaml that it runs)",
         ]
     );
 }
@@ -259,8 +259,8 @@ fn the_longest_ejection_is_no_shorter_than_the_first() {
     assert_eq!(
         found,
         [
-            "routing.yaml:2:20: the number must be above 0",
-            "routing.yaml:1:1: the longest ejection is shorter than the first; make `max` at least `base`",
+            "routing.yaml:2:20: the number must be above 0; write a number above 0 and at most 1, default 0.1",
+            "routing.yaml:1:1: the longest ejection is shorter than the first; make `max` at least `base`: `ejection: {base: 30, max: 300}`",
         ]
     );
 }
@@ -271,8 +271,8 @@ fn all_bodies_have_room_for_one() {
     assert_eq!(
         found,
         [
-            "routing.yaml:1:48: the number must be at least 1",
-            "routing.yaml:1:1: one body may be larger than all of them together; make `bodies_mib` at least `body_mib`",
+            "routing.yaml:1:48: the number must be at least 1; write a whole number from 1 to 1000000, default 5000",
+            "routing.yaml:1:1: one body may be larger than all of them together; make `bodies_mib` at least `body_mib`: `limits: {body_mib: 32, bodies_mib: 1024}`",
         ]
     );
 }
@@ -281,9 +281,9 @@ fn all_bodies_have_room_for_one() {
 fn a_stop_takes_an_hour_at_most() {
     let found = errors(ONE, Some("shutdown:\n  accept: -1\n  grace: 5000\n  wait: 1\n"), &[]);
     assert_eq!(found.len(), 3, "{found:#?}");
-    assert!(found[0].starts_with("routing.yaml:2:11: the number must be at least 0"), "{found:#?}");
+    assert!(found[0].starts_with("routing.yaml:2:11: the time must be at least 0 s"), "{found:#?}");
     assert!(
-        found[1].starts_with("routing.yaml:3:10: the number must be at most 3600"),
+        found[1].starts_with("routing.yaml:3:10: the time must be at most 3600 s"),
         "{found:#?}"
     );
     assert!(found[2].starts_with("routing.yaml:4:3: "), "{found:#?}");
@@ -335,6 +335,33 @@ models:
     let config = load_texts(models, None, &[]).unwrap();
     assert_eq!(config.models[1].id, "b");
     assert_eq!(config.models[1].card.context_length, 5);
+}
+
+#[test]
+fn a_value_that_nearly_fits_is_shown_the_right_form() {
+    let digits = format!("sha256: {}\n", "1".repeat(64));
+    for (routing, want) in [
+        (&*digits, "expected a string, found a number; put it in quotes"),
+        ("slow_start: {from: 10}", "at most 1; write 0.1 for 10 %: shares are from 0 to 1"),
+        ("slow_start: {from: 101}", "at most 1; write a number above 0 and at most 1, default 0.1"),
+        ("limits: 5", "expected a mapping, found a number; write keys and values: `limits: {...}`"),
+        ("trusted_proxies: 10.0.0.0/8", "put it in brackets: `trusted_proxies: [...]`"),
+        ("fallback: {standby: first}", "known here; write `last` or `never`"),
+        ("fallback: {attempts: many}", "write a whole number from 1 to 100, default 3"),
+        (
+            "routing_strategy: ''",
+            "`routing_strategy` is empty; write at least 1 character (a built-in",
+        ),
+        ("strategies: {a: {}}", "add `routing_strategy: ...`, a built-in strategy"),
+    ] {
+        let found = errors(ONE, Some(&format!("{routing}\n")), &[]);
+        assert!(found[0].contains(want), "{routing}: {found:?}");
+    }
+    // What a variable holds is not repeated.
+    let found = errors(ONE, Some("slow_start: {from: \"${FROM}\"}\n"), &[("FROM", "60")]);
+    assert!(!found[0].contains("60"), "{found:?}");
+    let found = errors(ONE, Some("slow_start:\n  from: ${FROM}\n"), &[("FROM", "37")]);
+    assert!(found[0].ends_with("write 0.6 for 60 %") && !found[0].contains("37"), "{found:?}");
 }
 
 proptest::proptest! {

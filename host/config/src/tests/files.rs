@@ -90,3 +90,33 @@ fn the_examples_load() {
         }
     }
 }
+
+/// Shipped configurations, scenarios and fixtures.
+fn yaml_files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut left: Vec<_> = ["config", "plugins"].map(|folder| root.join(folder)).into();
+    let mut found = Vec::new();
+    while let Some(path) = left.pop() {
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
+            left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|end| end == "yaml") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_reader_agrees_with_serde_yaml() {
+    let files = yaml_files();
+    assert!(files.len() > 20, "{files:?}");
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let expected: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+        // Variables stay as they are written, as for serde.
+        let text = text.replace("${", "$${");
+        let document = super::text("shipped.yaml", &text, &|_| None).unwrap();
+        let read = schema::value(&document, &[], &serde_json::Value::Bool(true)).unwrap();
+        assert_eq!(read, expected, "{}", path.display());
+    }
+}

@@ -4,8 +4,11 @@ mod env;
 mod errors;
 mod files;
 mod joining;
+mod limits;
+mod masking;
 mod redactor;
 mod schemas;
+mod seconds;
 mod strategies;
 mod timeouts;
 

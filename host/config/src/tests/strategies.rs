@@ -45,11 +45,11 @@ fn a_candidate_is_a_shadow_or_a_canary() {
     };
     for how in ["", ", shadow: true, canary: 0.1", ", shadow: false"] {
         let [error] = &said(how)[..] else { panic!("{how}") };
-        assert!(error.contains("is said by one of `shadow` and `canary`"), "{error}");
+        assert!(error.contains("needs one of `shadow` and `canary`"), "{error}");
     }
     for how in [", canary: 0", ", canary: 1"] {
         let [error] = &said(how)[..] else { panic!("{how}") };
-        assert!(error.contains("this is no share of the requests"), "{error}");
+        assert!(error.contains("this is not a share of the requests"), "{error}");
     }
     let good =
         "candidate: {routing_strategy: fixed, canary: 0.05, rollback: {faults: 1, margin: 0}}\n";
@@ -72,9 +72,9 @@ request:
     assert_eq!(
         errors(TWO, Some(routing), &[]),
         [
-            "routing.yaml:3:18: strategies are never told credentials; name a header that carries no credential",
-            "routing.yaml:4:21: strategies are never told credentials; name a header that carries no credential",
-            "routing.yaml:4:29: this is no name of a header; write the name of a header: x-session-id",
+            "routing.yaml:3:18: strategies are never told credentials; name a header that carries no credential, such as x-session-id",
+            "routing.yaml:4:21: strategies are never told credentials; name a header that carries no credential, such as x-session-id",
+            "routing.yaml:4:29: this is not a header name; write letters, digits and `-`: x-session-id",
         ]
     );
     let good = "request: {session_header: X-Session-Id, headers: [X-Tier]}\n";

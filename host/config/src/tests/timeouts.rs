@@ -84,7 +84,7 @@ models:
         timeouts: {idle: 0, total: 5}
 ";
     let routing = "\
-timeouts: {pool_idle: 1s}
+timeouts: {pool_idle: 1 second}
 local_deployment:
   - endpoint: http://one
     models: [a]
@@ -92,18 +92,20 @@ local_deployment:
       total: 9
       first_byte: soon
 ";
+    let time = "this is not a time; write seconds, or a number with a unit (ms, s, m, h): 2, 500ms, 1.5s, \
+        10m";
     let total = "this cannot be given here; `total` is of a whole request: give it at the model, or in \
         `timeouts` of routing.yaml";
     assert_eq!(
         errors(models, Some(routing), &[]),
         [
             "models.yaml:3:16: unknown key `conect`; did you mean `connect`?".to_owned(),
-            "models.yaml:3:38: the number must be at least 0".to_owned(),
-            "models.yaml:6:26: the number must be above 0".to_owned(),
+            "models.yaml:3:38: the time must be at least 0 s; write a time from 0 to 31536000 s".to_owned(),
+            "models.yaml:6:26: the time must be above 0 s; write a time above 0 and at most 31536000 s".to_owned(),
             format!("models.yaml:6:36: {total}"),
-            "routing.yaml:1:23: expected a number, found a string; write a number here".to_owned(),
+            format!("routing.yaml:1:23: {time}"),
             format!("routing.yaml:6:14: {total}"),
-            "routing.yaml:7:19: expected a number or nothing, found a string; write a number or nothing here".to_owned(),
+            format!("routing.yaml:7:19: {time}"),
         ]
     );
 }

@@ -2,12 +2,10 @@
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use config::{
-    ClientTimeouts, Concurrency, Config, Ejection, Fallback, Limits, Probing, Shutdown, SlowStart,
-    Timeouts, TotalTime,
-};
+use serde_json::Value;
+
+use config::{Concurrency, Config, Timeouts, TotalTime, TrialMode};
 use fleet::{CandidateInfo, Snapshot, StrategyInfo};
 
 use super::FileArgs;
@@ -16,6 +14,9 @@ pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
     let loader = args.loader()?;
     match loader.load(None) {
         Ok(loaded) => {
+            for warning in &loaded.snapshot.generation.config.warnings {
+                eprintln!("{warning}");
+            }
             summary(&loaded.snapshot, &mut stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
@@ -42,74 +43,76 @@ fn summary(snapshot: &Snapshot, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "strategy{of} {name} {version} {parameters}")?;
         if let Some(CandidateInfo { strategy, trial }) = strategy.candidate.as_deref() {
             let StrategyInfo { name, version, parameters, .. } = strategy;
-            let mode = trial.mode();
-            writeln!(out, "  candidate ({mode:?}) {name} {version} {parameters}")?;
+            let mode = match trial.mode() {
+                TrialMode::Shadow => "shadow: true".to_owned(),
+                TrialMode::Canary(share) => format!("canary: {share}"),
+            };
+            writeln!(out, "  candidate ({mode}) {name} {version} {parameters}")?;
         }
     }
-    let usual = (generation.config.timeouts, generation.config.total);
-    timeouts(usual, Default::default(), "", out)?;
-    settings(&generation.config, out)?;
+    let config = &generation.config;
+    settings(config, out)?;
+    let usual = config.timeouts;
     for (model, route) in generation.fleet.models.iter().zip(&snapshot.routes) {
         writeln!(out, "model {}", model.config.id)?;
-        timeouts((usual.0, model.config.total), usual, "  ", out)?;
+        if model.config.total != config.total {
+            let TotalTime(total) = model.config.total;
+            writeln!(out, "  timeouts: {{total: {}}}", total.as_secs_f64())?;
+        }
         for (deployment, weight) in model.deployments.iter().zip(&route.weights) {
             let config = &deployment.config;
             let (name, side) = (&config.name, config.side.as_str());
             writeln!(out, "  {name:<16} {side:<6} {weight:.4}  {}", config.endpoint)?;
-            timeouts((config.timeouts, usual.1), usual, "    ", out)?;
-            let Concurrency { max, queue, wait } = config.concurrency;
+            timeouts(config.timeouts, usual, out)?;
             if config.concurrency != Concurrency::default() {
-                writeln!(out, "    concurrency: max {max}, queue {queue}, wait {wait:?}")?;
+                let concurrency = serde_json::to_value(config.concurrency).unwrap_or_default();
+                writeln!(out, "    concurrency: {}", flow(&concurrency))?;
             }
         }
     }
     Ok(())
 }
 
-/// What holds for all models, by the keys of `routing.yaml`.
+/// What holds for all models, as `routing.yaml` would say it.
 fn settings(config: &Config, out: &mut impl Write) -> std::io::Result<()> {
-    let ClientTimeouts { headers, idle, keep_alive } = config.client_timeouts;
-    writeln!(out, "clients: headers {headers:?}, idle {idle:?}, keep_alive {keep_alive:?}")?;
-    let Limits { body, bodies, connections, requests } = config.limits;
-    let (body, bodies) = (body >> 20, bodies >> 20);
-    write!(out, "limits: body_mib {body}, bodies_mib {bodies}, ")?;
-    writeln!(out, "connections {connections}, requests {requests}")?;
-    let Fallback { attempts, standby, ambiguous, budget } = config.fallback;
-    write!(out, "fallback: attempts {attempts}, standby {standby:?}, ambiguous {ambiguous:?}, ")?;
-    writeln!(out, "budget {} percent and {} per_second", budget.percent, budget.per_second)?;
-    let Ejection { consecutive, percent, window, base, max } = config.ejection;
-    let (consecutive, percent) = (consecutive.unwrap_or(0), percent.unwrap_or(0));
-    write!(out, "ejection: consecutive {consecutive}, percent {percent} of {window}, ")?;
-    writeln!(out, "base {base:?}, max {max:?}")?;
-    let SlowStart { duration, from, min_rate } = config.slow_start;
-    let duration = duration.unwrap_or_default();
-    writeln!(out, "slow_start: duration {duration:?}, from {from}, min_rate {min_rate}")?;
-    let Probing { interval, timeout, down_after, up_after } = config.probing;
-    let interval = interval.unwrap_or_default();
-    write!(out, "health_check: {interval:?}, timeout {timeout:?}, ")?;
-    writeln!(out, "down_after {down_after}, up_after {up_after}")?;
-    let Shutdown { accept, grace } = config.shutdown;
-    writeln!(out, "shutdown: accept {accept:?}, grace {grace:?}")
+    for (key, value) in config.settings() {
+        writeln!(out, "{key}: {}", flow(&value))?;
+    }
+    Ok(())
 }
 
 /// A line of what is not as `usual`, where something is not.
-fn timeouts(
-    own: (Timeouts, TotalTime),
-    usual: (Timeouts, TotalTime),
-    indent: &str,
-    out: &mut impl Write,
-) -> std::io::Result<()> {
-    let named = |(timeouts, total): (Timeouts, TotalTime)| {
-        let Timeouts { connect, first_byte, idle, pool_idle } = timeouts;
-        let names = ["connect", "first_byte", "idle", "total", "pool_idle"];
-        names.into_iter().zip([connect, first_byte, idle, total.0, pool_idle])
+fn timeouts(own: Timeouts, usual: Timeouts, out: &mut impl Write) -> std::io::Result<()> {
+    let named = |Timeouts { connect, first_byte, idle, pool_idle }| {
+        let names = ["connect", "first_byte", "idle", "pool_idle"];
+        names.into_iter().zip([connect, first_byte, idle, pool_idle])
     };
-    let pairs = named(own).zip(named(usual));
-    let differing = pairs.filter(|(own, usual)| own != usual).map(|(own, _)| own);
-    let show = |(name, time): (&str, Duration)| format!("{name} {} s", time.as_secs_f64());
-    let shown: Vec<String> = differing.map(show).collect();
+    let differing = named(own).zip(named(usual)).filter(|(own, usual)| own != usual);
+    let shown: Vec<_> =
+        differing.map(|((name, time), _)| format!("{name}: {}", time.as_secs_f64())).collect();
     if shown.is_empty() {
         return Ok(());
     }
-    writeln!(out, "{indent}timeouts: {}", shown.join(", "))
+    writeln!(out, "    timeouts: {{{}}}", shown.join(", "))
+}
+
+/// A value as YAML writes it on one line.
+fn flow(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let shown = fields.iter().filter(|(_, value)| !value.is_null());
+            let shown: Vec<_> =
+                shown.map(|(key, value)| format!("{key}: {}", flow(value))).collect();
+            format!("{{{}}}", shown.join(", "))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
+        }
+        Value::String(text) => text.clone(),
+        // `5`, not `5.0`.
+        Value::Number(number) => {
+            number.as_f64().map_or_else(|| number.to_string(), |n| n.to_string())
+        }
+        other => other.to_string(),
+    }
 }

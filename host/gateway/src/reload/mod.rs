@@ -3,11 +3,13 @@
 
 mod attempt;
 mod load;
+mod log;
 mod seen;
 mod strategies;
 mod watch;
 
 pub(crate) use attempt::Attempt;
 pub use load::{Loaded, Loader, Refused};
+pub(crate) use log::open as open_log;
 pub use seen::Seen;
 pub(crate) use watch::{Reloaded, watch};

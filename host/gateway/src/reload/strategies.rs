@@ -119,8 +119,9 @@ impl Strategies {
         if opened.takes_places() {
             return Ok(());
         }
+        let schema = opened.description().parameters.clone();
         let configured = opened.configure(&parameters, Vec::new(), Role::Live, 0);
-        configured.map(drop).map_err(|error| explain(file, &strategy.at, &error, attempt))
+        configured.map(drop).map_err(|error| refused(file, &strategy.at, &error, &schema, attempt))
     }
 
     /// A strategy that is ready to be asked about `fleet`, the deployments of its models.
@@ -134,8 +135,9 @@ impl Strategies {
         attempt: &Attempt,
     ) -> Result<Plugin, Diagnostics> {
         let (opened, parameters) = self.open(strategy, file, config, attempt)?;
+        let schema = opened.description().parameters.clone();
         let plugin = opened.configure(&parameters, fleet, role, self.instances);
-        plugin.map_err(|error| explain(file, &strategy.at, &error, attempt))
+        plugin.map_err(|error| refused(file, &strategy.at, &error, &schema, attempt))
     }
 
     /// A strategy that has said who it is, and its parameters, which fit what it described.
@@ -211,33 +213,45 @@ pub(super) fn failed(config: &Config, failed: &Failed, attempt: &Attempt) -> Dia
     let of = candidate.map(|candidate| &candidate.strategy).or(of);
     // Only a strategy can fault, and only routing.yaml can name one.
     let error = config.routing_file.as_ref().zip(of).map(|(file, of)| {
-        file.error(&key(&of.at, "routing_strategy"), message, "mend the strategy or name another")
+        let help = "mend the strategy, or name another: `gateway strategy test` tries one";
+        file.error(&key(&of.at, "routing_strategy"), message, help)
     });
     Diagnostics::new(error.into_iter().collect())
 }
 
 /// A strategy's error at its place in `routing.yaml`: `at`, where its keys stand.
 fn explain(file: &Document, at: &[Step], error: &LoadError, attempt: &Attempt) -> Diagnostics {
-    const MEND: &str = "mend the strategy or name another";
     if error.may_pass() {
         attempt.may_pass();
     }
-    let (name, help) = match error {
-        LoadError::Configure { .. } => ("routing_parameter", "give it what it asks for"),
-        LoadError::Pin { .. } => {
-            ("sha256", "check where the file came from, then update the digest")
-        }
-        LoadError::TooLarge { .. }
-        | LoadError::CompileTimedOut { .. }
-        | LoadError::CompileMemory { .. }
-        | LoadError::CompileStarved { .. }
-        | LoadError::CompilerUnavailable { .. } => {
-            ("routing_strategy", error.remedy().unwrap_or(MEND))
-        }
-        _ => ("routing_strategy", MEND),
+    let name = match error {
+        LoadError::Configure { .. } => "routing_parameter",
+        LoadError::Pin { .. } => "sha256",
+        _ => "routing_strategy",
     };
-    let error = file.error(&key(at, name), error.to_string(), help);
-    Diagnostics::new(vec![error])
+    file.error(&key(at, name), error.to_string(), error.remedy()).into()
+}
+
+/// The error of a strategy that was given its parameters. One that refuses them names a parameter, which
+/// is the place, and its schema says what a right value is.
+fn refused(
+    file: &Document,
+    at: &[Step],
+    error: &LoadError,
+    schema: &Value,
+    attempt: &Attempt,
+) -> Diagnostics {
+    let LoadError::Configure { message, .. } = error else {
+        return explain(file, at, error, attempt);
+    };
+    let parameters = key(at, "routing_parameter");
+    let named = message.split('`').skip(1).step_by(2).map(|name| key(&parameters, name));
+    let given = named.into_iter().find(|place| file.text(place).is_some());
+    let help = match config::schema::wanted(schema, message) {
+        Some(wanted) => format!("it takes {wanted}"),
+        None => error.remedy().to_owned(),
+    };
+    file.error(&given.unwrap_or(parameters), error.to_string(), help).into()
 }
 
 /// A key of what stands at `at`.

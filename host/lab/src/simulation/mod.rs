@@ -25,7 +25,7 @@ pub mod table;
 mod tests;
 mod workload;
 
-pub use report::{Quantiles, Report, Series, Share, StrategyReport};
+pub use report::{DeploymentReport, Quantiles, Report, Series, StrategyReport};
 pub use scenario::Scenario;
 pub use workload::TooMany;
 

@@ -47,7 +47,7 @@ pub struct StrategyReport {
     /// Of those that failed: too long for the deployment that was chosen.
     pub too_long: usize,
     /// Where the answers came from, by deployment.
-    pub shares: Vec<Share>,
+    pub shares: Vec<DeploymentReport>,
     /// Seconds in lines, the gateway's and the engines', of requests that were answered.
     pub queued: Quantiles,
     /// Seconds from arrival to the first byte, likewise.
@@ -66,7 +66,7 @@ pub struct StrategyReport {
 
 /// What one deployment answered.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Share {
+pub struct DeploymentReport {
     /// Its name.
     pub deployment: String,
     /// `local` or `remote`.
@@ -161,10 +161,10 @@ fn point(at: Duration, step: f64) -> usize {
     point.min(POINTS - 1)
 }
 
-fn shares(scenario: &Scenario, done: &Done) -> Vec<Share> {
+fn shares(scenario: &Scenario, done: &Done) -> Vec<DeploymentReport> {
     let by = |site: usize| done.records.iter().filter(|record| record.site == Some(site)).count();
     let answered = done.records.iter().filter(|record| record.site.is_some()).count();
-    let share = |(index, site): (usize, &super::scenario::Site)| Share {
+    let share = |(index, site): (usize, &super::scenario::Site)| DeploymentReport {
         deployment: site.place.name.clone(),
         side: match site.place.side {
             Side::Local => "local",

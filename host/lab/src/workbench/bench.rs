@@ -33,30 +33,30 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Serialize)]
 pub struct Costs {
     /// From bytes to machine code, nothing of it known before.
-    pub compile: Times,
+    pub compile: Samples,
     /// A fresh instance that has its parameters: instantiation, `describe`, `configure`.
-    pub instance: Times,
+    pub instance: Samples,
     /// Calls of an instance that is used again.
-    pub calls: Vec<Call>,
+    pub calls: Vec<CallCosts>,
     /// What an instance keeps.
     pub memory: Memory,
 }
 
 /// Calls of one function about so many deployments.
 #[derive(Debug, Clone, Serialize)]
-pub struct Call {
+pub struct CallCosts {
     /// `assign` or `assign-request`.
     pub function: &'static str,
     /// Half of them local.
     pub deployments: usize,
     /// How long they took.
     #[serde(flatten)]
-    pub times: Times,
+    pub times: Samples,
 }
 
 /// Some samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Times {
+pub struct Samples {
     /// Half of them took at most this, in microseconds.
     pub p50_us: f64,
     /// 99 of 100 did.
@@ -95,28 +95,28 @@ pub fn run(source: &Source, sandbox: &Sandbox, parameters: &Value) -> anyhow::Re
         instances.add(begun.elapsed());
         drop(instance);
     }
-    let instance = Times::of(instances.samples);
+    let instance = Samples::of(instances.samples);
     let (mut calls, mut linear) = (Vec::new(), 0);
     for deployments in SIZES {
         let mut plugin = fresh(deployments, 1)?;
         let times = assign(&mut plugin)?;
-        calls.push(Call { function: "assign", deployments, times });
+        calls.push(CallCosts { function: "assign", deployments, times });
         linear = linear.max(plugin.memory().unwrap_or(0));
     }
     for deployments in SIZES.into_iter().filter(|_| strategy.is_on_path()) {
         let plugin = fresh(deployments, 1)?;
         let times = assign_request(&plugin, strategy.description().needs)?;
-        calls.push(Call { function: "assign-request", deployments, times });
+        calls.push(CallCosts { function: "assign-request", deployments, times });
     }
     let before = resident();
     let alive = (0..ALIVE).map(|_| fresh(8, 0)).collect::<Result<Vec<Plugin>, _>>()?;
     let grown = resident().zip(before).map(|(after, before)| after.saturating_sub(before));
     let resident = grown.map(|grown| grown / alive.len() as u64);
     let memory = Memory { linear, resident };
-    Ok(Costs { compile: Times::of(compiles), instance, calls, memory })
+    Ok(Costs { compile: Samples::of(compiles), instance, calls, memory })
 }
 
-fn assign(plugin: &mut Plugin) -> anyhow::Result<Times> {
+fn assign(plugin: &mut Plugin) -> anyhow::Result<Samples> {
     let places = plugin.places().to_vec();
     let (local, remote) = candidates(&places);
     let mut sampler = Sampler::new(CALLS);
@@ -125,10 +125,10 @@ fn assign(plugin: &mut Plugin) -> anyhow::Result<Times> {
         plugin.assign(&local, &remote)?;
         sampler.add(begun.elapsed());
     }
-    Ok(Times::of(sampler.samples))
+    Ok(Samples::of(sampler.samples))
 }
 
-fn assign_request(plugin: &Plugin, needs: Needs) -> anyhow::Result<Times> {
+fn assign_request(plugin: &Plugin, needs: Needs) -> anyhow::Result<Samples> {
     let path = plugin.on_path().context("it does not decide for requests")?;
     let (local, remote) = candidates(plugin.places());
     let facts = facts(needs);
@@ -142,7 +142,7 @@ fn assign_request(plugin: &Plugin, needs: Needs) -> anyhow::Result<Times> {
             path.weigh(question).await?;
             sampler.add(begun.elapsed());
         }
-        Ok(Times::of(sampler.samples))
+        Ok(Samples::of(sampler.samples))
     })
 }
 
@@ -178,7 +178,7 @@ impl Sampler {
     }
 }
 
-impl Times {
+impl Samples {
     /// Of at least one sample.
     fn of(mut samples: Vec<Duration>) -> Self {
         samples.sort_unstable();
@@ -252,12 +252,12 @@ mod tests {
 
     #[test]
     fn percentiles_are_those_of_the_nearest_rank() {
-        let times = Times::of((1..=200).rev().map(Duration::from_micros).collect());
+        let times = Samples::of((1..=200).rev().map(Duration::from_micros).collect());
         assert_eq!(
             (times.p50_us.round(), times.p99_us.round(), times.samples),
             (100.0, 198.0, 200)
         );
-        let one = Times::of(vec![Duration::from_micros(3)]);
+        let one = Samples::of(vec![Duration::from_micros(3)]);
         assert_eq!((one.p50_us.round(), one.p99_us.round()), (3.0, 3.0));
     }
 

@@ -1,15 +1,15 @@
 //! A question to a strategy, apart from any gateway.
 
-use contract::{Candidate, Facts, Fault, Place, Question as Asked, RawWeights, Strategy as _};
+use contract::{Candidate, Facts, Fault, Place, Question, RawWeights, Strategy as _};
 use sandbox::Plugin;
 
 /// What a strategy is asked once.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
+pub(super) struct AnyQuestion {
     pub(super) local: Vec<Live>,
     pub(super) remote: Vec<Live>,
     /// None: `assign` is called.
-    pub(super) request: Option<Request>,
+    pub(super) request: Option<QuestionRequest>,
 }
 
 /// A deployment at the moment of a question.
@@ -25,22 +25,22 @@ pub(super) struct Live {
 
 /// The request that a question is about.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
+pub(super) struct QuestionRequest {
     pub(super) stream: bool,
     pub(super) facts: Facts,
 }
 
-impl Question {
+impl AnyQuestion {
     /// Asks it. `places` are those that the strategy was configured with.
     pub(super) fn put(&self, plugin: &mut Plugin, places: &[Place]) -> Result<RawWeights, Fault> {
         let (local, remote) = self.candidates(places);
-        let Some(Request { stream, facts }) = &self.request else {
+        let Some(QuestionRequest { stream, facts }) = &self.request else {
             return plugin.assign(&local, &remote);
         };
         let first = local.first().or(remote.first());
         let model = first.map_or("", |candidate| &*candidate.place.model);
         let (stream, local, remote) = (*stream, &*local, &*remote);
-        plugin.assign_request(Asked { model, stream, facts, local, remote })
+        plugin.assign_request(Question { model, stream, facts, local, remote })
     }
 
     /// What it is about: local and remote deployments.

@@ -13,7 +13,7 @@ use wasmtime::component::Component;
 
 use super::super::builtin;
 use super::super::guest::{Instance, Program, Stopped};
-use super::super::interface::{self, Shape};
+use super::super::interface::{self, ComponentShape};
 use super::super::machine::{self, Machine};
 use super::super::source::Source;
 use config::Sandbox;
@@ -62,7 +62,7 @@ fn parameters_may_name_a_thousand_places() {
 struct Guest {
     name: &'static str,
     program: Program,
-    shape: Shape,
+    shape: ComponentShape,
     sandbox: Sandbox,
 }
 

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::text::{count, count_messages, last_user, usage, words};
-use super::{Call, Chunk, Problem, Reply};
+use super::{Chunk, InferenceCall, Problem, Reply};
 
-pub(super) fn reply(call: &Call<'_>) -> Result<Reply, Problem> {
+pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     let messages = call.field("messages")?.as_array().filter(|messages| !messages.is_empty());
     let messages =
         messages.ok_or_else(|| Problem::bad(Some("messages"), "'messages' is no list of any"))?;
@@ -33,7 +33,11 @@ pub(super) fn reply(call: &Call<'_>) -> Result<Reply, Problem> {
 }
 
 /// The role, a delta for each word, the finish, usage where asked for, and the end.
-fn stream(call: &Call<'_>, text: &str, usage: Value) -> Box<dyn Iterator<Item = Chunk> + Send> {
+fn stream(
+    call: &InferenceCall<'_>,
+    text: &str,
+    usage: Value,
+) -> Box<dyn Iterator<Item = Chunk> + Send> {
     let base = json!({
         "id": id(call),
         "object": "chat.completion.chunk",
@@ -64,6 +68,6 @@ fn stream(call: &Call<'_>, text: &str, usage: Value) -> Box<dyn Iterator<Item = 
     Box::new(std::iter::once(role).chain(deltas).chain(tail))
 }
 
-fn id(call: &Call<'_>) -> String {
+fn id(call: &InferenceCall<'_>) -> String {
     format!("chatcmpl-stub-{}", call.number)
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::text::{count, usage, words};
-use super::{Call, Chunk, Problem, Reply};
+use super::{Chunk, InferenceCall, Problem, Reply};
 
-pub(super) fn reply(call: &Call<'_>) -> Result<Reply, Problem> {
+pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     let prompt = match call.field("prompt")? {
         Value::String(prompt) => prompt.clone(),
         // Of several prompts the engine answers the first; of token numbers it can say nothing.
@@ -27,7 +27,11 @@ pub(super) fn reply(call: &Call<'_>) -> Result<Reply, Problem> {
 }
 
 /// A piece of text for each word, the finish, usage where asked for, and the end.
-fn stream(call: &Call<'_>, text: &str, usage: Value) -> Box<dyn Iterator<Item = Chunk> + Send> {
+fn stream(
+    call: &InferenceCall<'_>,
+    text: &str,
+    usage: Value,
+) -> Box<dyn Iterator<Item = Chunk> + Send> {
     let base = base(call);
     let chunk = move |choices: Value| {
         let mut chunk = base.clone();
@@ -51,7 +55,7 @@ fn stream(call: &Call<'_>, text: &str, usage: Value) -> Box<dyn Iterator<Item = 
     Box::new(texts.chain(tail))
 }
 
-fn base(call: &Call<'_>) -> Value {
+fn base(call: &InferenceCall<'_>) -> Value {
     json!({
         "id": format!("cmpl-stub-{}", call.number),
         "object": "text_completion",

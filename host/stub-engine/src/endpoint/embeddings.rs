@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::text::count;
-use super::{Call, Problem, Reply};
+use super::{InferenceCall, Problem, Reply};
 
 /// How long a vector is where the request does not say.
 const DIMENSIONS: u64 = 8;
@@ -15,7 +15,7 @@ const DIMENSIONS: u64 = 8;
 /// The longest vector the engine makes.
 const MOST_DIMENSIONS: u64 = 4096;
 
-pub(super) fn reply(call: &Call<'_>) -> Result<Reply, Problem> {
+pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     let inputs = inputs(call.field("input")?)?;
     let dimensions = match &call.body["dimensions"] {
         Value::Null => DIMENSIONS,

@@ -16,7 +16,7 @@ use super::http::Problem;
 
 /// An inference path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(super) enum InferencePath {
     Chat,
     Completions,
     Embeddings,
@@ -24,7 +24,7 @@ pub(super) enum Endpoint {
     Rerank,
 }
 
-impl Endpoint {
+impl InferencePath {
     /// The one a path names.
     pub(super) fn at(path: &str) -> Option<Self> {
         Some(match path {
@@ -39,7 +39,7 @@ impl Endpoint {
 }
 
 /// One inference call, as far as every path needs it.
-pub(super) struct Call<'a> {
+pub(super) struct InferenceCall<'a> {
     /// The engine's name.
     engine: &'a str,
     /// Unique in this engine: what ids are made of.
@@ -52,7 +52,7 @@ pub(super) struct Call<'a> {
     body: Value,
 }
 
-impl<'a> Call<'a> {
+impl<'a> InferenceCall<'a> {
     /// Takes a request that names a model.
     pub(super) fn new(
         engine: &'a str,
@@ -121,12 +121,12 @@ impl Chunk {
 }
 
 /// Answers a call on a path.
-pub(super) fn reply(endpoint: Endpoint, call: &Call<'_>) -> Result<Reply, Problem> {
+pub(super) fn reply(endpoint: InferencePath, call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     match endpoint {
-        Endpoint::Chat => chat::reply(call),
-        Endpoint::Completions => completions::reply(call),
-        Endpoint::Embeddings => embeddings::reply(call),
-        Endpoint::Responses => responses::reply(call),
-        Endpoint::Rerank => rerank::reply(call),
+        InferencePath::Chat => chat::reply(call),
+        InferencePath::Completions => completions::reply(call),
+        InferencePath::Embeddings => embeddings::reply(call),
+        InferencePath::Responses => responses::reply(call),
+        InferencePath::Rerank => rerank::reply(call),
     }
 }

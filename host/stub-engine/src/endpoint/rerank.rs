@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::text::count;
-use super::{Call, Problem, Reply};
+use super::{InferenceCall, Problem, Reply};
 
-pub(super) fn reply(call: &Call<'_>) -> Result<Reply, Problem> {
+pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     let query = call.field("query")?.as_str();
     let query = query.ok_or_else(|| Problem::bad(Some("query"), "'query' is not text"))?;
     let documents = call.field("documents")?.as_array();

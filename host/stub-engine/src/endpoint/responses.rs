@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::text::{count, count_messages, last_user, words};
-use super::{Call, Chunk, Problem, Reply};
+use super::{Chunk, InferenceCall, Problem, Reply};
 
-pub(super) fn reply(call: &Call<'_>) -> Result<Reply, Problem> {
+pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     let (said, prompt) = match call.field("input")? {
         Value::String(text) => (text.clone(), count(text)),
         Value::Array(items) => (last_user(items), count_messages(items)),
@@ -28,7 +28,11 @@ pub(super) fn reply(call: &Call<'_>) -> Result<Reply, Problem> {
 }
 
 /// The response and its one message open, a delta for each word, and both close with the whole text.
-fn stream(call: &Call<'_>, text: &str, body: Value) -> Box<dyn Iterator<Item = Chunk> + Send> {
+fn stream(
+    call: &InferenceCall<'_>,
+    text: &str,
+    body: Value,
+) -> Box<dyn Iterator<Item = Chunk> + Send> {
     let item = format!("msg_stub_{}", call.number);
     let words = words(text);
     let end = words.len();
@@ -64,7 +68,7 @@ fn stream(call: &Call<'_>, text: &str, body: Value) -> Box<dyn Iterator<Item = C
     }))
 }
 
-fn response(call: &Call<'_>, status: &str, output: Value, usage: Value) -> Value {
+fn response(call: &InferenceCall<'_>, status: &str, output: Value, usage: Value) -> Value {
     json!({
         "id": format!("resp_stub_{}", call.number),
         "object": "response",
@@ -86,7 +90,7 @@ fn response(call: &Call<'_>, status: &str, output: Value, usage: Value) -> Value
     })
 }
 
-fn message(call: &Call<'_>, status: &str, text: &str) -> Value {
+fn message(call: &InferenceCall<'_>, status: &str, text: &str) -> Value {
     json!({
         "id": format!("msg_stub_{}", call.number),
         "type": "message",

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use config::Sandbox;
-use lab::workbench::bench::{self, Call, Costs, Memory, Times};
+use lab::workbench::bench::{self, CallCosts, Costs, Memory, Samples};
 use lab::workbench::{table, typed};
 use sandbox::LoadError;
 
@@ -35,7 +35,7 @@ pub(in crate::commands) struct BenchArgs {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct BenchReport {
     strategy: String,
     version: String,
     profile: &'static str,
@@ -55,7 +55,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         None => error,
     })?;
     let (name, version) = (description.name.clone(), description.version.clone());
-    let report = Report { strategy: name, version, profile: PROFILE, costs };
+    let report = BenchReport { strategy: name, version, profile: PROFILE, costs };
     let mut out = stdout().lock();
     match args.json {
         true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
@@ -64,7 +64,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Report {
+impl BenchReport {
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let Self { strategy, version, costs, .. } = self;
         writeln!(out, "{strategy} {version}, times in microseconds")?;
@@ -72,8 +72,8 @@ impl Report {
             writeln!(out, "this gateway is a debug build: its times mean nothing")?;
         }
         let heading = ["", "DEPLOYMENTS", "P50", "P99", "SAMPLES"].map(str::to_owned);
-        let row = |what: &str, deployments: String, times: &Times| {
-            let Times { p50_us, p99_us, samples } = times;
+        let row = |what: &str, deployments: String, times: &Samples| {
+            let Samples { p50_us, p99_us, samples } = times;
             let [p50, p99] = [p50_us, p99_us].map(|time| format!("{time:.2}"));
             [what.to_owned(), deployments, p50, p99, samples.to_string()]
         };
@@ -81,7 +81,7 @@ impl Report {
             row("compile", String::new(), &costs.compile),
             row("fresh instance", "8".to_owned(), &costs.instance),
         ];
-        let calls = costs.calls.iter().map(|Call { function, deployments, times }| {
+        let calls = costs.calls.iter().map(|CallCosts { function, deployments, times }| {
             row(function, deployments.to_string(), times)
         });
         for line in table::rows(std::iter::once(heading).chain(ready).chain(calls)) {

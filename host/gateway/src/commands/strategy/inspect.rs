@@ -25,12 +25,12 @@ pub(in crate::commands) struct InspectArgs {
 
 /// What is known of a component.
 #[derive(Debug, Serialize)]
-struct Report {
+struct InspectReport {
     component: String,
     bytes: usize,
     sha256: String,
     /// None: it cannot be read that far.
-    imports: Option<Vec<Import>>,
+    imports: Option<Vec<ShownImport>>,
     exports: Option<Vec<String>>,
     /// What it says of itself, where it can be loaded.
     #[serde(flatten)]
@@ -40,7 +40,7 @@ struct Report {
 }
 
 #[derive(Debug, Serialize)]
-struct Import {
+struct ShownImport {
     name: String,
     provider: &'static str,
 }
@@ -65,7 +65,7 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     // Two hosts: what the first one compiled, the second one would not compile again.
     let anatomy = PluginHost::new()?.look(&source, &sandbox).map_err(|error| explain(&error))?;
     let opened = PluginHost::new()?.load(&source, None, &sandbox);
-    let report = Report::of(source.to_string(), anatomy, opened);
+    let report = InspectReport::of(source.to_string(), anatomy, opened);
     let mut out = stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -80,11 +80,11 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-impl Report {
+impl InspectReport {
     fn of(component: String, anatomy: Anatomy, opened: Result<Opened, LoadError>) -> Self {
         let parts = anatomy.parts.ok();
         let (imports, exports) = parts.map(|parts| (parts.imports, parts.exports)).unzip();
-        let import = |import: sandbox::Import| Import {
+        let import = |import: sandbox::Import| ShownImport {
             name: import.name,
             provider: match import.provider {
                 Provider::Gateway => "gateway",
@@ -94,7 +94,7 @@ impl Report {
         };
         let (remedy, error) = match &opened {
             Ok(_) => (None, None),
-            Err(error) => (error.remedy(), Some(error.to_string())),
+            Err(error) => (Some(error.remedy()), Some(error.to_string())),
         };
         Self {
             component,
@@ -129,7 +129,7 @@ impl Report {
     }
 }
 
-impl Import {
+impl ShownImport {
     fn means(&self) -> &'static str {
         match self.provider {
             "gateway" => "given by the gateway",

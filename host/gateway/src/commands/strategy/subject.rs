@@ -72,8 +72,5 @@ impl Subject {
 
 /// An error and its remedy.
 pub(super) fn explain(error: &LoadError) -> anyhow::Error {
-    match error.remedy() {
-        Some(remedy) => anyhow!("{error}\nhelp: {remedy}"),
-        None => anyhow!("{error}"),
-    }
+    anyhow!("{error}\nhelp: {}", error.remedy())
 }

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use clap::Args;
 use serde_json::Value;
 
-use lab::workbench::checks::{self, Finding, Options};
+use lab::workbench::checks::{self, CheckOptions, Finding};
 use lab::workbench::fixtures::{self, Fixtures};
 use lab::workbench::typed;
 use sandbox::Opened;
@@ -40,7 +40,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
         Some(file) => Some(file.clone()),
         None => fixtures::find(&args.subject.source()?, &args.subject.plugins),
     };
-    let (out, mut tally) = (&mut stdout().lock(), Tally::default());
+    let (out, mut tally) = (&mut stdout().lock(), CheckCounts::default());
     let fixtures = match &file {
         Some(file) => Some(Fixtures::read(file).map_err(|errors| anyhow!("{errors}"))?),
         None => None,
@@ -56,7 +56,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
             writeln!(out, "no fixtures: no fixtures.yaml beside it or in its project's folder")?
         }
     }
-    let options = Options {
+    let options = CheckOptions {
         seed: args.seed,
         fleets: args.fleets,
         parameters: parameters(args, &strategy, fixtures.as_ref())?,
@@ -88,12 +88,12 @@ fn parameters(
 }
 
 #[derive(Default)]
-struct Tally {
+struct CheckCounts {
     passed: usize,
     failed: usize,
 }
 
-impl Tally {
+impl CheckCounts {
     /// One line for what passed; what failed says why below it.
     fn tell(
         &mut self,

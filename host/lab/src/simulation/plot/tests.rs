@@ -1,11 +1,11 @@
 //! Plots of a report that has what plots may stumble over.
 
-use crate::simulation::{Quantiles, Series, Share};
+use crate::simulation::{DeploymentReport, Quantiles, Series};
 
 use super::*;
 
 fn report() -> Report {
-    let share = |deployment: &str, side| Share {
+    let share = |deployment: &str, side| DeploymentReport {
         deployment: deployment.into(),
         side,
         requests: 1,

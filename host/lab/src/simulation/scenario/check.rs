@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use config::{Concurrency, Diagnostic, Diagnostics, Document, Fallback, Step, schema};
+use config::{Diagnostic, Diagnostics, Document, Fallback, Step, schema};
 use contract::Side;
 use contract::{Place, Price};
 
 use crate::simulation::random::{Distribution, seconds};
 
 use super::raw::{
-    RawArrivals, RawConcurrency, RawDeployment, RawDistribution, RawKind, RawOutage, RawShape,
-    RawSide, ScenarioFile,
+    RawArrivals, RawDeployment, RawDistribution, RawKind, RawOutage, RawShape, RawSide,
+    ScenarioFile,
 };
 use super::{Arrivals, Bursts, Kind, Outage, Scenario, Session, Site, Trouble, recorded};
 
@@ -234,7 +234,7 @@ fn site(
     outages: Vec<Outage>,
     weights: f64,
 ) -> Site {
-    let concurrency = concurrency(&raw.concurrency);
+    let concurrency = raw.concurrency;
     let price = raw.price.as_ref();
     let place = Place {
         name: raw.name.clone(),
@@ -260,14 +260,5 @@ fn site(
         cache: raw.cache,
         failures: raw.failures,
         outages,
-    }
-}
-
-fn concurrency(raw: &RawConcurrency) -> Concurrency {
-    let default = Concurrency::default();
-    Concurrency {
-        max: raw.max.unwrap_or(default.max),
-        queue: raw.queue.unwrap_or(default.queue),
-        wait: raw.wait.map_or(default.wait, seconds),
     }
 }

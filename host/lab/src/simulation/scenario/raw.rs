@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use config::{Concurrency, Fallback, Timeouts, TotalTime};
+
 /// A fleet and the requests that come to it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -82,7 +84,7 @@ pub(super) struct RawDeployment {
     pub(super) outages: Vec<RawOutage>,
     /// As in routing.yaml: attempts that the gateway makes at it at a time.
     #[serde(default)]
-    pub(super) concurrency: RawConcurrency,
+    pub(super) concurrency: Concurrency,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -120,20 +122,6 @@ pub(super) struct RawOutage {
     /// How many times as long everything takes.
     #[schemars(range(min = 1, max = 1000))]
     pub(super) slow: Option<f64>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawConcurrency {
-    /// Attempts under way. Default: 1000.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub(super) max: Option<u32>,
-    /// Requests that wait for a place. Default: 100.
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub(super) queue: Option<u32>,
-    /// Seconds they wait. Default: 10.
-    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 86_400))]
-    pub(super) wait: Option<f64>,
 }
 
 /// When requests, or sessions of them, arrive: `rate` with or without `bursts`, or `steps`, or `log`.
@@ -230,7 +218,12 @@ pub(super) struct RawGateway {
 
 impl Default for RawGateway {
     fn default() -> Self {
-        Self { attempts: 3, first_byte: 120.0, total: 600.0 }
+        let TotalTime(total) = TotalTime::default();
+        Self {
+            attempts: Fallback::default().attempts,
+            first_byte: Timeouts::default().first_byte.as_secs_f64(),
+            total: total.as_secs_f64(),
+        }
     }
 }
 

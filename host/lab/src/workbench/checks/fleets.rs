@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use contract::Side;
 use contract::{Facts, Needs, Place, Price};
 
-use super::super::question::{Live, Question, Request};
+use super::super::question::{AnyQuestion, Live, QuestionRequest};
 
 /// The most deployments of a fleet.
 const MOST: usize = 128;
@@ -16,9 +16,9 @@ const QUESTIONS: usize = 12;
 
 /// Deployments, and what is asked about them.
 #[derive(Debug)]
-pub(super) struct Fleet {
+pub(super) struct DrawnFleet {
     pub(super) places: Vec<Place>,
-    pub(super) questions: Vec<Question>,
+    pub(super) questions: Vec<AnyQuestion>,
 }
 
 /// What a strategy can be asked.
@@ -31,7 +31,7 @@ pub(super) struct Scope {
 }
 
 /// The fleet of this number.
-pub(super) fn fleet(seed: u64, number: u64, scope: Scope) -> Fleet {
+pub(super) fn fleet(seed: u64, number: u64, scope: Scope) -> DrawnFleet {
     // Any two seeds and numbers that a person tries give different streams.
     let mut dice = Dice(StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number));
     let size = match number % 4 {
@@ -43,7 +43,7 @@ pub(super) fn fleet(seed: u64, number: u64, scope: Scope) -> Fleet {
 }
 
 /// One of ordinary size and many questions, to be asked over and over.
-pub(super) fn treadmill(seed: u64, scope: Scope) -> Fleet {
+pub(super) fn treadmill(seed: u64, scope: Scope) -> DrawnFleet {
     Dice(StdRng::seed_from_u64(seed)).fleet(16, 64, scope)
 }
 
@@ -59,14 +59,14 @@ impl Dice {
         self.0.random()
     }
 
-    fn fleet(&mut self, size: usize, questions: usize, scope: Scope) -> Fleet {
+    fn fleet(&mut self, size: usize, questions: usize, scope: Scope) -> DrawnFleet {
         let sides: &[Side] =
             self.pick(&[&[Side::Local][..], &[Side::Remote], &[Side::Local, Side::Remote]]);
         let models = if size > 1 && self.0.random_bool(0.25) { 2 } else { 1 };
         let places: Vec<Place> = (0..size).map(|at| self.place(at, models, sides)).collect();
         let question = |n: usize| self.question(&places, n % models, scope);
         let questions = (0..questions).map(question).collect();
-        Fleet { places, questions }
+        DrawnFleet { places, questions }
     }
 
     fn place(&mut self, at: usize, models: usize, sides: &[Side]) -> Place {
@@ -85,7 +85,7 @@ impl Dice {
     }
 
     /// About some of the deployments of one model; all of them, half of the time.
-    fn question(&mut self, places: &[Place], model: usize, scope: Scope) -> Question {
+    fn question(&mut self, places: &[Place], model: usize, scope: Scope) -> AnyQuestion {
         let model = format!("model-{model}");
         let all: Vec<u32> =
             (0..).zip(places).filter(|(_, place)| place.model == model).map(|(id, _)| id).collect();
@@ -107,7 +107,7 @@ impl Dice {
             }
         }
         let request = (scope.on_path && self.coin()).then(|| self.request(scope.needs));
-        Question { local, remote, request }
+        AnyQuestion { local, remote, request }
     }
 
     /// In some moods all deployments are alike: idle, unknown, overrun, broken, instant.
@@ -133,7 +133,7 @@ impl Dice {
         }
     }
 
-    fn request(&mut self, needs: Needs) -> Request {
+    fn request(&mut self, needs: Needs) -> QuestionRequest {
         let tokens = [0, 1, 700, 100_000, u32::MAX];
         let blocks = self.pick(&[0, 1, 8, 64]);
         let some = |dice: &mut Self, is_told: bool| is_told && dice.coin();
@@ -153,7 +153,7 @@ impl Dice {
                 false => Vec::new(),
             },
         };
-        Request { stream: self.coin(), facts }
+        QuestionRequest { stream: self.coin(), facts }
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
     fn every_question_is_one_that_the_gateway_could_ask() {
         let (mut empty, mut requests, mut sizes) = ([0, 0], 0, [MOST, 0]);
         for number in 0..200 {
-            let Fleet { places, questions } = fleet(1, number, ALL);
+            let DrawnFleet { places, questions } = fleet(1, number, ALL);
             sizes = [sizes[0].min(places.len()), sizes[1].max(places.len())];
             for question in questions {
                 let (local, remote) = question.candidates(&places);

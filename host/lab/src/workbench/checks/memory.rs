@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use sandbox::{LoadError, Opened, Plugin};
 
-use super::fleets::{Fleet, Scope, treadmill};
-use super::{Options, configured};
+use super::fleets::{DrawnFleet, Scope, treadmill};
+use super::{CheckOptions, configured};
 
 /// Calls after which memory is looked at.
 const MARKS: [usize; 4] = [1_250, 2_500, 5_000, 10_000];
@@ -17,7 +17,11 @@ const MARKS: [usize; 4] = [1_250, 2_500, 5_000, 10_000];
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Bytes after how many calls; or what is wrong.
-pub(super) fn check(strategy: &Opened, options: &Options, scope: Scope) -> Result<String, String> {
+pub(super) fn check(
+    strategy: &Opened,
+    options: &CheckOptions,
+    scope: Scope,
+) -> Result<String, String> {
     let fleet = treadmill(options.seed, scope);
     let mut refusal = "no parameters are known: give it `--parameters`".to_owned();
     for parameters in &options.parameters {
@@ -31,7 +35,7 @@ pub(super) fn check(strategy: &Opened, options: &Options, scope: Scope) -> Resul
     Ok(format!("not tried: {refusal}"))
 }
 
-fn asked(mut plugin: Plugin, fleet: &Fleet) -> Result<String, String> {
+fn asked(mut plugin: Plugin, fleet: &DrawnFleet) -> Result<String, String> {
     let begun = Instant::now();
     let (mut calls, mut sizes) = (0, vec![plugin.memory().unwrap_or(0)]);
     let mut questions = fleet.questions.iter().cycle();

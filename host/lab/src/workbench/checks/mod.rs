@@ -13,12 +13,12 @@ use config::Sandbox;
 use contract::{Fault, RawWeights, Weights};
 use sandbox::{LoadError, Opened, Plugin, Role};
 
-use super::question::Question;
-use fleets::{Fleet, Scope};
+use super::question::AnyQuestion;
+use fleets::{DrawnFleet, Scope};
 
 /// What to try.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct CheckOptions {
     /// The same seed, the same fleets.
     pub seed: u64,
     /// How many of them.
@@ -40,13 +40,13 @@ pub struct Finding {
 
 /// Tries everything.
 #[must_use]
-pub fn run(strategy: &Opened, options: &Options) -> Vec<Finding> {
+pub fn run(strategy: &Opened, options: &CheckOptions) -> Vec<Finding> {
     let scope = Scope { on_path: strategy.is_on_path(), needs: strategy.description().needs };
-    let mut tally = Tally::default();
+    let mut tally = Findings::default();
     for number in 0..options.fleets {
         let fleet = fleets::fleet(options.seed, number, scope);
         let Some(parameters) = parameters(options, number) else { break };
-        let trial = Trial { strategy, number, fleet: &fleet, parameters, options };
+        let trial = TriedFleet { strategy, number, fleet: &fleet, parameters, options };
         trial.run(&mut tally);
     }
     let mut findings = tally.findings(options);
@@ -56,14 +56,14 @@ pub fn run(strategy: &Opened, options: &Options) -> Vec<Finding> {
 }
 
 /// The parameters whose turn it is.
-fn parameters(options: &Options, turn: u64) -> Option<&Value> {
+fn parameters(options: &CheckOptions, turn: u64) -> Option<&Value> {
     let all = &options.parameters;
     usize::try_from(turn).ok().and_then(|turn| all.get(turn.checked_rem(all.len())?))
 }
 
 /// What has been seen so far.
 #[derive(Default)]
-struct Tally {
+struct Findings {
     answers: usize,
     /// Fleets, or parameters for them, that the strategy does not take.
     refusals: u64,
@@ -77,18 +77,18 @@ struct Tally {
 }
 
 /// One fleet, on fresh instances.
-struct Trial<'a> {
+struct TriedFleet<'a> {
     strategy: &'a Opened,
     number: u64,
-    fleet: &'a Fleet,
+    fleet: &'a DrawnFleet,
     parameters: &'a Value,
-    options: &'a Options,
+    options: &'a CheckOptions,
 }
 
 type Answer = (Result<RawWeights, Fault>, Duration);
 
-impl Trial<'_> {
-    fn run(&self, tally: &mut Tally) {
+impl TriedFleet<'_> {
+    fn run(&self, tally: &mut Findings) {
         let first = match self.answers() {
             Ok(answers) => answers,
             Err(LoadError::Configure { message, .. }) => {
@@ -117,7 +117,7 @@ impl Trial<'_> {
 
     /// What a fresh instance says to all questions, up to the first fault.
     fn answers(&self) -> Result<Vec<Answer>, LoadError> {
-        let Fleet { places, questions } = self.fleet;
+        let DrawnFleet { places, questions } = self.fleet;
         let mut plugin = configured(self.strategy, self.parameters, self.fleet)?;
         let mut answers = Vec::with_capacity(questions.len());
         for question in questions {
@@ -135,9 +135,9 @@ impl Trial<'_> {
     fn judge(
         &self,
         at: usize,
-        asked: &Question,
+        asked: &AnyQuestion,
         said: &Result<RawWeights, Fault>,
-        tally: &mut Tally,
+        tally: &mut Findings,
     ) {
         tally.answers += 1;
         let weights = said
@@ -164,7 +164,7 @@ impl Trial<'_> {
     }
 
     /// A machine that does other things too makes an answer late now and then, but not thrice.
-    fn time(&self, first: &[Answer], again: &[Answer], tally: &mut Tally) {
+    fn time(&self, first: &[Answer], again: &[Answer], tally: &mut Findings) {
         let Sandbox { call, request, .. } = self.options.sandbox;
         let mut third = None;
         for (at, question) in self.fleet.questions.iter().enumerate().take(first.len()) {
@@ -190,7 +190,7 @@ impl Trial<'_> {
     fn place(&self, at: usize) -> String {
         let Self { number, parameters, fleet, .. } = self;
         let mut text = format!("fleet {number}, question {at}");
-        if let Some(Question { local, remote, request }) = fleet.questions.get(at) {
+        if let Some(AnyQuestion { local, remote, request }) = fleet.questions.get(at) {
             let call = if request.is_some() { "assign-request" } else { "assign" };
             let (local, remote) = (local.len(), remote.len());
             // Writing to a `String` cannot fail.
@@ -201,8 +201,8 @@ impl Trial<'_> {
     }
 }
 
-impl Tally {
-    fn findings(self, options: &Options) -> Vec<Finding> {
+impl Findings {
+    fn findings(self, options: &CheckOptions) -> Vec<Finding> {
         let Self { answers, refusals, last_refusal, .. } = self;
         let refused = match refusals {
             0 => String::new(),
@@ -237,7 +237,11 @@ impl Tally {
 }
 
 /// A fresh instance for a fleet.
-fn configured(strategy: &Opened, parameters: &Value, fleet: &Fleet) -> Result<Plugin, LoadError> {
+fn configured(
+    strategy: &Opened,
+    parameters: &Value,
+    fleet: &DrawnFleet,
+) -> Result<Plugin, LoadError> {
     strategy.again()?.configure(parameters, fleet.places.clone(), Role::Live, 0)
 }
 

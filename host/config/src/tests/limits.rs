@@ -1,0 +1,61 @@
+//! Concurrency: of all deployments, of a side, of one.
+
+use super::*;
+
+const MODELS: &str = "\
+models:
+  - id: a
+    route:
+      - {base_url: 'http://gpu:1'}
+      - {base_url: 'http://big:1', concurrency: {max: 16}}
+      - {base_url: 'https://api.example'}
+";
+
+/// `max`, `queue` and the milliseconds of `wait` of each deployment.
+fn places(config: &Config) -> Vec<(u32, u32, u128)> {
+    let deployments = config.models.iter().flat_map(|model| &model.deployments);
+    deployments
+        .map(|d| (d.concurrency.max, d.concurrency.queue, d.concurrency.wait.as_millis()))
+        .collect()
+}
+
+#[test]
+fn the_most_specific_concurrency_wins() {
+    let routing = "\
+concurrency: {queue: 50, wait: 2, local: {max: 4, wait: 30}, remote: {queue: 0}}
+remote_deployment:
+  - {endpoint: 'https://api.example', models: [a], concurrency: {wait: 1}}
+";
+    let config = load_texts(MODELS, Some(routing), &[]).unwrap();
+    assert_eq!(places(&config), [(4, 50, 30_000), (16, 50, 30_000), (1_000, 0, 1_000)]);
+    assert!(config.warnings.is_empty());
+    let unset = load_texts(MODELS, Some("concurrency: {local: {max:}}"), &[]).unwrap();
+    assert_eq!(places(&unset)[0], (1_000, 100, 10_000));
+}
+
+#[test]
+fn a_shared_maximum_of_both_sides_is_a_warning() {
+    let warned = |concurrency: &str| {
+        let routing = format!("concurrency: {concurrency}\n");
+        let config = load_texts(MODELS, Some(&routing), &[("MAX", "7")]).unwrap();
+        config
+            .warnings
+            .iter()
+            .map(|one| format!("{}:{}: {}", one.line, one.column, one.help))
+            .collect::<Vec<_>>()
+    };
+    let help = |max| {
+        format!(
+            "1:20: write `concurrency: {{local: {{max: {max}}}}}` if it is for the GPUs; if it is for \
+             both, say so with `local` and `remote`"
+        )
+    };
+    assert_eq!(warned("{max: 4}"), [help(4)]);
+    // A variable's value is not repeated.
+    assert_eq!(warned("\n  max: ${MAX}")[0].replace("2:8", "1:20"), help(8));
+    for silent in
+        ["{queue: 4}", "{max: 1000}", "{max: 4, remote: {max: 100}}", "{max: 4, local: {max: 8}}"]
+    {
+        assert!(warned(silent).is_empty(), "{silent}");
+    }
+}
