@@ -17,14 +17,14 @@ use super::{
     Timeouts, TotalTime,
 };
 
-/// Everything both files say, checked. The default has no models, and everything else as it is without
-/// a `routing.yaml`.
+/// Everything both files say, checked. The default has no models, and everything else as it is
+/// without a `routing.yaml`.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The models in the order of `models.yaml`; ids and aliases are unique over all of them.
     pub models: Vec<Model>,
-    /// The strategies and their parameters; the first is that of all models that have none of their own.
-    /// None without a `routing.yaml`: weights are then those of `models.yaml`.
+    /// The strategies and their parameters; the first is that of all models that have none of their
+    /// own. None without a `routing.yaml`: weights are then those of `models.yaml`.
     pub strategies: Vec<StrategyConfig>,
     /// Time limits of an attempt where neither the model nor the deployment has its own.
     pub timeouts: Timeouts,
@@ -183,8 +183,8 @@ pub struct DeploymentConfig {
 pub enum Share {
     /// The strategy: `routing.yaml` lists the deployment for this model.
     Assigned,
-    /// `models.yaml`: the deployment keeps its configured `weight`, because `routing.yaml` is absent,
-    /// does not mention the model, or lists the model without this route.
+    /// `models.yaml`: the deployment keeps its configured `weight`, because `routing.yaml` is
+    /// absent, does not mention the model, or lists the model without this route.
     Kept,
 }
 

@@ -116,8 +116,8 @@ impl Document {
         self.point(self.locate(at).0, message, help)
     }
 
-    /// An error at a key that nobody knows. Of what stands under it only words and numbers are shown that
-    /// are no secret, and references to variables: a misspelt `api_key` holds a key.
+    /// An error at a key that nobody knows. Of what stands under it only words and numbers are
+    /// shown that are no secret, and references to variables: a misspelt `api_key` holds a key.
     pub(super) fn key_error(
         &self,
         at: &[Step],
@@ -237,8 +237,8 @@ impl Node {
         }
     }
 
-    /// Masks the secrets that are not seen line by line: those over several lines, and those whose key is
-    /// misspelt.
+    /// Masks the secrets that are not seen line by line: those over several lines, and those whose
+    /// key is misspelt.
     fn hide_secrets(&self, text: &mut [u8]) {
         match &self.value {
             Value::Scalar(_) => {}

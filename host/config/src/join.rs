@@ -1,8 +1,8 @@
 //! The two files together: which deployments a model has, on which side, with what key and weight.
 //!
-//! An entry of `routing.yaml` joins the model's routes with the same endpoint, for the models listed
-//! under it only; where there is none it creates a deployment from the model's settings. A key is
-//! never sent to a host it was not configured for.
+//! An entry of `routing.yaml` joins the model's routes with the same endpoint, for the models
+//! listed under it only; where there is none it creates a deployment from the model's settings. A
+//! key is never sent to a host it was not configured for.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -21,7 +21,8 @@ use super::{
     Secret, Share, Step, endpoint, strategy,
 };
 
-/// The models with their deployments, and what is likely a mistake. After an error, of no further use.
+/// The models with their deployments, and what is likely a mistake. After an error, of no further
+/// use.
 pub(super) struct Joined {
     pub(super) models: Vec<Model>,
     pub(super) warnings: Vec<Diagnostic>,
@@ -73,8 +74,8 @@ pub(super) fn join(
     Joined { models: joined, warnings: warnings.into_iter().collect() }
 }
 
-/// Whether local and remote deployments of a model have no `max` but the shared one. A remote API then
-/// takes no more requests than a GPU, and what overflows to it waits.
+/// Whether local and remote deployments of a model have no `max` but the shared one. A remote API
+/// then takes no more requests than a GPU, and what overflows to it waits.
 fn shared_cap(drafts: &[Draft], concurrency: &SharedConcurrency) -> bool {
     let shares = |side: Side| {
         let own = |draft: &Draft| {
@@ -282,7 +283,8 @@ fn key_for(model: &Listed, endpoint: &Endpoint) -> Option<Secret> {
     keys.find(|(of, _)| of.origin == endpoint.origin).map(|(_, key)| key.clone())
 }
 
-/// A public API has no health page, and a probe never costs money: remote ones are probed on demand.
+/// A public API has no health page, and a probe never costs money: remote ones are probed on
+/// demand.
 fn probe(side: Side, given: Option<&ProbeTarget>) -> Option<ProbeTarget> {
     let default = || ProbeTarget { path: health_path(), method: ProbeMethod::Get };
     match side {

@@ -1,10 +1,10 @@
 //! What the two files say, checked.
 //!
-//! `models.yaml` and `routing.yaml` go through four steps, each of which reports everything it finds:
-//! text to a tree that knows its positions ([`Document`]; variables are substituted here), the tree
-//! against the JSON Schema of the raw types ([`schema`]), the schema's value into raw types (serde) that
-//! mirror what a user writes, and raw types into those of this module, which cannot hold a value that
-//! makes no sense. Nothing starts on half a configuration.
+//! `models.yaml` and `routing.yaml` go through four steps, each of which reports everything it
+//! finds: text to a tree that knows its positions ([`Document`]; variables are substituted here),
+//! the tree against the JSON Schema of the raw types ([`schema`]), the schema's value into raw
+//! types (serde) that mirror what a user writes, and raw types into those of this module, which
+//! cannot hold a value that makes no sense. Nothing starts on half a configuration.
 
 mod checked;
 mod diagnostic;
@@ -78,8 +78,8 @@ pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
     load_in_part(paths, env).map_err(|(errors, _)| errors)
 }
 
-/// The same; with the errors comes what `routing.yaml` says beside them, without models, so that its
-/// strategy can be checked too.
+/// The same; with the errors comes what `routing.yaml` says beside them, without models, so that
+/// its strategy can be checked too.
 ///
 /// # Errors
 /// Everything that is wrong with either of them.

@@ -1,8 +1,8 @@
 //! Hides secrets in the text that snippets are cut from.
 //!
 //! A diagnostic is printed, logged and served; the line it points at may hold a key. Masking keeps
-//! every byte offset, so positions found in the file hold in the masked copy. It works on the text and
-//! not on the tree, because a file that does not parse has keys too.
+//! every byte offset, so positions found in the file hold in the masked copy. It works on the text
+//! and not on the tree, because a file that does not parse has keys too.
 
 use std::ops::Range;
 

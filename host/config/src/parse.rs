@@ -1,8 +1,9 @@
 //! Text to a tree with positions.
 //!
-//! Built on parser events and not on serde, because the tree must know where each value stands and
-//! how it was quoted. What a file may cost is bounded: its size, its depth, and its number of values
-//! after aliases are expanded.
+//! Built on parser events and not on serde: an error needs the place of a value and of its key, a
+//! variable may be a number only where it was not quoted, and one pass must find every mistake.
+//! serde stops at the first, and its spans know neither keys nor quotes. What a file may cost is
+//! bounded: its size, its depth, and its number of values after aliases are expanded.
 
 use std::collections::HashMap;
 use std::ops::Range;

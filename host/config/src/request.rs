@@ -24,7 +24,7 @@ const CREDENTIALS: [&str; 9] = [
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestFacts {
-    /// The header that names a session. Default: what the body says, else how the conversation begins.
+    /// Header that names a session. Default: what the body says, else how the conversation begins.
     pub session_header: Option<String>,
     /// The header that says who asks.
     pub tenant_header: Option<String>,

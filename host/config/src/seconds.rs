@@ -1,7 +1,7 @@
 //! How the files write times: seconds, or a number with a unit.
 //!
-//! A schema that wants a time has the format [`FORMAT`]. The check of the schema turns the text into
-//! a number of seconds, so that serde never meets a unit.
+//! A schema that wants a time has the format [`FORMAT`]. The check of the schema turns the text
+//! into a number of seconds, so that serde never meets a unit.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -54,7 +54,7 @@ pub struct Rollback {
     /// Faults of the candidate (traps, time-outs, answers that cannot be used) that end it.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub faults: u32,
-    /// It ends when the share of its requests that fail is larger than that of the others by so much.
+    /// It ends when its share of failed requests is larger than that of the others by so much.
     #[schemars(range(min = 0, max = 1))]
     pub margin: f64,
     /// Requests it must have decided for before they are compared.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::given;
 use super::seconds::{self, Time, TimeOrZero};
 
-/// `timeouts` of `routing.yaml`: every time limit, its default and its description. A model, a route
-/// and an entry may give some of the keys.
+/// `timeouts` of `routing.yaml`: every time limit, its default and its description. A model, a
+/// route and an entry may give some of the keys.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(description = "Time limits of a request.")]
@@ -18,7 +18,7 @@ pub(crate) struct TimeLimits {
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     connect: Duration,
-    /// From the connection to the first content of a stream, or the first byte of a plain answer's body.
+    /// From the connection to a stream's first content, or the first byte of a plain answer's body.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     first_byte: Duration,
@@ -30,7 +30,7 @@ pub(crate) struct TimeLimits {
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     total: Duration,
-    /// How long an unused connection to a host is kept, for all deployments there. 0: none is used again.
+    /// Idle connections to a host are kept so long, for all that is there. 0: none is used again.
     #[serde(with = "seconds")]
     #[schemars(with = "TimeOrZero")]
     pool_idle: Duration,
@@ -53,12 +53,12 @@ pub(crate) struct TimeLimits {
 pub struct Timeouts {
     /// To a TCP and TLS connection.
     pub connect: Duration,
-    /// From the connection to the first content of a stream, or the first byte of a plain answer's body.
+    /// From the connection to a stream's first content, or the first byte of a plain answer's body.
     pub first_byte: Duration,
     /// Between two chunks of the answer.
     pub idle: Duration,
-    /// How long an unused connection is kept; 0: none is used again. The same for all deployments of
-    /// one origin, which share their connections.
+    /// How long an unused connection is kept; 0: none is used again. The same for all deployments
+    /// of one origin, which share their connections.
     pub pool_idle: Duration,
 }
 
@@ -155,7 +155,8 @@ pub(crate) fn of_model(generator: &mut SchemaGenerator) -> Schema {
     given::schema::<TimeLimits>(generator, |key| key == "total" || is_of_attempt(key))
 }
 
-/// Those of one place that runs a model. `total` is known there, so that its error says where it goes.
+/// Those of one place that runs a model. `total` is known there, so that its error says where it
+/// goes.
 pub(crate) fn of_place(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = given::schema::<TimeLimits>(generator, is_of_attempt);
     let never = json_schema!({

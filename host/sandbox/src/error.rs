@@ -276,7 +276,7 @@ impl LoadError {
                 "give it other parameters, which `gateway strategy inspect` lists, or mend its `configure`"
             }
             Self::Unknown { .. } => {
-                "write one of these names, or a path, which contains a `/`: ./plugins/mine.wasm"
+                "write one of these names, or a path, which contains a `/`: ./plugins/NAME.wasm"
             }
             Self::Read { .. } => "check the path and its permissions",
             Self::Pin { .. } => "check where the file came from, then update the digest",

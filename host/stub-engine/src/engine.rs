@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Options;
 
-/// The longest wait that is kept to, in seconds: far beyond any use, and within what a clock can add.
+/// The longest wait that is kept to, in seconds: far beyond any use, and within what a clock can
+/// add.
 const LONGEST: f64 = 86_400.0;
 
 /// What `POST /stub` can change.
@@ -86,8 +87,8 @@ pub(super) struct Status<'a> {
     cancelled: u64,
 }
 
-/// One inference call being answered. Dropped before [`CallGuard::finish`], it counts as cancelled: hyper
-/// drops the handler and the body when the client goes away.
+/// One inference call being answered. Dropped before [`CallGuard::finish`], it counts as cancelled:
+/// hyper drops the handler and the body when the client goes away.
 #[derive(Debug)]
 pub(super) struct CallGuard {
     counters: Arc<Counters>,

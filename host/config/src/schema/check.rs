@@ -17,8 +17,8 @@ pub(super) type Object = Map<String, Json>;
 
 /// The value, as far as it can be used after its errors, and the errors.
 ///
-/// What is wrong is left out where it is optional, so that what is right can be checked further: a user
-/// wants all errors at once.
+/// What is wrong is left out where it is optional, so that what is right can be checked further: a
+/// user wants all errors at once.
 pub(crate) fn read(
     document: &Document,
     at: &[Step],

@@ -1,5 +1,5 @@
-//! JSON Schemas: of the two files (generated from their types, for editors and for the check), and of
-//! whatever else a value in a file has to be.
+//! JSON Schemas: of the two files (generated from their types, for editors and for the check), and
+//! of whatever else a value in a file has to be.
 
 mod check;
 mod describe;
@@ -15,10 +15,11 @@ use super::{Diagnostic, Document, Step};
 
 /// Everything in which the value at `at` breaks a schema, with positions.
 ///
-/// A missing value is checked as an empty mapping. The schema need not be trusted: depth and work are
-/// bounded, and what is not understood of it allows everything. Understood are `$ref` within the
-/// schema, `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`,
-/// `anyOf`, `oneOf` (as `anyOf`), `allOf`, and the bounds of numbers, strings and lists.
+/// A missing value is checked as an empty mapping. The schema need not be trusted: depth and work
+/// are bounded, and what is not understood of it allows everything. Understood are `$ref` within
+/// the schema, `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`,
+/// `anyOf`, `oneOf` (as `anyOf`), `allOf`, the bounds of numbers, strings and lists, and the format
+/// `seconds`, which takes units.
 #[must_use]
 pub fn check(document: &Document, at: &[Step], schema: &Value) -> Vec<Diagnostic> {
     read(document, at, schema).1
@@ -26,7 +27,8 @@ pub fn check(document: &Document, at: &[Step], schema: &Value) -> Vec<Diagnostic
 
 /// The value at `at` as JSON, typed as the schema wants it.
 ///
-/// The schema matters for unquoted scalars with a variable in them: `${PORT}` is a string or a number.
+/// The schema matters for unquoted scalars with a variable in them: `${PORT}` is a string or a
+/// number.
 ///
 /// # Errors
 /// What [`check`] returns, where that is not empty.
@@ -37,8 +39,8 @@ pub fn value(document: &Document, at: &[Step], schema: &Value) -> Result<Value, 
     }
 }
 
-/// What a mapping under this schema holds, for the remedy of an error: those of its keys that `text`
-/// names between backticks, else all.
+/// What a mapping under this schema holds, for the remedy of an error: those of its keys that
+/// `text` names between backticks, else all.
 #[must_use]
 pub fn wanted(schema: &Value, text: &str) -> Option<String> {
     const MOST: usize = 8;

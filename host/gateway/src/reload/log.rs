@@ -10,8 +10,8 @@ use proxy::Gateway;
 /// Sends the access log to where `config` says.
 ///
 /// # Errors
-/// If it cannot be opened: where the file says so, the system's reason and the remedy. The log then stays
-/// where it was.
+/// If it cannot be opened: where the file says so, the system's reason and the remedy. The log then
+/// stays where it was.
 pub(crate) fn open(gateway: &Gateway, config: &Config) -> anyhow::Result<()> {
     let output = config.access_log.as_ref();
     let Err(error) = gateway.log_to(output) else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! What is simulated: a fleet, and the requests that come to it. Read from a YAML file, every mistake in which is
-//! shown at its line.
+//! What is simulated: a fleet, and the requests that come to it. Its YAML file is read
+//! as a [`config::Document`] and not with serde alone: every mistake is shown at its line.
 
 mod check;
 mod raw;
