@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use contract::{Candidate, Place};
 
-use super::{Condition, Outcome};
+use super::Condition;
 
 /// A failure enters the average latency as an answer that took at least this long, and at least
 /// twice the average, up to [`WORST`]: deployments that fail fast must not look fast. So do
@@ -128,17 +128,6 @@ impl Load {
         let slow = Duration::try_from_secs_f64(2.0 * self.latency().unwrap_or(0.0) / 1e3);
         let slow = slow.unwrap_or(WORST).min(WORST);
         self.record_first_byte(took.max(slow).max(PENALTY), now);
-    }
-
-    /// Takes how an attempt ended that took so long, at `now` of the caller's clock.
-    pub fn record(&self, outcome: &Outcome, took: Duration, now: Duration) {
-        match outcome {
-            Outcome::Success => self.record_success(),
-            Outcome::Neutral => {}
-            Outcome::Failure { .. } | Outcome::Limited { .. } | Outcome::Credential { .. } => {
-                self.record_failure(took, now);
-            }
-        }
     }
 
     /// What a strategy is told of a deployment in this condition, with so many requests in its line, at `now` of the

@@ -31,6 +31,18 @@ pub enum Outcome {
     Neutral,
 }
 
+impl Outcome {
+    /// Whether the attempt went well. None: it says nothing of the deployment.
+    #[must_use]
+    pub fn is_good(&self) -> Option<bool> {
+        match self {
+            Self::Success => Some(true),
+            Self::Failure { .. } | Self::Limited { .. } | Self::Credential { .. } => Some(false),
+            Self::Neutral => None,
+        }
+    }
+}
+
 /// Kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {

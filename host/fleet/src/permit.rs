@@ -58,8 +58,14 @@ impl Permit {
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         let Some(turn) = self.turn.take() else { return };
         let deployment = &self.deployment;
-        let took = now.saturating_duration_since(self.issued);
-        deployment.load.record(&outcome, took, clock(now));
+        match outcome.is_good() {
+            Some(true) => deployment.load.record_success(),
+            Some(false) => {
+                let took = now.saturating_duration_since(self.issued);
+                deployment.load.record_failure(took, clock(now));
+            }
+            None => {}
+        }
         let siblings = &deployment.siblings;
         let outcome = match outcome {
             Outcome::Limited { cause, wait: None } => {

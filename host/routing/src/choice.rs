@@ -56,19 +56,37 @@ pub struct Shadow {
     stream: bool,
 }
 
+impl<'r> Inquiry<'r, '_> {
+    fn strategy(self) -> Option<&'r StrategyInfo> {
+        let Self { snapshot: Snapshot { generation, .. }, model, .. } = self;
+        generation.strategies.get(generation.fleet.models[model].config.strategy)
+    }
+
+    /// The choice where nobody is asked: the published weights.
+    fn published(self) -> Choice<'r> {
+        let lessons = self.strategy().and_then(|strategy| strategy.lessons.clone());
+        let weights = Cow::Borrowed(&*self.snapshot.routes[self.model].weights);
+        Choice { weights, lessons, trial: None, shadow: None }
+    }
+
+    /// The choice, if nobody is to be asked about the request. None: [`choose`].
+    #[must_use]
+    pub fn at_once(self) -> Option<Choice<'r>> {
+        let asks =
+            |strategy: &StrategyInfo| strategy.on_path.is_some() || strategy.candidate.is_some();
+        (!self.strategy().is_some_and(asks)).then(|| self.published())
+    }
+}
+
 /// The weights for a request. `lot`, from 0 to 1, says whether it falls to a canary.
 pub async fn choose<'r>(
     inquiry: Inquiry<'r, '_>,
     lot: impl FnOnce() -> f64,
     clock: impl Fn() -> Instant,
 ) -> Choice<'r> {
-    let Inquiry { snapshot, model, stream, .. } = inquiry;
-    let route = &snapshot.routes[model];
-    let (weights, lessons, trial, shadow) = (Cow::Borrowed(&*route.weights), None, None, None);
-    let mut choice = Choice { weights, lessons, trial, shadow };
-    let index = snapshot.generation.fleet.models[model].config.strategy;
-    let Some(strategy) = snapshot.generation.strategies.get(index) else { return choice };
-    choice.lessons = strategy.lessons.clone();
+    let Inquiry { model, stream, .. } = inquiry;
+    let mut choice = inquiry.published();
+    let Some(strategy) = inquiry.strategy() else { return choice };
     let candidate = strategy.candidate.as_deref().filter(|candidate| candidate.trial.is_on());
     let facts = known(inquiry, strategy, candidate);
     let part = |candidate: &CandidateInfo, by_candidate| {

@@ -160,7 +160,28 @@ fn chosen(snapshot: &Snapshot, lot: f64) -> Choice<'_> {
     let (headers, scan) = (HeaderMap::new(), scan());
     let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
     let inquiry = Inquiry { snapshot, model: 0, stream: false, asked };
-    at_once(choose(inquiry, || lot, clock()))
+    let choice = at_once(choose(inquiry, || lot, clock()));
+    if let Some(same) = inquiry.at_once() {
+        assert_eq!(
+            (same.weights, same.lessons.is_some()),
+            (choice.weights.clone(), choice.lessons.is_some())
+        );
+        assert!(choice.trial.is_none() && choice.shadow.is_none());
+    }
+    choice
+}
+
+#[test]
+fn nobody_is_waited_for_where_nobody_is_asked() {
+    let alone = |strategies| snapshot(strategies);
+    let of = |snapshot: &Snapshot| {
+        let (headers, scan) = (HeaderMap::new(), scan());
+        let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
+        Inquiry { snapshot, model: 0, stream: false, asked }.at_once().is_some()
+    };
+    assert!(of(&alone(Vec::new())) && of(&alone(vec![strategy("s", None)])));
+    assert!(!of(&alone(vec![strategy("s", fixed(Ok(IN_USE)))])));
+    assert!(!of(&tried(None, None, CANARY).0), "there is a candidate");
 }
 
 const BODY: &[u8] = br#"{"model":"m","messages":[{"role":"user","content":"Hello"}]}"#;

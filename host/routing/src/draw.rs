@@ -27,8 +27,15 @@ enum Next {
     First,
     /// All but the one that was drawn first.
     Second(usize),
-    /// Those with a weight, and then standby.
-    Rest { weighted: Vec<usize>, standby: Vec<usize> },
+    /// What few requests come to: in a box, so that the others carry less about.
+    Rest(Box<Rest>),
+}
+
+/// Those with a weight, and then standby.
+#[derive(Debug)]
+struct Rest {
+    weighted: Vec<usize>,
+    standby: Vec<usize>,
 }
 
 impl<'a> Draw<'a> {
@@ -61,15 +68,16 @@ impl<'a> Draw<'a> {
                 None
             }
             Next::Second(first) => Some(first),
-            Next::Rest { .. } => None,
+            Next::Rest(_) => None,
         };
-        if !matches!(self.next, Next::Rest { .. }) {
+        if !matches!(self.next, Next::Rest(_)) {
             let left = (0..weights.len()).filter(|i| Some(*i) != drawn && usable(*i));
             let (weighted, idle): (Vec<usize>, Vec<usize>) = left.partition(|i| weights[*i] > 0.0);
             let standby = if self.standby == Standby::Last { idle } else { Vec::new() };
-            self.next = Next::Rest { weighted, standby };
+            self.next = Next::Rest(Box::new(Rest { weighted, standby }));
         }
-        let Next::Rest { weighted, standby } = &mut self.next else { return None };
+        let Next::Rest(rest) = &mut self.next else { return None };
+        let Rest { weighted, standby } = &mut **rest;
         if let Some(at) = pick(weights, weighted.iter().copied(), rng) {
             return Some(weighted.swap_remove(at));
         }

@@ -22,7 +22,7 @@ fn a_strategy_sees_how_attempts_went() {
     let (load, place) = (Arc::new(Load::default()), place());
     let _under_way: Vec<_> = (0..3).map(|_| load.enter()).collect();
     load.record_first_byte(SECOND, SECOND);
-    load.record(&failure(), SECOND, SECOND);
+    load.record_failure(SECOND, SECOND);
     let seen = load.candidate(7, &place, 2, Condition::Healthy, SECOND);
     assert_eq!((seen.id, seen.queued), (7, 2));
     assert!(seen.in_flight > 2 && seen.error_rate > 0.0, "{seen:?}");
@@ -35,33 +35,28 @@ fn a_strategy_sees_how_attempts_went() {
 fn a_trial_is_not_judged_by_what_was_before() {
     let (load, place) = (Arc::new(Load::default()), place());
     let _under_way = load.enter();
-    load.record(&failure(), SECOND, SECOND);
+    load.record_failure(SECOND, SECOND);
     let seen = load.candidate(0, &place, 0, Condition::HalfOpen, SECOND);
     assert_eq!((seen.in_flight, seen.latency, seen.error_rate), (1, None, 0.0));
 }
 
 #[test]
-fn outcomes_count_as_they_say() {
+fn outcomes_say_whether_it_went_well() {
     let credential = Outcome::Credential { cause: "answered 401".into() };
-    for (outcome, failing) in [
-        (Outcome::Neutral, false),
-        (Outcome::Success, false),
-        (failure(), true),
-        (limited(1), true),
-        (credential, true),
+    for (outcome, good) in [
+        (Outcome::Neutral, None),
+        (Outcome::Success, Some(true)),
+        (failure(), Some(false)),
+        (limited(1), Some(false)),
+        (credential, Some(false)),
     ] {
-        let load = Load::default();
-        load.record(&outcome, SECOND, SECOND);
-        assert_eq!(load.is_failing(), failing, "{outcome:?}");
-        assert_eq!(load.error_rate() > 0.0, failing, "{outcome:?}");
-        assert_eq!(load.latency().is_some(), failing, "{outcome:?}");
+        assert_eq!(outcome.is_good(), good, "{outcome:?}");
+        let scene = Scene::of(2);
+        scene.attempt(0, outcome);
+        let load = &scene.at(0).load;
+        let failed = good == Some(false);
+        assert_eq!((load.is_failing(), load.latency().is_some()), (failed, failed));
     }
-    let load = Load::default();
-    load.record(&failure(), SECOND, SECOND);
-    load.record(&Outcome::Neutral, SECOND, SECOND);
-    assert!(load.is_failing(), "nothing was told");
-    load.record(&Outcome::Success, SECOND, SECOND);
-    assert!(!load.is_failing());
 }
 
 #[test]

@@ -16,7 +16,10 @@ pub(super) async fn choose<'r>(request: &'r Request, journal: &mut Journal) -> C
     let id = &snapshot.generation.fleet.models[*model].config.id;
     let asked = Asked { model: id, headers, body, scan };
     let inquiry = Inquiry { snapshot, model: *model, stream: scan.stream, asked };
-    let choice = routing::choose(inquiry, rand::random, Instant::now).await;
+    let choice = match inquiry.at_once() {
+        Some(choice) => choice,
+        None => routing::choose(inquiry, rand::random, Instant::now).await,
+    };
     let Choice { weights, lessons, trial, shadow } = choice;
     (journal.lessons, journal.trial) = (lessons, trial);
     if let Some(shadow) = shadow {

@@ -63,9 +63,9 @@ impl<'a> Turns<'a> {
         now: Instant,
     ) -> Self {
         model.note(now);
-        let live = Live { model, route };
+        let (active, live) = (fleet.budget.enter(now), Live { model, route });
         let itinerary = Itinerary::begin(weights, terms, &live, &mut rand::rng(), now);
-        Self { fleet, live, itinerary, _active: fleet.budget.enter(now) }
+        Self { fleet, live, itinerary, _active: active }
     }
 
     /// The permit for the next attempt; None: there is no further one. Waits in line for a place where the

@@ -90,7 +90,11 @@ impl Run<'_> {
         let Attempt { site: at, turn, since, .. } = self.attempts[id];
         let site = &self.sites[at];
         let now = site.instant(self.now);
-        site.load.record(&outcome, self.now - since, self.now);
+        match outcome.is_good() {
+            Some(true) => site.load.record_success(),
+            Some(false) => site.load.record_failure(self.now - since, self.now),
+            None => {}
+        }
         let others = self.sites.iter().enumerate().filter(|(other, _)| *other != at);
         match site.standing.record(turn, outcome, now, &self.ejection, None) {
             Change::Due(reason) if may_go(others.map(|(_, other)| other.sibling(self.now))) => {
