@@ -32,7 +32,7 @@ struct Installation {
 
 /// The handle of the decision thread, which ends when every clone of it is gone.
 #[derive(Clone)]
-pub struct Decider {
+pub(crate) struct Decider {
     messages: Arc<Sender<Message>>,
 }
 
@@ -42,7 +42,7 @@ impl Decider {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(mut plan: Plan, board: Arc<Board>) -> std::io::Result<Self> {
+    pub(crate) fn start(mut plan: Plan, board: Arc<Board>) -> std::io::Result<Self> {
         let generation = Arc::clone(&board.snapshot().generation);
         let fleet = &generation.fleet;
         let strategies = Arc::clone(&fleet.strategies);
@@ -69,7 +69,7 @@ impl Decider {
     /// Puts a plan in use; returns once its weights are published. False: that panicked, and the old
     /// weights stay.
     #[must_use]
-    pub fn install(&self, plan: Plan) -> bool {
+    pub(crate) fn install(&self, plan: Plan) -> bool {
         let (done, published) = channel();
         let installation = Installation { plan: Box::new(plan), done };
         self.messages.send(Message::Install(installation)).is_ok() && published.recv().is_ok()

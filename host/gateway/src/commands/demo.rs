@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use config::Paths;
 use sandbox::Compiler;
-use stub_engine;
 
 use crate::reload::Loader;
 use crate::run::Options;

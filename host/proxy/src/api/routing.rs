@@ -114,7 +114,7 @@ fn write_entry(text: &mut Vec<u8>, is_first: bool, key: &str, value: &Value) {
 }
 
 fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
-    let show = |(i, deployment): (usize, &std::sync::Arc<fleet::Deployment>)| {
+    let show = |(i, deployment): (usize, &Arc<fleet::Deployment>)| {
         let (config, state) = (&deployment.config, &route.states[i]);
         let mut shown = json!({
             "name": config.name,

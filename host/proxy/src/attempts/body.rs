@@ -15,11 +15,11 @@ use crate::telemetry::catch;
 use super::relay::Relay;
 
 /// Any error, for people.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of an answer to a client.
 #[derive(Debug)]
-pub struct Body(Kind);
+pub(crate) struct Body(Kind);
 
 #[derive(Debug)]
 enum Kind {
@@ -31,7 +31,7 @@ enum Kind {
 impl Body {
     /// A body of the gateway's own.
     #[must_use]
-    pub fn own(bytes: impl Into<Bytes>) -> Self {
+    pub(crate) fn own(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
     }
@@ -50,7 +50,7 @@ impl Body {
 
     /// When it must have gone to the client. None: whenever the client takes it.
     #[must_use]
-    pub fn end(&self) -> Option<Instant> {
+    pub(crate) fn end(&self) -> Option<Instant> {
         match &self.0 {
             Kind::Own(_) | Kind::Page(_) => None,
             Kind::Relay(relay) => Some(relay.end()),
@@ -59,7 +59,7 @@ impl Body {
 
     /// Says that the client's connection was given up under it, at this time limit: while hyper waits
     /// to write, nobody asks for more of the body.
-    pub fn give_up(&mut self, phase: Phase) {
+    pub(crate) fn give_up(&mut self, phase: Phase) {
         match &mut self.0 {
             Kind::Own(_) | Kind::Page(_) => {}
             Kind::Relay(relay) => relay.give_up(phase),

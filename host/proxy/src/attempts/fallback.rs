@@ -25,18 +25,18 @@ use super::request::Request;
 use super::turns::Turns;
 
 /// What a request ends with: the answer of a deployment, or why there is none.
-pub type Answer = Result<Response<Body>, (Exhausted, Box<Journal>)>;
+pub(crate) type Answer = Result<Response<Body>, (Exhausted, Box<Journal>)>;
 
 /// One core's way to the deployments.
 #[derive(Debug)]
-pub struct Executor {
+pub(crate) struct Executor {
     upstream: Upstream,
 }
 
 impl Executor {
     /// An executor without connections; must be used on one thread, inside a `LocalRuntime`.
     #[must_use]
-    pub fn new(tls: Arc<ClientConfig>) -> Self {
+    pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
         let upstream = Upstream::new(tls);
         tokio::task::spawn_local(upstream.sweep());
         Self { upstream }
@@ -46,7 +46,7 @@ impl Executor {
     ///
     /// # Errors
     /// If every attempt failed.
-    pub async fn execute(&self, request: Box<Request>, mut journal: Box<Journal>) -> Answer {
+    pub(crate) async fn execute(&self, request: Box<Request>, mut journal: Box<Journal>) -> Answer {
         let generation = &request.snapshot.generation;
         let route = &request.snapshot.routes[request.model];
         let (fleet, model) = (&generation.fleet, &generation.fleet.models[request.model]);

@@ -22,7 +22,7 @@ const UNANSWERED: u16 = 499;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestOutcome {
+pub(crate) enum RequestOutcome {
     /// With a whole answer.
     Ok,
     /// With an error that the gateway told.
@@ -38,7 +38,7 @@ pub enum RequestOutcome {
 impl RequestOutcome {
     /// As the access log names it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => DeploymentMeters::OK,
             Self::Error => "error",
@@ -51,7 +51,7 @@ impl RequestOutcome {
 
 /// Where the journals of one core are handed in.
 #[derive(Debug)]
-pub struct Desk {
+pub(crate) struct Desk {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where lines go.
@@ -66,7 +66,7 @@ pub struct Desk {
 /// It holds on to as little as it can of what all cores share: to count references to that, they wait for each other;
 /// and to no snapshot, which a long stream would keep in memory.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     desk: Rc<Desk>,
     id: Rc<str>,
     path: &'static str,
@@ -148,7 +148,7 @@ impl End {
 impl Journal {
     /// Opens the journal of a request that arrives now: in a box, for it goes from hand to hand.
     #[must_use]
-    pub fn open(id: Rc<str>, path: &'static str, desk: Rc<Desk>) -> Box<Self> {
+    pub(crate) fn open(id: Rc<str>, path: &'static str, desk: Rc<Desk>) -> Box<Self> {
         desk.metrics.request_started();
         let (meters, stream, trying, tried, first_byte, usage) = Default::default();
         let (error, lessons, trial, admitted) = Default::default();
@@ -180,30 +180,35 @@ impl Journal {
 
     /// The request's id.
     #[must_use]
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// Whether what is left of the request is to be cut: its process stops.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.desk.stop.stage() == Stage::Over
     }
 
     /// Notes what was asked for.
-    pub fn asked(&mut self, model: &FleetModel, stream: bool, bytes: usize) {
+    pub(crate) fn asked(&mut self, model: &FleetModel, stream: bool, bytes: usize) {
         self.meters = Some(Arc::clone(&model.meters));
         self.stream = stream;
         self.request_bytes = bytes as u64;
     }
 
     /// Notes time spent in line for a place at a deployment.
-    pub fn queued(&mut self, time: Duration) {
+    pub(crate) fn queued(&mut self, time: Duration) {
         self.queued += time;
     }
 
     /// Notes that a deployment had no place for the request, after so long.
-    pub fn passed_over(&mut self, deployment: &Arc<Deployment>, busy: Busy, after: Duration) {
+    pub(crate) fn passed_over(
+        &mut self,
+        deployment: &Arc<Deployment>,
+        busy: Busy,
+        after: Duration,
+    ) {
         deployment.meters.overflow(busy);
         self.tried.push(Tried {
             deployment: Arc::clone(deployment),
@@ -214,7 +219,7 @@ impl Journal {
     }
 
     /// Notes an attempt that began at `since`. One that is dropped before it ended was cancelled.
-    pub fn trying(&mut self, deployment: &Arc<Deployment>, since: Instant) {
+    pub(crate) fn trying(&mut self, deployment: &Arc<Deployment>, since: Instant) {
         let deployment = Arc::clone(deployment);
         self.trying = Some(Trying { deployment, since, sent: Cell::default(), answered: None });
     }
@@ -227,12 +232,12 @@ impl Journal {
     }
 
     /// Notes that the attempt under way failed, unseen by the client.
-    pub fn failed(&mut self, cause: Cause) {
+    pub(crate) fn failed(&mut self, cause: Cause) {
         self.end_attempt(End::of(cause, cause.facts().ending));
     }
 
     /// Notes that the answer of the attempt under way goes to the client from `now` on.
-    pub fn answering(&mut self, status: StatusCode, now: Instant) {
+    pub(crate) fn answering(&mut self, status: StatusCode, now: Instant) {
         let Some(trying) = &mut self.trying else { return };
         let took = now.saturating_duration_since(trying.since);
         trying.answered = Some(took);
@@ -288,14 +293,19 @@ impl Journal {
     }
 
     /// Notes an answer that is the gateway's own: an error with this code.
-    pub fn finished(&mut self, status: u16, outcome: RequestOutcome, code: Cow<'static, str>) {
+    pub(crate) fn finished(
+        &mut self,
+        status: u16,
+        outcome: RequestOutcome,
+        code: Cow<'static, str>,
+    ) {
         self.status = status;
         self.outcome = outcome;
         self.error = Some(code);
     }
 
     /// Notes that the answer under way is whole.
-    pub fn completed(&mut self) {
+    pub(crate) fn completed(&mut self) {
         self.outcome = RequestOutcome::Ok;
         let refused = (400..500).contains(&self.status);
         let ending = if refused { Ending::ClientError } else { Ending::Ok };
@@ -304,19 +314,19 @@ impl Journal {
     }
 
     /// Notes that the answer under way failed after the client had some of it.
-    pub fn broken(&mut self, cause: Cause) {
+    pub(crate) fn broken(&mut self, cause: Cause) {
         self.outcome = RequestOutcome::Broken;
         self.error = Some(cause.label());
         self.end_attempt(End::of(cause, Ending::Broken));
     }
 
     /// Counts bytes of the answer.
-    pub fn sent(&mut self, bytes: usize) {
+    pub(crate) fn sent(&mut self, bytes: usize) {
         self.response_bytes += bytes as u64;
     }
 
     /// Notes the tokens the upstream has reported so far.
-    pub fn used(&mut self, usage: Option<Usage>) {
+    pub(crate) fn used(&mut self, usage: Option<Usage>) {
         self.usage = usage;
     }
 

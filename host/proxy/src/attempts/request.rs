@@ -14,7 +14,7 @@ use routing::{InferenceEndpoint, Terms};
 
 /// A request ready to be attempted.
 #[derive(Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// What it asks for.
     pub endpoint: InferenceEndpoint,
     /// Path and query as the client sent them, `/v1/...`.
@@ -38,7 +38,7 @@ pub struct Request {
 impl Request {
     /// What is fixed about it, which arrived at `started`.
     #[must_use]
-    pub fn terms(&self, started: Instant) -> Terms {
+    pub(crate) fn terms(&self, started: Instant) -> Terms {
         let generation = &self.snapshot.generation;
         Terms {
             fallback: generation.config.fallback,
