@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use serde_json::Value;
-pub use stub_engine::Options as EngineOptions;
+pub use stub_engine::EngineOptions;
 use stub_engine::serve;
 use tokio::sync::oneshot;
 

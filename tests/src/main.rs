@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use gateway::{Loaded, Loader, Options, Seen, Signals};
+use gateway::{Loaded, Loader, RunOptions, Seen, Signals};
 
 use config::{self, Config, Paths};
 use fleet::{Fleet, Generation};
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 
 /// Serves until it is killed.
 fn corrupt(what: &str) -> ExitCode {
-    proxy::telemetry::init_log("info");
+    proxy::telemetry::init_log(proxy::telemetry::LevelFilter::INFO);
     let routing_required = true;
     let (models, routing) = ("config/models.yaml".into(), "config/routing.yaml".into());
     let paths = Paths { models, routing, routing_required };
@@ -43,7 +43,7 @@ fn corrupt(what: &str) -> ExitCode {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
     writeln!(std::io::stdout(), "listening on http://{address}").expect("the test reads it");
-    let options = Options { cores: 2, admin_token: None };
+    let options = RunOptions { cores: 2, admin_token: None };
     let never = std::future::pending();
     gateway::run(listener, loader, loaded, options, &Signals::default(), never).expect("it serves");
     ExitCode::SUCCESS

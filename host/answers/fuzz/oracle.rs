@@ -1,4 +1,5 @@
-//! What must hold of answers on their way to the client, whatever upstreams send and however it is cut.
+//! Fuzz oracle: the invariants of answers on their way to the client, for any upstream bytes and
+//! any cuts.
 
 use bytes::Bytes;
 
@@ -11,21 +12,21 @@ use super::content::{self, Meaning};
 use super::events::{Event, Events, LONGEST};
 use super::{Commit, Defect, End, MOST_HELD_OF_A_BODY, MOST_HELD_OF_A_STREAM, Shape, Verdict};
 
-/// What the last event of a broken stream must be.
+/// The data of the error event that ends a broken stream.
 const LAST: &str = "{\"error\":{}}";
 
-/// What came of an answer.
+/// The result of reading one answer.
 #[derive(Debug)]
 pub(crate) struct Read {
-    /// What the client has got.
+    /// The bytes that went to the client.
     pub(crate) passed: Vec<u8>,
-    /// Why that is not all.
+    /// Set if the answer failed.
     pub(crate) defect: Option<Defect>,
-    /// What judged it.
+    /// The state after the end.
     pub(crate) commit: Commit,
 }
 
-/// Reads an answer that comes in these pieces.
+/// Reads an answer that comes in these pieces, and checks the limits on held bytes.
 pub(crate) fn read<'a>(shape: Shape, pieces: impl IntoIterator<Item = &'a [u8]>, end: End) -> Read {
     let most_held = match shape {
         Shape::Stream => MOST_HELD_OF_A_STREAM + LONGEST,
@@ -63,11 +64,11 @@ pub(crate) fn read<'a>(shape: Shape, pieces: impl IntoIterator<Item = &'a [u8]>,
     Read { passed, defect, commit }
 }
 
-/// Bytes go out as they came in, and nothing before the commit; what an answer is worth does not depend on
-/// how it was cut; the error event that ends a broken stream is read as one. The same of what looks into
-/// answers beside: renaming, usage, events.
+/// Checks that bytes go out unchanged and none before the commit. The verdict must not depend on
+/// how the answer is cut. Clients must read the error event that ends a broken stream. Renaming,
+/// usage and the splitting into events must not depend on the cuts either.
 ///
-/// The input is a line of digits (shape, end, names) and an answer in pieces.
+/// The input is four bytes (shape, end, names, a separator), then an answer in pieces.
 pub fn events(input: &[u8]) {
     let (&[shape, end, names, _], input) = input.split_first_chunk().unwrap_or((&[0; 4], b""));
     let shape = match shape % 4 {
@@ -95,21 +96,24 @@ fn answer(shape: Shape, pieces: &Pieces, end: End) {
         let cut = read(shape, way, end);
         assert!(text.starts_with(&cut.passed));
         assert!(cut.commit.is_committed() || cut.passed.is_empty(), "passed before the commit");
-        assert!(cut.defect.is_some() || cut.passed.len() == text.len(), "whole, and not all of it");
+        assert!(
+            cut.defect.is_some() || cut.passed.len() == text.len(),
+            "no defect, but bytes are missing"
+        );
         if cut.commit.is_committed() && cut.defect.is_some() && shape == Shape::Stream {
             told(&cut);
         }
-        // Beyond these sizes an answer is committed as it stands, which depends on what has come.
+        // A larger answer commits at its size, so the verdict depends on the cuts.
         if text.len() <= limit {
             assert_eq!(cut.defect, whole.defect);
             assert_eq!(cut.commit.is_committed(), whole.commit.is_committed());
-            // An error that comes in pieces may be seen in part before it is known to be one.
+            // An error that comes in pieces may go out in part before it is recognised.
             assert!(cut.passed.starts_with(&whole.passed));
         }
     }
 }
 
-/// The client of a broken stream reads the error as an event of its own.
+/// Checks that the client of a broken stream reads the error as a separate event.
 fn told(broken: &Read) {
     let gap = if broken.commit.is_between_events() { "" } else { "\n\n" };
     let text = [&broken.passed[..], gap.as_bytes(), b"data: ", LAST.as_bytes(), b"\n\n"].concat();
@@ -133,7 +137,7 @@ fn scanner(pieces: &Pieces) {
     }
 }
 
-/// The events of a stream, None for one that is too long, and whether it ends within one.
+/// The events of a stream (None for one that is too long), and true if it ends within an event.
 fn cut_into_events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Option<Vec<u8>>>, bool) {
     let (mut events, mut found) = (Events::default(), Vec::new());
     for piece in pieces {
@@ -150,8 +154,8 @@ fn cut_into_events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Optio
     (found, events.rest().is_some())
 }
 
-/// The quick look at an event finds what the whole look finds. (An escape can hide a word from it, which no
-/// engine does.)
+/// Checks that the quick search of an event finds what parsing finds. Events with escapes are left
+/// out: an escape can hide a word from the search, and no engine escapes those words.
 fn meaning(event: &[u8]) {
     if event.contains(&b'\\') {
         return;
@@ -178,7 +182,7 @@ fn renamed(pieces: &Pieces, names: u8) {
     for way in pieces.ways() {
         assert_eq!(rename(&way), whole);
     }
-    // The reader of raw bytes does not see through escapes, nor through more white space than is written.
+    // The search of raw bytes knows no escapes, and only a few blanks after a key.
     let is_odd = |text: &[u8]| {
         let mut runs = text.windows(8).map(|run| run == b"        ");
         text.iter().any(|byte| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r')) || runs.any(|run| run)
@@ -191,7 +195,7 @@ fn renamed(pieces: &Pieces, names: u8) {
     }
 }
 
-/// What renaming means, told of values rather than bytes.
+/// The model of renaming, on parsed values instead of bytes.
 fn rename_in(value: &mut serde_json::Value, from: &str, to: &str) {
     match value {
         serde_json::Value::Object(fields) => {
@@ -211,7 +215,7 @@ fn rename_in(value: &mut serde_json::Value, from: &str, to: &str) {
 }
 
 fn usage(pieces: &Pieces) {
-    // A longer object may be missed where it is cut.
+    // A usage object longer than the scan's limit may be missed if it is cut.
     if pieces.text().len() > 2000 {
         return;
     }

@@ -1,5 +1,5 @@
-//! What an answer says: whether it has content yet ([`commit`]), which tokens it used ([`usage`]), and
-//! which model it names ([`rename`]). Functions of bytes, without a socket.
+//! Reads upstream answers: whether there is content yet ([`commit`]), how many tokens were used
+//! ([`usage`]), and which model is named ([`rename`]). Works on bytes and does no I/O.
 
 pub mod commit;
 pub mod rename;

@@ -1,7 +1,7 @@
-//! Gives the client the model name it asked for, where the upstream knows the model by another.
+//! Restores the model name that the client asked for, if the upstream knows the model by another.
 //!
-//! Only the exact value that was sent up is translated back, and only as a `"model"` field. That is
-//! safe on raw bytes: inside a JSON string the quotes around the key would be escaped.
+//! Only a `"model"` field with exactly the name that was sent upstream is replaced. This is safe on
+//! raw bytes: inside a JSON string the quotes around the key would be escaped.
 
 use std::sync::LazyLock;
 
@@ -18,19 +18,19 @@ pub struct Rename {
     from: Vec<u8>,
     /// The client's name as a JSON string.
     to: Vec<u8>,
-    /// The end of the last chunk, while it may be the start of a match.
+    /// The end of the input so far, if it may be the start of a match.
     held: BytesMut,
 }
 
 impl Rename {
-    /// From the upstream's name to the client's.
+    /// Replaces `from`, the upstream's name, by `to`, the client's. Both are unquoted.
     pub fn new(from: &str, to: &str) -> Self {
         let quoted = |name: &str| serde_json::Value::from(name).to_string().into_bytes();
         Self { from: quoted(from), to: quoted(to), held: BytesMut::new() }
     }
 
-    /// Takes a chunk; returns what can be passed on. Only the start of a possible match is held
-    /// back, which no event of a stream ends with.
+    /// Takes a chunk and returns the bytes that can be passed on. Holds back only the start of a
+    /// possible match. No event ends with one, so a whole event is never delayed.
     pub fn feed(&mut self, chunk: Bytes) -> Bytes {
         let text = if self.held.is_empty() {
             chunk
@@ -52,6 +52,7 @@ impl Rename {
                 done = value + self.from.len();
                 from = done;
             } else if self.from.starts_with(rest) {
+                // The chunk ends within the value: hold it until the rest comes.
                 break Some(at);
             } else {
                 from = at + KEY.len();
@@ -66,13 +67,13 @@ impl Rename {
         out.freeze()
     }
 
-    /// What is still held back at the end of the answer.
+    /// Returns the bytes still held back. Call it at the end of the answer.
     pub fn finish(&mut self) -> Bytes {
         self.held.split().freeze()
     }
 }
 
-/// Bytes between a key and its value. Bounded, so that an endless run of blanks is not held back.
+/// Counts the bytes between a key and its value, at most 16. The limit bounds the bytes held back.
 fn blanks(text: &[u8]) -> usize {
     text.iter().take(16).take_while(|b| matches!(b, b':' | b' ')).count()
 }

@@ -1,5 +1,5 @@
-//! Finds the token usage an upstream reports, without parsing the answer: `"usage":{...}` cannot
-//! stand inside a JSON string, where its quotes would be escaped.
+//! Finds the token usage that an upstream reports, without parsing the answer. A raw search for
+//! `"usage":{...}` is safe: inside a JSON string its quotes would be escaped.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -9,35 +9,36 @@ use memchr::memmem::Finder;
 use http1::json;
 
 const KEY: &[u8] = b"\"usage\"";
-/// Made once: that takes longer than to search an event.
+/// Built once: building it takes longer than searching an event.
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
-/// No upstream's usage object is longer.
+/// In bytes. The scan gives up an unfinished usage object of this length; real ones are shorter.
 const LONGEST: usize = 2048;
 
 /// Tokens as the upstream counted them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Of the prompt.
+    /// `prompt_tokens`, or `input_tokens` of responses.
     pub prompt_tokens: u64,
-    /// Of the answer.
+    /// `completion_tokens`, or `output_tokens` of responses. 0 if absent.
     pub completion_tokens: u64,
 }
 
-/// Watches an answer, chunk by chunk. Memory is bounded by the longest usage object.
+/// Searches an answer chunk by chunk. Between chunks it keeps at most the start of one usage
+/// object.
 #[derive(Debug, Default)]
 pub struct UsageScan {
-    /// The end of what was seen, while it may be the start of a usage object.
+    /// The end of the input so far, if it may be the start of a usage object.
     held: Vec<u8>,
     found: Option<Usage>,
 }
 
 impl UsageScan {
-    /// The last usage object seen.
+    /// The last valid usage object so far.
     pub fn found(&self) -> Option<Usage> {
         self.found
     }
 
-    /// Looks at one chunk.
+    /// Searches the next chunk, which may be cut anywhere.
     pub fn feed(&mut self, chunk: &[u8]) {
         if self.held.is_empty() {
             let rest = self.search(chunk);
@@ -50,7 +51,7 @@ impl UsageScan {
         }
     }
 
-    /// Takes every whole usage object; returns where an unfinished one may begin.
+    /// Takes every whole usage object. Returns the position where an unfinished one may begin.
     fn search(&mut self, text: &[u8]) -> usize {
         let mut from = 0;
         while let Some(at) = FINDER.find(&text[from..]) {
@@ -78,8 +79,8 @@ enum Object<'a> {
     None,
 }
 
-/// The JSON object behind `: `, where there is one. Usage objects hold numbers and objects: no
-/// strings, so that braces can be counted.
+/// The JSON object after `: `, if there is one. Counting braces is enough because usage objects
+/// contain only numbers and objects, no strings.
 fn object(text: &[u8]) -> Object<'_> {
     let Some(start) = text.iter().position(|b| !matches!(b, b' ' | b':')) else {
         return Object::Unfinished;
@@ -99,7 +100,8 @@ fn object(text: &[u8]) -> Object<'_> {
     Object::Unfinished
 }
 
-/// The tokens that a usage object tells. Chat and completions say `prompt_tokens`, responses `input_tokens`.
+/// Parses a usage object, of chat and completions (`prompt_tokens`) or of responses
+/// (`input_tokens`). None without a valid prompt count.
 pub fn of_object(text: &str) -> Option<Usage> {
     let (mut prompt, mut completion) = (None, Some(0));
     let field = |key: Range<usize>, value: Range<usize>| match &text[key] {

@@ -1,4 +1,4 @@
-//! What must hold of the two files, whatever they say.
+//! The invariants of the configuration, for files of any content.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::document::steps;
 use super::{Config, DeploymentConfig, Diagnostic, Document, Model, checked, schema};
 
-/// Between the two files of an input. Without it there is no `routing.yaml`.
+/// Separates the two files of an input. Without it there is no `routing.yaml`.
 const BETWEEN: &str = "\n=====\n";
 /// The schema of a strategy's parameters.
 const PARAMETERS: &str = r##"{
@@ -17,8 +17,8 @@ const PARAMETERS: &str = r##"{
               "c": {"type": "array", "items": {"$ref": "#/$defs/b"}, "minItems": 1}}
 }"##;
 
-/// Both files are read without a panic; every error has a place in its file and can be shown; what is
-/// accepted holds what [`Config`] promises. The input is one text or two.
+/// Reads both files without a panic. Every error has a place in its file and can be shown. An
+/// accepted configuration keeps the promises of [`Config`]. The input is one text or two.
 pub fn config(input: &[u8]) {
     let Ok(input) = str::from_utf8(input) else { return };
     let (models, routing) = match input.split_once(BETWEEN) {
@@ -124,7 +124,7 @@ fn good_deployment(deployment: &DeploymentConfig) {
     let host = &endpoint.origin.host;
     assert!(!host.is_empty() && visible(host), "{host:?}");
     assert!(visible(&endpoint.prefix) && !endpoint.prefix.ends_with('/'), "{endpoint}");
-    // What is shown of an endpoint is the endpoint.
+    // A displayed endpoint parses to the same endpoint.
     assert_eq!(super::endpoint::parse(&format!("{endpoint}/v1")).as_ref(), Ok(endpoint));
     let writable = |key: &str| !key.is_empty() && !key.contains(|c: char| c.is_ascii_control());
     assert!(

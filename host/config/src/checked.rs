@@ -1,4 +1,4 @@
-//! The running configuration: what the rest of the gateway takes.
+//! The checked configuration, which the rest of the gateway runs on.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,45 +17,45 @@ use super::{
     Timeouts, TotalTime,
 };
 
-/// Everything both files say, checked. The default has no models, and everything else as it is
+/// Everything that both files say, checked. The default has no models, and the settings that hold
 /// without a `routing.yaml`.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// The models in the order of `models.yaml`; ids and aliases are unique over all of them.
+    /// The models in the order of `models.yaml`. Ids and aliases are unique over all of them.
     pub models: Vec<Model>,
-    /// The strategies and their parameters; the first is that of all models that have none of their
-    /// own. None without a `routing.yaml`: weights are then those of `models.yaml`.
+    /// The strategies and their parameters. The first is that of all models without one of their
+    /// own. Empty without a `routing.yaml`: weights are then those of `models.yaml`.
     pub strategies: Vec<StrategyConfig>,
-    /// Time limits of an attempt where neither the model nor the deployment has its own.
+    /// Time limits of an attempt, if neither the model nor the deployment has its own.
     pub timeouts: Timeouts,
-    /// Of a whole request where the model has no limit of its own.
+    /// Time limit of a whole request, if the model has none of its own.
     pub total: TotalTime,
-    /// How long a client is waited for.
+    /// Time limits for clients.
     pub client_timeouts: ClientTimeouts,
-    /// Proxies whose word is taken for where a request comes from.
+    /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// What happens after a failed attempt.
     pub fallback: Fallback,
     /// How health is probed.
     pub probing: Probing,
-    /// When a deployment that fails its requests is taken out.
+    /// When a failing deployment is ejected.
     pub ejection: Ejection,
-    /// How a deployment that comes back gets its traffic.
+    /// How a recovered deployment gets its traffic back.
     pub slow_start: SlowStart,
-    /// What a strategy may use.
+    /// The resources that a strategy may use.
     pub sandbox: Sandbox,
-    /// What strategies are told of a request's headers.
+    /// The headers that strategies see.
     pub request: RequestFacts,
-    /// What is let in at one time.
+    /// Limits over all clients.
     pub limits: Limits,
     /// How the process stops.
     pub shutdown: Shutdown,
     /// Where the access log goes. None: nowhere.
     pub access_log: Option<LogOutput>,
-    /// The text of `routing.yaml`, so that what is found later (a strategy that refuses its
-    /// parameters) can still be shown at its line.
+    /// `routing.yaml` with its positions, so that errors found later (a strategy refuses its
+    /// parameters) can be shown at their line.
     pub routing_file: Option<Arc<Document>>,
-    /// What is likely a mistake, and is no error.
+    /// Likely mistakes that are not errors.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -92,13 +92,13 @@ fn written(settings: &impl Serialize) -> Value {
 pub struct Model {
     /// Canonical name.
     pub id: String,
-    /// Other names clients may use; they share everything of this model.
+    /// Other names that clients may use for this model.
     pub aliases: Vec<String>,
-    /// What `/v1/models` says of it.
+    /// Its description in `/v1/models`.
     pub card: ModelCard,
-    /// Of a whole request, its own or that of `routing.yaml`.
+    /// Time limit of a whole request: its own, or that of `routing.yaml`.
     pub total: TotalTime,
-    /// Its strategy: an index of [`Config::strategies`], where there are any.
+    /// Index of its strategy in [`Config::strategies`]. Without meaning if that is empty.
     pub strategy: usize,
     /// Where it runs: at least one, names unique, weights summing to 1.
     pub deployments: Vec<DeploymentConfig>,
@@ -135,26 +135,26 @@ pub struct ModelCard {
 /// Every field parses as a finite number that is at least 0.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Pricing {
-    /// Of a prompt token.
+    /// Price of a prompt token.
     pub prompt: String,
-    /// Of a completion token.
+    /// Price of a completion token.
     pub completion: String,
-    /// Of an image.
+    /// Price of an image.
     pub image: String,
-    /// Of a request.
+    /// Price of a request.
     pub request: String,
-    /// Of a prompt token read from the cache.
+    /// Price of a prompt token read from the cache.
     pub input_cache_reads: String,
-    /// Of a prompt token written to the cache.
+    /// Price of a prompt token written to the cache.
     pub input_cache_writes: String,
 }
 
 /// One place a model runs, as configured.
 #[derive(Debug, Clone)]
 pub struct DeploymentConfig {
-    /// Unique within the model; `local-1`, `remote-1`, ... unless given.
+    /// Unique within the model. `local-1`, `remote-1`, ... unless given.
     pub name: String,
-    /// Which of the strategy's lists it is in.
+    /// Local or remote.
     pub side: Side,
     /// Kind of the upstream: `vllm`, `openai`, ...
     pub kind: String,
@@ -162,23 +162,23 @@ pub struct DeploymentConfig {
     pub endpoint: Endpoint,
     /// Sent as `Authorization: Bearer ...`.
     pub api_key: Option<Secret>,
-    /// The model's name there.
+    /// The model's name at this deployment.
     pub provider_model_id: String,
     /// Its configured share, normalised over the model: 0 to 1, all of a model's sum to 1.
     pub weight: f64,
-    /// Who decides its weight.
+    /// Whether the strategy decides its weight.
     pub share: Share,
-    /// What it costs.
+    /// Prices of this deployment.
     pub pricing: Pricing,
-    /// What to ask to see whether it is healthy. None: never probed, taken as healthy.
+    /// The health probe. None: it is never probed, and counts as healthy.
     pub probe: Option<ProbeTarget>,
-    /// How many attempts are made at it at a time.
+    /// Most attempts at a time, and the queue for them.
     pub concurrency: Concurrency,
     /// Time limits of an attempt: its own, the model's, or those of `routing.yaml`.
     pub timeouts: Timeouts,
 }
 
-/// Who decides a deployment's weight.
+/// The source of a deployment's weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     /// The strategy: `routing.yaml` lists the deployment for this model.

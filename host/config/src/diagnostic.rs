@@ -1,4 +1,4 @@
-//! What is wrong with a file, where, and what to do about it.
+//! Errors and warnings about a file: what is wrong, where, and the remedy.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,35 +6,35 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-/// One thing that is wrong with a file.
+/// One error or warning about a file.
 ///
 /// Neither its text nor its snippet shows a key: the snippet is cut from a masked copy of the file.
 #[derive(Clone)]
 pub struct Diagnostic {
     /// The file as the user named it.
     pub file: String,
-    /// From 1.
+    /// Counted from 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// In characters, counted from 1.
     pub column: usize,
-    /// What is wrong, in one line.
+    /// The error, in one line.
     pub message: String,
-    /// The remedy, in one line; may be empty.
+    /// The remedy, in one line. May be empty.
     pub help: String,
-    /// Whether it only warns: the file is good.
+    /// Whether it is a warning: the file is valid.
     is_warning: bool,
-    /// None: about the file as a whole.
+    /// None: it is about the file as a whole.
     snippet: Option<Cutout>,
 }
 
-/// What a snippet is cut from.
+/// The text that a snippet is cut from.
 #[derive(Clone)]
 pub(super) struct Cutout {
     /// The masked text.
     pub(super) text: Arc<str>,
-    /// What to underline, in bytes.
+    /// The range to underline, in bytes.
     pub(super) span: Range<usize>,
-    /// A second place and what it is.
+    /// A second range, and its label.
     pub(super) also: Option<(Range<usize>, String)>,
 }
 
@@ -59,7 +59,7 @@ impl Diagnostic {
         Self { file, line, column, message, help, is_warning: false, snippet: Some(cutout) }
     }
 
-    /// The same as a warning.
+    /// Turns an error into a warning.
     pub(super) fn into_warning(self) -> Self {
         Self { is_warning: true, ..self }
     }
@@ -95,7 +95,7 @@ impl Diagnostic {
     }
 }
 
-/// What a file says may be repeated in a message, and may hold anything.
+/// Escapes control characters: a message may repeat any text of a file.
 fn one_line(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
@@ -104,7 +104,7 @@ fn one_line(text: String) -> String {
     text.chars().map(escape).collect()
 }
 
-/// Line and column (both from 1) of a byte offset; an offset past the end is the end.
+/// Line and column (both from 1) of a byte offset. An offset past the end counts as the end.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let mut offset = offset.min(text.len());
     while !text.is_char_boundary(offset) {
@@ -127,27 +127,27 @@ impl fmt::Debug for Diagnostic {
     }
 }
 
-/// Everything that is wrong with a configuration: at least one thing.
+/// The errors and warnings about a configuration. There is at least one.
 ///
-/// `Display` shows every one with its snippet and remedy.
+/// `Display` shows each with its snippet and remedy.
 #[derive(Debug, Clone)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// Takes them as they are to be shown.
+    /// Keeps the order of `list`.
     #[must_use]
     pub fn new(list: Vec<Diagnostic>) -> Self {
         Self(list)
     }
 
-    /// One line an error, for logs and JSON.
+    /// One line per error, for logs and JSON.
     #[must_use]
     pub fn short(&self) -> String {
         let lines: Vec<_> = self.0.iter().map(Diagnostic::short).collect();
         lines.join("\n")
     }
 
-    /// What `Display` shows, in colour where asked for.
+    /// Like `Display`, in colour if asked for.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
@@ -193,7 +193,7 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// The known word that somebody who wrote `word` most likely meant.
+/// The known word that was most likely meant by `word`. None: no known word is near.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = |candidate: &&str| {
         let distance = strsim::damerau_levenshtein(word, candidate);

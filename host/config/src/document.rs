@@ -1,4 +1,4 @@
-//! A parsed file that knows where everything in it stands.
+//! A parsed file that knows the position of every value.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,47 +10,47 @@ use super::diagnostic::Cutout;
 use super::parse::{self, Problem};
 use super::{Diagnostic, Environment, mask};
 
-/// A parsed file that knows where everything in it stands.
+/// A parsed file that knows the position of every value.
 ///
 /// Its values have their variables substituted, so `Debug` shows the file's name alone.
 pub struct Document {
     file: String,
-    /// The text with its secrets masked: all that a snippet needs.
+    /// The text with its secrets masked, for snippets.
     masked: Arc<str>,
     root: Node,
 }
 
 /// One step from a value to one inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum PathStep {
     /// Into a mapping.
     Key(String),
-    /// Into a list, from 0.
+    /// Into a list, by an index from 0.
     Index(usize),
 }
 
-impl From<&str> for Step {
+impl From<&str> for PathStep {
     fn from(key: &str) -> Self {
-        Step::Key(key.to_owned())
+        PathStep::Key(key.to_owned())
     }
 }
 
-impl From<usize> for Step {
+impl From<usize> for PathStep {
     fn from(index: usize) -> Self {
-        Step::Index(index)
+        PathStep::Index(index)
     }
 }
 
 /// The path `[models, 0, id]` as steps.
 macro_rules! steps {
-    ($($step:expr),* $(,)?) => { [$($crate::Step::from($step)),*] };
+    ($($step:expr),* $(,)?) => { [$($crate::PathStep::from($step)),*] };
 }
 pub(super) use steps;
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone)]
 pub(super) struct Node {
-    /// In bytes. Of a collection: from its start.
+    /// Its range in the text, in bytes.
     pub(super) span: Range<usize>,
     pub(super) value: Value,
 }
@@ -70,21 +70,21 @@ pub(super) struct MappingEntry {
     pub(super) value: Node,
 }
 
-/// A scalar before anybody said what type it is to have.
+/// A scalar whose type is not decided yet.
 #[derive(Clone)]
 pub(super) struct Scalar {
-    /// After escapes and variables.
+    /// The text, with escapes and variables replaced.
     pub(super) text: String,
-    /// Unquoted: may be a number, a boolean or null.
+    /// It is not quoted: it may be a number, a boolean or null.
     pub(super) plain: bool,
-    /// A variable was replaced in it: where it is plain, it may be a string as well.
+    /// A variable was replaced in it. If it is plain, it may be a string as well.
     pub(super) substituted: bool,
-    /// A variable in it is not set, which is reported already: anything may stand here.
+    /// A variable in it is not set, which is reported already. The check accepts it as any type.
     pub(super) hole: bool,
 }
 
 impl Document {
-    /// Parses a text. No document: what is wrong is such that nothing more can be said of the file.
+    /// Parses a text. None: its errors are such that nothing more can be said about the file.
     pub(super) fn parse(
         file: String,
         text: String,
@@ -109,18 +109,18 @@ impl Document {
     #[must_use]
     pub fn error(
         &self,
-        at: &[Step],
+        at: &[PathStep],
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Diagnostic {
         self.point(self.locate(at).0, message, help)
     }
 
-    /// An error at a key that nobody knows. Of what stands under it only words and numbers are
-    /// shown that are no secret, and references to variables: a misspelt `api_key` holds a key.
+    /// An error at an unknown key. The snippet shows no values under it but booleans, short numbers
+    /// and references to variables: a misspelt `api_key` holds a key.
     pub(super) fn key_error(
         &self,
-        at: &[Step],
+        at: &[PathStep],
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Diagnostic {
@@ -149,25 +149,25 @@ impl Document {
         &self.file
     }
 
-    pub(super) fn get(&self, at: &[Step]) -> Option<&Node> {
+    pub(super) fn get(&self, at: &[PathStep]) -> Option<&Node> {
         at.iter().try_fold(&self.root, |node, step| Some(node.step(step)?.0))
     }
 
-    /// The text of a scalar, to the letter. None: no scalar, or nobody knows what it would be.
-    pub fn text(&self, at: &[Step]) -> Option<&str> {
+    /// The text of a scalar, to the letter. None: it is no scalar, or has an unset variable.
+    pub fn text(&self, at: &[PathStep]) -> Option<&str> {
         match &self.get(at)?.value {
             Value::Scalar(scalar) if !scalar.hole => Some(&scalar.text),
             _ => None,
         }
     }
 
-    /// Whether a scalar has a variable in it, whose value is not to be shown.
-    pub(super) fn is_substituted(&self, at: &[Step]) -> bool {
+    /// Whether a scalar contains a variable, whose value must not be shown.
+    pub(super) fn is_substituted(&self, at: &[PathStep]) -> bool {
         let node = self.get(at).map(|node| &node.value);
         matches!(node, Some(Value::Scalar(scalar)) if scalar.substituted)
     }
 
-    /// Takes a key out of the top level.
+    /// A copy without this key of the top level.
     pub(super) fn without(&self, key: &str) -> Self {
         let mut root = self.root.clone();
         if let Value::Mapping(entries) = &mut root.value {
@@ -176,10 +176,10 @@ impl Document {
         Self { file: self.file.clone(), masked: Arc::clone(&self.masked), root }
     }
 
-    /// What to underline for a value, and the mapping entry it is the value of.
+    /// The range to underline for a value, and the mapping entry that it belongs to.
     ///
-    /// A block of many lines is best named by its key, a list's item by its first line.
-    fn locate(&self, at: &[Step]) -> (Range<usize>, Option<&MappingEntry>) {
+    /// A block of many lines is underlined at its key, an item of a list at its first line.
+    fn locate(&self, at: &[PathStep]) -> (Range<usize>, Option<&MappingEntry>) {
         let (mut node, mut entry) = (&self.root, None);
         for step in at {
             let Some((next, through)) = node.step(step) else { break };
@@ -209,20 +209,20 @@ impl fmt::Debug for Document {
 }
 
 impl Node {
-    fn step(&self, step: &Step) -> Option<(&Node, Option<&MappingEntry>)> {
+    fn step(&self, step: &PathStep) -> Option<(&Node, Option<&MappingEntry>)> {
         match (&self.value, step) {
-            (Value::Mapping(entries), Step::Key(key)) => {
+            (Value::Mapping(entries), PathStep::Key(key)) => {
                 let entry = entries.iter().find(|entry| entry.key == *key)?;
                 Some((&entry.value, Some(entry)))
             }
-            (Value::Sequence(items), Step::Index(index)) => Some((items.get(*index)?, None)),
+            (Value::Sequence(items), PathStep::Index(index)) => Some((items.get(*index)?, None)),
             _ => None,
         }
     }
 }
 
 impl Node {
-    /// Masks every scalar that may be a secret; `all`: those that look harmless too.
+    /// Masks every scalar that may be a secret. `all`: masks harmless ones too.
     fn hide_scalars(&self, text: &mut [u8], all: bool) {
         match &self.value {
             Value::Scalar(scalar) if all || !scalar.is_harmless() => {
@@ -237,8 +237,8 @@ impl Node {
         }
     }
 
-    /// Masks the secrets that are not seen line by line: those over several lines, and those whose
-    /// key is misspelt.
+    /// Masks the secrets that masking line by line misses: those over several lines, and those
+    /// under a misspelt key.
     fn hide_secrets(&self, text: &mut [u8]) {
         match &self.value {
             Value::Scalar(_) => {}
@@ -263,7 +263,7 @@ impl Scalar {
         value.is_boolean() || value.is_number() && self.text.len() <= LONGEST
     }
 
-    /// The value that YAML 1.2 (core schema) gives the scalar where nobody asks for a type.
+    /// The value of the scalar by the core schema of YAML 1.2.
     pub(super) fn resolve(&self) -> Json {
         if !self.plain {
             return Json::String(self.text.clone());
@@ -277,7 +277,7 @@ impl Scalar {
     }
 }
 
-/// A number as YAML writes it. Infinity and NaN are none here: no setting means them.
+/// A number as YAML writes it. Infinity and NaN are not read as numbers: no setting takes them.
 fn number(text: &str) -> Option<Json> {
     if let Some(digits) = text.strip_prefix("0x") {
         return u64::from_str_radix(digits, 16).ok().map(Json::from);

@@ -1,5 +1,4 @@
-//! How much failure a deployment, and a request, is allowed: passive ejection, slow start and the
-//! retry budget.
+//! How much failure is tolerated: ejection of deployments, slow start, and the retry budget.
 
 use std::time::Duration;
 
@@ -10,55 +9,55 @@ use super::document::steps;
 use super::models::Check;
 use super::seconds::{self, Time, TimeOrZero};
 
-/// When a deployment that fails its requests is taken out, and for how long.
+/// When a failing deployment is ejected, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ejection {
-    /// Failures in a row that take it out. 0: any number is allowed.
+    /// Failures in a row that eject it. 0: off.
     #[serde(with = "zero_is_none")]
     #[schemars(with = "u32", range(min = 0, max = 1000))]
     pub consecutive: Option<u32>,
-    /// Percent of the last `window` attempts whose failure takes it out. 0: any share is allowed.
+    /// Percent of the last `window` attempts whose failure ejects it. 0: off.
     #[serde(with = "zero_is_none")]
     #[schemars(with = "u32", range(min = 0, max = 100))]
     pub percent: Option<u32>,
-    /// Attempts that `percent` is taken of.
+    /// The number of last attempts that `percent` refers to.
     #[schemars(range(min = 1, max = 1000))]
     pub window: u32,
-    /// The first ejection lasts so long; the second lasts twice as long, and so on.
+    /// Time of the first ejection. The second takes twice as long, the third three times, ...
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     pub base: Duration,
-    /// The longest ejection lasts so long: at least `base`.
+    /// The longest time of an ejection. At least `base`.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     pub max: Duration,
 }
 
-/// How a deployment that comes back gets its traffic.
+/// How a recovered deployment gets its traffic back.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SlowStart {
-    /// Time until it has its whole weight. 0: it has it at once.
+    /// Time until it has its whole weight. 0: at once.
     #[serde(with = "seconds::zero_is_none")]
     #[schemars(with = "TimeOrZero", extend("maximum" = 86_400))]
     pub duration: Option<Duration>,
     /// The share of its weight that it begins with.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub from: f64,
-    /// Requests a second of the model below which it gets its whole weight at once.
+    /// If the model has fewer requests per second, the deployment gets its whole weight at once.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub min_rate: f64,
 }
 
-/// Extra attempts that requests may make, over all of them.
+/// Most extra attempts, over all requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryBudget {
-    /// In percent of the requests.
+    /// Extra attempts in percent of the requests.
     #[schemars(range(min = 0, max = 10_000))]
     pub percent: u32,
-    /// A second, beside those.
+    /// Extra attempts per second, in addition to `percent`.
     #[schemars(range(min = 0, max = 100_000))]
     pub per_second: u32,
 }
@@ -98,7 +97,7 @@ impl Check<'_> {
     }
 }
 
-/// A number that means none if it is 0.
+/// A number for which 0 means none.
 mod zero_is_none {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! URLs of the files to [`Endpoint`]s.
+//! Parses the URLs of the files into [`Endpoint`]s.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,10 +8,10 @@ use contract::Side;
 
 use super::{Endpoint, Origin};
 
-/// Why a URL is no endpoint, and the remedy. Neither has anything of the URL in it.
+/// Why a URL is no endpoint, and the remedy. Neither contains a part of the URL.
 pub(super) type BadUrl = (&'static str, &'static str);
 
-/// Where a deployment listens.
+/// Parses the URL of a deployment.
 pub(super) fn parse(text: &str) -> Result<Endpoint, BadUrl> {
     const FORM: &str = "write it as http://host:8000 or https://host/path";
     if text.trim().is_empty() {
@@ -35,7 +35,7 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, BadUrl> {
         return Err(("the URL has no host", FORM));
     };
     let host = match host {
-        // With the dot of a whole name and without it is one origin.
+        // A name with a final dot is the same origin as without it.
         Host::Domain(name) => name.strip_suffix('.').unwrap_or(name).to_owned(),
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_string(),
@@ -57,7 +57,7 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, BadUrl> {
     Ok(Endpoint { origin: Origin { tls, host, port }, prefix })
 }
 
-/// The side of a deployment that nobody put on one: local where its host is in a private network.
+/// The side of a deployment for which none is given: local if its host is in a private network.
 pub(super) fn side(origin: &Origin) -> Side {
     if is_private(&origin.host) { Side::Local } else { Side::Remote }
 }

@@ -1,25 +1,26 @@
 //! `${VAR}` and `${VAR:-default}` in string values.
 //!
-//! Substitution works on values, not on the file's text: a comment cannot fail, and a variable's value
-//! cannot add a key.
+//! Substitution works on values, not on the file's text: a comment cannot fail, and a variable's
+//! value cannot add a key.
 
 use super::Environment;
 
-/// Defaults in defaults: `${A:-${B:-c}}`.
+/// Most defaults nested in each other: `${A:-${B:-c}}`.
 const MAX_NESTING: usize = 8;
 
-/// What cannot be substituted in a string.
+/// A reference that cannot be replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unresolved {
-    /// The reference as written, as far as it is to be underlined.
+    /// The part of the reference to underline, as written.
     pub(super) reference: String,
-    /// What is wrong.
+    /// The text of the error.
     pub(super) message: String,
     /// The remedy.
     pub(super) help: String,
 }
 
-/// The string with every reference replaced; a reference that cannot be is left out and reported.
+/// The string with every reference replaced. A reference that cannot be replaced is left out and
+/// reported.
 pub(super) fn expand(text: &str, env: Environment, errors: &mut Vec<Unresolved>) -> String {
     expand_nested(text, env, errors, MAX_NESTING)
 }
@@ -52,6 +53,7 @@ fn expand_nested(
         rest = &reference[end + 1..];
         match split(&reference[2..end]) {
             Some((name, default)) => match (env(name), default) {
+                // As in a shell, `:-` also replaces an empty value.
                 (Some(value), _) if !value.is_empty() => out.push_str(&value),
                 (_, Some(default)) if nesting > 0 => {
                     out.push_str(&expand_nested(default, env, errors, nesting - 1));
@@ -87,7 +89,7 @@ fn malformed() -> Unresolved {
     }
 }
 
-/// Where the `}` is that closes the `${` a text starts with.
+/// The position of the `}` that closes the `${` at the start of a text.
 fn closing(text: &str) -> Option<usize> {
     let mut open = 0_usize;
     let bytes = text.as_bytes();
@@ -102,7 +104,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// Name and default of what stands between the braces.
+/// Name and default of the text between the braces. None: it is malformed.
 fn split(inside: &str) -> Option<(&str, Option<&str>)> {
     let end =
         inside.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inside.len());

@@ -14,32 +14,32 @@ pub struct Fallback {
     pub attempts: u32,
     /// When deployments of weight 0 are tried: after all others, or never.
     pub standby: Standby,
-    /// How often a request is sent again that was sent and not answered. Never to /v1/responses.
+    /// Whether a request is sent again if no byte came back. /v1/responses never is.
     pub ambiguous: Ambiguous,
-    /// Extra attempts that requests may make, over all of them.
+    /// Most extra attempts, over all requests.
     pub budget: RetryBudget,
 }
 
-/// What happens to a request that was sent without a byte coming back, so that nobody knows whether
-/// it was answered.
+/// What happens to a request that was sent without a byte coming back, so that it is unknown
+/// whether it was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Ambiguous {
-    /// Sent to one more deployment.
+    /// It is sent to one more deployment.
     Once,
-    /// Not sent again.
+    /// It is not sent again.
     Never,
 }
 
-/// What deployments of weight 0 are for.
+/// When deployments of weight 0 are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Standby {
-    /// Tried after every deployment of positive weight has failed.
+    /// They are tried after every deployment of positive weight has failed.
     Last,
-    /// Never tried.
+    /// They are never tried.
     Never,
 }
 

@@ -1,14 +1,15 @@
-//! Keys that one place gives a value of its own: an entry, a route, a model, a side.
+//! Settings that one place overrides key by key: an entry, a route, a model, a side.
 //!
-//! Types and descriptions of the keys stand in the whole settings alone. A place takes some of its
-//! keys, none of its defaults.
+//! The types and descriptions of the keys are only in the whole settings. A place may have some of
+//! the keys, and none of the defaults.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What one place says. Values have passed the schema of the whole settings, so they always fit.
+/// The keys that one place gives. Their values have passed the schema of the whole settings, so
+/// they always fit.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Given(Map<String, Value>);
@@ -16,7 +17,7 @@ pub(crate) struct Given(Map<String, Value>);
 impl Given {
     /// `outer`, with the keys that are given here.
     pub(crate) fn over<T: Clone + Serialize + DeserializeOwned>(&self, outer: &T) -> T {
-        // Most of thousands of deployments have nothing of their own.
+        // Fast path: most deployments give no keys of their own.
         if self.0.is_empty() {
             return outer.clone();
         }
@@ -34,7 +35,7 @@ impl Given {
     }
 }
 
-/// The schema of the keys of `T` that a place may give. None of them has a default.
+/// The schema of the keys of `T` that a place may give, without defaults.
 pub(crate) fn schema<T: JsonSchema>(
     generator: &mut SchemaGenerator,
     keys: impl Fn(&str) -> bool,

@@ -1,8 +1,8 @@
-//! The two files together: which deployments a model has, on which side, with what key and weight.
+//! Joins the two files: the deployments of each model, with side, key and weight.
 //!
-//! An entry of `routing.yaml` joins the model's routes with the same endpoint, for the models
-//! listed under it only; where there is none it creates a deployment from the model's settings. A
-//! key is never sent to a host it was not configured for.
+//! An entry of `routing.yaml` joins the route with the same endpoint, of the models that it lists.
+//! Without such a route it creates a deployment from the model's settings. A key is never sent to a
+//! host that it was not configured for.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -17,12 +17,11 @@ use super::raw::health_path;
 use super::routing::{Entries, Entry};
 use super::timeouts::TimeLimits;
 use super::{
-    Concurrency, DeploymentConfig, Diagnostic, Document, Endpoint, Model, ProbeMethod, ProbeTarget,
-    Secret, Share, Step, endpoint, strategy,
+    Concurrency, DeploymentConfig, Diagnostic, Document, Endpoint, Model, PathStep, ProbeMethod,
+    ProbeTarget, Secret, Share, endpoint, strategy,
 };
 
-/// The models with their deployments, and what is likely a mistake. After an error, of no further
-/// use.
+/// The models with their deployments, and warnings about likely mistakes. Of no use after an error.
 pub(super) struct Joined {
     pub(super) models: Vec<Model>,
     pub(super) warnings: Vec<Diagnostic>,
@@ -74,8 +73,8 @@ pub(super) fn join(
     Joined { models: joined, warnings: warnings.into_iter().collect() }
 }
 
-/// Whether local and remote deployments of a model have no `max` but the shared one. A remote API
-/// then takes no more requests than a GPU, and what overflows to it waits.
+/// Whether both sides of a model have a deployment whose `max` is the shared one. A remote API then
+/// takes no more requests than a GPU, and requests that overflow to it wait.
 fn shared_cap(drafts: &[Draft], concurrency: &SharedConcurrency) -> bool {
     let shares = |side: Side| {
         let own = |draft: &Draft| {
@@ -88,7 +87,7 @@ fn shared_cap(drafts: &[Draft], concurrency: &SharedConcurrency) -> bool {
     shares(Side::Local) && shares(Side::Remote)
 }
 
-/// The warning that a `max` which was written for one side holds for both.
+/// Warns that a `max` limits both sides, if it was likely meant for one.
 fn one_cap_for_both(
     document: &Document,
     concurrency: &SharedConcurrency,
@@ -96,7 +95,7 @@ fn one_cap_for_both(
 ) -> Option<Diagnostic> {
     let at = steps!["concurrency", "max"];
     let max = document.text(&at)?;
-    // A wide limit of both is no mistake.
+    // A wide limit for both sides is no mistake.
     if concurrency.all.max >= Concurrency::default().max {
         return None;
     }
@@ -118,7 +117,8 @@ fn one_cap_for_both(
     Some(document.error(&at, message, help).into_warning())
 }
 
-/// Connections belong to an origin, not to a deployment: the smallest `pool_idle` holds for all.
+/// Connections belong to an origin, not to a deployment: the smallest `pool_idle` of its
+/// deployments applies to all.
 fn share_connections(models: &mut [Model]) {
     let mut smallest = HashMap::new();
     let all = || models.iter().flat_map(|model| &model.deployments);
@@ -135,7 +135,7 @@ fn share_connections(models: &mut [Model]) {
     }
 }
 
-/// By model: the entries that list it. Unknown models and repetitions are reported.
+/// The entries that list each model, by index of the model. Reports unknown models and repetitions.
 fn mentions<'e>(
     models: &Models,
     names: &HashMap<&str, usize>,
@@ -177,7 +177,7 @@ fn mentions<'e>(
 
 pub(super) fn unknown_model(
     document: &Document,
-    at: &[Step],
+    at: &[PathStep],
     name: &str,
     models: &Models,
 ) -> Diagnostic {
@@ -190,23 +190,24 @@ pub(super) fn unknown_model(
     document.error(at, format!("models.yaml has no model `{name}`"), help)
 }
 
-/// A deployment in the making, its weight not yet normalised.
+/// A deployment whose weight is not normalised yet. It comes from a route, an entry, or both.
 struct Draft<'a> {
     deployment: DeploymentConfig,
-    /// Whether the name was given, by which entry, else by which route.
+    /// Whether the entry or the route gives the name.
     named: bool,
     entry: Option<&'a Entry>,
     route: Option<&'a ListedRoute>,
 }
 
-/// What holds for a deployment of a model where neither its route nor its entry says otherwise.
+/// Settings for the deployments of a model, for keys that neither route nor entry gives.
 #[derive(Clone, Copy)]
 struct Outer<'a> {
     timeouts: &'a TimeLimits,
     concurrency: &'a SharedConcurrency,
 }
 
-/// The model's routes in their order, then what entries create in theirs.
+/// The deployments of the model's routes, then those that entries create, each in the order of its
+/// file.
 fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer<'_>) -> Vec<Draft<'a>> {
     let entry_of = |endpoint: &Endpoint| {
         listed.iter().copied().find(|entry| entry.endpoint.as_ref() == Some(endpoint))
@@ -275,7 +276,7 @@ fn created<'a>(
     Draft { deployment, named: entry.name.is_some(), entry: Some(entry), route: None }
 }
 
-/// The key that the model has for the host of an endpoint.
+/// The key that the model has for the origin of an endpoint, if any.
 fn key_for(model: &Listed, endpoint: &Endpoint) -> Option<Secret> {
     let own = model.base.as_ref().zip(model.key.as_ref());
     let routes = model.routes.iter().filter_map(|r| Some((&r.endpoint, r.api_key.as_ref()?)));
@@ -283,8 +284,8 @@ fn key_for(model: &Listed, endpoint: &Endpoint) -> Option<Secret> {
     keys.find(|(of, _)| of.origin == endpoint.origin).map(|(_, key)| key.clone())
 }
 
-/// A public API has no health page, and a probe never costs money: remote ones are probed on
-/// demand.
+/// The probe of a deployment. A remote one is probed only if it names a probe: a public API has no
+/// health page, and a probe must not cost money.
 fn probe(side: Side, given: Option<&ProbeTarget>) -> Option<ProbeTarget> {
     let default = || ProbeTarget { path: health_path(), method: ProbeMethod::Get };
     match side {
@@ -293,7 +294,7 @@ fn probe(side: Side, given: Option<&ProbeTarget>) -> Option<ProbeTarget> {
     }
 }
 
-/// Gives every deployment a name; one given twice is reported where the second stands.
+/// Gives every deployment a name. A name given twice is reported at the second place.
 fn name(
     drafts: &mut [Draft],
     models: &Models,
@@ -329,7 +330,8 @@ fn name(
     }
 }
 
-/// Divides the weights by their sum. `known`: all deployments are there, so a lack is an error.
+/// Divides the weights by their sum. `known`: no deployment was left out for its errors, so that
+/// having none is an error.
 fn normalise(
     drafts: &mut [Draft],
     model: &Listed,

@@ -1,10 +1,14 @@
-//! What the two files say, checked.
+//! The configuration: both files, checked.
 //!
-//! `models.yaml` and `routing.yaml` go through four steps, each of which reports everything it
-//! finds: text to a tree that knows its positions ([`Document`]; variables are substituted here),
-//! the tree against the JSON Schema of the raw types ([`schema`]), the schema's value into raw
-//! types (serde) that mirror what a user writes, and raw types into those of this module, which
-//! cannot hold a value that makes no sense. Nothing starts on half a configuration.
+//! `models.yaml` and `routing.yaml` go through four steps. Each step reports everything that it
+//! finds:
+//!
+//! - text becomes a tree that knows its positions ([`Document`]); variables are substituted here;
+//! - the tree is checked against the JSON Schema of the raw types ([`schema`]);
+//! - serde turns the checked value into raw types, which mirror what a user writes;
+//! - raw types become those of this crate, which cannot hold an invalid value.
+//!
+//! Nothing starts on half a configuration.
 
 mod checked;
 mod diagnostic;
@@ -39,7 +43,7 @@ mod timeouts;
 
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub use document::{Document, Step};
+pub use document::{Document, PathStep};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
 pub use fallback::{Ambiguous, Fallback, Standby};
 pub use limits::{Concurrency, Limits};
@@ -63,26 +67,27 @@ pub struct Paths {
     pub models: PathBuf,
     /// `routing.yaml`.
     pub routing: PathBuf,
-    /// Whether a missing `routing.yaml` is an error (the user named it) or means none.
+    /// True if the user named `routing.yaml`: a missing file is then an error. Otherwise the
+    /// gateway runs without one.
     pub routing_required: bool,
 }
 
-/// Looks a variable up; None: not set.
+/// Looks up a variable. None: it is not set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads and checks both files.
 ///
 /// # Errors
-/// Everything that is wrong with either of them.
+/// Every error in both files.
 pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
     load_in_part(paths, env).map_err(|(errors, _)| errors)
 }
 
-/// The same; with the errors comes what `routing.yaml` says beside them, without models, so that
-/// its strategy can be checked too.
+/// Like [`load`]. With the errors comes what `routing.yaml` says apart from them, without models,
+/// so that its strategy can be checked too.
 ///
 /// # Errors
-/// Everything that is wrong with either of them.
+/// Every error in both files.
 pub fn load_in_part(
     paths: &Paths,
     env: Environment,
@@ -98,7 +103,8 @@ pub fn load_in_part(
     checked(models, routing, absent, errors)
 }
 
-/// What two trees come to; `absent`: there is no `routing.yaml`. `errors` are those of the texts.
+/// Makes the configuration of two parsed files. `absent`: there is no `routing.yaml`. `errors` are
+/// those found in the texts.
 fn checked(
     models: Option<Arc<Document>>,
     routing: Option<Arc<Document>>,
@@ -111,7 +117,8 @@ fn checked(
         Some((entries, config)) => (Some(entries), config),
         None => (None, Config::default()),
     };
-    // Joining with half of the routing file would report what the other half explains.
+    // Joined only with a whole routing file: otherwise errors would follow from what is missing in
+    // it.
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
         let Joined { models, warnings } = join::join(&models, entries.as_ref(), &mut errors);
         if errors.is_empty() {
@@ -121,10 +128,10 @@ fn checked(
     Err((Diagnostics::new(errors), entries.map(|_| Box::new(config))))
 }
 
-/// A file of another kind than the two, for whoever checks it against a schema of its own.
+/// Parses another file than the two, for callers that check it against a schema of their own.
 ///
 /// # Errors
-/// Everything that is wrong with its text; `missing` is the remedy where there is no such file.
+/// Every error in its text. `missing` is the remedy if there is no such file.
 pub fn document(
     path: &Path,
     missing: &str,
@@ -137,10 +144,10 @@ pub fn document(
     }
 }
 
-/// The same of a text that is in no file; errors call it `name`.
+/// Parses a text that is in no file. Errors call it `name`.
 ///
 /// # Errors
-/// Everything that is wrong with the text.
+/// Every error in the text.
 pub fn text(name: &str, text: &str, env: Environment) -> Result<Document, Diagnostics> {
     match Document::parse(name.to_owned(), text.to_owned(), env) {
         (Some(document), errors) if errors.is_empty() => Ok(document),
@@ -148,8 +155,8 @@ pub fn text(name: &str, text: &str, env: Environment) -> Result<Document, Diagno
     }
 }
 
-/// A file's tree; None: it cannot be had (its errors say why), or it is missing and `missing`, the
-/// remedy for that, is None.
+/// Parses a file. None: its errors are reported, or the file is missing and `missing`, the remedy
+/// for that, is None.
 fn read(
     path: &Path,
     missing: Option<&str>,

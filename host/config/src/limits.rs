@@ -1,4 +1,4 @@
-//! How much is let in at one time.
+//! Limits on clients, and on the attempts at deployments.
 
 use std::time::Duration;
 
@@ -13,37 +13,37 @@ use super::models::Check;
 use super::seconds::{self, Time};
 use super::size::mib;
 
-/// What is let in at one time, over all clients.
+/// Limits over all clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Size of a request's body in MiB.
+    /// The largest body of a request, in MiB.
     #[serde(rename = "body_mib", with = "mib")]
     #[schemars(with = "u32", range(min = 1, max = 4096))]
     pub body: usize,
-    /// Size in MiB of all bodies that are held at one time.
+    /// The size of all bodies that are held at one time, in MiB.
     #[serde(rename = "bodies_mib", with = "mib")]
     #[schemars(with = "u32", range(min = 1, max = 1_048_576))]
     pub bodies: usize,
-    /// Connections of clients; at most half of what the system lets the process open.
+    /// Open connections of clients. Also limited to half of the files that the process may open.
     #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
     pub connections: usize,
-    /// Requests to deployments that are under way.
+    /// Requests to deployments under way.
     #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
     pub requests: usize,
 }
 
-/// How many attempts are made at one deployment at a time, and who waits for a place.
+/// How many attempts run at one deployment at a time, and how many requests wait for a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Concurrency {
-    /// Attempts under way.
+    /// Attempts under way at one deployment.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max: u32,
-    /// Requests that wait for one of them to end.
+    /// Requests that wait for a place.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub queue: u32,
-    /// How long they wait before the next deployment is tried.
+    /// How long a request waits before the next deployment is tried.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     pub wait: Duration,
@@ -65,12 +65,12 @@ pub(crate) struct SharedConcurrency {
 }
 
 impl SharedConcurrency {
-    /// What holds for the deployments of a side that have nothing of their own.
+    /// The concurrency of deployments of a side that give no keys of their own.
     pub(crate) fn of(&self, side: Side) -> Concurrency {
         self.given(side).over(&self.all)
     }
 
-    /// What one side gives.
+    /// The keys that one side gives.
     pub(crate) fn given(&self, side: Side) -> &Given {
         match side {
             Side::Local => &self.local,

@@ -1,17 +1,17 @@
 //! Hides secrets in the text that snippets are cut from.
 //!
-//! A diagnostic is printed, logged and served; the line it points at may hold a key. Masking keeps
-//! every byte offset, so positions found in the file hold in the masked copy. It works on the text
-//! and not on the tree, because a file that does not parse has keys too.
+//! A diagnostic is printed, logged and served, and the line that it points at may hold a key.
+//! Masking keeps every byte offset, so that positions in the file hold in the masked copy. It works
+//! on the text and not on the tree, because a file that does not parse has keys too.
 
 use std::ops::Range;
 
 use super::diagnostic::nearest;
 
-/// What a key's name ends in when its value is a secret.
+/// Endings of keys whose values are secrets.
 const SECRET: [&str; 6] = ["api_key", "_key", "token", "secret", "password", "authorization"];
 
-/// Whether a value under this key must not be shown.
+/// Whether the value of this key must not be shown.
 pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     SECRET.iter().any(|end| key.ends_with(end))
@@ -27,7 +27,7 @@ pub(super) fn may_be_secret(key: &str) -> bool {
         || nearest(last, LAST.into_iter()).is_some()
 }
 
-/// A copy in which the values of secret keys, and what URLs hold besides host and path, are `*`.
+/// A copy in which the values of secret keys, and all of a URL but host and path, are `*`.
 pub(super) fn mask(text: &str) -> String {
     let mut masked = text.as_bytes().to_vec();
     let mut start = 0;
@@ -40,7 +40,7 @@ pub(super) fn mask(text: &str) -> String {
     String::from_utf8(masked).unwrap_or_default()
 }
 
-/// Overwrites a range; line ends stay.
+/// Overwrites a range with `*`. Line ends stay.
 pub(super) fn hide(text: &mut [u8], span: Range<usize>) {
     for byte in text.get_mut(span).unwrap_or_default() {
         if !matches!(byte, b'\n' | b'\r') {
@@ -49,7 +49,7 @@ pub(super) fn hide(text: &mut [u8], span: Range<usize>) {
     }
 }
 
-/// Overwrites what is in a range besides references to variables.
+/// Overwrites a range except for references to variables.
 pub(super) fn hide_literals(text: &mut [u8], span: Range<usize>) {
     let value = text.get(span.clone()).and_then(|value| std::str::from_utf8(value).ok());
     for literal in value.map(literals).unwrap_or_default() {
@@ -77,7 +77,7 @@ fn secret_values(line: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Where a value that starts a text ends.
+/// The length of the value at the start of a text.
 fn value_end(value: &str, in_flow: bool) -> usize {
     match value.chars().next() {
         Some(quote @ ('"' | '\'')) => {
@@ -88,7 +88,7 @@ fn value_end(value: &str, in_flow: bool) -> usize {
     }
 }
 
-/// Where a value without quotes ends inside `{ }`: not at the brace of a variable.
+/// The length of a value without quotes inside `{ }`. The brace of a variable does not end it.
 fn flow_end(value: &str) -> usize {
     let mut open = 0_usize;
     for (at, byte) in value.bytes().enumerate() {
@@ -102,7 +102,8 @@ fn flow_end(value: &str) -> usize {
     value.len()
 }
 
-/// What of a value is not a reference to a variable: a name is no secret, its default may be one.
+/// The parts of a value that are not references to variables. The name of a variable is no secret;
+/// its default may be one.
 fn literals(value: &str) -> Vec<Range<usize>> {
     let quote = value.chars().next().filter(|first| ['"', '\''].contains(first));
     let closes = quote.is_some_and(|quote| value.len() > 1 && value.ends_with(quote));
@@ -134,7 +135,7 @@ fn literals(value: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The length of `${NAME}`, or of `${NAME:-` in front of a default, at the start of a text.
+/// The length of `${NAME}`, or of `${NAME:-` before a default, at the start of a text.
 fn reference(text: &str) -> Option<usize> {
     let inside = text.strip_prefix("${")?;
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -1,5 +1,5 @@
-//! `models.yaml` checked by itself: names, URLs, keys and prices; what it says of deployments is
-//! finished in [`join`](super::join), where `routing.yaml` has its say.
+//! Checks `models.yaml` by itself: names, URLs, keys and prices. [`join`](super::join) completes
+//! its deployments with `routing.yaml`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::given::Given;
 use super::raw::RawHealth;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::{
-    Diagnostic, Document, Endpoint, ModelCard, Pricing, ProbeMethod, ProbeTarget, Secret, Step,
+    Diagnostic, Document, Endpoint, ModelCard, PathStep, Pricing, ProbeMethod, ProbeTarget, Secret,
     endpoint, schema,
 };
 
@@ -19,30 +19,30 @@ use super::{
 pub(super) struct Models {
     pub(super) document: Arc<Document>,
     pub(super) list: Vec<Listed>,
-    /// Nothing was left out for its errors: what is not here is not there.
+    /// Nothing was left out for its errors: what is missing here is missing in the file.
     pub(super) whole: bool,
 }
 
 /// A model before the files are joined.
 pub(super) struct Listed {
-    /// Where it stands in the file.
-    pub(super) at: Vec<Step>,
+    /// Its position in the file.
+    pub(super) at: Vec<PathStep>,
     pub(super) id: String,
     pub(super) aliases: Vec<String>,
     pub(super) card: ModelCard,
     pub(super) provider_model_id: String,
-    /// The model's own key and the endpoint that it is for.
+    /// The model's own key, which belongs to `base`.
     pub(super) key: Option<Secret>,
     pub(super) base: Option<Endpoint>,
     pub(super) timeouts: Given,
     pub(super) routes: Vec<ListedRoute>,
-    /// Some of its routes are missing here, which is reported already.
+    /// Some of its routes are missing here. Their errors are reported already.
     pub(super) incomplete: bool,
 }
 
-/// A route with the model's values where it has none of its own.
+/// A route, completed with the values of its model.
 pub(super) struct ListedRoute {
-    pub(super) at: Vec<Step>,
+    pub(super) at: Vec<PathStep>,
     pub(super) name: Option<String>,
     pub(super) side: Option<Side>,
     pub(super) kind: String,
@@ -56,7 +56,7 @@ pub(super) struct ListedRoute {
     pub(super) timeouts: Given,
 }
 
-/// Checks the file; what could be understood of it, and the errors.
+/// Checks the file. Returns what could be understood, and adds the errors.
 pub(super) fn check(document: Arc<Document>, errors: &mut Vec<Diagnostic>) -> Option<Models> {
     let document = without_deployments(document, errors);
     let (raw, whole): (ModelsFile, _) = typed(&document, &schema::models(), errors)?;
@@ -67,7 +67,7 @@ pub(super) fn check(document: Arc<Document>, errors: &mut Vec<Diagnostic>) -> Op
     Some(Models { document, list, whole })
 }
 
-/// Reports the shape of the old `deployment.example.yaml`, and takes it out.
+/// Reports the old key `deployments`, and removes it.
 pub(super) fn without_deployments(
     document: Arc<Document>,
     errors: &mut Vec<Diagnostic>,
@@ -81,7 +81,7 @@ pub(super) fn without_deployments(
     Arc::new(document.without("deployments"))
 }
 
-/// A file as written, as far as its errors let it be read, and whether that is all of it.
+/// Reads a file as `T`, without the parts that have errors. True: nothing was left out.
 pub(super) fn typed<T: serde::de::DeserializeOwned>(
     document: &Document,
     schema: &serde_json::Value,
@@ -99,7 +99,7 @@ pub(super) fn typed<T: serde::de::DeserializeOwned>(
     }
 }
 
-/// Ids and aliases: unique over all models, but a model's alias may repeat its id.
+/// Checks that ids and aliases are unique over all models. A model's alias may repeat its id.
 fn unique_names(document: &Document, models: &[RawModel], errors: &mut Vec<Diagnostic>) {
     let mut owners: HashMap<&str, &str> = HashMap::new();
     for (index, model) in models.iter().enumerate() {
@@ -131,16 +131,16 @@ fn unique_names(document: &Document, models: &[RawModel], errors: &mut Vec<Diagn
     }
 }
 
-/// Checks of single values that both files need.
+/// Checks single values, for both files.
 pub(super) struct Check<'a> {
     pub(super) document: &'a Document,
-    /// Nothing was left out for its errors: what is not here is not there.
+    /// Nothing was left out for its errors: what is missing here is missing in the file.
     pub(super) whole: bool,
     pub(super) errors: &'a mut Vec<Diagnostic>,
 }
 
 impl Check<'_> {
-    fn model(&mut self, at: &[Step], raw: RawModel) -> Listed {
+    fn model(&mut self, at: &[PathStep], raw: RawModel) -> Listed {
         let start = self.errors.len();
         let pricing = self.pricing(at, &Pricing::default());
         let provider_model_id = raw.provider_model_id.unwrap_or_else(|| raw.id.clone());
@@ -176,13 +176,14 @@ impl Check<'_> {
         if !given && model.base.is_some() {
             model.routes.extend(self.route(at, RawRoute::default(), &model));
         }
+        // A `base_url` with an unset variable was reported before this check, and has no endpoint.
         let holes = raw.base_url.is_some() && model.base.is_none();
         model.incomplete = self.errors.len() > start || holes;
         model
     }
 
-    /// None: it has no endpoint.
-    fn route(&mut self, at: &[Step], raw: RawRoute, model: &Listed) -> Option<ListedRoute> {
+    /// Checks a route. None: it has no valid endpoint.
+    fn route(&mut self, at: &[PathStep], raw: RawRoute, model: &Listed) -> Option<ListedRoute> {
         let own = self.endpoint(&join(at, "base_url"), raw.base_url.as_deref());
         if self.whole && raw.base_url.is_none() && model.base.is_none() {
             let message = "neither the route nor its model has a `base_url`";
@@ -222,8 +223,8 @@ impl Check<'_> {
         })
     }
 
-    /// None: not given, not known (an unset variable), or reported.
-    pub(super) fn endpoint(&mut self, at: &[Step], text: Option<&str>) -> Option<Endpoint> {
+    /// Parses a URL. None: it is not given, has an unset variable, or is invalid and reported.
+    pub(super) fn endpoint(&mut self, at: &[PathStep], text: Option<&str>) -> Option<Endpoint> {
         text?;
         match endpoint::parse(self.document.text(at)?) {
             Ok(endpoint) => Some(endpoint),
@@ -234,8 +235,8 @@ impl Check<'_> {
         }
     }
 
-    /// The prices under `at`, each of `default` where it is not given.
-    fn pricing(&mut self, at: &[Step], default: &Pricing) -> Pricing {
+    /// The prices under `at`. Those that are not given are of `default`.
+    fn pricing(&mut self, at: &[PathStep], default: &Pricing) -> Pricing {
         let mut price = |key: &str, default: &String| {
             let at = [at, &steps!["pricing", key]].concat();
             let Some(text) = self.document.text(&at).filter(|text| !text.is_empty()) else {
@@ -257,8 +258,8 @@ impl Check<'_> {
         }
     }
 
-    /// An empty key is none: `${KEY:-}` is how a key is made optional.
-    pub(super) fn key(&mut self, at: &[Step], text: Option<String>) -> Option<Secret> {
+    /// Checks a key. An empty key counts as none, so that `${KEY:-}` makes a key optional.
+    pub(super) fn key(&mut self, at: &[PathStep], text: Option<String>) -> Option<Secret> {
         let text = text.filter(|text| !text.is_empty())?;
         if text.contains(|c: char| c.is_ascii_control()) {
             let message = "the key holds a line break or another control character";
@@ -268,7 +269,11 @@ impl Check<'_> {
         Some(Secret::new(text))
     }
 
-    pub(super) fn health(&mut self, at: &[Step], raw: Option<&RawHealth>) -> Option<ProbeTarget> {
+    pub(super) fn health(
+        &mut self,
+        at: &[PathStep],
+        raw: Option<&RawHealth>,
+    ) -> Option<ProbeTarget> {
         let at = join(at, "health");
         let (at, path, method) = match raw? {
             RawHealth::Path(path) => (at, path, ProbeMethod::Get),
@@ -284,12 +289,12 @@ impl Check<'_> {
     }
 }
 
-pub(super) fn join(at: &[Step], key: &str) -> Vec<Step> {
+pub(super) fn join(at: &[PathStep], key: &str) -> Vec<PathStep> {
     [at, &steps![key]].concat()
 }
 
 impl Default for Pricing {
-    /// Nothing costs anything.
+    /// All prices are 0.
     fn default() -> Self {
         let zero = || "0".to_owned();
         Self {

@@ -1,9 +1,9 @@
-//! Text to a tree with positions.
+//! Parses text into a tree with positions.
 //!
-//! Built on parser events and not on serde: an error needs the place of a value and of its key, a
-//! variable may be a number only where it was not quoted, and one pass must find every mistake.
-//! serde stops at the first, and its spans know neither keys nor quotes. What a file may cost is
-//! bounded: its size, its depth, and its number of values after aliases are expanded.
+//! It uses parser events and not serde: an error needs the position of a value and of its key, a
+//! variable may be a number only if it was not quoted, and one pass must find every mistake. serde
+//! stops at the first mistake, and its spans know neither keys nor quotes. The cost of a file is
+//! bounded by its size, its depth, and its number of values after aliases are expanded.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 64;
 const MEND: &str = "check indentation, quotes and brackets here and on the line before";
 const TOO_MANY: &str = "write fewer values, or let fewer aliases repeat them";
 
-/// Something wrong with a text.
+/// An error in a text.
 pub(super) struct Problem {
     pub(super) span: Range<usize>,
     pub(super) message: String,
@@ -35,7 +35,7 @@ impl Problem {
     }
 }
 
-/// The tree, unless the text has none, and everything that is wrong so far.
+/// The tree, if the text has one, and the errors found so far.
 pub(super) fn parse(text: &str, env: Environment) -> (Option<Node>, Vec<Problem>) {
     if text.len() > MAX_BYTES {
         let problem = Problem::new(
@@ -61,7 +61,7 @@ struct Builder<'t> {
     text: &'t str,
     env: Environment<'t>,
     parser: Parser<'t, StrInput<'t>>,
-    /// By anchor: the node and how many nodes it is.
+    /// By anchor: the node, and how many nodes it contains.
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
     problems: Vec<Problem>,
@@ -85,7 +85,7 @@ impl<'t> Builder<'t> {
         Ok(root.unwrap_or_else(|| null(0..0)))
     }
 
-    /// The next event that is not a comment.
+    /// The next event. After the last one: the end of the stream.
     fn next(&mut self) -> Result<(Event<'t>, Span), Problem> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
@@ -147,7 +147,7 @@ impl<'t> Builder<'t> {
         };
         self.nodes += count;
         if self.nodes > MAX_NODES {
-            // Before the copy is made: that is what the bound is for.
+            // Checked before the copy is made, which the bound is to prevent.
             let message = format!("more than {MAX_NODES} values, aliases included");
             return Err(Problem::new(at.clone(), message, TOO_MANY));
         }
@@ -250,7 +250,8 @@ fn range(span: &Span) -> Range<usize> {
     start..span.end.byte_offset().unwrap_or(start).max(start)
 }
 
-/// `<<: *defaults`: keys that the mapping does not give itself; the first source that has one wins.
+/// `<<: *defaults` adds keys that the mapping does not give itself. The first source that has a key
+/// wins.
 fn merge(entries: &mut Vec<MappingEntry>, sources: Vec<Node>) {
     for source in sources {
         match source.value {

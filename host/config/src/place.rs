@@ -1,27 +1,27 @@
-//! Where deployments are, and the secrets that belong there.
+//! Where deployments listen, and secrets.
 
 use std::fmt;
 
 /// Where a deployment listens: scheme, host, port, and the path in front of `/v1`.
 ///
-/// Two are equal where the joining rule says so: a trailing `/` and a final `/v1` do not count, the host
-/// is compared in lower case, a scheme's default port equals no port.
+/// Two endpoints are equal by the rule for joining: a trailing `/` and a final `/v1` do not count,
+/// the host is compared in lower case, and a scheme's default port equals no port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Whom to connect to.
+    /// Scheme, host and port to connect to.
     pub origin: Origin,
     /// `""` or `/openai`: what stands between the host and `/v1`. Never ends in `/`.
     pub prefix: String,
 }
 
-/// Scheme, host and port: what a key belongs to and what connections are pooled by.
+/// Scheme, host and port. Keys belong to an origin, and connections are pooled by origin.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
-    /// `https` or not.
+    /// True for `https`.
     pub tls: bool,
-    /// Lower-case name or address; an IPv6 address without brackets.
+    /// Name or address in lower case. An IPv6 address has no brackets.
     pub host: String,
-    /// Always set, from the scheme where the URL gives none.
+    /// Always set: the default of the scheme if the URL has no port.
     pub port: u16,
 }
 
@@ -32,7 +32,7 @@ impl Origin {
         if self.tls { "https" } else { "http" }
     }
 
-    /// The value of the `Host` header: the port only where it is not the scheme's default.
+    /// The value of the `Host` header. It has the port only if that is not the scheme's default.
     #[must_use]
     pub fn authority(&self) -> String {
         let default = if self.tls { 443 } else { 80 };
@@ -63,13 +63,13 @@ impl fmt::Display for Endpoint {
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a value.
+    /// Wraps a secret in clear text.
     #[must_use]
     pub fn new(value: String) -> Self {
         Self(value)
     }
 
-    /// The value itself, for the one place that sends it.
+    /// The secret in clear text. It must not be logged or shown.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -5,12 +5,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How health is probed.
+/// The settings of health probes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Probing {
-    /// Between two probes of a deployment. None: no probing.
+    /// Time between two probes of a deployment. None: no probing.
     pub interval: Option<Duration>,
-    /// What one probe may take.
+    /// Time limit of one probe.
     pub timeout: Duration,
     /// Failures in a row that make a healthy deployment unhealthy.
     pub down_after: u32,
@@ -30,12 +30,12 @@ pub(crate) struct ProbeCounts {
     pub(crate) up_after: u32,
 }
 
-/// The question of one health probe; the answer 200 means healthy.
+/// The target of a health probe. Status 200 means healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProbeTarget {
     /// Absolute path at the deployment's origin: `/health`.
     pub path: String,
-    /// How it is asked.
+    /// Method of the request.
     pub method: ProbeMethod,
 }
 
@@ -52,7 +52,7 @@ pub enum ProbeMethod {
 }
 
 impl Probing {
-    /// What one probe may take where the file says nothing.
+    /// Time limit of one probe if the file sets none.
     pub(crate) fn default_timeout() -> Duration {
         Duration::from_secs(2)
     }

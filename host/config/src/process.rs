@@ -1,4 +1,4 @@
-//! Settings of the process itself: what a strategy may use, how it stops.
+//! Settings of the process itself: the resources of a strategy, and the shutdown.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::seconds::{self, Time, TimeOrZero};
 use super::size::{kib, mib};
 
-/// What a strategy may use.
+/// The resources that a strategy may use.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sandbox {

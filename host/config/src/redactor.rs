@@ -1,5 +1,5 @@
-//! Takes what must not leave the gateway out of what engines say: they like to repeat the URL or the
-//! key they were called with, and the places of engines behind them.
+//! Removes secrets from the words of engines. Engines often repeat the URL or the key that they
+//! were called with, and the addresses of engines behind them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,22 +12,23 @@ use memchr::memmem;
 use super::{Model, endpoint};
 
 const MASK: &[u8] = b"[redacted]";
-/// A shorter key is no secret, and would be found in any text.
+/// Shorter keys are not masked: they are no secrets, and any text contains them.
 const SHORTEST_KEY: usize = 4;
 
-/// Knows the keys and the places of all deployments. Masks those, and every URL and address of a
-/// private network: whoever runs the engines may have more of them than are configured.
+/// Masks the keys and addresses of all deployments, and every URL and address in a private network:
+/// there may be more engines than are configured.
 #[derive(Default)]
 pub struct Redactor {
     keys: BTreeSet<String>,
     /// In lower case.
     hosts: BTreeSet<String>,
-    /// Masked wherever they stand: hosts with their ports, and hosts that are no mere word.
+    /// Masked wherever they occur: hosts with their ports, and hosts that are more than a plain
+    /// word.
     places: BTreeSet<String>,
 }
 
 impl Redactor {
-    /// One that knows the deployments of `models`.
+    /// A redactor for the deployments of `models`.
     #[must_use]
     pub fn new(models: &[Model]) -> Self {
         let mut redactor = Self::default();
@@ -43,7 +44,7 @@ impl Redactor {
                 redactor.places.insert(origin.host.clone());
             }
             if let Some(key) = deployment.api_key.as_ref().map(|key| key.expose()) {
-                // As it is, and as some write it in JSON.
+                // As it is, and with `/` escaped as some write it in JSON.
                 redactor.keys.extend([key.to_owned(), key.replace('/', "\\/")]);
             }
         }
@@ -51,7 +52,7 @@ impl Redactor {
         redactor
     }
 
-    /// `text` without all that.
+    /// `text` with every secret masked.
     #[must_use]
     pub fn redact(&self, text: Bytes) -> Bytes {
         let spans = self.spans(&text);
@@ -70,19 +71,19 @@ impl Redactor {
         out.freeze()
     }
 
-    /// The same for text.
+    /// Like [`redact`](Self::redact), for a string.
     #[must_use]
     pub fn redact_text(&self, text: String) -> String {
         String::from_utf8_lossy(&self.redact(text.into())).into_owned()
     }
 
-    /// Whether any of that is in `text`.
+    /// Whether `text` contains a secret.
     #[must_use]
     pub fn finds_any(&self, text: &[u8]) -> bool {
         !self.spans(text).is_empty()
     }
 
-    /// What is to be masked, by where it begins; may overlap.
+    /// The ranges to mask, sorted by their start. They may overlap.
     fn spans(&self, text: &[u8]) -> Vec<Range<usize>> {
         let lower = text.to_ascii_lowercase();
         let mut spans = Vec::new();
@@ -90,7 +91,7 @@ impl Redactor {
         for (text, word) in words.chain(self.places.iter().map(|place| (&lower[..], place))) {
             spans.extend(memmem::find_iter(text, word).map(|at| at..at + word.len()));
         }
-        // The second as some write it in JSON.
+        // The second has `/` escaped as some write it in JSON.
         for mark in ["://", ":\\/\\/"] {
             let urls = memmem::find_iter(&lower, mark);
             spans.extend(urls.filter_map(|at| self.url(&lower, at, at + mark.len())));
@@ -100,7 +101,7 @@ impl Redactor {
         spans
     }
 
-    /// The URL around a `://`, if it is of a place that is not to be known.
+    /// The range of the URL around a `://`, if its host is secret.
     fn url(&self, text: &[u8], mark: usize, authority: usize) -> Option<Range<usize>> {
         let in_authority = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~%:@[]".contains(byte);
         let length = text[authority..].iter().take_while(|byte| in_authority(byte)).count();
@@ -129,7 +130,7 @@ impl Redactor {
     }
 }
 
-/// The addresses of private networks, with their ports.
+/// The ranges of IPv4 addresses in private networks, with their ports.
 fn addresses(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -154,7 +155,7 @@ fn port(text: &[u8]) -> usize {
     if text.first() == Some(&b':') && digits > 0 { 1 + digits } else { 0 }
 }
 
-/// Without what it knows.
+/// Shows no secret.
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Redactor")

@@ -1,4 +1,4 @@
-//! What strategies that decide for each request are told of its headers.
+//! Headers that strategies on the request path see. Credentials cannot be listed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::document::steps;
 use super::models::{Check, join};
 
-/// Headers that carry who somebody is: never told, whatever the file says.
+/// Headers that carry credentials. Strategies never see them, whatever the file says.
 const CREDENTIALS: [&str; 9] = [
     "authorization",
     "proxy-authorization",
@@ -19,16 +19,16 @@ const CREDENTIALS: [&str; 9] = [
     "x-amz-security-token",
 ];
 
-/// What strategies that decide for each request are told of its headers. Credentials never are.
-// Checked, the names are in lower case.
+/// Headers that strategies on the request path see. Credentials cannot be listed.
+// After the check the names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestFacts {
-    /// Header that names a session. Default: what the body says, else how the conversation begins.
+    /// Header that names a session. Default: one in the body, else the start of the conversation.
     pub session_header: Option<String>,
-    /// The header that says who asks.
+    /// Header that names the tenant.
     pub tenant_header: Option<String>,
-    /// Headers that are told as they are.
+    /// Headers that strategies see as they are.
     #[schemars(length(max = 16))]
     pub headers: Vec<String>,
 }
@@ -44,8 +44,8 @@ impl Check<'_> {
         RequestFacts { session_header: session, tenant_header: tenant, headers }
     }
 
-    /// The name of a header that may be told.
-    fn header(&mut self, at: &[super::Step], name: String) -> String {
+    /// Checks the name of a header. Returns it in lower case.
+    fn header(&mut self, at: &[super::PathStep], name: String) -> String {
         let name = name.to_ascii_lowercase();
         if self.document.text(at).is_none() {
             return name;

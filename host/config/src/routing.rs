@@ -1,5 +1,4 @@
-//! `routing.yaml` checked by itself; its lists of deployments become part of the models in
-//! [`join`](super::join).
+//! Checks `routing.yaml` by itself. [`join`](super::join) adds its deployments to the models.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,28 +15,30 @@ use super::raw::routing::{RawEntry, RoutingFile};
 use super::raw::strategy::RawStrategy;
 use super::strategy::Own;
 use super::timeouts::TimeLimits;
-use super::{Config, Diagnostic, Document, Endpoint, LogOutput, ProbeTarget, Secret, Step, schema};
+use super::{
+    Config, Diagnostic, Document, Endpoint, LogOutput, PathStep, ProbeTarget, Secret, schema,
+};
 
-/// What `routing.yaml` lists.
+/// The parts of `routing.yaml` that are joined with the models.
 pub(super) struct Entries {
     pub(super) document: Arc<Document>,
     pub(super) list: Vec<Entry>,
-    /// Nothing was left out for its errors: what is not here is not there.
+    /// Nothing was left out for its errors: what is missing here is missing in the file.
     pub(super) whole: bool,
-    /// For all deployments, and for those of a side.
+    /// Concurrency for all deployments, and for those of a side.
     pub(super) concurrency: SharedConcurrency,
-    /// For all models.
+    /// Time limits for all models.
     pub(super) timeouts: TimeLimits,
     /// Models that have a strategy of their own.
     pub(super) strategies: Vec<Own>,
 }
 
-/// One endpoint and its models.
+/// An entry of `local_deployment` or `remote_deployment`.
 pub(super) struct Entry {
-    /// Where it stands in the file.
-    pub(super) at: Vec<Step>,
+    /// Its position in the file.
+    pub(super) at: Vec<PathStep>,
     pub(super) side: Side,
-    /// None: not known, which is reported already.
+    /// None: it is invalid or unknown, which is reported already.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) models: Vec<String>,
     pub(super) name: Option<String>,
@@ -47,7 +48,7 @@ pub(super) struct Entry {
     pub(super) timeouts: Given,
 }
 
-/// Checks the file: its lists, and a configuration that has everything but models.
+/// Checks the file. Returns its lists, and a configuration without models.
 pub(super) fn check(
     document: Arc<Document>,
     errors: &mut Vec<Diagnostic>,
@@ -106,7 +107,7 @@ pub(super) fn check(
 impl Check<'_> {
     fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {
         let mut network = |(index, text): (usize, &String)| {
-            // A lone address is the network of itself.
+            // A single address is a network, too.
             let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             if network.is_err() {
                 let at = steps!["trusted_proxies", index];

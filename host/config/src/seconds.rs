@@ -1,7 +1,7 @@
 //! How the files write times: seconds, or a number with a unit.
 //!
-//! A schema that wants a time has the format [`FORMAT`]. The check of the schema turns the text
-//! into a number of seconds, so that serde never meets a unit.
+//! The schema of a time has the format [`FORMAT`]. The check of the schema turns the text into a
+//! number of seconds, so that serde never sees a unit.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use serde::{Deserialize, Deserializer, Serializer};
 
 /// The `format` of a value that is a time.
 pub(crate) const FORMAT: &str = "seconds";
-/// How to write one: the remedy of every error about a time.
+/// How to write a time: the remedy of every error about one.
 pub(crate) const FORM: &str =
     "write seconds, or a number with a unit (ms, s, m, h): 2, 500ms, 1.5s, 10m";
 
-/// A year: longer times are mistakes, and shorter ones never overflow.
+/// A year, in seconds. Longer times are mistakes, and shorter ones never overflow.
 const LONGEST: u32 = 31_536_000;
-/// A text with a unit, or one with a variable.
+/// Matches a text with a unit, or with a variable.
 const PATTERN: &str = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$|\$\{";
 
 /// The schema of a time above 0.
@@ -60,7 +60,7 @@ impl JsonSchema for TimeOrZero {
     }
 }
 
-/// The seconds that a text with a unit means.
+/// The seconds of a text with a unit. None: it is malformed.
 pub(crate) fn parse(text: &str) -> Option<f64> {
     let unit = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
     let (number, unit) = text.split_at(unit);
@@ -79,14 +79,14 @@ pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, 
     to.serialize_f64(time.as_secs_f64())
 }
 
-/// A positive time is at least a millisecond, which is finer than any timer here.
+/// Rounds a positive time up to a millisecond, which is finer than any timer here.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let seconds = f64::deserialize(from)?;
     let time = Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)?;
     Ok(if seconds > 0.0 { time.max(Duration::from_millis(1)) } else { time })
 }
 
-/// A time that means none if it is 0.
+/// A time for which 0 means none.
 pub(crate) mod zero_is_none {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Sizes: the files count MiB and KiB, the gateway bytes.
+//! Sizes: the files have MiB and KiB, the gateway has bytes.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};

@@ -1,4 +1,4 @@
-//! Which strategies decide, for which models, and which are being tried.
+//! The strategies of models, and the candidates that are tried beside them.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,9 @@ use super::join::unknown_model;
 use super::models::{Check, Models, join};
 use super::raw::strategy::{RawCandidate, RawStrategy};
 use super::routing::Entries;
-use super::{Diagnostic, Step};
+use super::{Diagnostic, PathStep};
 
-/// Which strategy decides, with what parameters.
+/// A strategy and its parameters.
 #[derive(Debug, Clone)]
 pub struct StrategyConfig {
     /// `routing_strategy` as written: a built-in's name, a name in the plugin folder, or a path.
@@ -21,16 +21,16 @@ pub struct StrategyConfig {
     pub sha256: Option<String>,
     /// `routing_parameter`: always an object.
     pub parameters: serde_json::Value,
-    /// Where in `routing.yaml` its keys stand: empty for those of the file itself.
-    pub at: Vec<Step>,
-    /// Who is tried beside it.
+    /// The position of its keys in `routing.yaml`. Empty: the top level.
+    pub at: Vec<PathStep>,
+    /// The candidate that is tried beside it.
     pub candidate: Option<Box<CandidateConfig>>,
 }
 
 /// A strategy that is tried beside the one in use.
 #[derive(Debug, Clone)]
 pub struct CandidateConfig {
-    /// Itself; it has no candidate of its own.
+    /// The candidate itself, which has no candidate of its own.
     pub strategy: StrategyConfig,
     /// How it is tried.
     pub mode: TrialMode,
@@ -41,23 +41,23 @@ pub struct CandidateConfig {
 /// How a candidate is tried.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TrialMode {
-    /// Its answers are compared with those in use.
+    /// Its answers are only compared with those of the strategy in use.
     Shadow,
     /// It decides for this share of the requests, above 0 and below 1.
     Canary(f64),
 }
 
-/// When the trial of a candidate is ended.
+/// When the trial of a candidate ends.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rollback {
-    /// Faults of the candidate (traps, time-outs, answers that cannot be used) that end it.
+    /// Faults of the candidate (traps, time-outs, invalid answers) that end the trial.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub faults: u32,
-    /// It ends when its share of failed requests is larger than that of the others by so much.
+    /// The candidate's share of failed requests may exceed that of the others by at most this.
     #[schemars(range(min = 0, max = 1))]
     pub margin: f64,
-    /// Requests it must have decided for before they are compared.
+    /// Requests that the candidate must have decided for before the shares are compared.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_requests: u32,
 }
@@ -69,8 +69,8 @@ impl Default for Rollback {
 }
 
 impl Check<'_> {
-    /// A strategy of one model, whose keys stand at `at`.
-    pub(super) fn strategy(&mut self, at: &[Step], raw: RawStrategy) -> StrategyConfig {
+    /// Checks the strategy whose keys are at `at`.
+    pub(super) fn strategy(&mut self, at: &[PathStep], raw: RawStrategy) -> StrategyConfig {
         let candidate = raw.candidate.and_then(|raw| self.candidate(at, raw));
         StrategyConfig {
             reference: raw.routing_strategy,
@@ -81,8 +81,12 @@ impl Check<'_> {
         }
     }
 
-    /// The candidate beside the strategy whose keys stand at `at`.
-    pub(super) fn candidate(&mut self, at: &[Step], raw: RawCandidate) -> Option<CandidateConfig> {
+    /// Checks the candidate of the strategy whose keys are at `at`.
+    pub(super) fn candidate(
+        &mut self,
+        at: &[PathStep],
+        raw: RawCandidate,
+    ) -> Option<CandidateConfig> {
         let at = join(at, "candidate");
         let mode = match (raw.shadow, raw.canary) {
             (true, None) => TrialMode::Shadow,
@@ -105,7 +109,7 @@ impl Check<'_> {
         Some(CandidateConfig { strategy, mode, rollback: raw.rollback })
     }
 
-    fn digest(&mut self, at: &[Step], text: &str) -> Option<String> {
+    fn digest(&mut self, at: &[PathStep], text: &str) -> Option<String> {
         let at = join(at, "sha256");
         self.document.text(&at)?;
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -115,20 +119,21 @@ impl Check<'_> {
         Some(text.to_ascii_lowercase())
     }
 
-    fn error(&mut self, at: &[Step], message: &str, help: &str) {
+    fn error(&mut self, at: &[PathStep], message: &str, help: &str) {
         self.errors.push(self.document.error(at, message, help));
     }
 }
 
 /// A model's own strategy, not yet joined with the models.
 pub(super) struct Own {
-    /// As the file calls the model.
+    /// The model's id or alias, as the file has it.
     pub(super) model: String,
-    /// Index of the strategy.
+    /// Index of the strategy in [`Config::strategies`](super::Config::strategies).
     pub(super) strategy: usize,
 }
 
-/// The index of the strategy of each model: its own, else the first.
+/// The index of each model's strategy: its own, else the first. Reports unknown and repeated
+/// models.
 pub(super) fn by_model(
     models: &Models,
     names: &HashMap<&str, usize>,

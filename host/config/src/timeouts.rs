@@ -1,4 +1,4 @@
-//! Time limits of requests: which there are, and whose word holds where several have one.
+//! Time limits of requests: the keys, their defaults, and which setting wins.
 
 use std::time::Duration;
 
@@ -9,40 +9,40 @@ use super::given;
 use super::seconds::{self, Time, TimeOrZero};
 
 /// `timeouts` of `routing.yaml`: every time limit, its default and its description. A model, a
-/// route and an entry may give some of the keys.
+/// route and an entry may override some of the keys.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(description = "Time limits of a request.")]
 pub(crate) struct TimeLimits {
-    /// To a TCP and TLS connection.
+    /// Time to make a TCP and TLS connection.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     connect: Duration,
-    /// From the connection to a stream's first content, or the first byte of a plain answer's body.
+    /// Time from the connection to a stream's first content, or to a plain body's first byte.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     first_byte: Duration,
-    /// Between two chunks of the answer.
+    /// Time between two chunks of the answer.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     idle: Duration,
-    /// Of everything, all attempts included.
+    /// Time of the whole request, all attempts included.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     total: Duration,
-    /// Idle connections to a host are kept so long, for all that is there. 0: none is used again.
+    /// Time that an idle connection is kept. The smallest of a host applies. 0: no reuse.
     #[serde(with = "seconds")]
     #[schemars(with = "TimeOrZero")]
     pool_idle: Duration,
-    /// From the first byte of a request to the end of its headers.
+    /// Time from the first byte of a request to the end of its headers.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     client_headers: Duration,
-    /// Between two pieces of a request's body, and of the answer that the client takes.
+    /// Time between two pieces of a request's body, or of the answer that the client takes.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     client_idle: Duration,
-    /// Between two requests of a client's connection.
+    /// Time between two requests on a client's connection.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     keep_alive: Duration,
@@ -51,29 +51,30 @@ pub(crate) struct TimeLimits {
 /// Time limits of an attempt at a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To a TCP and TLS connection.
+    /// Time to make a TCP and TLS connection.
     pub connect: Duration,
-    /// From the connection to a stream's first content, or the first byte of a plain answer's body.
+    /// Time from the connection to a stream's first content, or to a plain body's first byte.
     pub first_byte: Duration,
-    /// Between two chunks of the answer.
+    /// Time between two chunks of the answer.
     pub idle: Duration,
-    /// How long an unused connection is kept; 0: none is used again. The same for all deployments
-    /// of one origin, which share their connections.
+    /// How long an unused connection is kept. 0: none is used again. All deployments of one origin
+    /// have the same value, because they share their connections.
     pub pool_idle: Duration,
 }
 
-/// From a request's arrival to the end of its answer, over all attempts.
+/// Time limit from the arrival of a request to the end of its answer, over all attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TotalTime(pub Duration);
 
-/// How long a client is waited for.
+/// Time limits for a client.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClientTimeouts {
-    /// From a request's first byte, or the connection's start, to the end of its head.
+    /// From the first byte of a request, or the start of the connection, to the end of the
+    /// request's head.
     pub headers: Duration,
-    /// Between two pieces of a request's body.
+    /// Time between two pieces of a request's body, or of the answer that the client takes.
     pub idle: Duration,
-    /// Between two requests of a connection.
+    /// Time between two requests on a connection.
     pub keep_alive: Duration,
 }
 
@@ -85,8 +86,8 @@ impl Default for TimeLimits {
             first_byte: time(120),
             idle: time(60),
             total: time(600),
-            // vLLM and uvicorn close theirs after 5 s, and a request on a connection that is being
-            // closed is lost.
+            // vLLM and uvicorn close idle connections after 5 s. A request on a connection that is
+            // being closed is lost.
             pool_idle: time(4),
             client_headers: time(10),
             client_idle: time(30),
@@ -96,7 +97,7 @@ impl Default for TimeLimits {
 }
 
 impl TimeLimits {
-    /// Those of an attempt.
+    /// The time limits of an attempt.
     pub(crate) fn attempt(&self) -> Timeouts {
         let Self { connect, first_byte, idle, pool_idle, .. } = *self;
         Timeouts { connect, first_byte, idle, pool_idle }
@@ -111,7 +112,7 @@ impl TimeLimits {
         ClientTimeouts { headers, idle, keep_alive }
     }
 
-    /// What the three come to, as the file writes it.
+    /// Puts the three parts together again, as the file writes them.
     pub(crate) fn of(
         attempt: Timeouts,
         TotalTime(total): TotalTime,
@@ -150,13 +151,13 @@ impl Default for ClientTimeouts {
     }
 }
 
-/// A model's own: those of an attempt, and of the whole request.
+/// The schema of a model's own time limits: those of an attempt, and `total`.
 pub(crate) fn of_model(generator: &mut SchemaGenerator) -> Schema {
     given::schema::<TimeLimits>(generator, |key| key == "total" || is_of_attempt(key))
 }
 
-/// Those of one place that runs a model. `total` is known there, so that its error says where it
-/// goes.
+/// The schema of the time limits of one place. `total` is listed and never allowed, so that its
+/// error says where it belongs.
 pub(crate) fn of_place(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = given::schema::<TimeLimits>(generator, is_of_attempt);
     let never = json_schema!({

@@ -1,37 +1,38 @@
-//! The circuit breaker of a strategy, as Nygard's "Release It!" describes it: faults in a row take it out of use for a
-//! time, then one call tries it. Values and `now` in: it has no clock and no lock.
+//! The circuit breaker of a strategy, as in Nygard's "Release It!": faults in a row take the
+//! strategy out of use for a time, then one call tries it again. The caller passes `now`. There is
+//! no clock and no lock.
 
 use std::time::{Duration, Instant};
 
-/// Counts faults in a row, and says whether a strategy is asked.
+/// Counts faults in a row, and decides if a strategy is asked.
 #[derive(Debug, Clone, Default)]
 pub struct Breaker {
     faults: u32,
-    /// When it may be tried again. None: it is in use.
+    /// When the strategy may be tried again. None while it is in use.
     until: Option<Instant>,
-    /// One call is trying it.
+    /// True while the trial call is under way.
     on_trial: bool,
 }
 
-/// By what right a call is made. Every call ends with one of [`Breaker::answered`], [`Breaker::failed`] and
-/// [`Breaker::give_back`].
+/// Why a call is admitted. Every call must end with one of [`Breaker::answered`],
+/// [`Breaker::failed`] and [`Breaker::give_back`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Call {
     /// The strategy is in use.
     Regular,
-    /// The one call that tries it again.
+    /// The one call that tries the strategy again.
     Trial,
 }
 
 impl Breaker {
-    /// Faults in a row that take it out of use. One that takes its whole deadline each time would keep the others
-    /// waiting.
+    /// Faults in a row that take a strategy out of use. One that takes its whole deadline each time
+    /// would delay the others.
     pub const FAULTS: u32 = 5;
-    /// How long it is out of use before it is tried again.
+    /// Time out of use before the strategy is tried again.
     pub const REST: Duration = Duration::from_secs(30);
 
-    /// The right to call it now. None: it is out of use.
+    /// Admits a call at `now`. None while the strategy is out of use.
     #[must_use]
     pub fn admit(&mut self, now: Instant) -> Option<Call> {
         match self.until {
@@ -44,25 +45,25 @@ impl Breaker {
         }
     }
 
-    /// Whether it is out of use.
+    /// True while the strategy is out of use, its trial included.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.until.is_some()
     }
 
-    /// Until when it is out of use, if it is at `now`.
+    /// The end of its rest, if it rests at `now`.
     #[must_use]
     pub fn rests(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)
     }
 
-    /// Whether nothing is held against it: a call that is answered well changes nothing.
+    /// True if it has no recent fault. A good answer then changes nothing.
     #[must_use]
     pub fn is_calm(&self) -> bool {
         self.faults == 0 && self.until.is_none()
     }
 
-    /// The call was answered well.
+    /// Records a good answer. That of a trial puts the strategy back in use.
     pub fn answered(&mut self, call: Call) {
         self.faults = 0;
         if call == Call::Trial {
@@ -71,7 +72,7 @@ impl Breaker {
         self.give_back(call);
     }
 
-    /// The call failed. True: that took it out of use.
+    /// Records a fault. Returns true if it took the strategy out of use.
     pub fn failed(&mut self, call: Call, now: Instant) -> bool {
         self.faults = self.faults.saturating_add(1);
         let opens = call == Call::Regular && !self.is_off() && self.faults >= Self::FAULTS;
@@ -82,7 +83,7 @@ impl Breaker {
         opens
     }
 
-    /// The call ended without telling anything.
+    /// Ends a call without a result.
     pub fn give_back(&mut self, call: Call) {
         if call == Call::Trial {
             self.on_trial = false;
@@ -94,7 +95,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    /// One that has just gone out of use, and when.
+    /// A breaker that has just gone out of use, and when it did.
     fn off() -> (Breaker, Instant) {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         let fail = |breaker: &mut Breaker| {
@@ -135,11 +136,11 @@ mod tests {
         let trial = breaker.admit(now).expect("a trial");
         assert_eq!(breaker.admit(now), None, "one at a time");
         assert!(!breaker.failed(trial, now), "it was out already");
-        assert_eq!(breaker.admit(now), None, "for as long again");
+        assert_eq!(breaker.admit(now), None, "it rests again");
         now += Breaker::REST;
         let trial = breaker.admit(now).expect("a trial");
         breaker.give_back(trial);
-        let trial = breaker.admit(now).expect("one that was given up is no trial");
+        let trial = breaker.admit(now).expect("a trial that was given back frees the next one");
         breaker.answered(trial);
         assert!(breaker.is_calm());
         assert_eq!(breaker.admit(now), Some(Call::Regular));
@@ -152,8 +153,8 @@ mod tests {
         assert!(breaker.is_off());
         assert!(!breaker.failed(Call::Regular, now + Breaker::REST));
         let at = now + Breaker::REST;
-        assert_eq!(breaker.admit(at), Some(Call::Trial), "nor keep it out for longer");
+        assert_eq!(breaker.admit(at), Some(Call::Trial), "an old fault does not extend the rest");
         breaker.give_back(Call::Regular);
-        assert_eq!(breaker.admit(at), None, "nor end the trial of another call");
+        assert_eq!(breaker.admit(at), None, "an old call does not end a trial");
     }
 }

@@ -1,8 +1,9 @@
-//! What the gateway and a routing strategy say to each other, in Rust: the contract of `wit/`, without
-//! WebAssembly. Host and simulator speak it; only the crate `sandbox` knows what is behind.
+//! The contract between the gateway and a routing strategy in Rust: that of `wit/`, without
+//! WebAssembly. Gateway and simulator use it. Only the crate `sandbox` knows how strategies are
+//! implemented.
 //!
-//! A strategy decides off the request path ([`Strategy`]) and, where it wants to see each request, on
-//! it too ([`PathStrategy`]).
+//! A strategy decides off the request path ([`Strategy`]). If it decides each request, it is also
+//! asked on the path ([`PathStrategy`]).
 
 mod breaker;
 mod facts;
@@ -21,31 +22,32 @@ pub use weights::{BadWeights, RawWeights, Weights};
 
 /// A routing strategy, ready to be asked.
 ///
-/// Life cycle: made and configured while a configuration is being loaded (never on the request path), then
-/// owned by the decision thread, which calls [`assign`](Strategy::assign) about a model when it is loaded, whenever
-/// one of its deployments changes, and every [`Description::refresh`]. The thread calls
-/// [`outcome`](Strategy::outcome) when attempts have ended. Dropped when the next configuration is in use.
+/// Life cycle: a strategy is created and configured while a configuration is loaded, never on the
+/// request path. Then the decision thread owns it. The thread calls [`assign`](Strategy::assign)
+/// for a model when it is loaded, when one of its deployments changes, and every
+/// [`Description::refresh`]. It calls [`outcome`](Strategy::outcome) when attempts have ended. The
+/// strategy is dropped once the next configuration is in use.
 pub trait Strategy: Send {
-    /// Who it is.
+    /// Its description, which does not change.
     fn description(&self) -> &Description;
 
     /// How to share one model's traffic. The answer is unchecked: see [`Weights::check`].
     ///
     /// # Errors
-    /// A [`Fault`] says nothing about the next call: an implementation recovers by itself.
+    /// A [`Fault`] does not affect the next call: the implementation recovers by itself.
     fn assign(
         &mut self,
         local: &[Candidate<'_>],
         remote: &[Candidate<'_>],
     ) -> Result<RawWeights, Fault>;
 
-    /// Its side on the request path. None: it decides off the path only.
+    /// Its part on the request path. None if it decides only off the path.
     fn on_path(&self) -> Option<Arc<dyn PathStrategy>> {
         None
     }
 
-    /// What it would say of one request, asked off the request path. Of one that decides off the path only,
-    /// that is what it says of all.
+    /// Asks about one request, off the request path. A strategy that decides only off the path
+    /// gives the answer of [`assign`](Strategy::assign).
     ///
     /// # Errors
     /// As [`assign`](Strategy::assign).
@@ -53,22 +55,22 @@ pub trait Strategy: Send {
         self.assign(question.local, question.remote)
     }
 
-    /// Whether it wants to be told how attempts went.
+    /// True if it wants to be told how attempts ended.
     fn learns(&self) -> bool {
         false
     }
 
-    /// Takes attempts that have ended since the last call. Asked only of one that
+    /// Takes the attempts that have ended since the last call. Called only if it
     /// [`learns`](Strategy::learns).
     ///
     /// # Errors
     /// As [`assign`](Strategy::assign).
-    fn outcome(&mut self, _attempts: &[Attempt]) -> Result<(), Fault> {
+    fn outcome(&mut self, _attempts: &[EndedAttempt]) -> Result<(), Fault> {
         Ok(())
     }
 }
 
-/// Who a strategy is and what it asked for.
+/// The identity of a strategy, and what it asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Description {
     /// Lower-case name.
@@ -79,45 +81,47 @@ pub struct Description {
     pub summary: String,
     /// JSON Schema of its parameters: always an object.
     pub parameters: serde_json::Value,
-    /// Ask again after this long even if nothing happened; at least 100 ms.
+    /// Ask again after this time even if nothing changed. At least 100 ms.
     pub refresh: Option<Duration>,
     /// Facts of a request that it wants to be told.
     pub needs: Needs,
 }
 
-/// What stays the same about a deployment for as long as a configuration is in use. A strategy is
-/// given the places of all models that it decides for; the position in that list is the
-/// [`Candidate::id`].
+/// The facts about a deployment that are fixed while a configuration is in use. A strategy gets the
+/// places of all models that it decides for. The position in that list is the [`Candidate::id`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
     /// Unique within the model.
     pub name: String,
-    /// The model it runs.
+    /// Id of the model it runs.
     pub model: String,
-    /// Who runs it.
+    /// Local if the user runs it, else remote.
     pub side: Side,
     /// Configured share, 0 to 1.
     pub weight: f64,
     /// Requests it takes at a time, at least 1.
     pub capacity: u32,
-    /// What it costs, where configured.
+    /// Its price, if configured.
     pub price: Option<Price>,
     /// Tokens of prompt and answer together.
     pub context_length: u64,
 }
 
-/// A deployment as a strategy sees it at one moment: numbers and names, never a URL, a key or a prompt.
+/// A deployment as a strategy sees it at one moment: numbers and names, never a URL, a key or a
+/// prompt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate<'a> {
     /// Position of `place` among those the strategy was given.
     pub id: u32,
-    /// What stays the same.
+    /// Its fixed facts.
     pub place: &'a Place,
-    /// Requests sent to it and not yet finished.
+    /// Requests in flight, scaled up by its error rate: a deployment that fails fast must not look
+    /// idle.
     pub in_flight: u32,
-    /// Requests that wait in line for a place at it.
+    /// Requests that wait for a place at it.
     pub queued: u32,
-    /// Moving average of the time to first byte, in milliseconds. None before the first answer.
+    /// Moving average of the time to first byte, in milliseconds. None if there was no answer
+    /// lately.
     pub latency: Option<f64>,
     /// Share of its recent attempts that failed, 0 to 1.
     pub error_rate: f64,
@@ -126,9 +130,9 @@ pub struct Candidate<'a> {
 /// US dollars per token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
-    /// Of a prompt token.
+    /// For a prompt token.
     pub prompt: f64,
-    /// Of a completion token.
+    /// For a completion token.
     pub completion: f64,
 }
 
@@ -141,7 +145,7 @@ pub enum Ending {
     ClientError,
     /// The client went away.
     Cancelled,
-    /// With 429, or 503 and the wish to be left alone.
+    /// With 429.
     Limited,
     /// With another error, or without a connection.
     Failed,
@@ -153,27 +157,37 @@ pub enum Ending {
 
 /// One attempt that has ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Attempt {
+pub struct EndedAttempt {
     /// The [`Candidate::id`] of the deployment.
     pub deployment: u32,
     /// How it ended.
     pub ending: Ending,
-    /// Status of the deployment's answer, where there was one.
+    /// Status of the deployment's answer, if there was one.
     pub status: Option<u16>,
-    /// To the first byte of content, where there was one.
+    /// Time to the first byte of content, if there was one.
     pub first_byte: Option<Duration>,
-    /// To its end.
+    /// Time to the end of the attempt.
     pub total: Duration,
-    /// Tokens of the prompt, where reported.
+    /// Tokens of the prompt, if reported.
     pub prompt_tokens: Option<u32>,
-    /// Tokens of the answer, where reported.
+    /// Tokens of the answer, if reported.
     pub completion_tokens: Option<u32>,
-    /// US dollars, where tokens and prices are known.
+    /// Cost in US dollars, if tokens and prices are known.
     pub cost: Option<f64>,
 }
 
-/// Why a strategy's answer could not be used. They are counted apart, because they have different
-/// owners: a trap is a bug, a time-out is cost, a refusal is a bad answer, and one that is busy is slow.
+/// The part that a strategy plays in a trial. The two share no state: each has its own `store`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The strategy in use: its weights decide.
+    Live,
+    /// The strategy on trial: its weights are compared, or decide for a canary's share of requests.
+    Candidate,
+}
+
+/// Why a strategy's answer could not be used. The causes are counted separately because they need
+/// different fixes: a trap is a bug, a time-out is high cost, a refusal is a bad answer, and busy
+/// means slow.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Fault {
     /// The guest trapped (or exhausted memory or stack, or could not be instantiated).
@@ -182,13 +196,13 @@ pub enum Fault {
     /// The guest ran past its deadline.
     #[error("still running after {0:?}")]
     TimedOut(Duration),
-    /// The guest answered, with weights that cannot be used.
+    /// The guest answered with weights that cannot be used.
     #[error("refused: {0}")]
     Refused(#[from] BadWeights),
-    /// All instances were busy with other requests, or are being made.
+    /// All instances were busy with other requests, or are still being created.
     #[error("no instance was free")]
     Busy,
-    /// It is out of use for a time, because of the faults before.
+    /// The strategy is out of use for a time after several faults.
     #[error("out of use after several faults in a row")]
     Off,
 }

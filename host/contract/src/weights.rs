@@ -1,6 +1,6 @@
-//! Weights as a strategy gives them, and as the gateway uses them.
+//! The weights that a strategy answers, and those that the gateway uses after checking them.
 
-/// What a strategy answered, before any check.
+/// A strategy's answer before any check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawWeights {
     /// In the order of the local candidates.
@@ -9,17 +9,18 @@ pub struct RawWeights {
     pub remote: Vec<f64>,
 }
 
-/// Weights that can be used: the right lengths, finite, at least 0, summing to 1.
+/// Checked weights: of the right lengths, finite, at least 0, and summing to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     local: Vec<f64>,
     remote: Vec<f64>,
 }
 
-/// Why an answer was refused. The whole answer is: half of a policy is another policy.
+/// Why an answer was refused. An answer is refused as a whole, because half of a policy is another
+/// policy.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BadWeights {
-    /// A list is not as long as the one that was asked about.
+    /// A list does not have one weight per deployment.
     #[error("{got} {side} weights for {want} {side} deployments")]
     Length {
         /// Which list: `local` or `remote`.
@@ -39,7 +40,7 @@ pub enum BadWeights {
         /// The number.
         value: f64,
     },
-    /// Nothing is above 0 (or the sum is past what a number can hold).
+    /// No weight is above 0, or the sum is not finite.
     #[error("the weights sum to {0}: at least one is above 0")]
     Sum(f64),
 }
@@ -48,7 +49,7 @@ impl Weights {
     /// Checks an answer and divides it by its sum.
     ///
     /// # Errors
-    /// The first thing wrong with it.
+    /// The first problem found.
     pub fn check(raw: RawWeights, locals: usize, remotes: usize) -> Result<Self, BadWeights> {
         let RawWeights { mut local, mut remote } = raw;
         for (side, list, want) in [("local", &local, locals), ("remote", &remote, remotes)] {
@@ -70,9 +71,7 @@ impl Weights {
         Ok(Self { local, remote })
     }
 
-    /// The same for everyone: what is used before a strategy gave its first good answer.
-    ///
-    /// Both counts 0 give no weights.
+    /// Equal weights that sum to 1. Both lists are empty if both counts are 0.
     #[must_use]
     pub fn even(locals: usize, remotes: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]

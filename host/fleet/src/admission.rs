@@ -1,25 +1,26 @@
-//! How much is let in at one time: connections, requests, bytes of bodies. What is beyond a limit is
-//! refused at once, so that what was let in is served as if the rest had not come.
+//! Limits on concurrent connections, requests and body bytes. Anything beyond a limit is refused at
+//! once, so that admitted requests are served as if the rest had not come.
 //!
-//! Counters are shared by all cores. Limits are given with each question, not kept: a reload changes
-//! them for whoever comes next.
+//! All cores share the counters. The caller passes the limit with each call, so that a reload
+//! applies to the next request.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What is in use of something that is limited.
+/// Counts how much of a limited resource is in use.
 #[derive(Debug, Clone, Default)]
 pub struct Quota<C = Arc<AtomicUsize>>(C);
 
-/// A quota as one core has it: its holds count references to it where no other core does.
+/// One core's handle to a quota. Its holds clone an `Rc` of that core, so that cores do not contend
+/// for one reference count.
 pub type CoreQuota = Quota<Rc<Arc<AtomicUsize>>>;
-/// A part of a [`CoreQuota`].
+/// A part of a [`CoreQuota`], given back when dropped.
 pub type CoreHold = Hold<Rc<Arc<AtomicUsize>>>;
 
-/// How the holds of a quota share its count.
+/// A handle through which a quota and its holds share one count.
 pub trait Count: Clone {
-    /// The count.
+    /// The amount in use.
     fn count(&self) -> &AtomicUsize;
 }
 
@@ -36,7 +37,7 @@ impl Count for Rc<Arc<AtomicUsize>> {
 }
 
 impl Quota {
-    /// The same for one core.
+    /// A handle to the same count for one core.
     #[must_use]
     pub fn on_core(&self) -> CoreQuota {
         Quota(Rc::new(Arc::clone(&self.0)))
@@ -44,14 +45,14 @@ impl Quota {
 }
 
 impl<C: Count> Quota<C> {
-    /// Takes `amount` until the hold is dropped, if no more than `limit` is in use then.
+    /// Takes `amount` until the hold is dropped. None if that would exceed `limit`.
     #[must_use]
     pub fn take(&self, amount: usize, limit: usize) -> Option<Hold<C>> {
         let mut hold = Hold { count: self.0.clone(), amount: 0 };
         hold.grow(amount, limit).then_some(hold)
     }
 
-    /// How much is in use.
+    /// The amount in use.
     #[must_use]
     pub fn in_use(&self) -> usize {
         self.0.count().load(Ordering::Relaxed)
@@ -66,7 +67,7 @@ pub struct Hold<C: Count = Arc<AtomicUsize>> {
 }
 
 impl<C: Count> Hold<C> {
-    /// Takes `more`, if no more than `limit` is in use of the quota then, and says whether it did.
+    /// Takes `more` in addition. Returns false and takes nothing if the quota would exceed `limit`.
     #[must_use]
     pub fn grow(&mut self, more: usize, limit: usize) -> bool {
         let step = |used: usize| used.checked_add(more).filter(|used| *used <= limit);
@@ -85,7 +86,7 @@ impl<C: Count> Drop for Hold<C> {
     }
 }
 
-/// What a gateway has let in.
+/// The quotas of one gateway.
 #[derive(Debug, Default)]
 pub struct Admission {
     /// Connections of clients.

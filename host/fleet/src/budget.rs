@@ -1,6 +1,7 @@
-//! The retry budget: what keeps fallback from multiplying the load when everything fails.
+//! The retry budget, which keeps fallback from multiplying the load when everything fails.
 //!
-//! One budget for all models and cores, because an overload is one too. It outlives reloads.
+//! All models and cores share one budget, because an overload affects them all. It outlives
+//! reloads.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,24 +10,24 @@ use config::RetryBudget;
 
 use super::Rate;
 
-/// Requests count as active for so long: had only those of this very moment counted, fast requests
-/// would have no budget, and one lost deployment fails all of its requests at one moment.
+/// Requests count for this long after they arrive. If only those in flight counted, fast requests
+/// would give no budget, although a lost deployment fails all of its requests at once.
 const MEMORY: Duration = Duration::from_secs(10);
 
-/// Extra attempts at most so many percent of the requests that are active or were in the last ten
-/// seconds; beside those, so many a second.
+/// Limits extra attempts to a percentage of the active requests or of those of the last ten
+/// seconds, whichever are more, plus a fixed number per second.
 #[derive(Debug)]
 pub struct Budget {
     start: Instant,
     active: AtomicU32,
     arrived: Rate,
     extra: Rate,
-    /// Nanoseconds after `start` at which everything taken of the fixed rate is paid back.
+    /// The fixed rate is used up to this time, in nanoseconds after `start`.
     paid: AtomicI64,
     denied: AtomicU64,
 }
 
-/// A request that may yet need an extra attempt: counted until dropped.
+/// A request that may still need an extra attempt, counted until dropped.
 #[derive(Debug)]
 pub struct Active<'a>(&'a Budget);
 
@@ -37,7 +38,7 @@ impl Drop for Active<'_> {
 }
 
 impl Budget {
-    /// A budget without requests.
+    /// Starts without requests, and with one second of the fixed rate saved up.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
@@ -57,7 +58,7 @@ impl Budget {
         Active(self)
     }
 
-    /// Counts a request in, for whoever counts it out.
+    /// Counts a request in. The caller must call [`end`](Self::end) once.
     pub fn begin(&self, now: Instant) {
         self.active.fetch_add(1, Ordering::Relaxed);
         self.arrived.note(now);
@@ -68,7 +69,7 @@ impl Budget {
         self.active.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes one extra attempt, if there is one.
+    /// Takes one extra attempt. False if the budget is used up.
     #[must_use]
     pub fn withdraw(&self, limit: RetryBudget, now: Instant) -> bool {
         let active = f64::from(self.active.load(Ordering::Relaxed)).max(self.arrived.count(now));
@@ -76,18 +77,19 @@ impl Budget {
         self.extra.note_below(share, now) || self.withdraw_fixed(limit.per_second, now)
     }
 
-    /// Counts a request for which there was no extra attempt.
+    /// Counts a request that got no extra attempt.
     pub fn deny(&self) {
         self.denied.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests for which there was none.
+    /// Requests that got no extra attempt.
     #[must_use]
     pub fn denied(&self) -> u64 {
         self.denied.load(Ordering::Relaxed)
     }
 
-    /// The fixed rate, by the generic cell rate algorithm: a second's worth may be saved up.
+    /// Takes from the fixed rate, by the generic cell rate algorithm. At most one second of the
+    /// rate is saved up.
     fn withdraw_fixed(&self, per_second: u32, now: Instant) -> bool {
         const SECOND: i64 = 1_000_000_000;
         if per_second == 0 {
@@ -158,8 +160,8 @@ mod tests {
     }
 
     proptest! {
-        /// However requests and failures come, over any time: at most a fifth of the requests
-        /// and ten a second, and the ten saved up.
+        /// In any order and over any time, extra attempts are at most a fifth of the requests, plus
+        /// ten per second, plus the ten saved up.
         #[test]
         fn extra_attempts_stay_within_the_budget(
             steps in prop::collection::vec((0u64..3000, 0usize..60, 0usize..60), 1..200),

@@ -1,4 +1,5 @@
-//! How requests and probes tell the decision layer, which is above them, which models changed.
+//! Tells the decision layer which models changed. Requests and probes report here, because they
+//! cannot depend on the layer above them.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -6,8 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 type Listener = Box<dyn Fn() + Send + Sync>;
 
-/// The models of which a deployment changed since the last decision. Reloads keep it, so it knows models by their
-/// ids: a request of an older generation may still add one. It holds each id once, so its size has a limit.
+/// The models of which a deployment changed since the last decision. Reloads keep it, so it knows
+/// models by their ids: a request of an older generation may still add one. It holds each id once,
+/// so its size has a limit.
 #[derive(Default)]
 pub struct ChangeNotifier {
     models: Mutex<HashSet<Arc<str>>>,
@@ -15,8 +17,8 @@ pub struct ChangeNotifier {
 }
 
 impl ChangeNotifier {
-    /// Calls `listener` from now on when the first model is added after a [`take`](Self::take). The listener must
-    /// return at once. A second call has no effect.
+    /// Calls `listener` from now on when the first model is added after a [`take`](Self::take). The
+    /// listener must return at once. A second call has no effect.
     pub fn listen(&self, listener: impl Fn() + Send + Sync + 'static) {
         // One process has one decision thread.
         let _ = self.listener.set(Box::new(listener));

@@ -1,4 +1,5 @@
-//! The board as one core sees it: a request takes a snapshot without touching what other cores write to.
+//! One core's view of the board. A request takes the snapshot without touching memory that other
+//! cores write to.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -6,11 +7,12 @@ use std::sync::Arc;
 
 use super::{Board, Snapshot};
 
-/// A snapshot that requests of one core hold. They count themselves, where no other core does: all requests of all
-/// cores would else go by one count of references.
+/// A snapshot that requests of one core hold. The `Rc` counts them on that core, so that the
+/// requests of all cores do not contend for one reference count.
 pub type Held = Rc<Arc<Snapshot>>;
 
-/// The view of one core. It holds no snapshot itself: only requests keep one that was replaced.
+/// The view of one core. Its own reference is weak, so that it does not keep a replaced snapshot
+/// alive.
 #[derive(Debug)]
 pub struct CoreView {
     board: Arc<Board>,
@@ -24,7 +26,7 @@ impl CoreView {
         Self { board, last: RefCell::default() }
     }
 
-    /// The current snapshot.
+    /// The current snapshot. All requests share one `Rc` until the board has a new snapshot.
     #[must_use]
     pub fn now(&self) -> Held {
         let now = self.board.peek();
@@ -73,7 +75,7 @@ mod tests {
         let request = view.now();
         let replaced = Arc::downgrade(&request);
         board.publish(snapshot());
-        assert!(board.release(), "a request has it");
+        assert!(board.release(), "a request uses it");
         drop(request);
         assert_eq!(replaced.strong_count(), 1, "the core does not drop it");
         assert!(!board.release());

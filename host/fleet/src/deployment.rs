@@ -16,40 +16,40 @@ use super::{
     ProbeRequests, Slot, Slots, State, StrategyTable,
 };
 
-/// One place a model runs: how it is configured and how it is doing.
+/// One place a model runs: its configuration and its live state.
 #[derive(Debug)]
 pub struct Deployment {
-    /// The model it serves.
+    /// Id of the model it serves.
     pub model: Arc<str>,
-    /// As configured.
+    /// Its configuration. A reload builds a new `Deployment`.
     pub config: DeploymentConfig,
-    /// Position of `place` among those of its model's strategy.
+    /// Index of `place` in [`Fleet::places`] of its model's strategy.
     pub id: u32,
-    /// What a strategy is told of it once.
+    /// The fixed facts that a strategy is told once.
     pub place: Place,
-    /// Requests on it and how the recent ones went.
+    /// Attempts in flight, and averages of the recent ones. Kept over reloads.
     pub load: Arc<Load>,
-    /// What its probes say; shared with every deployment that asks the same question. None: not
-    /// probed.
+    /// The result of its probes, shared by all deployments with the same origin and probe. None if
+    /// it is not probed.
     pub health: Option<Arc<Health>>,
-    /// Places for attempts.
+    /// Limits its concurrent attempts. Kept over reloads.
     pub slots: Arc<Slots>,
-    /// Knows what must not be told of any deployment.
+    /// Removes the addresses and keys of all deployments from a text.
     pub redactor: Arc<Redactor>,
-    /// What its attempts are counted on.
+    /// Counters of its attempts. Kept over reloads.
     pub meters: Arc<DeploymentMeters>,
     pub(super) standing: Arc<Standing>,
     pub(super) siblings: Arc<Siblings>,
 }
 
 impl Deployment {
-    /// What a strategy is told of it at `now`; `condition` is that of its [`State`].
+    /// The live numbers that a strategy is told at `now`. `condition` is that of its [`State`].
     #[must_use]
     pub fn candidate(&self, condition: Condition, now: Instant) -> Candidate<'_> {
         self.load.candidate(self.id, &self.place, self.slots.waiting(), condition, clock(now))
     }
 
-    /// How it is doing: what probes and requests say of it together.
+    /// Its state, from probes and requests together. A failing probe takes precedence.
     #[must_use]
     pub fn state(&self, now: Instant) -> State {
         let health = self.health.as_ref().map(|health| (health.is_up(), health.observation()));
@@ -62,6 +62,7 @@ impl Deployment {
                 factor: 1.0,
             },
             seen => {
+                // Both sources must agree for the state to hold, so the later one began it.
                 let since = seen.map_or_else(|| self.load.created(), |(_, seen)| seen.since);
                 state.since = state.since.max(since);
                 state
@@ -69,49 +70,51 @@ impl Deployment {
         }
     }
 
-    /// When time alone changes its state next.
+    /// The next time at which its state changes without an event.
     #[must_use]
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
         self.standing.next_change(now, &self.siblings.slow_start)
     }
 
-    /// Whether requests would be admitted now. Cheap, and takes nothing.
+    /// True if a request would be admitted now. Cheap, and claims no trial.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
         self.standing.is_open(now)
     }
 
-    /// Lets a request through that has a place, unless the deployment is ejected, cooling or without
-    /// credential by now. Of one whose ejection is over exactly one request at a time is let through.
+    /// Admits a request that has a slot. None if the deployment is ejected, cooling or without
+    /// credential. After the time of an ejection, exactly one request at a time is admitted.
     #[must_use]
     pub fn admit(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
         self.standing.admit(now).map(|turn| Permit::new(self, turn, slot, now))
     }
 
-    /// The same where there is nothing better: only what asks to be left alone is.
+    /// Like [`admit`](Self::admit), for panic mode: ignores an ejection and a refused credential,
+    /// still honours cooling.
     #[must_use]
     pub fn admit_in_panic(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
         self.standing.admit_in_panic(now).map(|turn| Permit::new(self, turn, slot, now))
     }
 
-    /// Whether it asks to be left alone.
+    /// True if it asked for a pause (429, or 503 with `Retry-After`) that is not over.
     #[must_use]
     pub fn is_cooling(&self, now: Instant) -> bool {
         self.standing.is_cooling(now)
     }
 
-    /// A probe sent at `sent` succeeded; `came_up`: the deployment had been down. Says whether that
-    /// changed anything.
+    /// Records a successful probe sent at `sent`. `came_up` is true if the deployment was down
+    /// before. Returns true if the state changed.
     pub fn probed(&self, sent: Instant, came_up: bool, now: Instant) -> bool {
         self.standing.probed(sent, came_up, now, self.siblings.ramp(now))
     }
 
-    /// A probe sent at `sent` failed.
+    /// Records a failed probe sent at `sent`.
     pub fn probe_failed(&self, sent: Instant) {
         self.standing.probe_failed(sent, Instant::now());
     }
 
-    /// Logs a change, once, and has it published.
+    /// Logs a change and has it published. Requests that wait for a deployment leave it when it
+    /// goes out of use.
     pub(super) fn tell(&self, change: Change) {
         let (model, name) = (&*self.model, &*self.config.name);
         if matches!(
@@ -125,6 +128,7 @@ impl Deployment {
             Change::Ejected { reason, lasts } => {
                 self.load.record_ejection();
                 tracing::warn!(model, deployment = name, reason, ?lasts, "ejected");
+                // If this probe fails, a later success may end the ejection early.
                 if let Some(health) = &self.health {
                     health.ask();
                 }
@@ -152,56 +156,59 @@ impl Deployment {
     }
 }
 
-/// A model and its deployments.
+/// A model with its deployments.
 #[derive(Debug)]
 pub struct FleetModel {
-    /// As configured.
+    /// Its configuration.
     pub config: Model,
     /// In the order of the configuration.
     pub deployments: Vec<Arc<Deployment>>,
-    /// What its requests are counted on.
+    /// Counters of its requests. Kept over reloads.
     pub meters: Arc<ModelMeters>,
     siblings: Arc<Siblings>,
 }
 
 impl FleetModel {
-    /// Counts a request for it.
+    /// Counts a request. Slow start depends on the rate of requests.
     pub fn note(&self, now: Instant) {
         self.siblings.rate.note(now);
     }
 
-    /// The shortest time after which one of its deployments, out for a time now, may be used again.
+    /// The shortest time until one of its deployments that are ejected or cooling may be used
+    /// again.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         self.deployments.iter().filter_map(|deployment| deployment.standing.wait(now)).min()
     }
 }
 
-/// All models, and the names clients know them by.
+/// All models, found by id or alias.
 #[derive(Debug)]
 pub struct Fleet {
     /// In the order of `models.yaml`.
     pub models: Vec<FleetModel>,
-    /// Extra attempts that may be made.
+    /// The retry budget of all models. Kept over reloads.
     pub budget: Arc<Budget>,
     /// Models whose deployments changed.
     pub changes: Arc<ChangeNotifier>,
-    /// Places that are to be probed now.
+    /// Places to probe at once.
     pub probe_requests: Arc<ProbeRequests>,
-    /// Counters of strategies.
+    /// Counters of strategies by name. Kept over reloads.
     pub strategies: Arc<StrategyTable>,
     redactor: Arc<Redactor>,
+    /// Held while an ejection is decided. Kept over reloads.
     deciding: Arc<Mutex<()>>,
     by_name: foldhash::HashMap<String, usize>,
-    /// Positions of the models of each strategy.
+    /// For each strategy, the positions of its models.
     by_strategy: Vec<Vec<usize>>,
-    /// Of the id of each model.
+    /// Letter counts of each model's id, to find similar ids.
     letters: Vec<Letters>,
 }
 
 impl Fleet {
-    /// Joins a configuration with the live state of `previous`: a deployment that is still
-    /// configured keeps its load, health and standing, so that a reload forgets nothing.
+    /// Joins a configuration with the live state of `previous`. A deployment with the same model,
+    /// endpoint and upstream model keeps its load, slots, standing and counters, so that a reload
+    /// forgets nothing.
     #[must_use]
     pub fn build(config: &Config, previous: Option<&Fleet>) -> Self {
         let now = Instant::now();
@@ -220,7 +227,7 @@ impl Fleet {
             letters: config.models.iter().map(|model| Letters::of(&model.id)).collect(),
         };
         let mut healths = Healths::of(config, previous, &fleet.probe_requests);
-        // Each strategy counts the deployments of its own models.
+        // Ids count the deployments of all models of one strategy.
         let mut ids: HashMap<usize, u32> = HashMap::new();
         for (index, model) in config.models.iter().enumerate() {
             let first = ids.entry(model.strategy).or_default();
@@ -245,6 +252,8 @@ impl Fleet {
         healths: &mut Healths,
         first: &mut u32,
     ) -> FleetModel {
+        // The previous deployment with the same endpoint and upstream model: its name may have
+        // changed.
         let same = |config: &DeploymentConfig| {
             let place = |config: &DeploymentConfig| {
                 (config.endpoint.clone(), config.provider_model_id.clone())
@@ -285,26 +294,26 @@ impl Fleet {
         FleetModel { config: model.clone(), deployments, meters, siblings }
     }
 
-    /// The index of the model a client means by `name`: an id or an alias.
+    /// The index of the model with this id or alias.
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 
-    /// The ids of the `count` models whose ids are most like `name`, the nearest first.
+    /// The `count` model ids most similar to `name`, the most similar first.
     pub fn nearest(&self, name: &str, count: usize) -> impl Iterator<Item = &str> {
         let id = |at: usize| &*self.models[at].config.id;
         names::nearest(name, count, &self.letters, id).into_iter().map(id)
     }
 
-    /// What the strategy of this index is told once: the places of the models that it decides for.
+    /// The places of all models of the strategy at this index, which is told of them once.
     #[must_use]
     pub fn places(&self, strategy: usize) -> Vec<Place> {
         let models = self.models_of(strategy).iter().map(|model| &self.models[*model]);
         models.flat_map(|model| &model.deployments).map(|d| d.place.clone()).collect()
     }
 
-    /// Positions of the models that the strategy of this index decides for.
+    /// Positions of the models that the strategy at this index decides for.
     #[must_use]
     pub fn models_of(&self, strategy: usize) -> &[usize] {
         self.by_strategy.get(strategy).map_or(&[], Vec::as_slice)
@@ -315,8 +324,8 @@ impl Fleet {
         self.models.iter().flat_map(|model| &model.deployments)
     }
 
-    /// Says that this fleet is put in use. Its credentials may be others than before: those out for
-    /// theirs are tried again. So may be the number of places.
+    /// Puts this fleet in use. Deployments that refused their credential are tried again, since the
+    /// files may have a new one. Slots are resized to the new configuration.
     pub fn loaded(&self, now: Instant) {
         for deployment in self.deployments() {
             deployment.standing.loaded(now);
@@ -325,7 +334,7 @@ impl Fleet {
     }
 }
 
-/// What a strategy is told of a deployment once.
+/// The fixed facts of a deployment, as strategies are told them.
 fn place_of(model: &Model, config: &DeploymentConfig) -> Place {
     let price = config.pricing.prompt.parse().ok().zip(config.pricing.completion.parse().ok());
     Place {
@@ -339,7 +348,7 @@ fn place_of(model: &Model, config: &DeploymentConfig) -> Place {
     }
 }
 
-/// The state of every probed place, of which several deployments may be part.
+/// The health of every probed place. Deployments with the same origin and probe share one.
 struct Healths {
     probing: bool,
     requests: Arc<ProbeRequests>,

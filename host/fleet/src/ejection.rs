@@ -1,4 +1,4 @@
-//! Passive ejection: what the attempts at one deployment say against it, and how long it is out for it.
+//! Passive ejection: when failed attempts take a deployment out of use, and for how long.
 //!
 //! ```text
 //! in -- failures --> out -- its time passes --> half-open: one request is let through, the trial
@@ -6,29 +6,30 @@
 //! |                   +---- it fails: doubled ---+   |
 //! +--------------------------------- it succeeds ----+
 //! ```
-//! Only values of the caller come in, time included.
+//! The caller passes the time and the jitter. The system clock is read only for display.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::Ejection;
 
-use super::Fault;
+use super::FailureKind;
 
-/// The history of one deployment.
+/// The history of one deployment's attempts and ejections.
 #[derive(Debug, Default)]
 pub(super) struct Ejections {
     /// Failures in a row.
     streak: u32,
     /// The last attempts, true for a failure; at most `window` of them.
     recent: VecDeque<bool>,
-    /// What of the streak is more than a lost connection.
+    /// Failures in the streak that a probe cannot see: [`FailureKind::Answer`].
     faults: u32,
-    /// How often it was ejected, less one for each `base` that it was in since `back`.
+    /// Ejections so far. The next ejection takes one off for each `base` in use since `back`.
     count: u32,
+    /// When the deployment was last restored.
     back: Option<Instant>,
     out: Option<Out>,
-    /// Changes with every way out and back in: tells outcomes of before from those of now.
+    /// Rises with each ejection and each return.
     epoch: u64,
 }
 
@@ -40,31 +41,31 @@ pub(super) struct Out {
     pub(super) until: Instant,
     pub(super) lasts: Duration,
     began: Instant,
-    /// What it lasts before jitter.
+    /// Its duration before jitter.
     nominal: Duration,
-    /// Probes see nothing of what it is out for.
+    /// True if probes cannot judge the failures, so that a successful probe proves nothing.
     beyond_probes: bool,
-    /// A probe has failed since: what is there when one succeeds is not what failed.
+    /// True if a probe has failed since. If one then succeeds, the engine has come up again.
     seen_down: bool,
-    /// A probe ended it early.
+    /// True if a probe ended it early.
     probed: bool,
-    /// The one request that is let through is under way.
+    /// True while the trial request is in flight.
     pub(super) on_trial: bool,
 }
 
-/// Another deployment of the same model, when it is decided whether one may be ejected.
+/// Another deployment of the same model, as it counts for [`may_go`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sibling {
-    /// It is ejected, on trial or not.
+    /// It is ejected, also during its trial.
     Out,
-    /// Nothing is held against it, and it is up.
+    /// It is up, and there is no objection to it.
     OfUse,
-    /// Neither.
+    /// It is neither ejected nor clearly usable.
     Doubtful,
 }
 
-/// Whether a deployment with these `others` may be ejected: at most half are out at a time, and never the last that
-/// is of use.
+/// True if a deployment with these `others` may be ejected. At most half of a model's deployments
+/// are out at a time, and never the last usable one.
 #[must_use]
 pub fn may_go(others: impl Iterator<Item = Sibling>) -> bool {
     let (mut all, mut out, mut of_use) = (1, 1, 0);
@@ -77,32 +78,32 @@ pub fn may_go(others: impl Iterator<Item = Sibling>) -> bool {
 }
 
 impl Ejections {
-    /// Changes with each ejection and each return: an outcome of an earlier epoch says nothing of this one.
+    /// Rises with each ejection and each return. Outcomes of an earlier epoch are out of date.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// The ejection that lasts. None: the deployment is in.
+    /// The current ejection. None if the deployment is in use.
     pub(super) fn out(&self) -> Option<&Out> {
         self.out.as_ref()
     }
 
-    /// Takes a success: it ends a row of failures.
+    /// Records a success, which ends a row of failures.
     pub(super) fn succeeded(&mut self, settings: &Ejection) {
         self.streak = 0;
         self.faults = 0;
         self.remember(false, settings);
     }
 
-    /// Takes a failure; the answer is the reason to eject the deployment, if it is one.
+    /// Records a failure. Returns a reason if the deployment should now be ejected.
     pub(super) fn failed(
         &mut self,
         cause: &str,
-        fault: Fault,
+        kind: FailureKind,
         settings: &Ejection,
     ) -> Option<String> {
         self.streak = self.streak.saturating_add(1);
-        self.faults = self.faults.saturating_add(u32::from(fault == Fault::Answer));
+        self.faults = self.faults.saturating_add(u32::from(kind == FailureKind::Answer));
         self.remember(true, settings);
         if settings.consecutive.is_some_and(|most| self.streak >= most) {
             return Some(format!("{} attempts in a row failed, the last: {cause}", self.streak));
@@ -120,8 +121,9 @@ impl Ejections {
         }
     }
 
-    /// Takes the deployment out. `jitter` is from -1 to 1: deployments that failed together are not
-    /// to come back together.
+    /// Ejects the deployment for `base` times the number of ejections, at most `max`. A `jitter` of
+    /// -1 to 1 varies that by up to 10 %: deployments that failed together must not come back
+    /// together.
     pub(super) fn eject(&mut self, reason: String, settings: &Ejection, jitter: f64, now: Instant) {
         self.count = self.decayed(settings, now).saturating_add(1);
         let nominal = settings.base.saturating_mul(self.count).min(settings.max);
@@ -129,12 +131,12 @@ impl Ejections {
         self.take_out(reason, nominal, beyond_probes, jitter, now);
     }
 
-    /// The trial failed: out again, for twice as long. A probe that had ended the ejection early was
-    /// wrong, and does so no more.
+    /// Ejects the deployment again after a failed trial, for at least twice as long, at most `max`.
+    /// If a probe ended the last ejection early, it was wrong, and probes cannot shorten this one.
     pub(super) fn trial_failed(
         &mut self,
         cause: &str,
-        fault: Fault,
+        kind: FailureKind,
         settings: &Ejection,
         jitter: f64,
         now: Instant,
@@ -143,7 +145,7 @@ impl Ejections {
         self.count = self.count.saturating_add(1);
         let doubled = out.nominal.saturating_mul(2);
         let nominal = doubled.max(settings.base.saturating_mul(self.count)).min(settings.max);
-        let beyond_probes = out.beyond_probes || out.probed || fault == Fault::Answer;
+        let beyond_probes = out.beyond_probes || out.probed || kind == FailureKind::Answer;
         let reason = format!("failed again when it was tried: {cause}");
         self.take_out(reason, nominal, beyond_probes, jitter, now);
     }
@@ -172,7 +174,7 @@ impl Ejections {
         self.forget();
     }
 
-    /// Takes the deployment back in; says whether it was out.
+    /// Ends the ejection. Returns false if there was none.
     pub(super) fn restore(&mut self, now: Instant) -> bool {
         if self.out.take().is_none() {
             return false;
@@ -182,6 +184,7 @@ impl Ejections {
         true
     }
 
+    /// Begins a new epoch without history.
     fn forget(&mut self) {
         self.streak = 0;
         self.faults = 0;
@@ -189,7 +192,7 @@ impl Ejections {
         self.epoch += 1;
     }
 
-    /// The turn of the one request that is let through, if it can be had now.
+    /// Claims the trial. Returns true if the caller's request is the trial.
     pub(super) fn try_out(&mut self, now: Instant) -> bool {
         let free = self.trial_is_free(now);
         if let (true, Some(out)) = (free, &mut self.out) {
@@ -198,21 +201,21 @@ impl Ejections {
         free
     }
 
-    /// Whether the ejection has lasted long enough and no trial is under way.
+    /// True if the time of the ejection is over and no trial is in flight.
     pub(super) fn trial_is_free(&self, now: Instant) -> bool {
         self.out.as_ref().is_some_and(|out| out.until <= now && !out.on_trial)
     }
 
-    /// Ends a trial that says nothing: the next request may be one.
+    /// Ends the trial without a result, so that the next request may be the trial.
     pub(super) fn give_back_trial(&mut self) {
         if let Some(out) = &mut self.out {
             out.on_trial = false;
         }
     }
 
-    /// A probe that was sent at `sent` found the place healthy. Its trial may come at once where it was
-    /// out for lost connections alone, which probes can judge, or has come up after having been down:
-    /// what runs there now is not what failed. Says whether that changes anything.
+    /// Records a successful probe sent at `sent`. It ends the ejection's time in two cases: the
+    /// failures were lost connections, which probes can judge, or the place has come up after being
+    /// down, so that the process that failed is gone. Returns true if it did.
     pub(super) fn probed(&mut self, sent: Instant, came_up: bool, now: Instant) -> bool {
         match &mut self.out {
             Some(out)
@@ -229,13 +232,14 @@ impl Ejections {
         }
     }
 
-    /// A probe that was sent at `sent` failed.
+    /// Records a failed probe. It is ignored if it was sent before the ejection.
     pub(super) fn probe_failed(&mut self, sent: Instant) {
         if let Some(out) = self.out.as_mut().filter(|out| sent > out.began) {
             out.seen_down = true;
         }
     }
 
+    /// The number of ejections, less one for each `base` in use since the last return.
     fn decayed(&self, settings: &Ejection, now: Instant) -> u32 {
         let Some(back) = self.back else { return self.count };
         let free = now.saturating_duration_since(back).div_duration_f64(settings.base);

@@ -1,46 +1,45 @@
-//! Which deployments of a model traffic may go to, which of them a strategy is asked about, and what its
-//! answer comes to.
+//! Decides which deployments of a model may get traffic, which of them the strategy is asked about,
+//! and how its answer becomes weights.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use config::{Share, Standby};
-use contract::Side;
-use contract::{Candidate, Weights};
+use contract::{Candidate, Side, Weights};
 
 use super::{Condition, Deployment, FleetModel, State};
 
-/// Deployments that traffic may go to, as positions in their model.
+/// The deployments that may get traffic, as positions in their model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Eligible {
-    /// Nothing is eligible, so all are that do not ask to be left alone.
+    /// Panic mode: nothing was eligible, so all deployments are, except cooling ones.
     pub panic: bool,
-    /// Those the strategy is asked about.
+    /// Local deployments that the strategy is asked about.
     pub local: Vec<usize>,
-    /// Likewise.
+    /// Remote deployments that the strategy is asked about.
     pub remote: Vec<usize>,
-    /// Those that keep their configured weight.
+    /// Deployments that keep their configured weight.
     kept: Vec<usize>,
-    /// What the configuration leaves to the strategy of the model's traffic, 0 to 1.
+    /// The share of the model's traffic that the strategy distributes, 0 to 1.
     rest: f64,
 }
 
-/// A deployment of a model, as far as its eligibility depends on it.
+/// The facts about a deployment that decide its eligibility.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prospect {
-    /// Which side it is on.
+    /// The side it is on: local or remote.
     pub side: Side,
-    /// Who decides on its weight.
+    /// Says who sets its weight: the configuration or the strategy.
     pub share: Share,
-    /// The configured weight.
+    /// The configured weight. 0 is standby.
     pub weight: f64,
-    /// How it is doing.
+    /// Its condition in the snapshot.
     pub condition: Condition,
 }
 
 impl Eligible {
-    /// Those of `model`; `states` are theirs, one each.
+    /// The eligible deployments of `model`. `states` has one entry per deployment.
     #[must_use]
     pub fn of(model: &FleetModel, states: &[State], standby: Standby) -> Self {
         let prospect = |(deployment, state): (&Arc<Deployment>, &State)| Prospect {
@@ -53,7 +52,7 @@ impl Eligible {
         Self::among(&prospects, standby)
     }
 
-    /// Those of `prospects`, the deployments of one model.
+    /// The eligible ones of `prospects`, the deployments of one model.
     #[must_use]
     pub fn among(prospects: &[Prospect], standby: Standby) -> Self {
         let mut eligible: Vec<bool> =
@@ -62,10 +61,12 @@ impl Eligible {
             let mut used = prospects.iter().zip(eligible).filter(|(_, e)| **e);
             used.all(|(prospect, _)| prospect.share == Share::Kept && prospect.weight == 0.0)
         };
-        // Under `standby: never` what is configured with weight 0 cannot stand in for the others.
+        // Under `standby: never` a deployment of weight 0 cannot replace the others, so it does not
+        // count.
         let panic =
             !eligible.contains(&true) || (standby == Standby::Never && kept_only(&eligible));
         if panic {
+            // If all are cooling, all are used: a request must be tried somewhere.
             let cooling = |prospect: &Prospect| prospect.condition == Condition::Cooling;
             let all = prospects.iter().all(cooling);
             eligible = prospects.iter().map(|prospect| all || !cooling(prospect)).collect();
@@ -83,13 +84,14 @@ impl Eligible {
         found
     }
 
-    /// Whether there is anything to ask a strategy.
+    /// True if there is a deployment to ask the strategy about.
     #[must_use]
     pub fn is_assigned(&self) -> bool {
         !(self.local.is_empty() && self.remote.is_empty())
     }
 
-    /// The same without those that are not open any more. Asked for each request; mostly nothing has changed.
+    /// The same without the assigned deployments that are no longer open. In panic mode all stay.
+    /// Called for each request, so it borrows in the usual case that nothing changed.
     #[must_use]
     pub fn still(&self, is_open: impl Fn(usize) -> bool) -> Cow<'_, Self> {
         let is_open = |i: &usize| self.panic || is_open(*i);
@@ -100,7 +102,7 @@ impl Eligible {
         Cow::Owned(Self { local: open(&self.local), remote: open(&self.remote), ..self.clone() })
     }
 
-    /// What a strategy is asked about: local and remote ones.
+    /// The local and the remote candidates that the strategy is asked about.
     #[must_use]
     pub fn candidates<'a>(
         &self,
@@ -118,8 +120,8 @@ impl Eligible {
         (of(&self.local), of(&self.remote))
     }
 
-    /// A strategy's answer, one weight for each deployment of the model, 0 for those that were not
-    /// asked about.
+    /// Expands a strategy's answer to one weight per deployment of the model, with 0 for
+    /// deployments that it was not asked about.
     #[must_use]
     pub fn spread(&self, answer: &Weights, deployments: usize) -> Vec<f64> {
         let mut all = vec![0.0; deployments];
@@ -130,23 +132,24 @@ impl Eligible {
         all
     }
 
-    /// The weights of all deployments of the model: what the configuration keeps for some, the rest as
-    /// `assigned` says (one for each deployment; where it gives nothing to those that are
-    /// eligible, evenly), less what slow start holds back. They sum to 1.
+    /// The weights of all deployments of the model. Kept deployments have their configured weight.
+    /// The rest is split in proportion to `assigned` (one weight per deployment), or evenly if
+    /// those of the eligible ones are all 0. Slow start then lowers weights. The result sums to 1.
     #[must_use]
     pub fn share(&self, model: &FleetModel, states: &[State], assigned: &[f64]) -> Vec<f64> {
         let assigned = self.asked().map(|i| assigned.get(i).copied().unwrap_or(0.0));
         self.shared(model, states, assigned)
     }
 
-    /// The same of a strategy's answer about those that it was asked about.
+    /// Like [`share`](Self::share), for a strategy's answer about these candidates.
     #[must_use]
     pub fn share_answer(&self, model: &FleetModel, states: &[State], answer: &Weights) -> Vec<f64> {
         let assigned = answer.local().iter().chain(answer.remote());
         self.shared(model, states, assigned.copied())
     }
 
-    /// The same; `assigned` are the weights of those that a strategy is asked about, in that order.
+    /// Like [`share`](Self::share), with one weight for each of [`asked`](Self::asked), in that
+    /// order.
     fn shared(
         &self,
         model: &FleetModel,
@@ -157,6 +160,7 @@ impl Eligible {
         for (i, assigned) in self.asked().zip(assigned) {
             weights[i] = assigned;
         }
+        // The strategy distributes only what the kept weights leave.
         normalize(&mut weights, self.asked());
         for i in self.asked() {
             weights[i] *= self.rest;
@@ -164,6 +168,7 @@ impl Eligible {
         for &i in &self.kept {
             weights[i] = model.deployments[i].config.weight;
         }
+        // What slow start takes from one deployment goes to all in proportion.
         for i in self.used() {
             weights[i] *= states[i].factor;
         }
@@ -171,18 +176,18 @@ impl Eligible {
         weights
     }
 
-    /// Those that a strategy is asked about.
+    /// Positions that the strategy is asked about, local ones first.
     fn asked(&self) -> impl Iterator<Item = usize> + Clone {
         self.local.iter().chain(&self.remote).copied()
     }
 
-    /// Those that traffic may go to.
+    /// Positions of all eligible deployments.
     fn used(&self) -> impl Iterator<Item = usize> + Clone {
         self.asked().chain(self.kept.iter().copied())
     }
 }
 
-/// Divides the weights at `indices` by their sum; makes them even where that is 0.
+/// Divides the weights at `indices` by their sum, or makes them equal if the sum is 0.
 fn normalize(weights: &mut [f64], indices: impl Iterator<Item = usize> + Clone) {
     let sum: f64 = indices.clone().map(|i| weights[i]).sum();
     if sum > 0.0 {

@@ -1,4 +1,4 @@
-//! What probes say of a place: up or down, since when and why.
+//! The result of probing a place: up or down, since when and why.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +13,12 @@ use config::Probing;
 #[derive(Debug)]
 pub struct Health {
     inner: Mutex<Inner>,
-    /// It is among `requests`.
+    /// True while it waits in `requests`.
     asked: AtomicBool,
     requests: Arc<ProbeRequests>,
 }
 
-/// Places that are to be probed at once. Reloads keep it.
+/// The queue of places to probe at once. Kept over reloads.
 #[derive(Debug, Default)]
 pub struct ProbeRequests {
     /// Each place at most once.
@@ -35,7 +35,7 @@ impl ProbeRequests {
         self.notify.notify_one();
     }
 
-    /// The places that were asked for since the last call. Waits until there is one.
+    /// Takes all places from the queue. Waits until there is at least one.
     pub async fn next(&self) -> Vec<Arc<Health>> {
         loop {
             let places = std::mem::take(&mut *self.lock());
@@ -70,7 +70,8 @@ pub struct Observation {
 }
 
 impl Health {
-    /// A place that nothing is known of. Its requests for a probe go to `requests`.
+    /// A place without a probe result, which counts as up. [`ask`](Self::ask) adds it to
+    /// `requests`.
     #[must_use]
     pub fn of(requests: Arc<ProbeRequests>) -> Self {
         let observation = Observation { reason: None, since: SystemTime::now() };
@@ -78,14 +79,14 @@ impl Health {
         Self { inner, asked: AtomicBool::new(false), requests }
     }
 
-    /// Whether the place may be given traffic.
+    /// True if the place may get traffic.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.lock().up
     }
 
-    /// Asks for a probe now: requests to the place fail, and whether it is down is what its next
-    /// success is judged by.
+    /// Asks for a probe now, because requests to the place fail. If that probe fails too, a later
+    /// success shows that the place has come up again.
     pub fn ask(self: &Arc<Self>) {
         self.requests.add(self);
     }
@@ -96,8 +97,8 @@ impl Health {
         self.lock().observation.clone()
     }
 
-    /// Takes the result of one probe; an error is the reason, for people. Returns whether the state
-    /// changed by it.
+    /// Records the result of one probe. The error is a reason for people to read. Returns true if
+    /// the state changed.
     pub fn record(&self, result: Result<(), String>, probing: &Probing) -> bool {
         let mut inner = self.lock();
         if result.is_ok() == inner.up {
@@ -116,7 +117,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Every critical section leaves the state whole, so a poisoned one is still good.
+        // Every critical section leaves consistent state, so a poisoned lock is still good.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

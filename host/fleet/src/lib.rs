@@ -1,10 +1,12 @@
-//! What both layers look at: the deployments, how loaded and how healthy they are, and the snapshot
-//! of weights that the decision layer publishes and the execution layer reads.
+//! The state that both layers share: the deployments, their load and health, and the snapshot of
+//! weights that the decision layer publishes and the execution layer reads.
 //!
-//! A deployment's state has two sources: `probe` asks it, `standing` learns from its requests (ejection,
-//! cooling, credential). The request path holds a [`Permit`] for each attempt and settles it.
+//! A deployment's state has two sources: `health` has the results of its probes, and `standing`
+//! learns from its requests (ejection, cooling, credential). The request path holds a [`Permit`]
+//! for each attempt, and settles it with the outcome.
 
 pub mod admission;
+mod attempt_queue;
 mod budget;
 mod changes;
 mod core_view;
@@ -12,10 +14,10 @@ mod deployment;
 mod ejection;
 mod eligible;
 mod health;
-mod lessons;
 mod load;
 mod meters;
 mod names;
+mod objections;
 mod outcome;
 mod permit;
 mod rate;
@@ -28,6 +30,7 @@ mod standing;
 mod tests;
 mod trial;
 
+pub use attempt_queue::AttemptQueue;
 pub use budget::{Active, Budget};
 pub use changes::ChangeNotifier;
 pub use core_view::{CoreView, Held};
@@ -35,13 +38,12 @@ pub use deployment::{Deployment, Fleet, FleetModel};
 pub use ejection::{Sibling, may_go};
 pub use eligible::{Eligible, Prospect};
 pub use health::{Health, Observation, ProbeRequests};
-pub use lessons::Lessons;
 pub use load::{InFlight, Load};
 pub use meters::{
     Counter, DeploymentMeters, Durations, ModelMeters, StrategyMeters, StrategyTable, Tally, Waste,
     Wasted,
 };
-pub use outcome::{Fault, Outcome};
+pub use outcome::{FailureKind, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;
 pub use slots::{Busy, Slot, Slots};

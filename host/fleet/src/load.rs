@@ -1,4 +1,4 @@
-//! How busy a deployment is and how its recent attempts went: atomics, shared by all cores.
+//! How busy a deployment is and how its recent attempts went. Atomics, shared by all cores.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,14 +8,14 @@ use contract::{Candidate, Place};
 
 use super::Condition;
 
-/// A failure enters the average latency as an answer that took at least this long, and at least
-/// twice the average, up to [`WORST`]: deployments that fail fast must not look fast. So do
-/// balancers by peak-EWMA (Finagle's), for which a bad answer counts at once and a good one slowly.
+/// A failure enters the average latency with at least this time, and at least twice the average, so
+/// that a deployment that fails fast does not look fast. Finagle's peak-EWMA balancer has the same
+/// aim: there a bad answer counts at once, and a good one slowly.
 const PENALTY: Duration = Duration::from_secs(5);
-/// The longest a failure is taken for.
+/// Upper limit of twice the average, so that repeated failures do not double it without end.
 const WORST: Duration = Duration::from_secs(600);
-/// What was seen so long ago says nothing of now: a deployment that was slow, and got no traffic for it, is
-/// worth another try. (Finagle's peak-EWMA decays for the same reason.)
+/// A latency observed longer ago than this is ignored: a deployment that gets no traffic because it
+/// was slow deserves another try. (Finagle's peak-EWMA decays for the same reason.)
 const STALE: Duration = Duration::from_secs(60);
 /// Weight of the newest observation in the moving averages: about the last twenty count.
 const ALPHA: f64 = 0.1;
@@ -27,11 +27,11 @@ pub struct Load {
     in_flight: AtomicU32,
     /// Milliseconds as the bits of an `f64`; NaN before the first answer.
     latency: AtomicU64,
-    /// When that was observed last, in milliseconds of the caller's clock.
+    /// Time of the last latency observation, in milliseconds on the caller's clock.
     observed: AtomicU64,
     /// 0 to 1 as the bits of an `f64`.
     error_rate: AtomicU64,
-    /// The last attempt that said something of the deployment failed.
+    /// True if the last attempt that was evidence about the deployment failed.
     failing: AtomicBool,
     ejections: AtomicU64,
 }
@@ -58,7 +58,7 @@ impl Load {
         InFlight(Arc::clone(self))
     }
 
-    /// Counts one attempt in, for whoever counts it out.
+    /// Counts one attempt in. The caller must call [`end`](Self::end) once.
     pub(super) fn begin(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
@@ -74,54 +74,55 @@ impl Load {
         self.created
     }
 
-    /// Attempts under way.
+    /// Attempts in flight.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Moving average of the time to first byte in milliseconds; None before the first.
+    /// Moving average of the time to first byte in milliseconds, with a penalty for each failure.
+    /// None before the first observation.
     #[must_use]
     pub fn latency(&self) -> Option<f64> {
         let value = f64::from_bits(self.latency.load(Ordering::Relaxed));
         (!value.is_nan()).then_some(value)
     }
 
-    /// The same, as far as it still says something at `now` of the caller's clock: None where nothing was
-    /// observed for a minute.
+    /// Like [`latency`](Self::latency), but None if nothing was observed in the minute before `now`
+    /// on the caller's clock.
     #[must_use]
     pub fn recent_latency(&self, now: Duration) -> Option<f64> {
         let observed = Duration::from_millis(self.observed.load(Ordering::Relaxed));
         self.latency().filter(|_| now.saturating_sub(observed) < STALE)
     }
 
-    /// Moving average of failed attempts, 0 to 1.
+    /// Moving average of the share of failed attempts, 0 to 1.
     #[must_use]
     pub fn error_rate(&self) -> f64 {
         f64::from_bits(self.error_rate.load(Ordering::Relaxed))
     }
 
-    /// Whether the last attempt that said something of the deployment failed.
+    /// True if the last attempt that was evidence about the deployment failed.
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Takes the time to first byte of one attempt, observed at `now` of the caller's clock.
+    /// Records the time to first byte of one attempt, observed at `now` on the caller's clock.
     pub fn record_first_byte(&self, time: Duration, now: Duration) {
         average(&self.latency, time.as_secs_f64() * 1e3);
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         self.observed.store(now, Ordering::Relaxed);
     }
 
-    /// Takes an attempt that ended well. Its time to first byte was taken before.
+    /// Records an attempt that ended well. Its time to first byte was recorded before.
     pub fn record_success(&self) {
         average(&self.error_rate, 0.0);
         self.failing.store(false, Ordering::Relaxed);
     }
 
-    /// Takes an attempt that failed after `took`, at `now` of the caller's clock. What a client did wrong is no failure of the
-    /// deployment.
+    /// Records an attempt that failed after `took`, at `now` on the caller's clock. A client's
+    /// mistake is no failure of the deployment.
     pub fn record_failure(&self, took: Duration, now: Duration) {
         average(&self.error_rate, 1.0);
         self.failing.store(true, Ordering::Relaxed);
@@ -130,8 +131,8 @@ impl Load {
         self.record_first_byte(took.max(slow).max(PENALTY), now);
     }
 
-    /// What a strategy is told of a deployment in this condition, with so many requests in its line, at `now` of the
-    /// caller's clock.
+    /// The numbers that a strategy is told about a deployment in this condition, with `waiting`
+    /// requests in its queue, at `now` on the caller's clock.
     #[must_use]
     pub fn candidate<'p>(
         &self,
@@ -141,7 +142,8 @@ impl Load {
         condition: Condition,
         now: Duration,
     ) -> Candidate<'p> {
-        // It was ejected for its failures. Judged by them again, it would never be tried.
+        // A half-open deployment was ejected for its failures. Judged by them again, it would never
+        // be tried.
         let fresh = condition == Condition::HalfOpen;
         Candidate {
             id,
@@ -158,22 +160,22 @@ impl Load {
         self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often the deployment was ejected.
+    /// How often the deployment has been ejected.
     #[must_use]
     pub fn ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)
     }
 
-    /// Forgets how attempts went: the deployment comes back, and has served its time for them.
+    /// Resets the averages when the deployment comes back, so that old failures do not count twice.
     pub fn forget(&self) {
         self.latency.store(f64::NAN.to_bits(), Ordering::Relaxed);
         self.error_rate.store(0f64.to_bits(), Ordering::Relaxed);
         self.failing.store(false, Ordering::Relaxed);
     }
 
-    /// Attempts under way for each that ends well, less one for the next: what a strategy is to see of
-    /// [`in_flight`](Self::in_flight). The same where nothing fails; a deployment that fails fast has
-    /// little under way, and must not look idle for it.
+    /// [`in_flight`](Self::in_flight) as a strategy sees it: scaled up by the error rate, and equal
+    /// if nothing fails. A deployment that fails fast has few attempts in flight, and must not look
+    /// idle.
     #[must_use]
     pub fn apparent_in_flight(&self) -> u32 {
         let good = (1.0 - self.error_rate()).max(f64::EPSILON);
@@ -188,7 +190,7 @@ impl Load {
     }
 }
 
-/// An instant on the clock of a gateway's deployments, which begins when it is first looked at.
+/// Converts an instant to the process-wide clock of the deployments, which starts at its first use.
 pub(super) fn clock(now: Instant) -> Duration {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     now.saturating_duration_since(*BEGAN.get_or_init(Instant::now))
@@ -200,11 +202,11 @@ fn average(cell: &AtomicU64, new: f64) {
         let next = if old.is_nan() { new } else { old + ALPHA * (new - old) };
         Some(next.to_bits())
     };
-    // The closure never refuses, so neither does this.
+    // The closure always returns Some, so the update cannot fail.
     let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
 }
 
-/// One attempt under way: counted until dropped.
+/// One attempt in flight, counted until dropped.
 #[derive(Debug)]
 pub struct InFlight(Arc<Load>);
 

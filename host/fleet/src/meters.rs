@@ -1,7 +1,8 @@
-//! Plain counters of models, deployments and strategies. Requests on all cores add to them, and a scrape
-//! reads them: the fleet knows nothing of the format that they are shown in.
+//! Plain counters of models, deployments and strategies. Requests on all cores add to them, and a
+//! scrape reads them. The fleet does not know the format of the metrics.
 //!
-//! A counter lives as long as its model, deployment or strategy is configured, whatever is reloaded.
+//! Counters survive reloads while their model or deployment stays configured. Those of strategies
+//! are kept by name, also after the strategy is gone.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -33,7 +34,8 @@ impl Counter {
     }
 }
 
-/// Counts by label. The labels come from a bounded set, and each is rare: it costs a lock.
+/// Counts by label. Each count takes a lock, so labels must be rare. They must come from a bounded
+/// set.
 #[derive(Debug)]
 pub struct Tally<L>(Mutex<BTreeMap<L, u64>>);
 
@@ -44,22 +46,22 @@ impl<L> Default for Tally<L> {
 }
 
 impl<L: Ord + Clone> Tally<L> {
-    /// Adds `count` to a label.
+    /// Adds `count` to a label, creating it at 0.
     pub fn add(&self, label: L, count: u64) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(label).or_default() += count;
     }
 
-    /// What was counted, by label.
+    /// A copy of all counts.
     #[must_use]
     pub fn all(&self) -> BTreeMap<L, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Durations, counted in buckets from a cache hit to a long answer.
+/// A histogram of durations, with buckets from 5 ms to 300 s.
 #[derive(Debug, Default)]
 pub struct Durations {
-    /// Of each bucket alone; the last is of what is longer than every bound.
+    /// Counts of each bucket alone. The last bucket has no upper bound.
     buckets: [AtomicU64; Durations::BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
@@ -78,7 +80,7 @@ impl Durations {
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// How many were at most as long as each bound, and at last how many there are at all.
+    /// For each bound, the number of durations up to it. The last entry is the total.
     #[must_use]
     pub fn cumulative(&self) -> [u64; Durations::BOUNDS.len() + 1] {
         let mut sum = 0;
@@ -88,7 +90,7 @@ impl Durations {
         })
     }
 
-    /// The sum of all, in seconds.
+    /// The sum of all durations, in seconds.
     #[must_use]
     pub fn seconds(&self) -> f64 {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64()
@@ -108,13 +110,13 @@ pub struct ModelMeters {
 }
 
 impl ModelMeters {
-    /// Those of the model with this id; empty: of requests that name no model that there is.
+    /// Counters of the model with this id. The empty id is for requests that name no known model.
     #[must_use]
     pub fn of(model: &str) -> Self {
         Self { model: model.to_owned(), ..Self::default() }
     }
 
-    /// Id of the model.
+    /// Id of the model, or empty.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
@@ -130,24 +132,24 @@ impl ModelMeters {
     }
 }
 
-/// Why nobody got the answer that an engine was at work on.
+/// Why an engine's work was wasted: nobody got its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waste {
     /// The client went away.
     ClientGone,
     /// A time limit passed.
     Timeout,
-    /// The engine broke off or failed, or the gateway did.
+    /// The engine or the gateway failed.
     Broken,
     /// The gateway stopped.
     Stopping,
 }
 
 impl Waste {
-    /// Every cause.
+    /// Every cause, in the order of the discriminants. `cause as usize` is the index of a counter.
     pub const ALL: [Self; 4] = [Self::ClientGone, Self::Timeout, Self::Broken, Self::Stopping];
 
-    /// As metrics name it.
+    /// Its label in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -159,16 +161,16 @@ impl Waste {
     }
 }
 
-/// Work of an engine whose answer nobody got.
+/// Wasted work of one cause.
 #[derive(Debug, Default)]
 pub struct Wasted {
-    /// Attempts.
+    /// Attempts whose answer nobody got.
     pub attempts: Counter,
     nanoseconds: Counter,
 }
 
 impl Wasted {
-    /// For how long engines were at work on it, in seconds.
+    /// Time that engines worked on them, in seconds.
     #[must_use]
     pub fn seconds(&self) -> f64 {
         Duration::from_nanos(self.nanoseconds.get()).as_secs_f64()
@@ -180,7 +182,7 @@ impl Wasted {
 pub struct DeploymentMeters {
     /// Attempts that ended well.
     pub ok: Counter,
-    /// Attempts that ended otherwise, by how.
+    /// All other attempts that ended, by outcome.
     pub others: Tally<Cow<'static, str>>,
     /// From an attempt's start to the first byte of its answer.
     pub first_bytes: Durations,
@@ -189,10 +191,11 @@ pub struct DeploymentMeters {
 }
 
 impl DeploymentMeters {
-    /// Outcome of an attempt that ended well.
+    /// The outcome of an attempt that ended well. It is frequent, so it has a counter without a
+    /// lock.
     pub const OK: &'static str = "ok";
 
-    /// Counts an attempt that ended.
+    /// Counts an attempt that ended. Outcomes must come from a bounded set.
     pub fn ended(&self, outcome: Cow<'static, str>) {
         match &*outcome {
             Self::OK => self.ok.inc(),
@@ -200,37 +203,37 @@ impl DeploymentMeters {
         }
     }
 
-    /// Counts an attempt that an engine was at work on for so long, and whose answer nobody got.
+    /// Counts an attempt whose answer nobody got after the engine had worked on it for `time`.
     pub fn waste(&self, cause: Waste, time: Duration) {
         let wasted = &self.wasted[cause as usize];
         wasted.attempts.inc();
         wasted.nanoseconds.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Counts a request that found no place.
+    /// Counts a request that got no slot.
     pub fn overflow(&self, busy: Busy) {
         self.overflows[busy as usize].inc();
     }
 
-    /// What engines were at work on for nobody.
+    /// The work wasted for this cause.
     #[must_use]
     pub fn wasted(&self, cause: Waste) -> &Wasted {
         &self.wasted[cause as usize]
     }
 
-    /// Requests that found no place, for this reason.
+    /// Requests that got no slot for this reason.
     #[must_use]
     pub fn overflows(&self, busy: Busy) -> u64 {
         self.overflows[busy as usize].get()
     }
 }
 
-/// Counters of the calls of strategies of one name.
+/// Counters of calls to the strategies of one name.
 #[derive(Debug, Default)]
 pub struct StrategyMeters {
     /// Calls that were answered well.
     pub ok: Counter,
-    /// Calls that failed, by the cause in one word.
+    /// Calls that failed, by cause.
     pub faults: Tally<&'static str>,
 }
 
@@ -239,14 +242,14 @@ pub struct StrategyMeters {
 pub struct StrategyTable(Mutex<BTreeMap<String, Arc<StrategyMeters>>>);
 
 impl StrategyTable {
-    /// Those of the strategies of this name.
+    /// The counters of the strategies of this name, created on first use.
     #[must_use]
     pub fn of(&self, name: &str) -> Arc<StrategyMeters> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(table.entry(name.to_owned()).or_default())
     }
 
-    /// All of them.
+    /// All counters, sorted by name.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Arc<StrategyMeters>)> {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,14 +1,15 @@
-//! Which names are like one that does not exist.
+//! Finds the names most similar to a name that does not exist.
 
-/// Letters are counted in so many buckets.
+/// Buckets of a letter count.
 const BUCKETS: usize = 32;
-/// Cells of distance tables that are computed for one question: far below a millisecond, however long the names
-/// are and however many there are.
+/// Limit on the cells of distance tables per search. It keeps a search far below a millisecond, for
+/// any number and length of names.
 const CELLS: usize = 300_000;
-/// Bytes of a name that are compared.
+/// Bytes of a name that are compared. The rest is ignored.
 const COMPARED: usize = 256;
 
-/// How often each kind of letter occurs in a name. Two names are at least as far apart as their counts are.
+/// Counts the letters of a name by bucket. The edit distance of two names is at least the distance
+/// of their counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Letters([u8; BUCKETS]);
 
@@ -23,7 +24,7 @@ impl Letters {
         Self(counts)
     }
 
-    /// Letters that must be inserted, or removed, at least.
+    /// A lower bound of the edit distance.
     fn distance(&self, other: &Self) -> u32 {
         let (mut more, mut fewer) = (0, 0);
         for (a, b) in self.0.iter().zip(&other.0) {
@@ -34,8 +35,8 @@ impl Letters {
     }
 }
 
-/// Positions of the `count` names that are most like `name`, the nearest first. `letters` are those of all names;
-/// `name_at` gives one of them. Upper and lower case count as the same.
+/// Positions of the `count` names most similar to `name`, the most similar first. `letters` has one
+/// entry per name, and `name_at` returns the name at a position. Case is ignored.
 pub(super) fn nearest<'n>(
     name: &str,
     count: usize,
@@ -45,7 +46,7 @@ pub(super) fn nearest<'n>(
     let ours = Letters::of(name);
     let bounds = letters.iter().map(|theirs| ours.distance(theirs)).enumerate();
     let mut candidates: Vec<(u32, usize)> = bounds.map(|(at, bound)| (bound, at)).collect();
-    // Most names are far away: only those that may be near are put in order.
+    // Most names are far away. Sorting only the likely ones saves time.
     let likely = candidates.len().min(256.max(count));
     if likely < candidates.len() {
         candidates.select_nth_unstable(likely);

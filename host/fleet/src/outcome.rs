@@ -1,9 +1,9 @@
-//! What the request path tells of an attempt, in the words of the fleet: which failures count against
-//! a deployment is decided here and nowhere else.
+//! The outcome of an attempt, as the request path reports it: a success, a failure that counts
+//! towards ejection, a wish for a pause, a refused credential, or no evidence.
 
 use std::time::Duration;
 
-/// What an attempt says of its deployment.
+/// The outcome of an attempt, as evidence about its deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// A whole answer.
@@ -13,13 +13,13 @@ pub enum Outcome {
         /// For people: `answered 500`.
         cause: String,
         /// What kind of failure it is.
-        fault: Fault,
+        kind: FailureKind,
     },
-    /// The deployment is well and asks to be left alone: 429, or 503 with `Retry-After`.
+    /// The deployment works and asks for a pause: 429, or 503 with `Retry-After`.
     Limited {
         /// For people: `answered 429`.
         cause: String,
-        /// For how long, if it says so.
+        /// The pause, if the deployment names one.
         wait: Option<Duration>,
     },
     /// The deployment does not accept the gateway's credential.
@@ -27,12 +27,12 @@ pub enum Outcome {
         /// For people: `answered 401`.
         cause: String,
     },
-    /// Nothing: the client went away, or was at fault.
+    /// No evidence: the client left, or was at fault.
     Neutral,
 }
 
 impl Outcome {
-    /// Whether the attempt went well. None: it says nothing of the deployment.
+    /// True if the attempt went well. None if it is no evidence about the deployment.
     #[must_use]
     pub fn is_good(&self) -> Option<bool> {
         match self {
@@ -43,11 +43,11 @@ impl Outcome {
     }
 }
 
-/// Kinds of failure.
+/// Tells whether a probe would meet a failure, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Of the connection, which a probe would meet too: not made, or lost.
+pub enum FailureKind {
+    /// The connection was not made, or was lost. A probe would fail, too.
     Connection,
-    /// Of the answer: a 5xx, an error in the body, a time-out. A healthy `/health` says nothing of it.
+    /// The answer was bad: a 5xx, an error in the body, or a time-out. A probe may still succeed.
     Answer,
 }

@@ -1,5 +1,5 @@
-//! The permit to make one attempt at one deployment: given out by [`Deployment::admit`], and told
-//! how the attempt went.
+//! The permit for one attempt at one deployment. [`Deployment::admit`] issues it, and
+//! [`Permit::settle`] takes the outcome.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use super::load::clock;
 use super::standing::{Change, Turn};
 use super::{Deployment, Outcome, Slot};
 
-/// How long a deployment is left alone that answers 429 and does not say.
+/// Pause after a 429 without `Retry-After`.
 const COOLING: Duration = Duration::from_secs(1);
 
-/// One attempt under way. Dropped without a word it says nothing of the deployment, and if it was
-/// the trial of an ejected one, the next request is.
+/// One attempt in flight. Dropping it without an outcome counts neither for nor against the
+/// deployment. If it was the trial of an ejected one, the next request may be.
 #[derive(Debug)]
 pub struct Permit {
     deployment: Arc<Deployment>,
     issued: Instant,
-    /// None once it is settled.
+    /// None once the attempt is settled.
     turn: Option<Turn>,
     _slot: Slot,
 }
@@ -28,20 +28,20 @@ impl Permit {
         Self { deployment: Arc::clone(deployment), issued: now, turn: Some(turn), _slot: slot }
     }
 
-    /// What the attempt is made at.
+    /// The deployment that the attempt is made at.
     #[must_use]
     pub fn deployment(&self) -> &Arc<Deployment> {
         &self.deployment
     }
 
-    /// When it was given out.
+    /// When the permit was issued. Latencies are measured from here.
     #[must_use]
     pub fn issued(&self) -> Instant {
         self.issued
     }
 
-    /// An answer that may go to the client has begun. This is what a trial is for: it has succeeded,
-    /// and what the rest of a long answer meets with counts as with any other attempt.
+    /// Records that an answer for the client has begun. With this a trial has succeeded. The rest
+    /// of the answer counts like that of any other attempt.
     pub fn begun(&mut self, now: Instant) {
         let Some(turn) = &mut self.turn else { return };
         let deployment = &self.deployment;
@@ -54,7 +54,7 @@ impl Permit {
         }
     }
 
-    /// The attempt has ended.
+    /// Ends the attempt. The outcome may eject, cool or restore the deployment.
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         let Some(turn) = self.turn.take() else { return };
         let deployment = &self.deployment;
@@ -69,7 +69,7 @@ impl Permit {
         let siblings = &deployment.siblings;
         let outcome = match outcome {
             Outcome::Limited { cause, wait: None } => {
-                // A guess must not take out the last deployment there is.
+                // The pause is a guess, and a guess must not take out the last usable deployment.
                 let spare = siblings.has_another_of_use(&deployment.standing, now);
                 Outcome::Limited { cause, wait: Some(if spare { COOLING } else { Duration::ZERO }) }
             }

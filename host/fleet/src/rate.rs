@@ -1,21 +1,23 @@
-//! How many events the last seconds had: one atomic, so that all cores may count on it.
+//! Counts the events of the last seconds, in one atomic that all cores share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Bits of each of the two counts; the rest is the number of the window.
+/// Bits of each of the two counts. The other 24 bits are the number of the window.
 const BITS: u32 = 20;
+/// Counts saturate here.
 const FULL: u64 = (1 << BITS) - 1;
 
-/// A sliding count: what falls into the current window, and the part of the window before it that
-/// is not yet as old as a window is long.
+/// A sliding count: the events of the current window, plus the share of the window before it that
+/// is less than one window old.
 ///
-/// That part is taken to be even, which is exact enough for a rate and costs one word.
+/// Events of the window before are assumed to be evenly spread. This is exact enough for a rate,
+/// and needs only one word.
 #[derive(Debug)]
 pub struct Rate {
     start: Instant,
     window: Duration,
-    /// Number of the window, count of the one before, count so far.
+    /// From the high bits down: number of the window, count of the window before, count so far.
     word: AtomicU64,
 }
 
@@ -27,7 +29,7 @@ struct Counts {
 }
 
 impl Rate {
-    /// Nothing has happened yet.
+    /// Starts at `now` without events.
     #[must_use]
     pub fn new(window: Duration, now: Instant) -> Self {
         Self { start: now, window, word: AtomicU64::new(0) }
@@ -38,7 +40,7 @@ impl Rate {
         self.note_below(f64::INFINITY, now);
     }
 
-    /// Counts one event if the count then is at most `limit`, and says whether it did.
+    /// Counts one event, unless the count would exceed `limit`. Returns true if it was counted.
     pub fn note_below(&self, limit: f64, now: Instant) -> bool {
         let step = |word| {
             let (mut counts, part) = self.at(word, now);
@@ -51,20 +53,20 @@ impl Rate {
         self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
     }
 
-    /// Events within one window's length before now.
+    /// Estimated number of events in the window's length before `now`.
     #[must_use]
     pub fn count(&self, now: Instant) -> f64 {
         let (counts, part) = self.at(self.word.load(Ordering::Relaxed), now);
         sum(counts, part)
     }
 
-    /// Events a second.
+    /// Average number of events per second over the window.
     #[must_use]
     pub fn per_second(&self, now: Instant) -> f64 {
         self.count(now) / self.window.as_secs_f64()
     }
 
-    /// The counts moved on to now, and how much of the current window has passed, 0 to 1.
+    /// The counts moved on to `now`, and the part of the current window that has passed, 0 to 1.
     fn at(&self, word: u64, now: Instant) -> (Counts, f64) {
         let old =
             Counts { window: word >> (2 * BITS), before: word >> BITS & FULL, so_far: word & FULL };
@@ -76,7 +78,7 @@ impl Rate {
         )]
         let window = windows as u64;
         match window.checked_sub(old.window) {
-            // Another core's clock was read later than this one's.
+            // Another core has read a later time and moved the window on.
             None => (old, 0.0),
             Some(0) => (old, windows.fract()),
             Some(1) => (Counts { window, before: old.so_far, so_far: 0 }, windows.fract()),

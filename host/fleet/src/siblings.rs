@@ -1,4 +1,5 @@
-//! What the deployments of one model share, and must know of each other.
+//! The state that the deployments of one model share. Whether one may be ejected depends on the
+//! others.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use super::slow_start::Ramp;
 use super::standing::{Change, Standing, Turn};
 use super::{ChangeNotifier, Health, Rate};
 
-/// Requests of a model are counted over so long.
+/// Window of a model's request rate.
 const WINDOW: Duration = Duration::from_secs(5);
 
 /// The deployments of one model, as each of them sees the others.
@@ -19,14 +20,13 @@ pub(super) struct Siblings {
     pub(super) ejection: Ejection,
     pub(super) slow_start: SlowStart,
     pub(super) changes: Arc<ChangeNotifier>,
-    /// Requests of the model.
+    /// Requests for the model.
     pub(super) rate: Arc<Rate>,
-    /// Held while it is decided whether one may be ejected, so that two do not go at once.
+    /// Held while an ejection is decided, so that two deployments do not go at once.
     deciding: Arc<Mutex<()>>,
     members: Vec<Member>,
 }
 
-/// One of them.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) standing: Arc<Standing>,
@@ -57,7 +57,7 @@ impl Siblings {
         Self { ejection, slow_start, changes, rate, deciding, members }
     }
 
-    /// Ejects one of them, if it may be.
+    /// Ejects a deployment if its siblings allow it: see [`may_go`].
     pub(super) fn eject(
         &self,
         standing: &Arc<Standing>,
@@ -72,7 +72,7 @@ impl Siblings {
         }
     }
 
-    /// Whether one of the others may be given traffic without a doubt.
+    /// True if another deployment is up and there is no objection to it.
     pub(super) fn has_another_of_use(&self, standing: &Arc<Standing>, now: Instant) -> bool {
         self.others(standing).any(|other| other.seen(now) == Sibling::OfUse)
     }
@@ -81,7 +81,8 @@ impl Siblings {
         self.members.iter().filter(move |member| !Arc::ptr_eq(&member.standing, standing))
     }
 
-    /// The way back of one that is restored now.
+    /// The slow start of a deployment that is restored now. None if it gets its full weight at
+    /// once.
     pub(super) fn ramp(&self, now: Instant) -> Option<Ramp> {
         Ramp::begin(self.rate.per_second(now), &self.slow_start, now)
     }

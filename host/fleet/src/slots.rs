@@ -1,4 +1,5 @@
-//! Places for attempts at one deployment, and the queue for them. One for all cores, kept over reloads.
+//! The places for attempts at one deployment, and the queue for them. Shared by all cores and kept
+//! over reloads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,18 +13,19 @@ use crate::admission::Quota;
 #[derive(Debug)]
 pub struct Slots {
     places: Arc<Places>,
-    /// Places there are to be.
+    /// The configured number of places.
     max: AtomicUsize,
+    /// Counts the waiting requests, and limits the queue.
     waiting: Quota,
-    /// Told when waiting has become pointless.
+    /// Wakes all waiting requests when the deployment goes out of use.
     dispersed: Notify,
 }
 
-/// What a place that is taken goes back to.
+/// The free places. A [`Slot`] returns its place here.
 #[derive(Debug)]
 struct Places {
     free: Semaphore,
-    /// Places that are one too many, and go when they become free.
+    /// Taken places beyond the configured number. They vanish when they are returned.
     surplus: AtomicUsize,
 }
 
@@ -31,22 +33,22 @@ struct Places {
 #[derive(Debug)]
 pub struct Slot(Arc<Places>);
 
-/// Why a request gets no place.
+/// Why a request got no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Busy {
     /// The queue is full.
     Full,
-    /// It waited as long as it may.
+    /// Its time in the queue is over.
     Waited,
-    /// What it waited for is out of use.
+    /// The deployment went out of use while it waited.
     Dispersed,
 }
 
 impl Busy {
-    /// Every reason.
+    /// Every reason, in the order of the discriminants. `busy as usize` is the index of a counter.
     pub const ALL: [Self; 3] = [Self::Full, Self::Waited, Self::Dispersed];
 
-    /// As logs and metrics name it.
+    /// Its name in logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,7 +60,7 @@ impl Busy {
 }
 
 impl Slots {
-    /// This many places, all of them free.
+    /// Starts with `max` places, all free.
     #[must_use]
     pub fn new(max: u32) -> Self {
         let max = (max as usize).min(Semaphore::MAX_PERMITS);
@@ -70,21 +72,22 @@ impl Slots {
         }
     }
 
-    /// Takes a place that is free.
+    /// Takes a free place without waiting. None if all are taken.
     #[must_use]
     pub fn try_enter(&self) -> Option<Slot> {
         self.places.free.try_acquire().ok().map(|permit| self.slot(permit))
     }
 
-    /// Waits for a place until `until` at the latest, in a line of at most `queue` requests.
+    /// Waits for a place until `until` at the latest, in a queue of at most `queue` requests.
     ///
     /// # Errors
-    /// Why there is none.
+    /// If the queue is full, the time is over, or the deployment goes out of use.
     pub async fn enter(&self, queue: u32, until: Instant) -> Result<Slot, Busy> {
         let Some(_waiting) = self.waiting.take(1, queue as usize) else {
             return Err(Busy::Full);
         };
         tokio::select! {
+            // A deployment out of use is left even if a place is free at the same time.
             biased;
             () = self.dispersed.notified() => Err(Busy::Dispersed),
             // Nobody closes the semaphore.
@@ -101,25 +104,28 @@ impl Slots {
         self.waiting.in_use()
     }
 
-    /// Sends those who wait elsewhere: the deployment is out of use.
+    /// Makes all waiting requests leave with [`Busy::Dispersed`]: the deployment is out of use.
     pub fn disperse(&self) {
         self.dispersed.notify_waiters();
     }
 
-    /// Changes how many places there are. Attempts that are too many now are left to end.
+    /// Changes the number of places. Attempts beyond a lower number run to their end.
     pub(super) fn resize(&self, max: u32) {
         let max = (max as usize).min(Semaphore::MAX_PERMITS);
         let before = self.max.swap(max, Ordering::AcqRel);
         if let Some(fewer) = before.checked_sub(max) {
+            // Only free places can be removed now.
             let gone = self.places.free.forget_permits(fewer);
             self.places.surplus.fetch_add(fewer - gone, Ordering::AcqRel);
         } else {
+            // Surplus places still exist, so they are kept before new ones are added.
             let paid = (before..max).filter(|_| self.places.redeem()).count();
             self.places.free.add_permits(max - before - paid);
         }
     }
 
-    /// The place of a permit, which it gives back itself: one count of references for both.
+    /// Turns a permit into a slot, which returns the place by itself. An owned permit would need a
+    /// second reference count.
     fn slot(&self, permit: SemaphorePermit<'_>) -> Slot {
         permit.forget();
         Slot(Arc::clone(&self.places))
@@ -127,7 +133,7 @@ impl Slots {
 }
 
 impl Places {
-    /// Takes one off the surplus, if there is any.
+    /// Takes one place off the surplus. False if there is none.
     fn redeem(&self) -> bool {
         let one_less = |surplus: usize| surplus.checked_sub(1);
         self.surplus.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok()
@@ -151,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Length of the line.
+    /// Length of the queue.
     const QUEUE: u32 = 1;
 
     fn far() -> Instant {
@@ -203,7 +209,7 @@ mod tests {
         slots.resize(1);
         taken.pop();
         taken.pop();
-        assert_eq!(free(&slots), 0, "the two were too many");
+        assert_eq!(free(&slots), 0, "both places were surplus");
         slots.resize(2);
         assert_eq!(free(&slots), 1);
         taken.pop();

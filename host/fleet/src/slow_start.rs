@@ -1,14 +1,14 @@
-//! Slow start: a deployment that comes back has cold caches, and a full share at once would knock it
-//! over again.
+//! Slow start: a deployment that comes back has cold caches, and a full share at once would knock
+//! it over again.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use config::SlowStart;
 
-/// Times that the published weights change on the way.
+/// Number of times that a ramp changes the published weights.
 const STEPS: u32 = 10;
 
-/// The way back of one deployment.
+/// The slow start of one deployment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ramp {
     began: Instant,
@@ -16,14 +16,14 @@ pub struct Ramp {
 }
 
 impl Ramp {
-    /// Begins now, where `rate` (requests a second of the model) is worth it: with few requests a
-    /// tenth of the weight is just no traffic.
+    /// Begins a ramp at `now`. None if slow start is off, or if `rate`, the model's requests per
+    /// second, is too low: a tenth of very few requests is no traffic at all.
     pub(super) fn begin(rate: f64, settings: &SlowStart, now: Instant) -> Option<Self> {
         let worth_it = settings.duration.is_some() && rate >= settings.min_rate;
         worth_it.then(|| Self { began: now, since: SystemTime::now() })
     }
 
-    /// The share of its weight that the deployment gets now. None: all of it, the way is over.
+    /// Factor on the deployment's weight, which rises linearly to 1. None once the ramp is over.
     pub(super) fn factor(&self, now: Instant, settings: &SlowStart) -> Option<f64> {
         let duration = settings.duration?;
         let passed = now.saturating_duration_since(self.began);
@@ -31,7 +31,7 @@ impl Ramp {
         (part < 1.0).then_some(settings.from + (1.0 - settings.from) * part)
     }
 
-    /// When the published weights are to change next.
+    /// When the published weights must change next. None once the ramp is over.
     pub(super) fn next(&self, now: Instant, settings: &SlowStart) -> Option<Instant> {
         let duration = settings.duration?;
         let step = (duration / STEPS).max(Duration::from_millis(50));

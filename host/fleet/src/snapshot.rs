@@ -1,4 +1,4 @@
-//! What the decision layer publishes and a request reads, once, at its start.
+//! The snapshot that the decision layer publishes. A request reads it once, at its start.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -8,22 +8,22 @@ use arc_swap::ArcSwap;
 use config::Config;
 use contract::PathStrategy;
 
-use super::{Eligible, Fleet, FleetModel, Lessons, StrategyMeters, Trial};
+use super::{AttemptQueue, Eligible, Fleet, FleetModel, StrategyMeters, Trial};
 
 /// One loaded configuration and the fleet built from it. Requests in flight keep theirs.
 #[derive(Debug)]
 pub struct Generation {
-    /// As loaded.
+    /// The configuration as it was loaded.
     pub config: Config,
-    /// Its deployments.
+    /// The fleet built from `config`.
     pub fleet: Fleet,
-    /// The strategies, in the order of those of `config`. None without a `routing.yaml`.
+    /// The strategies, in the order of `config`. Empty without a `routing.yaml`.
     pub strategies: Vec<StrategyInfo>,
     /// When it was loaded.
     pub loaded_at: SystemTime,
 }
 
-/// A strategy in use: what is said of it, and its side on the request path.
+/// A strategy in use: its description, and its hooks on the request path.
 #[derive(Debug, Clone)]
 pub struct StrategyInfo {
     /// Its name.
@@ -34,60 +34,62 @@ pub struct StrategyInfo {
     pub sha256: String,
     /// Its parameters, secrets redacted.
     pub parameters: serde_json::Value,
-    /// Who is asked for each request. None: the published weights decide.
+    /// Asked for weights for each request. If None, the published weights decide.
     pub on_path: Option<Arc<dyn PathStrategy>>,
-    /// What its calls are counted on.
+    /// Counters of its calls.
     pub meters: Arc<StrategyMeters>,
-    /// Where attempts are noted for it, if it wants to know of them.
-    pub lessons: Option<Arc<Lessons>>,
-    /// Who is tried beside it.
+    /// Takes ended attempts. None if the strategy does not learn from them.
+    pub attempt_queue: Option<Arc<AttemptQueue>>,
+    /// The strategy on trial beside it.
     pub candidate: Option<Box<CandidateInfo>>,
 }
 
 /// A strategy that is tried beside the one in use.
 #[derive(Debug, Clone)]
 pub struct CandidateInfo {
-    /// Itself.
+    /// Its own description and hooks.
     pub strategy: StrategyInfo,
-    /// How it fares.
+    /// The counters of its trial.
     pub trial: Arc<Trial>,
 }
 
-/// The weights of every model at one moment. Immutable: a change is a new one.
+/// The weights of every model at one moment. Immutable: a change publishes a new snapshot.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// What it was computed for.
+    /// The generation that it was computed for.
     pub generation: Arc<Generation>,
-    /// One for each model, in the order of the fleet. Snapshots share the routes that did not change.
+    /// One for each model, in the order of the fleet. Snapshots share the routes that did not
+    /// change.
     pub routes: Vec<Arc<Route>>,
-    /// The last fault of each strategy since it was loaded, off the request path.
+    /// The last fault of each strategy since it was loaded, in calls off the request path.
     pub strategy_errors: Vec<Option<String>>,
 }
 
 /// How one model's traffic is shared.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Route {
-    /// Which deployments may be used.
+    /// The deployments that may be used.
     pub eligible: Eligible,
-    /// One for each deployment, in the order of the model; they sum to 1. 0 is standby, or not
-    /// eligible.
+    /// One weight per deployment, in the order of the model. They sum to 1. A 0 means standby or
+    /// not eligible.
     pub weights: Vec<f64>,
-    /// The same as the candidate has them; None: there is none, or it has given no good answer.
+    /// The candidate's weights in the same form. None without a candidate, or before its first good
+    /// answer.
     pub candidate: Option<Vec<f64>>,
-    /// One for each deployment.
+    /// One state per deployment, in the order of the model.
     pub states: Vec<State>,
 }
 
 /// How a deployment is doing, and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
-    /// In one word.
+    /// Decides whether it is eligible.
     pub condition: Condition,
-    /// The part of its weight that it gets: below 1 only in slow start.
+    /// Factor on its weight, up to 1. Below 1 only in slow start.
     pub factor: f64,
-    /// For people.
+    /// For people to read. None if it is healthy.
     pub reason: Option<String>,
-    /// When it began.
+    /// When this state began.
     pub since: SystemTime,
 }
 
@@ -102,15 +104,15 @@ impl State {
 /// How a deployment is doing, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing is known against it.
+    /// There is no objection to it.
     Healthy,
     /// Its probes fail.
     Unhealthy,
-    /// Its requests failed; out for a time.
+    /// Its requests failed, so it is out for a time.
     Ejected,
-    /// It asked to be left alone for a time.
+    /// It asked for a pause: 429, or 503 with `Retry-After`.
     Cooling,
-    /// Its ejection is over, and one request is let through to see.
+    /// The time of its ejection is over. One request at a time is admitted as a trial.
     HalfOpen,
     /// It does not accept the gateway's credential.
     Credential,
@@ -119,7 +121,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// All of them.
+    /// Every condition.
     pub const ALL: [Self; 7] = [
         Self::Healthy,
         Self::Unhealthy,
@@ -136,7 +138,7 @@ impl Condition {
         matches!(self, Self::Healthy | Self::SlowStart | Self::HalfOpen)
     }
 
-    /// As `/routing` and metrics name it.
+    /// Its name in `/routing` and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -152,7 +154,7 @@ impl Condition {
 }
 
 impl Snapshot {
-    /// The model a client means by `name`, and how its traffic is shared.
+    /// The model with this id or alias, and its route.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<(&FleetModel, &Route)> {
         let index = self.generation.fleet.index_of(name)?;
@@ -163,22 +165,22 @@ impl Snapshot {
 /// How the last attempt to load a configuration went.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReloadStatus {
-    /// Why the files as they are now are not in use. None: they are.
+    /// Why the files on disk are not in use. None if they are.
     pub last_error: Option<String>,
 }
 
-/// Where the current snapshot hangs: written by the control side, read by every request.
+/// Holds the current snapshot. The control side writes it, and every request reads it.
 #[derive(Debug)]
 pub struct Board {
     snapshot: ArcSwap<Snapshot>,
-    /// Replaced snapshots that requests may still have. Held here, so that no request is the last to drop one: to
-    /// drop a large fleet takes longer than a serving core may be held.
+    /// Replaced snapshots that requests may still use. They are kept here so that no request drops
+    /// the last reference: dropping a large fleet would block a serving core for too long.
     replaced: Mutex<Vec<Arc<Snapshot>>>,
     reload: ArcSwap<ReloadStatus>,
 }
 
 impl Board {
-    /// Hangs up the first snapshot.
+    /// Starts with this snapshot and without a reload error.
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
         Self {
@@ -194,19 +196,20 @@ impl Board {
         self.snapshot.load_full()
     }
 
-    /// The same, for whoever only looks at it.
+    /// Borrows the current snapshot for a short look. Cheaper than a new reference.
     pub(super) fn peek(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
 
-    /// Replaces it. The caller drops the replaced ones from time to time: see [`release`](Self::release).
+    /// Replaces the current snapshot. The caller must call [`release`](Self::release) from time to
+    /// time to free the replaced ones.
     pub fn publish(&self, snapshot: Snapshot) {
         let replaced = self.snapshot.swap(Arc::new(snapshot));
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(replaced);
     }
 
-    /// Drops the replaced snapshots that no request has any more. True: requests still have some. Takes time in
-    /// proportion to the fleet: not for a serving core.
+    /// Drops the replaced snapshots that no request uses any more. Returns true if some are still
+    /// in use. Takes time in proportion to the fleet, so it must not run on a serving core.
     pub fn release(&self) -> bool {
         let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody can take one from the board any more, so a count of 1 stays 1.
@@ -220,7 +223,7 @@ impl Board {
         self.reload.load_full()
     }
 
-    /// Says how the last reload went.
+    /// Records how the last reload went.
     pub fn set_reload(&self, status: ReloadStatus) {
         self.reload.store(Arc::new(status));
     }

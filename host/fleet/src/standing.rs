@@ -1,8 +1,8 @@
-//! Where a deployment stands by what its requests met with: ejected, cooling, without credential, or
-//! nothing of all that. Kept over reloads.
+//! The standing of a deployment, as its requests have shown it: ejected, cooling, without
+//! credential, or clear. Kept over reloads.
 //!
-//! The request path asks an atomic first; only a deployment that something is held against costs it
-//! a lock, which is short and never held over an await.
+//! The request path reads an atomic first. Only a deployment with an objection costs it a lock,
+//! which is short and never held over an await.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,39 +10,39 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::{Ejection, SlowStart};
 
-use super::ejection::Ejections;
+use super::objections::Objections;
 use super::slow_start::Ramp;
-use super::{Condition, Outcome, State};
+use super::{Outcome, State};
 
-/// What became of a deployment by an outcome.
+/// The effect of an outcome on its deployment.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// Nothing.
+    /// No effect.
     None,
-    /// It should be ejected, for this reason; whether it may be depends on its siblings.
+    /// It should be ejected, for this reason. Whether it may be depends on its siblings.
     Due(String),
-    /// It is out.
+    /// It has been ejected.
     Ejected {
-        /// For people.
+        /// For people to read.
         reason: String,
-        /// For so long.
+        /// Time until its trial, jitter included.
         lasts: Duration,
     },
-    /// It is left alone.
+    /// It asked for a pause, and gets no requests until that is over.
     Cooling {
-        /// For people.
+        /// For people to read.
         reason: String,
     },
-    /// It is out until its credential is mended.
+    /// It refused its credential. It is out until a reload or a successful probe.
     Credential {
-        /// For people.
+        /// For people to read.
         reason: String,
     },
-    /// It is in again.
+    /// Its ejection or refused credential is over.
     Restored,
 }
 
-/// By what right an attempt is made, and since when.
+/// Why an attempt was admitted, and in which epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
     epoch: u64,
@@ -50,7 +50,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Whether the deployment may come back by it.
+    /// True if a success of this attempt restores the deployment.
     pub(super) fn may_restore(self) -> bool {
         self.right != Right::Open
     }
@@ -58,22 +58,22 @@ impl Turn {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Right {
-    /// Nothing is held against the deployment.
+    /// There is no objection to the deployment.
     Open,
-    /// The one request that is let through to an ejected deployment.
+    /// The one request that an ejected deployment gets once the time of its ejection is over.
     Trial,
-    /// No deployment is left that nothing is held against.
+    /// Panic mode: no deployment without an objection is left.
     Panic,
 }
 
-/// The standing of one deployment.
+/// The objections to one deployment behind a lock, and a summary that is read without it.
 #[derive(Debug)]
 pub struct Standing {
-    /// The epoch of the ejections, and in the lowest bit whether anything is held against the
-    /// deployment.
+    /// The epoch of the ejections, shifted left by one bit. The lowest bit is set while there is an
+    /// objection.
     word: AtomicU64,
-    held: Mutex<Held>,
-    /// How far an ejection is off its time, from -1 to 1: deployments that go out together must not come back
+    held: Mutex<Objections>,
+    /// Returns jitter from -1 to 1. Deployments that are ejected together must not come back
     /// together.
     jitter: fn() -> f64,
 }
@@ -84,88 +84,14 @@ impl Default for Standing {
     }
 }
 
-/// What is held against a deployment.
-#[derive(Debug, Default)]
-struct Held {
-    ejections: Ejections,
-    cooling: Option<Cooling>,
-    credential: Option<Credential>,
-    ramp: Option<Ramp>,
-    /// When something was last held against it.
-    cleared: Option<SystemTime>,
-}
-
-#[derive(Debug)]
-struct Cooling {
-    reason: String,
-    since: SystemTime,
-    until: Instant,
-}
-
-#[derive(Debug)]
-struct Credential {
-    reason: String,
-    since: SystemTime,
-    began: Instant,
-}
-
-impl Held {
-    fn is_open(&self) -> bool {
-        self.cooling.is_none() && self.credential.is_none() && self.ejections.out().is_none()
-    }
-
-    /// Forgets what time has ended.
-    fn pass(&mut self, now: Instant) {
-        if self.cooling.take_if(|cooling| cooling.until <= now).is_some() {
-            self.cleared = Some(SystemTime::now());
-        }
-    }
-
-    fn cool(&mut self, cause: String, wait: Duration, now: Instant) -> Change {
-        if wait.is_zero() {
-            return Change::None;
-        }
-        let until = now + wait;
-        if let Some(cooling) = &mut self.cooling {
-            // Whoever waits for its end looks again then: no news until that.
-            cooling.until = cooling.until.max(until);
-            return Change::None;
-        }
-        let reason = format!("{cause}: left alone for {} s", wait.as_secs_f64());
-        let since = SystemTime::now();
-        self.cooling = Some(Cooling { reason: reason.clone(), since, until });
-        Change::Cooling { reason }
-    }
-
-    fn bar(&mut self, cause: &str, now: Instant) -> Change {
-        if self.credential.is_some() {
-            return Change::None;
-        }
-        let reason = format!("{cause}: it does not accept its api_key");
-        let since = SystemTime::now();
-        self.credential = Some(Credential { reason: reason.clone(), since, began: now });
-        Change::Credential { reason }
-    }
-
-    fn restore(&mut self, now: Instant, ramp: Option<Ramp>) -> Change {
-        let (was_out, was_barred) = (self.ejections.restore(now), self.credential.take().is_some());
-        if !was_out && !was_barred {
-            return Change::None;
-        }
-        self.ramp = ramp;
-        self.cleared = Some(SystemTime::now());
-        Change::Restored
-    }
-}
-
 impl Standing {
-    /// One that nothing is held against, with this jitter, from -1 to 1.
+    /// Starts without objections. `jitter` must return -1 to 1.
     #[must_use]
     pub fn with_jitter(jitter: fn() -> f64) -> Self {
         Self { word: AtomicU64::default(), held: Mutex::default(), jitter }
     }
 
-    /// Whether a request would be let through now.
+    /// True if a request would be admitted now, normally or as the trial.
     pub fn is_open(&self, now: Instant) -> bool {
         if self.word.load(Ordering::Acquire) & 1 == 0 {
             return true;
@@ -178,7 +104,7 @@ impl Standing {
         })
     }
 
-    /// Lets a request through, if nothing is held against the deployment or it is its trial.
+    /// Admits a request if there is no objection, or as the trial after an ejection.
     pub fn admit(&self, now: Instant) -> Option<Turn> {
         let word = self.word.load(Ordering::Acquire);
         if word & 1 == 0 {
@@ -195,8 +121,8 @@ impl Standing {
         })
     }
 
-    /// Lets a request through whatever is held against the deployment, but for its own wish to be
-    /// left alone.
+    /// Like [`admit`](Self::admit), for panic mode: ignores an ejection and a refused credential,
+    /// still honours cooling.
     pub fn admit_in_panic(&self, now: Instant) -> Option<Turn> {
         if let Some(turn) = self.admit(now) {
             return Some(turn);
@@ -207,7 +133,7 @@ impl Standing {
         })
     }
 
-    /// An attempt ends without telling anything.
+    /// Ends an attempt without an outcome. If it was the trial, the next request may be.
     pub fn give_back(&self, turn: Turn, now: Instant) {
         if turn.right == Right::Trial {
             self.with(now, |held| {
@@ -218,7 +144,8 @@ impl Standing {
         }
     }
 
-    /// The answer has begun, and with it a trial has succeeded; the attempt goes on as any other.
+    /// Records that the answer has begun, which restores an ejected deployment. The attempt then
+    /// goes on like any other.
     pub fn begun(&self, turn: &mut Turn, now: Instant, ramp: Option<Ramp>) -> Change {
         if turn.right == Right::Open {
             return Change::None;
@@ -233,8 +160,8 @@ impl Standing {
         })
     }
 
-    /// Takes how an attempt ended. Attempts of before the last ejection or restoration tell nothing
-    /// of now, except what the deployment itself asks for.
+    /// Records the outcome of an attempt. Outcomes of an earlier epoch are ignored, except a wish
+    /// for a pause and a refused credential.
     pub fn record(
         &self,
         turn: Turn,
@@ -258,14 +185,14 @@ impl Standing {
                     Change::None
                 }
                 Outcome::Success => held.restore(now, ramp),
-                Outcome::Failure { cause, fault } => match turn.right {
-                    Right::Open => match held.ejections.failed(&cause, fault, settings) {
+                Outcome::Failure { cause, kind } => match turn.right {
+                    Right::Open => match held.ejections.failed(&cause, kind, settings) {
                         Some(reason) => Change::Due(reason),
                         None => Change::None,
                     },
                     Right::Trial => {
-                        held.ejections.trial_failed(&cause, fault, settings, (self.jitter)(), now);
-                        ejected(held)
+                        held.ejections.trial_failed(&cause, kind, settings, (self.jitter)(), now);
+                        held.ejected()
                     }
                     Right::Panic => Change::None,
                 },
@@ -273,19 +200,19 @@ impl Standing {
         })
     }
 
-    /// Takes the deployment out, unless somebody else just did.
+    /// Ejects the deployment, unless it was ejected or restored since `turn`.
     pub fn eject(&self, turn: Turn, reason: String, s: &Ejection, now: Instant) -> Change {
         self.with(now, |held| {
             if held.ejections.epoch() != turn.epoch || held.ejections.out().is_some() {
                 return Change::None;
             }
             held.ejections.eject(reason, s, (self.jitter)(), now);
-            ejected(held)
+            held.ejected()
         })
     }
 
-    /// A probe sent at `sent` succeeded; `came_up`: the one before had not. Says whether anything
-    /// changed.
+    /// Records a successful probe sent at `sent`. `came_up` is true if the place was down before.
+    /// Returns true if the state changed.
     pub(super) fn probed(
         &self,
         sent: Instant,
@@ -303,12 +230,12 @@ impl Standing {
         })
     }
 
-    /// A probe sent at `sent` failed.
+    /// Records a failed probe sent at `sent`.
     pub(super) fn probe_failed(&self, sent: Instant, now: Instant) {
         self.with(now, |held| held.ejections.probe_failed(sent));
     }
 
-    /// A configuration was loaded: its credential may be another.
+    /// A configuration was loaded. The credential may have been replaced, so it is tried again.
     pub(super) fn loaded(&self, now: Instant) {
         self.with(now, |held| {
             if held.credential.take().is_some() {
@@ -317,23 +244,23 @@ impl Standing {
         });
     }
 
-    /// Whether the deployment asks to be left alone.
+    /// True if the deployment asked for a pause that is not over.
     pub(super) fn is_cooling(&self, now: Instant) -> bool {
         self.word.load(Ordering::Acquire) & 1 == 1 && self.with(now, |held| held.cooling.is_some())
     }
 
-    /// Whether it is out, on trial or not.
+    /// True if it is ejected, also during its trial.
     pub fn is_out(&self, now: Instant) -> bool {
         self.word.load(Ordering::Acquire) & 1 == 1
             && self.with(now, |held| held.ejections.out().is_some())
     }
 
-    /// Whether nothing at all is held against it.
+    /// True if there is no objection of any kind.
     pub(super) fn is_clear(&self, now: Instant) -> bool {
         self.word.load(Ordering::Acquire) & 1 == 0 || self.with(now, |held| held.is_open())
     }
 
-    /// How long it will not be used for certain. None: it may be, or time alone will not help.
+    /// Time until it may be used again. None if it may be used now, or if time alone does not help.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         self.with(now, |held| {
             let cooling = held.cooling.as_ref().map(|cooling| cooling.until);
@@ -343,12 +270,12 @@ impl Standing {
         })
     }
 
-    /// What is held against it, with the share of its weight that it gets.
+    /// Its condition, and the factor on its weight.
     pub fn state(&self, now: Instant, settings: &SlowStart) -> State {
-        self.with(now, |held| state(held, now, settings))
+        self.with(now, |held| held.state(now, settings))
     }
 
-    /// When time alone changes its state next.
+    /// The next time at which its state changes without an event.
     pub fn next_change(&self, now: Instant, settings: &SlowStart) -> Option<Instant> {
         self.with(now, |held| {
             let cooling = held.cooling.as_ref().map(|cooling| cooling.until);
@@ -358,8 +285,8 @@ impl Standing {
         })
     }
 
-    /// Does something with what is held, and keeps the atomic in step.
-    fn with<T>(&self, now: Instant, act: impl FnOnce(&mut Held) -> T) -> T {
+    /// Runs `act` under the lock, then updates the atomic.
+    fn with<T>(&self, now: Instant, act: impl FnOnce(&mut Objections) -> T) -> T {
         let mut held = self.lock();
         held.pass(now);
         let result = act(&mut held);
@@ -368,46 +295,8 @@ impl Standing {
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        // Every critical section leaves what is held whole, so a poisoned one is still good.
+    fn lock(&self) -> MutexGuard<'_, Objections> {
+        // Every critical section leaves consistent state, so a poisoned lock is still good.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn state(held: &mut Held, now: Instant, settings: &SlowStart) -> State {
-    let of = |condition, reason: &str, since| State {
-        condition,
-        reason: Some(reason.to_owned()),
-        since,
-        factor: 1.0,
-    };
-    if let Some(Credential { reason, since, .. }) = &held.credential {
-        return of(Condition::Credential, reason, *since);
-    }
-    if let Some(Cooling { reason, since, .. }) = &held.cooling {
-        return of(Condition::Cooling, reason, *since);
-    }
-    if let Some(out) = held.ejections.out() {
-        return match out.until > now {
-            true => of(Condition::Ejected, &out.reason, out.since),
-            false => of(Condition::HalfOpen, &out.reason, out.since + out.lasts),
-        };
-    }
-    if let Some(ramp) = held.ramp {
-        if let Some(factor) = ramp.factor(now, settings) {
-            let reason = "comes back: its weight rises to its share";
-            return State { factor, ..of(Condition::SlowStart, reason, ramp.since) };
-        }
-        held.ramp = None;
-        held.cleared = Some(SystemTime::now());
-    }
-    let since = held.cleared.unwrap_or(SystemTime::UNIX_EPOCH);
-    State { condition: Condition::Healthy, reason: None, since, factor: 1.0 }
-}
-
-fn ejected(held: &Held) -> Change {
-    match held.ejections.out() {
-        Some(out) => Change::Ejected { reason: out.reason.clone(), lasts: out.lasts },
-        None => Change::None,
     }
 }

@@ -1,17 +1,18 @@
-//! The trial of a candidate: how a strategy fares that is tried beside the one in use, and when that is
-//! ended. Counted by requests on all cores, read by whoever shows it.
+//! The trial of a candidate strategy beside the one in use: its counters, and the rule that ends
+//! it. Requests on all cores add to the counters.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use config::{Rollback, TrialMode};
+use contract::Role;
 
-/// Requests of the candidate after which the counts of both sides are halved, so that what is compared is of
-/// late: this many times `min_requests`.
+/// In multiples of `min_requests`. After this many requests of the candidate, the counts of both
+/// strategies are halved, so that recent requests count more.
 const WINDOW: u64 = 10;
 
-/// How a candidate is tried, and how it fares.
+/// The settings and the counters of one trial.
 #[derive(Debug)]
 pub struct Trial {
     mode: TrialMode,
@@ -19,55 +20,55 @@ pub struct Trial {
     in_use: Tally,
     candidate: Tally,
     faults: AtomicU64,
+    /// Distances between the answers, in millionths.
     comparisons: Sum,
-    /// Nanoseconds of answers: of the strategy in use, and of the candidate.
+    /// Nanoseconds per answer: of the strategy in use, and of the candidate.
     time: [Sum; 2],
-    /// Why it has ended.
+    /// Set once, when the trial ends: the reason.
     ended: OnceLock<String>,
 }
 
-/// Requests that one of the two decided for.
+/// Counts of the requests that one of the two strategies decided.
 #[derive(Debug, Default)]
 struct Tally {
     requests: AtomicU64,
     failed: AtomicU64,
-    /// The same, not halved: for the metrics.
+    /// Requests and failed requests, never halved: for the metrics.
     all: [AtomicU64; 2],
 }
 
-/// Numbers and their sum.
+/// Count, sum and maximum of some numbers. The unit is that of the field that holds it.
 #[derive(Debug, Default)]
 struct Sum {
     count: AtomicU64,
-    /// In millionths.
     sum: AtomicU64,
     largest: AtomicU64,
 }
 
-/// What is shown of a trial.
+/// The counters of a trial, as they are shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrialReport {
-    /// Questions that both were asked.
+    /// Questions that both strategies answered.
     pub compared: u64,
-    /// How far their answers lie apart, 0 (the same) to 1 (no deployment in common): the mean.
+    /// Mean distance between their answers, from 0 (equal) to 1 (no deployment in common).
     pub divergence: f64,
-    /// The largest.
+    /// Largest distance between their answers.
     pub divergence_max: f64,
-    /// What an answer takes, of the strategy in use and of the candidate: the mean. None: it gave none that
-    /// both were asked for.
+    /// Mean time per answer: of the strategy in use, and of the candidate. None without an answer
+    /// to a question that both were asked.
     pub mean_time: [Option<Duration>; 2],
-    /// Its faults.
+    /// Failed calls of the candidate.
     pub faults: u64,
-    /// Requests that the strategy in use decided for, and those of them that failed.
+    /// Requests that the strategy in use decided, and how many of them failed.
     pub in_use: [u64; 2],
-    /// Likewise the candidate.
+    /// Requests that the candidate decided, and how many of them failed.
     pub candidate: [u64; 2],
-    /// Why the trial has ended; None: it goes on.
+    /// Why the trial ended. None while it runs.
     pub ended: Option<String>,
 }
 
 impl Trial {
-    /// One that begins.
+    /// Starts a trial with all counters at 0.
     #[must_use]
     pub fn new(mode: TrialMode, rollback: Rollback) -> Self {
         let (in_use, candidate, faults, comparisons, time) = Default::default();
@@ -75,31 +76,32 @@ impl Trial {
         Self { mode, rollback, in_use, candidate, faults, comparisons, time, ended }
     }
 
-    /// How it is tried.
+    /// Shadow, or canary with its share of the requests.
     #[must_use]
     pub fn mode(&self) -> TrialMode {
         self.mode
     }
 
-    /// Whether the candidate decides for a share of the requests.
+    /// True if the candidate decides a share of the requests.
     #[must_use]
     pub fn is_canary(&self) -> bool {
         matches!(self.mode, TrialMode::Canary(_))
     }
 
-    /// Whether it goes on.
+    /// True until the trial ends. The trial of a shadow does not end.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.ended.get().is_none()
     }
 
-    /// Whether the candidate decides for a request whose lot is `lot`, from 0 to 1.
+    /// True if the candidate decides the request that drew `lot`, a random number from 0 to 1.
     #[must_use]
     pub fn falls_to_candidate(&self, lot: f64) -> bool {
         matches!(self.mode, TrialMode::Canary(share) if lot < share) && self.is_on()
     }
 
-    /// The candidate failed to answer. What it has failed at too often is a canary no more.
+    /// Counts a failed call of the candidate. The trial of a canary ends at `rollback.faults` of
+    /// them.
     pub fn fault(&self, what: &str) {
         let faults = self.faults.fetch_add(1, Ordering::Relaxed) + 1;
         if faults == u64::from(self.rollback.faults) {
@@ -107,27 +109,32 @@ impl Trial {
         }
     }
 
-    /// Both answered one question: weights, one for each deployment, that sum to 1.
+    /// Compares two answers to one question. Each has one weight per deployment and sums to 1.
     pub fn compare(&self, in_use: &[f64], candidate: &[f64]) {
         let apart = in_use.iter().zip(candidate).map(|(a, b)| (a - b).abs()).sum::<f64>() / 2.0;
         self.comparisons.add(millionths(apart));
     }
 
-    /// One of the two took so long to answer.
-    pub fn took(&self, is_candidate: bool, time: Duration) {
+    /// Records how long one answer took.
+    pub fn took(&self, role: Role, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.time[usize::from(is_candidate)].add(nanos);
+        self.time[role as usize].add(nanos);
     }
 
-    /// A request is over that one of the two decided for. Those that the client gave up do not come here.
-    pub fn request_ended(&self, by_candidate: bool, failed: bool) {
-        let tally = if by_candidate { &self.candidate } else { &self.in_use };
+    /// Counts a finished request for the strategy that decided it. The caller leaves out requests
+    /// that the client gave up.
+    pub fn request_ended(&self, role: Role, failed: bool) {
+        let tally = match role {
+            Role::Live => &self.in_use,
+            Role::Candidate => &self.candidate,
+        };
         tally.add(failed);
-        if by_candidate && self.is_on() {
+        if role == Role::Candidate && self.is_on() {
             self.judge();
         }
     }
 
+    /// Ends the trial if the candidate's share of failed requests is larger by more than `margin`.
     fn judge(&self) {
         let least = u64::from(self.rollback.min_requests);
         let requests = self.candidate.requests.load(Ordering::Relaxed);
@@ -146,13 +153,13 @@ impl Trial {
     }
 
     fn end(&self, why: String) {
-        // Of a shadow nothing depends: it is only told.
+        // A shadow decides nothing, so there is nothing to roll back.
         if self.is_canary() && self.ended.set(why.clone()).is_ok() {
             tracing::error!(why, "the candidate is rolled back: the strategy in use decides alone");
         }
     }
 
-    /// How it fares.
+    /// Reads the counters, one by one: under load they may differ by a few requests.
     #[must_use]
     pub fn report(&self) -> TrialReport {
         let (compared, mean, max) = self.comparisons.read();
@@ -198,14 +205,14 @@ impl Tally {
         }
     }
 
-    /// The share that failed.
+    /// The share of requests that failed, 0 to 1. 0 without requests.
     fn failing(&self) -> f64 {
         ratio(self.failed.load(Ordering::Relaxed), self.requests.load(Ordering::Relaxed))
     }
 
     fn halve(&self) {
         for count in [&self.requests, &self.failed] {
-            // What another core counts meanwhile is kept.
+            // Subtracting keeps what other cores add meanwhile.
             let half = count.load(Ordering::Relaxed) / 2;
             count.fetch_sub(half, Ordering::Relaxed);
         }
@@ -223,7 +230,7 @@ impl Sum {
         self.largest.fetch_max(number, Ordering::Relaxed);
     }
 
-    /// How many, their mean and the largest.
+    /// The count, the mean and the maximum.
     fn read(&self) -> (u64, f64, f64) {
         let (count, sum) = (self.count.load(Ordering::Relaxed), self.sum.load(Ordering::Relaxed));
         (count, ratio(sum, count), ratio(self.largest.load(Ordering::Relaxed), 1))
@@ -263,12 +270,12 @@ mod tests {
     #[test]
     fn more_failed_requests_than_the_others_have_end_it() {
         let trial = canary();
-        // A fifth of the others fail.
-        (0..50).for_each(|i| trial.request_ended(false, i % 5 == 0));
-        // Of its own at first a fifth, too.
-        (0..50).for_each(|i| trial.request_ended(true, i % 5 == 0));
+        // A fifth of the requests of the strategy in use fail.
+        (0..50).for_each(|i| trial.request_ended(Role::Live, i % 5 == 0));
+        // At first a fifth of the candidate's fail, too.
+        (0..50).for_each(|i| trial.request_ended(Role::Candidate, i % 5 == 0));
         assert!(trial.is_on());
-        (0..50).for_each(|_| trial.request_ended(true, true));
+        (0..50).for_each(|_| trial.request_ended(Role::Candidate, true));
         let why = trial.report().ended.expect("why");
         assert!(why.ends_with("of its requests failed, and 20.0 % of the others"), "{why}");
     }
@@ -276,10 +283,10 @@ mod tests {
     #[test]
     fn what_was_long_ago_counts_less() {
         let trial = canary();
-        (0..2_000).for_each(|_| trial.request_ended(true, false));
-        (0..200).for_each(|_| trial.request_ended(false, false));
+        (0..2_000).for_each(|_| trial.request_ended(Role::Candidate, false));
+        (0..200).for_each(|_| trial.request_ended(Role::Live, false));
         assert!(trial.candidate.requests.load(Ordering::Relaxed) <= 100);
-        (0..10).for_each(|_| trial.request_ended(true, true));
+        (0..10).for_each(|_| trial.request_ended(Role::Candidate, true));
         assert!(!trial.is_on());
         assert_eq!(trial.report().candidate, [2_010, 10]);
     }
@@ -292,8 +299,8 @@ mod tests {
         let report = trial.report();
         assert_eq!((report.compared, report.divergence, report.divergence_max), (2, 0.5, 1.0));
         assert_eq!(report.mean_time, [None, None]);
-        trial.took(true, Duration::from_micros(1));
-        trial.took(true, Duration::from_micros(3));
+        trial.took(Role::Candidate, Duration::from_micros(1));
+        trial.took(Role::Candidate, Duration::from_micros(3));
         assert_eq!(trial.report().mean_time, [None, Some(Duration::from_micros(2))]);
     }
 }

@@ -1,21 +1,23 @@
-//! The decision thread: owns the strategies, asks them when something changed, publishes the answer.
+//! The decision thread. It owns the strategies, asks them after each change, and publishes the
+//! weights.
 //!
-//! It is a plain thread because a strategy may take its whole deadline for one answer; nobody but
-//! this thread waits for it.
+//! It is a plain thread because a strategy may block it for the whole deadline. No request waits
+//! for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use contract::Role;
 use fleet::{Board, ChangeNotifier, StrategyTable};
 use proxy::telemetry::catch;
 use routing::{Agenda, AgendaStep, Failed, Plan};
 
-/// A decision that takes longer is published as far as it has come, and the rest is the next decision: changes and
-/// reloads must not wait for all of a large fleet.
+/// A longer decision is published in part, and continues as the next decision. Otherwise changes
+/// and reloads would wait for all models of a large fleet.
 const SLICE: Duration = Duration::from_millis(50);
-/// How often to look whether requests still have snapshots that were replaced.
+/// Interval at which replaced snapshots that no request holds any more are released.
 const RELEASE: Duration = Duration::from_secs(1);
 
 enum Message {
@@ -24,24 +26,24 @@ enum Message {
     Install(Installation),
 }
 
-/// A plan that is to be put in use, and who waits for that.
+/// A plan to install, and the channel to the reload that waits for it.
 struct Installation {
     plan: Box<Plan>,
     done: Sender<()>,
 }
 
-/// The handle of the decision thread, which ends when every clone of it is gone.
+/// Handle of the decision thread. The thread ends when all clones are dropped.
 #[derive(Clone)]
 pub(crate) struct Decider {
     messages: Arc<Sender<Message>>,
 }
 
 impl Decider {
-    /// Starts the thread with its first plan, whose snapshot is on the board. From then on it hears of the changes
-    /// of the fleet and of all that follow it.
+    /// Starts the thread with its first plan, whose snapshot is already on the board. The thread is
+    /// notified of changes in this fleet and in all later ones.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the system refuses a thread.
     pub(crate) fn start(mut plan: Plan, board: Arc<Board>) -> std::io::Result<Self> {
         let generation = Arc::clone(&board.snapshot().generation);
         let fleet = &generation.fleet;
@@ -49,11 +51,12 @@ impl Decider {
         count(&mut plan, &fleet.strategies);
         let (messages, inbox) = channel();
         let messages = Arc::new(messages);
-        // The thread itself holds the fleet: a strong handle in it would keep the thread for ever.
+        // The thread holds the fleet, so a strong handle in the fleet's listener would keep the
+        // thread alive for ever.
         let weak = Arc::downgrade(&messages);
         fleet.changes.listen(move || {
             if let Some(messages) = weak.upgrade() {
-                // A thread that has ended decides nothing any more, and nobody is left to serve.
+                // Fails only if the thread has ended, after the gateway has stopped serving.
                 let _ = messages.send(Message::Changed);
             }
         });
@@ -66,8 +69,8 @@ impl Decider {
         Ok(Self { messages })
     }
 
-    /// Puts a plan in use; returns once its weights are published. False: that panicked, and the old
-    /// weights stay.
+    /// Installs a plan. Returns once its weights are published. False if that panicked: then the
+    /// old weights stay.
     #[must_use]
     pub(crate) fn install(&self, plan: Plan) -> bool {
         let (done, published) = channel();
@@ -76,21 +79,21 @@ impl Decider {
     }
 }
 
-/// What the decision thread works with.
+/// State of the decision thread.
 struct Decisions {
     plan: Plan,
     board: Arc<Board>,
     changes: Arc<ChangeNotifier>,
-    /// Counters of strategies. All fleets share them, and `changes`.
+    /// Counters of strategies. All fleets share these counters, and also `changes`.
     strategies: Arc<StrategyTable>,
     agenda: Agenda,
     installations: VecDeque<Installation>,
-    /// Requests may still have snapshots that were replaced.
+    /// True if requests may still hold replaced snapshots.
     keeps: bool,
 }
 
 impl Decisions {
-    /// Ends when nobody can send any more.
+    /// Runs until all senders are dropped.
     fn run(mut self, inbox: &Receiver<Message>) {
         loop {
             let now = Instant::now();
@@ -105,13 +108,13 @@ impl Decisions {
                     continue;
                 }
             }
-            // What came meanwhile may go first.
+            // A message that arrived meanwhile may change the next step.
             inbox.try_iter().for_each(|message| self.take(message));
             self.keeps = self.board.release();
         }
     }
 
-    /// Waits for a message until then. False: nobody can send one.
+    /// Waits for a message, at most until `until`. False if all senders are dropped.
     fn wait(&mut self, inbox: &Receiver<Message>, until: Option<Instant>) -> bool {
         let until = until.map(|until| until.saturating_duration_since(Instant::now()));
         let wait = [until, self.keeps.then_some(RELEASE)].into_iter().flatten().min();
@@ -149,12 +152,12 @@ impl Decisions {
         match installed {
             Ok(()) => {
                 self.plan = *plan;
-                // Whoever waited may have given up.
+                // The reload that waited may have been dropped.
                 let _ = done.send(());
             }
             Err(panic) => panic.log("a decision panicked, the last weights stay"),
         }
-        // The changes that wait are the next decision, of the plan that is in use by then.
+        // Pending changes are decided next, by the plan that is then in use.
         self.agenda.decided(Instant::now());
         self.agenda.changed(Instant::now());
     }
@@ -175,7 +178,7 @@ impl Decisions {
             Ok(()) => self.agenda.decided(Instant::now()),
             Err(panic) => {
                 panic.log("a decision panicked, the last weights stay");
-                // What it took up, and did not publish, is not known.
+                // The changes that it took are lost, so all models are decided again.
                 self.plan.decide_all();
                 self.agenda.panicked(Instant::now());
             }
@@ -183,17 +186,17 @@ impl Decisions {
     }
 }
 
-/// Counts and logs how the strategies answered.
+/// Counts good answers and faults of strategies, and logs the faults.
 fn report(plan: &mut Plan, strategies: &StrategyTable, failures: Vec<Failed>) {
     count(plan, strategies);
-    for Failed { strategy, is_candidate, model, fault, .. } in failures {
-        let strategy = plan.name(strategy, is_candidate);
+    for Failed { strategy, role, model, fault, .. } in failures {
+        let strategy = plan.name(strategy, role);
         strategies.of(strategy).faults.add(fault.cause(), 1);
-        tracing::warn!(strategy, is_candidate, model, %fault, "the last good weights stay");
+        tracing::warn!(strategy, is_candidate = role == Role::Candidate, model, %fault, "the last good weights stay");
     }
 }
 
-/// Counts the good answers since the last call.
+/// Counts the good answers of strategies since the last call.
 fn count(plan: &mut Plan, strategies: &StrategyTable) {
     for (name, answers) in plan.answers().filter(|(_, answers)| *answers > 0) {
         strategies.of(name).ok.add(answers as u64);
@@ -212,8 +215,8 @@ pub(crate) mod tests {
     use fleet::{Fleet, Generation, Snapshot, StrategyInfo};
     use routing::Seat;
 
-    /// A fault of the host in the place of a strategy: panics at its second call, and has other weights
-    /// after that.
+    /// Simulates a bug in the host: panics in its second call, and returns other weights
+    /// afterwards.
     struct Moody(Description, u32);
 
     impl Moody {
@@ -249,7 +252,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// Of two deployments, with these settings beside them, which a moody strategy decides for.
+    /// A generation with these settings and two deployments, for which a [`Moody`] strategy
+    /// decides.
     pub(crate) fn generation(settings: &str, previous: Option<&Fleet>) -> Generation {
         let folder = tempfile::tempdir().unwrap();
         let [models, routing] =
@@ -263,14 +267,22 @@ pub(crate) mod tests {
         let config = config.unwrap();
         let name = "moody".to_owned();
         let (version, sha256, parameters) = Default::default();
-        let (on_path, meters, lessons, candidate) = Default::default();
-        let moody =
-            StrategyInfo { name, version, sha256, parameters, on_path, meters, lessons, candidate };
+        let (on_path, meters, attempt_queue, candidate) = Default::default();
+        let moody = StrategyInfo {
+            name,
+            version,
+            sha256,
+            parameters,
+            on_path,
+            meters,
+            attempt_queue,
+            candidate,
+        };
         let fleet = Fleet::build(&config, previous);
         Generation { config, fleet, strategies: vec![moody], loaded_at: SystemTime::now() }
     }
 
-    /// A plan that panics when it is put in use after another.
+    /// A plan whose strategy was asked once, in the trial, and panics at the next question.
     pub(crate) fn tried(generation: Generation) -> (Plan, Snapshot) {
         let strategy: Box<dyn Strategy> = Box::new(Moody::new());
         Plan::tried(Arc::new(generation), vec![Seat { strategy, candidate: None }])
@@ -285,7 +297,7 @@ pub(crate) mod tests {
         let decider = Decider::start(plan, Arc::clone(&board)).unwrap();
         let weights = || board.snapshot().routes[0].weights.clone();
         assert_eq!(weights(), [1.0, 0.0]);
-        // It comes back by itself.
+        // The decision panics, and is then repeated without another change.
         let fleet = &board.snapshot().generation.fleet;
         fleet.models[0].deployments[0].announce_change();
         let start = Instant::now();

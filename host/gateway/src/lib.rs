@@ -8,4 +8,4 @@ mod run;
 
 pub use commands::main;
 pub use reload::{Loaded, Loader, Refused, Seen};
-pub use run::{Options, Signals, run};
+pub use run::{RunOptions, Signals, run};

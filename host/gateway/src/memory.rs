@@ -1,11 +1,12 @@
-//! Memory that is free, and that the system does not have back yet.
+//! Returns free memory to the system.
 
-/// Gives the system the pages back that nothing is on any more: glibc keeps them for what may come, and what a
-/// load took does not come again before the next one (`malloc_trim(3)`; with other C libraries nothing happens).
-/// Goes through all heaps, each locked meanwhile: not for a thread that serves.
+/// Returns free pages to the system with `malloc_trim(3)`. glibc keeps them for later allocations,
+/// but the memory of a load is not needed again before the next load. Does nothing with other C
+/// libraries. Locks each heap in turn, so it must not run on a serving thread.
 #[allow(unsafe_code)]
 pub(crate) fn give_back() {
-    // SAFETY: it takes no pointer, touches free memory alone, and locks each heap that it looks at.
+    // SAFETY: the function takes no pointer, touches only free memory, and locks each heap that it
+    // visits.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     unsafe {
         libc::malloc_trim(0);

@@ -1,4 +1,4 @@
-//! A gateway from its listener to its end.
+//! Runs a gateway, from a bound listener to its orderly stop.
 
 use std::future::Future;
 use std::net::TcpListener;
@@ -23,40 +23,40 @@ use proxy::telemetry::Metrics;
 
 use crate::decider::Decider;
 use crate::memory;
-use crate::reload::{self, Attempt, Loaded, Loader, Refused, Reloaded};
+use crate::reload::{self, Loaded, Loader, Loading, Refused, Reloaded};
 
-/// Why a reload was refused that panicked: the log says the rest.
+/// Error of a reload that panicked. The panic itself is in the log.
 const PANICKED: &str = "the gateway failed; its log says why";
-/// Cores end within this time once all is over.
+/// Time in which cores must end after the grace period.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
-/// How a gateway is run, beside its two files.
+/// Settings of a gateway that are not in its two files.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// Threads that serve; at least 1.
+pub struct RunOptions {
+    /// Number of serving threads, at least 1.
     pub cores: usize,
-    /// Who may see endpoints in `/routing`. None: nobody.
+    /// Bearer token that shows endpoints in `/routing`. None hides them from everybody.
     pub admin_token: Option<Secret>,
 }
 
-/// What a running gateway is told from outside.
+/// Notifications to a running gateway.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
-    /// Load the files again, and open the log anew.
+    /// Reloads the files and reopens the log.
     pub reload: Arc<Notify>,
 }
 
-/// Serves on `listener` what `loaded` says until `shutdown` is ready, then stops as `shutdown` of the
-/// configuration in use says. Files that change are taken up on the way, until then. Blocks.
+/// Serves `loaded` on `listener` until `shutdown` is ready. Then stops in order, with the times of
+/// the configuration's `shutdown`. Files that change before that are reloaded. Blocks.
 ///
 /// # Errors
-/// If a thread, a log file or a TLS client cannot be had, what `shutdown` fails with, and if a thread
-/// that serves was lost to a panic.
+/// If a thread, a log file or a TLS client cannot be created, if `shutdown` fails, or if a serving
+/// thread ends by a panic.
 pub fn run(
     listener: TcpListener,
     loader: Loader,
     loaded: Loaded,
-    options: Options,
+    options: RunOptions,
     signals: &Signals,
     shutdown: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
@@ -71,9 +71,9 @@ pub fn run(
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (worker, looker) = (worker("reload")?, worker("watch")?);
     let mut cores = Cores::start(&listener, options.cores.max(1), &gateway, &tls)?;
-    // It is closed when the last core has closed its own handle.
+    // Each core has its own handle. The socket closes with the last of them.
     drop(listener);
-    // What loading took.
+    // Returns the memory that only the load needed.
     worker.spawn_blocking(memory::give_back);
     let ended = runtime.block_on(async {
         let worker = worker.handle();
@@ -81,7 +81,7 @@ pub fn run(
         let ended = match &control {
             Ok(control) => {
                 control.probe(&first.fleet);
-                let reload = async |attempt: &Arc<Attempt>| control.reload(attempt).await;
+                let reload = async |loading: &Arc<Loading>| control.reload(loading).await;
                 let reloads = reload::watch(seen, &signals.reload, looker.handle(), reload);
                 tokio::select! {
                     ended = shutdown => ended,
@@ -91,15 +91,16 @@ pub fn run(
             }
             Err(error) => Err(anyhow!("probes cannot be sent: {error}")),
         };
-        // Probes go on with the requests in flight.
+        // `control` is still alive here, so probes continue for the requests in flight.
         let mut times = gateway.board.snapshot().generation.config.shutdown;
+        // After an error the gateway stops accepting at once.
         if ended.is_err() {
             times.accept = Duration::ZERO;
         }
         stop(&gateway, cores, times).await;
         ended
     });
-    // What still loads is not waited for.
+    // A load that is still running is not awaited.
     worker.shutdown_background();
     looker.shutdown_background();
     runtime.shutdown_background();
@@ -109,14 +110,14 @@ pub fn run(
     ended
 }
 
-/// One thread for what blocks in reloads, which do one thing after the other, and one to look at files meanwhile. A
-/// load has a deep stack: of the threads that a runtime has for what blocks, as many as ever met, each would come to
-/// keep one.
+/// A runtime with a single blocking thread. There is one for reloads, which run one at a time, and
+/// one that polls files meanwhile. Loading needs a deep stack, and one blocking thread keeps only
+/// one such stack resident.
 fn worker(name: &str) -> std::io::Result<Runtime> {
     Builder::new_current_thread().max_blocking_threads(1).thread_name(name).build()
 }
 
-/// Lets the cores finish. Returns when they have, or their time is up.
+/// Stops the cores in order. Returns when they have ended or their time is over.
 async fn stop(gateway: &Gateway, mut cores: Cores, Shutdown { accept, grace }: Shutdown) {
     gateway.stop.enter(Stage::Leaving);
     let seconds = (accept.as_secs_f64(), grace.as_secs_f64());
@@ -146,7 +147,7 @@ struct Control {
     loader: Arc<Loader>,
     client: reqwest::Client,
     probes: Mutex<Probes>,
-    /// What blocks is done here.
+    /// Runs the blocking parts of reloads.
     worker: Handle,
 }
 
@@ -168,21 +169,22 @@ impl Control {
         Ok(Self { gateway, decider, loader, client, probes, worker })
     }
 
-    /// Probes this fleet from now on, and no other.
+    /// Probes this fleet instead of the previous one.
     fn probe(&self, fleet: &Fleet) {
         let probing = self.gateway.board.snapshot().generation.config.probing;
         let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
         probes.follow(fleet, probing, &self.client);
     }
 
-    /// One reload. On any error what is in use stays, and the log and `/routing` say what is wrong.
-    async fn reload(&self, attempt: &Arc<Attempt>) -> Reloaded {
+    /// Performs one reload. After an error the configuration in use stays, and the log and
+    /// `/routing` show the error.
+    async fn reload(&self, loading: &Arc<Loading>) -> Reloaded {
         if let Some(log) = self.gateway.access_log() {
             log.reopen();
         }
         let (loader, board) = (Arc::clone(&self.loader), Arc::clone(&self.gateway.board));
-        let shared = Arc::clone(attempt);
-        let load = move || loader.attempt(Some(&board.snapshot().generation.fleet), &shared);
+        let shared = Arc::clone(loading);
+        let load = move || loader.load_seen(Some(&board.snapshot().generation.fleet), &shared);
         let mut reloaded = Reloaded::default();
         let error = match self.worker.spawn_blocking(load).await {
             Ok(Ok(loaded)) => {
@@ -191,7 +193,7 @@ impl Control {
                 let installed = installed.unwrap_or_else(|_| Err(anyhow!("{PANICKED}")));
                 installed.err().map(|error| format!("{error:#}"))
             }
-            Ok(Err(Refused { seen, .. })) if attempt.cancellation().is_canceled() => {
+            Ok(Err(Refused { seen, .. })) if loading.cancellation().is_canceled() => {
                 tracing::info!("a file changed while it was loaded: the load begins anew");
                 return Reloaded { seen: Some(seen), may_pass: false };
             }
@@ -200,7 +202,7 @@ impl Control {
                 reloaded = Reloaded { seen: Some(seen), may_pass };
                 Some(diagnostics.short())
             }
-            // A panic in a load is a load that failed.
+            // A panic in a load counts as a refused configuration.
             Err(_) => Some(PANICKED.into()),
         };
         let result = if error.is_none() { "loaded" } else { "refused" };
@@ -209,9 +211,11 @@ impl Control {
             Some(error) => tracing::error!(error, "configuration refused"),
         }
         self.gateway.board.set_reload(ReloadStatus { last_error: error });
-        // What was in use before is gone, but for requests in flight.
+        // The previous generation has been dropped, unless requests in flight hold it. Returns its
+        // memory.
         let _ = self.worker.spawn_blocking(memory::give_back).await;
-        // Last, so that who sees it counted sees the rest too.
+        // Counted last, so that an observer of this counter also sees all other effects of the
+        // reload.
         self.gateway.metrics.reload(result);
         reloaded
     }
@@ -223,6 +227,7 @@ impl Control {
         let decider = self.decider.clone();
         let install = move || decider.install(loaded.plan);
         if !self.worker.spawn_blocking(install).await? {
+            // The old weights stay in use, so the old log and places must, too.
             self.equip(&before)?;
             bail!("{PANICKED}");
         }
@@ -230,7 +235,8 @@ impl Control {
         Ok(())
     }
 
-    /// Puts to use what a generation has beside its weights: its log, and its deployments' places.
+    /// Applies the parts of a generation other than its weights: its log and its deployments'
+    /// places.
     fn equip(&self, generation: &Generation) -> anyhow::Result<()> {
         reload::open_log(&self.gateway, &generation.config)?;
         generation.fleet.loaded(Instant::now());

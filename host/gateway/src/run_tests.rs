@@ -1,4 +1,4 @@
-//! What a reload leaves behind that fails at its last step.
+//! A reload that fails at its last step must leave everything as it was.
 
 #![allow(clippy::unwrap_used)]
 
@@ -33,7 +33,7 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
     control.equip(&first).unwrap();
 
     let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));
-    // What changes after the trial is asked about once more.
+    // A change after the trial makes the installation ask the strategy again.
     let deployment = &first.fleet.models[0].deployments[0];
     let permit = deployment.admit(deployment.slots.try_enter().unwrap(), Instant::now()).unwrap();
     let outcome = Outcome::Limited { cause: "answered 429".into(), wait: Some(60 * LONGEST_END) };

@@ -1,4 +1,4 @@
-//! What must hold of headers on their way up and down.
+//! Fuzz oracle of the headers that cross the gateway.
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -6,9 +6,9 @@ use http::header::{HeaderName, HeaderValue};
 use crate::headers::{self, Up};
 use crate::outgoing::{Authority, Outgoing};
 
-/// In neither direction does a header pass that concerns one connection, frames a message, or is a
-/// credential or the mark of a place; all others do, unchanged. What is written to an upstream is one request.
-/// The input is a head, line by line, and a body behind an empty line.
+/// Checks that hop-by-hop and framing headers, credentials and headers that reveal the upstream do
+/// not pass, and that all others pass unchanged. The bytes for an upstream must be one request. The
+/// input is a head, line by line, and a body after an empty line.
 pub fn headers(data: &[u8]) {
     const NEVER: [&str; 9] = [
         "connection",
@@ -86,7 +86,7 @@ fn same_but_for(given: &HeaderMap, passed: &HeaderMap, but: impl Fn(&str) -> boo
     }
 }
 
-/// What is written is read as these headers and the gateway's own, and this body.
+/// Checks that the written bytes are read as these headers, the gateway's own, and this body.
 fn one_request(headers: Up<'_>, count: usize, body: &[u8]) {
     let outgoing = Outgoing {
         authority: Authority { host: "engine", port: 8000, tls: false },

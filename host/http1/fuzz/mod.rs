@@ -1,5 +1,5 @@
-//! Oracles: what must hold whatever comes in, as functions of bytes that panic where it does not. The targets
-//! beside this file have libFuzzer look for such bytes.
+//! Fuzz oracles: functions of bytes that panic if an invariant does not hold. With the targets
+//! beside this file, libFuzzer searches for such bytes.
 
 mod headers;
 pub(crate) mod request;

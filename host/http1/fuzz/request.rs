@@ -1,4 +1,4 @@
-//! The gate as a function of bytes, and what must hold of what it passes.
+//! Fuzz oracle of the gate: the invariants of the requests that it passes.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,21 +15,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use pieces::{Pieces, dechunk};
 
 use crate::Refusal;
-use crate::request::Framing;
+use crate::request::RequestFraming;
 
-/// What becomes of a connection's bytes: what passes, request by request, and what is refused.
+/// The result of reading a connection's bytes: the requests that passed, and the refusal.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) passed: Vec<Vec<u8>>,
-    /// The last of these has not come whole.
+    /// True if the last of these is incomplete.
     pub(crate) open: bool,
     pub(crate) refusal: Option<Refusal>,
 }
 
-/// Reads bytes that come in these pieces, each request answered as soon as it has come.
+/// Reads bytes that come in these pieces. Each request is answered as soon as it is complete.
 pub(crate) fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let mut outcome = Outcome::default();
-    let (mut framing, mut held, mut apart) = (Framing::start(), Vec::new(), 0);
+    let (mut framing, mut held, mut apart) = (RequestFraming::start(), Vec::new(), 0);
     for piece in pieces {
         held.extend_from_slice(piece);
         loop {
@@ -37,7 +37,7 @@ pub(crate) fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
             let verdict = match framing.advance(&held) {
                 Ok(verdict) => verdict,
                 Err(refusal) => {
-                    // How much of a broken body passed before it broke is not of interest.
+                    // How much of a broken body passes depends on the cuts, so it is not compared.
                     if !in_head {
                         outcome.passed.pop();
                     }
@@ -58,8 +58,8 @@ pub(crate) fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
             }
             outcome.open = !framing.in_head();
             match framing {
-                Framing::End if apart > 0 => break,
-                Framing::End => (framing, outcome.open) = (Framing::start(), false),
+                RequestFraming::End if apart > 0 => break,
+                RequestFraming::End => (framing, outcome.open) = (RequestFraming::start(), false),
                 _ if held.is_empty() || verdict.pass == 0 => break,
                 _ => {}
             }
@@ -68,8 +68,8 @@ pub(crate) fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     outcome
 }
 
-/// However the bytes are cut, the verdict is the same; what passes is what came; and every request that
-/// passes is read by hyper, and in the plainest way, as the same request. The input comes in pieces.
+/// Checks that the verdict does not depend on how the bytes are cut, that requests pass unchanged,
+/// and that hyper and httparse read each of them as the same request. The input comes in pieces.
 pub fn edge(input: &[u8]) {
     let pieces = Pieces::of(input);
     let text = pieces.text();
@@ -90,7 +90,7 @@ pub fn edge(input: &[u8]) {
     }
 }
 
-/// What hyper makes of one request.
+/// One request as hyper reads it.
 struct Found {
     method: String,
     target: String,
@@ -132,10 +132,10 @@ fn one_request(text: &[u8]) {
     one_apart(text, found);
 }
 
-/// Where the service reads the body, hyper finds the same request without it.
+/// Checks that hyper reads the same request without its body, if the service reads the body itself.
 fn one_apart(text: &[u8], found: &Found) {
     let mut head = text.to_vec();
-    let verdict = Framing::start().advance(text).expect("as before");
+    let verdict = RequestFraming::start().advance(text).expect("as before");
     let Some(body) = verdict.apart else { return };
     body.hide(&mut head);
     let alone = as_hyper_reads(&head[verdict.skip..][..verdict.pass]);
@@ -149,7 +149,7 @@ fn one_apart(text: &[u8], found: &Found) {
     }
 }
 
-/// Decoded or not, a path stays the same path.
+/// Checks that a path means the same before and after decoding.
 fn one_path(target: &str) {
     let path = target.split('?').next().unwrap_or_default();
     let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
@@ -160,7 +160,7 @@ fn one_path(target: &str) {
     assert!(path.starts_with("/v1/models/") || slashes(&decoded) == slashes(path.as_bytes()));
 }
 
-/// The bodies of the requests that hyper finds in bytes that are all good.
+/// The bodies of the requests that hyper reads in valid bytes.
 #[cfg(test)]
 pub(crate) fn bodies(text: &[u8]) -> Vec<Vec<u8>> {
     as_hyper_reads(text).into_iter().map(|found| found.body).collect()
@@ -180,11 +180,11 @@ fn as_hyper_reads(text: &[u8]) -> Vec<Found> {
         }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    // As the gateway has it: the gate keeps the client's time.
+    // As in the gateway, where the gate enforces the client's time-outs.
     http.header_read_timeout(None).half_close(true);
     let connection = http.serve_connection(TokioIo::new(Client(text)), service);
     let (mut connection, mut cx) = (pin!(connection), Context::from_waker(Waker::noop()));
-    // Nothing is ever waited for, but hyper gives way to others from time to time.
+    // The client never blocks, but hyper yields from time to time.
     let ended = (0..=text.len()).find_map(|_| match connection.as_mut().poll(&mut cx) {
         Poll::Ready(ended) => Some(ended),
         Poll::Pending => None,
@@ -193,7 +193,7 @@ fn as_hyper_reads(text: &[u8]) -> Vec<Found> {
     found.take()
 }
 
-/// A client that sends this at once and takes everything.
+/// A client that sends these bytes at once and accepts every answer.
 struct Client<'a>(&'a [u8]);
 
 impl AsyncRead for Client<'_> {

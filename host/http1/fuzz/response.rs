@@ -1,13 +1,13 @@
-//! Answers without sockets: bytes in, an answer or a refusal out; and what must hold of it.
+//! Fuzz oracle of the reader of answers, without sockets.
 
 use bytes::BytesMut;
 use http::header::{HeaderName, HeaderValue};
 
 use pieces::{Pieces, dechunk};
 
-use crate::response::{Decoder, Head, HeadReader, Malformed};
+use crate::response::{Decoder, HeadReader, Malformed, ResponseHead};
 
-/// What was made of some bytes.
+/// The result of reading some bytes.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Read {
     pub(crate) status: Option<u16>,
@@ -15,13 +15,13 @@ pub(crate) struct Read {
     pub(crate) keep_alive: bool,
     pub(crate) body: Vec<u8>,
     pub(crate) end: End,
-    /// Bytes behind the end.
+    /// Bytes after the end of the answer.
     pub(crate) behind: usize,
 }
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) enum End {
-    /// More is to come.
+    /// More bytes are needed.
     #[default]
     Open,
     Whole,
@@ -52,7 +52,7 @@ fn advance(
     buffer: &mut BytesMut,
 ) -> Result<(), Malformed> {
     if read.status.is_none() {
-        let Some(Head { parts, decoder: body, keep_alive }) = reader.take(buffer)? else {
+        let Some(ResponseHead { parts, decoder: body, keep_alive }) = reader.take(buffer)? else {
             return Ok(());
         };
         read.status = Some(parts.status.as_u16());
@@ -80,8 +80,8 @@ fn advance(
     Ok(())
 }
 
-/// However the bytes are cut, the same is read; and what is read as a whole answer has one meaning:
-/// status, headers and body are those that the plainest reader finds. The input comes in pieces.
+/// Checks that the result does not depend on how the bytes are cut, and that a plain reader finds
+/// the same status, headers and body. The input comes in pieces.
 pub fn upstream(input: &[u8]) {
     let pieces = Pieces::of(input);
     let text = pieces.text();

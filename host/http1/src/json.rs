@@ -1,8 +1,9 @@
-//! A strict reader of JSON that builds nothing: one pass over the bytes, bounded in depth, that says
-//! where the values of an object stand.
+//! A strict JSON reader that builds no values. One pass over the bytes, bounded in depth, finds the
+//! positions of an object's values.
 //!
-//! serde_json skips over what it is not asked for without looking at it: bytes that are no UTF-8, halves
-//! of surrogate pairs and numbers beyond any float get through it, and are a deployment's fault then.
+//! serde_json does not check values that it is not asked for. Invalid UTF-8, halves of surrogate
+//! pairs and numbers too large for a float would get through, and a deployment would be blamed for
+//! them.
 
 use std::ops::Range;
 
@@ -10,7 +11,7 @@ use memchr::memchr2;
 
 use crate::bytes16;
 
-/// Arrays and objects inside each other.
+/// Limit on nested arrays and objects, the outermost included.
 pub const DEPTH: usize = 128;
 
 /// Where reading stopped, and why.
@@ -18,35 +19,37 @@ pub const DEPTH: usize = 128;
 pub struct Broken {
     /// Offset in bytes.
     pub at: usize,
-    /// For people.
+    /// For people to read.
     pub why: &'static str,
 }
 
-/// Where is in the reader; why fits into registers.
+/// An error is only the reason, which fits into registers. The position is in the reader.
 type Read<T = ()> = Result<T, &'static str>;
 
-/// Reads an object whole, nothing before or after it, and shows each of its fields: where the key's
-/// string stands and where the value stands.
+/// Reads a whole object, with nothing but white space around it. Calls `field` with the positions
+/// of each key (quotes included) and its value.
 pub fn object(text: &str, field: impl FnMut(Range<usize>, Range<usize>)) -> Result<(), Broken> {
     let mut reader = Reader::new(text);
     reader.object(field).map_err(|why| Broken { at: reader.at, why })
 }
 
-/// Reads an array, nothing before or after it, and shows where each of its elements stands, until `element`
-/// says that it has seen enough.
+/// Reads an array at the start of `text`, and calls `element` with the position of each element
+/// until it returns false. Text after the array is not read.
 pub fn elements(text: &str, element: impl FnMut(Range<usize>) -> bool) -> Result<(), Broken> {
     let mut reader = Reader::new(text);
     reader.elements(element).map_err(|why| Broken { at: reader.at, why })
 }
 
-/// What is open around a value, a bit each: the object that is read is not among it.
+/// The open arrays and objects around a value, one bit each: 1 for an object. The outermost is left
+/// out.
 #[derive(Debug, Default, Clone, Copy)]
 struct Open {
     objects: u128,
     depth: usize,
 }
 
-/// What is done for every few bytes is inlined: with a call for each key a body took a tenth more instructions.
+/// Steps that run every few bytes are inlined: a call for each key took a tenth more instructions
+/// per body.
 struct Reader<'a> {
     /// UTF-8.
     text: &'a [u8],
@@ -106,7 +109,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next byte. At the end 0, which may stand nowhere.
+    /// The next byte. 0 at the end, which is valid nowhere in JSON.
     #[inline(always)]
     fn peek(&self) -> u8 {
         self.text.get(self.at).copied().unwrap_or(0)
@@ -123,7 +126,8 @@ impl<'a> Reader<'a> {
         if self.take(byte) { Ok(()) } else { Err(why) }
     }
 
-    /// The first byte that is no white space. Most of JSON has none.
+    /// Skips white space, and returns the byte after it. The fast path is for JSON without white
+    /// space.
     #[inline(always)]
     fn space(&mut self) -> u8 {
         let byte = self.peek();
@@ -138,14 +142,14 @@ impl<'a> Reader<'a> {
         self.peek()
     }
 
-    /// A key.
+    /// Reads a key.
     #[inline(always)]
     fn name(&mut self) -> Read {
         self.expect(b'"', "a key must begin here")?;
         self.string()
     }
 
-    /// What is between a key and its value.
+    /// Reads the colon after a key, and the white space around it.
     #[inline(always)]
     fn colon(&mut self) -> Read {
         self.space();
@@ -154,14 +158,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A key, up to its value.
+    /// Reads a key and its colon.
     #[inline(always)]
     fn key(&mut self) -> Read {
         self.name()?;
         self.colon()
     }
 
-    /// A value and everything in it. What is open is kept in bits, not on the stack.
+    /// Reads a value and everything in it. Nesting is kept in [`Open`], not on the stack.
     fn value(&mut self) -> Read {
         loop {
             let (is_object, end) = match self.peek() {
@@ -177,7 +181,7 @@ impl<'a> Reader<'a> {
                     if self.next()? { continue } else { return Ok(()) }
                 }
             };
-            // One is the object that holds all.
+            // The outermost object is one level more.
             if self.open.depth + 1 >= DEPTH {
                 return Err(TOO_DEEP);
             }
@@ -197,7 +201,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Goes from the end of a value to the next one. False: the outermost value has ended.
+    /// Goes from the end of a value to the next one. Returns false if the outermost value has
+    /// ended.
     #[inline(always)]
     fn next(&mut self) -> Read<bool> {
         while self.open.depth > 0 {
@@ -240,10 +245,10 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The rest of a string, behind its quote.
+    /// Reads the rest of a string, after its first quote.
     #[inline(always)]
     fn string(&mut self) -> Read {
-        // Most are keys and other words.
+        // Fast path: most strings are keys and other short words.
         if let Some(chunk) = self.text.get(self.at..).and_then(<[u8]>::first_chunk) {
             let end = self.at + bytes16::first(chunk, is_special);
             if self.text.get(end) == Some(&b'"') {
@@ -254,7 +259,7 @@ impl<'a> Reader<'a> {
         self.text()
     }
 
-    /// The same of any string.
+    /// The same for a string of any length.
     fn text(&mut self) -> Read {
         loop {
             self.at += plain(&self.text[self.at..]);
@@ -270,7 +275,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The rest of an escape, behind its backslash.
+    /// Reads the rest of an escape, after its backslash.
     fn escape(&mut self) -> Read {
         match self.peek() {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
@@ -291,7 +296,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `uXXXX`
+    /// Reads `uXXXX`, and returns the UTF-16 unit.
     fn unit(&mut self) -> Read<u32> {
         let digits = match self.text.get(self.at..self.at + 5) {
             Some([b'u', digits @ ..]) => digits,
@@ -326,7 +331,7 @@ impl<'a> Reader<'a> {
             }
             self.digits()?;
         }
-        // Nothing shorter is too large for a float.
+        // A shorter number without an exponent always fits into a float.
         if has_exponent || self.at - start > 300 {
             let number = str::from_utf8(&self.text[start..self.at]).ok().map(str::parse::<f64>);
             if !matches!(number, Some(Ok(number)) if number.is_finite()) {
@@ -345,9 +350,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Bytes before the first quote, backslash or control byte.
+/// Counts the bytes before the first quote, backslash or control byte.
 fn plain(text: &[u8]) -> usize {
-    // Behind so many it pays to call memchr.
+    // For longer texts it pays to call memchr.
     let (short, long) = text.split_at(text.len().min(64));
     let (chunks, rest) = short.as_chunks();
     for (i, chunk) in chunks.iter().enumerate() {
@@ -360,7 +365,8 @@ fn plain(text: &[u8]) -> usize {
         return short.len() - rest.len() + at;
     }
     let end = memchr2(b'"', b'\\', long).unwrap_or(long.len());
-    // Without a branch, and so that one instruction has sixteen bytes: the least of them says it of all.
+    // Without a branch, so that one instruction takes sixteen bytes: the least byte tells if any is
+    // a control byte.
     let is_clean = long[..end].iter().fold(u8::MAX, |least, byte| least.min(*byte)) >= b' ';
     let end = if is_clean { Some(end) } else { long.iter().position(|byte| is_special(*byte)) };
     short.len() + end.unwrap_or(long.len())

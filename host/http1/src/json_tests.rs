@@ -1,4 +1,4 @@
-//! The reader against serde_json, which is slower and right.
+//! Compares the reader with serde_json, which is slower and trusted.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};

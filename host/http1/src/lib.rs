@@ -1,12 +1,13 @@
 //! HTTP/1.1 and JSON as functions of bytes: no socket, no clock, no runtime.
 //!
-//! - [`request`]: the strict reading of what clients send: heads, targets, framing.
-//! - [`response`]: the reading of what upstreams send: heads, chunked bodies.
-//! - [`headers`]: which header fields cross the gateway; [`outgoing`]: the head of an upstream request.
-//! - [`json`] and [`scan`]: where the values of a body stand, found without building them.
+//! - [`request`]: strict reading of clients' requests: heads, targets, framing.
+//! - [`response`]: reading of upstreams' answers: heads, chunked bodies.
+//! - [`headers`]: which header fields cross the gateway. [`outgoing`]: the head of an upstream
+//!   request.
+//! - [`json`] and [`scan`]: find the positions of a body's values without building them.
 //!
-//! Whatever two readers could read differently is refused with a [`Refusal`] (a client's request) or
-//! as [`Malformed`](response::Malformed) (an upstream's answer).
+//! Input that two parsers could read differently is refused: a client's request with a [`Refusal`],
+//! an upstream's answer as [`Malformed`](response::Malformed).
 
 mod bytes16;
 pub mod headers;

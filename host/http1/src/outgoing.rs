@@ -1,19 +1,19 @@
-//! The head of an upstream request as it goes over the wire. It is always a POST with a length.
+//! Writes the head of an upstream request, which is always a POST with a content length.
 
 use crate::headers::Up;
 
-/// What the head of an upstream request says.
+/// The parts of an upstream request's head.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
-    /// Where the request goes.
+    /// Host and port, for the `Host` header.
     pub authority: Authority<'a>,
-    /// Path of the endpoint; `path_and_query` is appended to it.
+    /// Path of the endpoint. `path_and_query` is appended to it.
     pub prefix: &'a str,
     /// `/v1/...`.
     pub path_and_query: &'a str,
     /// The credential of the deployment, if it has one.
     pub api_key: Option<&'a str>,
-    /// Without `host`, credential and length.
+    /// All other headers, without `host`, credential and length.
     pub headers: Up<'a>,
 }
 
@@ -22,15 +22,15 @@ pub struct Outgoing<'a> {
 pub struct Authority<'a> {
     /// A name or an address, without the brackets of IPv6.
     pub host: &'a str,
-    /// The port; left out of `Host` where it is the scheme's own.
+    /// The port. `Host` leaves out the default port of the scheme.
     pub port: u16,
-    /// Whether the scheme is `https`.
+    /// True if the scheme is `https`.
     pub tls: bool,
 }
 
 impl Outgoing<'_> {
-    /// The head of a request with a body of `length` bytes. None if the key or the path cannot be written as
-    /// HTTP, which the configuration excludes.
+    /// The head of a request with a body of `length` bytes. None if the key or the path cannot be
+    /// written as HTTP, which the configuration excludes.
     #[must_use]
     pub fn head(&self, length: usize) -> Option<Vec<u8>> {
         let target = [self.prefix, self.path_and_query];

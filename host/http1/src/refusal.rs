@@ -1,15 +1,15 @@
-//! What is said to a client whose bytes are no request that could be answered.
+//! The answer to a client whose bytes are not a valid request.
 
 use std::fmt;
 
-/// Why bytes of a client go no further. The connection ends with it.
+/// Why a client's bytes are refused. The connection is closed after the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// A status of the 400 class.
     pub status: u16,
     /// `code` of the error object.
     pub code: &'static str,
-    /// For people. Holds nothing that the client sent.
+    /// For people to read. Contains nothing that the client sent.
     pub message: &'static str,
 }
 

@@ -1,46 +1,47 @@
-//! The part of a body that routing needs: `model` and `stream`, and where a strategy may want to look. Everything must be JSON, of one
-//! meaning and of a depth that deployments can read, and is never changed.
+//! Reads the parts of a request body that routing needs: `model` and `stream`, and the positions of
+//! fields that strategies may want. The whole body must be JSON with one meaning, of a depth that
+//! deployments can read. The body is never changed.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::json::{self, Broken};
 
-/// Bytes of a model's name.
+/// Limit on a model's name, in bytes.
 const NAME_LIMIT: usize = 256;
 
-/// What routing needs of a body.
+/// The parts of a body that routing needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scan {
     /// The model asked for.
     pub model: String,
-    /// Where its JSON string stands in the body, quotes included.
+    /// Position of its JSON string in the body, quotes included.
     pub model_at: Range<usize>,
-    /// Whether `stream` is `true`.
+    /// True if `stream` is `true`.
     pub stream: bool,
-    /// Where else to look, should a strategy want to know more.
+    /// Positions of the fields that strategies may want.
     pub fields: Fields,
 }
 
-/// Where the fields stand that facts are found in. A field that is given twice counts as it last stands, as most
-/// readers have it.
+/// Positions of the fields that facts are found in. The last of duplicate fields counts, as with
+/// most parsers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     /// `messages`, `prompt`, `input`, or `query`.
     pub prompt: Option<Range<usize>>,
-    /// `tools`: engines put them before the messages.
+    /// `tools`. Engines put them before the messages.
     pub tools: Option<Range<usize>>,
-    /// `instructions` or `system`, likewise.
+    /// `instructions` or `system`. Engines put them before the messages.
     pub instructions: Option<Range<usize>>,
     /// `max_completion_tokens`, `max_tokens`, or `max_output_tokens`.
     pub max_output: Option<Range<usize>>,
-    /// `prompt_cache_key`, `user`, `conversation`, or `previous_response_id`: what names a session, the first
-    /// of these that is there.
+    /// `prompt_cache_key`, `user`, `conversation` and `previous_response_id`. The first that is
+    /// present names the session.
     pub session: [Option<Range<usize>>; 4],
 }
 
 impl Fields {
-    /// Where to note a field of this name.
+    /// The slot for the position of a field with this name. None if facts do not need it.
     pub fn place(&mut self, name: &str) -> Option<&mut Option<Range<usize>>> {
         Some(match name {
             "messages" | "prompt" | "input" | "query" => &mut self.prompt,
@@ -68,10 +69,10 @@ pub enum ScanError {
     /// `model` is not a string.
     #[error("the model parameter must be a string")]
     ModelType,
-    /// No model has such a name.
+    /// `model` is too long to be a model's name.
     #[error("the model parameter is longer than {NAME_LIMIT} bytes")]
     ModelLong,
-    /// Twice: two readers could go by different ones.
+    /// A parameter is given twice, and two parsers could use different values.
     #[error("the {0} parameter is given more than once")]
     Duplicate(&'static str),
 }
@@ -79,10 +80,11 @@ pub enum ScanError {
 /// Finds `model` and `stream` at the top level of a JSON object.
 ///
 /// # Errors
-/// If the body is no JSON object, or does not name one model.
+/// If the body is not a JSON object, or does not name exactly one model.
 pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
-    let text = simdutf8::compat::from_utf8(body)
-        .map_err(|error| said(body, Broken { at: error.valid_up_to(), why: "this is no UTF-8" }))?;
+    let text = simdutf8::compat::from_utf8(body).map_err(|error| {
+        said(body, Broken { at: error.valid_up_to(), why: "this is not UTF-8" })
+    })?;
     let (mut model, mut stream, mut duplicate) = (None, None, None);
     let mut fields = Fields::default();
     let mut field = |key: Range<usize>, value: Range<usize>| {
@@ -109,7 +111,7 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     if !model.starts_with('"') {
         return Err(ScanError::ModelType);
     }
-    // No byte of a name takes more than six of a string.
+    // Escapes take at most six bytes for one byte of the name.
     if model.len() > 6 * NAME_LIMIT + 2 {
         return Err(ScanError::ModelLong);
     }
@@ -121,7 +123,7 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     Ok(Scan { model: model.into_owned(), model_at, stream, fields })
 }
 
-/// What a JSON string says. Only a string that [`json`] has read comes here.
+/// The text of a JSON string, which [`json`] must have read.
 fn unquoted(string: &str) -> Cow<'_, str> {
     match string.get(1..string.len() - 1) {
         Some(inside) if !inside.contains('\\') => Cow::Borrowed(inside),
@@ -129,7 +131,7 @@ fn unquoted(string: &str) -> Cow<'_, str> {
     }
 }
 
-/// As people count: lines and characters from 1.
+/// The error with its position as people count: lines and characters from 1.
 fn said(body: &[u8], Broken { at, why }: Broken) -> ScanError {
     let before = &body[..at.min(body.len())];
     let line = 1 + memchr::memchr_iter(b'\n', before).count();

@@ -1,4 +1,5 @@
-//! Strategies away from traffic: a simulator, and the tests and measurements of `gateway strategy`.
+//! Tools for strategies without traffic: a simulator, and the tests and measurements of `gateway
+//! strategy`.
 
 pub mod simulation;
 pub mod workbench;

@@ -1,13 +1,13 @@
-//! Memory that the connections of a core take turns with: most of them wait most of the time and hold nothing, and
-//! what reads again finds memory that is still in the cache.
+//! Spare buffers that the connections of a core share. Most connections wait most of the time and
+//! hold no buffer. The next one that reads gets memory that is still in the cache.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
-/// What is kept of it.
+/// Most spare buffers of one kind per core.
 const KEPT: usize = 8;
 
-/// The memory of one kind that a core keeps, as a `thread_local!`.
+/// The spare buffers of one kind on one core, as a `thread_local!`.
 pub(crate) struct Spares<T>(RefCell<Vec<T>>);
 
 impl<T> Spares<T> {
@@ -16,14 +16,14 @@ impl<T> Spares<T> {
     }
 }
 
-/// What was kept last. None: there is nothing, or the thread ends.
+/// Takes the buffer that was kept last. None: there is none, or the thread is ending.
 pub(crate) fn take<T>(of: &'static LocalKey<Spares<T>>) -> Option<T> {
     of.try_with(|spares| spares.0.borrow_mut().pop()).ok().flatten()
 }
 
-/// Keeps this for others, or drops it where there is enough.
+/// Keeps a buffer for others, or drops it if there are enough.
 pub(crate) fn keep<T>(of: &'static LocalKey<Spares<T>>, memory: T) {
-    // At the end of a thread it is dropped.
+    // Fails only while the thread ends. The buffer is dropped then.
     let _ = of.try_with(|spares| {
         let mut spares = spares.0.borrow_mut();
         if spares.len() < KEPT {

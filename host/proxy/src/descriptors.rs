@@ -1,5 +1,5 @@
-//! File descriptors: every connection takes one, and every attempt another. Those that are out say that the
-//! gateway, not whoever it talks to, has no room for another socket.
+//! File descriptors. Every connection takes one, and every attempt another. Running out of them
+//! says that the gateway, not its peer, has no room for another socket.
 
 use std::error::Error;
 use std::fs::File;
@@ -8,26 +8,28 @@ use std::io;
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that room is made for at the start, at most: for the connections of the default limits, and the
-/// attempts. Each takes 8 bytes of the kernel's memory.
+/// Most descriptors that room is made for at the start: enough for the connections of the default
+/// limits and their attempts. Each takes 8 bytes of kernel memory.
 const ROOM: i32 = 32 * 1024;
 
-/// Lets the system make room for as many descriptors as will be used. To be called before there is a second thread.
+/// Grows the process's table of descriptors to the size that it will need. Must be called before
+/// there is a second thread.
 ///
-/// The table of a process's descriptors grows by doubling, and where threads share it only after every processor has
-/// gone through its scheduler (`synchronize_rcu` in `expand_fdtable` of Linux), for which all wait that open
-/// something: 31 ms passed until a first burst of 200 streams, in which it grows from 256 to 512, had its first
-/// events, and 12 do where there is room.
+/// The table grows by doubling. If threads share it, growing waits until every processor has gone
+/// through its scheduler (`synchronize_rcu` in `expand_fdtable` of Linux), and every thread that
+/// opens something waits too. A first burst of 200 streams grows the table from 256 to 512: its
+/// first events took 31 ms, and take 12 ms with room made before.
 pub fn make_room() {
     let room = raise().try_into().map_or(ROOM, |most: i32| most.min(ROOM));
-    // The table never shrinks: to use its last number once is enough. Where that fails it grows later, as it must.
+    // The table never shrinks, so using its last number once is enough. If this fails, it grows
+    // later.
     let _ = File::open("/dev/null").map(|file| fcntl_dupfd_cloexec(file, room - 1));
 }
 
-/// Lets the process open as many as the system allows, and says how many that are.
+/// Raises the limit of open files to what the system allows, and returns it.
 ///
-/// The soft limit is low for the sake of programs that use `select`, which breaks beyond 1024; others
-/// are meant to raise it themselves: <https://0pointer.net/blog/file-descriptor-limits.html>.
+/// The soft limit is low because programs that use `select` break beyond 1024. Other programs are
+/// meant to raise it: <https://0pointer.net/blog/file-descriptor-limits.html>.
 pub(crate) fn raise() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -38,8 +40,8 @@ pub(crate) fn raise() -> usize {
     limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// Whether a connection could not be made because the system refused another descriptor or buffer
-/// (socket(2)).
+/// Whether a connection failed because the system refused another descriptor or buffer: see
+/// socket(2).
 pub(crate) fn are_exhausted(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -49,14 +51,14 @@ pub(crate) fn are_exhausted(error: &(dyn Error + 'static)) -> bool {
             Some(error) if is_of_the_other_side(error) => return false,
             _ => {}
         }
-        // What an `io::Error` wraps is not its source.
+        // `source` of an `io::Error` skips the error that it wraps.
         cause = match io.and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
         };
     }
-    // The resolver needs descriptors too, and where it had none it leaves whatever error it met last: that
-    // of a library which it could not load, say.
+    // The resolver needs descriptors too. Without one it reports whatever error it met last, such
+    // as a library that it could not load. So this tries to open one more.
     let one_more = File::open("/dev/null");
     one_more.is_err_and(|error| Errno::from_io_error(&error).is_some_and(is_exhaustion))
 }
@@ -65,7 +67,7 @@ fn is_exhaustion(error: Errno) -> bool {
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
 }
 
-/// What connect(2) says of whom it talked to, or of the way there: it had a socket.
+/// Errors of connect(2) about the peer or the network: there was a socket.
 fn is_of_the_other_side(error: Errno) -> bool {
     use Errno as E;
     matches!(error, E::CONNREFUSED | E::CONNRESET | E::TIMEDOUT | E::HOSTUNREACH | E::NETUNREACH)

@@ -1,4 +1,4 @@
-//! What all cores and the control side share.
+//! The state that all cores and the control side share.
 
 use std::sync::Arc;
 
@@ -13,19 +13,19 @@ use crate::telemetry::{AccessLog, Logging, Metrics};
 /// A gateway in service.
 #[derive(Debug)]
 pub struct Gateway {
-    /// The weights, by which requests are routed.
+    /// Holds the snapshot that requests are routed by.
     pub board: Arc<Board>,
-    /// What is counted.
+    /// The metrics of this gateway.
     pub metrics: Arc<Metrics>,
-    /// Who may see endpoints in `/routing`. None: nobody.
+    /// Bearer token that shows endpoints in `/routing`. None: nobody sees them.
     pub admin_token: Option<Secret>,
-    /// What is let in.
+    /// Counts connections, requests and bodies against their limits.
     pub(crate) admission: Admission,
-    /// How far its stop has come.
+    /// The stage of the shutdown.
     pub stop: Arc<Stop>,
-    /// Where requests are logged.
+    /// The access log, which a reload may change.
     pub(crate) logging: Arc<Logging>,
-    /// What renders large pages.
+    /// Renders large pages on a thread of its own.
     pub(crate) renderer: Arc<Renderer>,
 }
 
@@ -37,16 +37,16 @@ impl Gateway {
         Self { board, metrics, admin_token, admission, stop, logging, renderer }
     }
 
-    /// Where requests are logged, if anywhere.
+    /// The access log in use, if there is one.
     #[must_use]
     pub fn access_log(&self) -> Option<AccessLog> {
         self.logging.log()
     }
 
-    /// Logs requests to `output` from now on.
+    /// Logs requests to `output` from now on. None: no access log.
     ///
     /// # Errors
-    /// If it cannot be opened; the log then stays where it was.
+    /// If the output cannot be opened. The log then stays as it was.
     pub fn log_to(&self, output: Option<&LogOutput>) -> std::io::Result<()> {
         self.logging.change(output, &self.metrics.access_log_dropped)
     }

@@ -1,11 +1,11 @@
-//! The data path: listeners, the API, the attempts of a request, the upstream client, and what operators see
-//! of them.
+//! The data path: listeners, the API, the attempts of a request, the upstream client, and telemetry
+//! for operators.
 //!
 //! ```text
 //! server -> api -> attempts -> upstream
 //! ```
 //!
-//! It routes by the snapshot on the [`Board`](fleet::Board), and knows nothing of who wrote it.
+//! It routes by the snapshot on the [`Board`](fleet::Board), and does not know who published it.
 
 mod api;
 mod attempts;

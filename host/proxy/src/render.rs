@@ -1,31 +1,32 @@
-//! Pages whose size grows with the fleet: a thread of its own renders them piece by piece, as fast as each client
-//! takes them.
+//! Pages whose size grows with the fleet. A thread of its own renders them piece by piece, as fast
+//! as each client reads.
 //!
-//! A serving core holds one piece of a page and asks for the next one. So neither a large page nor many clients that
-//! ask for it take a core's time or much memory, and a client that does not read keeps nobody waiting.
+//! A serving core holds one piece of a page and asks for the next one. So a large page, or many
+//! clients that ask for it, takes little of a core's time and memory. A client that does not read
+//! keeps nobody waiting.
 
-use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::{fmt, io};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::telemetry::catch;
 
-/// A piece is complete at this size. A smaller page is one piece, and its length is known.
+/// Size in bytes at which a piece is complete. A smaller page is one piece, and its length is
+/// known.
 const PIECE: usize = 64 << 10;
 
 /// A page that is written item by item.
 pub(crate) trait Page: Send {
-    /// Adds the next item, of a few KB at most, to `text`. False: there is no more.
+    /// Appends the next item, of a few KB at most, to `text`. False: the page is complete.
     fn write(&mut self, text: &mut Vec<u8>) -> bool;
 }
 
-/// A part of a page, and the page if there is more of it.
+/// A part of a page, and the page itself if more follows.
 struct Piece {
     text: Bytes,
     rest: Option<Box<dyn Page>>,
@@ -36,7 +37,7 @@ struct Job {
     done: oneshot::Sender<Piece>,
 }
 
-/// The thread that renders. It starts with the first page, and ends with the renderer.
+/// The rendering thread. It starts with the first page and ends with the renderer.
 #[derive(Debug, Default)]
 pub(crate) struct Renderer(Mutex<Option<Sender<Job>>>);
 
@@ -46,11 +47,11 @@ pub(crate) struct Rendering {
     next: Option<oneshot::Receiver<Piece>>,
 }
 
-/// A page that was begun.
+/// A page whose first piece is rendered.
 pub(crate) enum Rendered {
-    /// All of it.
+    /// The whole page.
     Whole(Bytes),
-    /// It takes several pieces.
+    /// More pieces follow.
     Pieces(Rendering),
 }
 
@@ -58,12 +59,12 @@ impl Renderer {
     /// Renders the first piece of a page.
     ///
     /// # Errors
-    /// If the system gives no thread, or the page panics.
+    /// If the thread cannot be started, or the page panics.
     pub(crate) async fn begin(self: &Arc<Self>, page: Box<dyn Page>) -> io::Result<Rendered> {
         let Piece { text, rest } = self.submit(page)?.await.map_err(io::Error::other)?;
         let Some(rest) = rest else { return Ok(Rendered::Whole(text)) };
         let (done, first) = oneshot::channel();
-        // The receiver is right here.
+        // Cannot fail: the receiver is in scope.
         let _ = done.send(Piece { text, rest: Some(rest) });
         Ok(Rendered::Pieces(Rendering { renderer: Arc::clone(self), next: Some(first) }))
     }
@@ -76,7 +77,7 @@ impl Renderer {
             std::thread::Builder::new().name("render".into()).spawn(move || run(&receiver))?;
             *jobs = Some(sender);
         }
-        // The thread lives for as long as the sender: it catches panics.
+        // The thread lives as long as the sender, because it catches panics.
         let sent = jobs.as_ref().map(|jobs| jobs.send(Job { page, done }));
         sent.map_or(Ok(()), |sent| sent.map_err(|_| io::ErrorKind::BrokenPipe.into()))
             .map(|()| piece)
@@ -97,7 +98,7 @@ fn run(jobs: &Receiver<Job>) {
             Piece { text: text.into(), rest: more.then_some(page) }
         });
         match piece {
-            // Whoever waited may have gone.
+            // The client may have left.
             Ok(piece) => drop(done.send(piece)),
             Err(panic) => panic.log("a page panicked"),
         }
@@ -105,19 +106,19 @@ fn run(jobs: &Receiver<Job>) {
 }
 
 impl Rendering {
-    /// The next piece; None: that was the last.
+    /// The next piece. None: there is no more.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let Some(next) = &mut self.next else { return Poll::Ready(None) };
         let piece = ready!(Pin::new(next).poll(cx));
         self.next = None;
         Poll::Ready(Some(piece.map_err(io::Error::other).and_then(|Piece { text, rest }| {
-            // While this piece is written, the thread is at work on the next one.
+            // Asked for now, so that it is rendered while this piece is sent.
             self.next = rest.map(|rest| self.renderer.submit(rest)).transpose()?;
             Ok(text)
         })))
     }
 
-    /// Whether all pieces were given out.
+    /// Whether all pieces were returned.
     pub(crate) fn is_end(&self) -> bool {
         self.next.is_none()
     }
@@ -129,9 +130,9 @@ impl fmt::Debug for Rendering {
     }
 }
 
-/// Adds JSON to a page.
+/// Appends a value as JSON to a page.
 pub(crate) fn write_json(text: &mut Vec<u8>, value: &impl serde::Serialize) {
-    // A vector takes everything, and no value that is shown has keys other than strings.
+    // Cannot fail: a `Vec` takes everything, and all keys are strings.
     let _ = serde_json::to_writer(text, value);
 }
 
@@ -142,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    /// So many lines of 1 KiB.
+    /// A page of so many lines of 1 KiB, and a count of those written.
     struct Lines(usize, Arc<AtomicUsize>);
 
     impl Page for Lines {

@@ -1,4 +1,4 @@
-//! How far the orderly stop of the process has come, for every layer to see.
+//! The stages of an orderly shutdown, visible to every layer.
 //!
 //! ```text
 //! Serving -- signal --> Leaving -- accept --> Draining -- grace --> Over
@@ -13,26 +13,26 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::sync::watch;
 
-/// A part of the stop; each is later than those before it.
+/// A stage of the shutdown. The order of the variants is the order in time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Stage {
-    /// There is none yet.
+    /// No shutdown has begun.
     #[default]
     Serving,
-    /// The gateway is not ready any more, and still accepts and answers: whoever sends it traffic needs
-    /// time to notice. Every answer ends its connection.
+    /// The gateway reports that it is not ready, but still accepts and answers: load balancers need
+    /// time to notice. Every answer closes its connection.
     Leaving,
-    /// Nothing is accepted. What is in flight is finished.
+    /// Nothing is accepted. Requests in flight are finished.
     Draining,
-    /// Time is up. What is left is told so and cut.
+    /// The grace period is over. Requests in flight get an error and are cut off.
     Over,
 }
 
-/// The stage that a process is in. It never goes back.
+/// The current stage of a process. It only moves forward.
 #[derive(Debug, Default)]
 pub struct Stop {
-    /// What `changed` holds, for those who look often.
+    /// The value of `changed`, cheap to read often.
     stage: AtomicU8,
     changed: watch::Sender<Stage>,
 }
@@ -49,42 +49,42 @@ impl Stop {
         }
     }
 
-    /// Enters `stage`, and wakes everyone who waits for that. An earlier one than the present has no
-    /// effect.
+    /// Enters `stage`, and wakes everyone who waits for a change. No effect unless `stage` is later
+    /// than the current one.
     pub fn enter(&self, stage: Stage) {
         self.changed.send_if_modified(|now| {
             let later = *now < stage;
             if later {
                 *now = stage;
-                // Before anybody wakes: they look here.
+                // Stored before anyone wakes, because they read it.
                 self.stage.store(stage as u8, Ordering::Release);
             }
             later
         });
     }
 
-    /// Every change from now on.
+    /// All changes from now on.
     pub(crate) fn changes(&self) -> Changes {
         Changes { asked: None, next: next(self.changed.subscribe()) }
     }
 
-    /// Ready once `stage` has come.
+    /// Resolves once `stage` or a later one is reached.
     pub async fn reached(&self, stage: Stage) {
-        // An error would mean that the sender is gone, which `self` holds.
+        // Cannot fail: `self` holds the sender.
         let _ = self.changed.subscribe().wait_for(|now| *now >= stage).await;
     }
 }
 
-/// The changes of a [`Stop`].
+/// The changes of a [`Stop`], for one task.
 pub(crate) struct Changes {
-    /// Who is woken by the next one.
+    /// The task that the next change wakes.
     asked: Option<Arc<Asked>>,
     next: Next,
 }
 
 type Next = Pin<Box<dyn Future<Output = watch::Receiver<Stage>> + Send>>;
 
-/// A task that is to be woken, and whether it has been since it asked.
+/// A task to wake, and whether it was woken since it asked.
 struct Asked {
     task: Waker,
     woken: AtomicBool,
@@ -96,17 +96,17 @@ impl Wake for Asked {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Before it wakes: then it looks here.
+        // Stored before the wake-up, because the woken task reads it.
         self.woken.store(true, Ordering::Release);
         self.task.wake_by_ref();
     }
 }
 
-/// Ready when `receiver` has something new.
+/// Resolves when `receiver` has a new value.
 fn next(mut receiver: watch::Receiver<Stage>) -> Next {
     Box::pin(async move {
         if receiver.changed().await.is_err() {
-            // Nobody is left who could stop the process.
+            // The sender is gone: no change can follow.
             std::future::pending().await
         }
         receiver
@@ -114,8 +114,9 @@ fn next(mut receiver: watch::Receiver<Stage>) -> Next {
 }
 
 impl Changes {
-    /// Ready when the stage has changed since this was last ready. For a task that asks again and was woken by
-    /// something else it takes two comparisons; a future of tokio's takes a lock to see whether it wakes the right one.
+    /// Ready when the stage has changed since this was last ready. A task that polls again after an
+    /// unrelated wake-up pays two comparisons. A future of tokio's would take a lock to compare
+    /// wakers.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let waits = |asked: &Arc<Asked>| {
             asked.task.will_wake(cx.waker()) && !asked.woken.load(Ordering::Acquire)
@@ -164,7 +165,7 @@ mod tests {
         for (stage, task) in [(Stage::Leaving, 0), (Stage::Draining, 1)] {
             let waker = Waker::from(Arc::clone(&tasks[task]));
             let mut cx = Context::from_waker(&waker);
-            // One that moved from task to task, and one that asks again.
+            // The future moves to another task, which then polls again.
             for _ in 0..2 {
                 assert_eq!(
                     changes.poll_next(&mut Context::from_waker(Waker::noop())),
@@ -187,7 +188,7 @@ mod tests {
         let waker = Waker::from(Arc::clone(&task));
         let mut cx = Context::from_waker(&waker);
         assert_eq!(changes.poll_next(&mut cx), Poll::Pending);
-        // As by the first of two changes, of which both are seen when it is polled.
+        // As after the first of two changes that one poll sees together.
         changes.next = next(stop.changed.subscribe());
         changes.asked.as_ref().expect("it waits").wake_by_ref();
         assert_eq!(changes.poll_next(&mut cx), Poll::Pending);

@@ -1,5 +1,5 @@
-//! Time limits: how a limit becomes a deadline, and waiting for what is mostly there at once (a body that came with
-//! its head, an answer whose first bytes have come).
+//! Deadlines: turns a time limit into a deadline, and waits cheaply for what is mostly ready at
+//! once (a body that arrived with its head, an answer whose first bytes have arrived).
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,26 +12,24 @@ use tokio::time::{Instant, Timeout};
 
 use routing::Phase;
 
-/// From now to when the whole request must be over.
+/// The time from now to the deadline of the whole request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
-    /// Now.
     pub(crate) now: Instant,
-    /// When the whole request must be over.
+    /// Deadline of the whole request.
     pub(crate) end: Instant,
 }
 
-/// When something must have happened.
+/// A deadline, and the time limit that it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline {
-    /// At the latest.
     pub(crate) at: Instant,
-    /// The limit that has passed then.
+    /// The time limit that has passed at the deadline.
     pub(crate) phase: Phase,
 }
 
 impl Span {
-    /// `limit` from now, or the end of the request if that comes before.
+    /// The deadline for `limit` from now, or that of the request if it is earlier.
     pub(crate) fn deadline(self, limit: Duration, phase: Phase) -> Deadline {
         let left = self.end.saturating_duration_since(self.now);
         if left < limit {
@@ -41,11 +39,11 @@ impl Span {
     }
 }
 
-/// The output of `future`, if it comes by `deadline`, like [`tokio::time::timeout_at`], but that makes no timer before
-/// something is waited for: to make one is to count a reference to the runtime.
+/// The output of `future`, if it is ready by `deadline`. Unlike [`tokio::time::timeout_at`] it
+/// makes no timer before it has to wait: a timer counts a reference to the runtime.
 ///
 /// # Errors
-/// If it does not come.
+/// If `future` is not ready by `deadline`.
 pub(crate) async fn timeout_at<F: Future>(
     deadline: Instant,
     future: F,
@@ -58,7 +56,8 @@ pub(crate) async fn timeout_at<F: Future>(
         }
         if timer.is_none() {
             let elapsed = tokio::time::timeout_at(deadline, std::future::pending());
-            // Whatever is left of the task's budget, which `future` may have used up.
+            // Unconstrained: the timer must fire even if `future` has used up the budget of the
+            // task.
             timer.set(Some(unconstrained(elapsed)));
         }
         match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {

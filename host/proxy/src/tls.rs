@@ -1,15 +1,15 @@
-//! TLS towards upstreams and probed places: the system's certificates, else Mozilla's.
+//! TLS towards upstreams and probed places. Trusts the certificates of the system, else Mozilla's.
 
 use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// A client that trusts what the system trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), or
-/// Mozilla's list where the system has none.
+/// A client configuration that trusts the certificates of the system (`SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` are honoured), or Mozilla's list if the system has none.
 ///
 /// # Errors
-/// If the TLS library supports no protocol version, which its features exclude.
+/// If the TLS library supports no protocol version. Its enabled features rule this out.
 pub fn client() -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();

@@ -1,4 +1,4 @@
-//! What must hold of requests and their draw, whatever comes in.
+//! Fuzz oracles: the invariants of the scan, of weights and of the draw, for any input.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,8 +15,8 @@ use http1::{ScanError, json};
 use crate::draw::draw;
 use crate::facts;
 
-/// The scan of a request says what serde_json says of the same body, and refuses only what that refuses
-/// or what the scan promises to refuse.
+/// Checks the scan of a request against serde_json. Both must find the same, and the scan may
+/// refuse only bodies that serde_json refuses, or that it is documented to refuse.
 pub fn scan(body: &[u8]) {
     let theirs = serde_json::from_slice::<Fields>(body);
     let ours = http1::scan(body);
@@ -30,9 +30,9 @@ pub fn scan(body: &[u8]) {
         Err(error) if error.to_string().contains("out of range") && is_near_the_largest(body) => {
             return;
         }
-        theirs => theirs.expect("taken for JSON"),
+        theirs => theirs.expect("the scan accepted this JSON"),
     };
-    assert!(depth(body) <= json::DEPTH, "deeper than is promised");
+    assert!(depth(body) <= json::DEPTH, "deeper than the limit");
     let (models, streams) = (theirs.all("model"), theirs.all("stream"));
     match ours {
         Ok(found) => {
@@ -60,7 +60,7 @@ pub fn scan(body: &[u8]) {
     }
 }
 
-/// The fields of a JSON object as serde_json reads them, each as often as it is given.
+/// The fields of a JSON object as serde_json reads them, duplicates included.
 struct Fields(Vec<(String, Value)>);
 
 impl Fields {
@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for Fields {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
                 let mut fields = Vec::new();
                 while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
-                    // Read by itself, because serde_json's limit of depth is one less than ours.
+                    // Parsed separately, because serde_json's limit of depth is one less than ours.
                     let value = serde_json::from_str(value.get());
                     fields.push((key, value.map_err(serde::de::Error::custom)?));
                 }
@@ -93,14 +93,14 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Whether there may be a number that is the largest float or next to it, to which serde_json does not round
-/// to the last bit.
+/// True if a number may be close to the largest float. serde_json does not round such a number to
+/// the last bit.
 fn is_near_the_largest(text: &[u8]) -> bool {
     let digits: Vec<u8> = text.iter().copied().filter(u8::is_ascii_digit).collect();
     memchr::memmem::find(&digits, b"17976931348623").is_some()
 }
 
-/// How deep the brackets of a text go that stand outside of strings.
+/// The depth of the brackets that are outside of strings.
 fn depth(text: &[u8]) -> usize {
     let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
     for byte in text {
@@ -117,12 +117,13 @@ fn depth(text: &[u8]) -> usize {
     deepest
 }
 
-/// Weights that pass the check are shares in the order of what was answered, and what does not pass is as
-/// bad as is said. The draw takes what it may, each once, standby last.
+/// Checks weights and the draw. Weights that pass the check keep the order of the answer and sum to
+/// 1. Refused ones are as bad as the error says. The draw yields each usable deployment once,
+/// standby last.
 ///
-/// The input is text: a line of local weights, one of remote ones, one of digits (attempts, whether
-/// standby is used, by how much the answer is too long), one that says with `x` who is not usable; what
-/// follows is what chance gives.
+/// The input is text: a line of local weights, one of remote weights, one of digits (attempts,
+/// whether standby is used, by how much the answer is too long), and one with an `x` for each
+/// deployment that is not usable. The rest is the source of random numbers.
 pub fn weights(data: &[u8]) {
     let mut lines = data.splitn(5, |byte| *byte == b'\n');
     let mut line = || lines.next().unwrap_or_default();
@@ -182,7 +183,7 @@ fn drawn(
     assert_eq!(order.len(), eligible.count().min(fallback.attempts as usize));
 }
 
-/// Chance as the input has it, and behind its end any other.
+/// Random numbers from the input, and after its end from a fixed generator.
 struct Chance<'a> {
     bytes: &'a [u8],
     then: u64,

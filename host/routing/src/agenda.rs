@@ -2,23 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-/// The shortest time between the end of a decision and the next one. Changes meanwhile become one decision.
+/// The shortest time between the end of a decision and the next one. Changes meanwhile become one
+/// decision.
 const GAP: Duration = Duration::from_millis(25);
-/// The same after a decision that panicked.
+/// The shortest time between a decision that panicked and the next one.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The next step of the decision thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgendaStep {
-    /// Put the plan that waits in use.
+    /// Put the waiting plan in use.
     Install,
-    /// Decide.
+    /// Decide with the plan in use.
     Decide,
-    /// Wait for news until then. None: for as long as it takes.
+    /// Wait for a change until then. None means without a limit.
     Wait(Option<Instant>),
 }
 
-/// What waits to be done. A plan that waits goes first; changes wait for the end of [`GAP`].
+/// The waiting work of the decision thread. A plan goes first. Changes wait for the end of [`GAP`].
 #[derive(Debug, Default)]
 pub struct Agenda {
     /// Since when a change waits.
@@ -33,7 +34,7 @@ impl Agenda {
         self.changed.get_or_insert(now);
     }
 
-    /// Notes that a decision, or an installation, has ended. It took up all changes of before it.
+    /// Notes that a decision or an installation has ended. It has taken up all earlier changes.
     pub fn decided(&mut self, now: Instant) {
         *self = Self { changed: None, earliest: Some(now + GAP) };
     }
@@ -43,8 +44,8 @@ impl Agenda {
         *self = Self { changed: Some(now), earliest: Some(now + AGAIN) };
     }
 
-    /// What to do at `now`. `plan_waits`: a plan is to be put in use. `due`: when the plan in use wants to decide by
-    /// itself.
+    /// The step to take at `now`. `plan_waits` is true if a plan waits to be put in use. `due` is
+    /// when the plan in use must decide next, even without a change.
     #[must_use]
     pub fn step(&self, plan_waits: bool, due: Option<Instant>, now: Instant) -> AgendaStep {
         if plan_waits {

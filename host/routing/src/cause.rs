@@ -1,5 +1,5 @@
 //! Why an attempt failed, and what follows from that: one table, row by row in [`Cause::facts`].
-//! A reason that is handled differently anywhere has a row of its own here.
+//! Two reasons that are handled differently anywhere have two rows here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 use http::StatusCode;
 
 use contract::Ending;
-use fleet::{Fault, Waste};
+use fleet::{FailureKind, Waste};
 
 /// The time limit that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,15 +68,15 @@ pub enum Cause {
     Connect,
     /// No connection, because the gateway itself has no file descriptor or buffer left.
     NoDescriptors,
-    /// A connection, but no TLS on it.
+    /// The connection was made, but TLS failed.
     Tls,
     /// A time limit passed.
     TimedOut(Phase),
     /// The connection broke before an answer.
     Broken,
-    /// The answer is not HTTP, or not safely so.
+    /// The answer is not strict HTTP/1.
     Protocol,
-    /// A status that another deployment may not give: 408, 429, 5xx.
+    /// A status that another deployment might not give: 408, 429, 5xx.
     Status(StatusCode),
     /// 401, 402, 403 or 407: the deployment does not accept the gateway's own credential.
     Credential(StatusCode),
@@ -86,15 +86,16 @@ pub enum Cause {
     Truncated,
     /// The answer ended without anything a client could use.
     Empty,
-    /// The body of an answer of status 200 is an error; with the client error that it amounts to, if any.
+    /// The body of an answer of status 200 is an error. The status is set if the request is at
+    /// fault.
     Reported(Option<StatusCode>),
-    /// The gateway stops, and the time it gives to requests in flight is over.
+    /// The gateway is stopping, and its time for requests in flight is over.
     Stopping,
-    /// A fault of the gateway.
+    /// The gateway itself failed.
     Internal,
 }
 
-/// The row of a [`Cause`].
+/// What follows from a [`Cause`]: one row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CauseFacts {
     /// The label in logs and metrics. Bounded: the only number in it is a status.
@@ -103,24 +104,24 @@ pub struct CauseFacts {
     pub text: Wording,
     /// Who is charged, and with what.
     pub charged: Charged,
-    /// What became of the work of an engine that was asked. None: the engine did no work.
+    /// Why the engine's work was wasted. None if the engine did no work.
     pub waste: Option<Waste>,
     /// The status that the client gets if no other attempt succeeds.
     pub status: StatusCode,
-    /// Whose words the client gets then.
+    /// Whose words the client gets in that case.
     pub speaker: Speaker,
-    /// Whether another deployment may be tried.
+    /// True if another deployment may be tried.
     pub elsewhere: bool,
-    /// Whether the client may do better by sending the request again at once.
+    /// True if the client may succeed by sending the request again at once.
     pub again: bool,
-    /// What strategies are told.
+    /// The ending that strategies are told.
     pub ending: Ending,
 }
 
 /// Who is charged with a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charged {
-    /// The deployment, with this.
+    /// The deployment, with this effect.
     Deployment(Effect),
     /// The client.
     Client,
@@ -134,29 +135,30 @@ pub enum Charged {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// It counts towards ejection.
-    Fault(Fault),
-    /// The deployment is left alone for a time.
+    Failure(FailureKind),
+    /// The deployment cools for a time.
     Limited,
-    /// The same if the answer says for how long; else a fault of the answer.
+    /// Like `Limited` if the answer names a wait, else a failure of the answer.
     LimitedIfSaid,
-    /// The deployment is out of use until its credential is mended.
+    /// The deployment is out of use until a reload or a successful probe.
     Credential,
-    /// A fault of the answer if the attempt had its fair part of the request's time: [`Overtime`].
+    /// A failure of the answer, if the attempt had its fair part of the request's time:
+    /// [`Overtime`].
     ///
     /// [`Overtime`]: crate::Overtime
     Overtime,
 }
 
-/// Whose words an error message is made of.
+/// Whose words the error message contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
     /// The gateway's.
     Gateway,
-    /// The engine's, where it said anything.
+    /// The engine's, if it sent a message.
     Engine,
 }
 
-/// A fixed text, and the status that ends it.
+/// A fixed text, with a status appended if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wording {
     text: &'static str,
@@ -176,14 +178,14 @@ impl fmt::Display for Wording {
     }
 }
 
-/// A lost connection, which a probe would meet too.
-const LOST: Charged = Charged::Deployment(Effect::Fault(Fault::Connection));
+/// A lost connection. A probe would fail, too.
+const LOST: Charged = Charged::Deployment(Effect::Failure(FailureKind::Connection));
 
-/// The row that the others differ from: the deployment failed to answer, another one may not.
+/// The default row: the deployment failed to answer, and another one may succeed.
 const FAILED: CauseFacts = CauseFacts {
     label: Wording::plain(""),
     text: Wording::plain(""),
-    charged: Charged::Deployment(Effect::Fault(Fault::Answer)),
+    charged: Charged::Deployment(Effect::Failure(FailureKind::Answer)),
     waste: Some(Waste::Broken),
     status: StatusCode::BAD_GATEWAY,
     speaker: Speaker::Gateway,
@@ -200,7 +202,7 @@ const TIMED_OUT: CauseFacts = CauseFacts {
     ..FAILED
 };
 
-/// The row of a fault of the gateway's own, which ends the request.
+/// The row of a failure of the gateway itself, which ends the request.
 const OURS: CauseFacts = CauseFacts { charged: Charged::Gateway, elsewhere: false, ..FAILED };
 
 impl CauseFacts {
@@ -208,7 +210,7 @@ impl CauseFacts {
         Self { label: Wording::plain(label), text: Wording::plain(text), ..self }
     }
 
-    /// `label` and `text` with the status behind them.
+    /// Sets `label` and `text`, each with the status appended.
     const fn answered(self, label: &'static str, text: &'static str, status: StatusCode) -> Self {
         let status = Some(status);
         let (label, text) = (Wording { text: label, status }, Wording { text, status });
@@ -217,7 +219,7 @@ impl CauseFacts {
 }
 
 impl Cause {
-    /// What follows from it.
+    /// The row of this cause.
     #[must_use]
     pub const fn facts(self) -> CauseFacts {
         match self {
@@ -264,7 +266,7 @@ impl Cause {
         }
     }
 
-    /// The rows of answers whose status is what failed.
+    /// The rows of answers that failed by their status.
     const fn answer_facts(self) -> CauseFacts {
         match self {
             Self::Status(status) => status_facts(status).answered("status_", "answered ", status),
@@ -293,7 +295,7 @@ impl Cause {
         }
     }
 
-    /// The status of the deployment's answer, where that is what failed.
+    /// The status of the deployment's answer, if the attempt failed by it.
     #[must_use]
     pub fn answered(self) -> Option<StatusCode> {
         match self {
@@ -305,7 +307,7 @@ impl Cause {
     }
 }
 
-/// The row of a status that another deployment may not give.
+/// The row of a status that another deployment might not give.
 const fn status_facts(status: StatusCode) -> CauseFacts {
     match status.as_u16() {
         408 => CauseFacts {
@@ -333,7 +335,7 @@ const fn status_facts(status: StatusCode) -> CauseFacts {
     }
 }
 
-/// The row of an error in the body of a good answer that amounts to this status.
+/// The row of an error with this status in the body of an answer of status 200.
 const fn reported(status: StatusCode) -> CauseFacts {
     CauseFacts {
         charged: Charged::Client,

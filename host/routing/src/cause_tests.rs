@@ -31,7 +31,7 @@ fn code(code: u16) -> StatusCode {
     StatusCode::from_u16(code).expect("a status")
 }
 
-const ANSWER: Charged = Charged::Deployment(Effect::Fault(Fault::Answer));
+const ANSWER: Charged = Charged::Deployment(Effect::Failure(FailureKind::Answer));
 const BROKEN: Option<Waste> = Some(Waste::Broken);
 const TIMEOUT: Option<Waste> = Some(Waste::Timeout);
 

@@ -1,52 +1,52 @@
-//! By which weights a request is drawn: the published ones, or those of a strategy that wants to see it. The strategy
-//! is the one in use, or one that is tried beside it.
+//! Chooses the weights for one request: the published ones, or those of a strategy that decides
+//! each request. That is the strategy in use, or a candidate on trial beside it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use contract::{Facts, Fault, Needs};
-use fleet::{CandidateInfo, Lessons, Snapshot, StrategyInfo, Trial};
+use contract::{Facts, Fault, Needs, Role};
+use fleet::{AttemptQueue, CandidateInfo, Snapshot, StrategyInfo, Trial};
 
 use super::facts::{self, Asked};
 use super::weigh;
 
-/// A request that has found its model.
+/// A request whose model is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Inquiry<'r, 'q> {
-    /// What is published.
+    /// The snapshot that the request took.
     pub snapshot: &'r Snapshot,
-    /// Index of the model.
+    /// Index of the model in the snapshot.
     pub model: usize,
-    /// Whether the answer is streamed.
+    /// True if the client asked for a stream.
     pub stream: bool,
-    /// What the request says.
+    /// The parts of the request that facts are found in.
     pub asked: Asked<'q>,
 }
 
-/// The weights for a request, and what else follows from how they were found.
+/// The weights for a request, and its part in learning and trials.
 #[derive(Debug)]
 pub struct Choice<'r> {
-    /// One for each deployment of the model.
+    /// One weight per deployment of the model.
     pub weights: Cow<'r, [f64]>,
-    /// Where its attempts are noted for a strategy that learns.
-    pub lessons: Option<Arc<Lessons>>,
-    /// The trial that it is part of.
+    /// Takes the request's attempts for a strategy that learns.
+    pub attempt_queue: Option<Arc<AttemptQueue>>,
+    /// The request's part in a trial.
     pub trial: Option<TrialPart>,
-    /// A comparison that is still to be made, which the request does not wait for.
+    /// A comparison to make later. The request does not wait for it.
     pub shadow: Option<Box<Shadow>>,
 }
 
 /// The part of one request in a trial.
 #[derive(Debug)]
 pub struct TrialPart {
-    /// The trial.
+    /// The trial that counts the request.
     pub trial: Arc<Trial>,
-    /// The candidate decided for the request.
-    pub by_candidate: bool,
+    /// The strategy that decided the request.
+    pub role: Role,
 }
 
-/// A candidate that is to be asked, as a shadow, what it would have said.
+/// A question to a shadow candidate, whose answer is only compared with the one in use.
 #[derive(Debug)]
 pub struct Shadow {
     candidate: CandidateInfo,
@@ -62,14 +62,14 @@ impl<'r> Inquiry<'r, '_> {
         generation.strategies.get(generation.fleet.models[model].config.strategy)
     }
 
-    /// The choice where nobody is asked: the published weights.
+    /// The choice without asking a strategy: the published weights.
     fn published(self) -> Choice<'r> {
-        let lessons = self.strategy().and_then(|strategy| strategy.lessons.clone());
+        let attempt_queue = self.strategy().and_then(|strategy| strategy.attempt_queue.clone());
         let weights = Cow::Borrowed(&*self.snapshot.routes[self.model].weights);
-        Choice { weights, lessons, trial: None, shadow: None }
+        Choice { weights, attempt_queue, trial: None, shadow: None }
     }
 
-    /// The choice, if nobody is to be asked about the request. None: [`choose`].
+    /// The choice, if no strategy has to be asked. None if the caller must await [`choose`].
     #[must_use]
     pub fn at_once(self) -> Option<Choice<'r>> {
         let asks =
@@ -78,7 +78,8 @@ impl<'r> Inquiry<'r, '_> {
     }
 }
 
-/// The weights for a request. `lot`, from 0 to 1, says whether it falls to a canary.
+/// Chooses the weights for a request. `lot` returns a random number from 0 to 1, which decides if a
+/// canary gets the request.
 pub async fn choose<'r>(
     inquiry: Inquiry<'r, '_>,
     lot: impl FnOnce() -> f64,
@@ -89,15 +90,15 @@ pub async fn choose<'r>(
     let Some(strategy) = inquiry.strategy() else { return choice };
     let candidate = strategy.candidate.as_deref().filter(|candidate| candidate.trial.is_on());
     let facts = known(inquiry, strategy, candidate);
-    let part = |candidate: &CandidateInfo, by_candidate| {
-        Some(TrialPart { trial: Arc::clone(&candidate.trial), by_candidate })
+    let part = |candidate: &CandidateInfo, role| {
+        Some(TrialPart { trial: Arc::clone(&candidate.trial), role })
     };
     if let Some(candidate) = candidate
         && candidate.trial.falls_to_candidate(lot())
         && let Some(weights) = by_candidate(candidate, inquiry, &facts, &clock).await
     {
         choice.weights = Cow::Owned(weights);
-        choice.trial = part(candidate, true);
+        choice.trial = part(candidate, Role::Candidate);
         return choice;
     }
     let began = candidate.map(|_| clock());
@@ -107,11 +108,11 @@ pub async fn choose<'r>(
         choice.weights = Cow::Owned(weights);
     }
     if let Some((candidate, began)) = candidate.zip(began) {
-        choice.trial = part(candidate, false);
+        choice.trial = part(candidate, Role::Live);
         if answered {
-            candidate.trial.took(false, clock().saturating_duration_since(began));
+            candidate.trial.took(Role::Live, clock().saturating_duration_since(began));
         }
-        // A canary is measured by the requests that fall to it.
+        // A canary is judged by the requests that it decides, not by comparison.
         if !candidate.trial.is_canary() && candidate.strategy.on_path.is_some() {
             let (candidate, in_use) = (candidate.clone(), choice.weights.to_vec());
             let shadow = Shadow { candidate, facts, in_use, model, stream };
@@ -122,7 +123,8 @@ pub async fn choose<'r>(
 }
 
 impl Shadow {
-    /// Asks the candidate, and compares its answer with that in use. `snapshot` is the one of the request.
+    /// Asks the candidate, and compares its answer with the one in use. `snapshot` must be that of
+    /// the request.
     pub async fn compare(self, snapshot: &Snapshot, clock: impl Fn() -> Instant) {
         let CandidateInfo { strategy, trial } = &self.candidate;
         let began = clock();
@@ -136,7 +138,7 @@ impl Shadow {
     }
 }
 
-/// What is known of a request, as far as somebody wants to know it.
+/// The facts that the strategy or its candidate needs.
 fn known(
     inquiry: Inquiry<'_, '_>,
     strategy: &StrategyInfo,
@@ -148,7 +150,7 @@ fn known(
     facts::of(inquiry.asked, &inquiry.snapshot.generation.config.request, needs)
 }
 
-/// Asks `strategy` about one request. None: it is not asked.
+/// Asks `strategy` about one request, and counts the call. None if the published weights decide.
 async fn ask(
     strategy: &StrategyInfo,
     Inquiry { snapshot, model, stream, .. }: Inquiry<'_, '_>,
@@ -157,7 +159,7 @@ async fn ask(
     count(strategy, weigh(strategy, snapshot, model, stream, facts).await)
 }
 
-/// Counts how it answers.
+/// Counts a call by its result.
 fn count(
     strategy: &StrategyInfo,
     answer: Option<Result<Vec<f64>, Fault>>,
@@ -170,7 +172,7 @@ fn count(
     answer
 }
 
-/// What the candidate says of a request that falls to it. None: it has no good answer.
+/// The candidate's weights for a request that it decides. None without a good answer.
 async fn by_candidate(
     candidate: &CandidateInfo,
     inquiry: Inquiry<'_, '_>,
@@ -185,7 +187,7 @@ async fn by_candidate(
     }
 }
 
-/// Counts a candidate's answer for its trial; gives it if it is good.
+/// Counts a candidate's answer in its trial. Returns the weights if it is good.
 fn judged(
     answer: Result<Vec<f64>, Fault>,
     trial: &Trial,
@@ -194,10 +196,10 @@ fn judged(
 ) -> Option<Vec<f64>> {
     match answer {
         Ok(weights) => {
-            trial.took(true, clock().saturating_duration_since(began));
+            trial.took(Role::Candidate, clock().saturating_duration_since(began));
             Some(weights)
         }
-        // That it is off for its faults, or slow, is no further fault.
+        // These follow from earlier faults, or from slowness, and are no new faults.
         Err(Fault::Off | Fault::Busy) => None,
         Err(fault) => {
             trial.fault(&fault.to_string());

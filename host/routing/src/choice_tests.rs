@@ -1,4 +1,4 @@
-//! Who decides for a request, with strategies that answer at once.
+//! Which strategy decides a request, with strategies that answer at once.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,21 +10,21 @@ use config::{
     Concurrency, Config, DeploymentConfig, Endpoint, Model, ModelCard, Origin, Pricing, Rollback,
     Share, Standby, Timeouts, TotalTime, TrialMode,
 };
-use contract::{PathStatus, PathStrategy, Question, RawWeights, Side, Weighing, Weights};
+use contract::{PathStatus, PathStrategy, Question, RawWeights, Role, Side, Weighing, Weights};
 use fleet::{Eligible, Fleet, Generation, Route, StrategyMeters, TrialReport};
 use http::HeaderMap;
 use http1::Scan;
 
 use super::*;
 
-/// What was published for the two deployments.
+/// The published weights of the two deployments.
 const PUBLISHED: [f64; 2] = [0.5, 0.5];
-/// What the strategy in use says of a request.
+/// The weights that the strategy in use answers.
 const IN_USE: [f64; 2] = [0.25, 0.75];
-/// What the candidate says.
+/// The weights that the candidate answers.
 const CANDIDATE: [f64; 2] = [1.0, 0.0];
 
-/// A strategy on the path that always answers alike, and notes what it was told.
+/// A strategy on the request path with a fixed answer. Records the facts that it is told.
 #[derive(Debug)]
 struct Fixed {
     answer: Result<[f64; 2], Fault>,
@@ -63,7 +63,7 @@ fn strategy(name: &str, on_path: Option<Arc<Fixed>>) -> StrategyInfo {
         parameters: serde_json::Value::Null,
         on_path: on_path.map(|fixed| fixed as Arc<dyn PathStrategy>),
         meters: Arc::new(StrategyMeters::default()),
-        lessons: Some(Arc::default()),
+        attempt_queue: Some(Arc::default()),
         candidate: None,
     }
 }
@@ -139,15 +139,15 @@ fn tried(
     (snapshot(vec![strategy_in_use]), trial)
 }
 
-/// What comes of something that waits for nobody.
+/// The output of a future that is ready at once.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("it waits"),
+        Poll::Pending => panic!("the future is pending"),
     }
 }
 
-/// A clock that goes a second further each time it is looked at.
+/// A clock that advances by one second at each reading.
 fn clock() -> impl Fn() -> Instant {
     let (began, looks) = (Instant::now(), std::cell::Cell::new(0));
     move || {
@@ -163,8 +163,8 @@ fn chosen(snapshot: &Snapshot, lot: f64) -> Choice<'_> {
     let choice = at_once(choose(inquiry, || lot, clock()));
     if let Some(same) = inquiry.at_once() {
         assert_eq!(
-            (same.weights, same.lessons.is_some()),
-            (choice.weights.clone(), choice.lessons.is_some())
+            (same.weights, same.attempt_queue.is_some()),
+            (choice.weights.clone(), choice.attempt_queue.is_some())
         );
         assert!(choice.trial.is_none() && choice.shadow.is_none());
     }
@@ -205,7 +205,7 @@ fn without_a_strategy_on_the_path_the_published_weights_decide() {
         let choice = chosen(&snapshot, 0.0);
         assert!(matches!(choice.weights, Cow::Borrowed(_)));
         assert_eq!(*choice.weights, PUBLISHED);
-        assert_eq!(choice.lessons.is_some(), !snapshot.generation.strategies.is_empty());
+        assert_eq!(choice.attempt_queue.is_some(), !snapshot.generation.strategies.is_empty());
         assert!(choice.trial.is_none() && choice.shadow.is_none());
     }
 }
@@ -237,7 +237,7 @@ fn facts_are_found_for_whoever_needs_them() {
     }
     for fixed in [&needy, &in_use.expect("one")] {
         let told = fixed.told.lock().expect("no panic");
-        assert!(told[0].prompt_tokens.is_some(), "either needs it");
+        assert!(told[0].prompt_tokens.is_some(), "one of the two needs it");
     }
 }
 
@@ -246,11 +246,11 @@ fn a_canary_decides_for_its_share() {
     let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), CANARY);
     let choice = chosen(&snapshot, 0.24);
     assert_eq!(*choice.weights, CANDIDATE);
-    assert!(choice.trial.expect("a part").by_candidate && choice.shadow.is_none());
+    assert!(choice.trial.expect("a part").role == Role::Candidate && choice.shadow.is_none());
     assert_eq!(counts(&trial), (0, 0, [None, SECOND]));
     let choice = chosen(&snapshot, 0.25);
     assert_eq!(*choice.weights, IN_USE);
-    assert!(!choice.trial.expect("a part").by_candidate && choice.shadow.is_none());
+    assert!(choice.trial.expect("a part").role == Role::Live && choice.shadow.is_none());
     assert_eq!(counts(&trial), (0, 0, [SECOND, SECOND]));
 }
 
@@ -260,7 +260,7 @@ fn a_canary_without_a_good_answer_leaves_the_request() {
         let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Err(fault)), CANARY);
         let choice = chosen(&snapshot, 0.0);
         assert_eq!(*choice.weights, IN_USE);
-        assert!(!choice.trial.expect("a part").by_candidate);
+        assert!(choice.trial.expect("a part").role == Role::Live);
         assert_eq!(trial.report().faults, counted);
         assert_eq!(trial.is_on(), counted == 0, "one fault is too many here");
     }
@@ -269,11 +269,11 @@ fn a_canary_without_a_good_answer_leaves_the_request() {
 #[test]
 fn a_canary_off_the_path_decides_by_what_it_said_of_all() {
     let (mut snapshot, _) = tried(fixed(Ok(IN_USE)), None, CANARY);
-    assert_eq!(*chosen(&snapshot, 0.0).weights, IN_USE, "it has said nothing yet");
+    assert_eq!(*chosen(&snapshot, 0.0).weights, IN_USE, "the candidate has not answered yet");
     Arc::make_mut(&mut snapshot.routes[0]).candidate = Some(CANDIDATE.into());
     let choice = chosen(&snapshot, 0.0);
     assert_eq!(*choice.weights, CANDIDATE);
-    assert!(choice.trial.expect("a part").by_candidate);
+    assert!(choice.trial.expect("a part").role == Role::Candidate);
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_shadow_is_compared_beside_the_request() {
     let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), TrialMode::Shadow);
     let choice = chosen(&snapshot, 0.0);
     assert_eq!(*choice.weights, IN_USE);
-    assert!(!choice.trial.expect("a part").by_candidate);
+    assert!(choice.trial.expect("a part").role == Role::Live);
     assert_eq!(trial.report().compared, 0, "not yet");
     at_once(choice.shadow.expect("a shadow").compare(&snapshot, clock()));
     assert_eq!(counts(&trial), (1, 0, [SECOND, SECOND]));

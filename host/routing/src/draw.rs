@@ -1,8 +1,8 @@
-//! The draw: weighted random without replacement. The first is the choice, the rest the order of
-//! fallback; standby (weight 0) comes last, in random order.
+//! The draw: a weighted random order without replacement. The first deployment is the choice, the
+//! others are the order of fallback. Standby (weight 0) comes last, in random order.
 //!
-//! It goes on only as far as it is asked: most requests need the first alone, which takes one pass over
-//! the weights and no memory, however many deployments a model has.
+//! The draw is lazy. Most requests need only the first deployment, which takes one pass over the
+//! weights and no allocation.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use rand::{Rng, RngExt};
 use config::Fallback;
 use config::Standby;
 
-/// A draw under way, over some weights.
+/// A lazy draw over some weights.
 #[derive(Debug)]
 pub(crate) struct Draw<'a> {
     weights: Cow<'a, [f64]>,
@@ -20,18 +20,18 @@ pub(crate) struct Draw<'a> {
     next: Next,
 }
 
-/// What is left to draw from.
+/// The deployments that are left to draw from.
 #[derive(Debug)]
 enum Next {
-    /// All.
+    /// All of them.
     First,
     /// All but the one that was drawn first.
     Second(usize),
-    /// What few requests come to: in a box, so that the others carry less about.
+    /// Explicit lists. Boxed because few requests get here, and the others stay small.
     Rest(Box<Rest>),
 }
 
-/// Those with a weight, and then standby.
+/// Deployments with a weight, which are drawn first, and standby.
 #[derive(Debug)]
 struct Rest {
     weighted: Vec<usize>,
@@ -39,18 +39,18 @@ struct Rest {
 }
 
 impl<'a> Draw<'a> {
-    /// Over deployments with these weights, each at least 0.
+    /// A draw over deployments with these weights, each at least 0.
     pub(crate) fn new(weights: impl Into<Cow<'a, [f64]>>, standby: Standby) -> Self {
         Self { weights: weights.into(), standby, next: Next::First }
     }
 
-    /// Puts everything back, as if nothing had been drawn.
+    /// Starts again, as if nothing had been drawn.
     pub(crate) fn restart(&mut self) {
         self.next = Next::First;
     }
 
-    /// The index that is to be tried next, drawn with probability proportional to its weight among those left.
-    /// `usable` says which may be tried at all.
+    /// The next index to try, drawn in proportion to the weights of the deployments that are left.
+    /// Only `usable` ones are drawn. None if none is left.
     pub(crate) fn next(
         &mut self,
         usable: impl Fn(usize) -> bool,
@@ -59,7 +59,8 @@ impl<'a> Draw<'a> {
         let weights = &*self.weights;
         let drawn = match self.next {
             Next::First => {
-                // One that is not usable is as if it had not been drawn: that gives the others their shares.
+                // If the drawn one is not usable, the draw is repeated among the usable ones, which
+                // gives each of them its share.
                 let first = pick(weights, 0..weights.len(), rng).filter(|i| usable(*i));
                 if let Some(first) = first {
                     self.next = Next::Second(first);
@@ -86,7 +87,8 @@ impl<'a> Draw<'a> {
     }
 }
 
-/// The position among `indices` of one that is drawn by its weight. None where no weight is above 0.
+/// Draws one of `indices` by weight, and returns its position among them. None if no weight is
+/// above 0.
 fn pick(
     weights: &[f64],
     indices: impl Iterator<Item = usize> + Clone,
@@ -105,12 +107,11 @@ fn pick(
             break;
         }
     }
-    // Rounding may leave the point past the end: the last one is then meant.
+    // Rounding may leave the point past the end, which means the last one.
     last
 }
 
-/// The indices of `weights` in the order they are to be tried, at most `fallback.attempts` of them.
-/// `usable` says which may be tried at all.
+/// The `usable` indices in the order in which they are tried, at most `fallback.attempts` of them.
 #[cfg(any(test, fuzzing))]
 #[must_use]
 pub(crate) fn draw(

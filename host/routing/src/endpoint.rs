@@ -1,6 +1,6 @@
 //! The endpoints that deployments answer.
 
-/// An endpoint that is routed to deployments, which are asked at the same path.
+/// An endpoint that is routed to deployments. It has the same path there.
 ///
 /// Not to be mixed up with [`config::Endpoint`], the address of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum InferenceEndpoint {
 }
 
 impl InferenceEndpoint {
-    /// All of them.
+    /// Every endpoint.
     pub const ALL: [Self; 5] =
         [Self::ChatCompletions, Self::Completions, Self::Embeddings, Self::Responses, Self::Rerank];
 
@@ -28,7 +28,7 @@ impl InferenceEndpoint {
         Self::ALL.into_iter().find(|endpoint| endpoint.path() == path)
     }
 
-    /// Where clients and deployments know it.
+    /// The path, the same for clients and deployments.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -40,8 +40,8 @@ impl InferenceEndpoint {
         }
     }
 
-    /// Whether answering a request twice does no harm. Responses can store their answers and call tools; the
-    /// others only compute.
+    /// True if answering a request twice does no harm. Responses can store their answers and call
+    /// tools; the others only compute.
     #[must_use]
     pub const fn is_repeatable(self) -> bool {
         !matches!(self, Self::Responses)

@@ -1,4 +1,4 @@
-//! What the client is told when no attempt succeeded.
+//! The answer to a client when no attempt succeeded.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,16 +8,17 @@ use http::StatusCode;
 use super::cause::{Cause, Phase, Speaker};
 use super::failure::Failure;
 
-/// The wait that clients are asked for where the gateway or its deployments are full: a place becomes free
-/// whenever a request ends.
+/// The `Retry-After` if the gateway or its deployments are full. It is short, because a place
+/// becomes free whenever a request ends.
 const OVERLOAD: Duration = Duration::from_secs(1);
 
 /// No attempt succeeded, or none could be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exhausted {
-    /// One for each attempt, with the deployment's name. Empty only where nothing could be tried.
+    /// One per failed attempt, with the deployment's name. A total time-out outside of attempts has
+    /// the model's name. Empty if nothing could be tried.
     pub failures: Vec<(String, Failure)>,
-    /// The shortest time after which a deployment that is out for a time now may be used again.
+    /// The shortest time until an ejected or cooling deployment may be used again.
     pub wait: Option<Duration>,
     /// Deployments were left, but the retry budget allowed no further attempt.
     pub over_budget: bool,
@@ -26,14 +27,15 @@ pub struct Exhausted {
 }
 
 impl Exhausted {
-    /// The failure the client is told of: the last client error (429) if there was one, else the last.
+    /// The failure that decides the client's answer: the last with a 4xx status (such as 429), else
+    /// the last.
     fn telling(&self) -> Option<&Failure> {
         let client = |failure: &&Failure| failure.cause.facts().status.is_client_error();
         let failures = || self.failures.iter().rev().map(|(_, failure)| failure);
         failures().find(client).or_else(|| failures().next())
     }
 
-    /// What ran short, as metrics name it, where nothing else is wrong.
+    /// The resource that ran short, as metrics name it, if nothing else is wrong.
     #[must_use]
     pub fn shed(&self) -> Option<&'static str> {
         match self.telling() {
@@ -49,7 +51,7 @@ impl Exhausted {
         told.unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// The wait that the client is asked for, where waiting helps.
+    /// The `Retry-After` of the answer, if waiting helps.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
@@ -57,16 +59,16 @@ impl Exhausted {
         wait.filter(|_| asks.contains(&self.status()))
     }
 
-    /// Whether the same request sent again at once may fare better.
+    /// True if the client may succeed by sending the request again at once.
     #[must_use]
     pub fn retry_may_help(&self) -> bool {
-        // The budget is against clients that send again at once. An ambiguous request may have been answered,
-        // and must not be answered twice.
+        // An exhausted retry budget means overload, which immediate repeats make worse. An
+        // ambiguous request may have been answered, and must not be answered twice.
         let may_help = |failure: &Failure| failure.cause.facts().again && !failure.ambiguous;
         !self.over_budget && self.telling().is_none_or(may_help)
     }
 
-    /// The time limit that decided, if one did.
+    /// The time limit that passed, if the deciding failure is a time-out.
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
         match self.telling()?.cause {
@@ -145,7 +147,7 @@ mod tests {
         let waits = |causes: &[Cause]| Exhausted { wait: WAIT, ..exhausted(causes) }.retry_after();
         assert_eq!(waits(&[status(429)]), WAIT);
         assert_eq!(waits(&[]), WAIT);
-        assert_eq!(waits(&[Cause::Connect]), None, "502 says nothing of time");
+        assert_eq!(waits(&[Cause::Connect]), None, "waiting does not help after a 502");
         assert_eq!(waits(&[Cause::NoDescriptors]), Some(OVERLOAD));
         let busy = Exhausted { wait: WAIT, busy: true, ..exhausted(&[]) };
         assert_eq!(busy.retry_after(), Some(OVERLOAD));
@@ -168,7 +170,7 @@ mod tests {
         let text = "no deployment of the model answered: d: could not connect, d: answered 500";
         assert_eq!(failed.to_string(), text);
         failed.failures[1].1.said = Some("out of memory".into());
-        assert_eq!(failed.to_string(), text, "only what the client did wrong is quoted");
+        assert_eq!(failed.to_string(), text, "only a client error is quoted");
         let mut refused = exhausted(&[Cause::Reported(Some(StatusCode::BAD_REQUEST))]);
         assert!(refused.to_string().ends_with("d: answered with an error"));
         refused.failures[0].1.said = Some("too long".into());

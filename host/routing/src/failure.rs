@@ -1,20 +1,21 @@
-//! A failed attempt, and what it says of its deployment.
+//! A failed attempt, and its outcome for the deployment.
 
 use std::time::Duration;
 
 use answers::commit::Defect;
-use fleet::{Fault, Outcome};
+use fleet::{FailureKind, Outcome};
 
 use super::cause::{Cause, Charged, Effect};
 
 /// An attempt that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Why.
+    /// Why it failed.
     pub cause: Cause,
-    /// The wait that the deployment asks for: at most an hour.
+    /// The wait that the deployment asks for, at most an hour.
     pub retry_after: Option<Duration>,
-    /// The engine's own words, without its address and key.
+    /// The engine's own words. They may contain addresses and keys, which the proxy must redact before
+    /// a client sees them.
     pub said: Option<String>,
     /// The request was sent, and no byte came back: the deployment may have answered it.
     pub ambiguous: bool,
@@ -23,14 +24,14 @@ pub struct Failure {
 /// Who is charged if the time of the whole request runs out during an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overtime {
-    /// The deployment, which had its fair part of that time.
+    /// The deployment: the attempt had at least half of that time.
     Deployment,
-    /// Nobody: other attempts or the line took the time, or the answer is merely long.
+    /// Nobody: other attempts or the queue took the time, or the answer is merely long.
     Nobody,
 }
 
 impl Overtime {
-    /// For an attempt that was left `given` of the request's `total`.
+    /// For an attempt that had `given` of the request's `total` left when it began.
     #[must_use]
     pub fn of(given: Duration, total: Duration) -> Self {
         if given < total / 2 { Self::Nobody } else { Self::Deployment }
@@ -57,28 +58,28 @@ impl From<Defect> for Failure {
 }
 
 impl Failure {
-    /// What it says of the deployment.
+    /// The outcome for the deployment. `overtime` matters only for a total time-out.
     #[must_use]
     pub fn outcome(&self, overtime: Overtime) -> Outcome {
         let Charged::Deployment(effect) = self.cause.facts().charged else {
             return Outcome::Neutral;
         };
         let cause = self.cause.to_string();
-        let fault = match effect {
-            Effect::Fault(fault) => fault,
+        let kind = match effect {
+            Effect::Failure(kind) => kind,
             Effect::Limited => return Outcome::Limited { cause, wait: self.retry_after },
             Effect::LimitedIfSaid if self.retry_after.is_some() => {
                 return Outcome::Limited { cause, wait: self.retry_after };
             }
-            Effect::LimitedIfSaid => Fault::Answer,
+            Effect::LimitedIfSaid => FailureKind::Answer,
             Effect::Credential => {
                 let status = self.cause.answered().map_or(0, |status| status.as_u16());
                 return Outcome::Credential { cause: format!("answered {status}") };
             }
             Effect::Overtime if overtime == Overtime::Nobody => return Outcome::Neutral,
-            Effect::Overtime => Fault::Answer,
+            Effect::Overtime => FailureKind::Answer,
         };
-        Outcome::Failure { cause, fault }
+        Outcome::Failure { cause, kind }
     }
 }
 
@@ -111,7 +112,7 @@ mod tests {
         assert!(matches!(unsaid, Outcome::Limited { wait: None, .. }), "{unsaid:?}");
         for said in [failure(503, None), failure(500, Some(WAIT)), failure(504, Some(WAIT))] {
             let cause = said.cause.to_string();
-            assert_eq!(outcome(said), Outcome::Failure { cause, fault: Fault::Answer });
+            assert_eq!(outcome(said), Outcome::Failure { cause, kind: FailureKind::Answer });
         }
     }
 
@@ -132,13 +133,13 @@ mod tests {
 
     #[test]
     fn connections_and_answers_fail_apart() {
-        for (cause, fault) in [
-            (Cause::Broken, Fault::Connection),
-            (Cause::TimedOut(Phase::Connect), Fault::Connection),
-            (Cause::TimedOut(Phase::FirstByte), Fault::Answer),
-            (Cause::TimedOut(Phase::Total), Fault::Answer),
+        for (cause, kind) in [
+            (Cause::Broken, FailureKind::Connection),
+            (Cause::TimedOut(Phase::Connect), FailureKind::Connection),
+            (Cause::TimedOut(Phase::FirstByte), FailureKind::Answer),
+            (Cause::TimedOut(Phase::Total), FailureKind::Answer),
         ] {
-            let want = Outcome::Failure { cause: cause.to_string(), fault };
+            let want = Outcome::Failure { cause: cause.to_string(), kind };
             assert_eq!(outcome(cause), want, "{cause:?}");
         }
     }

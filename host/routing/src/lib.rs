@@ -1,12 +1,16 @@
-//! How a model's traffic is shared, and who is tried for a request: values and `now` in, the next step out.
-//! No socket, no clock, no runtime.
+//! Shares a model's traffic, and picks the deployments to try for a request. The caller passes
+//! values and `now`, and gets the next step. There is no socket and no runtime. The system clock is
+//! read only to ask strategies.
 //!
-//! - [`plan`](Plan): asks the strategies off the request path and makes the next snapshot; [`Agenda`] says when.
-//! - [`weigh`]: asks a strategy about one request; [`facts`] is what it is told of it.
-//! - [`choose`]: the weights of a request, with the trial of a candidate beside the strategy in use.
-//! - [`Itinerary`]: who is tried next, in a weighted order; driven by the data path and by the simulator.
-//! - [`Cause`]: why an attempt failed, and what follows from that. [`Failure`] is one failed attempt,
-//!   [`Exhausted`] a request without an answer.
+//! - [`plan`](Plan): asks the strategies off the request path and builds the next snapshot.
+//!   [`Agenda`] decides when.
+//! - [`weigh`]: asks a strategy about one request. [`facts`] finds what it is told.
+//! - [`choose`]: the weights of one request, with the trial of a candidate beside the strategy in
+//!   use.
+//! - [`Itinerary`]: the deployments to try, in weighted order. The data path and the simulator
+//!   drive it.
+//! - [`Cause`]: why an attempt failed, and what follows from that. [`Failure`] is one failed
+//!   attempt, [`Exhausted`] a request without an answer.
 
 mod agenda;
 mod cause;

@@ -1,12 +1,12 @@
-//! The strategies of one generation, and what they decide.
+//! The strategies of one generation, and their decisions.
 //!
-//! A decision takes up only the models that changed, whose state changes with time, or whose strategy is due. The
-//! routes of all others are shared with the snapshot before.
+//! A decision covers only models that changed, whose state changes with time, or whose strategy is
+//! due. All other routes are shared with the previous snapshot.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use contract::Fault;
+use contract::{Fault, Role};
 use fleet::{Generation, Route, Snapshot};
 
 use super::seat::{Occupied, Said, Seat};
@@ -14,14 +14,14 @@ use super::share::{LastGood, share};
 use super::timetable::Timetable;
 use super::waiting::{Waiting, Why};
 
-/// A generation and the strategies that decide for it, tried once and ready to be used.
+/// A generation and the strategies that decide for it, tried once and ready for use.
 pub struct Plan {
     generation: Arc<Generation>,
-    /// In the order of the generation's.
+    /// In the order of the generation's strategies.
     seats: Vec<Occupied>,
     /// By model: its current route.
     routes: Vec<Arc<Route>>,
-    /// By model: what its strategy last said.
+    /// By model: the last good answers of its strategy and candidate.
     said: Vec<Said>,
     /// By model: when to decide again, even if nothing changes until then.
     times: Timetable,
@@ -30,36 +30,37 @@ pub struct Plan {
     waiting: Waiting,
 }
 
-/// A strategy failed in a decision.
+/// A failed call of a strategy in a decision.
 #[derive(Debug)]
 pub struct Failed {
     /// Index of the strategy.
     pub strategy: usize,
-    /// Whether it was its candidate.
-    pub is_candidate: bool,
-    /// Whether it was asked about one request, and not about all of a model's.
+    /// Whether the strategy itself failed, or its candidate.
+    pub role: Role,
+    /// True if it was asked about one request, false if about a model's traffic.
     pub is_of_request: bool,
     /// Id of the model it was asked about.
     pub model: String,
-    /// How.
+    /// Why the call failed.
     pub fault: Fault,
 }
 
-/// What a decision came to.
+/// The result of a decision.
 #[derive(Debug)]
 pub struct Decision {
-    /// What to publish. None: everything is as before.
+    /// The snapshot to publish. None if nothing changed.
     pub snapshot: Option<Snapshot>,
-    /// What failed.
+    /// The calls that failed.
     pub failures: Vec<Failed>,
 }
 
 impl Plan {
-    /// Asks the strategies, those of `generation`, once for every model, and those that decide for each request
-    /// about one of each.
+    /// Builds a plan and tries it. `seats` are the strategies of `generation`. Each is asked once
+    /// about every model of its own, and one that decides each request also about one request per
+    /// model.
     ///
     /// # Errors
-    /// Which one failed, and how: such a plan is never put in use.
+    /// The first failed call. Such a plan is never put in use.
     pub fn tried(
         generation: Arc<Generation>,
         seats: Vec<Seat>,
@@ -94,31 +95,33 @@ impl Plan {
         plan
     }
 
-    /// Asks those that decide for each request about one of each model, of which nothing else is known. They have
-    /// the time of a call off the path, for the first of an instance may take longer than all others.
+    /// Asks the strategies that decide each request about one request per model, without facts. The
+    /// call has the deadline of calls off the path, because the first call of an instance may take
+    /// longest.
     fn rehearse(&mut self) -> Result<(), Box<Failed>> {
         let generation = &self.generation;
         for (model, route) in generation.fleet.models.iter().zip(&self.routes) {
             let index = model.config.strategy;
             let Some(seat) = self.seats.get_mut(index) else { continue };
-            let failed = |is_candidate, fault| {
+            let failed = |role, fault| {
                 let model = model.config.id.clone();
-                Failed { strategy: index, is_candidate, is_of_request: true, model, fault }
+                Failed { strategy: index, role, is_of_request: true, model, fault }
             };
-            seat.strategy.rehearse(model, route).map_err(|fault| failed(false, fault))?;
-            // One that was rolled back is not asked anything.
+            seat.strategy.rehearse(model, route).map_err(|fault| failed(Role::Live, fault))?;
+            // A candidate that was rolled back is not asked.
             let info = generation.strategies.get(index).and_then(|info| info.candidate.as_ref());
             if let Some(candidate) = &mut seat.candidate
                 && info.is_some_and(|info| info.trial.is_on())
             {
-                candidate.rehearse(model, route).map_err(|fault| failed(true, fault))?;
+                candidate.rehearse(model, route).map_err(|fault| failed(Role::Candidate, fault))?;
             }
         }
         Ok(())
     }
 
-    /// Decides for the models of these ids, which changed, and for what is due at `now`. Goes on for as long as
-    /// `go_on` says so after each model; what is left waits for the next call.
+    /// Decides the models with these ids, which changed, and the models due at `now`. Calls `go_on`
+    /// after each model, and stops if it returns false. The models left over wait for the next
+    /// call.
     pub fn decide<'m>(
         &mut self,
         changed: impl IntoIterator<Item = &'m str>,
@@ -126,7 +129,7 @@ impl Plan {
         go_on: impl FnMut() -> bool,
     ) -> Decision {
         for id in changed {
-            // A request of an older generation may tell of a model that is gone.
+            // A request of an older generation may report a model that is gone.
             let Some(model) = self.generation.fleet.index_of(id) else { continue };
             self.waiting.add(model, Why::Changed);
             self.teach_seat_of(model);
@@ -137,8 +140,8 @@ impl Plan {
         }
         while let Some(index) = self.turns.pop(now) {
             let seat = &mut self.seats[index];
-            let lessons = self.generation.strategies[index].lessons.as_deref();
-            if seat.begin(lessons, now) {
+            let attempt_queue = self.generation.strategies[index].attempt_queue.as_deref();
+            if seat.begin(attempt_queue, now) {
                 let models = self.generation.fleet.models_of(index);
                 models.iter().for_each(|model| self.waiting.add(*model, Why::Due));
             }
@@ -148,7 +151,8 @@ impl Plan {
         Decision { snapshot: is_new.then(|| self.snapshot()), failures }
     }
 
-    /// Takes up what has changed since the plan was tried, and gives its first snapshot.
+    /// Decides what has changed since the plan was tried. Returns the first snapshot and the calls
+    /// that failed.
     pub fn install(
         &mut self,
         now: Instant,
@@ -164,7 +168,7 @@ impl Plan {
         (self.snapshot(), failures)
     }
 
-    /// Lets every model be decided anew: a decision broke off anywhere.
+    /// Marks every model as changed. Needed after a decision that panicked, wherever it stopped.
     pub fn decide_all(&mut self) {
         (0..self.routes.len()).for_each(|model| self.waiting.add(model, Why::Changed));
     }
@@ -177,8 +181,8 @@ impl Plan {
         [self.times.next(), self.turns.next()].into_iter().flatten().min()
     }
 
-    /// Good answers since the last call, with the name of the strategy that gave them; those of the trial at
-    /// load are the first.
+    /// The number of good answers of each strategy since the last call, with its name. The first
+    /// call includes those of the trial at load.
     pub fn answers(&mut self) -> impl Iterator<Item = (&str, usize)> {
         self.seats.iter_mut().flat_map(Occupied::both_mut).map(|asked| {
             let answers = std::mem::take(&mut asked.answers);
@@ -188,24 +192,25 @@ impl Plan {
 
     /// The name of a strategy, or of its candidate.
     #[must_use]
-    pub fn name(&self, strategy: usize, is_candidate: bool) -> &str {
+    pub fn name(&self, strategy: usize, role: Role) -> &str {
         let info = &self.generation.strategies[strategy];
         match &info.candidate {
-            Some(candidate) if is_candidate => &candidate.strategy.name,
+            Some(candidate) if role == Role::Candidate => &candidate.strategy.name,
             _ => &info.name,
         }
     }
 
-    /// Tells the strategy of a model how attempts went, before it is asked about that model.
+    /// Tells the strategy of a model how attempts ended, before it is asked about that model.
     fn teach_seat_of(&mut self, model: usize) {
         let index = self.generation.fleet.models[model].config.strategy;
         let info = self.generation.strategies.get(index);
         if let Some((seat, info)) = self.seats.get_mut(index).zip(info) {
-            seat.teach(info.lessons.as_deref());
+            seat.teach(info.attempt_queue.as_deref());
         }
     }
 
-    /// Decides for the models that wait. Says whether there is anything new to publish, and what failed.
+    /// Decides the waiting models. Returns true if there is something to publish, and the calls
+    /// that failed.
     fn work(&mut self, now: Instant, mut go_on: impl FnMut() -> bool) -> (bool, Vec<Failed>) {
         let (mut is_new, mut failures) = (false, Vec::new());
         while let Some(at) = self.waiting.pop() {
@@ -221,11 +226,11 @@ impl Plan {
                 break;
             }
         }
-        // The snapshot says how strategies failed.
+        // The snapshot shows the last errors of strategies, so a failure is published too.
         (is_new || !failures.is_empty(), failures)
     }
 
-    /// How the traffic of a model is shared now.
+    /// Decides the route of one model.
     fn route(&mut self, at: usize, now: Instant, failures: &mut Vec<Failed>) -> Route {
         let generation = &self.generation;
         let (model, standby) = (&generation.fleet.models[at], generation.config.fallback.standby);
@@ -234,15 +239,15 @@ impl Plan {
         else {
             return share(model, None, standby, &mut LastGood::new(), now).0;
         };
-        let mut failed = |is_candidate, fault| {
+        let mut failed = |role, fault| {
             let (model, is_of_request) = (model.config.id.clone(), false);
-            failures.push(Failed { strategy: index, is_candidate, is_of_request, model, fault });
+            failures.push(Failed { strategy: index, role, is_of_request, model, fault });
         };
         let (candidate, said) = (info.candidate.as_deref(), &mut self.said[at]);
         seat.decide(model, candidate, standby, said, now, &mut failed)
     }
 
-    /// When to decide for a model again, even if nothing changes until then.
+    /// When to decide a model again, even if nothing changes until then.
     fn next_time(&self, at: usize, failed: bool, now: Instant) -> Option<Instant> {
         let model = &self.generation.fleet.models[at];
         let changes = model.deployments.iter().filter_map(|d| d.next_change(now));

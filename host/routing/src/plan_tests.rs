@@ -1,4 +1,5 @@
-//! Decisions on a made-up clock: who is asked about which models, and what comes of it.
+//! Decisions on a clock that the tests set: which models strategies are asked about, and the
+//! results.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,8 +10,8 @@ use config::{
     Concurrency, Config, DeploymentConfig, Endpoint, Model, ModelCard, Origin, Pricing, Share,
     SlowStart, Timeouts, TotalTime,
 };
-use contract::{Attempt, Candidate, Description, Ending, Needs, RawWeights, Side, Strategy};
-use fleet::{Condition, Deployment, Fleet, Lessons, Outcome, StrategyInfo};
+use contract::{Candidate, Description, EndedAttempt, Ending, Needs, RawWeights, Side, Strategy};
+use fleet::{AttemptQueue, Condition, Deployment, Fleet, Outcome, StrategyInfo};
 use proptest::prelude::*;
 
 use super::*;
@@ -57,7 +58,7 @@ impl Strategy for Harmonic {
         self.learns
     }
 
-    fn outcome(&mut self, attempts: &[Attempt]) -> Result<(), Fault> {
+    fn outcome(&mut self, attempts: &[EndedAttempt]) -> Result<(), Fault> {
         self.record.lock().unwrap().told += attempts.len();
         Ok(())
     }
@@ -68,7 +69,7 @@ struct Scene {
     plan: Plan,
     snapshot: Snapshot,
     record: Arc<Mutex<Record>>,
-    lessons: Vec<Arc<Lessons>>,
+    attempt_queue: Vec<Arc<AttemptQueue>>,
     now: Instant,
 }
 
@@ -81,20 +82,20 @@ struct Spec {
 }
 
 impl Scene {
-    /// The nth model belongs to the strategy of the nth entry.
+    /// Model n belongs to the strategy at index `strategies[n]`.
     fn of(strategies: &[usize], specs: &[Spec]) -> Self {
         let record: Arc<Mutex<Record>> = Arc::default();
         let seat = |spec: &Spec| {
             let strategy = Box::new(harmonic(*spec, &record));
             Seat { strategy, candidate: None }
         };
-        let lessons: Vec<Arc<Lessons>> = specs.iter().map(|_| Arc::default()).collect();
-        let generation = Arc::new(generation(strategies, specs, &lessons));
+        let attempt_queue: Vec<Arc<AttemptQueue>> = specs.iter().map(|_| Arc::default()).collect();
+        let generation = Arc::new(generation(strategies, specs, &attempt_queue));
         let now = Instant::now();
         let mut plan = Plan::new(generation, specs.iter().map(seat).collect(), now);
         plan.work(now, || true);
         let snapshot = plan.snapshot();
-        let scene = Self { plan, snapshot, record, lessons, now };
+        let scene = Self { plan, snapshot, record, attempt_queue, now };
         scene.asked();
         scene
     }
@@ -115,7 +116,7 @@ impl Scene {
         }
     }
 
-    /// Decides at this time, and says who was asked.
+    /// Moves the clock by `after` and decides. Returns the models asked about.
     fn decide(&mut self, after: Duration) -> Vec<String> {
         self.now += after;
         let changed = self.fleet().changes.take();
@@ -124,13 +125,14 @@ impl Scene {
         self.asked()
     }
 
-    /// Decides when the plan wants to, and says after which time that was.
+    /// Moves the clock to the plan's next decision. Returns the time passed and the models asked
+    /// about.
     fn decide_next(&mut self) -> (Duration, Vec<String>) {
         let after = self.plan.next(self.now).unwrap() - self.now;
         (after, self.decide(after))
     }
 
-    /// Who was asked since the last call.
+    /// The models asked about since the last call.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.record.lock().unwrap().asked)
     }
@@ -149,17 +151,30 @@ fn harmonic(spec: Spec, record: &Arc<Mutex<Record>>) -> Harmonic {
     Harmonic { description, learns, fails, record: Arc::clone(record) }
 }
 
-fn generation(strategies: &[usize], specs: &[Spec], lessons: &[Arc<Lessons>]) -> Generation {
+fn generation(
+    strategies: &[usize],
+    specs: &[Spec],
+    attempt_queue: &[Arc<AttemptQueue>],
+) -> Generation {
     let models = strategies.iter().enumerate().map(|(index, strategy)| model(index, *strategy));
     let slow_start = SlowStart { duration: None, ..SlowStart::default() };
     let config = Config { models: models.collect(), slow_start, ..Config::default() };
-    let info = |(spec, lessons): (&Spec, &Arc<Lessons>)| {
+    let info = |(spec, attempt_queue): (&Spec, &Arc<AttemptQueue>)| {
         let (name, version, sha256) = ("harmonic".to_owned(), String::new(), String::new());
         let (parameters, on_path, meters, candidate) = Default::default();
-        let lessons = spec.learns.then(|| Arc::clone(lessons));
-        StrategyInfo { name, version, sha256, parameters, on_path, meters, lessons, candidate }
+        let attempt_queue = spec.learns.then(|| Arc::clone(attempt_queue));
+        StrategyInfo {
+            name,
+            version,
+            sha256,
+            parameters,
+            on_path,
+            meters,
+            attempt_queue,
+            candidate,
+        }
     };
-    let strategies = specs.iter().zip(lessons).map(info).collect();
+    let strategies = specs.iter().zip(attempt_queue).map(info).collect();
     let fleet = Fleet::build(&config, None);
     Generation { config, fleet, strategies, loaded_at: SystemTime::now() }
 }
@@ -258,7 +273,7 @@ fn a_learner_is_asked_when_there_was_something_to_learn() {
     let learner = Spec { learns: true, ..Spec::default() };
     let mut scene = Scene::of(&[0, 0, 1], &[learner, Spec::default()]);
     assert_eq!(scene.decide_next(), (SECOND, vec![]));
-    let attempt = Attempt {
+    let attempt = EndedAttempt {
         deployment: 0,
         ending: Ending::Ok,
         status: None,
@@ -268,12 +283,13 @@ fn a_learner_is_asked_when_there_was_something_to_learn() {
         completion_tokens: None,
         cost: None,
     };
-    scene.lessons[0].add(attempt);
+    scene.attempt_queue[0].add(attempt);
     assert_eq!(scene.decide(SECOND / 2), [""; 0], "not due");
     let asked = scene.decide_next();
     assert_eq!(asked, (SECOND / 2, vec!["m0".to_owned(), "m1".into()]));
-    // A change is told of what happened before it, and the others follow when they are due.
-    scene.lessons[0].add(attempt);
+    // A changed model's strategy is first told of earlier attempts. The other models follow when
+    // due.
+    scene.attempt_queue[0].add(attempt);
     scene.attempt(1, 0, limited(60 * SECOND));
     assert_eq!(scene.decide(SECOND / 2), ["m1"]);
     assert_eq!(scene.record.lock().unwrap().told, 2);
@@ -350,7 +366,7 @@ fn events() -> impl proptest::strategy::Strategy<Value = Vec<(usize, usize, u8, 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// A decision that takes up little comes to the same as one that asks everybody about everything.
+    /// An incremental decision gives the same result as one that asks about every model.
     #[test]
     fn it_decides_as_one_that_asks_about_everything(events in events()) {
         let mut scene = Scene::of(&[0, 1, 0, 1, 2], &[Spec::default(); 3]);
@@ -359,7 +375,7 @@ proptest! {
                 0 => Outcome::Success,
                 1 => limited(SECOND),
                 2 => Outcome::Credential { cause: "answered 401".into() },
-                _ => Outcome::Failure { cause: "answered 500".into(), fault: fleet::Fault::Answer },
+                _ => Outcome::Failure { cause: "answered 500".into(), kind: fleet::FailureKind::Answer },
             };
             let times = if what == 3 { 5 } else { 1 };
             (0..times).for_each(|_| scene.attempt(model, at, outcome.clone()));

@@ -1,34 +1,34 @@
-//! A strategy of a plan, who is tried beside it, and how both have answered so far.
+//! A seat of a plan: a strategy, the candidate beside it, and how both have answered so far.
 
 use std::time::{Duration, Instant};
 
 use config::Standby;
-use contract::{Breaker, Call, Fault, Strategy};
-use fleet::{CandidateInfo, FleetModel, Lessons, Route};
+use contract::{Breaker, Call, Fault, Role, Strategy};
+use fleet::{AttemptQueue, CandidateInfo, FleetModel, Route};
 
 use super::share::{LastGood, rehearse, share, try_beside};
 
-/// How often a strategy that learns is told of attempts, if it is not asked for weights more often.
-const LESSON: Duration = Duration::from_secs(1);
+/// How often a strategy that learns is told of attempts, unless it is asked for weights more often.
+const LEARN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A strategy, and who is tried beside it.
+/// A strategy, and the candidate on trial beside it.
 pub struct Seat {
-    /// In use.
+    /// The strategy in use.
     pub strategy: Box<dyn Strategy>,
-    /// Tried.
+    /// The candidate on trial.
     pub candidate: Option<Box<dyn Strategy>>,
 }
 
-/// A seat of a plan. A strategy and its candidate are asked together, because their answers are compared: the
-/// shorter of their two refreshes counts for both.
+/// A seat of a plan. A strategy and its candidate are asked together, because their answers are
+/// compared. The shorter of their two refresh intervals applies to both.
 pub(super) struct Occupied {
     pub(super) strategy: Asked,
     pub(super) candidate: Option<Asked>,
     /// When to ask about all models again.
     refresh: Option<Instant>,
     /// When to tell of attempts next.
-    lesson: Option<Instant>,
-    /// It was told of attempts since it was last asked about all models.
+    learn: Option<Instant>,
+    /// True if it was told of attempts since it was last asked about all models.
     learned: bool,
 }
 
@@ -38,11 +38,11 @@ pub(super) struct Asked {
     pub(super) last_error: Option<String>,
     /// Good answers since they were last counted.
     pub(super) answers: usize,
-    /// Its last good weights stand while it is out of use.
+    /// Takes it out of use after faults. Its last good weights are used meanwhile.
     breaker: Breaker,
 }
 
-/// What a seat last said of one model.
+/// The last good answers of a seat about one model.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
     strategy: LastGood,
@@ -50,41 +50,42 @@ pub(super) struct Said {
 }
 
 impl Occupied {
-    /// A seat whose strategies are asked about all models at `now`.
+    /// Starts at `now`, when the strategies are asked about all models.
     pub(super) fn new(seat: Seat, now: Instant) -> Self {
         let strategy = Asked::new(seat.strategy);
         let candidate = seat.candidate.map(Asked::new);
-        let (refresh, lesson, learned) = (None, None, false);
-        let mut seat = Self { strategy, candidate, refresh, lesson, learned };
+        let (refresh, learn, learned) = (None, None, false);
+        let mut seat = Self { strategy, candidate, refresh, learn, learned };
         seat.refresh = seat.refresh_interval().map(|interval| now + interval);
-        seat.lesson = seat.learns().then(|| now + LESSON);
+        seat.learn = seat.learns().then(|| now + LEARN_INTERVAL);
         seat
     }
 
-    /// When it is due by itself.
+    /// When it must be called next, even if nothing changes.
     pub(super) fn due(&self) -> Option<Instant> {
-        [self.refresh, self.lesson].into_iter().flatten().min()
+        [self.refresh, self.learn].into_iter().flatten().min()
     }
 
-    /// It is due: it is told of attempts. True: it is to be asked about all its models.
-    pub(super) fn begin(&mut self, lessons: Option<&Lessons>, now: Instant) -> bool {
-        self.teach(lessons);
+    /// Called when the seat is due. Tells it of attempts. Returns true if it must be asked about
+    /// all its models.
+    pub(super) fn begin(&mut self, attempt_queue: Option<&AttemptQueue>, now: Instant) -> bool {
+        self.teach(attempt_queue);
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let refreshes = is_due(self.refresh);
         if refreshes {
             self.refresh = self.refresh_interval().map(|interval| now + interval);
         }
-        if is_due(self.lesson) {
-            self.lesson = Some(now + LESSON);
+        if is_due(self.learn) {
+            self.learn = Some(now + LEARN_INTERVAL);
         }
-        // Its models are decided again when its rest ends.
+        // A resting strategy cannot answer. Its models are decided again when the rest ends.
         let rests = self.candidate.is_none() && self.strategy.breaker.rests(now).is_some();
         (refreshes || std::mem::take(&mut self.learned)) && !rests
     }
 
-    /// Tells those that learn how attempts went.
-    pub(super) fn teach(&mut self, lessons: Option<&Lessons>) {
-        let attempts = lessons.map(Lessons::take).unwrap_or_default();
+    /// Tells the strategies that learn how attempts ended.
+    pub(super) fn teach(&mut self, attempt_queue: Option<&AttemptQueue>) {
+        let attempts = attempt_queue.map(AttemptQueue::take).unwrap_or_default();
         if attempts.is_empty() {
             return;
         }
@@ -92,12 +93,12 @@ impl Occupied {
         for Asked { strategy, .. } in self.both_mut().filter(|asked| asked.strategy.learns()) {
             if let Err(fault) = strategy.outcome(&attempts) {
                 let strategy = &*strategy.description().name;
-                tracing::warn!(strategy, %fault, "it was told how attempts went, and failed");
+                tracing::warn!(strategy, %fault, "the strategy failed on the outcomes of attempts");
             }
         }
     }
 
-    /// How the traffic of a model is shared. `failed` is told of each fault, and whether it is the candidate's.
+    /// Decides the route of a model. Calls `failed` with each fault, and the role that had it.
     pub(super) fn decide(
         &mut self,
         model: &FleetModel,
@@ -105,18 +106,19 @@ impl Occupied {
         standby: Standby,
         said: &mut Said,
         now: Instant,
-        failed: &mut impl FnMut(bool, Fault),
+        failed: &mut impl FnMut(Role, Fault),
     ) -> Route {
         let asked = &mut self.strategy;
         let call = asked.breaker.admit(now);
         let strategy = call.map(|_| &mut *asked.strategy);
+        // The cost of a call is measured on the real clock, also where `now` is simulated.
         let began = Instant::now();
         let (mut route, outcome) = share(model, strategy, standby, &mut said.strategy, now);
         if let (Some(Ok(())), Some(candidate)) = (&outcome, candidate) {
-            candidate.trial.took(false, began.elapsed());
+            candidate.trial.took(Role::Live, began.elapsed());
         }
         if let Some(fault) = call.and_then(|call| asked.heard(call, model, outcome, now)) {
-            failed(false, fault);
+            failed(Role::Live, fault);
         }
         if let Some((asked, info)) = self.candidate.as_mut().zip(candidate)
             && let Some(call) = asked.breaker.admit(now)
@@ -124,14 +126,14 @@ impl Occupied {
             let (strategy, last) = (&mut *asked.strategy, &mut said.candidate);
             let outcome = try_beside(model, strategy, &info.trial, &mut route, last);
             if let Some(fault) = asked.heard(call, model, outcome, now) {
-                failed(true, fault);
+                failed(Role::Candidate, fault);
             }
         }
         route
     }
 
-    /// When a model is to be asked about again whose question was not answered well at `now`, because a strategy
-    /// `failed` or rests: at the end of the rest, or after as long if nothing changes before.
+    /// When to ask about a model again after a strategy `failed` or rested at `now`: at the end of
+    /// the rest, or after [`Breaker::REST`]. None if both answered well.
     pub(super) fn retry(&self, failed: bool, now: Instant) -> Option<Instant> {
         let rests = self.both().filter_map(|asked| asked.breaker.rests(now)).min();
         rests.or(failed.then(|| now + Breaker::REST))
@@ -159,7 +161,7 @@ impl Asked {
         Self { strategy, last_error: None, answers: 0, breaker: Breaker::default() }
     }
 
-    /// Asks about one request, if it decides for each.
+    /// Asks about one request, if the strategy decides each request.
     pub(super) fn rehearse(&mut self, model: &FleetModel, route: &Route) -> Result<(), Fault> {
         if self.strategy.on_path().is_some() && route.eligible.is_assigned() {
             rehearse(model, route, &mut *self.strategy)?;
@@ -168,7 +170,8 @@ impl Asked {
         Ok(())
     }
 
-    /// Notes how it answered `call`, and gives its fault back. None: it was not asked.
+    /// Records how it answered `call`, and returns its fault, if any. An `outcome` of None means
+    /// that it was not asked.
     fn heard(
         &mut self,
         call: Call,

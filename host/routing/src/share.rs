@@ -1,17 +1,17 @@
-//! From eligibility and a strategy's answers to the weights of every deployment.
+//! Computes the weights of every deployment from eligibility and a strategy's answer.
 
 use std::time::Instant;
 
 use config::Standby;
-use contract::{Facts, Fault, Question, Strategy, Weights};
+use contract::{Facts, Fault, Question, Role, Strategy, Weights};
 use fleet::{Eligible, FleetModel, Route, State, Trial};
 
-/// What a strategy said of one model when it last said something usable: one weight for each
-/// deployment, 0 for those that were not asked about. Empty before that.
+/// A strategy's last good answer about one model: one weight per deployment, 0 for those that it
+/// was not asked about. Empty before the first good answer.
 pub(super) type LastGood = Vec<f64>;
 
-/// Computes how one model's traffic is shared now, and how the strategy answered; None: it was not
-/// asked. After a fault of the strategy the route rests on `last`, else on an even split.
+/// Computes the route of one model. Also returns how the strategy answered, None if it was not
+/// asked. After a fault the route uses `last`, or an even split if `last` is empty.
 pub(super) fn share(
     model: &FleetModel,
     strategy: Option<&mut (dyn Strategy + 'static)>,
@@ -28,7 +28,7 @@ pub(super) fn share(
     (Route { eligible, weights, candidate: None, states }, outcome)
 }
 
-/// What a strategy says of a model now, checked: one weight for each deployment.
+/// Asks a strategy about a model. Returns checked weights, one per deployment.
 fn ask(
     model: &FleetModel,
     states: &[State],
@@ -41,8 +41,8 @@ fn ask(
     Ok(eligible.spread(&weights, model.deployments.len()))
 }
 
-/// Asks a strategy about one request to the model that `route` is of. Nothing else is known of the request, and
-/// the answer is used for nothing: it is known to be good.
+/// Asks a strategy about one request to the model of `route`, without facts. The answer is only
+/// checked, not used.
 pub(super) fn rehearse(
     model: &FleetModel,
     route: &Route,
@@ -56,8 +56,8 @@ pub(super) fn rehearse(
     Ok(())
 }
 
-/// Asks a candidate about the model that `route` is of, compares its answer with that in use, and keeps it in the
-/// route. What it last said well stands where it fails. None: it is not asked.
+/// Asks a candidate about the model of `route`, compares its answer with the one in use, and stores
+/// it in the route. After a fault its last good answer is stored. None if it was not asked.
 pub(super) fn try_beside(
     model: &FleetModel,
     candidate: &mut dyn Strategy,
@@ -71,7 +71,7 @@ pub(super) fn try_beside(
     let began = Instant::now();
     let answer = ask(model, &route.states, &route.eligible, candidate);
     let outcome = answer.map(|answer| {
-        trial.took(true, began.elapsed());
+        trial.took(Role::Candidate, began.elapsed());
         *last = answer;
     });
     if let Err(fault) = &outcome {

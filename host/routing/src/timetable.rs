@@ -1,4 +1,5 @@
-//! When each of many things is due next: a heap, so that asking costs nothing for those that are not.
+//! Keeps the next due time of many positions. It is a heap, so that positions that are not due cost
+//! nothing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,12 +9,12 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Timetable {
     times: Vec<Option<Instant>>,
-    /// Holds every time of `times`, and times that were replaced since: those are passed over.
+    /// Holds every time of `times`. Replaced times stay in it, and are skipped.
     heap: BinaryHeap<Reverse<(Instant, usize)>>,
 }
 
 impl Timetable {
-    /// For so many positions; none is due.
+    /// Starts with this many positions, none of them due.
     pub(super) fn new(positions: usize) -> Self {
         Self { times: vec![None; positions], heap: BinaryHeap::new() }
     }
@@ -27,7 +28,7 @@ impl Timetable {
         if let Some(time) = time {
             self.heap.push(Reverse((time, at)));
         }
-        // Times that are replaced again and again must not pile up.
+        // Replaced times must not pile up.
         if self.heap.len() > 2 * self.times.len() + 16 {
             let times = self.times.iter().enumerate();
             self.heap = times.filter_map(|(at, time)| Some(Reverse(((*time)?, at)))).collect();
@@ -45,7 +46,7 @@ impl Timetable {
         None
     }
 
-    /// A position that is due at `now`, which has no time from then on.
+    /// Takes a position that is due at `now`. It has no time after that.
     pub(super) fn pop(&mut self, now: Instant) -> Option<usize> {
         self.next().filter(|time| *time <= now)?;
         let Reverse((_, at)) = self.heap.pop()?;
@@ -62,7 +63,8 @@ mod tests {
 
     use super::*;
 
-    /// What is done with a table: set a position to so many milliseconds, or let that much time pass.
+    /// Steps on a table: set a position to a time in so many milliseconds, or to none, then let
+    /// some milliseconds pass.
     fn deeds() -> impl Strategy<Value = Vec<(usize, Option<u64>, u64)>> {
         prop::collection::vec((0..8usize, prop::option::of(0..50u64), 0..5u64), 0..200)
     }

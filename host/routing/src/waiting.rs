@@ -11,7 +11,8 @@ pub(super) enum Why {
     Changed,
 }
 
-/// Positions of models. Each is in the queue of its latest reason; an entry in the other queue is passed over.
+/// Positions of models. Each waits in the queue of its most urgent reason. An old entry in the
+/// other queue is skipped.
 #[derive(Debug)]
 pub(super) struct Waiting {
     why: Vec<Option<Why>>,
@@ -20,12 +21,13 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// For so many models; none waits.
+    /// Starts with this many models, none of them waiting.
     pub(super) fn new(models: usize) -> Self {
         Self { why: vec![None; models], changed: VecDeque::new(), due: VecDeque::new() }
     }
 
-    /// Lets a model wait, if it does not yet. One that is due and changes goes before those that are due.
+    /// Adds a model, unless it waits already. A due model that changes moves to the queue of
+    /// changed ones.
     pub(super) fn add(&mut self, model: usize, why: Why) {
         let queue = match (self.why[model], why) {
             (None, Why::Due) => &mut self.due,
@@ -40,7 +42,7 @@ impl Waiting {
         self.changed.is_empty() && self.due.is_empty()
     }
 
-    /// The next model.
+    /// Takes the next model, changed ones first.
     pub(super) fn pop(&mut self) -> Option<usize> {
         let mut next = self.changed.pop_front();
         while next.is_none() {

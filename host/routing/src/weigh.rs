@@ -1,13 +1,14 @@
-//! The weights of one request, where its model's strategy wants to see it.
+//! Asks a model's strategy for the weights of one request.
 
 use std::time::Instant;
 
 use contract::{Facts, Fault, Question};
 use fleet::{Snapshot, StrategyInfo};
 
-/// What `strategy` says of one request to a model, an index of the snapshot's: one weight for each of its
-/// deployments, as [`Route::weights`](fleet::Route::weights). The caller counts the answer. None: the published
-/// weights decide, because it does not ask to see requests, or there is nothing to ask about.
+/// Asks `strategy` about one request to `model`, an index in the snapshot. Returns one weight per
+/// deployment, like [`Route::weights`](fleet::Route::weights). The caller counts the answer. None
+/// if the published weights decide, because the strategy does not decide each request or no
+/// deployment is left to ask about.
 pub async fn weigh(
     strategy: &StrategyInfo,
     snapshot: &Snapshot,

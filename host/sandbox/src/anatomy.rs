@@ -1,4 +1,4 @@
-//! What a component shows without being run: for its author, above all where it cannot be loaded.
+//! Inspects a component without running it, mainly for the author of one that cannot be loaded.
 
 use config::Sandbox;
 
@@ -6,40 +6,40 @@ use super::interface::{self, Provider};
 use super::text::printable;
 use super::{Cancellation, LoadError, PluginHost, Source};
 
-/// A component from the outside.
+/// A component as seen from outside.
 #[derive(Debug)]
 pub struct Anatomy {
     /// Its SHA-256 in lower-case hex.
     pub digest: String,
     /// Its size in bytes.
     pub size: usize,
-    /// What it is made of, where the compiler takes it.
+    /// Its imports and exports, or the error of its compilation.
     pub parts: Result<Parts, LoadError>,
 }
 
-/// What a component asks for and what it gives. Names are fit to be shown.
+/// The imports and exports of a component. Names are made printable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
-    /// What it imports, in its order.
+    /// Its imports, in the component's order.
     pub imports: Vec<Import>,
-    /// What it exports, in its order.
+    /// Its exports, in the component's order.
     pub exports: Vec<String>,
 }
 
 /// One import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
-    /// `wasi:cli/environment@0.2.6`
+    /// The full name, such as `wasi:cli/environment@0.2.6`.
     pub name: String,
-    /// Who provides it.
+    /// Its provider: the gateway, or nobody.
     pub provider: Provider,
 }
 
 impl PluginHost {
-    /// Looks at a component. Blocks for as long as it takes to compile.
+    /// Inspects a component. Blocks while it compiles.
     ///
     /// # Errors
-    /// Its bytes cannot be had, or the host itself could not get ready.
+    /// Its bytes cannot be read, or are too many. Later errors are in [`Anatomy::parts`].
     pub fn look(&self, source: &Source, sandbox: &Sandbox) -> Result<Anatomy, LoadError> {
         let bytes = source.read(None, sandbox.component)?;
         let (digest, size) = (bytes.digest.clone(), bytes.bytes.len());

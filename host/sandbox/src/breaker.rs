@@ -1,5 +1,6 @@
-//! Takes a strategy off the request path that fails in a row. The rule is [`contract::Breaker`]'s; here it is shared
-//! by all cores, and costs one atomic read while all is well.
+//! Takes a strategy off the request path after consecutive faults. The rule is in
+//! [`contract::Breaker`]. Here all cores share it, at the cost of one atomic read while there are
+//! no faults.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,21 +11,22 @@ use contract::{Breaker, Call};
 /// A breaker that all cores share.
 #[derive(Debug, Default)]
 pub(super) struct PathBreaker {
-    /// Something is held against the strategy: the lock is asked.
+    /// True if the breaker counts faults or is open. While it is false the lock is not taken.
     troubled: AtomicBool,
     breaker: Mutex<Breaker>,
 }
 
-/// A request that may ask. Dropped without a verdict, because the request was given up, it says nothing.
+/// Permission of one request to ask. A request that is given up drops it without a verdict, which
+/// counts neither for nor against the strategy.
 #[derive(Debug)]
 pub(super) struct Leave<'a> {
     breaker: &'a PathBreaker,
-    /// None once there is a verdict.
+    /// None once a verdict was given.
     call: Option<Call>,
 }
 
 impl PathBreaker {
-    /// Leave to ask; None: it is off the path.
+    /// Permission to ask. None while the strategy is off the path.
     pub(super) fn leave(&self) -> Option<Leave<'_>> {
         match self.troubled.load(Ordering::Acquire) {
             true => self.leave_at(Instant::now()),
@@ -41,9 +43,9 @@ impl PathBreaker {
         self.troubled.load(Ordering::Relaxed) && self.with(|breaker| breaker.is_off())
     }
 
-    /// Does something with the breaker, and keeps the atomic in step.
+    /// Runs `act` on the breaker, and updates `troubled` under the same lock.
     fn with<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        // Every call leaves the breaker whole, so a poisoned one is still good.
+        // Every method leaves the breaker consistent, so poisoning can be ignored.
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut breaker);
         self.troubled.store(!breaker.is_calm(), Ordering::Release);
@@ -52,7 +54,7 @@ impl PathBreaker {
 }
 
 impl Leave<'_> {
-    /// It answered well.
+    /// Reports a good answer, which forgives earlier faults.
     pub(super) fn answered(mut self) {
         if let Some(call) = self.call.take()
             && self.breaker.troubled.load(Ordering::Relaxed)
@@ -61,7 +63,7 @@ impl Leave<'_> {
         }
     }
 
-    /// It failed. True: that took it off the path.
+    /// Reports a fault. True if it took the strategy off the path.
     pub(super) fn failed(mut self) -> bool {
         let now = Instant::now();
         let call = self.call.take();
@@ -71,6 +73,7 @@ impl Leave<'_> {
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
+        // Otherwise no later request could be the trial.
         if let Some(call @ Call::Trial) = self.call {
             self.breaker.with(|breaker| breaker.give_back(call));
         }
@@ -92,7 +95,7 @@ mod tests {
         assert!(breaker.is_off() && breaker.leave().is_none());
         let later = Instant::now() + Breaker::REST;
         drop(breaker.leave_at(later).unwrap());
-        let trial = breaker.leave_at(later).expect("a trial that was given up is no trial");
+        let trial = breaker.leave_at(later).expect("a dropped trial allows another");
         assert!(breaker.leave_at(later).is_none());
         trial.answered();
         assert!(!breaker.is_off() && breaker.leave().is_some());

@@ -1,8 +1,8 @@
-//! The strategies that are part of the gateway, so that it runs with no plugin folder.
+//! The strategies embedded in the gateway, so that it runs without a plugin folder.
 
 use super::Source;
 
-/// Name in `routing_strategy`, and component; the first is the default.
+/// Name in `routing_strategy`, and component. The first is the default.
 const BUILT_IN: &[(&str, &[u8])] = &[
     ("fixed", include_bytes!("../../../plugins/fixed/fixed.wasm")),
     ("cost", include_bytes!("../../../plugins/cost/cost.wasm")),
@@ -16,13 +16,11 @@ const BUILT_IN: &[(&str, &[u8])] = &[
     ("weighted-order", include_bytes!("../../../plugins/weighted-order/weighted-order.wasm")),
 ];
 
-/// The built-in strategy of that name.
 pub(super) fn find(name: &str) -> Option<Source> {
     let (name, bytes) = BUILT_IN.iter().copied().find(|(known, _)| *known == name)?;
     Some(Source::BuiltIn { name, bytes })
 }
 
-/// The names of all built-in strategies.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|(name, _)| *name)
 }

@@ -1,15 +1,16 @@
-//! Machine code on disk, so that a gateway which starts again need not compile.
+//! Machine code on disk, so that a restarted gateway need not compile.
 //!
-//! Whoever writes such a file says what the gateway executes, with no sandbox around it. So the folder is as
-//! trusted as the gateway's own binary has to be, or it is not used: it, its files and everything on the way to
-//! it belong to this process's user or to root, and nobody else can write there. What is read is what was
-//! checked, from one open file. A digest in each file tells what a full disk or a bad one left of it; it keeps
-//! nobody out.
+//! The gateway executes these files without a sandbox. So the folder must be as trustworthy as the
+//! gateway's own binary: the folder, its files and its parents belong to this process's user or to
+//! root, and nobody else can write there. Otherwise the cache is not used. Each file is checked and
+//! read through one open descriptor. The digest in each file detects damage by a full or failing
+//! disk. It does not protect against forgery.
 //!
-//! A file's name is the component's digest and that of all else that decides about machine code: the versions
-//! of wasmtime and the compiler, their settings, and what this processor can do.
+//! A file's name has the component's digest and a hash of everything else that determines machine
+//! code: the versions of Wasmtime and the compiler, their settings, and the features of this
+//! processor.
 //!
-//! Nothing here fails: without a cache, or with a bad one, the component is compiled.
+//! No error here fails a load: without a usable cache the component is compiled.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -24,44 +25,45 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// What files of machine code end in.
+/// Suffix of files of machine code.
 const KEPT: &str = ".machine-code";
-/// What files end in that are not whole yet, or never became so.
+/// Suffix of files that are being written, or whose writer was interrupted.
 const UNFINISHED: &str = ".unfinished";
-/// Files kept beside those in use; those that were not used for the longest time go first.
+/// Files kept beside those in use. The least recently used are removed first.
 const MOST_FILES: usize = 256;
-/// Bytes kept beside those in use: a strategy in Python has some 60 MiB.
+/// Bytes kept beside those in use. A strategy in Python takes about 60 MiB.
 const MOST_BYTES: u64 = 512 << 20;
-/// A file that is in use says so by its time, once in this long.
+/// Interval at which reading a file updates its modification time, which marks it as used.
 const MARKED: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bytes of the digest that a file begins with.
 const SUM: usize = 32;
 
-/// A folder of machine code. It need not exist, nor be writable.
+/// A folder of machine code. It may be missing or read-only.
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,
-    /// Somebody asked for it, and is to hear that it cannot be used.
+    /// True if an operator chose the folder: then every error is logged as a warning.
     chosen: bool,
 }
 
 impl Cache {
-    /// One in this folder, which is made where it is missing.
+    /// A cache in `folder`, which is created when the first file is written.
     #[must_use]
     pub fn at(folder: PathBuf) -> Self {
         Self { folder, chosen: true }
     }
 
-    /// The user's own: `$XDG_CACHE_HOME/gateway`, else `$HOME/.cache/gateway`. None: neither is set.
+    /// The user's own cache: `$XDG_CACHE_HOME/gateway`, else `$HOME/.cache/gateway`. None if
+    /// neither variable is an absolute path.
     #[must_use]
     pub fn of_user(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
-        // What is not absolute does not count, says the specification of the first.
+        // The XDG specification says to ignore relative paths.
         let folder = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
         Some(Self { folder: caches?.join("gateway"), chosen: false })
     }
 
-    /// The component with this digest, as it was compiled for an engine like this one.
+    /// The component with this digest, compiled for an engine with the same settings.
     pub(super) fn find(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let name = name(engine, digest);
         let code = self.read(&name).unwrap_or_else(|error| {
@@ -80,7 +82,7 @@ impl Cache {
         }
     }
 
-    /// Keeps a component's machine code for the next start.
+    /// Writes a component's machine code for the next start. An error is only logged.
     pub(super) fn keep(&self, engine: &Engine, digest: &str, code: &[u8]) {
         let name = name(engine, digest);
         match self.write(&name, code) {
@@ -89,7 +91,7 @@ impl Cache {
         }
     }
 
-    /// The machine code in a file; None: there is no such file.
+    /// Reads the machine code of a file. None if there is no such file.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let file = match trusted(&self.folder).and_then(|()| open(&self.folder.join(name))) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -108,22 +110,23 @@ impl Cache {
         }
         let unmarked = |time: SystemTime| time.elapsed().is_ok_and(|since| since > MARKED);
         if metadata.modified().is_ok_and(unmarked) {
-            // Where that cannot be said it goes sooner.
+            // Best effort: a file that cannot be marked is only removed sooner.
             let _ = file.set_modified(SystemTime::now());
         }
         bytes.drain(..SUM);
         Ok(Some(bytes))
     }
 
-    /// Writes a file whole, or not at all.
+    /// Writes a file completely or not at all.
     fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
-        // Whatever the process's mask is: it can only take away from these.
+        // The umask can only remove permissions from this mode.
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         trusted(&self.folder)?;
+        // One file must not fill most of the cache.
         if code.len() as u64 > MOST_BYTES / 2 {
             return Err(io::Error::new(ErrorKind::FileTooLarge, "its machine code is too large"));
         }
-        // For its owner alone, under a name that nobody has.
+        // A temporary file has a unique name and mode 0600.
         let mut file = tempfile::Builder::new().suffix(UNFINISHED).tempfile_in(&self.folder)?;
         file.write_all(&seal(name, code))?;
         file.write_all(code)?;
@@ -131,8 +134,9 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what is too much, but nothing of what is `used`. A load that ended early (it is not `is_good`) has not
-    /// said all that it will use once it is mended: twice as much stays then.
+    /// Removes files beyond the limits, but none that are `used`. A load that ended early
+    /// (`is_good` is false) has not requested everything that it will use once it is repaired, so
+    /// twice the limits apply to it.
     pub(super) fn tidy(&self, used: &[(String, Engine)], is_good: bool) {
         let used = used.iter().map(|(digest, engine)| name(engine, digest)).collect();
         if let Err(error) = self.remove(&used, if is_good { 1 } else { 2 }) {
@@ -140,7 +144,7 @@ impl Cache {
         }
     }
 
-    /// Removes what is beyond `times` the limits and not `used`.
+    /// Removes files that are not `used` and beyond the limits multiplied by `times`.
     fn remove(&self, used: &HashSet<String>, times: usize) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -150,11 +154,12 @@ impl Cache {
                 .iter()
                 .any(|end| name.as_encoded_bytes().ends_with(end.as_bytes()));
             let is_used = name.to_str().is_some_and(|name| used.contains(name));
-            // Another gateway may have removed it.
+            // No metadata: another gateway may have removed the file.
             let metadata = entry.metadata().ok().filter(|of| ours && !is_used && of.is_file());
             let Some(metadata) = metadata else { continue };
             files.push((metadata.modified()?, metadata.len(), entry.path()));
         }
+        // The last used first.
         files.sort_unstable_by(|a, b| b.cmp(a));
         let mut bytes = 0;
         for (number, (_, length, path)) in files.iter().enumerate() {
@@ -169,7 +174,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Says once more that it compiles: where others could have been at work always, else who asked for it.
+    /// Logs an error of the cache. It is a warning if a file is damaged, if others could have
+    /// written it, or if an operator chose the folder.
     fn tell(&self, what: &str, error: &io::Error) {
         let folder = self.folder.display();
         match error.kind() {
@@ -180,24 +186,25 @@ impl Cache {
     }
 }
 
-/// Machine code as it came from the cache, or from the compiler.
+/// Loads machine code that came from the cache or from the compiler.
 #[allow(unsafe_code)]
 pub(super) fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes must be of `Engine::precompile_component`. Those of the compiler are: they come from this
-    // process, or over a pipe from a child that runs this executable. So are those of `Cache::read`: out of a file
-    // that only this user or root can have written, in a folder where nobody else can put one, and unchanged, by its
-    // digest, since `Cache::write` made it for this very key. Who can forge that can replace this program.
+    // SAFETY: `code` must be the output of `Engine::precompile_component`. The compiler's answer
+    // is: it comes from this process, or over a pipe from a child that runs this executable. The
+    // output of `Cache::read` is, too: only this user or root can have written the file or placed
+    // it in its folder, and its digest proves that it is unchanged since `Cache::write` wrote it
+    // for this key. An attacker who can forge it can also replace this executable.
     unsafe { Component::deserialize(engine, code) }
 }
 
-/// What a component's machine code for this engine is called.
+/// File name of a component's machine code for engines like this one.
 fn name(engine: &Engine, digest: &str) -> String {
     let mut sum = Sum(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut sum);
     format!("{digest}-{:016x}{KEPT}", sum.finish())
 }
 
-/// A digest as a hasher that is the same in each process.
+/// SHA-256 as a `Hasher`: unlike the default hasher it gives the same values in every process.
 struct Sum(Sha256);
 
 impl Hasher for Sum {
@@ -211,26 +218,27 @@ impl Hasher for Sum {
     }
 }
 
-/// The digest of a file: of its name too, so that one which was renamed is not taken for another.
+/// Digest of a file. It covers the name, so that a renamed file is not taken for another component.
 fn seal(name: &str, code: &[u8]) -> [u8; SUM] {
     Sha256::new().chain_update(name).chain_update(code).finalize().into()
 }
 
-/// Opens a file that is no link, without waiting for what a FIFO would wait for.
+/// Opens a file. Fails on a link, and does not block on a FIFO.
 fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
 }
 
-/// That nobody but this user and root can put something in a folder, or another folder in its place.
+/// Checks that only this user and root can add files to a folder, or replace it or one of its
+/// parents.
 fn trusted(folder: &Path) -> io::Result<()> {
     let named = absolute(folder)?;
-    // Links on the way are checked as what they are, and where they lead.
+    // Checks the links on the way themselves, and the path that they lead to.
     let real = fs::canonicalize(&named)?;
     for path in [&named, &real] {
         for (above, step) in path.ancestors().enumerate() {
             let metadata = fs::symlink_metadata(step)?;
-            // Out of a sticky folder like /tmp others cannot take what is not theirs. A link has no mode.
+            // In a sticky folder like /tmp others cannot replace our entries. A link has no mode.
             let is_sticky = above > 0 && metadata.mode() & 0o1000 != 0;
             let is_open = is_open_to_others(&metadata) && !is_sticky && !metadata.is_symlink();
             if !is_ours(&metadata) || is_open {
@@ -241,7 +249,7 @@ fn trusted(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether it belongs to who runs the gateway, or to root.
+/// True if the owner is the gateway's user or root.
 fn is_ours(metadata: &Metadata) -> bool {
     [0, rustix::process::geteuid().as_raw()].contains(&metadata.uid())
 }

@@ -7,7 +7,7 @@ use wasmtime::Config;
 
 use super::*;
 
-/// Two components' digests, as the cache sees them.
+/// Digests of two components. The cache does not check their form.
 const ONE: &str = "1111";
 const OTHER: &str = "2222";
 
@@ -95,7 +95,7 @@ fn what_was_changed_is_not_used_and_is_replaced() {
     }
 }
 
-/// Wasmtime looks at what it is given, too: a whole file that is none of its own.
+/// The file passes the checks of the cache. Wasmtime must still refuse it.
 #[test]
 fn what_is_whole_but_no_machine_code_is_not_used() {
     let kept = Kept::new();
@@ -150,7 +150,8 @@ fn where_others_can_write_nothing_is_read_or_written() {
     assert!(kept.is_found());
 }
 
-/// A sticky folder lets others add, not replace; the cache itself must let nobody add.
+/// In a sticky folder others can add files but not replace ours. To the cache itself nobody may add
+/// any.
 #[test]
 fn the_folder_above_may_be_like_tmp_and_the_cache_may_not() {
     let kept = Kept::new();
@@ -218,7 +219,7 @@ fn what_was_not_used_for_the_longest_time_goes_first() {
     old(format!("x{UNFINISHED}"), 1_000);
     old("somebody-else's".to_owned(), 2_000);
     File::open(kept.file()).unwrap().set_modified(long_ago - 500 * MARKED).unwrap();
-    assert!(kept.is_found(), "which says that it is in use");
+    assert!(kept.is_found(), "the read marks the file as used");
     kept.cache.tidy(&[], true);
     assert!(kept.is_found());
     let left = fs::read_dir(&kept.cache.folder).unwrap();
@@ -240,7 +241,7 @@ fn files_in_use_are_never_removed() {
     let count = || fs::read_dir(&kept.cache.folder).unwrap().count();
     kept.cache.tidy(&used, true);
     assert_eq!(count(), used.len() + 1);
-    // A load that was refused has not named all that it uses.
+    // A load that failed has not named everything it uses.
     kept.cache.tidy(&[], false);
     assert_eq!(count(), used.len());
     assert!(kept.is_found());

@@ -1,7 +1,7 @@
 //! The gateway's side of the child process that compiles a component.
 //!
-//! A child can be stopped, which a thread that compiles cannot, and the memory it took goes back to the system with
-//! it. What it answers is trusted as this executable is: the gateway runs it as machine code.
+//! Unlike a compiling thread, a child can be killed, and its memory returns to the system. Its
+//! answer is trusted like this executable, because the gateway runs it as machine code.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -17,14 +17,16 @@ use super::compile::Failure;
 use super::text::printable;
 use super::translate::{LINE, Order, Reply, SUBCOMMAND};
 
-/// Between two looks whether the child is still wanted.
+/// Interval at which the parent checks whether the child is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
-/// A child that has its share of a busy machine has used up its CPU time after so many times that.
+/// Wall time limit as a multiple of the CPU time limit. On a busy machine a child with a fair share
+/// of CPU uses up its CPU time before that.
 const SHARE: u32 = 30;
-/// Bytes kept of what the child writes to standard error.
+/// Bytes kept of the child's standard error.
 const WORDS: usize = 4 << 10;
 
-/// Compiles `component` in a child process of `executable`. Blocks until it is compiled, or refused, or `is_unwanted`.
+/// Compiles `component` in a child process of `executable`. Blocks until the child ends,
+/// `is_unwanted` returns true, or the wall time limit is over.
 pub(super) fn compile(
     executable: &Path,
     order: Order,
@@ -48,7 +50,7 @@ pub(super) fn compile(
         if let Some(status) = status {
             break status;
         }
-        // More than the child can have in memory is no answer of ours.
+        // A genuine answer fits into the child's memory limit.
         if running.said.len() as u64 > order.memory {
             return Err(Failure::Crashed("its answer has no end".to_owned()));
         }
@@ -56,14 +58,16 @@ pub(super) fn compile(
     running.answer(status)
 }
 
-/// A child at work. Dropping it kills it, and leaves no zombie.
+/// A running child. Dropping it kills and reaps the child.
 struct Running<'a> {
     child: Child,
-    /// The order, then the component: what is not yet written of them. None: nothing is left.
+    /// None once everything is written, or the child stopped reading.
     input: Option<ChildStdin>,
+    /// The unwritten rest of the order, which is sent before the component.
     order: Vec<u8>,
+    /// The unwritten rest of the component.
     component: &'a [u8],
-    /// None: at its end.
+    /// None once it is at its end.
     output: Option<ChildStdout>,
     said: Vec<u8>,
     errors: Option<ChildStderr>,
@@ -75,8 +79,8 @@ impl<'a> Running<'a> {
         let mut order = serde_json::to_vec(&order)?;
         order.push(b'\n');
         let mut command = Command::new(executable);
-        // Nothing of the gateway's environment, in which there are keys, is in reach of a compiler that was taken
-        // over. In a process group of its own no Ctrl-C ends it before the gateway is asked.
+        // The gateway's environment holds keys, which a compromised compiler must not see. The
+        // process group of its own keeps Ctrl-C from killing the child before the gateway stops.
         command.arg0("gateway").arg(SUBCOMMAND).env_clear().current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
@@ -84,17 +88,18 @@ impl<'a> Running<'a> {
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (said, words) = (Vec::new(), Vec::new());
         let running = Self { child, input, order, component, output, said, errors, words };
-        // From here on an error kills it.
+        // An error from here on drops `running`, which kills the child.
         running.input.as_ref().map(set_nonblocking).transpose()?;
         running.output.as_ref().map(set_nonblocking).transpose()?;
         running.errors.as_ref().map(set_nonblocking).transpose()?;
         Ok(running)
     }
 
-    /// Moves what can be moved, and waits for it for [`LOOK`] at most. Gives the status once the child has ended.
+    /// Waits at most [`LOOK`] for the pipes and transfers what they allow. Returns the status once
+    /// the child has ended.
     fn step(&mut self) -> io::Result<Option<ExitStatus>> {
         if self.output.is_none() && self.errors.is_none() {
-            // It closed both, and is about to end.
+            // The child has closed both pipes and is about to end.
             let status = self.child.try_wait()?;
             if status.is_none() {
                 std::thread::sleep(LOOK);
@@ -108,7 +113,7 @@ impl<'a> Running<'a> {
         Ok(None)
     }
 
-    /// Waits until one of the pipes can be used.
+    /// Waits at most [`LOOK`] until one of the pipes is ready.
     fn wait(&self) -> io::Result<()> {
         let mut pipes = Vec::with_capacity(3);
         pipes.extend(self.input.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
@@ -121,7 +126,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Writes what the pipe takes.
+    /// Writes as much input as the pipe takes without blocking.
     fn write(&mut self) -> io::Result<()> {
         while let Some(pipe) = &mut self.input {
             let rest = if self.order.is_empty() { self.component } else { &self.order };
@@ -134,14 +139,14 @@ impl<'a> Running<'a> {
                 Ok(written) => drop(self.order.drain(..written)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // It reads no further: its end says why.
+                // The child stopped reading. Its exit status says why.
                 Err(_) => self.input = None,
             }
         }
         Ok(())
     }
 
-    /// What the child answered, now that it has ended.
+    /// Parses the answer of a child that has ended.
     fn answer(mut self, status: ExitStatus) -> Result<Vec<u8>, Failure> {
         if !status.success() {
             return Err(self.failure(status));
@@ -149,7 +154,7 @@ impl<'a> Running<'a> {
         let end = self.said.iter().take(LINE as usize).position(|byte| *byte == b'\n');
         let line = &self.said[..end.unwrap_or(0)];
         let reply: Reply = serde_json::from_slice(line)
-            .map_err(|_| Failure::Crashed("what it answered is no answer".to_owned()))?;
+            .map_err(|_| Failure::Crashed("its answer is malformed".to_owned()))?;
         self.said.drain(..=line.len());
         match reply {
             Reply::Compiled(length) if length == self.said.len() as u64 => {
@@ -159,7 +164,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Why the child ended without an answer.
+    /// Derives the cause from the status and the standard error of a child that failed.
     fn failure(&self, status: ExitStatus) -> Failure {
         let words = String::from_utf8_lossy(&self.words);
         let last = printable(words.trim_end().lines().last().unwrap_or_default(), 300);
@@ -167,13 +172,13 @@ impl<'a> Running<'a> {
         if is(Signal::XCPU) {
             return Failure::OutOfTime;
         }
-        // What the standard library says before it aborts.
+        // The standard library prints this before it aborts.
         if is(Signal::ABORT) && words.contains("memory allocation of") {
             return Failure::OutOfMemory;
         }
         if is(Signal::KILL) {
             return Failure::Unavailable(
-                "it was killed, as where the machine is out of memory".to_owned(),
+                "it was killed, perhaps because the machine is out of memory".to_owned(),
             );
         }
         let separator = if last.is_empty() { "" } else { ": " };
@@ -183,7 +188,7 @@ impl<'a> Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // Nothing is done to a child whose end was seen. Neither can fail for another.
+        // Both do nothing if the child was already reaped, and cannot fail for a running one.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -193,7 +198,8 @@ fn set_nonblocking(pipe: &impl AsFd) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(pipe, true)?)
 }
 
-/// Reads what the pipe has now, and keeps the first bytes of it, `most` at most.
+/// Reads from the pipe without blocking. Appends to `to` until it has `most` bytes, and discards
+/// the rest.
 fn read(pipe: &mut Option<impl Read>, to: &mut Vec<u8>, most: usize) -> io::Result<()> {
     let Some(from) = pipe else { return Ok(()) };
     let mut chunk = [0; 64 << 10];

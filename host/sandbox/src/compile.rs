@@ -1,13 +1,14 @@
-//! From bytes to machine code, without being felt by traffic.
+//! Compiles components to machine code without disturbing traffic.
 //!
-//! Compiling takes from milliseconds to, for a hostile component, as long as it is let, and memory in proportion. So
-//! it happens in a child process ([`Compiler::Child`]) that can be stopped and that limits itself. A load that is
-//! canceled leaves its child at work: the load that follows may want the same component, and takes over. What no
-//! load has taken over at its end is stopped.
+//! Compiling takes milliseconds. For a hostile component it takes all the time and memory that it
+//! is allowed. So it runs in a child process ([`Compiler::Child`]) that limits itself and can be
+//! killed. A canceled load leaves its child running, because the next load may want the same
+//! component and take the child over. A child that nobody waits for at the end of a load is killed.
 //!
-//! Strangers' code is compiled at a low priority: it takes at most a tenth of one core from traffic, and still gets on
-//! where the machine has no idle time. The built-in strategies are small, and a gateway on a busy machine needs one
-//! before it can serve.
+//! Components from files are compiled at a low priority: they take at most a tenth of one core from
+//! traffic, and still make progress on a machine without idle time. Built-in strategies keep the
+//! normal priority, because they are small and a gateway on a busy machine cannot serve before it
+//! has one.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,29 +30,30 @@ use super::text::printable;
 use super::translate::{Order, Reply, translate};
 use super::{LoadError, child};
 
-/// Children at work at a time: one for the load under way, one that the load before it has left.
+/// Maximum number of children: one for the current load, one left by the load before it.
 const CHILDREN: usize = 2;
-/// Between two looks of a thread that waits.
+/// Interval at which a waiting thread checks for cancellation and for a free child.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Where components are compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Compiler {
-    /// On a thread of this process. It cannot be stopped, and its deadline is wall time: for programs that end
-    /// soon, and for tests.
+    /// On a thread of this process. The thread cannot be stopped, and its deadline is wall time.
+    /// For short-lived programs and for tests.
     InProcess,
-    /// In a child process of this executable, which calls [`compile_for_parent`](super::compile_for_parent) where
-    /// its first argument is [`SUBCOMMAND`](super::SUBCOMMAND).
+    /// In a child process of this executable. The executable must call
+    /// [`compile_for_parent`](super::compile_for_parent) if its first argument is
+    /// [`SUBCOMMAND`](super::SUBCOMMAND).
     Child(PathBuf),
 }
 
 impl Compiler {
-    /// A child process of the executable that runs now.
+    /// A compiler in a child process of the running executable.
     ///
     /// # Errors
-    /// The system does not tell which it is.
+    /// The system does not report the executable's path.
     pub fn child_of_this() -> io::Result<Self> {
-        // On Linux this link leads to what runs, also where an upgrade has put another file in its place.
+        // On Linux this link leads to the running file, even if an upgrade has replaced it on disk.
         match cfg!(target_os = "linux") {
             true => Ok(Self::Child("/proc/self/exe".into())),
             false => std::env::current_exe().map(Self::Child),
@@ -59,17 +61,17 @@ impl Compiler {
     }
 }
 
-/// Tells a load that its result is not wanted any more. Clones are one.
+/// Tells a load that its result is no longer wanted. All clones share one flag.
 #[derive(Debug, Clone, Default)]
 pub struct Cancellation(Arc<AtomicBool>);
 
 impl Cancellation {
-    /// Cancels the load.
+    /// Cancels every load that was given this or a clone. It cannot be undone.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody has.
+    /// True once this or a clone was canceled.
     #[must_use]
     pub fn is_canceled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -79,57 +81,57 @@ impl Cancellation {
 /// Why a component was not compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The compiler refuses it, in its own words.
+    /// The compiler rejected the component. The text is the compiler's.
     Refused(String),
-    /// A panic of the compiler.
+    /// The compiler panicked: a bug in it.
     Panicked,
-    /// All of its CPU time was used up.
+    /// The child used up its CPU time.
     OutOfTime,
-    /// All of its memory was used up.
+    /// The compiler used up its memory.
     OutOfMemory,
-    /// It got too little CPU time on this machine.
+    /// The child got too little CPU time within this wall time.
     Starved(Duration),
-    /// On a thread of this process it took longer than this.
+    /// A compilation on a thread of this process exceeded this wall time.
     TimedOut(Duration),
-    /// The child ended as no compiler does.
+    /// The child crashed or violated the protocol.
     Crashed(String),
-    /// There is no child, or something else on the machine ended it.
+    /// The compiler could not be started, or something else on the machine killed it.
     Unavailable(String),
-    /// Nobody waits for it any more.
+    /// The load was canceled or the job was stopped.
     Canceled,
 }
 
-/// Compiles components, and keeps them.
+/// Compiles components, and keeps them in memory and on disk.
 pub(super) struct Components {
     pub(super) compiler: Compiler,
-    /// What outlives the process.
+    /// Machine code on disk, which outlives the process.
     cache: Option<Cache>,
     kept: Mutex<Kept>,
     jobs: Mutex<Vec<Arc<Job>>>,
-    /// Held by the thread that compiles in this process.
+    /// Held while a thread compiles in this process, so that only one does.
     turn: Arc<Mutex<()>>,
-    /// Something was written to the cache since it was tidied.
+    /// True if the cache was written since it was last tidied.
     wrote: AtomicBool,
 }
 
 impl Components {
-    /// None are compiled yet; `cache` may have some.
+    /// Starts without components in memory. `cache` may have some on disk.
     pub(super) fn new(compiler: Compiler, cache: Option<Cache>) -> Self {
         let (kept, jobs, turn, wrote) = Default::default();
         Self { compiler, cache, kept, jobs, turn, wrote }
     }
 
-    /// The same with another cache.
+    /// Same compiler, another cache, no components in memory.
     pub(super) fn with_cache(&self, cache: Cache) -> Self {
         Self::new(self.compiler.clone(), Some(cache))
     }
 
-    /// The same with another compiler.
+    /// Same cache, another compiler, no components in memory.
     pub(super) fn with_compiler(&self, compiler: Compiler) -> Self {
         Self::new(compiler, self.cache.clone())
     }
 
-    /// Compiles a component within the limits of `sandbox`, or finds it compiled.
+    /// Finds a component in memory or in the cache, or compiles it within the limits of `sandbox`.
     pub(super) fn compile(
         &self,
         engine: &Engine,
@@ -165,8 +167,10 @@ impl Components {
     ) -> Result<Component, Failure> {
         let digest = source.digest.clone();
         let waiting = self.job(engine, source, sandbox, cancellation)?;
+        // A child limits itself.
         let limit = matches!(self.compiler, Compiler::InProcess).then_some(sandbox.compile);
         let compiled = waiting.until(limit, cancellation);
+        // A job that is still at work stays listed, so that the next load can take it over.
         if !matches!(compiled, Err(Failure::Canceled | Failure::TimedOut(_))) {
             lock(&self.jobs).retain(|job| !Arc::ptr_eq(job, &waiting.job));
         }
@@ -181,7 +185,7 @@ impl Components {
         Ok(component)
     }
 
-    /// The job that compiles a component: one that an earlier load has left, or a new one.
+    /// Returns the job that compiles a component: one left by an earlier load, or a new one.
     fn job(
         &self,
         engine: &Engine,
@@ -198,6 +202,7 @@ impl Components {
         };
         loop {
             let mut jobs = lock(&self.jobs);
+            // A stopped job counts until its child has ended.
             jobs.retain(|job| !job.is_stopped() || job.is_at_work());
             if let Some(job) = jobs.iter().find(|job| job.is_for(engine, &source.digest, order)) {
                 return Ok(Waiting::on(job));
@@ -209,7 +214,7 @@ impl Components {
                 jobs.push(Arc::clone(&job));
                 return Ok(Waiting::on(&job));
             }
-            // The one that was left first is the least likely to be wanted.
+            // The oldest abandoned job is the least likely to be wanted.
             if let Some(left) = at_work.clone().find(|job| job.is_left()) {
                 left.stop();
             }
@@ -221,11 +226,12 @@ impl Components {
         }
     }
 
-    /// Starts the thread of a job. It must live as long as its child: the system kills a child with the thread that
-    /// started it.
+    /// Starts the thread of a job. The thread must live as long as its child, because the kernel
+    /// kills the child when the thread that started it ends.
     fn start(&self, job: Arc<Job>, source: Bytes) -> Result<(), Failure> {
         let (compiler, turn) = (self.compiler.clone(), Arc::clone(&self.turn));
         let work = move || {
+            // After a panic the job must still end, or its waiters would wait for ever.
             let compiled = catch_unwind(AssertUnwindSafe(|| match &compiler {
                 Compiler::Child(executable) => {
                     child::compile(executable, job.order, &source.bytes, || job.is_stopped())
@@ -244,8 +250,9 @@ impl Components {
         spawned.map(drop).map_err(|error| Failure::Unavailable(error.to_string()))
     }
 
-    /// Lets go of what is too much, at the end of a load: of components, files, and jobs that nobody waits for.
-    /// What is in use stays, and so does what this load has asked for. `is_good`: it asked for everything it uses.
+    /// Ends a load: evicts surplus components and files, and stops jobs that nobody waits for.
+    /// Components in use, or requested by this load, stay. `is_good` says that the load requested
+    /// everything that it uses.
     pub(super) fn tidy(&self, is_good: bool) {
         lock(&self.jobs).retain(|job| {
             let is_left = job.is_left();
@@ -269,16 +276,16 @@ impl Drop for Components {
     }
 }
 
-/// One component that is being compiled, on a thread of its own.
+/// The compilation of one component, on a thread of its own.
 struct Job {
     engine: Engine,
     digest: String,
-    /// Its limits: a load with others needs a job of its own.
+    /// Its limits. A load with other limits needs another job.
     order: Order,
-    /// Threads that wait for it.
+    /// Number of threads that wait for the result.
     waiting: AtomicUsize,
     stopped: AtomicBool,
-    /// None: not yet.
+    /// None while the job is at work.
     result: Mutex<Option<Result<Arc<Vec<u8>>, Failure>>>,
     ended: Condvar,
 }
@@ -294,7 +301,7 @@ impl Job {
         is_same && self.order == order && !self.is_stopped()
     }
 
-    /// Whether nobody waits for it.
+    /// True if no thread waits for the result.
     fn is_left(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0
     }
@@ -317,7 +324,7 @@ impl Job {
     }
 }
 
-/// One who waits for a job.
+/// One waiter, counted in [`Job::waiting`] until it is dropped.
 struct Waiting {
     job: Arc<Job>,
 }
@@ -328,7 +335,7 @@ impl Waiting {
         Self { job: Arc::clone(job) }
     }
 
-    /// The machine code, unless it takes longer than `limit`.
+    /// Waits for the machine code until `limit` or cancellation.
     fn until(
         &self,
         limit: Option<Duration>,
@@ -363,8 +370,9 @@ impl Drop for Waiting {
 impl From<Reply> for Failure {
     fn from(reply: Reply) -> Self {
         match reply {
-            Reply::Compiled(_) => Self::Crashed("it ended without an answer".to_owned()),
-            // It may come from a process that has read a stranger's component.
+            // Only reached if the length differs from that of the machine code.
+            Reply::Compiled(_) => Self::Crashed("its answer has the wrong length".to_owned()),
+            // The text is from a process that has read an untrusted component.
             Reply::Refused(cause) => Self::Refused(printable(&cause, 1_000)),
             Reply::Panicked => Self::Panicked,
             Reply::OutOfMemory => Self::OutOfMemory,
@@ -377,7 +385,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the bytes are instead, in words that help; the compiler's own speak of magic numbers.
+/// Says what the bytes are if they are no component. The compiler's own error only mentions magic
+/// numbers.
 fn not_a_component(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [] => Some("the file is empty"),

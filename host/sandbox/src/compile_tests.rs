@@ -11,7 +11,7 @@ use crate::Source;
 use super::super::machine::engine;
 use super::*;
 
-/// A compiler of `tests/compiler.sh`, which behaves as its name says.
+/// Compiles with `tests/compiler.sh`. The name of the link to it selects its behaviour.
 struct Faulty {
     folder: TempDir,
     components: Components,
@@ -22,12 +22,13 @@ impl Faulty {
         let folder = tempfile::tempdir().unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/compiler.sh");
         let executable = folder.path().join(name);
-        // A link, because no file can be executed that another thread's child still has open for writing.
+        // A link, because no file can be executed that another thread's child still has open for
+        // writing.
         symlink(script, &executable).unwrap();
         Self { folder, components: Components::new(Compiler::Child(executable), None) }
     }
 
-    /// Its process, once it is at work.
+    /// Waits until the compiler runs. Returns its process.
     fn pid(&self) -> Pid {
         let file = self.folder.path().join("pid");
         let pid = eventually("the compiler starts", || {
@@ -37,7 +38,7 @@ impl Faulty {
     }
 }
 
-/// What is there at last.
+/// Polls `look` until it returns something.
 fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -50,11 +51,11 @@ fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 fn is_gone(pid: Pid) {
-    // A zombie could still be sent a signal.
+    // A zombie still accepts signals, so this also proves that the child was reaped.
     eventually("no child is left", || test_kill_process(pid).is_err().then_some(()));
 }
 
-/// A component of its own for each number.
+/// A different component for each number.
 fn component(number: usize) -> &'static [u8] {
     wat::parse_str(format!("(component (core module (memory {number})))")).unwrap().leak()
 }
@@ -73,7 +74,7 @@ fn compile(
     components.compile(&ENGINE, "it", source, &sandbox(limit), cancellation)
 }
 
-/// What one engine compiled is not for another.
+/// Shared by all tests, because each engine needs its own machine code in memory.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| engine(Sandbox::default().stack).unwrap());
 const LONG: Duration = Duration::from_secs(60);
 
@@ -86,14 +87,10 @@ fn fails(name: &str) -> LoadError {
 fn how_a_child_ends_is_told_apart() {
     for (name, says, may_pass) in [
         ("reads", "it does not compile: too old", false),
-        (
-            "garbage",
-            "the compiler failed on it, this is a bug of the compiler: what it answered",
-            false,
-        ),
-        ("short", "it ended without an answer", false),
+        ("garbage", "the compiler failed on it, this is a bug of the compiler: its answer", false),
+        ("short", "its answer has the wrong length", false),
         ("foreign", "its machine code is not for this gateway", false),
-        ("silent", "what it answered is no answer", false),
+        ("silent", "its answer is malformed", false),
         ("endless", "its answer has no end", false),
         ("fails", "it ended with exit status: 2: unrecognized subcommand", false),
         ("crashes", "it ended with signal: 11", false),

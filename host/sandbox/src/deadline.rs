@@ -1,4 +1,4 @@
-//! The end of calls that do not end by themselves.
+//! Deadlines of guest calls.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-/// What comes of a call to a guest within `limit`; None: it is past that, and to be dropped. Must be polled inside a
-/// tokio runtime with time.
+/// Runs a guest call for at most `limit`. Returns None past it, and the caller must drop the call.
+/// Must be polled inside a Tokio runtime with time enabled.
 ///
-/// A guest that waits, on a WASI clock, is ended by a timer. One that computes gives the thread back at each tick
-/// of the epoch, to be polled again at once, and the runtime looks at its timers only after 61 such polls
-/// (`event_interval` of tokio's runtimes): so the time is looked at here, too, after each of them.
+/// A timer ends a guest that waits on a WASI clock. A guest that computes yields at each tick of
+/// the epoch and is polled again at once. The runtime checks its timers only after 61 such polls
+/// (Tokio's `event_interval`), so this function also checks the time after each poll.
 pub(super) async fn within<T>(
     limit: Duration,
     mut call: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    // Nearly every call is over at once, and a timer that is never needed is a twentieth of its time. What is needed
-    // for the others is in a box, so that the future of each request is small.
+    // Nearly every call ends in its first poll, and a timer would add a twentieth to its time. The
+    // rest is boxed, so that the future of each request stays small.
     match poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
         Poll::Ready(answer) => Some(answer),
         Poll::Pending => Box::pin(rest(limit, call)).await,
     }
 }
 
-/// The same of a call that has begun.
+/// Continues a call that did not end in its first poll.
 async fn rest<T>(limit: Duration, mut call: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let began = Instant::now();
     let computed = poll_fn(|cx| match call.as_mut().poll(cx) {
@@ -50,7 +50,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(5);
 
-    /// As the requests of a core are run.
+    /// A runtime like the one that serves a core's requests.
     fn runtime() -> LocalRuntime {
         Builder::new_current_thread().enable_time().build_local(LocalOptions::default()).unwrap()
     }
@@ -61,7 +61,7 @@ mod tests {
         let counted = Rc::clone(&polls);
         let endless = poll_fn(move |cx| {
             counted.set(counted.get() + 1);
-            // A tick of the epoch.
+            // Stands for one tick of the epoch.
             std::thread::sleep(Duration::from_millis(1));
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
@@ -69,7 +69,7 @@ mod tests {
         let runtime = runtime();
         let call = runtime.spawn_local(async { within(LIMIT, pin!(endless)).await });
         assert_eq!(runtime.block_on(call).unwrap(), None);
-        // The first is before the time is taken; each of the others takes a millisecond at least.
+        // The first poll is not timed. Each of the others takes at least a millisecond.
         assert!(polls.get() <= 6, "{polls:?}");
     }
 

@@ -1,4 +1,4 @@
-//! What a guest says of itself, checked: it is shown to people and used as a metric's label.
+//! Checks the answer of `describe`, because it is shown to people and used as a metric's label.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use contract::Description;
 use super::text::printable;
 use super::version::RawDescription;
 
-/// Bytes of the name, and of the version.
+/// Maximum bytes of the name, and of the version.
 const NAME: usize = 64;
-/// Bytes of the summary.
+/// Maximum bytes of the summary.
 const SUMMARY: usize = 1_024;
-/// Bytes of the parameters' schema.
+/// Maximum bytes of the parameters' schema.
 const PARAMETERS: usize = 64 << 10;
-/// The shortest time between two refreshes.
+/// The shortest refresh interval. A shorter one is raised to it.
 const REFRESH: Duration = Duration::from_millis(100);
 
-/// The description, or what is wrong with it.
+/// Returns the checked description, or its defect in words.
 pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
     let RawDescription { name, version, summary, parameters, refresh, needs } = raw;
     let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);

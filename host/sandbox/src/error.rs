@@ -1,15 +1,15 @@
-//! Why a strategy could not be loaded: what, where and the remedy, for the operator.
+//! Errors of a load for the operator: the strategy, the cause and the remedy.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use config::Sandbox;
 
 use super::compile::Failure;
 
-/// Why a strategy could not be loaded. Its texts hold names and paths, never a parameter's value.
+/// Why a strategy could not be loaded. The host puts names and paths into the texts, never a
+/// parameter's value. Only the guest's own text in [`Self::Configure`] may quote one.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No strategy of that name or path.
@@ -27,7 +27,7 @@ pub enum LoadError {
         folder: PathBuf,
         /// The names of the folder's `.wasm` files.
         in_folder: Vec<String>,
-        /// The known name that looks most like it.
+        /// The most similar known name, if one is similar enough.
         nearest: Option<String>,
     },
     /// The file cannot be read.
@@ -35,53 +35,53 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         #[source]
         cause: io::Error,
     },
     /// The component is larger than the sandbox allows.
     #[error("{what} has {size} bytes; at most {limit} are allowed (`sandbox.component_mib`)")]
     TooLarge {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
         /// Its size in bytes.
         size: u64,
         /// The limit in bytes.
         limit: u64,
     },
-    /// The component is not the one that was pinned.
+    /// The component's digest is not the pinned one.
     #[error("{what} has the sha256 {got}, but `sha256` pins {want}")]
     Pin {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
         /// The pinned digest.
         want: String,
         /// The component's digest.
         got: String,
     },
-    /// The host itself could not get ready: a thread or memory that the system refused, or a
-    /// stack size it cannot give.
+    /// The host could not set up a sandbox: the system refused a thread or memory, or the stack
+    /// size is unsupported.
     #[error("cannot make a sandbox for {what}: {cause}")]
     Host {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// Why not.
+        /// The reason for the failure.
         cause: String,
     },
-    /// The bytes are something else.
+    /// The bytes are not a component.
     #[error("{what} is not a WebAssembly component: {found}")]
     NotAComponent {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// What it is, and what to do.
+        /// What the bytes are, and the remedy.
         found: &'static str,
     },
-    /// The compiler refused it.
+    /// The compiler rejected the component.
     #[error("{what} does not compile: {cause}")]
     Compile {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// The compiler's words.
+        /// The compiler's error message.
         cause: String,
     },
     /// The compiler took too long.
@@ -90,11 +90,11 @@ pub enum LoadError {
         if *is_cpu_time { " of CPU time" } else { "" }
     )]
     CompileTimedOut {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
         /// The limit.
         after: Duration,
-        /// Whether the limit is of CPU time, and not of waiting.
+        /// True if the limit is CPU time, false if it is wall time.
         is_cpu_time: bool,
     },
     /// The compiler used up its memory.
@@ -103,115 +103,115 @@ pub enum LoadError {
         limit >> 20
     )]
     CompileMemory {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
         /// The limit in bytes.
         limit: u64,
     },
-    /// The compiler got too little CPU time: other work of the machine was in its way.
+    /// The compiler got too little CPU time because the machine was busy.
     #[error(
         "{what} is not compiled after {after:?}: the machine gives its compiler too little time"
     )]
     CompileStarved {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// How long it was waited for.
+        /// Wall time after which the compiler was killed.
         after: Duration,
     },
-    /// There is no compiler, for want of processes or memory of the machine.
+    /// The compiler could not run because the machine lacks processes or memory.
     #[error("there is no compiler for {what}: {cause}")]
     CompilerUnavailable {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// Why not.
+        /// The reason for the failure.
         cause: String,
     },
-    /// The compiler failed: a bug of the compiler.
+    /// The compiler crashed or sent a malformed answer: a bug of the compiler.
     #[error("the compiler failed on {what}, this is a bug of the compiler: {cause}")]
     CompilerFailed {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// How.
+        /// How the compiler failed.
         cause: String,
     },
-    /// Another load takes the place of this one.
+    /// The load was canceled, as when a newer load replaces it.
     #[error("the load of {what} was canceled")]
     Canceled {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
     },
-    /// It wants something a strategy does not get.
+    /// The component imports an interface that strategies do not get.
     #[error(
         "{what} imports `{import}`, which a strategy does not get; it may import `{}`, and of WASI 0.2 {}",
         super::interface::offered().join("`, `"), super::interface::WASI.join(", ")
     )]
     Import {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
         /// The import.
         import: String,
     },
-    /// What it exports is not that of any world that this gateway speaks.
+    /// The exports match no world that this gateway speaks.
     #[error(
         "{what} is for no world that this gateway speaks ({}); it exports {}",
         super::interface::spoken().join(", "), list(seen)
     )]
     Version {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// What it exports.
+        /// All exports of the component.
         seen: Vec<String>,
     },
-    /// Its imports or exports have the right names and other types.
+    /// Imports or exports have the right names but the wrong types.
     #[error(
         "{what} does not fit the interface it names: {cause}; build it against the released `wit` folder"
     )]
     Link {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
         /// The difference.
         cause: String,
     },
-    /// It trapped while it was being loaded: a bug of the guest, or a limit it hit.
+    /// The guest trapped during the load: a bug of the guest, or a limit that it reached.
     #[error("{what} trapped in {stage}: {cause}")]
     Trap {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// When.
+        /// The stage that failed.
         stage: LoadStage,
-        /// The trap.
+        /// The trap's message.
         cause: String,
     },
-    /// It ran past its deadline while it was being loaded.
+    /// A call of the guest exceeded its deadline during the load.
     #[error("{what} is still running after {after:?} in {stage} (`sandbox.call_timeout`)")]
     TimedOut {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// When.
+        /// The stage that failed.
         stage: LoadStage,
         /// The limit.
         after: Duration,
     },
-    /// What it says of itself cannot be used.
+    /// The answer of `describe` is invalid.
     #[error("{what} describes itself badly: {cause}")]
     Description {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// What is wrong with it.
+        /// The defect of the answer.
         cause: String,
     },
-    /// The guest refused its parameters, in its own words.
+    /// The guest refused its parameters.
     #[error("{what} refuses `routing_parameter`: {message}")]
     Configure {
-        /// The strategy, as people know it.
+        /// The strategy, as [`Source`](super::Source) displays it.
         what: String,
-        /// The guest's words.
+        /// The guest's reason, made printable.
         message: String,
     },
 }
 
 impl LoadError {
-    /// The error for a component that was not compiled.
+    /// Turns a failed compilation into the error that the operator sees.
     pub(super) fn of(failure: Failure, what: &str, sandbox: &Sandbox) -> Self {
         let what = what.to_owned();
         match failure {
@@ -229,7 +229,7 @@ impl LoadError {
         }
     }
 
-    /// Whether the same load may succeed later: it ran out of time, or the machine had too little to give.
+    /// True if the same load may succeed later: it timed out, or the machine lacked resources.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(
@@ -241,7 +241,7 @@ impl LoadError {
         )
     }
 
-    /// What its user or its author can do about it.
+    /// Advice for the operator or for the strategy's author.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         const LIMIT: &str = "make it smaller or cheaper, or raise the limit where you trust it";
@@ -254,13 +254,13 @@ impl LoadError {
             | Self::TimedOut { .. }
             | Self::TooLarge { .. } => LIMIT,
             Self::CompileStarved { .. } | Self::CompilerUnavailable { .. } => {
-                "it is tried again by itself; give the machine less to do, or more memory and processes"
+                "the gateway tries again by itself; reduce the machine's load, or give it more memory and processes"
             }
             Self::CompilerFailed { .. } => {
                 "build it with other settings, or with another toolchain"
             }
             Self::Import { .. } => {
-                "leave out what needs it: a strategy has no network, and WASI 0.2 only"
+                "remove the code that needs it: a strategy has no network, and WASI 0.2 only"
             }
             Self::Version { seen, .. } => unspoken(seen),
             Self::Link { .. } => "take the contract from `gateway strategy new`, and build anew",
@@ -271,7 +271,7 @@ impl LoadError {
                 "this is a bug of the strategy: a panic, an exception, memory or stack at its end, or, in \
                  JavaScript, an export that is not there"
             }
-            Self::Description { .. } => "mend what its `describe` returns",
+            Self::Description { .. } => "fix what its `describe` returns",
             Self::Configure { .. } => {
                 "give it other parameters, which `gateway strategy inspect` lists, or mend its `configure`"
             }
@@ -289,7 +289,7 @@ impl LoadError {
     }
 }
 
-/// What to do about exports that are those of no world.
+/// Advice for exports that match no world.
 fn unspoken(seen: &[String]) -> &'static str {
     let has = |text: &str| seen.iter().any(|name| name.contains(text));
     if !has("hybrid:routing/") {
@@ -307,14 +307,14 @@ fn unspoken(seen: &[String]) -> &'static str {
     "every strategy exports `policy`, whatever else it exports: `describe`, `configure` and `assign`"
 }
 
-/// What a guest was asked to do when it failed.
+/// The stage of a load in which a guest failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadStage {
     /// Instantiation: memory, data, `start` functions.
     Instantiate,
-    /// `describe`.
+    /// The first call, `describe`.
     Describe,
-    /// `configure`.
+    /// The second call, `configure`.
     Configure,
 }
 
@@ -328,7 +328,7 @@ impl fmt::Display for LoadStage {
     }
 }
 
-/// The names, or a word for their absence; at most 20 of them.
+/// Joins at most 20 names. The number of the others follows. An empty list is "nothing".
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 20;
     match names {

@@ -1,4 +1,4 @@
-//! One program, its instances, and calls into them that always come back.
+//! A program, its instances, and guest calls that end at a deadline.
 
 use std::future::Future;
 use std::io;
@@ -13,6 +13,7 @@ use wasmtime_wasi::p2::pipe::SinkOutputStream;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use config::Sandbox;
+use contract::Fault;
 
 use super::deadline;
 use super::interface::ComponentShape;
@@ -22,15 +23,16 @@ use super::machine::Machine;
 use super::text::printable;
 use super::values::Values;
 use super::version::{Guest, Linked};
+use super::{LoadError, LoadStage};
 
-/// What the host keeps for one instance.
+/// Host state of one instance.
 pub(super) struct StoreData {
     pub(super) log: Log,
-    /// Shared with the strategy's other instances.
+    /// The strategy's store, shared with its other instances.
     pub(super) values: Arc<Values>,
     limiter: Limiter,
-    /// An empty world: a clock and random numbers; no files, network, environment or arguments;
-    /// an input at its end and outputs that lead nowhere.
+    /// A clock and random numbers, but no files, network, environment or arguments. The standard
+    /// input is empty, and the outputs are discarded.
     wasi: WasiCtx,
     resources: ResourceTable,
 }
@@ -41,7 +43,7 @@ impl WasiView for StoreData {
     }
 }
 
-/// A component that can be run: instances are made from it.
+/// A linked component, from which instances are made.
 pub(super) struct Program {
     machine: Arc<Machine>,
     linked: Linked,
@@ -49,23 +51,42 @@ pub(super) struct Program {
     reactor: Reactor,
 }
 
-/// One instance. Of no further use after a call that was [`Stopped`].
+/// One instance. It is unusable after a call returned [`Stopped`].
 pub(super) struct Instance {
     pub(super) store: Store<StoreData>,
     pub(super) guest: Guest,
 }
 
-/// Why a call gave no answer.
+/// Why a guest call returned no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// The guest trapped, in wasmtime's words.
+    /// The guest trapped. The text is Wasmtime's.
     Trap(String),
-    /// It ran past the deadline.
+    /// The call exceeded this deadline.
     TimedOut(Duration),
 }
 
+impl Stopped {
+    pub(super) fn in_stage(self, what: &str, stage: LoadStage) -> LoadError {
+        let what = what.to_owned();
+        match self {
+            Stopped::Trap(cause) => LoadError::Trap { what, stage, cause },
+            Stopped::TimedOut(after) => LoadError::TimedOut { what, stage, after },
+        }
+    }
+}
+
+impl From<Stopped> for Fault {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Trap(cause) => Fault::Trap(cause),
+            Stopped::TimedOut(after) => Fault::TimedOut(after),
+        }
+    }
+}
+
 impl Program {
-    /// Links a component.
+    /// Links a component and checks the types of its exports, without running it.
     pub(super) fn new(
         machine: Arc<Machine>,
         component: &Component,
@@ -77,7 +98,7 @@ impl Program {
         Ok(Self { machine, linked, sandbox, reactor })
     }
 
-    /// Makes an instance; its log lines go under `name`.
+    /// Makes an instance whose log lines carry `name`.
     pub(super) fn instantiate(
         &self,
         name: Arc<str>,
@@ -95,13 +116,14 @@ impl Program {
         let mut store = Store::new(&self.machine.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(TRANSFER);
+        // The guest yields at each tick of the ticker, so that its deadline can be checked.
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
         let guest = self.call(self.linked.instantiate(&mut store))?;
         Ok(Instance { store, guest })
     }
 
-    /// Runs a call to its end or to the deadline. Blocks.
+    /// Runs a call to its end or to the deadline [`Sandbox::call`]. Blocks the thread.
     pub(super) fn call<T>(
         &self,
         call: impl Future<Output = wasmtime::Result<T>>,
@@ -109,7 +131,8 @@ impl Program {
         self.reactor.block_on(self.within(self.sandbox.call, pin!(call)))
     }
 
-    /// The same on the request path, under its own deadline, and for whoever awaits it.
+    /// Like [`Self::call`] on the request path: under the deadline [`Sandbox::request`], and
+    /// without blocking.
     pub(super) async fn call_on_path<T>(
         &self,
         call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
@@ -132,34 +155,35 @@ impl Program {
 }
 
 impl Instance {
-    /// Begins a call: a full measure of log lines and a tick of time before the first look.
+    /// Prepares a call: refills the log quota, and lets the guest run for one tick before it
+    /// yields.
     pub(super) fn begin(&mut self) {
         self.store.set_epoch_deadline(1);
         self.store.data_mut().log.refill();
     }
 
-    /// The same on the request path, where calls are many.
+    /// Like [`Self::begin`] on the request path, where the log quota is per second.
     pub(super) fn begin_on_path(&mut self) {
         self.store.set_epoch_deadline(1);
         self.store.data_mut().log.refill_by_time();
     }
 
-    /// Bytes of linear memory.
+    /// Linear memory in use, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.store.data().limiter.memory()
     }
 }
 
-/// Why a component cannot become a program.
+/// Why a component cannot be linked.
 pub(super) enum Unfit {
-    /// The host cannot run it.
+    /// The system refused the resources of a runtime.
     Host(io::Error),
-    /// Its imports or exports have other types than their names promise.
+    /// Imports or exports have the right names but the wrong types.
     Link(String),
 }
 
 fn empty_world() -> WasiCtx {
-    // The default output is a task of the runtime with a buffer in between; this one is nothing.
+    // The default output is a task with a buffer. This sink discards at no cost.
     WasiCtx::builder()
         .stdout(SinkOutputStream)
         .stderr(SinkOutputStream)
@@ -179,12 +203,13 @@ fn link(
     Linked::new(&mut linker, component, shape)
 }
 
-/// How a component differs from its interface: the whole chain, as it goes from the interface in.
+/// Describes how a component differs from its interface. The error chain leads from the interface
+/// to the detail.
 fn unfit(error: &wasmtime::Error) -> String {
     printable(&format!("{error:#}"), 1_000)
 }
 
-/// A trap in one line. The backtrace is for the strategy's author, who asks for debug logs.
+/// Describes a trap in one line. The backtrace goes to the debug log, for the strategy's author.
 fn cause(error: &wasmtime::Error) -> String {
     tracing::debug!("a strategy trapped: {}", printable(&format!("{error:?}"), 4_096));
     match error.downcast_ref::<Trap>() {
@@ -193,10 +218,10 @@ fn cause(error: &wasmtime::Error) -> String {
     }
 }
 
-/// What waits for a guest that waits. A runtime of its own, so that a guest shares no thread with
-/// anybody.
+/// Drives blocking calls and their timers, on the caller's thread. Each program has its own
+/// runtime, so that guests of different programs never wait for each other.
 struct Reactor {
-    /// None only while it is being dropped.
+    /// None only inside `drop`.
     runtime: Option<Runtime>,
 }
 
@@ -215,7 +240,7 @@ impl Reactor {
 
 impl Drop for Reactor {
     fn drop(&mut self) {
-        // An ordinary drop panics where the last owner lets go inside an async runtime.
+        // An ordinary drop panics if it happens inside an async runtime.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -1,4 +1,4 @@
-//! Loading a strategy, and asking it.
+//! Loads a strategy component, configures it, and asks it for weights.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use config::Sandbox;
-use contract::{
-    Attempt, Candidate, Description, Fault, PathStrategy, Place, Question, RawWeights, Strategy,
-};
+use contract::{Description, Place, Role};
 
 use super::compile::{Cancellation, Compiler, Components};
-use super::guest::{Instance, Program, Stopped, Unfit};
+use super::guest::{Instance, Program, Unfit};
 use super::interface::ComponentShape;
 use super::kept::Lease;
 use super::machine::Machine;
 use super::path::{Maker, PathPlugin};
+use super::plugin::Plugin;
 use super::recipe::{LoadedComponent, Recipe};
 use super::source::Bytes;
 use super::values::Stores;
 use super::version::RawDescription;
 use super::{Cache, LoadError, LoadStage, Source, describe, interface};
 
-/// Machines kept: one for the stack size in use, one for a reload back to the size before.
+/// Machines kept: one for the stack size in use, one for the size before, so that a reload back to
+/// it is cheap.
 const MACHINES: usize = 2;
 
-/// Loads strategies. Cheap to clone; all clones share engines, clock and compiled components.
+/// Loads strategies. Cloning is cheap: all clones share engines, clocks and compiled components.
 #[derive(Clone)]
 pub struct PluginHost {
     components: Arc<Components>,
@@ -35,17 +35,7 @@ pub struct PluginHost {
     maker: Maker,
 }
 
-/// Who is asked: the strategy in use, or one that is being tried beside it. What one of them keeps the
-/// other does not see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Its answers are used.
-    Live,
-    /// Its answers are compared, or used for a share of the requests.
-    Candidate,
-}
-
-/// A strategy that has said who it is, and waits for its parameters.
+/// A strategy after its `describe` and before its `configure`.
 pub struct Opened {
     loaded: Arc<LoadedComponent>,
     instance: Instance,
@@ -53,63 +43,53 @@ pub struct Opened {
     maker: Maker,
 }
 
-/// A strategy in use.
-///
-/// After a trap or a time-out its instance is gone, because nobody knows what is left in its memory;
-/// the next [`assign`](Strategy::assign) makes and configures a fresh one. Each guest call
-/// of that has the whole of [`Sandbox::call`] for itself.
-pub struct Plugin {
-    recipe: Arc<Recipe>,
-    instance: Option<Instance>,
-    path: Option<Arc<PathPlugin>>,
-}
-
-/// How long the stages of a load took.
+/// Durations of a load's stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadTimes {
-    /// From bytes to machine code; next to nothing where it was compiled before.
+    /// Time from bytes to machine code. It is near zero if the component was compiled before.
     pub compile: Duration,
-    /// Of the first instance, up to its `describe`.
+    /// Time to make the first instance and run its `describe`.
     pub instantiate: Duration,
 }
 
 impl PluginHost {
-    /// A host for the default sandbox's stack size; others are set up when they are asked for. It compiles in this
-    /// process.
+    /// A host that compiles in this process. It is ready for the default sandbox's stack size.
+    /// Engines for other sizes are created on demand.
     ///
     /// # Errors
-    /// The system refuses a thread, or the processor is one that wasmtime does not compile for.
+    /// The system refuses a thread, or Wasmtime has no compiler for this processor.
     pub fn new() -> anyhow::Result<Self> {
         let (machines, stores) = Default::default();
-        let maker = Maker::start().context("the thread that makes instances")?;
+        let maker = Maker::start().context("cannot start the thread that makes instances")?;
         let components = Arc::new(Components::new(Compiler::InProcess, None));
         let host = Self { components, machines, stores, maker };
         host.machine(Sandbox::default().stack)?;
         Ok(host)
     }
 
-    /// The same, but what is compiled is kept in a folder, and found there.
+    /// Keeps machine code in `cache` and looks it up there. Forgets the components in memory.
     #[must_use]
     pub fn with_cache(self, cache: Cache) -> Self {
         Self { components: Arc::new(self.components.with_cache(cache)), ..self }
     }
 
-    /// The same, but components are compiled by `compiler`.
+    /// Compiles components with `compiler`. Forgets the components in memory.
     #[must_use]
     pub fn with_compiler(self, compiler: Compiler) -> Self {
         Self { components: Arc::new(self.components.with_compiler(compiler)), ..self }
     }
 
-    /// Lets go of compiled components that are too many, in memory and in the cache, at the end of a load of several
-    /// strategies. Never of those that are in use or that the load has asked for. `is_good`: it has asked for all that
-    /// it uses.
+    /// Ends a load of several strategies: evicts surplus compiled components from memory and from
+    /// the cache, and stops abandoned compilations. Components in use, or requested by this load,
+    /// stay. `is_good` says that the load requested everything that it uses.
     pub fn tidy(&self, is_good: bool) {
         self.components.tidy(is_good);
     }
 
     /// Loads a component up to and including `describe`. `pin` is the SHA-256 it must have, in hex.
     ///
-    /// Blocks for as long as it takes to compile, and for twice [`Sandbox::call`] at most.
+    /// Blocks while it compiles, and then for at most twice [`Sandbox::call`]: once to instantiate,
+    /// once to describe.
     ///
     /// # Errors
     /// See [`LoadError`]: one variant for each stage.
@@ -125,7 +105,7 @@ impl PluginHost {
         self.load_unless_canceled(source, pin, sandbox, &Cancellation::default())
     }
 
-    /// The same, but returns soon after it was canceled.
+    /// Like [`Self::load`], but returns soon after `cancellation` is canceled.
     ///
     /// # Errors
     /// As [`Self::load`], and [`LoadError::Canceled`].
@@ -173,7 +153,7 @@ impl PluginHost {
         Ok(Opened { loaded: Arc::new(loaded), instance, stores, maker })
     }
 
-    /// A component as machine code, and the machine that runs it.
+    /// Compiles a component. Returns it with the machine that runs it.
     pub(super) fn compile(
         &self,
         source: &Source,
@@ -189,7 +169,7 @@ impl PluginHost {
         Ok((machine, component))
     }
 
-    /// The machine for a stack size in bytes.
+    /// Returns the machine whose guests have `stack` bytes of stack. Creates it if there is none.
     fn machine(&self, stack: usize) -> anyhow::Result<Arc<Machine>> {
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(machine) = machines.iter().find(|machine| machine.stack == stack) {
@@ -197,7 +177,7 @@ impl PluginHost {
         }
         let machine = Arc::new(Machine::new(stack)?);
         if machines.len() == MACHINES {
-            // Strategies that run on it keep it for as long as they live.
+            // Strategies on the removed machine hold it by `Arc`, so it lives as long as they do.
             machines.remove(0);
         }
         machines.push(Arc::clone(&machine));
@@ -205,7 +185,7 @@ impl PluginHost {
     }
 }
 
-/// A fresh instance and what it says of itself.
+/// Makes a fresh instance and calls its `describe`.
 fn first_words(
     program: &Program,
     what: &str,
@@ -222,8 +202,8 @@ fn first_words(
 }
 
 impl Opened {
-    /// A second one of the same component, which knows nothing of this one: a fresh instance, and an empty
-    /// store. For trying a strategy over and over; nothing is read or compiled for it.
+    /// Opens the same component a second time without shared state: a fresh instance and an empty
+    /// store. For repeated trials of a strategy, because nothing is read or compiled.
     ///
     /// # Errors
     /// [`LoadError::Trap`] and [`LoadError::TimedOut`].
@@ -237,19 +217,19 @@ impl Opened {
         Ok(Self { loaded, instance, stores: Arc::default(), maker })
     }
 
-    /// How long its load took.
+    /// Durations of its load. A copy made by [`Self::again`] has those of the original.
     #[must_use]
     pub fn times(&self) -> LoadTimes {
         self.loaded.times
     }
 
-    /// Bytes of linear memory that its instance has.
+    /// Linear memory of its instance, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.instance.memory()
     }
 
-    /// Who it is.
+    /// The checked answer of its `describe`.
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.loaded.description
@@ -261,37 +241,39 @@ impl Opened {
         &self.loaded.digest
     }
 
-    /// The world it is for, with the version: `hybrid:routing/strategy@0.2.0`.
+    /// The world that its exports match, with the version: `hybrid:routing/strategy@0.2.0`.
     #[must_use]
     pub fn world(&self) -> String {
         let ComponentShape { version, .. } = self.loaded.shape;
         format!("hybrid:routing/{}@{}", self.loaded.shape.world(), version.as_str())
     }
 
-    /// Bytes of the component.
+    /// Size of the component in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.loaded.size
     }
 
-    /// Whether it decides for each request too.
+    /// True if it also assigns weights for each request.
     #[must_use]
     pub fn is_on_path(&self) -> bool {
         self.loaded.shape.on_path
     }
 
-    /// Whether it needs to know the deployments before it can tell good parameters from bad.
+    /// True if its `configure` is given the places. Its parameters can then be checked only
+    /// together with them.
     #[must_use]
     pub fn takes_places(&self) -> bool {
         self.loaded.shape.version != interface::Version::V0_1_0
     }
 
-    /// Gives it its parameters, an object that fits [`Description::parameters`], and the deployments of
-    /// the models that it decides for, in the order of their [`Candidate::id`]. `instances` are made of
-    /// it for the request path, where it is of that kind.
+    /// Configures the strategy. `parameters` is an object that fits [`Description::parameters`].
+    /// `places` are the deployments of all models that it decides for. A
+    /// [`Candidate::id`](contract::Candidate::id) is an index into them. A strategy on the request
+    /// path gets `instances` more instances.
     ///
     /// # Errors
-    /// [`LoadError::Configure`] where the guest refuses them, [`LoadError::Trap`] and
+    /// [`LoadError::Configure`] if the guest refuses its parameters, [`LoadError::Trap`] and
     /// [`LoadError::TimedOut`].
     ///
     /// # Panics
@@ -304,7 +286,7 @@ impl Opened {
         instances: usize,
     ) -> Result<Plugin, LoadError> {
         let Self { loaded, mut instance, stores, maker } = self;
-        let values = stores.of(&role.store(&loaded.name));
+        let values = stores.of(&store_name(&loaded.name, role));
         instance.store.data_mut().values = Arc::clone(&values);
         let recipe = Recipe { loaded, parameters: parameters.to_string(), places, values };
         let what = recipe.loaded.what.clone();
@@ -325,103 +307,12 @@ impl Opened {
     }
 }
 
-impl Role {
-    /// The name of its store: no strategy's name has a `#`.
-    fn store(self, name: &str) -> String {
-        match self {
-            Role::Live => name.to_owned(),
-            Role::Candidate => format!("{name}#candidate"),
-        }
-    }
-}
-
-impl Plugin {
-    /// The component's SHA-256 in lower-case hex.
-    #[must_use]
-    pub fn digest(&self) -> &str {
-        &self.recipe.loaded.digest
-    }
-
-    /// Bytes of linear memory that its instance has. None: the last call was its instance's end.
-    #[must_use]
-    pub fn memory(&self) -> Option<usize> {
-        self.instance.as_ref().map(Instance::memory)
-    }
-
-    /// The places it was configured with; a [`Candidate::id`] is a position in them.
-    #[must_use]
-    pub fn places(&self) -> &[Place] {
-        &self.recipe.places
-    }
-
-    /// Calls its instance, a fresh one where the last is gone.
-    fn call<T>(
-        &mut self,
-        call: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<T>,
-    ) -> Result<T, Fault> {
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.recipe.fresh()?,
-        };
-        instance.begin();
-        let answer = self.recipe.program().call(call(&mut instance))?;
-        self.instance = Some(instance);
-        Ok(answer)
-    }
-}
-
-impl Strategy for Plugin {
-    fn description(&self) -> &Description {
-        self.recipe.description()
-    }
-
-    fn assign(
-        &mut self,
-        local: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
-    ) -> Result<RawWeights, Fault> {
-        self.call(async |instance| instance.guest.assign(&mut instance.store, local, remote).await)
-    }
-
-    fn on_path(&self) -> Option<Arc<dyn PathStrategy>> {
-        self.path.clone().map(|path| path as Arc<dyn PathStrategy>)
-    }
-
-    /// Blocks as [`assign`](Strategy::assign) does.
-    fn assign_request(&mut self, question: Question<'_>) -> Result<RawWeights, Fault> {
-        if self.path.is_none() {
-            return self.assign(question.local, question.remote);
-        }
-        self.call(async |instance| {
-            instance.guest.assign_request(&mut instance.store, question).await
-        })
-    }
-
-    fn learns(&self) -> bool {
-        self.recipe.loaded.shape.learns
-    }
-
-    fn outcome(&mut self, attempts: &[Attempt]) -> Result<(), Fault> {
-        self.call(async |instance| instance.guest.outcome(&mut instance.store, attempts).await)
-    }
-}
-
-impl Stopped {
-    fn in_stage(self, what: &str, stage: LoadStage) -> LoadError {
-        let what = what.to_owned();
-        match self {
-            Stopped::Trap(cause) => LoadError::Trap { what, stage, cause },
-            Stopped::TimedOut(after) => LoadError::TimedOut { what, stage, after },
-        }
-    }
-}
-
-impl From<Stopped> for Fault {
-    fn from(stopped: Stopped) -> Self {
-        match stopped {
-            Stopped::Trap(cause) => Fault::Trap(cause),
-            Stopped::TimedOut(after) => Fault::TimedOut(after),
-        }
+/// Name of a strategy's store in a role. No strategy's name contains a `#`, so the roles never
+/// share one.
+fn store_name(name: &str, role: Role) -> String {
+    match role {
+        Role::Live => name.to_owned(),
+        Role::Candidate => format!("{name}#candidate"),
     }
 }
 
@@ -435,13 +326,5 @@ impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LoadedComponent { what, digest, .. } = &*self.loaded;
         f.debug_struct("Opened").field("what", what).field("digest", digest).finish_non_exhaustive()
-    }
-}
-
-// Not derived: the parameters may hold secrets.
-impl fmt::Debug for Plugin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LoadedComponent { what, digest, .. } = &*self.recipe.loaded;
-        f.debug_struct("Plugin").field("what", what).field("digest", digest).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What a component may import and what it must export.
+//! The imports that a component may have and the exports that it must have.
 
 use wasmtime::bail;
 use wasmtime::component::types::ComponentItem;
@@ -8,12 +8,12 @@ use wasmtime::error::Context;
 use super::text::printable;
 use super::{LoadError, v0_1_0, v0_2_0};
 
-/// The WASI 0.2 packages a component may import: what the standard libraries of most languages ask
-/// for before they do anything. It gets them empty.
+/// The WASI 0.2 packages that a component may import. The standard libraries of most languages need
+/// them to start. The host offers them without files, environment or arguments behind them.
 pub(super) const WASI: &[&str] =
     &["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random"];
 
-/// The versions of the strategy interface that this gateway speaks, the newest last.
+/// The versions of the strategy interface that this gateway supports, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     V0_1_0,
@@ -23,7 +23,7 @@ pub(super) enum Version {
 impl Version {
     pub(super) const ALL: [Self; 2] = [Self::V0_1_0, Self::V0_2_0];
 
-    /// What every strategy of this version exports.
+    /// The interface that every strategy of this version exports.
     pub(super) fn policy(self) -> &'static str {
         match self {
             Self::V0_1_0 => v0_1_0::POLICY,
@@ -31,7 +31,8 @@ impl Version {
         }
     }
 
-    /// Its further interfaces; a world has some of them.
+    /// Interfaces that only some worlds of this version export: first `request-policy`, then
+    /// `learning`. [`shape`] relies on this order.
     fn others(self) -> &'static [&'static str] {
         match self {
             Self::V0_1_0 => &[],
@@ -39,7 +40,7 @@ impl Version {
         }
     }
 
-    /// What the gateway itself offers to it.
+    /// Interfaces of the contract that the gateway provides to this version.
     fn imports(self) -> &'static [&'static str] {
         match self {
             Self::V0_1_0 => &[v0_1_0::LOGGING],
@@ -47,12 +48,12 @@ impl Version {
         }
     }
 
-    /// `0.2.0`
+    /// The version number, such as `0.2.0`.
     pub(super) fn as_str(self) -> &'static str {
         self.policy().rsplit('@').next().unwrap_or_default()
     }
 
-    /// The worlds a strategy of this version may be for.
+    /// The worlds of this version.
     pub(super) fn worlds(self) -> &'static [&'static str] {
         match self {
             Self::V0_1_0 => &["strategy"],
@@ -63,19 +64,20 @@ impl Version {
     }
 }
 
-/// What a component asks for, and what it is.
+/// The requirements and the world of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ComponentShape {
+    /// It imports something of WASI.
     pub(super) wasi: bool,
     pub(super) version: Version,
-    /// It decides on the request path too.
+    /// It also decides for each request.
     pub(super) on_path: bool,
-    /// It is to be told how attempts went.
+    /// It is told how attempts ended.
     pub(super) learns: bool,
 }
 
 impl ComponentShape {
-    /// The world it is for.
+    /// Name of the world that has exactly these exports.
     pub(super) fn world(self) -> &'static str {
         match (self.on_path, self.learns) {
             (false, false) => "strategy",
@@ -86,12 +88,12 @@ impl ComponentShape {
     }
 }
 
-/// Every interface that the gateway offers, over all versions.
+/// Every interface of the contract that the gateway provides, for all versions.
 pub(super) fn offered() -> Vec<&'static str> {
     Version::ALL.iter().flat_map(|version| version.imports()).copied().collect()
 }
 
-/// Every world that the gateway speaks: `hybrid:routing/strategy@0.1.0`.
+/// Every world that the gateway supports, such as `hybrid:routing/strategy@0.1.0`.
 pub(super) fn spoken() -> Vec<String> {
     let name =
         |version: Version, world: &&str| format!("hybrid:routing/{world}@{}", version.as_str());
@@ -101,18 +103,17 @@ pub(super) fn spoken() -> Vec<String> {
     Version::ALL.iter().flat_map(of).collect()
 }
 
-/// Who provides what a component imports.
+/// The provider of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
-    /// The gateway: a part of the contract.
+    /// The gateway, as a part of the contract.
     Gateway,
-    /// The gateway, with an empty world behind it: no files, network, environment or arguments.
+    /// The gateway, as WASI without files, network, environment or arguments.
     Wasi,
-    /// Nobody: a strategy does not get it.
+    /// Nobody: such a component is refused.
     Nobody,
 }
 
-/// Who provides an import of this name.
 pub(super) fn provider(import: &str) -> Provider {
     if is_wasi(import) {
         Provider::Wasi
@@ -123,7 +124,7 @@ pub(super) fn provider(import: &str) -> Provider {
     }
 }
 
-/// Checks every import against the allow-list, and finds out which world the exports are of.
+/// Checks every import against the allow-list, and derives the world from the exports.
 pub(super) fn shape(what: &str, component: &Component) -> Result<ComponentShape, LoadError> {
     let (engine, ty) = (component.engine(), component.component_type());
     let mut wasi = false;
@@ -139,6 +140,7 @@ pub(super) fn shape(what: &str, component: &Component) -> Result<ComponentShape,
     }
     let exports: Vec<&str> = ty.exports(engine).map(|(export, _)| export).collect();
     let spoken = |version: &&Version| exports.contains(&version.policy());
+    // An interface of ours that this version lacks is of another version.
     let unknown = |version: Version| {
         let ours = |export: &&&str| export.starts_with("hybrid:routing/") && !is_types(export);
         let known = |export: &str| export == version.policy() || version.others().contains(&export);
@@ -157,12 +159,12 @@ pub(super) fn shape(what: &str, component: &Component) -> Result<ComponentShape,
     }
 }
 
-/// The interface that only names types, which some tools import and export for themselves.
+/// True for the interface of types alone, which some tools import and export by themselves.
 fn is_types(name: &str) -> bool {
     name == v0_2_0::TYPES
 }
 
-/// `wasi:cli/environment@0.2.6`: an allowed package at any 0.2 release.
+/// True for an allowed package of any 0.2 release, such as `wasi:cli/environment@0.2.6`.
 fn is_wasi(import: &str) -> bool {
     let Some((interface, version)) = import.split_once('@') else { return false };
     let Some((package, _)) = interface.split_once('/') else { return false };
@@ -170,7 +172,7 @@ fn is_wasi(import: &str) -> bool {
     WASI.contains(&package) && !patch.is_empty() && patch.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Checks the type of one exported function; wasmtime's own check does not name it.
+/// Checks the type of one exported function. Wasmtime's own check does not name the function.
 pub(super) fn check<Params, Return>(
     component: &Component,
     interface: &str,

@@ -1,28 +1,29 @@
-//! Compiled components in memory: a reload of what is in use compiles nothing.
+//! Compiled components in memory, so that a reload need not compile a strategy in use.
 
 use std::sync::Arc;
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// Components kept that nothing uses: a reload back to what was used before compiles nothing.
+/// Unused components that are kept, so that a reload back to an earlier configuration need not
+/// compile.
 const SPARE: usize = 8;
 
-/// A component in use: while it is held the component is not evicted.
+/// A component in use. It is not evicted while a lease is held.
 pub(super) type Lease = Arc<Component>;
 
-/// Components by digest, the one asked for last at the end.
+/// Components by digest. The last requested is at the end.
 #[derive(Default)]
 pub(super) struct Kept {
     entries: Vec<Entry>,
-    /// Loads that have ended.
+    /// Number of loads that have ended.
     loads: u64,
 }
 
 struct Entry {
     digest: String,
     component: Lease,
-    /// [`Kept::loads`] when it was last asked for.
+    /// [`Kept::loads`] at its last request.
     asked: u64,
 }
 
@@ -37,7 +38,7 @@ impl Kept {
         Some(self.push(entry.digest, entry.component))
     }
 
-    /// Keeps one, if another load has not done so meanwhile.
+    /// Keeps a component. If another load has kept it meanwhile, returns that one.
     pub(super) fn keep(&mut self, digest: String, component: Component) -> Lease {
         let known = self.find(component.engine(), &digest);
         known.unwrap_or_else(|| self.push(digest, Arc::new(component)))
@@ -49,15 +50,15 @@ impl Kept {
         lease
     }
 
-    /// Evicts, at the end of a load, all but [`SPARE`] of those that nothing uses. Gives those in use: somebody has
-    /// a lease, or this load has asked for them.
+    /// Ends a load: evicts all unused components but [`SPARE`]. Returns those in use, which are
+    /// leased or were requested by this load.
     pub(super) fn tidy(&mut self) -> Vec<(String, Engine)> {
         let load = self.loads;
         self.loads += 1;
         let is_used =
             |entry: &Entry| entry.asked == load || Arc::strong_count(&entry.component) > 1;
         let unused = self.entries.iter().filter(|entry| !is_used(entry)).count();
-        // The front was asked for the longest time ago.
+        // Evicts from the front, where the least recently requested are.
         let mut excess = unused.saturating_sub(SPARE);
         self.entries.retain(|entry| {
             let is_evicted = excess > 0 && !is_used(entry);

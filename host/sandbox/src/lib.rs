@@ -1,19 +1,22 @@
-//! Strategies as WebAssembly components: the only module that names wasmtime.
+//! Strategies as WebAssembly components. No other crate of the host uses Wasmtime.
 //!
-//! A strategy is code from somewhere else, so nothing here believes it. It gets memory, stack and
-//! time within [`Sandbox`], no files, no network, no environment, and its answers are only numbers.
-//! Loading is a list of stages, each with its own [`LoadError`]:
+//! A strategy is untrusted code. It runs within the memory, stack and time of [`Sandbox`], without
+//! files, network or environment, and everything that it returns is checked. A load has these
+//! stages, each with its own [`LoadError`]:
 //!
-//! 1. [`locate`]: which bytes are meant;
-//! 2. size and digest;
-//! 3. compile, by a [`Compiler`] under limits, or find it compiled in the [`Cache`];
-//! 4. imports against an allow-list, version from the exports;
+//! 1. [`locate`] the component;
+//! 2. read it, and check its size and digest;
+//! 3. compile it with a [`Compiler`] under limits, or find it compiled in memory or in the
+//!    [`Cache`];
+//! 4. check its imports against an allow-list, and derive the version from its exports;
 //! 5. instantiate and `describe` ([`PluginHost::load`] ends here);
-//! 6. the caller checks the parameters against [`Description::parameters`](contract::Description::parameters);
+//! 6. the caller checks the parameters against
+//!    [`Description::parameters`](contract::Description::parameters);
 //! 7. `configure` ([`Opened::configure`]), which gives a [`Plugin`].
 //!
-//! Every call blocks its thread for at most [`Sandbox::call`]; none may be made from inside an
-//! async runtime. Only what [`Strategy::on_path`](contract::Strategy::on_path) gives may.
+//! Every guest call blocks its thread for at most [`Sandbox::call`], and must not be made inside an
+//! async runtime. Only the calls of [`Strategy::on_path`](contract::Strategy::on_path) are
+//! asynchronous.
 //!
 //! [`Sandbox`]: config::Sandbox
 //! [`Sandbox::call`]: config::Sandbox::call
@@ -35,6 +38,7 @@ mod limits;
 mod logging;
 mod machine;
 mod path;
+mod plugin;
 mod recipe;
 mod source;
 mod text;
@@ -52,8 +56,9 @@ pub use anatomy::{Anatomy, Import, Parts};
 pub use cache::Cache;
 pub use compile::{Cancellation, Compiler};
 pub use error::{LoadError, LoadStage};
-pub use host::{LoadTimes, Opened, Plugin, PluginHost, Role};
+pub use host::{LoadTimes, Opened, PluginHost};
 pub use interface::Provider;
+pub use plugin::Plugin;
 pub use source::{Source, locate, places};
 pub use text::printable;
 pub use translate::{SUBCOMMAND, compile_for_parent};

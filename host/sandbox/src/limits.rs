@@ -1,46 +1,50 @@
-//! What one instance may take of the host.
+//! Limits on the host resources of one instance.
 
 use wasmtime::ResourceLimiter;
 
-/// Elements of all tables of an instance together: function pointers, 8 bytes each.
+/// Maximum elements of all tables of an instance together. An element is a function pointer of 8
+/// bytes.
 const TABLE_ELEMENTS: usize = 100_000;
-/// Core instances, and tables, of one component: languages that link dynamically use dozens.
+/// Maximum core instances of one component, and maximum tables. Languages that link dynamically use
+/// dozens.
 const INSTANCES: usize = 100;
-/// Linear memories of one component; each takes address space, not memory, before it is used.
+/// Maximum linear memories of one component. Each takes address space, but no memory before it is
+/// used.
 const MEMORIES: usize = 8;
 
-/// Bytes a guest can hand to the host in one call: what the host copies before it looks at it.
+/// Maximum bytes that a guest can pass to the host in one call. The host copies them before it can
+/// check them.
 pub(super) const TRANSFER: usize = 1 << 20;
-/// Random bytes a guest gets in one call.
+/// Maximum random bytes that a guest gets in one call.
 pub(super) const RANDOM: u64 = 64 << 10;
-/// Host objects (clocks, streams) a guest can hold at a time.
+/// Maximum host objects (clocks, streams) that a guest can hold at a time.
 pub(super) const RESOURCES: usize = 1_000;
 
-/// Counts all memories, and all tables, of an instance together.
+/// Counts all memories of an instance together, and all tables together.
 pub(super) struct Limiter {
-    /// Bytes that an instance may have.
+    /// Bytes of linear memory that an instance may have.
     limit: usize,
-    /// Bytes that are left of them.
+    /// Bytes of `limit` that are left.
     memory: usize,
     /// Table elements that are left.
     elements: usize,
 }
 
 impl Limiter {
-    /// `memory` is in bytes.
+    /// `memory` is the limit of linear memory in bytes.
     pub(super) fn new(memory: usize) -> Self {
         Self { limit: memory, memory, elements: TABLE_ELEMENTS }
     }
 
-    /// Bytes in use.
+    /// Linear memory in use, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.limit - self.memory
     }
 }
 
-/// Takes the growth out of what is left, if there is enough.
+/// Subtracts the growth from `left`. False if there is not enough left.
 fn take(left: &mut usize, current: usize, desired: usize, maximum: Option<usize>) -> bool {
-    // Past its own maximum the growth fails anyway, and must not be charged.
+    // Growth beyond the object's own maximum fails later, and must not be counted.
     if maximum.is_some_and(|maximum| desired > maximum) {
         return false;
     }

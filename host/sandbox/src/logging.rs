@@ -1,18 +1,19 @@
-//! What a guest writes to the gateway's log.
+//! A guest's access to the gateway's log, with a quota.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::text::printable;
 
-/// Messages of one call, or, on the request path, of one [`SECOND`]; those past it are dropped.
+/// Maximum messages of one call or, on the request path, of one [`SECOND`]. Further ones are
+/// dropped.
 const MESSAGES: u32 = 100;
-/// Calls for requests come by the thousand: their messages are counted together for so long.
+/// Window of the quota on the request path, where thousands of calls a second may each write.
 const SECOND: Duration = Duration::from_secs(1);
-/// Bytes of one message; the rest is cut.
+/// Maximum bytes of one message. The rest is cut off.
 const MESSAGE: usize = 1_024;
 
-/// How much an operator wants to know of a message.
+/// Severity of a message, the same for all versions of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     Debug,
@@ -21,12 +22,13 @@ pub(super) enum Level {
     Error,
 }
 
-/// A guest's way to the log, with what it may still write in this call.
+/// Writes to the log for one instance, within its quota.
 pub(super) struct Log {
     /// The strategy's name.
     strategy: Arc<str>,
+    /// Messages that may still be written.
     left: u32,
-    /// When a second of the request path began.
+    /// Start of the current window on the request path.
     since: Option<Instant>,
 }
 
@@ -35,17 +37,17 @@ impl Log {
         Self { strategy, left: MESSAGES, since: None }
     }
 
-    /// From now on under this name: a strategy's own is known only after `describe`.
+    /// Changes the strategy's name, because its own is known only after `describe`.
     pub(super) fn rename(&mut self, strategy: Arc<str>) {
         self.strategy = strategy;
     }
 
-    /// Begins a call.
+    /// Refills the quota at the start of a call.
     pub(super) fn refill(&mut self) {
         self.left = MESSAGES;
     }
 
-    /// Begins a call on the request path.
+    /// Refills the quota at the start of a call on the request path, if the window is over.
     pub(super) fn refill_by_time(&mut self) {
         if self.left == MESSAGES {
             return;

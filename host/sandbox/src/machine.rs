@@ -1,15 +1,15 @@
-//! A wasmtime engine set up for strategies, with its clock.
+//! A Wasmtime engine for strategies, with its clock.
 
 use anyhow::{Context, anyhow};
 use wasmtime::{Config, Engine};
 
 use super::ticker::Ticker;
 
-/// Stack that the host's own functions find below a guest's, in bytes.
+/// Stack for host functions that a guest calls, in bytes. It is added to the guest's own.
 const HOST_STACK: usize = 1 << 20;
 
-/// One engine and what keeps its guests stoppable. The stack of a guest is a property of the
-/// engine, so there is one machine for each stack size in use.
+/// An engine and the clock that makes its guests stoppable. The stack size is a setting of the
+/// engine, so there is one machine for each size in use.
 pub(super) struct Machine {
     pub(super) engine: Engine,
     pub(super) ticker: Ticker,
@@ -23,21 +23,22 @@ impl Machine {
         Self::with(&settings(stack), stack)
     }
 
-    /// A machine whose engine has these settings, for the same `stack`.
+    /// A machine whose engine has these settings. They must be for the same `stack`.
     pub(super) fn with(settings: &Config, stack: usize) -> anyhow::Result<Self> {
         let engine = made(settings, stack)?;
-        let ticker = Ticker::start(engine.clone()).context("the thread of its clock")?;
+        let ticker =
+            Ticker::start(engine.clone()).context("cannot start the thread of its clock")?;
         Ok(Self { engine, ticker, stack })
     }
 }
 
-/// An engine whose guests have `stack` bytes. Machine code that one such engine made is for all of
-/// them, in this process and in others.
+/// An engine whose guests have `stack` bytes of stack. Its machine code runs on all engines with
+/// the same `stack`, in this process and in others.
 pub(super) fn engine(stack: usize) -> anyhow::Result<Engine> {
     made(&settings(stack), stack)
 }
 
-/// The settings of an engine whose guests can be stopped.
+/// Settings of an engine whose guests can be interrupted.
 pub(super) fn settings(stack: usize) -> Config {
     let mut config = Config::new();
     config
@@ -50,5 +51,6 @@ pub(super) fn settings(stack: usize) -> Config {
 }
 
 fn made(settings: &Config, stack: usize) -> anyhow::Result<Engine> {
-    Engine::new(settings).map_err(|e| anyhow!("an engine with {stack} bytes of stack: {e:#}"))
+    Engine::new(settings)
+        .map_err(|e| anyhow!("cannot create an engine with {stack} bytes of stack: {e:#}"))
 }

@@ -1,7 +1,7 @@
-//! A strategy on the request path: instances that wait to be asked, and what becomes of those that fail.
+//! A strategy on the request path: its idle instances, and the replacement of failed ones.
 //!
-//! No request waits for an instance to be made: that happens at load, and after a fault on a thread of
-//! its own. Where none is free the published weights decide.
+//! No request waits until an instance is made. Instances are made at load and, after a fault, on a
+//! separate thread. If none is idle, the published weights decide.
 
 use std::fmt;
 use std::pin::pin;
@@ -14,21 +14,21 @@ use super::breaker::PathBreaker;
 use super::guest::Instance;
 use super::recipe::Recipe;
 
-/// The side of a strategy that requests see.
+/// The part of a strategy that is asked on the request path.
 pub(super) struct PathPlugin {
     recipe: Arc<Recipe>,
-    /// The last one used is used first: what it knows and what it touches is warm.
+    /// Idle instances. The last one used is taken first, because its memory is in the CPU's caches.
     idle: Mutex<Vec<Instance>>,
     breaker: PathBreaker,
     last_error: Mutex<Option<String>>,
-    /// Where instances are made anew.
+    /// Replaces lost instances.
     maker: Maker,
-    /// Itself, for whoever makes instances.
+    /// Reference to itself, which the maker needs.
     this: Weak<Self>,
 }
 
 impl PathPlugin {
-    /// Makes `count` instances.
+    /// Makes and configures `count` instances. Blocks.
     pub(super) fn new(recipe: Arc<Recipe>, count: usize, maker: Maker) -> Result<Arc<Self>, Fault> {
         let idle: Vec<Instance> = (0..count).map(|_| recipe.fresh()).collect::<Result<_, _>>()?;
         Ok(Arc::new_cyclic(|this| Self {
@@ -64,7 +64,7 @@ impl PathPlugin {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One instance more, in the place of one that is gone.
+    /// Makes an instance in place of a lost one.
     fn replace(&self) {
         match self.recipe.fresh() {
             Ok(instance) => self.idle().push(instance),
@@ -73,7 +73,8 @@ impl PathPlugin {
     }
 }
 
-/// An instance in use. If its call has not come back it is lost, and another one is made.
+/// An instance in use. If its call does not complete, the instance is lost and the maker replaces
+/// it.
 struct Loan<'a> {
     plugin: &'a PathPlugin,
     instance: Option<Instance>,
@@ -104,7 +105,8 @@ impl PathStrategy for PathPlugin {
             let answer = self.ask(question).await;
             match &answer {
                 Ok(_) => leave.answered(),
-                // It is slow, and its deadline will say so; or it is being made.
+                // Not a fault: all instances are in use or being replaced. Those that hang meet
+                // their own deadline.
                 Err(Fault::Busy) => {}
                 Err(fault) => {
                     self.note(fault);
@@ -131,7 +133,8 @@ impl fmt::Debug for PathPlugin {
     }
 }
 
-/// The thread that makes instances anew, and takes the lost ones apart. It ends with its last handle.
+/// Handle of the thread that drops lost instances and makes new ones. The thread ends with its last
+/// handle.
 #[derive(Clone)]
 pub(super) struct Maker {
     orders: Sender<(Weak<PathPlugin>, Instance)>,
@@ -142,7 +145,7 @@ impl Maker {
         let (orders, inbox) = channel::<(Weak<PathPlugin>, Instance)>();
         let run = move || {
             while let Ok((plugin, lost)) = inbox.recv() {
-                // Its memory goes back to the system here, not on the path.
+                // Freeing its memory takes time, which a request must not wait for.
                 drop(lost);
                 if let Some(plugin) = plugin.upgrade() {
                     plugin.replace();
@@ -154,7 +157,8 @@ impl Maker {
     }
 
     fn replace(&self, plugin: &Weak<PathPlugin>, lost: Instance) {
-        // Without the thread there is nobody left to ask.
+        // Sending fails only if the thread is gone. Then the strategy makes do with one instance
+        // less.
         let _ = self.orders.send((Weak::clone(plugin), lost));
     }
 }

@@ -1,4 +1,4 @@
-//! What it takes to make one more instance of a strategy that was loaded.
+//! Everything needed to make another instance of a loaded strategy.
 
 use std::sync::Arc;
 
@@ -11,15 +11,16 @@ use super::kept::Lease;
 use super::text::printable;
 use super::values::Values;
 
-/// What stays the same over all instances.
+/// The parts that all instances of a component share.
 pub(super) struct LoadedComponent {
+    /// The strategy, as its source displays it.
     pub(super) what: String,
     pub(super) program: Program,
     /// Keeps the component from being evicted.
     pub(super) _lease: Lease,
     pub(super) shape: ComponentShape,
     pub(super) digest: String,
-    /// Bytes of the component.
+    /// Size of the component in bytes.
     pub(super) size: usize,
     pub(super) description: Description,
     /// The name under which instances log.
@@ -27,7 +28,7 @@ pub(super) struct LoadedComponent {
     pub(super) times: LoadTimes,
 }
 
-/// All it takes to make an instance that can be asked.
+/// Everything needed to make a configured instance.
 pub(super) struct Recipe {
     pub(super) loaded: Arc<LoadedComponent>,
     /// `routing_parameter` as JSON text.
@@ -45,11 +46,13 @@ impl Recipe {
         &self.loaded.program
     }
 
-    /// An instance that has its parameters, as the one at load had.
+    /// Makes an instance and configures it like the one at load. Blocks for up to three guest
+    /// calls.
     pub(super) fn fresh(&self) -> Result<Instance, Fault> {
         let (name, values) = (Arc::clone(&self.loaded.name), Arc::clone(&self.values));
         let mut instance = self.loaded.program.instantiate(name, values)?;
         instance.begin();
+        // The contract promises guests that `describe` precedes `configure`.
         self.loaded.program.call(instance.guest.describe(&mut instance.store))?;
         match self.configure(&mut instance)? {
             Ok(()) => Ok(instance),
@@ -59,7 +62,7 @@ impl Recipe {
         }
     }
 
-    /// The guest's own answer, in words fit to be shown.
+    /// Configures an instance. The guest's refusal is made printable.
     pub(super) fn configure(&self, instance: &mut Instance) -> Result<Result<(), String>, Stopped> {
         instance.begin();
         let (store, guest) = (&mut instance.store, &instance.guest);

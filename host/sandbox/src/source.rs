@@ -1,4 +1,4 @@
-//! Which bytes a strategy's name means, and whether they are the right ones.
+//! Resolves a strategy's name to a component, and checks the size and digest of its bytes.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -8,20 +8,19 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::LoadError;
-use super::builtin;
+use super::{LoadError, builtin};
 
-/// Where a component comes from.
+/// Origin of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Embedded in the gateway.
+    /// Embedded in the gateway's executable.
     BuiltIn {
         /// Its name in `routing_strategy`.
         name: &'static str,
-        /// The component.
+        /// The component in binary form.
         bytes: &'static [u8],
     },
-    /// A file, read anew at every load.
+    /// A file, which is read again at every load.
     File(PathBuf),
 }
 
@@ -34,22 +33,24 @@ impl fmt::Display for Source {
     }
 }
 
-/// What `routing_strategy` means: a built-in's name, else `NAME.wasm` in the plugin folder, else
-/// (with a `/` in it, or ending in `.wasm`) a path.
+/// Resolves `routing_strategy`: first as the name of a built-in, then as `NAME.wasm` in the plugin
+/// folder, then as a path if it contains a `/` or ends in `.wasm`.
 ///
 /// # Errors
-/// [`LoadError::Unknown`], which names what there is. A path is not looked at before it is loaded.
+/// [`LoadError::Unknown`], which lists the known names. A path may lead nowhere: that is an error
+/// of the load.
 pub fn locate(reference: &str, plugins: &Path) -> Result<Source, LoadError> {
     if let Some(source) = builtin::find(reference) {
         return Ok(source);
     }
-    // A dangling link is found here too, so that the error is about the link.
+    // This also finds a dangling link, so that the load's error names the link.
     let in_folder = in_folder(reference, plugins).filter(|file| fs::symlink_metadata(file).is_ok());
     let file = in_folder.or_else(|| as_path(reference));
     file.map(Source::File).ok_or_else(|| unknown(reference, plugins))
 }
 
-/// The files that decide what `routing_strategy` means, whether or not they exist.
+/// The files that `routing_strategy` may resolve to, whether or not they exist. A change of any may
+/// change the strategy.
 #[must_use]
 pub fn places(reference: &str, plugins: &Path) -> Vec<PathBuf> {
     if builtin::find(reference).is_some() {
@@ -91,7 +92,7 @@ fn unknown(reference: &str, plugins: &Path) -> LoadError {
     LoadError::Unknown { reference, built_in, folder, in_folder, nearest }
 }
 
-/// A component's bytes, of an allowed size and with the digest that was asked for.
+/// A component's bytes, after the checks of size and digest.
 pub(super) struct Bytes {
     pub(super) bytes: Cow<'static, [u8]>,
     /// SHA-256 in lower-case hex.
@@ -99,14 +100,15 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    /// Whether they came from a file, not with the gateway.
+    /// True if they came from a file, false if they are built in.
     pub(super) fn is_foreign(&self) -> bool {
         matches!(self.bytes, Cow::Owned(_))
     }
 }
 
 impl Source {
-    /// Reads the component; `limit` is in bytes.
+    /// Reads the component and checks it. `pin` is the SHA-256 it must have, in hex. `limit` is in
+    /// bytes.
     pub(super) fn read(&self, pin: Option<&str>, limit: u64) -> Result<Bytes, LoadError> {
         let too_large = |size: u64| LoadError::TooLarge { what: self.to_string(), size, limit };
         let bytes = match self {
@@ -131,9 +133,9 @@ impl Source {
     }
 }
 
-/// The file's bytes, or its size where that is above the limit.
+/// Returns the file's bytes, or its size if that is above `limit`.
 fn read_file(path: &Path, limit: u64) -> io::Result<Result<Vec<u8>, u64>> {
-    // Asked before opening: opening a FIFO would wait for its writer.
+    // Checked before opening, because opening a FIFO blocks until it has a writer.
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -142,7 +144,7 @@ fn read_file(path: &Path, limit: u64) -> io::Result<Result<Vec<u8>, u64>> {
         return Ok(Err(metadata.len()));
     }
     let mut bytes = Vec::new();
-    // A file can grow after it was asked for its size.
+    // The file may have grown since its size was checked.
     File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     let size = bytes.len() as u64;
     Ok(if size > limit { Err(size) } else { Ok(bytes) })

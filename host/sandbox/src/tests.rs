@@ -6,12 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use config::Sandbox;
-use contract::Side;
-use contract::{Candidate, Fault, Place, Price, RawWeights, Strategy};
+use contract::{Candidate, Fault, Place, Price, RawWeights, Role, Side, Strategy};
 
 use super::*;
 
-/// The parts of a test's component that differ from a strategy that works.
+/// The parts in which a test's component differs from a working strategy.
 #[derive(Default)]
 struct Guest {
     imports: &'static str,
@@ -102,7 +101,7 @@ fn even() -> RawWeights {
 }
 
 const ENDLESS: &str = "(loop $l (br $l))";
-/// Traps in an instance's second `assign`: the instance counts at 700.
+/// Traps in an instance's second `assign`. The call count is at address 700.
 const SECOND: &str =
     "(i32.store (i32.const 700) (i32.add (i32.load (i32.const 700)) (i32.const 1)))
     (if (i32.eq (i32.load (i32.const 700)) (i32.const 2)) (then unreachable))";
@@ -157,7 +156,8 @@ fn recursion_and_memory_end_at_their_limits() {
     let more = "(func $deep (result i32) (i32.add (call $deep) (i32.const 1)))";
     let mut deep = Guest { more, assign: "(drop (call $deep))", ..Guest::default() }.plugin();
     assert_eq!(ask(&mut deep).unwrap_err(), Fault::Trap("call stack exhausted".to_owned()));
-    // 1,023 pages and the 2 it has are past 64 MiB; 1,022 are not.
+    // The limit of 64 MiB is 1,024 pages, and the guest has 2: it may grow by 1,022 pages, not
+    // 1,023.
     let assign = "(if (i32.ne (memory.grow (i32.const 1023)) (i32.const -1)) (then unreachable))
         (if (i32.eq (memory.grow (i32.const 1022)) (i32.const -1)) (then unreachable))";
     assert_eq!(ask(&mut Guest { assign, ..Guest::default() }.plugin()).unwrap(), even());
@@ -168,7 +168,7 @@ fn recursion_and_memory_end_at_their_limits() {
 
 #[test]
 fn an_absurd_answer_is_a_fault() {
-    // Past the end of its memory, and more than the host copies.
+    // The first two lists end past the guest's memory. The third is larger than the host copies.
     for assign in [
         "(i32.store (i32.const 516) (i32.const 16383))",
         "(i32.store (i32.const 516) (i32.const -1))",

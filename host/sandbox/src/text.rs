@@ -1,9 +1,10 @@
-//! Text that came from a guest, made fit for a log line or a terminal.
+//! Makes text from a guest safe for a log line or a terminal.
 
 use std::fmt::Write;
 
-/// The first `limit` bytes of `text`, cut at a character, with control characters escaped: a guest
-/// must not be able to forge a log line or move an operator's cursor.
+/// Returns the first `limit` bytes of `text`, cut between characters and marked with `…` if
+/// something is missing. Control characters are escaped, so that a guest cannot forge a log line or
+/// move an operator's cursor.
 pub fn printable(text: &str, limit: usize) -> String {
     let cut = text.floor_char_boundary(limit);
     let mut shown = String::with_capacity(cut);
@@ -21,7 +22,7 @@ pub fn printable(text: &str, limit: usize) -> String {
     shown
 }
 
-/// Neither a control character nor one that turns the direction of the text around it.
+/// False for control characters, line separators and characters that change the direction of text.
 fn is_safe(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,11 +1,11 @@
-//! The clock of running guests.
+//! The clock that makes running guests yield.
 //!
-//! Compiled code looks at its engine's epoch at every loop and call, and gives the thread back when
-//! the epoch has moved: that is what makes an endless loop stoppable. Somebody must move it, and only
-//! while guests run: an idle gateway wakes for nothing.
+//! Compiled code checks its engine's epoch at every loop and call, and yields when the epoch has
+//! moved. This makes an endless loop stoppable. A thread moves the epoch, but only while guests
+//! run, so that it never wakes an idle gateway.
 //!
-//! Calls may come for each request, so a call costs two atomic additions here. The clock goes on for a
-//! while after the last one, so that calls which follow each other need not wake it.
+//! A guest may be called for each request, so starting a call costs only two atomic additions here.
+//! The clock runs on for a while after the last call, so that a series of calls wakes it once.
 
 use std::io;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// How long a guest can go without giving the thread back.
+/// Longest time that a guest runs before it yields.
 const TICK: Duration = Duration::from_millis(1);
-/// Ticks without a call after which the clock stops.
+/// Ticks without a call before the clock stops.
 const LINGER: u32 = 50;
 
 /// Moves the epoch of one engine while at least one of its guests runs.
@@ -32,13 +32,13 @@ struct Clock {
     running: AtomicUsize,
     /// Calls ever begun, wrapping.
     begun: AtomicUsize,
-    /// The thread is about to park, or parked.
+    /// True if the thread is parked or about to park.
     stopped: AtomicBool,
     closed: AtomicBool,
 }
 
 impl Clock {
-    /// Moves the epoch until nothing has run for some time.
+    /// Moves the epoch until no guest has run for [`LINGER`] ticks.
     fn go(&self, engine: &Engine) {
         let (mut idle, mut seen) = (0, self.begun.load(Ordering::Relaxed));
         while idle < LINGER && !self.closed.load(Ordering::Relaxed) {
@@ -54,7 +54,8 @@ impl Clock {
     /// Parks until a call begins.
     fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
-        // A call that began before it could see `stopped` is seen here: one of the two sees the other.
+        // All of these are `SeqCst`: either this loop sees the new call, or the call sees `stopped`
+        // and unparks the thread.
         while self.running.load(Ordering::SeqCst) == 0
             && self.stopped.load(Ordering::SeqCst)
             && !self.closed.load(Ordering::SeqCst)
@@ -79,7 +80,7 @@ impl Ticker {
         Ok(Self { clock, hands: hands.thread().clone() })
     }
 
-    /// Keeps the clock going until what it returns is dropped.
+    /// Keeps the clock running until the returned guard is dropped.
     pub(super) fn run(&self) -> Running<'_> {
         self.clock.running.fetch_add(1, Ordering::SeqCst);
         self.clock.begun.fetch_add(1, Ordering::Relaxed);

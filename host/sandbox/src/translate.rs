@@ -1,8 +1,8 @@
-//! The child process that compiles one component: what `gateway compile-strategy` does.
+//! The child process that compiles one component, `gateway compile-strategy`.
 //!
-//! The parent writes an [`Order`], one line of JSON, and the component to standard input. The child writes a
-//! [`Reply`], one line of JSON, and the machine code to standard output. The child limits its own CPU time and
-//! memory before it reads the component, so that a hostile component costs the machine no more than that.
+//! Standard input has an [`Order`] as one line of JSON, then the component. Standard output gets a
+//! [`Reply`] as one line of JSON, then the machine code. The child limits its own CPU time and
+//! memory before it reads the component, so that a hostile component cannot take more.
 
 use std::io::{self, BufRead, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,46 +17,47 @@ use wasmtime::error::OutOfMemory;
 use super::machine::engine;
 use super::text::printable;
 
-/// The subcommand of the executable that a parent starts.
+/// Subcommand with which a parent starts its own executable to compile.
 pub const SUBCOMMAND: &str = "compile-strategy";
-/// Bytes of the longest line.
+/// Maximum bytes of the line of an order or a reply.
 pub(super) const LINE: u64 = 16 << 10;
 
-/// What the parent asks for.
+/// The parent's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Order {
-    /// Bytes of the component, which follows.
+    /// Bytes of the component, which follows the line.
     pub(super) component: u64,
-    /// Bytes of the stack of the guest's calls.
+    /// Stack of a guest call in bytes. It is a part of the engine's settings.
     pub(super) stack: usize,
-    /// Seconds of CPU time.
+    /// Limit of CPU time in seconds.
     pub(super) seconds: u64,
-    /// Bytes of memory.
+    /// Limit of memory in bytes.
     pub(super) memory: u64,
-    /// Whether traffic goes before it.
+    /// True to compile at a low priority, after traffic.
     pub(super) is_nice: bool,
 }
 
-/// What the child answers.
+/// The child's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Reply {
-    /// So many bytes of machine code follow.
+    /// This many bytes of machine code follow the line.
     Compiled(u64),
-    /// The compiler refuses the component, in its own words.
+    /// The compiler rejected the component. The text is the compiler's.
     Refused(String),
     /// The compiler panicked.
     Panicked,
     /// The compiler ran out of memory.
     OutOfMemory,
-    /// The child could not get ready.
+    /// The child could not set its limits or create an engine.
     Unready(String),
 }
 
-/// Does what the parent asks on `input`, and answers on `output`.
+/// Reads an order and a component from `input`, and writes the reply and the machine code to
+/// `output`. Limits this process, which must do nothing else.
 ///
 /// # Errors
-/// The input is not that of a parent, or the parent is gone.
+/// The input is malformed or ends early, or the parent has closed a pipe.
 pub fn compile_for_parent(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     let (reply, code) = match obey(input)? {
         Ok(code) => (Reply::Compiled(code.len() as u64), code),
@@ -69,7 +70,7 @@ pub fn compile_for_parent(input: impl BufRead, mut output: impl Write) -> io::Re
     output.flush()
 }
 
-/// The machine code, or why there is none.
+/// Returns the machine code, or the reply that says why there is none.
 fn obey(mut input: impl BufRead) -> io::Result<Result<Vec<u8>, Reply>> {
     let mut line = Vec::new();
     (&mut input).take(LINE).read_until(b'\n', &mut line)?;
@@ -89,36 +90,38 @@ fn obey(mut input: impl BufRead) -> io::Result<Result<Vec<u8>, Reply>> {
     Ok(translate(&engine, &component))
 }
 
-/// Sets the limits of this process, which no later code can raise.
+/// Sets the limits of this process. Later code cannot raise them.
 fn confine(order: &Order) -> io::Result<()> {
-    // A parent that is killed leaves nothing behind. Not all systems have it; there the limits end the child.
+    // The child ends with a parent that is killed. On systems without this signal, the limits end
+    // it.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    // Where the machine is out of memory the kernel ends this process, not the gateway.
+    // If the machine runs out of memory, the kernel kills this process rather than the gateway.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     if order.is_nice {
-        // A courtesy: without it the component still compiles. At 19 it would hardly get on where the machine is
-        // busy.
+        // Best effort: the component compiles without it, too. At 19 it would hardly progress on a
+        // busy machine.
         let _ = nice(10);
     }
-    // The end for its CPU time is no crash to be kept on disk.
+    // SIGXCPU must not leave a core dump.
     limit(Resource::Core, 0, 0)?;
-    // Linux counts the memory that a process can write to; elsewhere there are only its addresses, the executable's
-    // included.
+    // On Linux the data limit counts private writable memory. Elsewhere only the address space can
+    // be limited, which includes the executable's mapping.
     let memory = if cfg!(target_os = "linux") { Resource::Data } else { Resource::As };
     limit(memory, order.memory, order.memory)?;
-    // The soft limit sends SIGXCPU, which tells the parent why; the hard one only SIGKILL.
+    // The soft limit sends SIGXCPU, which tells the parent the cause. The hard limit sends only
+    // SIGKILL.
     limit(Resource::Cpu, order.seconds, order.seconds.saturating_add(1))?;
     Ok(())
 }
 
 fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
-    // Whoever started the gateway may have set less.
+    // The gateway may have been started with a lower limit, which cannot be raised.
     let given = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let (current, maximum) = (Some(soft.min(given)), Some(hard.min(given)));
     Ok(setrlimit(resource, Rlimit { current, maximum })?)
 }
 
-/// From a component to machine code for engines like this one.
+/// Compiles a component to machine code for engines with these settings. A panic becomes a reply.
 pub(super) fn translate(engine: &Engine, component: &[u8]) -> Result<Vec<u8>, Reply> {
     match catch_unwind(AssertUnwindSafe(|| engine.precompile_component(component))) {
         Ok(Ok(code)) => Ok(code),

@@ -1,9 +1,8 @@
-//! Version 0.1.0 of the strategy interface: its types end in this file.
+//! Version 0.1.0 of the strategy interface. Its generated types are used in no other file.
 
-use generated::Strategy;
-use generated::StrategyPre;
 use generated::exports::hybrid::routing::policy;
 use generated::hybrid::routing::logging;
+use generated::{Strategy, StrategyPre};
 use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, Linker};
 
@@ -23,25 +22,23 @@ mod generated {
     });
 }
 
-/// What a strategy of this version exports.
+/// Export of every strategy of this version.
 pub(super) const POLICY: &str = "hybrid:routing/policy@0.1.0";
-/// What it may import.
+/// Optional import: writes to the gateway's log.
 pub(super) const LOGGING: &str = "hybrid:routing/logging@0.1.0";
 
-/// A component whose imports are found and whose exports have the right types.
+/// A component whose imports are resolved and whose exports have the right types.
 pub(super) struct Linked(StrategyPre<StoreData>);
 
-/// One instance's exports. Its calls are cancelled by dropping them; the store is then of no
-/// further use.
+/// Exports of one instance. Dropping the future of a call cancels it, and makes the store unusable.
 pub(super) struct Guest(Strategy);
 
-/// Offers this version's imports.
 pub(super) fn add_to_linker(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     logging::add_to_linker::<StoreData, HasSelf<StoreData>>(linker, |state| state)
 }
 
 impl Linked {
-    /// Nothing of the component runs before its types are known to be right.
+    /// Checks all types before any code of the component runs.
     pub(super) fn new(linker: &Linker<StoreData>, component: &Component) -> wasmtime::Result<Self> {
         let linked = Self(StrategyPre::new(linker.instantiate_pre(component)?)?);
         check::<(), (policy::Description,)>(component, POLICY, "describe")?;
@@ -108,7 +105,7 @@ impl From<&Candidate<'_>> for policy::Deployment {
             latency: candidate.latency,
             error_rate: candidate.error_rate,
             price: place.price.map(Into::into),
-            // Nothing was ever sent here while this version was the newest.
+            // No gateway has ever filled this field.
             signals: Vec::new(),
         }
     }

@@ -1,12 +1,11 @@
-//! Version 0.2.0 of the strategy interface: its types end in this file.
+//! Version 0.2.0 of the strategy interface. Its generated types are used in no other file.
 
 use generated::exports::hybrid::routing::{learning, policy, request_policy};
 use generated::hybrid::routing::{logging, store, types};
 use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
-use contract::Side;
-use contract::{Attempt, Candidate, Ending, Needs, Place, Price, Question, RawWeights};
+use contract::{Candidate, EndedAttempt, Ending, Needs, Place, Price, Question, RawWeights, Side};
 
 use super::guest::StoreData;
 use super::interface::{ComponentShape, check};
@@ -16,7 +15,7 @@ use super::version::RawDescription;
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, reason = "not written by us")]
 mod generated {
-    // The world that has everything; what a component does not export is not asked for.
+    // The world with every interface. `Linked` looks up only the exports that a component has.
     wasmtime::component::bindgen!({
         path: "../../wit/0.2.0",
         world: "learning-request-strategy",
@@ -25,20 +24,20 @@ mod generated {
     });
 }
 
-/// What a strategy of this version exports.
+/// Export of every strategy of this version.
 pub(super) const POLICY: &str = "hybrid:routing/policy@0.2.0";
-/// What it exports to be asked for each request.
+/// Export of a strategy that decides for each request.
 pub(super) const REQUEST_POLICY: &str = "hybrid:routing/request-policy@0.2.0";
-/// What it exports to be told how attempts went.
+/// Export of a strategy that learns how attempts ended.
 pub(super) const LEARNING: &str = "hybrid:routing/learning@0.2.0";
-/// What it may import.
+/// Optional import: writes to the gateway's log.
 pub(super) const LOGGING: &str = "hybrid:routing/logging@0.2.0";
-/// What it may import, too.
+/// Optional import: keeps small values over traps and reloads.
 pub(super) const STORE: &str = "hybrid:routing/store@0.2.0";
-/// What has no functions.
+/// Interface of types alone, without functions.
 pub(super) const TYPES: &str = "hybrid:routing/types@0.2.0";
 
-/// A component whose imports are found and whose exports have the right types.
+/// A component whose imports are resolved and whose exports have the right types.
 pub(super) struct Linked {
     instance: InstancePre<StoreData>,
     policy: policy::GuestIndices,
@@ -46,18 +45,16 @@ pub(super) struct Linked {
     learning: Option<learning::GuestIndices>,
 }
 
-/// One instance's exports. Its calls are cancelled by dropping them; the store is then of no
-/// further use.
+/// Exports of one instance. Dropping the future of a call cancels it, and makes the store unusable.
 pub(super) struct Guest {
     policy: policy::Guest,
     request_policy: Option<request_policy::Guest>,
     learning: Option<learning::Guest>,
-    /// The deployments of one call: room that is used again by the next.
+    /// The deployments of one call. The buffers are reused by the next.
     local: Deployments,
     remote: Deployments,
 }
 
-/// Offers this version's imports.
 pub(super) fn add_to_linker(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     logging::add_to_linker::<StoreData, HasSelf<StoreData>>(linker, |state| state)?;
     store::add_to_linker::<StoreData, HasSelf<StoreData>>(linker, |state| state)?;
@@ -67,7 +64,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreData>) -> wasmtime::Result<
 type Deployments = Vec<types::Deployment>;
 
 impl Linked {
-    /// Nothing of the component runs before its types are known to be right.
+    /// Checks all types before any code of the component runs.
     pub(super) fn new(
         linker: &Linker<StoreData>,
         component: &Component,
@@ -162,7 +159,7 @@ impl Guest {
         Ok(RawWeights { local: said.local, remote: said.remote })
     }
 
-    /// Only of a guest whose world has it.
+    /// Fails if the guest does not export `request-policy`.
     pub(super) async fn assign_request(
         &mut self,
         store: &mut Store<StoreData>,
@@ -187,7 +184,7 @@ impl Guest {
         Ok(RawWeights { local: said.local, remote: said.remote })
     }
 
-    /// Notes the deployments of a call.
+    /// Fills the buffers with the deployments of a call.
     fn note(&mut self, local: &[Candidate<'_>], remote: &[Candidate<'_>]) {
         for (list, candidates) in [(&mut self.local, local), (&mut self.remote, remote)] {
             list.clear();
@@ -195,11 +192,11 @@ impl Guest {
         }
     }
 
-    /// Only of a guest whose world has it.
+    /// Fails if the guest does not export `learning`.
     pub(super) async fn outcome(
         &self,
         store: &mut Store<StoreData>,
-        attempts: &[Attempt],
+        attempts: &[EndedAttempt],
     ) -> wasmtime::Result<()> {
         let Some(learning) = &self.learning else { return Err(not_exported(LEARNING)) };
         let attempts: Vec<learning::Attempt> = attempts.iter().map(Into::into).collect();
@@ -246,8 +243,8 @@ impl From<Price> for types::Price {
     }
 }
 
-impl From<&Attempt> for learning::Attempt {
-    fn from(attempt: &Attempt) -> Self {
+impl From<&EndedAttempt> for learning::Attempt {
+    fn from(attempt: &EndedAttempt) -> Self {
         let millis = |time: std::time::Duration| time.as_secs_f64() * 1e3;
         Self {
             deployment: attempt.deployment,

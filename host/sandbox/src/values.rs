@@ -1,18 +1,18 @@
-//! The small values that strategies keep over traps and swaps.
+//! The `store` of a strategy: small values that survive traps and reloads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes of a key, at least one.
+/// Maximum bytes of a key. The minimum is 1.
 const KEY: usize = 128;
-/// Bytes of a value.
+/// Maximum bytes of a value.
 const VALUE: usize = 4 << 10;
-/// Keys of one strategy.
+/// Maximum number of keys of one strategy.
 const KEYS: usize = 4 << 10;
-/// Bytes of keys and values of one strategy together.
+/// Maximum bytes of all keys and values of one strategy together.
 const BYTES: usize = 1 << 20;
-/// Strategies whose values are kept: one that has not been in use for longest is forgotten first.
+/// Maximum number of stores. The store that was not opened for the longest time is forgotten first.
 const STRATEGIES: usize = 256;
 
 /// Why a value is not kept.
@@ -22,11 +22,11 @@ pub(super) enum StoreRefusal {
     Key,
     /// The value is too long.
     Value,
-    /// There is no room.
+    /// The strategy has too many keys or bytes.
     Full,
 }
 
-/// The values of one strategy, shared by all its instances. The last writer wins.
+/// The store of one strategy, shared by all its instances. The last write wins.
 #[derive(Default)]
 pub(super) struct Values {
     kept: Mutex<Kept>,
@@ -35,13 +35,13 @@ pub(super) struct Values {
 #[derive(Default)]
 struct Kept {
     by_key: HashMap<String, Value>,
-    /// Of all keys and values.
+    /// Bytes of all keys and values. Every change of `by_key` must update it.
     bytes: usize,
 }
 
 struct Value {
     bytes: Vec<u8>,
-    /// None: never.
+    /// None if the value never expires.
     ends: Option<Instant>,
 }
 
@@ -55,7 +55,7 @@ impl Values {
     pub(super) fn get(&self, key: &str) -> Option<Vec<u8>> {
         let kept = self.lock();
         let value = kept.by_key.get(key)?;
-        // Time is asked for only where it matters.
+        // The clock is read only for a value that can expire.
         let is_over = value.ends.is_some() && value.is_over(Instant::now());
         (!is_over).then(|| value.bytes.clone())
     }
@@ -91,7 +91,7 @@ impl Values {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // Nothing between two changes of it can panic but the allocator.
+        // Poisoning is ignored: between related changes only the allocator can panic.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,15 +121,15 @@ impl Kept {
     }
 }
 
-/// The values of all strategies, by name.
+/// The stores of all strategies by name, at most [`STRATEGIES`].
 #[derive(Default)]
 pub(super) struct Stores {
-    /// The latest used last.
+    /// The last opened is at the end.
     by_name: Mutex<Vec<(String, Arc<Values>)>>,
 }
 
 impl Stores {
-    /// The values of a strategy of this name; empty ones the first time.
+    /// Opens the store of this name. It is empty the first time.
     pub(super) fn of(&self, name: &str) -> Arc<Values> {
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let at = by_name.iter().position(|(known, _)| known == name);

@@ -1,29 +1,28 @@
-//! The versions of the interface side by side: which one a component is of is decided once, at load,
-//! and nobody outside this file asks again.
+//! Dispatches guest calls to the component's version of the interface. The version is determined
+//! once, at load. Callers need not know it.
 
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
-use contract::{Attempt, Candidate, Needs, Place, Question, RawWeights};
+use contract::{Candidate, EndedAttempt, Needs, Place, Question, RawWeights};
 
 use super::guest::StoreData;
 use super::interface::{ComponentShape, Version};
 use super::{v0_1_0, v0_2_0};
 
-/// A component whose imports are found and whose exports have the right types.
+/// A component whose imports are resolved and whose exports have the right types.
 pub(super) enum Linked {
     V0_1_0(v0_1_0::Linked),
     V0_2_0(v0_2_0::Linked),
 }
 
-/// One instance's exports. Its calls are cancelled by dropping them; the store is then of no
-/// further use.
+/// Exports of one instance. Dropping the future of a call cancels it, and makes the store unusable.
 pub(super) enum Guest {
     V0_1_0(v0_1_0::Guest),
     V0_2_0(v0_2_0::Guest),
 }
 
-/// What a guest says of itself, before any check.
+/// The answer of a guest's `describe`, unchecked.
 #[derive(Debug, Clone)]
 pub(super) struct RawDescription {
     pub(super) name: String,
@@ -105,7 +104,7 @@ impl Guest {
         question: Question<'_>,
     ) -> wasmtime::Result<RawWeights> {
         match self {
-            // Its shape says that it is not asked.
+            // Not reached: a component of this version never has a request policy.
             Self::V0_1_0(guest) => guest.assign(store, question.local, question.remote).await,
             Self::V0_2_0(guest) => guest.assign_request(store, question).await,
         }
@@ -114,7 +113,7 @@ impl Guest {
     pub(super) async fn outcome(
         &self,
         store: &mut Store<StoreData>,
-        attempts: &[Attempt],
+        attempts: &[EndedAttempt],
     ) -> wasmtime::Result<()> {
         match self {
             Self::V0_1_0(_) => Ok(()),

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::endpoint::Chunk;
 use super::engine::{CallGuard, Settings};
 
-/// A body that tells its call's guard when its last byte was handed over.
+/// A body that tells the guard of its call when its last byte was handed over.
 pub(super) struct AnswerBody {
     inner: UnsyncBoxBody<Bytes, Infallible>,
     in_flight: Option<CallGuard>,
@@ -27,7 +27,7 @@ impl AnswerBody {
         Self { inner: Full::new(data.into()).boxed_unsync(), in_flight: None }
     }
 
-    /// Chunk by chunk, each when as many tokens as it waits for would have been produced.
+    /// Chunk by chunk. Each is due when the tokens before it would have been produced.
     pub(super) fn paced(
         chunks: impl Iterator<Item = Chunk> + Send + 'static,
         settings: Arc<Settings>,

@@ -1,4 +1,4 @@
-//! The engine's state: settings that change while it runs, and what it counts.
+//! The state of the engine: settings that change while it runs, and counters.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,13 +11,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use super::Options;
+use super::EngineOptions;
 
-/// The longest wait that is kept to, in seconds: far beyond any use, and within what a clock can
-/// add.
+/// Longest wait, in seconds: far beyond any use, and within what a clock can add.
 const LONGEST: f64 = 86_400.0;
 
-/// What `POST /stub` can change.
+/// The settings that `POST /stub` can change.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Settings {
     /// A down engine answers `/health` and every `/v1` call with 503.
@@ -56,7 +55,7 @@ impl Settings {
     }
 }
 
-/// The body of `POST /stub`: what is given changes, the rest stays.
+/// The body of `POST /stub`. Settings that it does not contain stay as they are.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EngineChange {
@@ -66,7 +65,7 @@ pub(super) struct EngineChange {
     tokens_per_second: Option<f64>,
 }
 
-/// What happened to inference calls. `requests` is the sum of the other three.
+/// Counts of inference calls. `requests` is the sum of the other three.
 #[derive(Debug, Default)]
 struct Counters {
     requests: AtomicU64,
@@ -96,7 +95,7 @@ pub(super) struct CallGuard {
 }
 
 impl CallGuard {
-    /// Says that the whole answer was handed over.
+    /// Records that the whole answer was handed over.
     pub(super) fn finish(&mut self) {
         self.finished = true;
     }
@@ -114,7 +113,7 @@ impl Drop for CallGuard {
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) name: String,
-    /// The name, as the header `x-stub-engine` says it.
+    /// The name, as the value of the header `x-stub-engine`.
     pub(super) label: HeaderValue,
     pub(super) models: Vec<String>,
     pub(super) api_key: Option<String>,
@@ -124,7 +123,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(options: Options) -> io::Result<Self> {
+    pub(super) fn new(options: EngineOptions) -> io::Result<Self> {
         let settings = Settings {
             healthy: true,
             failure_rate: options.failure_rate,
@@ -143,12 +142,12 @@ impl Engine {
         })
     }
 
-    /// The settings as they are now; an answer keeps to those it began with.
+    /// The current settings. An answer keeps those that it began with.
     pub(super) fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
     }
 
-    /// Changes all that is given, or nothing where a value is out of its range.
+    /// Applies the whole change, or nothing if a value is out of its range.
     pub(super) fn change(&self, change: &EngineChange) -> Result<(), String> {
         let with = |old: &Settings| {
             let new = Settings {
@@ -159,13 +158,13 @@ impl Engine {
             };
             new.check()
         };
-        // Whether a change is valid does not depend on the settings it changes, which are.
+        // Checked once: the current settings are valid, so only the change itself can be invalid.
         with(&self.settings.load())?;
         self.settings.rcu(|old| with(old).unwrap_or_else(|_| Settings::clone(old)));
         Ok(())
     }
 
-    /// Counts a call in; the guard counts it out. Its number is unique in this engine.
+    /// Counts a call in. The guard counts it out. The number is unique in this engine.
     pub(super) fn begin(&self) -> (u64, CallGuard) {
         let number = self.counters.requests.fetch_add(1, Relaxed);
         self.counters.in_flight.fetch_add(1, Relaxed);

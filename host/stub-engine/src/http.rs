@@ -1,4 +1,4 @@
-//! Requests to the engine: which path, whether it may, and the answer or the error as HTTP.
+//! Requests to the engine: finds the path, checks the key, and turns answers and errors into HTTP.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use super::engine::{Engine, EngineChange, Settings};
 /// The largest request body that is read, in bytes.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// What went wrong, as the client is told it.
+/// An error, as the client is told it.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -32,7 +32,7 @@ impl Problem {
         Self { status, kind, param: None, code: None, message: message.into() }
     }
 
-    /// A request that cannot be answered as it is; `param` is the field at fault.
+    /// The error for an invalid request. `param` is the field at fault.
     pub(super) fn bad(param: Option<&'static str>, message: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message);
         Self { param, ..problem }
@@ -50,7 +50,7 @@ impl Problem {
     }
 }
 
-/// Answers a request, whatever it is.
+/// Answers any request.
 pub(super) async fn answer(engine: &Engine, request: Request<Incoming>) -> Response<AnswerBody> {
     let path = request.uri().path();
     let mut response = if let Some(endpoint) = InferencePath::at(path) {
@@ -187,7 +187,7 @@ fn not_allowed(methods: &'static str) -> Response<AnswerBody> {
 fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response<AnswerBody> {
     match serde_json::to_vec(body) {
         Ok(data) => response(status, "application/json", AnswerBody::whole(data)),
-        // Only a map with keys that are not strings could fail, and there is none.
+        // Cannot happen: only a map whose keys are not strings fails.
         Err(error) => response(
             StatusCode::INTERNAL_SERVER_ERROR,
             "text/plain",

@@ -1,11 +1,11 @@
 //! An OpenAI-compatible inference engine that needs no model.
 //!
-//! `gateway demo`, `gateway stub`, the tests and the benchmarks all put this one behind the gateway, so
-//! that what a newcomer sees is what the tests exercise. It answers every inference path of the gateway
-//! with text that says who answered, at a set pace, and can be slowed, broken and mended while it runs:
-//! `POST /stub` changes its settings, `GET /stub` tells them and what it has counted.
+//! `gateway demo`, `gateway stub`, the tests and the benchmarks all put this engine behind the
+//! gateway, so that a newcomer sees what the tests exercise. It answers every inference path of the
+//! gateway with a text that names the engine, at a set pace. It can be slowed, broken and repaired
+//! while it runs: `POST /stub` changes its settings, `GET /stub` shows them and its counters.
 //!
-//! It trusts whoever can reach it: anyone may break it. It is made for loopback.
+//! Whoever can reach it may change its settings. It is made for loopback.
 
 mod body;
 mod endpoint;
@@ -28,29 +28,29 @@ use tokio::task::JoinSet;
 
 use engine::Engine;
 
-/// How long to wait for file descriptors to be freed before accepting again.
+/// Pause before the next accept after the system refused a descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// What a stub engine is and how it behaves at the start.
+/// The identity of a stub engine, and its settings at the start.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// Who it says it is: in the text, in `system_fingerprint` and in the header `x-stub-engine`.
+pub struct EngineOptions {
+    /// The name in its texts, in `system_fingerprint` and in the header `x-stub-engine`.
     pub name: String,
     /// From the end of a request to the first byte of its answer.
     pub latency: Duration,
-    /// Words a second after that; 0 is as fast as possible.
+    /// Words per second after that. 0: as fast as possible.
     pub tokens_per_second: f64,
     /// The share of inference calls answered 500, from 0 to 1.
     pub failure_rate: f64,
-    /// What `/v1/models` lists. Any model is answered, listed or not.
+    /// The models that `/v1/models` lists. Calls for any other model are answered, too.
     pub models: Vec<String>,
-    /// Where set, `/v1` calls without it as a bearer token are answered 401.
+    /// If set, `/v1` calls without it as a bearer token are answered 401.
     pub api_key: Option<String>,
     /// Makes the draw of failures repeatable.
     pub seed: Option<u64>,
 }
 
-impl Default for Options {
+impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             name: "stub".to_owned(),
@@ -67,11 +67,11 @@ impl Default for Options {
 /// Serves until `shutdown` resolves, then drops every connection at once, as a killed engine does.
 ///
 /// # Errors
-/// `InvalidInput` where the options make no sense (a name that no header can carry, a rate out of its
+/// `InvalidInput` if an option is invalid (a name that no header can carry, a rate out of its
 /// range), and any error of the listener that waiting cannot cure.
 pub async fn serve(
     listener: TcpListener,
-    options: Options,
+    options: EngineOptions,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let engine = Arc::new(Engine::new(options)?);
@@ -91,7 +91,7 @@ pub async fn serve(
     }
 }
 
-/// Waits out an accept error that passes by itself, and gives back any other.
+/// Waits out an accept error that passes by itself. Returns any other error.
 async fn endure(error: io::Error) -> io::Result<()> {
     match Errno::from_io_error(&error) {
         Some(Errno::CONNABORTED | Errno::CONNRESET | Errno::INTR) => Ok(()),
@@ -103,9 +103,10 @@ async fn endure(error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Answers one connection until either side ends it. How it ended is in the counters.
+/// Serves one connection until either side ends it. The counters show how its calls ended.
 async fn converse(stream: TcpStream, engine: Arc<Engine>) {
-    // Without it, paced chunks would wait for each other; failing to set it only slows them.
+    // Without `nodelay` paced chunks would wait for each other. If it cannot be set, they are only
+    // late.
     stream.set_nodelay(true).ok();
     let service = service_fn(move |request| {
         let engine = Arc::clone(&engine);

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Options, serve};
+use super::{EngineOptions, serve};
 
 struct Stub {
     address: SocketAddr,
@@ -26,7 +26,7 @@ struct Stub {
     served: JoinHandle<std::io::Result<()>>,
 }
 
-async fn start(options: Options) -> Stub {
+async fn start(options: EngineOptions) -> Stub {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -81,8 +81,12 @@ impl Stub {
     }
 }
 
-fn named() -> Options {
-    Options { name: "one".to_owned(), models: vec!["m".to_owned()], ..Options::default() }
+fn named() -> EngineOptions {
+    EngineOptions {
+        name: "one".to_owned(),
+        models: vec!["m".to_owned()],
+        ..EngineOptions::default()
+    }
 }
 
 fn chat(extra: Value) -> Value {
@@ -253,7 +257,7 @@ async fn a_bad_change_changes_nothing() {
 
 #[tokio::test]
 async fn failures_come_at_their_rate_and_repeat_with_a_seed() {
-    let options = Options { failure_rate: 0.3, seed: Some(7), ..named() };
+    let options = EngineOptions { failure_rate: 0.3, seed: Some(7), ..named() };
     let mut runs = Vec::new();
     for _ in 0..2 {
         let stub = start(options.clone()).await;
@@ -271,7 +275,7 @@ async fn failures_come_at_their_rate_and_repeat_with_a_seed() {
 
 #[tokio::test]
 async fn the_key_is_asked_for_where_there_is_one() {
-    let stub = start(Options { api_key: Some("k".to_owned()), ..named() }).await;
+    let stub = start(EngineOptions { api_key: Some("k".to_owned()), ..named() }).await;
     let path = "/v1/chat/completions";
     let (status, answer) = stub.post(path, chat(json!({}))).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
@@ -287,7 +291,7 @@ async fn the_key_is_asked_for_where_there_is_one() {
 
 #[tokio::test]
 async fn latency_and_pace_are_kept() {
-    let stub = start(Options { latency: Duration::from_millis(60), ..named() }).await;
+    let stub = start(EngineOptions { latency: Duration::from_millis(60), ..named() }).await;
     stub.post("/stub", json!({"tokens_per_second": 100})).await;
     for extra in [json!({}), json!({"stream": true})] {
         let start = Instant::now();
@@ -325,7 +329,7 @@ async fn a_client_that_goes_away_is_counted() {
 
 #[tokio::test]
 async fn a_stop_drops_connections_at_once() {
-    let stub = start(Options { latency: Duration::from_secs(3600), ..named() }).await;
+    let stub = start(EngineOptions { latency: Duration::from_secs(3600), ..named() }).await;
     let mut stream = TcpStream::connect(stub.address).await.unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\nhost: stub\r\n\r\n").await.unwrap();
     assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
@@ -338,9 +342,9 @@ async fn a_stop_drops_connections_at_once() {
 #[tokio::test]
 async fn options_that_make_no_sense_are_refused() {
     for options in [
-        Options { name: "a\nb".to_owned(), ..named() },
-        Options { failure_rate: f64::NAN, ..named() },
-        Options { tokens_per_second: f64::INFINITY, ..named() },
+        EngineOptions { name: "a\nb".to_owned(), ..named() },
+        EngineOptions { failure_rate: f64::NAN, ..named() },
+        EngineOptions { tokens_per_second: f64::INFINITY, ..named() },
     ] {
         let stub = start(options).await;
         let error = stub.served.await.unwrap().unwrap_err();

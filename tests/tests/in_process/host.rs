@@ -6,11 +6,10 @@ use std::sync::LazyLock;
 use sandbox::Cache;
 
 pub(crate) use config::Sandbox;
-pub(crate) use contract::Side;
 pub(crate) use contract::{
-    Candidate, Facts, Place, Price, Question, RawWeights, Strategy, Weights,
+    Candidate, Facts, Place, Price, Question, RawWeights, Role, Side, Strategy, Weights,
 };
-pub(crate) use sandbox::{LoadError, Opened, Plugin, PluginHost, Role, Source, locate};
+pub(crate) use sandbox::{LoadError, Opened, Plugin, PluginHost, Source, locate};
 
 /// A host with a cache that all tests of a run share: each built-in strategy is compiled once, not
 /// once a test.

@@ -1,32 +1,33 @@
-//! Where one event of an event stream ends and the next begins (WHATWG HTML, 9.2: lines end with LF,
-//! CRLF or CR; a blank line ends an event). Nothing is changed or held back: this only looks.
+//! Splits an event stream into events (WHATWG HTML, 9.2: lines end with LF, CRLF or CR; a blank
+//! line ends an event). It only finds the borders: the stream itself is neither changed nor
+//! delayed.
 
 use memchr::memchr2;
 
-/// Longest event that is looked into; of a longer one only its beginning is.
+/// In bytes. Only this much of the beginning of a longer event is examined.
 pub(super) const LONGEST: usize = 64 * 1024;
 
 /// One event, with the blank line that ends it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event<'a> {
-    /// All of it.
+    /// The complete text.
     Whole(&'a [u8]),
-    /// Its beginning: it is longer than [`LONGEST`].
+    /// The first [`LONGEST`] bytes of a longer event.
     TooLong(&'a [u8]),
 }
 
-/// Cuts a stream that comes in chunks into events. Memory is bounded by [`LONGEST`] and one chunk.
+/// Splits a stream that comes in chunks. Keeps at most [`LONGEST`] bytes between chunks.
 #[derive(Debug)]
 pub(super) struct Events {
-    /// The start of an event that came in earlier chunks.
+    /// The start of the current event, from earlier chunks.
     tail: Vec<u8>,
-    /// The event in `tail` has been given out.
+    /// True if `tail` is a finished event that was returned. The next call clears it.
     spent: bool,
-    /// What came of the current event is longer than is kept: `tail` is its beginning.
+    /// True if `tail` is only the beginning of the current event.
     too_long: bool,
-    /// No byte of the current line has come.
+    /// True if no byte of the current line has come.
     line_start: bool,
-    /// The last byte was a CR, whose LF may follow.
+    /// True if the last byte was a CR, which may be followed by its LF.
     cr: bool,
 }
 
@@ -37,8 +38,8 @@ impl Default for Events {
 }
 
 impl Events {
-    /// The next event that ends in `chunk[from..]`, and where it ends. None: the rest of the chunk is
-    /// the start of an event, and has been taken in.
+    /// The next event that ends in `chunk[from..]`, and the position of its end. None if no event
+    /// ends there: the rest of the chunk is then kept as the start of an event.
     pub(super) fn next<'a>(
         &'a mut self,
         chunk: &'a [u8],
@@ -52,6 +53,7 @@ impl Events {
             let blank = end == at;
             let (lf, after_cr) = (chunk[end] == b'\n', self.cr && blank);
             at = end + 1;
+            // The LF of a CRLF: the CR has already ended the line.
             if lf && after_cr {
                 self.cr = false;
                 continue;
@@ -69,7 +71,7 @@ impl Events {
         None
     }
 
-    /// What came of an event that the stream's end cuts short. None: the stream ends between two.
+    /// The incomplete event at the end of the input so far. None between two events.
     pub(super) fn rest(&self) -> Option<Event<'_>> {
         if self.too_long {
             return Some(Event::TooLong(&self.tail));
@@ -78,7 +80,7 @@ impl Events {
             .then_some(Event::Whole(&self.tail))
     }
 
-    /// Whether what has come, all of which was looked for events, ends between two.
+    /// True between two events. Call it only after [`next`](Self::next) has returned None.
     pub(super) fn is_between(&self) -> bool {
         !self.too_long && self.tail.iter().all(|byte| matches!(byte, b'\n' | b'\r'))
     }

@@ -1,21 +1,22 @@
-//! What of an answer is held back, in the order in which it came.
+//! A byte queue for the part of an answer that is held back.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// A piece that is shorter is copied behind the one before it, in bytes: to keep a piece apart costs some 100
-/// bytes, and an upstream may send each byte in a chunk of its own.
+/// In bytes. A shorter piece is copied to the end of the piece before it: a separate piece costs
+/// about 100 bytes of memory, and an upstream may send each byte in a chunk of its own.
 const SHORT: usize = 512;
-/// Short pieces are collected up to this size, in bytes.
+/// In bytes. Short pieces are merged up to this size.
 const COLLECTED: usize = 64 * 1024;
 
-/// A queue of pieces that stays short however short they are.
+/// A queue of pieces. Merging short pieces bounds its overhead.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pieces: VecDeque<Bytes>,
-    /// Short pieces, behind all others.
+    /// Merged short pieces. They come after all of `pieces`.
     short: BytesMut,
+    /// Total length of `pieces` and `short`.
     bytes: usize,
 }
 
@@ -29,10 +30,10 @@ impl Held {
         self.bytes == 0
     }
 
-    /// Puts a piece behind the others.
+    /// Appends a piece. Copies it only if it is short.
     pub(super) fn push(&mut self, piece: Bytes) {
         self.bytes += piece.len();
-        // The first one stays as it is: most answers come in one.
+        // The first piece is never copied: most answers come in one piece.
         if piece.len() < SHORT && self.bytes > piece.len() {
             self.short.extend_from_slice(&piece);
             if self.short.len() >= COLLECTED {
@@ -44,7 +45,7 @@ impl Held {
         }
     }
 
-    /// The foremost piece.
+    /// Removes and returns the first piece.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         if self.pieces.is_empty() {
             self.close();
@@ -54,7 +55,7 @@ impl Held {
         Some(piece)
     }
 
-    /// All that is held, without a copy where it came in one piece.
+    /// Removes and returns all bytes. Does not copy a single piece.
     pub(super) fn gather(&mut self) -> Bytes {
         self.close();
         let size = std::mem::take(&mut self.bytes);
@@ -70,7 +71,7 @@ impl Held {
         }
     }
 
-    /// Makes one piece of the short ones.
+    /// Moves the merged short pieces to `pieces`.
     fn close(&mut self) {
         if !self.short.is_empty() {
             self.pieces.push_back(std::mem::take(&mut self.short).freeze());

@@ -1,5 +1,5 @@
-//! The commit point: when an answer becomes the client's, and what a failure means on either side
-//! of it.
+//! The commit point: the moment when the first content of an answer goes to the client, and what a
+//! failure means before and after it.
 //!
 //! ```text
 //!            feed, end                     feed                    end
@@ -9,15 +9,17 @@
 //!  the next deployment, unseen            told: an error event, then the connection is aborted
 //! ```
 //!
-//! Before the commit nothing has gone to the client, so any failure can be made good elsewhere: no
-//! connection, a bad status, a body that ends early, an error object in an answer of status 200. A
-//! stream commits at its first *content*: roles, comments and keep-alives before it are held. A
-//! plain answer commits when it is whole. After the commit a failure is told, never hidden, and the
-//! text of two engines is never joined. An event that begins as an error is held even then until it is
-//! whole: engines write their addresses into errors, and the client is told without them.
+//! Before the commit nothing has gone to the client, so another deployment can be tried after any
+//! failure: no connection, a bad status, a body that ends early, an error object in an answer of
+//! status 200. A stream commits at its first *content*; roles, comments and keep-alives before it
+//! are held. A plain answer commits when it is whole.
 //!
-//! No input or output happens here: time-outs and lost connections are told to [`Commit`] by whoever
-//! reads from the upstream.
+//! After the commit a failure is reported to the client, never hidden, and the text of two engines
+//! is never joined. An event that begins as an error is still held until it is whole: engines write
+//! their addresses into errors, and the client gets the error without them.
+//!
+//! This module does no I/O. The code that reads from the upstream handles time-outs, and reports
+//! how the body ended as an [`End`].
 
 mod content;
 mod events;
@@ -34,69 +36,68 @@ use bytes::Bytes;
 
 use http1::json;
 
-use crate::Usage;
-use crate::usage;
+use crate::{Usage, usage};
 
 pub use content::Reported;
 use content::{Ending, Meaning};
 use events::{Event, Events};
 use held::Held;
 
-/// A stream commits when this much is held without content, in bytes; but never within an event that
-/// begins as an error.
+/// In bytes. A stream that holds more than this without content commits anyway, but never within an
+/// event that begins as an error.
 const MOST_HELD_OF_A_STREAM: usize = 64 * 1024;
-/// A plain answer commits at this size even where it is not whole, in bytes. Inputs of a fuzzer are too short
-/// for a mebibyte.
+/// In bytes. A plain answer that is larger commits before it is whole. Smaller when fuzzing,
+/// because a fuzzer's inputs do not reach a mebibyte.
 const MOST_HELD_OF_A_BODY: usize = if cfg!(fuzzing) { 16 * 1024 } else { 1024 * 1024 };
 
-/// How an answer is to be read.
+/// How an answer is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// One body, useful only as a whole.
+    /// One body, which commits when it is whole.
     Plain {
         /// Whether its content type is JSON.
         json: bool,
     },
     /// An event stream.
     Stream,
-    /// Compressed, though nobody asked for that: cannot be looked into.
+    /// A compressed body, which the gateway did not ask for and cannot read. Passes at once.
     Opaque,
 }
 
 /// How the upstream ended a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The length or the last chunk says that this was all.
+    /// The content length or the last chunk was reached: the body is complete.
     Framed,
-    /// The connection was closed, which says nothing.
+    /// The connection was closed, and no length or chunk tells whether the body is complete.
     Closed,
-    /// Before what was announced had come.
+    /// The body ended before its announced end.
     Early,
 }
 
-/// Why an answer is no good.
+/// Why an answer failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Defect {
     /// It ended before it was whole.
     Truncated,
     /// It ended without anything a client could use.
     Empty,
-    /// It says itself that the engine failed.
+    /// It contains an error that the engine reports.
     Reported(Reported),
 }
 
-/// What is to be done after some of an answer has come.
+/// What to do after a chunk of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing is for the client yet, or nothing more.
+    /// Send nothing for now.
     Hold,
-    /// This is for the client. The first of these is the commit.
+    /// Send these bytes to the client. The first `Pass` is the commit.
     Pass(Bytes),
     /// The answer failed.
     Fail {
-        /// Good, and still for the client if anything went to it before; may be empty.
+        /// Good bytes from before the failure, still to be sent. Empty before the commit.
         pass: Bytes,
-        /// Why it failed.
+        /// Always [`Defect::Reported`]: the other defects show only at the end.
         defect: Defect,
     },
 }
@@ -107,29 +108,29 @@ enum Phase {
     Passing,
 }
 
-/// One answer on its way from an upstream.
+/// Decides which bytes of one upstream answer go to the client, and when.
 #[derive(Debug)]
 pub struct Commit {
     shape: Shape,
     phase: Phase,
-    /// Before the commit all that has come. After it, of a stream, the start of an event that begins as an
-    /// error; of a plain answer that committed at its size, what is next for the client.
+    /// Before the commit: every byte so far. After it: the start of an event that begins as an
+    /// error (a stream), or bytes still to be sent (a plain answer that committed at its size).
     held: Held,
     events: Events,
-    /// Some of an event has been passed, and its end has not.
+    /// True if a part of an event has been passed, but not its end.
     open: bool,
-    /// Whether the last event of a stream is still to come.
+    /// Tracks the finish reasons of a stream.
     ending: Ending,
-    /// The last event of a stream has come.
+    /// True after a [`Meaning::Done`].
     done: bool,
-    /// The last byte that is not blank.
+    /// The last non-blank byte of the body.
     last_byte: u8,
-    /// What a plain answer that is whole says of its tokens.
+    /// The tokens that a whole plain answer reports.
     usage: Option<Usage>,
 }
 
 impl Commit {
-    /// An answer of which only the head has come.
+    /// Begins after the head of an answer, before any of its body.
     pub fn new(shape: Shape) -> Self {
         Self {
             shape,
@@ -144,17 +145,18 @@ impl Commit {
         }
     }
 
-    /// Whether the answer is the client's.
+    /// True from the first bytes for the client on. After that no other attempt may answer.
     pub fn is_committed(&self) -> bool {
         self.phase == Phase::Passing
     }
 
-    /// Whether what has been passed ends between two events, so that another can follow.
+    /// True if the bytes passed so far end between two events, so that an error event can follow.
     pub fn is_between_events(&self) -> bool {
         self.shape == Shape::Stream && !self.open
     }
 
-    /// The tokens of a plain answer that is whole, where it reports them.
+    /// The tokens that a whole plain answer reports. None before the end, for streams, and for
+    /// bodies that committed at their size.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
     }
@@ -164,7 +166,7 @@ impl Commit {
         self.shape
     }
 
-    /// Takes the next chunk of the body.
+    /// Takes the next chunk of the body, which may be cut anywhere.
     pub fn feed(&mut self, chunk: Bytes) -> Verdict {
         if let Some(byte) = chunk.iter().rev().find(|byte| !byte.is_ascii_whitespace()) {
             self.last_byte = *byte;
@@ -185,23 +187,23 @@ impl Commit {
         }
     }
 
-    /// What is next for the client of a plain answer that committed at its size, before more of it is read:
-    /// piece by piece, so that what has gone out is no longer held.
+    /// The next held piece of a plain answer that committed at its size. The caller sends these
+    /// before it reads more. Each piece is freed once it is sent.
     pub fn next_held(&mut self) -> Option<Bytes> {
         let is_plain = matches!(self.shape, Shape::Plain { .. });
         (is_plain && self.is_committed()).then(|| self.held.pop()).flatten()
     }
 
-    /// Takes the end of the body. What is still held, if it is good, is for the client.
+    /// Takes the end of the body. Returns the bytes still held, to be sent to the client.
     ///
     /// # Errors
-    /// If the answer is not whole.
+    /// If the answer is truncated or empty, or reports an error.
     pub fn end(&mut self, end: End) -> Result<Bytes, Defect> {
         match self.shape {
             Shape::Stream => self.end_stream(end),
             _ if end == End::Early => Err(Defect::Truncated),
             Shape::Plain { .. } => self.end_plain(end),
-            // What cannot be looked into and ends like one that was cut.
+            // A compressed body cannot be checked, and a close may be a broken connection.
             Shape::Opaque if end == End::Closed => Err(Defect::Truncated),
             Shape::Opaque => Ok(Bytes::new()),
         }
@@ -209,6 +211,7 @@ impl Commit {
 
     fn end_plain(&mut self, end: End) -> Result<Bytes, Defect> {
         if self.phase == Phase::Passing {
+            // Too large to parse. A JSON body that was cut seldom ends with a bracket.
             let closed = matches!(self.last_byte, b'}' | b']');
             return if end == End::Framed || closed {
                 Ok(self.held.gather())
@@ -224,6 +227,7 @@ impl Commit {
             return Err(Defect::Reported(error));
         }
         let is_json = matches!(self.shape, Shape::Plain { json: true });
+        // Most bodies are one whole object, which needs no second check.
         if !self.is_object(&body) {
             let cut = is_json && content::stops_early(&body);
             if cut || (end == End::Closed && !content::is_whole(&body)) {
@@ -234,7 +238,7 @@ impl Commit {
         Ok(body)
     }
 
-    /// Whether a body is one whole object, as most are. Takes its usage on the way, which saves a second look.
+    /// True if a body is one whole JSON object. Also reads its usage, which saves a second pass.
     fn is_object(&mut self, body: &[u8]) -> bool {
         let Ok(text) = simdutf8::basic::from_utf8(body) else { return false };
         let mut usage = None;
@@ -252,7 +256,7 @@ impl Commit {
         if end == End::Early && self.phase == Phase::Holding {
             return Err(Defect::Truncated);
         }
-        // An end without a blank line still ends the last event, as clients read it.
+        // The last event may lack its blank line. Clients read it all the same.
         if let Some(Event::Whole(text)) = self.events.rest() {
             self.ending.note(text);
         }
@@ -268,14 +272,17 @@ impl Commit {
             None => {}
         }
         let cut = matches!(self.events.rest(), Some(Event::Whole(text)) if content::is_cut(text));
+        // A held event that may be an error is never passed in part.
         if cut && self.withholds() {
             return Err(Defect::Truncated);
         }
         let whole = match end {
+            // A proxy may frame a broken stream correctly, so the finish reasons count.
             End::Framed => {
                 let missing = !self.done && self.ending.is_missing();
                 self.phase == Phase::Passing && !cut && !missing
             }
+            // A close may be a broken connection, so the end must have been seen.
             End::Closed => self.done || self.ending.is_sure(),
             End::Early => self.done,
         };
@@ -290,6 +297,7 @@ impl Commit {
     }
 
     fn feed_events(&mut self, chunk: Bytes) -> Verdict {
+        // End of the last event in the chunk that is no error.
         let mut good = 0;
         while let Some((event, end)) = self.events.next(&chunk, good) {
             match &event {
@@ -327,6 +335,7 @@ impl Commit {
         Verdict::Hold
     }
 
+    /// Commits the answer, unless the event has no content.
     fn note(&mut self, meaning: &Meaning) {
         match meaning {
             Meaning::Opening | Meaning::Error(_) => return,
@@ -336,14 +345,15 @@ impl Commit {
         self.phase = Phase::Passing;
     }
 
-    /// Whether the event that is under way begins as an error.
+    /// True if the incomplete event begins as an error.
     fn withholds(&self) -> bool {
         matches!(self.events.rest(), Some(Event::Whole(start)) if content::begins_as_error(start))
     }
 
-    /// Holds the event that is under way, which begins in `chunk` behind its `good` bytes or before it.
+    /// Holds the incomplete event, which begins after the `good` bytes of `chunk` or in an earlier
+    /// chunk.
     fn withhold(&mut self, chunk: &Bytes, good: usize) -> Verdict {
-        // What is before it commits at its size, as it would if it had come alone.
+        // The bytes before the event commit at their size, as they would without it.
         if good > 0 && self.held.len() + good > MOST_HELD_OF_A_STREAM {
             self.phase = Phase::Passing;
         }
@@ -353,9 +363,10 @@ impl Commit {
         if pass.is_empty() { Verdict::Hold } else { Verdict::Pass(pass) }
     }
 
-    /// What may go to the client where the event behind the `good` bytes of `chunk` may not: nothing
-    /// before the commit, and nothing of what is held of that event.
+    /// The bytes to send if the event after the `good` bytes of `chunk` must not be sent. Empty
+    /// before the commit.
     fn passable(&mut self, chunk: &Bytes, good: usize) -> Bytes {
+        // With no `good` bytes, everything held belongs to that event.
         if self.phase == Phase::Holding || good == 0 {
             return Bytes::new();
         }

@@ -1,5 +1,5 @@
-//! The commit point against a model: generated sequences of what upstreams do, cut into chunks anywhere,
-//! must come to what the rules say of the events alone.
+//! Property test of the commit point. Generated upstream behaviour, cut into chunks anywhere, must
+//! give the result that a model computes from the events alone.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -8,11 +8,11 @@ use super::events::LONGEST;
 use super::oracle::{Read, read};
 use super::{Commit, Defect, End, Shape, Verdict};
 
-/// One event of a stream, in kind.
+/// The kind of one event of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Comment,
-    /// Of the choice of this index, as the two below.
+    /// The number here and in the next two is the index of the choice.
     Role(u8),
     Content(u8),
     Finish(u8),
@@ -20,29 +20,29 @@ enum Act {
     Error,
 }
 
-/// One attempt: what the upstream does.
+/// What the upstream does in one attempt.
 #[derive(Debug, Clone)]
 enum Upstream {
-    /// No answer that counts: refused, reset, 5xx.
+    /// No usable answer: connection refused, reset, or 5xx.
     Fails,
     /// A stream of these events.
     Streams { acts: Vec<Act>, end: End },
-    /// One body: good, an error object, or nothing; sent whole or cut short.
+    /// One body: good, an error object, cut or empty.
     Answers { body: &'static str, end: End },
 }
 
-/// What the client is left with.
+/// The result for the client.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// A whole answer.
     Whole(Vec<u8>),
-    /// The start of one answer, and word that it failed.
+    /// The start of one answer, then the report of its failure.
     Told(Vec<u8>),
-    /// An error of the gateway's own.
+    /// No attempt succeeded: an error from the gateway itself.
     Exhausted,
 }
 
-/// The text of an event of the engine `from`, whose name is in every content.
+/// The text of an event. All content contains the engine's number `from`.
 fn text(act: Act, from: usize) -> String {
     match act {
         Act::Comment => ": wait\r\n\r\n".into(),
@@ -60,7 +60,7 @@ fn choice(index: u8, fields: &str) -> String {
     format!("data: {{\"choices\":[{{\"index\":{index},{fields}}}]}}\n\n")
 }
 
-/// The rules, told of events rather than bytes.
+/// The model: the rules applied to events instead of bytes.
 fn expected(upstreams: &[Upstream]) -> Outcome {
     for (from, upstream) in upstreams.iter().enumerate() {
         let outcome = match upstream {
@@ -95,14 +95,15 @@ fn expected_stream(acts: &[Act], end: End, from: usize) -> Option<Outcome> {
         _ => true,
     };
     let whole = match end {
-        // Proxies end a body as it should where an engine dies: each choice must have been finished.
+        // A proxy may frame the end correctly although its engine died: each choice must be
+        // finished.
         End::Framed | End::Closed => has(Act::Done) || acts.iter().all(is_finished),
         End::Early => has(Act::Done),
     };
     Some(if whole { Outcome::Whole(all(acts)) } else { Outcome::Told(all(acts)) })
 }
 
-/// What the gateway does with the same upstreams, its bytes cut by `cuts`.
+/// What the gateway does with the same upstreams and chunks of these lengths.
 fn actual(upstreams: &[Upstream], cuts: &[usize]) -> Outcome {
     for (from, upstream) in upstreams.iter().enumerate() {
         let (shape, bytes, end) = match upstream {
@@ -118,13 +119,15 @@ fn actual(upstreams: &[Upstream], cuts: &[usize]) -> Outcome {
         match read(shape, cut(&bytes, cuts), end) {
             Read { passed, defect: None, .. } => return Outcome::Whole(passed),
             Read { passed, commit, .. } if commit.is_committed() => return Outcome::Told(passed),
-            Read { passed, .. } => assert!(passed.is_empty(), "what failed was seen"),
+            Read { passed, .. } => {
+                assert!(passed.is_empty(), "bytes of a failed attempt reached the client")
+            }
         }
     }
     Outcome::Exhausted
 }
 
-/// Pieces of these lengths, over and over.
+/// Splits bytes into pieces whose lengths cycle through `lengths`.
 fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     for length in lengths.iter().cycle() {
@@ -161,9 +164,9 @@ fn upstreams() -> impl Strategy<Value = Upstream> {
     ]
 }
 
-/// Cut into bytes an event may be seen in part before it begins as an error: what was passed of it cannot
-/// be taken back. The rules are about whole events, so that part is forgiven, which says nothing yet, and
-/// the LF of a CRLF that had not come.
+/// Compares outcomes. Two differences are allowed because the model knows only whole events. In
+/// very short chunks an event may go out in part before it is recognised as an error; that part
+/// contains none of the engine's text. The LF of the last CRLF may be missing.
 fn agree(actual: &Outcome, expected: &Outcome) -> bool {
     match (actual, expected) {
         (Outcome::Told(actual), Outcome::Told(expected)) => {
@@ -192,15 +195,15 @@ fn what_is_held_is_bounded() {
     let mut commit = Commit::new(Shape::Stream);
     let comment = Bytes::from(": wait\n\n".repeat(1024));
     let committed_after = (1..).find(|_| commit.feed(comment.clone()) != Verdict::Hold);
-    assert_eq!(committed_after, Some(9), "64 KiB of comments are held, and no more");
+    assert_eq!(committed_after, Some(9), "at most 64 KiB of comments are held");
 
     let mut commit = Commit::new(Shape::Plain { json: false });
     let [first, second, third, fourth] =
         [b'1', b'2', b'3', b'4'].map(|digit| Bytes::from(vec![digit; 512 * 1024]));
     assert_eq!(commit.feed(first.clone()), Verdict::Hold);
     assert_eq!(commit.feed(second.clone()), Verdict::Hold);
-    assert_eq!(commit.next_held(), None, "half a JSON");
-    assert_eq!(commit.feed(third.clone()), Verdict::Pass(first), "over 1 MiB is passed on");
+    assert_eq!(commit.next_held(), None, "exactly 1 MiB is still held");
+    assert_eq!(commit.feed(third.clone()), Verdict::Pass(first), "more than 1 MiB is passed on");
     assert_eq!(commit.next_held(), Some(second), "piece by piece");
     assert_eq!(commit.feed(fourth.clone()), Verdict::Pass(third), "in their order");
     assert_eq!(commit.next_held(), Some(fourth.clone()));

@@ -1,5 +1,5 @@
-//! What a user writes: serde types that mirror the two files. The schemas are generated from them,
-//! so a comment here is what an editor shows.
+//! Serde types that mirror what a user writes in the two files. The schemas are generated from
+//! them, so editors show the comments of their fields.
 
 pub(super) mod models;
 pub(super) mod routing;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::ProbeMethod;
 
-/// How a deployment is asked whether it is healthy: a path (asked with GET), or path and method.
+/// The health probe of a deployment: a path (asked with GET), or path and method.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum RawHealth {
@@ -20,7 +20,7 @@ pub(super) enum RawHealth {
     Probe(RawProbe),
 }
 
-/// The question of a health probe.
+/// Path and method of a health probe.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawProbe {

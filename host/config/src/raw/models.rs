@@ -33,9 +33,9 @@ pub(crate) struct RawModel {
     /// Kind of the upstream: vllm, sglang, llama, openai, openai_compat, ollama, openrouter, deepseek, ...
     #[serde(default = "provider")]
     pub(crate) provider: String,
-    /// Where it runs, with or without a final /v1. Used by a route that gives none.
+    /// Where it runs, with or without a final /v1. Also the default of its routes.
     pub(crate) base_url: Option<String>,
-    /// Sent to `base_url`, and by routes without a key of their own to the same host.
+    /// The key for `base_url`. A route to the same host uses it if it has no key of its own.
     pub(crate) api_key: Option<String>,
     /// The model's name upstream. Default: the id.
     pub(crate) provider_model_id: Option<String>,
@@ -68,7 +68,7 @@ pub(crate) struct RawModel {
     /// Sampling parameters that are honoured.
     #[serde(default = "supported_params")]
     pub(crate) supported_params: Vec<String>,
-    /// What it costs.
+    /// Its prices.
     #[serde(default)]
     #[expect(dead_code, reason = "the text of prices is taken from the document")]
     pub(crate) pricing: RawPricing,
@@ -92,7 +92,7 @@ pub(crate) struct RawRoute {
     pub(crate) weight: Option<f64>,
     /// Default: the model's.
     pub(crate) base_url: Option<String>,
-    /// Default: the model's, where the host is the one that key is for.
+    /// Default: the model's, if the host is the same.
     pub(crate) api_key: Option<String>,
     /// Default: the model's.
     pub(crate) provider_model_id: Option<String>,
@@ -100,14 +100,14 @@ pub(crate) struct RawRoute {
     #[serde(default)]
     #[expect(dead_code, reason = "the text of prices is taken from the document")]
     pub(crate) pricing: RawPricing,
-    /// How logs, /routing and strategies call it. Default: local-1, remote-1, ...
+    /// Its name everywhere. Default: local-1, remote-1, ...
     #[schemars(length(min = 1, max = 128))]
     pub(crate) name: Option<String>,
-    /// Default: local where the host is in a private network. The lists of routing.yaml come first.
+    /// Default: local if the host is in a private network. The lists of routing.yaml override it.
     pub(crate) side: Option<Side>,
-    /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
+    /// The health probe. Default: GET /health if it is local, none if it is remote.
     pub(crate) health: Option<RawHealth>,
-    /// How many attempts are made at it at a time. Default, key by key: that of routing.yaml.
+    /// How many attempts run at a time. Default, key by key: that of routing.yaml.
     #[serde(default)]
     #[schemars(schema_with = "own_concurrency")]
     pub(crate) concurrency: Given,
@@ -122,7 +122,7 @@ pub(crate) struct RawRoute {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the text of prices is taken from the document")]
 pub(crate) struct RawPricing {
-    /// A prompt token. Default: 0, as of all others.
+    /// A prompt token. Default of every price: 0.
     prompt: Option<Amount>,
     /// A token of the answer.
     completion: Option<Amount>,

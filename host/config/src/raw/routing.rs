@@ -32,7 +32,7 @@ pub(crate) struct RoutingFile {
     /// The digest that the strategy's component must have.
     #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
     pub(crate) sha256: Option<String>,
-    /// A strategy that is tried beside it.
+    /// A strategy that is tried beside `routing_strategy`.
     pub(crate) candidate: Option<RawCandidate>,
     /// Strategies of models that have their own, by the model's id or an alias.
     #[serde(default)]
@@ -63,22 +63,22 @@ pub(crate) struct RoutingFile {
     /// When a deployment counts as down, and as up again.
     #[serde(default)]
     pub(crate) health: ProbeCounts,
-    /// When a deployment that fails its requests is taken out, and for how long.
+    /// When a failing deployment is ejected, and for how long.
     #[serde(default)]
     pub(crate) ejection: Ejection,
-    /// How a deployment that comes back gets its traffic.
+    /// How a recovered deployment gets its traffic back.
     #[serde(default)]
     pub(crate) slow_start: SlowStart,
-    /// What a strategy may use.
+    /// The resources that a strategy may use.
     #[serde(default)]
     pub(crate) sandbox: Sandbox,
-    /// What strategies that decide for each request are told of its headers.
+    /// Headers that strategies on the request path see.
     #[serde(default)]
     pub(crate) request: RequestFacts,
-    /// What is let in at one time, over all clients.
+    /// Limits over all clients.
     #[serde(default)]
     pub(crate) limits: Limits,
-    /// How many attempts are made at one deployment at a time.
+    /// How many attempts run at one deployment at a time.
     #[serde(default)]
     pub(crate) concurrency: SharedConcurrency,
     /// How the process stops when it is told to.
@@ -98,14 +98,14 @@ pub(crate) struct RawEntry {
     /// Ids or aliases of the models of models.yaml that it runs.
     #[schemars(length(min = 1))]
     pub(crate) models: Vec<String>,
-    /// How logs, /routing and strategies call it. Default: that of the route, else local-1, remote-1, ...
+    /// Its name everywhere. Default: that of the route, else local-1, remote-1, ...
     #[schemars(length(min = 1, max = 128))]
     pub(crate) name: Option<String>,
     /// Default: the key that models.yaml has for this host.
     pub(crate) api_key: Option<String>,
-    /// How to ask whether it is healthy. Default: /health where it is local, not at all elsewhere.
+    /// The health probe. Default: GET /health if it is local, none if it is remote.
     pub(crate) health: Option<RawHealth>,
-    /// How many attempts are made at it at a time. Default, key by key: the route's, else the file's.
+    /// How many attempts run at a time. Default, key by key: the route's, else the file's.
     #[serde(default)]
     #[schemars(schema_with = "own_concurrency")]
     pub(crate) concurrency: Given,
@@ -128,7 +128,7 @@ fn fixed() -> String {
 }
 
 impl RoutingFile {
-    /// How health is probed: three keys of the file.
+    /// The probing that three keys of the file set.
     pub(crate) fn probing(&self) -> Probing {
         let ProbeCounts { down_after, up_after } = self.health;
         Probing { interval: self.health_check, timeout: self.timeout, down_after, up_after }

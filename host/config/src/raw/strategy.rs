@@ -36,13 +36,13 @@ pub(crate) struct RawCandidate {
     /// The digest that the strategy's component must have.
     #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
     pub(crate) sha256: Option<String>,
-    /// It is asked the same questions, and its answers are only compared.
+    /// The candidate is asked the same questions, and its answers are only compared.
     #[serde(default)]
     pub(crate) shadow: bool,
-    /// The share of the requests that it decides for.
+    /// The share of the requests that the candidate decides for.
     #[schemars(range(min = 0, max = 1))]
     pub(crate) canary: Option<f64>,
-    /// When the trial is ended, and the strategy in use decides for all requests again.
+    /// When the trial ends. The strategy in use then decides for all requests again.
     #[serde(default)]
     pub(crate) rollback: Rollback,
 }

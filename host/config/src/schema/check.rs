@@ -1,27 +1,27 @@
-//! A value against a schema: every way in which it breaks it, and the value as the schema types it.
+//! Checks a value against a schema: reports every violation, and returns the value with the types
+//! of the schema.
 
 use serde_json::{Map, Value as Json};
 
 use crate::document::{MappingEntry, Node, Scalar, Value};
-use crate::seconds;
-use crate::{Diagnostic, Document, Step};
+use crate::{Diagnostic, Document, PathStep, seconds};
 
 use super::describe::{self, is_time, types};
 
-/// Nested schemas (references included) below one another.
+/// Most schemas nested in one another, references included.
 const MAX_DEPTH: usize = 96;
-/// Pairs of a value and a schema: alternatives can multiply them.
+/// Most pairs of value and schema that are visited: alternatives can multiply them.
 const MAX_VISITS: usize = 200_000;
 
 pub(super) type Object = Map<String, Json>;
 
-/// The value, as far as it can be used after its errors, and the errors.
+/// Returns the value, as far as it can be used, and the errors.
 ///
-/// What is wrong is left out where it is optional, so that what is right can be checked further: a
-/// user wants all errors at once.
+/// An invalid part is left out if it is optional, so that the rest can be checked further: users
+/// want all errors at once.
 pub(crate) fn read(
     document: &Document,
-    at: &[Step],
+    at: &[PathStep],
     schema: &Json,
 ) -> (Option<Json>, Vec<Diagnostic>) {
     let (at, errors) = (at.to_vec(), Vec::new());
@@ -32,7 +32,7 @@ pub(crate) fn read(
     let node = document.get(&checker.at).filter(|node| !is_null(node)).unwrap_or(&nothing);
     let value = checker.visit(node, schema);
     if checker.exhausted {
-        let help = "make the parameter schema smaller, which the strategy's `describe` returns";
+        let help = "make the parameter schema smaller: the strategy's `describe` returns it";
         checker.error("the schema of this value is too deep or too wide to check", help);
     }
     (value, checker.errors)
@@ -41,13 +41,13 @@ pub(crate) fn read(
 pub(super) struct Checker<'a> {
     pub(super) document: &'a Document,
     root: &'a Json,
-    pub(super) at: Vec<Step>,
+    pub(super) at: Vec<PathStep>,
     pub(super) errors: Vec<Diagnostic>,
     visits: usize,
     depth: usize,
-    /// The key of the value that is looked at may be left out.
+    /// The key of the current value may be left out.
     pub(super) optional: bool,
-    /// A bound was met: the verdict is worth nothing.
+    /// A bound was reached: the result is worthless.
     exhausted: bool,
 }
 
@@ -98,7 +98,8 @@ impl<'a> Checker<'a> {
         value
     }
 
-    /// The first alternative that fits. None does: what is wrong with the one that was meant.
+    /// Returns the first alternative that fits. If none fits, reports the errors of the one that
+    /// was most likely meant.
     fn choice(&mut self, node: &Node, choices: &'a [Json]) -> Option<Json> {
         let constants = choices.iter().map(|choice| choice.get("const").cloned());
         if let (Value::Scalar(scalar), Some(words)) = (&node.value, constants.collect()) {
@@ -127,7 +128,7 @@ impl<'a> Checker<'a> {
         None
     }
 
-    /// One of several constants.
+    /// Checks a scalar against several constants.
     fn word(&mut self, scalar: &Scalar, words: Vec<Json>) -> Option<Json> {
         let value = scalar.resolve();
         if scalar.hole {
@@ -140,7 +141,7 @@ impl<'a> Checker<'a> {
         Some(value)
     }
 
-    /// Whether an alternative takes a value of this type at all.
+    /// Whether an alternative takes values of this type.
     fn is_meant(&self, node: &Node, choice: &Json) -> bool {
         self.resolved(choice).is_some_and(|choice| {
             let types = types(choice);
@@ -153,7 +154,7 @@ impl<'a> Checker<'a> {
         target.map_or(Some(schema), |path| self.root.pointer(path))?.as_object()
     }
 
-    /// What the schema says itself.
+    /// Checks what the schema says itself, without references and alternatives.
     fn own(&mut self, node: &Node, schema: &'a Object) -> Option<Json> {
         let wanted = types(schema);
         if let Value::Scalar(scalar) = &node.value
@@ -181,7 +182,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A time, as a number of seconds.
+    /// Checks a time. Returns it as a number of seconds.
     fn time(&mut self, scalar: &Scalar, schema: &Object) -> Option<Json> {
         let value = scalar.resolve();
         let seconds = match &value {
@@ -206,7 +207,7 @@ impl<'a> Checker<'a> {
         let mut meant = Vec::new();
         let (mut value, mut usable) = (Object::new(), true);
         for entry in entries {
-            self.at.push(Step::Key(entry.key.clone()));
+            self.at.push(PathStep::Key(entry.key.clone()));
             let property = properties.and_then(|properties| properties.get(&entry.key));
             let other = schema.get("additionalProperties");
             let closed =
@@ -220,7 +221,8 @@ impl<'a> Checker<'a> {
                 match self.visit(&entry.value, inner) {
                     Some(inner) => drop(value.insert(entry.key.clone(), inner)),
                     None if required.contains(&entry.key.as_str()) => usable = false,
-                    // A key whose value was commented out is a key that is not there.
+                    // An empty value counts as an absent key: the value may have been commented
+                    // out.
                     None if is_null(&entry.value) => self.errors.truncate(start),
                     None => {}
                 }
@@ -249,11 +251,11 @@ impl<'a> Checker<'a> {
         let mut value = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             self.optional = false;
-            self.at.push(Step::Index(index));
+            self.at.push(PathStep::Index(index));
             value.push(self.visit(item, each));
             self.at.pop();
         }
-        // Without one of its items, positions would be those of other items.
+        // A missing item would shift the positions of the others, so the whole list is left out.
         value.into_iter().collect::<Option<_>>().map(Json::Array)
     }
 
@@ -272,7 +274,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The value of a node as one of JSON Schema's types, if it is one. Of a collection: null.
+/// The value of a node as the JSON Schema type `wanted`. None: it has another type. A collection
+/// gives null.
 fn fits(node: &Node, wanted: &str) -> Option<Json> {
     let scalar = match &node.value {
         Value::Mapping(_) => return (wanted == "object").then_some(Json::Null),
@@ -293,7 +296,7 @@ fn fits(node: &Node, wanted: &str) -> Option<Json> {
     fits.then_some(value)
 }
 
-/// A value that no schema says anything of.
+/// The value of a node that no schema describes.
 fn untyped(node: &Node) -> Json {
     match &node.value {
         Value::Scalar(scalar) => scalar.resolve(),

@@ -1,4 +1,4 @@
-//! What a schema wants, in words: the remedy of an error says what a right value is.
+//! Says in words what a schema accepts, for the remedy of an error.
 
 use serde_json::{Map, Value as Json};
 
@@ -16,7 +16,7 @@ pub(super) fn value(schema: &Object) -> String {
     text
 }
 
-/// The same where the type is known already.
+/// Like [`value`]. `names` are the accepted types if the schema has none of its own.
 pub(super) fn kinds(names: &[&str], schema: &Object) -> String {
     match types(schema).is_empty() {
         true => names.iter().map(|name| noun(name)).collect::<Vec<_>>().join(" or "),
@@ -24,7 +24,7 @@ pub(super) fn kinds(names: &[&str], schema: &Object) -> String {
     }
 }
 
-/// The keys of a mapping, each with what it wants; at most `most` of them.
+/// The keys of a mapping, each with what it accepts. At most `most` keys are listed.
 pub(super) fn keys(schema: &Object, most: usize) -> String {
     let properties = schema.get("properties").and_then(Json::as_object);
     let all = properties.into_iter().flatten();
@@ -42,7 +42,7 @@ pub(super) fn keys(schema: &Object, most: usize) -> String {
     shown.join("; ")
 }
 
-/// The first sentence of a description, to go on after a colon.
+/// The first sentence of a description, with a lower-case start so that it can follow a colon.
 pub(super) fn about(schema: &Object) -> Option<String> {
     let text = schema.get("description").and_then(Json::as_str)?;
     let end = text.find(". ").or(text.find(".\n")).unwrap_or(text.len());
@@ -70,7 +70,7 @@ fn kind(schema: &Object) -> String {
     }
 }
 
-/// Whether the value is a time, of which numbers are seconds.
+/// Whether the value is a time. Numbers are then seconds.
 pub(super) fn is_time(schema: &Object) -> bool {
     schema.get("format").is_some_and(|format| format == seconds::FORMAT)
 }
@@ -84,7 +84,7 @@ fn words(schema: &Object) -> Option<Vec<&Json>> {
     choices.iter().map(|choice| choice.get("const")).collect()
 }
 
-/// The bounds of a number, to go on after its type.
+/// The bounds of a number, to follow its type.
 fn range(schema: &Object, unit: &str) -> String {
     let bound = |key: &str| schema.get(key).filter(|bound| bound.is_number()).map(plain);
     let (least, above) = (bound("minimum"), bound("exclusiveMinimum"));
@@ -109,7 +109,7 @@ pub(super) fn types(schema: &Object) -> Vec<&str> {
     }
 }
 
-/// A type of JSON Schema as the word of YAML.
+/// A type of JSON Schema in the words of YAML.
 pub(super) fn noun(json_type: &str) -> &str {
     match json_type {
         "object" => "a mapping",

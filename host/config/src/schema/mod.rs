@@ -1,5 +1,5 @@
-//! JSON Schemas: of the two files (generated from their types, for editors and for the check), and
-//! of whatever else a value in a file has to be.
+//! JSON Schemas: those of the two files, which are generated from their types for editors and for
+//! the check, and those of other values, such as the parameters of a strategy.
 
 mod check;
 mod describe;
@@ -11,36 +11,39 @@ use serde_json::Value;
 
 use super::raw::models::ModelsFile;
 use super::raw::routing::RoutingFile;
-use super::{Diagnostic, Document, Step};
+use super::{Diagnostic, Document, PathStep};
 
-/// Everything in which the value at `at` breaks a schema, with positions.
+/// Every violation of a schema by the value at `at`, with positions.
 ///
 /// A missing value is checked as an empty mapping. The schema need not be trusted: depth and work
-/// are bounded, and what is not understood of it allows everything. Understood are `$ref` within
-/// the schema, `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`,
-/// `anyOf`, `oneOf` (as `anyOf`), `allOf`, the bounds of numbers, strings and lists, and the format
-/// `seconds`, which takes units.
+/// are bounded, and unknown keywords allow everything. Known are `$ref` within the schema, `type`,
+/// `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`, `anyOf`, `oneOf` (as
+/// `anyOf`), `allOf`, the bounds of numbers, strings and lists, and the format `seconds`, which
+/// takes units.
 #[must_use]
-pub fn check(document: &Document, at: &[Step], schema: &Value) -> Vec<Diagnostic> {
+pub fn check(document: &Document, at: &[PathStep], schema: &Value) -> Vec<Diagnostic> {
     read(document, at, schema).1
 }
 
-/// The value at `at` as JSON, typed as the schema wants it.
+/// The value at `at` as JSON, with the types of the schema.
 ///
-/// The schema matters for unquoted scalars with a variable in them: `${PORT}` is a string or a
-/// number.
+/// The schema decides on unquoted scalars with a variable: `${PORT}` may be a string or a number.
 ///
 /// # Errors
-/// What [`check`] returns, where that is not empty.
-pub fn value(document: &Document, at: &[Step], schema: &Value) -> Result<Value, Vec<Diagnostic>> {
+/// The errors of [`check()`], if there are any.
+pub fn value(
+    document: &Document,
+    at: &[PathStep],
+    schema: &Value,
+) -> Result<Value, Vec<Diagnostic>> {
     match read(document, at, schema) {
         (Some(value), errors) if errors.is_empty() => Ok(value),
         (_, errors) => Err(errors),
     }
 }
 
-/// What a mapping under this schema holds, for the remedy of an error: those of its keys that
-/// `text` names between backticks, else all.
+/// Describes the keys of a mapping under this schema, for the remedy of an error: those that `text`
+/// names between backticks, or all if it names none.
 #[must_use]
 pub fn wanted(schema: &Value, text: &str) -> Option<String> {
     const MOST: usize = 8;

@@ -1,19 +1,19 @@
-//! What is wrong with a value, and the remedy: the errors of the check.
+//! The errors of the check: what is wrong with a value, and the remedy.
 
 use serde_json::Value as Json;
 
-use crate::Step;
+use crate::PathStep;
 use crate::diagnostic::nearest;
 use crate::document::{Node, Scalar, Value};
 
 use super::check::{Checker, Object};
 use super::describe::{self, is_time, noun, plain, types};
 
-/// Errors of one check: nobody reads more, and each holds a snippet.
+/// Most errors of one check: nobody reads more, and each holds a snippet.
 const MAX_ERRORS: usize = 100;
 
 impl<'a> Checker<'a> {
-    /// Reports a key; the known one that it most likely is meant to be.
+    /// Reports an unknown key. Returns the known key that was most likely meant.
     pub(super) fn unknown_key(&mut self, key: &str, known: Option<&'a Object>) -> Option<&'a str> {
         let known = || known.into_iter().flat_map(Object::keys).map(String::as_str);
         let near = nearest(key, known());
@@ -54,7 +54,7 @@ impl<'a> Checker<'a> {
             if broken.is_some() {
                 let bound = plain(&schema[key]);
                 let help = match share_of_percent(number, schema) {
-                    // What a variable holds is not repeated.
+                    // The value of a variable is not shown.
                     Some(share) if !scalar.substituted => {
                         format!("write {share} for {number} %: shares are from 0 to 1")
                     }
@@ -86,17 +86,17 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The key that the value stands under.
+    /// The key of the current value. None: it is an item of a list.
     fn key(&self) -> Option<&str> {
         match self.at.last()? {
-            Step::Key(key) => Some(key),
-            Step::Index(_) => None,
+            PathStep::Key(key) => Some(key),
+            PathStep::Index(_) => None,
         }
     }
 
-    /// Reports a value of another type than those that are wanted.
+    /// Reports a value that has none of the wanted types.
     pub(super) fn wrong_type(&mut self, node: &Node, wanted: &[String], schema: &Object) {
-        // A key without a value is one that is not there: nobody writes nothing on purpose.
+        // Null is not suggested: an empty value counts as an absent key.
         let all = || wanted.iter().map(String::as_str);
         let mut names: Vec<_> = all().filter(|one| *one != "null").collect();
         if names.is_empty() {
@@ -136,7 +136,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The share that somebody meant who wrote percent.
+/// The share that was meant by a number in percent.
 fn share_of_percent(number: f64, schema: &Object) -> Option<f64> {
     let is = |key: &str, value: f64| schema.get(key).and_then(Json::as_f64) == Some(value);
     let is_share = is("maximum", 1.0) && (is("minimum", 0.0) || is("exclusiveMinimum", 0.0));

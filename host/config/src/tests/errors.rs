@@ -1,4 +1,4 @@
-//! Everything that is wrong, at once, where it stands, with its remedy.
+//! All errors are reported at once, each with its place and remedy.
 
 use super::*;
 
@@ -85,7 +85,7 @@ fn a_host_with_a_dot_too_many_is_refused() {
             .map(|config| config.models[0].deployments[0].endpoint.to_string())
     };
     assert_eq!(of("a.b.").unwrap(), "http://a.b");
-    // Without all of its dots at the end, the second is no URL any more.
+    // Without the dots at its end the second is no URL.
     for host in ["a.b..", "a..2...", ".a", "a..b", "..."] {
         let error = of(host).unwrap_err().to_string();
         assert!(error.contains("the URL's host has a dot where"), "{host}: {error}");
@@ -159,7 +159,7 @@ models:
         "{}",
         found[3]
     );
-    // A model that only routing.yaml places is fine.
+    // A model that only `routing.yaml` gives a place is valid.
     let routing = "local_deployment: [{endpoint: 'http://a', models: [nowhere]}]";
     load_texts("models: [{id: nowhere}]", Some(routing), &[]).unwrap();
 }
@@ -304,7 +304,7 @@ fn a_file_that_is_not_yaml_or_not_there_is_an_error() {
         assert!(found[0].contains(want), "{models}: {found:?}");
         assert!(load_texts(models, None, &[]).unwrap_err().to_string().contains(want));
     }
-    // A routing file that cannot be read is not one that is not there.
+    // An unreadable routing file does not count as absent.
     assert_eq!(errors("models: [{id: a}]", Some("local_deployment: ["), &[]).len(), 1);
     let shown = load_texts("a: 1\na: 2\n", None, &[]).unwrap_err().to_string();
     assert!(shown.contains("the key `a` is given twice") && shown.contains("first given here"));
@@ -357,7 +357,7 @@ fn a_value_that_nearly_fits_is_shown_the_right_form() {
         let found = errors(ONE, Some(&format!("{routing}\n")), &[]);
         assert!(found[0].contains(want), "{routing}: {found:?}");
     }
-    // What a variable holds is not repeated.
+    // The value of a variable is not shown.
     let found = errors(ONE, Some("slow_start: {from: \"${FROM}\"}\n"), &[("FROM", "60")]);
     assert!(!found[0].contains("60"), "{found:?}");
     let found = errors(ONE, Some("slow_start:\n  from: ${FROM}\n"), &[("FROM", "37")]);

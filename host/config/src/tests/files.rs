@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// As the specification has it, with the indentation that its page lost.
+/// The example of the specification, with the indentation that its page lost.
 const SPEC: &str = "\
 routing_strategy: fixed
 routing_parameter:
@@ -113,7 +113,7 @@ fn the_reader_agrees_with_serde_yaml() {
     for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
         let expected: serde_json::Value = serde_yaml::from_str(&text).unwrap();
-        // Variables stay as they are written, as for serde.
+        // Variables are left as they are written: serde does not replace them.
         let text = text.replace("${", "$${");
         let document = super::text("shipped.yaml", &text, &|_| None).unwrap();
         let read = schema::value(&document, &[], &serde_json::Value::Bool(true)).unwrap();

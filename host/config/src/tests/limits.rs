@@ -51,7 +51,7 @@ fn a_shared_maximum_of_both_sides_is_a_warning() {
         )
     };
     assert_eq!(warned("{max: 4}"), [help(4)]);
-    // A variable's value is not repeated.
+    // The value of a variable is not shown.
     assert_eq!(warned("\n  max: ${MAX}")[0].replace("2:8", "1:20"), help(8));
     for silent in
         ["{queue: 4}", "{max: 1000}", "{max: 4, remote: {max: 100}}", "{max: 4, local: {max: 8}}"]

@@ -1,8 +1,8 @@
-//! What an excerpt shows: names of variables, no secret.
+//! A snippet shows the names of variables, and no secret.
 
 use super::*;
 
-/// What is shown of the errors of a `models.yaml`.
+/// The errors of a `models.yaml`, as they are shown.
 fn shown(models: &str) -> String {
     load_texts(models, None, &[]).unwrap_err().to_string()
 }

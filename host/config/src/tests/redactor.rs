@@ -1,4 +1,4 @@
-//! What is told to clients of what engines say.
+//! The words of engines, as clients get them.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn keys_places_and_private_urls_are_masked() {
         ("<a href='http://vllm/x'>", "<a href='[redacted]'>"),
         (r#"{"url":"http:\/\/vllm:8000\/v1\/chat"}"#, r#"{"url":"[redacted]"}"#),
         ("[fd00::7]:8000 and http://[fd00::7]:8000/v1", "[redacted] and [redacted]"),
-        // Not configured, but private all the same.
+        // Not configured, but in a private network.
         ("http://other-engine:8001/v1", "[redacted]"),
         ("http://node.internal/v1 http://[::1]:80/", "[redacted] [redacted]"),
         (r"no route to\n10.1.2.3:8000.", r"no route to\n[redacted]."),

@@ -1,4 +1,5 @@
-//! The schemas: kept current, and checked against by hand-written ones as a strategy gives them.
+//! The stored schemas are current. Values are checked against hand-written schemas like those of
+//! strategies.
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ fn parameter_errors(parameters: &str, schema: &Value) -> Vec<String> {
     let routing = format!("routing_parameter: {parameters}\n");
     let config = load_texts(models, Some(&routing), &[("HALF", "0.5")]).unwrap();
     let document = config.routing_file.unwrap();
-    let errors = schema::check(&document, &[Step::from("routing_parameter")], schema);
+    let errors = schema::check(&document, &[PathStep::from("routing_parameter")], schema);
     errors.iter().map(|e| format!("{}:{}: {}", e.line, e.column, e.message)).collect()
 }
 
@@ -60,7 +61,7 @@ fn a_value_has_the_type_that_the_schema_wants() {
     let routing = "routing_parameter: {a: 1}\n";
     let config = load_texts("models: [{id: a, base_url: 'http://a'}]", Some(routing), &[]).unwrap();
     let schema = json!({"properties": {"a": {"type": "integer"}}});
-    let at = [Step::from("routing_parameter")];
+    let at = [PathStep::from("routing_parameter")];
     let value = schema::value(&config.routing_file.unwrap(), &at, &schema).unwrap();
     assert_eq!(value, json!({"a": 1}));
 }

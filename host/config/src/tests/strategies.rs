@@ -1,4 +1,4 @@
-//! Strategies of models, candidates, and what strategies are told of headers.
+//! Strategies of models, candidates, and the headers that strategies see.
 
 use super::*;
 

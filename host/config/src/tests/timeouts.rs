@@ -1,4 +1,4 @@
-//! Whose time limits hold.
+//! Which setting of a time limit wins.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! The rules hold in whatever order things happen.
+//! Property test: the rules of ejection hold for any order of events.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What may happen to one of the deployments.
+/// An event. `Begin` picks a deployment, `End` and `Abandon` an attempt in flight.
 #[derive(Debug, Clone)]
 enum Event {
     Begin(usize),
@@ -30,8 +30,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever happens, in whatever order: at most half are out, an ejected one is never admitted,
-    /// half-open has at most one under way, and time restores everything to where it can be used.
+    /// At most half are out. An ejected or cooling deployment admits nothing, and a half-open one
+    /// at most one attempt at a time. In the end, time alone makes each of them usable again.
     #[test]
     fn the_rules_hold_in_any_order(
         deployments in 1u16..=4,

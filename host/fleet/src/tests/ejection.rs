@@ -1,4 +1,4 @@
-//! When a deployment is taken out, and how it comes back.
+//! When a deployment is ejected, and how it comes back.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn seventeen_of_twenty_eject_but_not_of_fewer() {
     let scene = Scene::with(2, Ejection { consecutive: None, ..Ejection::default() });
     scene.fail(0, 16);
     (0..3).for_each(|_| scene.attempt(0, Outcome::Success));
-    assert_eq!(scene.condition(0), Condition::Healthy, "these are 19");
+    assert_eq!(scene.condition(0), Condition::Healthy, "only 19 attempts");
     scene.fail(0, 1);
     assert_eq!(scene.condition(0), Condition::Ejected);
     let off = Ejection { consecutive: None, percent: None, ..Ejection::default() };
@@ -41,7 +41,7 @@ fn clients_that_leave_or_are_at_fault_count_for_nothing() {
     assert_eq!(scene.condition(0), Condition::Healthy);
     assert_eq!(scene.at(0).load.in_flight(), 0);
     scene.fail(0, 1);
-    assert_eq!(scene.condition(0), Condition::Ejected, "nor do they break the row");
+    assert_eq!(scene.condition(0), Condition::Ejected, "neutral outcomes do not end the row");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn at_most_half_are_out_and_never_the_last() {
     let scene = Scene::of(2);
     scene.attempt(1, limited(10));
     scene.fail(0, 50);
-    assert_eq!(scene.condition(0), Condition::Healthy, "the other one is of no use now");
+    assert_eq!(scene.condition(0), Condition::Healthy, "the other one is cooling");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn half_open_lets_exactly_one_through() {
     let trial = scene.admit(0).expect("the first");
     assert!(scene.admit(0).is_none() && !scene.at(0).is_open(scene.now));
     drop(trial);
-    let mut trial = scene.admit(0).expect("one that tells nothing gives its turn back");
+    let mut trial = scene.admit(0).expect("a trial without an outcome frees the next one");
     assert!(scene.admit(0).is_none());
     trial.begun(scene.now);
     assert_eq!(scene.condition(0), Condition::Healthy);
@@ -95,7 +95,7 @@ fn half_open_lets_exactly_one_through() {
     scene.fail(0, 3);
     assert_eq!(scene.condition(0), Condition::Healthy);
     scene.fail(0, 1);
-    assert_eq!(scene.condition(0), Condition::Ejected, "what came after it counts as ever");
+    assert_eq!(scene.condition(0), Condition::Ejected, "later failures count as usual");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_trial_that_fails_doubles_the_time() {
     scene.admit(0).expect("the trial").settle(limited(5), scene.now);
     assert_eq!(scene.condition(0), Condition::Cooling);
     scene.pass(5 * SECOND);
-    assert_eq!(scene.condition(0), Condition::HalfOpen, "a trial that is put off is no failure");
+    assert_eq!(scene.condition(0), Condition::HalfOpen, "a limited trial is no failure");
 }
 
 #[test]
@@ -133,7 +133,11 @@ fn in_panic_an_ejected_one_may_prove_itself() {
     scene.pass(SECOND);
     let until = scene.at(0).next_change(scene.now);
     scene.fail(0, 5);
-    assert_eq!(scene.at(0).next_change(scene.now), until, "failing in panic is no further charge");
+    assert_eq!(
+        scene.at(0).next_change(scene.now),
+        until,
+        "failures in panic mode do not extend it"
+    );
     scene.attempt(0, Outcome::Success);
     assert_eq!(scene.condition(0), Condition::Healthy);
 }

@@ -1,4 +1,4 @@
-//! Which deployments traffic may go to.
+//! Which deployments may get traffic.
 
 use config::Standby;
 
@@ -38,7 +38,11 @@ fn without_any_all_are_but_who_asks_to_be_left_alone() {
     let want = (true, vec![0, 2], vec![]);
     assert_eq!(found(&[out, cooling, out], Standby::Last), want);
     let want = (true, vec![0, 1], vec![]);
-    assert_eq!(found(&[cooling, cooling], Standby::Last), want, "somebody must be asked");
+    assert_eq!(
+        found(&[cooling, cooling], Standby::Last),
+        want,
+        "a request must be tried somewhere"
+    );
 }
 
 #[test]
@@ -48,7 +52,7 @@ fn standby_that_is_never_used_does_not_count() {
     assert!(found(&[ejected, idle], Standby::Never).0);
     assert!(!found(&[ejected, idle], Standby::Last).0);
     assert!(!found(&[ejected, KEPT], Standby::Never).0, "this one has a weight");
-    assert!(!found(&[ejected, LOCAL], Standby::Never).0, "this one may be given one");
+    assert!(!found(&[ejected, LOCAL], Standby::Never).0, "the strategy may give this one a weight");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a deployment's load says of it.
+//! The numbers that strategies are told about a deployment.
 
 use contract::Place;
 

@@ -1,4 +1,4 @@
-//! Where deployments stand by what their requests met with, on a made-up clock.
+//! Tests of deployments as a whole, on a clock that the tests set.
 
 mod any_order;
 mod ejection;
@@ -16,7 +16,7 @@ use config::{
 };
 use contract::Side;
 
-use super::{Condition, Deployment, Fault, Fleet, Outcome, Permit, Slot};
+use super::{Condition, Deployment, FailureKind, Fleet, Outcome, Permit, Slot};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -72,7 +72,7 @@ impl Scene {
         self.now += time;
     }
 
-    /// Lets time pass until the next change, and says how long that was.
+    /// Moves the clock to the next change. Returns the time that passed.
     fn pass_to_change(&mut self, index: usize) -> Duration {
         let next = self.at(index).next_change(self.now).expect("a change to come");
         let passed = next - self.now;
@@ -126,11 +126,11 @@ fn model(deployments: Vec<DeploymentConfig>) -> Model {
 }
 
 fn failure() -> Outcome {
-    Outcome::Failure { cause: "answered 500".into(), fault: Fault::Answer }
+    Outcome::Failure { cause: "answered 500".into(), kind: FailureKind::Answer }
 }
 
 fn lost() -> Outcome {
-    Outcome::Failure { cause: "could not connect".into(), fault: Fault::Connection }
+    Outcome::Failure { cause: "could not connect".into(), kind: FailureKind::Connection }
 }
 
 fn limited(seconds: u32) -> Outcome {

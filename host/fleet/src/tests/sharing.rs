@@ -1,4 +1,4 @@
-//! What a strategy's answer comes to, beside weights that are kept and a slow start.
+//! How a strategy's answer becomes weights, beside kept weights and slow start.
 
 use config::Standby;
 use contract::{RawWeights, Weights};
@@ -6,7 +6,8 @@ use contract::{RawWeights, Weights};
 use super::super::{Condition, Eligible};
 use super::*;
 
-/// A kept fifth; of the other four one is remote, one starts slowly and one is down.
+/// Five deployments: one keeps a fifth, and of the other four one is remote, one in slow start and
+/// one out.
 #[test]
 fn an_answer_has_the_rest_and_slow_start_takes_its_part() {
     let assigned =
@@ -32,11 +33,12 @@ fn an_answer_has_the_rest_and_slow_start_takes_its_part() {
     let raw = RawWeights { local: vec![1.0, 2.0], remote: vec![1.0] };
     let answer = Weights::check(raw, 2, 1).expect("good");
     let shared = eligible.share_answer(model, &states, &answer);
-    // Before the slow start 0.2, 0.2, 0.2, 0.4 and nothing.
+    // Before slow start: 0.2, 0.2, 0.2, 0.4 and 0.
     for (share, expected) in shared.iter().zip([0.25, 0.25, 0.25, 0.25, 0.0]) {
         assert!((share - expected).abs() < 1e-9, "{shared:?}");
     }
-    // By position in the model it is the same, and what is not asked about counts for nothing.
+    // By position the result is the same. Weights of deployments that were not asked about are
+    // ignored.
     let mut spread = eligible.spread(&answer, 5);
     assert_eq!(spread, [0.0, 0.25, 0.25, 0.5, 0.0]);
     (spread[0], spread[4]) = (7.0, 7.0);

@@ -1,4 +1,4 @@
-//! What else keeps a deployment from its traffic.
+//! Cooling, refused credentials, probes and slow start.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn who_asks_to_be_left_alone_is() {
     scene.pass(10 * SECOND);
     assert_eq!(scene.condition(1), Condition::Healthy);
     assert_eq!(scene.pass_to_change(0), 20 * SECOND);
-    assert_eq!(scene.condition(0), Condition::Healthy, "and time alone ends it");
+    assert_eq!(scene.condition(0), Condition::Healthy, "time alone ends it");
     (0..100).for_each(|_| {
         scene.attempt(0, limited(1));
         scene.now += SECOND;
@@ -48,7 +48,7 @@ fn a_refused_credential_takes_out_until_a_load_or_a_later_probe() {
 
     scene.attempt(0, refused());
     let next = Fleet::build(&scene.config, Some(&scene.fleet));
-    assert_eq!(scene.condition(0), Condition::Credential, "what is loaded may yet be refused");
+    assert_eq!(scene.condition(0), Condition::Credential, "building a fleet changes nothing");
     next.loaded(scene.now);
     assert_eq!(next.models[0].deployments[0].state(scene.now).condition, Condition::Healthy);
 }

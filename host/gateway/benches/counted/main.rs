@@ -1,14 +1,14 @@
-//! One piece of a request's path, run for `../count`, which has valgrind count its instructions.
+//! Runs one piece of the request path for `../count`, which counts its instructions with valgrind.
 //!
-//! Without an argument it names the pieces, one a line. With a name it runs that piece, and only what happens in
-//! [`counted`] is meant.
+//! Without an argument it prints the names of the pieces, one per line. With a name it runs that
+//! piece. Only instructions inside [`counted`] are counted.
 
-#![expect(clippy::print_stdout, reason = "the names are what is asked for")]
+#![expect(clippy::print_stdout, reason = "the names are the program's output")]
 
 #[path = "../pieces/mod.rs"]
 mod pieces;
 
-/// Runs that are counted: what comes only now and then, and what chance does, is spread over so many.
+/// Number of counted runs. Rare and random work is averaged over them.
 const RUNS: u32 = 256;
 
 fn main() {
@@ -23,12 +23,12 @@ fn main() {
     let pieces = pieces::all();
     let piece = pieces.iter().find(|piece| piece.name == name).expect("a piece of this name");
     let mut run = piece.make();
-    // What happens once in a process, and buffers that grow.
+    // Warm-up: one-time initialisation and growing buffers are not counted.
     (0..RUNS).for_each(|_| run());
     counted(&mut run);
 }
 
-/// Named by `../count`.
+/// `../count` finds this function by its name.
 #[inline(never)]
 fn counted(run: &mut pieces::Run) {
     (0..RUNS).for_each(|_| run());

@@ -1,4 +1,4 @@
-//! How long the pieces of a request's path take.
+//! Measures the time of each piece of the request path.
 //!
 //! `cargo bench --features bench --bench path`
 
@@ -14,7 +14,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     for piece in pieces::all() {
         let mut run = None;
-        // Made when it is wanted: options may leave it out.
+        // Made on demand, because a filter may skip the piece.
         criterion.bench_function(&piece.name, |bencher| {
             bencher.iter(&mut **run.get_or_insert_with(|| piece.make()));
         });

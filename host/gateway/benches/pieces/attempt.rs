@@ -1,4 +1,4 @@
-//! What is kept of a request and its one attempt.
+//! The bookkeeping of a request with one attempt.
 
 use super::{Piece, Run, fleet};
 

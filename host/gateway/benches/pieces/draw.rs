@@ -1,5 +1,5 @@
-//! Weights and draw: where the published snapshot decides, and where a strategy is asked, with all that the host does
-//! for it.
+//! Weights and draw: with the published snapshot, and with a strategy that is asked for each
+//! request. The latter includes all work of the host around the call.
 
 use super::{Piece, Run, at_once, fleet};
 

@@ -1,4 +1,4 @@
-//! A fleet and its published snapshot, loaded as the gateway loads it.
+//! A fleet and its snapshot, loaded as the gateway loads them.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use sandbox::Compiler;
 
 use super::scan::chat;
 
-/// A model of so many deployments, half of them local, that this strategy decides for. Its calls get more time
-/// than a gateway would give them, because valgrind takes fifty times as long.
+/// Loads a model with this strategy and number of deployments, half of them local. The time-outs of
+/// calls are longer than the gateway's, because valgrind takes fifty times as long.
 fn snapshot(deployments: usize, strategy: &str) -> Snapshot {
     let entries = |side: &str, count: usize| -> String {
         let entry = |at| {
@@ -47,10 +47,10 @@ fn snapshot(deployments: usize, strategy: &str) -> Snapshot {
     loaded.expect("a good configuration").snapshot
 }
 
-/// A request of 1 KB that has found such a model.
+/// A parsed request of 1 KB for such a model.
 pub(super) fn arrived(deployments: usize, strategy: &str) -> Arrived {
     let body = Bytes::from(chat(1 << 10));
     let scan = scan(&body).expect("a good body");
-    let metrics = Arc::new(Metrics::new().expect("no name twice"));
+    let metrics = Arc::new(Metrics::new().expect("unique names of metrics"));
     Arrived::new(body, scan, Arc::new(snapshot(deployments, strategy)), metrics)
 }

@@ -1,4 +1,4 @@
-//! The pieces that a request's path is made of, each on fixed input, for everyone who measures them.
+//! The pieces of the request path with fixed input, shared by all benchmarks.
 
 mod attempt;
 mod draw;
@@ -10,14 +10,14 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// A piece. Must be made and run in a tokio runtime with time.
+/// A piece. It must be made and run inside a Tokio runtime with time enabled.
 pub(crate) struct Piece {
-    /// What it is and of what size, `draw/16`.
+    /// Kind and size, such as `draw/16`.
     pub(crate) name: String,
     make: Box<dyn Fn() -> Run>,
 }
 
-/// Does it once.
+/// Runs a piece once.
 pub(crate) type Run = Box<dyn FnMut()>;
 
 impl Piece {
@@ -25,13 +25,13 @@ impl Piece {
         Self { name: name.into(), make: Box::new(make) }
     }
 
-    /// Makes its input, which is not to be measured.
+    /// Makes the input of the piece, which must not be measured.
     pub(crate) fn make(&self) -> Run {
         (self.make)()
     }
 }
 
-/// All of them, in the order of a request's path.
+/// All pieces, in the order of the request path.
 pub(crate) fn all() -> Vec<Piece> {
     [scan::pieces(), draw::pieces(), attempt::pieces(), stream::pieces()]
         .into_iter()
@@ -39,12 +39,12 @@ pub(crate) fn all() -> Vec<Piece> {
         .collect()
 }
 
-/// What comes of something that waits for nobody: a runtime's part in it is not measured.
+/// Polls a future that never waits to its end. A runtime's share is not measured.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
     loop {
-        // A strategy gives the thread back each millisecond, and goes on when it is asked again.
+        // A strategy yields each millisecond, and continues at the next poll.
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }

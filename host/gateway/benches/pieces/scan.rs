@@ -1,4 +1,4 @@
-//! The scan of a request's body for `model` and `stream`.
+//! The scan of a request body for `model` and `stream`.
 
 use std::hint::black_box;
 
@@ -18,7 +18,8 @@ pub(super) fn pieces() -> Vec<Piece> {
     vec![piece(1 << 10), piece(32 << 10)]
 }
 
-/// A conversation that is asked to be streamed, of this many bytes: prose, and in each turn what JSON escapes.
+/// A streaming chat request of this many bytes. Each turn has prose and characters that JSON
+/// escapes.
 pub(super) fn chat(size: usize) -> Vec<u8> {
     const SAID: &str = r#"What does \"fn main() {\\n    println!(\\\"{}\\\");\\n}\" print, and why? Please explain it line by line,\nand say what would be different if the string were \u00e9 or 日本語 instead.\n"#;
     const TURN: usize = 2000;
@@ -30,7 +31,7 @@ pub(super) fn chat(size: usize) -> Vec<u8> {
         while body.len() + SAID.len() < end {
             body += SAID;
         }
-        // The last turn fills what is left.
+        // The last turn fills the rest.
         if end < body.len() + TURN {
             body += &"x".repeat(end.saturating_sub(body.len()));
         }

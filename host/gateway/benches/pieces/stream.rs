@@ -1,4 +1,4 @@
-//! What is done with the chunks of a stream: events, commit point, usage.
+//! The processing of a stream's chunks: events, commit point, usage.
 
 use std::hint::black_box;
 
@@ -8,14 +8,14 @@ use proxy::bench::Streamed;
 
 use super::{Piece, Run};
 
-/// Chunks with a token each.
+/// Number of chunks, with a token each.
 const TOKENS: usize = 64;
 
 pub(super) fn pieces() -> Vec<Piece> {
     vec![Piece::new("stream/chunk", chunk), Piece::new("stream/64-chunks", whole)]
 }
 
-/// One more token of a stream under way.
+/// Feeds one more token to a stream after its commit point.
 fn chunk() -> Run {
     let mut stream = Streamed::default();
     let token = event(r#"{"content":" token"}"#, "null", "");
@@ -24,7 +24,7 @@ fn chunk() -> Run {
     })
 }
 
-/// A stream from its role to its end.
+/// Feeds a whole stream, from its role to its end.
 fn whole() -> Run {
     let usage = r#","usage":{"prompt_tokens":12,"completion_tokens":64,"total_tokens":76}"#;
     let mut chunks = vec![event(r#"{"role":"assistant","content":""}"#, "null", "")];

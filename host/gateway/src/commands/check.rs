@@ -1,4 +1,4 @@
-//! `gateway check`: every error of both files, or what they come to.
+//! `gateway check`: prints every error of both files, or a summary of models and weights.
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -73,7 +73,7 @@ fn summary(snapshot: &Snapshot, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What holds for all models, as `routing.yaml` would say it.
+/// Writes the settings for all models in the syntax of `routing.yaml`.
 fn settings(config: &Config, out: &mut impl Write) -> std::io::Result<()> {
     for (key, value) in config.settings() {
         writeln!(out, "{key}: {}", flow(&value))?;
@@ -81,7 +81,7 @@ fn settings(config: &Config, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A line of what is not as `usual`, where something is not.
+/// Writes a line with the time-outs that differ from `usual`, if any do.
 fn timeouts(own: Timeouts, usual: Timeouts, out: &mut impl Write) -> std::io::Result<()> {
     let named = |Timeouts { connect, first_byte, idle, pool_idle }| {
         let names = ["connect", "first_byte", "idle", "pool_idle"];
@@ -96,7 +96,7 @@ fn timeouts(own: Timeouts, usual: Timeouts, out: &mut impl Write) -> std::io::Re
     writeln!(out, "    timeouts: {{{}}}", shown.join(", "))
 }
 
-/// A value as YAML writes it on one line.
+/// Formats a value as YAML on one line.
 fn flow(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
@@ -109,7 +109,7 @@ fn flow(value: &Value) -> String {
             format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
         }
         Value::String(text) => text.clone(),
-        // `5`, not `5.0`.
+        // Prints `5`, not `5.0`.
         Value::Number(number) => {
             number.as_f64().map_or_else(|| number.to_string(), |n| n.to_string())
         }

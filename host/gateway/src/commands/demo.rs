@@ -1,5 +1,5 @@
-//! `gateway demo`: two stub engines, a gateway 60/40 in front of them, and what to type next. Needs
-//! nothing but the binary.
+//! `gateway demo`: a gateway that shares traffic 60/40 between two stub engines, and commands to
+//! try. Needs nothing but the binary.
 
 use std::io::{Write, stdout};
 use std::net::{SocketAddr, TcpListener};
@@ -15,17 +15,17 @@ use config::Paths;
 use sandbox::Compiler;
 
 use crate::reload::Loader;
-use crate::run::Options;
+use crate::run::RunOptions;
 
 use super::signals;
 
-/// The demo's model.
+/// The only model of the demo.
 const MODEL: &str = "demo-model";
 
-/// A gateway with two stub engines, to try things on.
+/// Run a gateway with two stub engines, and show what to type next
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// The port of the gateway; a free one where it is taken
+    /// The port of the gateway; a free one if it is taken
     #[arg(long, env = "PORT", default_value_t = 8080)]
     port: u16,
     /// Answer one chat request, show it, and end
@@ -35,7 +35,7 @@ pub(super) struct DemoArgs {
 
 pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let received = signals::receive().context("signals cannot be received")?;
-    proxy::telemetry::init_log("warn");
+    proxy::telemetry::init_log(proxy::telemetry::LevelFilter::WARN);
     let folder = tempfile::Builder::new().prefix("gateway-demo-").tempdir()?;
     let (local, remote) = (engine("local")?, engine("remote")?);
     let models = folder.path().join("models.yaml");
@@ -48,13 +48,13 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let loaded = loader.load(None).map_err(|refused| anyhow::anyhow!("{}", refused.diagnostics))?;
     let listener = TcpListener::bind(("127.0.0.1", args.port))
         .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))
-        .context("no port can be listened on")?;
+        .context("cannot listen on any port")?;
     let gateway = listener.local_addr()?;
     let once = args.once;
     let (shown, done) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let showed = ask(gateway).and_then(|answer| show(&answer, gateway, local, &paths.routing));
-        // The other side is gone only when the demo has ended.
+        // Fails only if the demo has already ended.
         let _ = shown.send(showed);
     });
     let shutdown = async {
@@ -68,23 +68,23 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         }
         Ok(())
     };
-    let options = Options { cores: 1, admin_token: None };
+    let options = RunOptions { cores: 1, admin_token: None };
     crate::run::run(listener, loader, loaded, options, &received.signals, shutdown)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts a stub engine on a thread of its own, for as long as the process runs.
+/// Starts a stub engine on its own thread. It runs until the process ends.
 fn engine(name: &str) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let options = stub_engine::Options {
+    let options = stub_engine::EngineOptions {
         name: name.to_owned(),
         latency: Duration::from_millis(50),
         tokens_per_second: 20.0,
         models: vec![MODEL.to_owned()],
-        ..stub_engine::Options::default()
+        ..stub_engine::EngineOptions::default()
     };
     std::thread::Builder::new().name(format!("engine-{name}")).spawn(move || {
         let served = runtime.block_on(async {
@@ -124,7 +124,8 @@ remote_deployment:
     )
 }
 
-/// One chat request through the gateway, tried until it listens.
+/// Sends one chat request through the gateway. Its port is already bound, so the request waits
+/// until the gateway serves.
 fn ask(gateway: SocketAddr) -> anyhow::Result<Value> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = reqwest::Client::builder()
@@ -139,7 +140,7 @@ fn ask(gateway: SocketAddr) -> anyhow::Result<Value> {
     })
 }
 
-/// The screen.
+/// Prints the first answer and commands to try.
 fn show(
     answer: &Value,
     gateway: SocketAddr,

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line. One file per subcommand.
 
 mod check;
 mod demo;
@@ -38,7 +38,7 @@ enum Command {
     Check(FileArgs),
     /// Print the JSON Schema of a file, for editors
     Schema(schema::SchemaArgs),
-    /// Try it: a gateway with two stub engines, and what to type next
+    /// Run a gateway with two stub engines, and show what to type next
     Demo(demo::DemoArgs),
     /// Write and try routing strategies
     #[command(subcommand)]
@@ -50,13 +50,13 @@ enum Command {
     Compile,
 }
 
-/// Where the files are.
+/// The paths of the files.
 #[derive(Debug, Clone, Args)]
 struct FileArgs {
     /// The models and where they run
     #[arg(long, env = "MODELS_CONFIG", default_value = "config/models.yaml")]
     models: PathBuf,
-    /// How traffic is shared; optional, config/routing.yaml where it exists
+    /// How traffic is shared; default: config/routing.yaml, if it exists
     #[arg(long, env = "ROUTING_CONFIG")]
     routing: Option<PathBuf>,
     /// The folder of strategies that are not built in
@@ -66,10 +66,10 @@ struct FileArgs {
     cache: CacheArgs,
 }
 
-/// Where compiled strategies are.
+/// The folder of compiled strategies.
 #[derive(Debug, Clone, Args)]
 struct CacheArgs {
-    /// The folder of compiled strategies, in the user's cache by default; `off`: none
+    /// The folder of compiled strategies; default: in the user's cache; `off` for none
     #[arg(long, env = "GATEWAY_CACHE", value_name = "FOLDER|off")]
     cache: Option<PathBuf>,
 }
@@ -99,8 +99,8 @@ impl FileArgs {
     }
 }
 
-/// Runs the program: parses its arguments, does as they say, and says how it went. Errors go to
-/// standard error.
+/// Parses the arguments and runs the subcommand. Prints its error to standard error, and returns
+/// the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
@@ -116,7 +116,7 @@ pub fn main() -> ExitCode {
         Some(Command::Compile) => compile(),
     };
     done.unwrap_or_else(|error| {
-        // Who reads no further (`gateway check | head -1`) has what they want, and needs no word about it.
+        // A reader that stops early (`gateway check | head -1`) is no error worth a message.
         if serves || !is_broken_pipe(&error) {
             eprintln!("error: {error:#}");
         }
@@ -134,7 +134,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// The command line and its variables. Those of serving do not concern the other subcommands.
+/// Builds the command line. With a subcommand, the variables of the top-level flags are ignored: an
+/// invalid one must not stop a subcommand that does not use it.
 fn command() -> clap::Command {
     let command = without_empty(Cli::command());
     let first = std::env::args().nth(1);
@@ -144,7 +145,7 @@ fn command() -> clap::Command {
     command
 }
 
-/// A variable that is empty counts as not set, as it does in the files.
+/// Treats an empty variable as not set, as the files do.
 fn without_empty(command: clap::Command) -> clap::Command {
     let is_empty = |arg: &clap::Arg| {
         let value = arg.get_env().and_then(std::env::var_os);

@@ -1,4 +1,4 @@
-//! `gateway schema`: the JSON Schema of a file, for editors.
+//! `gateway schema`: prints the JSON Schema of a file, for editors.
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use config::schema;
 
-/// Which file.
+/// Print the JSON Schema of a file, for editors
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
     file: File,

@@ -1,4 +1,4 @@
-//! `gateway` and `gateway serve`: the main job.
+//! `gateway` and `gateway serve`: serves requests.
 
 use std::io::{Write, stdout};
 use std::net::TcpListener;
@@ -9,11 +9,11 @@ use clap::Args;
 
 use config::Secret;
 
-use crate::run::Options;
+use crate::run::RunOptions;
 
 use super::{FileArgs, signals};
 
-/// Where to listen, and what.
+/// Serve (the same as no subcommand)
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub(super) struct ServeArgs {
     /// The port to listen on; 0 takes a free one, which is printed
     #[arg(long, env = "PORT", default_value_t = 8080)]
     port: u16,
-    /// Threads that serve; 0 is one a core
+    /// Threads that serve; 0 is one per core
     #[arg(long, default_value_t = 0)]
     cores: usize,
     /// Bearer token that shows endpoints in /routing
@@ -33,11 +33,11 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    // Before there is another thread, of which signals have the first.
+    // Must run while there is only one thread. The receiver of signals starts the next.
     proxy::descriptors::make_room();
-    // Before anything that takes time: a SIGHUP must not end the process.
+    // Before anything slow, because a SIGHUP without a handler ends the process.
     let received = signals::receive().context("signals cannot be received")?;
-    proxy::telemetry::init_log("info");
+    proxy::telemetry::init_log(proxy::telemetry::LevelFilter::INFO);
     let loader = args.files.loader()?;
     let loaded = match loader.load(None) {
         Ok(loaded) => loaded,
@@ -55,13 +55,13 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     let admin_token = args.admin_token.clone().filter(|token| !token.is_empty()).map(Secret::new);
     let shutdown = async {
-        // Said last: whoever reads it may send a request, or a signal, at once.
+        // Printed last, because a reader of this line may send a request or a signal at once.
         received.stop_in_order();
         writeln!(stdout(), "listening on http://{address}").context("standard output is closed")?;
         received.stopped().await;
         Ok(())
     };
-    let options = Options { cores, admin_token };
+    let options = RunOptions { cores, admin_token };
     crate::run::run(listener, loader, loaded, options, &received.signals, shutdown)?;
     Ok(ExitCode::SUCCESS)
 }

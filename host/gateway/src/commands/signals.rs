@@ -1,5 +1,5 @@
-//! Signals of the process: the first SIGINT or SIGTERM stops it in order, the second at once; SIGHUP
-//! reloads.
+//! Signals of the process. The first SIGINT or SIGTERM stops it in order. The second ends it at
+//! once. SIGHUP reloads.
 
 use std::io;
 use std::process::exit;
@@ -12,34 +12,34 @@ use tokio::sync::Notify;
 
 use crate::run::Signals;
 
-/// Signals, received from [`receive`] on. SIGINT and SIGTERM end the process at once, with 128 + their
-/// number, unless there is something to stop in order.
+/// The signals received since [`receive`]. SIGINT and SIGTERM end the process at once, except for
+/// the one that [`Self::stop_in_order`] expects. The exit code is 128 plus the signal's number.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Received {
-    /// What a gateway is told of them.
+    /// The notifications to the gateway.
     pub(super) signals: Signals,
     stop: Arc<Notify>,
-    /// The next SIGINT or SIGTERM is for [`Self::stopped`].
+    /// True if the next SIGINT or SIGTERM is for [`Self::stopped`].
     in_order: Arc<AtomicBool>,
 }
 
 impl Received {
-    /// Lets the next SIGINT or SIGTERM be an order to stop. To be called once.
+    /// Makes the next SIGINT or SIGTERM an order to stop. Must be called at most once.
     pub(super) fn stop_in_order(&self) {
         self.in_order.store(true, Ordering::Release);
     }
 
-    /// Ready when that signal has come.
+    /// Ready when the order to stop has arrived.
     pub(super) async fn stopped(&self) {
         self.stop.notified().await;
     }
 }
 
-/// Receives signals from now on, on a thread of its own: nothing that goes on in the process keeps a
-/// second signal from ending it.
+/// Starts to receive signals, on a separate thread. So a second signal ends the process whatever
+/// its other threads do.
 ///
 /// # Errors
-/// If the system lets none be received.
+/// If the system refuses a signal handler or a thread.
 pub(super) fn receive() -> io::Result<Received> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();

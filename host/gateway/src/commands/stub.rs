@@ -1,4 +1,4 @@
-//! `gateway stub`: one stub engine alone, for benchmarks and for trying the gateway by hand.
+//! `gateway stub`: runs one stub engine, for benchmarks and for manual tests of the gateway.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use stub_engine::{self, Options};
+use stub_engine::{self, EngineOptions};
 
-/// Runs a stub engine: an OpenAI-compatible server that needs no model.
+/// Run one stub engine: an OpenAI-compatible server that needs no model
 #[derive(Debug, Args)]
 pub(super) struct StubArgs {
     /// The address to listen on
@@ -19,19 +19,19 @@ pub(super) struct StubArgs {
     /// The port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Who the engine says it is
+    /// The name that the engine answers with
     #[arg(long, default_value = "stub")]
     name: String,
     /// Milliseconds to the first byte of an answer
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
-    /// Words a second after that; 0 is as fast as possible
+    /// Words per second after the first byte; 0 is as fast as possible
     #[arg(long, value_name = "N", default_value_t = 0.0)]
     tokens_per_second: f64,
-    /// The share of calls answered 500, from 0 to 1
+    /// The share of calls answered with 500, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     failure_rate: f64,
-    /// A model that /v1/models lists; may be given again. Any model is answered
+    /// A model that /v1/models lists; may be repeated. Every model is answered
     #[arg(long = "model", value_name = "MODEL")]
     models: Vec<String>,
     /// The bearer token that /v1 calls need
@@ -39,10 +39,10 @@ pub(super) struct StubArgs {
     api_key: Option<String>,
 }
 
-/// Serves until interrupted or terminated.
+/// Serves until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// An address that cannot be listened on, or an option out of its range.
+/// The address cannot be bound, or an option is out of range.
 pub(super) fn run(args: StubArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(args))
@@ -55,7 +55,7 @@ async fn serve(args: StubArgs) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {} port {}", args.host, args.port))?;
     let address = listener.local_addr()?;
-    let options = Options {
+    let options = EngineOptions {
         name: args.name,
         latency: Duration::from_millis(args.latency_ms),
         tokens_per_second: args.tokens_per_second,
@@ -73,5 +73,5 @@ async fn serve(args: StubArgs) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
         }
     };
-    stub_engine::serve(listener, options, shutdown).await.context("the stub engine cannot go on")
+    stub_engine::serve(listener, options, shutdown).await.context("the stub engine failed")
 }

@@ -1,55 +1,55 @@
-//! One load: both files, the strategy, one trial.
+//! One load: reads both files, loads the strategies, and tries the plan once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use config::{self, Config, Diagnostic, Diagnostics, Paths, Step};
+use config::{self, Config, Diagnostic, Diagnostics, PathStep, Paths};
 use fleet::{Fleet, Generation, Snapshot};
 use routing::Plan;
 use sandbox::{Cache, Compiler};
 
 use super::strategies::{self, Strategies};
-use super::{Attempt, Seen};
+use super::{Loading, Seen};
 
-/// Where a configuration comes from.
+/// Loads configurations from two files and a plugin folder.
 pub struct Loader {
-    /// The two files.
+    /// Paths of the two files.
     pub paths: Paths,
     strategies: Strategies,
 }
 
 /// A configuration that passed every check.
 pub struct Loaded {
-    /// For the decision thread.
+    /// The plan for the decision thread.
     pub plan: Plan,
-    /// The weights of the trial.
+    /// The snapshot with the weights of the trial.
     pub snapshot: Snapshot,
-    /// The files it comes from.
+    /// The files that were read, and those whose absence matters.
     pub seen: Seen,
 }
 
-/// A configuration that did not.
+/// A configuration that failed a check.
 #[derive(Debug)]
 pub struct Refused {
-    /// Everything that is wrong.
+    /// All of its errors.
     pub diagnostics: Diagnostics,
-    /// The files it comes from, as far as they were found: one that changes may mend it.
+    /// The files that the load looked at before it failed. A change of one may repair it.
     pub seen: Seen,
-    /// The same files may be good later: the load ran out of time, or the machine had too little to give.
+    /// True if the same files may load later: the load timed out, or the machine lacked resources.
     pub may_pass: bool,
 }
 
 impl Loader {
-    /// A loader of these files, whose strategies `compiler` compiles.
+    /// A loader of these files. `compiler` compiles the strategies.
     ///
     /// # Errors
-    /// If no sandbox can be made on this machine.
+    /// If this machine cannot run a sandbox.
     pub fn new(paths: Paths, plugins: PathBuf, compiler: Compiler) -> anyhow::Result<Self> {
         Ok(Self { paths, strategies: Strategies::new(plugins, compiler)? })
     }
 
-    /// The same, but strategies that were compiled before are found in `cache`, if there is one.
+    /// Keeps compiled strategies in `cache`, if there is one, and looks them up there.
     #[must_use]
     pub fn with_cache(self, cache: Option<Cache>) -> Self {
         let Self { paths, strategies } = self;
@@ -60,69 +60,70 @@ impl Loader {
         Self { paths, strategies }
     }
 
-    /// Reads and checks everything as it is now. Takes as long as compiling the strategy: not for
-    /// a thread that serves.
+    /// Reads and checks everything as it is now. It may have to compile strategies, so it must not
+    /// run on a serving thread.
     ///
     /// # Errors
-    /// [`Refused`], with everything that is wrong.
+    /// [`Refused`], with all errors.
     pub fn load(&self, previous: Option<&Fleet>) -> Result<Loaded, Refused> {
-        self.attempt(previous, &Attempt::default())
+        self.load_seen(previous, &Loading::default())
     }
 
-    /// The same, but returns soon after `attempt` was canceled, and shows in it what it goes by.
+    /// Like [`Self::load`], but returns soon after `loading` is canceled. Records in `loading`
+    /// every file that it looks at.
     ///
     /// # Errors
-    /// [`Refused`], with everything that is wrong, or for what was canceled.
-    pub(crate) fn attempt(
+    /// [`Refused`], with all errors, also after a cancellation.
+    pub(crate) fn load_seen(
         &self,
         previous: Option<&Fleet>,
-        attempt: &Attempt,
+        loading: &Loading,
     ) -> Result<Loaded, Refused> {
-        let planned = self.plan(previous, attempt);
-        // The load that takes the place of a canceled one says what is used.
-        if !attempt.cancellation().is_canceled() {
+        let planned = self.plan(previous, loading);
+        // After a cancellation, the load that follows determines what is in use.
+        if !loading.cancellation().is_canceled() {
             self.strategies.tidy(planned.is_ok());
         }
-        let seen = attempt.seen();
+        let seen = loading.seen();
         match planned {
             Ok((plan, snapshot)) => Ok(Loaded { plan, snapshot, seen }),
-            Err(diagnostics) => Err(Refused { diagnostics, seen, may_pass: attempt.passes() }),
+            Err(diagnostics) => Err(Refused { diagnostics, seen, may_pass: loading.passes() }),
         }
     }
 
-    /// A plan that was tried. `attempt` looks at every file before it is read.
+    /// Makes a plan and tries it. `loading` looks at every file before it is read.
     fn plan(
         &self,
         previous: Option<&Fleet>,
-        attempt: &Attempt,
+        loading: &Loading,
     ) -> Result<(Plan, Snapshot), Diagnostics> {
-        attempt.look(&self.paths.models);
-        attempt.look(&self.paths.routing);
+        loading.look(&self.paths.models);
+        loading.look(&self.paths.routing);
         let env = |name: &str| std::env::var(name).ok();
         let config = match config::load_in_part(&self.paths, &env) {
             Ok(config) => config,
-            Err((errors, config)) => return Err(self.more(errors, config.as_deref(), attempt)),
+            Err((errors, config)) => return Err(self.more(errors, config.as_deref(), loading)),
         };
         let fleet = Fleet::build(&config, previous);
         let (seats, strategies) = match &config.routing_file {
-            Some(file) => self.strategies.all(&config, file, &fleet, attempt)?,
-            // Only routing.yaml can name one.
+            Some(file) => self.strategies.all(&config, file, &fleet, loading)?,
+            // Only routing.yaml can name a strategy.
             None => Default::default(),
         };
         let loaded_at = SystemTime::now();
         let generation = Arc::new(Generation { config, fleet, strategies, loaded_at });
         let tried = Plan::tried(Arc::clone(&generation), seats);
-        tried.map_err(|failed| strategies::failed(&generation.config, &failed, attempt))
+        tried.map_err(|failed| strategies::failed(&generation.config, &failed, loading))
     }
 
-    /// The errors of both files, and what is wrong with the strategy beside them.
-    fn more(&self, errors: Diagnostics, config: Option<&Config>, attempt: &Attempt) -> Diagnostics {
+    /// Adds the errors of the strategy to those of both files.
+    fn more(&self, errors: Diagnostics, config: Option<&Config>, loading: &Loading) -> Diagnostics {
         let Some(config) = config else { return errors };
         let (Some(strategy), Some(file)) = (config.strategies.first(), &config.routing_file) else {
             return errors;
         };
-        // Where its name is wrong, another strategy would be checked in its place.
-        let name = [Step::Key("routing_strategy".into())];
+        // If its name is wrong, another strategy would be checked in its place.
+        let name = [PathStep::Key("routing_strategy".into())];
         let named = file.text(&name).map(|_| file.error(&name, "", ""));
         let wrong = |at: Diagnostic| {
             errors.iter().any(|error| (&error.file, error.line) == (&at.file, at.line))
@@ -130,8 +131,8 @@ impl Loader {
         if named.is_some_and(wrong) {
             return errors;
         }
-        let of_strategy = self.strategies.alone(strategy, file, config, attempt).err();
-        // What is wrong with a parameter's text is known already.
+        let of_strategy = self.strategies.alone(strategy, file, config, loading).err();
+        // A line that already has an error needs no second one.
         let new = of_strategy
             .into_iter()
             .flatten()

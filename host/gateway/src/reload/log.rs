@@ -1,17 +1,17 @@
-//! The access log of a configuration.
+//! Opens the access log of a configuration.
 
 use std::io::ErrorKind;
 
 use anyhow::anyhow;
 
-use config::{Config, Diagnostics, LogOutput, Step};
+use config::{Config, Diagnostics, LogOutput, PathStep};
 use proxy::Gateway;
 
-/// Sends the access log to where `config` says.
+/// Directs the access log to the output that `config` names.
 ///
 /// # Errors
-/// If it cannot be opened: where the file says so, the system's reason and the remedy. The log then
-/// stays where it was.
+/// If it cannot be opened: the place in routing.yaml, the system's reason and the remedy. The log
+/// then keeps its old output.
 pub(crate) fn open(gateway: &Gateway, config: &Config) -> anyhow::Result<()> {
     let output = config.access_log.as_ref();
     let Err(error) = gateway.log_to(output) else { return Ok(()) };
@@ -30,6 +30,6 @@ pub(crate) fn open(gateway: &Gateway, config: &Config) -> anyhow::Result<()> {
     };
     // Only routing.yaml can name a log.
     let Some(file) = &config.routing_file else { return Err(anyhow!("{message}; {help}")) };
-    let at = ["logging", "output"].map(Step::from);
+    let at = ["logging", "output"].map(PathStep::from);
     Err(anyhow!("{}", Diagnostics::from(file.error(&at, message, help)).short()))
 }

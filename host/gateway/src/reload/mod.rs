@@ -1,15 +1,15 @@
-//! From the files to a plan: read, check, load the strategy, try it; and the same again whenever a
-//! file changes. On any error what is in use stays in use.
+//! Loads a configuration: reads and checks the files, loads the strategies, and tries the plan.
+//! Repeats this whenever a file changes. After an error the configuration in use stays.
 
-mod attempt;
 mod load;
+mod loading;
 mod log;
 mod seen;
 mod strategies;
 mod watch;
 
-pub(crate) use attempt::Attempt;
 pub use load::{Loaded, Loader, Refused};
+pub(crate) use loading::Loading;
 pub(crate) use log::open as open_log;
 pub use seen::Seen;
 pub(crate) use watch::{Reloaded, watch};

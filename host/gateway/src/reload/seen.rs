@@ -1,4 +1,4 @@
-//! Which files a load went by, and what they held.
+//! The files of a load, with digests of their content.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,42 +7,44 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// Files and what they held when they were looked at.
+/// Files with the content that they had when they were looked at.
 ///
-/// A load looks at each file *before* it reads it. So what it read is what it saw or newer, and a file
-/// that differs from what was seen is the only reason to load again: no change can be missed, whenever
-/// it happens, and a load that went by these files need not be repeated while they stay the same.
+/// A load looks at each file *before* it reads it. So the content that it reads is the content that
+/// it saw, or newer. A file that differs from what was seen is therefore the only reason to load
+/// again: no change is missed, whenever it happens, and no load is repeated while its files stay
+/// the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen(BTreeMap<PathBuf, Content>);
 
-/// The digest of a file's content. None: there is no such file, or it cannot be read.
+/// The digest of a file's content. None if the file is missing or unreadable.
 pub(super) type Content = Option<[u8; 32]>;
 
 impl Seen {
-    /// Adds one more file, which need not exist, and what it held.
+    /// Adds a file, which may be missing, and its content.
     pub(super) fn add(&mut self, file: &Path, content: Content) {
         self.0.insert(file.to_owned(), content);
     }
 
-    /// The same files as they are now.
+    /// The same files with their current content.
     pub(super) fn again(&self) -> Self {
         let files = self.0.keys();
         Self(files.map(|file| (file.clone(), content(file))).collect())
     }
 
-    /// Which they are.
+    /// The paths of the files.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         self.0.keys().map(PathBuf::as_path)
     }
 }
 
-/// What a file holds now.
+/// The current content of a file.
 pub(super) fn content(file: &Path) -> Content {
     digest(file).ok()
 }
 
 fn digest(file: &Path) -> io::Result<[u8; 32]> {
-    // Asked before opening: opening a FIFO would wait for its writer, and a device has no end.
+    // Checked before opening: opening a FIFO blocks until it has a writer, and reading a device may
+    // never end.
     if !fs::metadata(file)?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }

@@ -1,4 +1,4 @@
-//! The strategies that a configuration names, loaded and given what they ask for.
+//! Loads and configures the strategies that a configuration names.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -6,69 +6,69 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use config::{self, CandidateConfig, Config, Diagnostics, Document, Step, StrategyConfig};
-use contract::{Fault, Place, Strategy};
-use fleet::{CandidateInfo, Fleet, Lessons, StrategyInfo, StrategyTable, Trial};
+use config::{self, CandidateConfig, Config, Diagnostics, Document, PathStep, StrategyConfig};
+use contract::{Fault, Place, Role, Strategy};
+use fleet::{AttemptQueue, CandidateInfo, Fleet, StrategyInfo, StrategyTable, Trial};
 use routing::{Failed, Seat};
-use sandbox::{Cache, Compiler, LoadError, Opened, Plugin, PluginHost, Role, locate, places};
+use sandbox::{Cache, Compiler, LoadError, Opened, Plugin, PluginHost, locate, places};
 
-use super::Attempt;
+use super::Loading;
 
-/// Where strategies come from.
+/// Loads strategies, and keeps the trials of candidates over reloads.
 pub(super) struct Strategies {
     /// The plugin folder.
     plugins: PathBuf,
     host: PluginHost,
-    /// Made of each strategy that decides for each request.
+    /// Number of instances for the request path of each strategy that decides for each request.
     instances: usize,
-    /// The trials of the last configuration: a reload that does not change a candidate goes on with its
-    /// trial, and one that was rolled back stays so.
+    /// The trials of the last configuration. A reload that does not change a candidate continues
+    /// its trial, and a candidate that was rolled back stays so.
     trials: Mutex<Vec<(Trialled, Arc<Trial>)>>,
 }
 
-/// What makes two trials the same.
+/// Identity of a trial. Equal values mean the same trial.
 #[derive(Debug, Clone, PartialEq)]
 struct Trialled {
-    /// The strategy in use, its parameters, and those of the candidate.
+    /// Digest and parameters of the strategy in use, then those of the candidate.
     both: [(String, Value); 2],
-    at: Vec<Step>,
+    at: Vec<PathStep>,
     mode: config::TrialMode,
     rollback: config::Rollback,
 }
 
 impl Strategies {
-    /// Those of a plugin folder, and the built-in ones, compiled by `compiler`.
+    /// Loads strategies from a plugin folder, and the built-in ones. `compiler` compiles them.
     pub(super) fn new(plugins: PathBuf, compiler: Compiler) -> anyhow::Result<Self> {
-        // Calls come from the threads that serve, one a core, and one that is slow must not be waited for.
+        // One instance for each serving thread, and one more, so that a slow call leaves one free.
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let host = PluginHost::new()?.with_compiler(compiler);
         let trials = Mutex::default();
         Ok(Self { plugins, host, instances: cores + 1, trials })
     }
 
-    /// The same, but what is compiled is kept in a folder, and found there.
+    /// Keeps compiled strategies in `cache` and looks them up there.
     pub(super) fn with_cache(self, cache: Cache) -> Self {
         Self { host: self.host.with_cache(cache), ..self }
     }
 
-    /// Lets go of compiled strategies that are too many, at the end of a load.
+    /// Evicts surplus compiled strategies at the end of a load. See [`PluginHost::tidy`].
     pub(super) fn tidy(&self, is_good: bool) {
         self.host.tidy(is_good);
     }
 
-    /// All that `config` names, in its order.
+    /// Loads all strategies of `config`, in its order.
     pub(super) fn all(
         &self,
         config: &Config,
         file: &Document,
         fleet: &Fleet,
-        attempt: &Attempt,
+        loading: &Loading,
     ) -> Result<(Vec<Seat>, Vec<StrategyInfo>), Diagnostics> {
         let (mut seats, mut infos, mut trials) = (Vec::new(), Vec::new(), Vec::new());
         let counters = &*fleet.strategies;
         for (index, strategy) in config.strategies.iter().enumerate() {
             let load = |strategy: &StrategyConfig, role| {
-                self.load(strategy, file, config, fleet.places(index), role, attempt)
+                self.load(strategy, file, config, fleet.places(index), role, loading)
             };
             let plugin = load(strategy, Role::Live)?;
             let mut info = describe(&plugin, &strategy.parameters, counters);
@@ -78,7 +78,7 @@ impl Strategies {
                 let beside = describe(&plugin, &candidate.strategy.parameters, counters);
                 let (trialled, trial) = self.trial(strategy, candidate, [&info, &beside]);
                 trials.push((trialled, Arc::clone(&trial)));
-                info.lessons = info.lessons.or(beside.lessons.clone());
+                info.attempt_queue = info.attempt_queue.or(beside.attempt_queue.clone());
                 info.candidate = Some(Box::new(CandidateInfo { strategy: beside, trial }));
                 seat.candidate = Some(Box::new(plugin));
             }
@@ -89,7 +89,7 @@ impl Strategies {
         Ok((seats, infos))
     }
 
-    /// The trial of a candidate: the one under way, if this is the same.
+    /// Returns the trial of a candidate: the one under way if it is the same, else a new one.
     fn trial(
         &self,
         strategy: &StrategyConfig,
@@ -107,24 +107,24 @@ impl Strategies {
         (trialled, trial.unwrap_or_else(|| Arc::new(Trial::new(mode, rollback))))
     }
 
-    /// What is wrong with a strategy as far as can be told without the models that it is for.
+    /// Checks a strategy as far as possible without the models that it decides for.
     pub(super) fn alone(
         &self,
         strategy: &StrategyConfig,
         file: &Document,
         config: &Config,
-        attempt: &Attempt,
+        loading: &Loading,
     ) -> Result<(), Diagnostics> {
-        let (opened, parameters) = self.open(strategy, file, config, attempt)?;
+        let (opened, parameters) = self.open(strategy, file, config, loading)?;
         if opened.takes_places() {
             return Ok(());
         }
         let schema = opened.description().parameters.clone();
         let configured = opened.configure(&parameters, Vec::new(), Role::Live, 0);
-        configured.map(drop).map_err(|error| refused(file, &strategy.at, &error, &schema, attempt))
+        configured.map(drop).map_err(|error| refused(file, &strategy.at, &error, &schema, loading))
     }
 
-    /// A strategy that is ready to be asked about `fleet`, the deployments of its models.
+    /// Loads a strategy and configures it for `fleet`, the deployments of its models.
     fn load(
         &self,
         strategy: &StrategyConfig,
@@ -132,33 +132,33 @@ impl Strategies {
         config: &Config,
         fleet: Vec<Place>,
         role: Role,
-        attempt: &Attempt,
+        loading: &Loading,
     ) -> Result<Plugin, Diagnostics> {
-        let (opened, parameters) = self.open(strategy, file, config, attempt)?;
+        let (opened, parameters) = self.open(strategy, file, config, loading)?;
         let schema = opened.description().parameters.clone();
         let plugin = opened.configure(&parameters, fleet, role, self.instances);
-        plugin.map_err(|error| refused(file, &strategy.at, &error, &schema, attempt))
+        plugin.map_err(|error| refused(file, &strategy.at, &error, &schema, loading))
     }
 
-    /// A strategy that has said who it is, and its parameters, which fit what it described.
+    /// Loads a strategy up to its `describe`. Returns it with its parameters, which fit its schema.
     fn open(
         &self,
         strategy: &StrategyConfig,
         file: &Document,
         config: &Config,
-        attempt: &Attempt,
+        loading: &Loading,
     ) -> Result<(Opened, Value), Diagnostics> {
         for place in places(&strategy.reference, &self.plugins) {
-            attempt.look(&place);
+            loading.look(&place);
         }
         let source = locate(&strategy.reference, &self.plugins);
         let pin = strategy.sha256.as_deref();
         let load = |source| {
-            let cancellation = attempt.cancellation();
+            let cancellation = loading.cancellation();
             self.host.load_unless_canceled(&source, pin, &config.sandbox, cancellation)
         };
         let opened = source.and_then(load);
-        let opened = opened.map_err(|error| explain(file, &strategy.at, &error, attempt))?;
+        let opened = opened.map_err(|error| explain(file, &strategy.at, &error, loading))?;
         let at = key(&strategy.at, "routing_parameter");
         let parameters = config::schema::value(file, &at, &opened.description().parameters);
         parameters.map(|parameters| (opened, parameters)).map_err(Diagnostics::new)
@@ -174,17 +174,17 @@ fn describe(plugin: &Plugin, parameters: &Value, counters: &StrategyTable) -> St
         parameters: redact(parameters),
         on_path: plugin.on_path(),
         meters: counters.of(&description.name),
-        lessons: plugin.learns().then(Arc::<Lessons>::default),
+        attempt_queue: plugin.learns().then(Arc::<AttemptQueue>::default),
         candidate: None,
     }
 }
 
-/// Parameters for people: what is named like a secret is not shown.
+/// Parameters for display. Values whose keys look like those of secrets are hidden.
 fn redact(value: &Value) -> Value {
     let secret = |key: &str| {
         let key = key.to_ascii_lowercase();
         let words = ["key", "secret", "password", "credential"];
-        // Tokens are what models read; a token is a credential.
+        // The plural `tokens` counts what models read. The singular is a credential.
         words.iter().any(|word| key.contains(word)) || key.ends_with("token")
     };
     match value {
@@ -200,16 +200,16 @@ fn redact(value: &Value) -> Value {
     }
 }
 
-/// A strategy that failed its trial at load, at its place in `routing.yaml`.
-pub(super) fn failed(config: &Config, failed: &Failed, attempt: &Attempt) -> Diagnostics {
-    let Failed { strategy, is_candidate, is_of_request, model, fault } = failed;
+/// The error of a strategy that failed its trial in the load, at its place in `routing.yaml`.
+pub(super) fn failed(config: &Config, failed: &Failed, loading: &Loading) -> Diagnostics {
+    let Failed { strategy, role, is_of_request, model, fault } = failed;
     if matches!(fault, Fault::TimedOut(_)) {
-        attempt.may_pass();
+        loading.may_pass();
     }
     let of = if *is_of_request { "a request to " } else { "" };
     let message = format!("the strategy failed its trial for {of}model `{model}`: {fault}");
     let of = config.strategies.get(*strategy);
-    let candidate = of.and_then(|of| of.candidate.as_ref()).filter(|_| *is_candidate);
+    let candidate = of.and_then(|of| of.candidate.as_ref()).filter(|_| *role == Role::Candidate);
     let of = candidate.map(|candidate| &candidate.strategy).or(of);
     // Only a strategy can fault, and only routing.yaml can name one.
     let error = config.routing_file.as_ref().zip(of).map(|(file, of)| {
@@ -219,10 +219,11 @@ pub(super) fn failed(config: &Config, failed: &Failed, attempt: &Attempt) -> Dia
     Diagnostics::new(error.into_iter().collect())
 }
 
-/// A strategy's error at its place in `routing.yaml`: `at`, where its keys stand.
-fn explain(file: &Document, at: &[Step], error: &LoadError, attempt: &Attempt) -> Diagnostics {
+/// A load error at the strategy's place in `routing.yaml`. `at` is the mapping with the strategy's
+/// keys.
+fn explain(file: &Document, at: &[PathStep], error: &LoadError, loading: &Loading) -> Diagnostics {
     if error.may_pass() {
-        attempt.may_pass();
+        loading.may_pass();
     }
     let name = match error {
         LoadError::Configure { .. } => "routing_parameter",
@@ -232,17 +233,17 @@ fn explain(file: &Document, at: &[Step], error: &LoadError, attempt: &Attempt) -
     file.error(&key(at, name), error.to_string(), error.remedy()).into()
 }
 
-/// The error of a strategy that was given its parameters. One that refuses them names a parameter, which
-/// is the place, and its schema says what a right value is.
+/// The error of a strategy's `configure`. A refusal that names a given parameter in backticks is
+/// shown at that parameter. The parameter's schema then provides the help.
 fn refused(
     file: &Document,
-    at: &[Step],
+    at: &[PathStep],
     error: &LoadError,
     schema: &Value,
-    attempt: &Attempt,
+    loading: &Loading,
 ) -> Diagnostics {
     let LoadError::Configure { message, .. } = error else {
-        return explain(file, at, error, attempt);
+        return explain(file, at, error, loading);
     };
     let parameters = key(at, "routing_parameter");
     let named = message.split('`').skip(1).step_by(2).map(|name| key(&parameters, name));
@@ -254,9 +255,9 @@ fn refused(
     file.error(&given.unwrap_or(parameters), error.to_string(), help).into()
 }
 
-/// A key of what stands at `at`.
-fn key(at: &[Step], name: &str) -> Vec<Step> {
-    at.iter().cloned().chain([Step::Key(name.into())]).collect()
+/// The place of a key in the mapping at `at`.
+fn key(at: &[PathStep], name: &str) -> Vec<PathStep> {
+    at.iter().cloned().chain([PathStep::Key(name.into())]).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Notices that a file changed: by looking, every two seconds and whenever the system tells of an
-//! event near the file.
+//! Detects changed files. It polls them every two seconds, and at once after a file event near
+//! them.
 //!
-//! Looking alone decides. Events only make it happen sooner: they are lost on network file systems,
-//! and when a folder on the way is replaced. What counts is the content: a file that was touched, or
-//! swapped for the same, changes nothing.
+//! Only polling detects a change. Events merely speed it up, because they are lost on network file
+//! systems and when a parent folder is replaced. Only the content counts: touching a file, or
+//! replacing it by an equal one, is no change.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,42 +17,43 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::{Attempt, Seen};
+use super::{Loading, Seen};
 
-/// Between two looks without an event.
+/// Polling interval without events.
 const LOOK: Duration = Duration::from_secs(2);
-/// A file must stay the same for this long: editors write in several steps.
+/// Time for which a file must stay unchanged, because editors write in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
-/// Looks at files that do not settle, after which they are taken as they are.
+/// Maximum polls of files that do not settle. They are then taken as they are.
 const PATIENCE: u32 = 20;
-/// From a reload that was refused for want of time to the next with the same files.
+/// Pause before the same files are tried again, after a reload that failed for lack of time or
+/// resources.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
-/// It doubles with each refusal, up to this.
+/// Maximum pause. The pause doubles with each such failure.
 const LAST_PAUSE: Duration = Duration::from_secs(600);
 
-/// What came of a reload.
+/// Result of a reload.
 #[derive(Debug, Default)]
 pub(crate) struct Reloaded {
-    /// The files that it went by, which are watched from then on. None: nobody knows.
+    /// The files that it read, which are watched from then on. None if they are unknown.
     pub(crate) seen: Option<Seen>,
-    /// It was refused, and may be good later with the same files.
+    /// True if it was refused, but may succeed later with the same files.
     pub(crate) may_pass: bool,
 }
 
-/// Calls `reload` whenever the files are no longer as they were `seen`, and have settled, or `asked` is
-/// notified, which is not waited for, and again where a reload was refused for want of time. A reload whose files
-/// change meanwhile is canceled, and the next one begins. Files are looked at where `looker` has its threads for what
-/// blocks: not on those of a load. Runs until dropped.
+/// Calls `reload` in three cases: the files differ from `seen` and have settled, `asked` is
+/// notified, or the pause after a failure for lack of time is over. If files change during a
+/// reload, it is canceled and the next one begins. Files are polled on the blocking threads of
+/// `looker`, so that polling never waits for a load. Runs until dropped.
 pub(crate) async fn watch(
     mut seen: Seen,
     asked: &Notify,
     looker: &Handle,
-    mut reload: impl AsyncFnMut(&Arc<Attempt>) -> Reloaded,
+    mut reload: impl AsyncFnMut(&Arc<Loading>) -> Reloaded,
 ) {
     let mut pause = None;
     loop {
         let event = Arc::new(Notify::new());
-        // Dropped with each round: the files of the next may be others, and so may the folders.
+        // New in each round, because the files or their folders may be others.
         let _watcher = listen(&seen, &event);
         let now = tokio::select! {
             now = changed(&seen, &event, asked, looker) => {
@@ -61,14 +62,14 @@ pub(crate) async fn watch(
             }
             () = over(pause) => look(&seen, looker).await,
         };
-        let attempt = Arc::new(Attempt::default());
+        let loading = Arc::new(Loading::default());
         let reloaded = {
-            let mut reload = pin!(reload(&attempt));
+            let mut reload = pin!(reload(&loading));
             tokio::select! {
                 reloaded = &mut reload => reloaded,
-                () = superseded(&attempt, &event, looker) => {
-                    attempt.cancellation().cancel();
-                    // The files that it went by are not as they were: the next round begins at once.
+                () = superseded(&loading, &event, looker) => {
+                    loading.cancellation().cancel();
+                    // Its files have changed, so the next round begins at once.
                     reload.await
                 }
             }
@@ -77,17 +78,17 @@ pub(crate) async fn watch(
         if let Some(pause) = pause {
             tracing::info!(?pause, "the same files are tried again");
         }
-        // A reload that does not tell its files would fail in the same way on the same content.
+        // A reload with unknown files would fail in the same way on the same content.
         seen = reloaded.seen.unwrap_or(now);
     }
 }
 
-/// The pause after the next refusal.
+/// The pause after the next failure.
 fn longer(pause: Option<Duration>) -> Duration {
     pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LAST_PAUSE))
 }
 
-/// Ready at the end of the pause; without one never.
+/// Ready at the end of the pause. Never ready without one.
 async fn over(pause: Option<Duration>) {
     match pause {
         Some(pause) => tokio::time::sleep(pause).await,
@@ -95,24 +96,25 @@ async fn over(pause: Option<Duration>) {
     }
 }
 
-/// Ready once a file that the load has gone by so far is another, and has settled.
-async fn superseded(attempt: &Attempt, event: &Notify, looker: &Handle) {
+/// Ready once a file that the load has recorded so far has changed and has settled.
+async fn superseded(loading: &Loading, event: &Notify, looker: &Handle) {
     loop {
         tokio::select! {
             () = event.notified() => tokio::time::sleep(SETTLE).await,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let seen = attempt.seen();
+        let seen = loading.seen();
         if look(&seen, looker).await != seen && settled(&seen, looker).await != seen {
             return;
         }
     }
 }
 
-/// The files as they are, once they differ from what was seen, or `asked` is notified.
+/// Waits until the files differ from `seen` and have settled, or `asked` is notified. Returns the
+/// files as they then are.
 async fn changed(seen: &Seen, event: &Notify, asked: &Notify, looker: &Handle) -> Seen {
     loop {
-        // Before waiting: nobody tells of what happened before somebody listened.
+        // Polls before it waits, because events before the watcher existed are lost.
         if look(seen, looker).await != *seen {
             let now = settled(seen, looker).await;
             if now != *seen {
@@ -120,16 +122,16 @@ async fn changed(seen: &Seen, event: &Notify, asked: &Notify, looker: &Handle) -
             }
         }
         tokio::select! {
-            // Who asks has written what there is to write.
+            // Does not wait until files settle: a request to reload means that they are complete.
             () = asked.notified() => return look(seen, looker).await,
-            // Events come in bursts, and from other files of the folder too.
+            // Events come in bursts, also for other files in the folder.
             () = event.notified() => tokio::time::sleep(SETTLE).await,
             () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
 
-/// The files once they have stayed the same for [`SETTLE`].
+/// Waits until the files have been unchanged for [`SETTLE`]. Gives up after [`PATIENCE`] polls.
 async fn settled(seen: &Seen, looker: &Handle) -> Seen {
     let mut last = look(seen, looker).await;
     for _ in 0..PATIENCE {
@@ -145,12 +147,12 @@ async fn settled(seen: &Seen, looker: &Handle) -> Seen {
 
 async fn look(seen: &Seen, looker: &Handle) -> Seen {
     let files = seen.clone();
-    // Not on the thread of the probes: a disk may be slow, a network file system gone.
+    // Not on the thread of the probes, because a slow disk or a lost network file system blocks.
     looker.spawn_blocking(move || files.again()).await.unwrap_or_else(|_| seen.clone())
 }
 
-/// Notifies `event` of whatever happens in the folders that lead to the files. None: there are no
-/// events to be had, and looking is still enough.
+/// Notifies `event` of all file events in the folders that lead to the files. None if the system
+/// offers no events. Polling is then enough.
 fn listen(seen: &Seen, event: &Arc<Notify>) -> Option<RecommendedWatcher> {
     let event = Arc::clone(event);
     let names = seen.files().flat_map(names).collect::<BTreeSet<_>>();
@@ -170,9 +172,9 @@ fn listen(seen: &Seen, event: &Arc<Notify>) -> Option<RecommendedWatcher> {
     Some(watcher)
 }
 
-/// Whether an event may be of one of the files, which have these `names`. Opening and reading change nothing;
-/// looking does both. What is written to another file changes that alone: the access log may be in the same
-/// folder.
+/// True if an event may be a change of one of the files, which have these `names`. Opening and
+/// reading are no changes, and polling itself does both. Writes to other files are ignored, because
+/// the access log may be in the same folder.
 fn is_change(event: &Event, names: &BTreeSet<OsString>) -> bool {
     let is_ours = || {
         let mut paths = event.paths.iter();
@@ -185,18 +187,18 @@ fn is_change(event: &Event, names: &BTreeSet<OsString>) -> bool {
     }
 }
 
-/// The name of a file, and of the one that it links to.
+/// The name of a file, and that of its target if it is a link.
 fn names(file: &Path) -> impl Iterator<Item = OsString> {
     let target = file.canonicalize().ok();
     let both = [Some(file), target.as_deref()];
     both.map(|file| file?.file_name().map(OsString::from)).into_iter().flatten()
 }
 
-/// The folders in which a change can give `file` another content: its own (where that does not exist,
-/// the nearest above it), and the same for wherever links on the way lead.
+/// The folders in which a change can give `file` another content: its own folder, or the nearest
+/// existing one above, and the same for the targets of all links on the way.
 fn folders(file: &Path) -> BTreeSet<PathBuf> {
     let (mut folders, mut left) = (BTreeSet::new(), vec![file.to_owned()]);
-    // As many as the system follows: links may lead in a circle.
+    // Bounded like the kernel's own limit, because links may form a circle.
     for _ in 0..40 {
         let Some(path) = left.pop() else { break };
         let mut above = path.ancestors().skip(1).map(or_here);
@@ -212,7 +214,7 @@ fn folders(file: &Path) -> BTreeSet<PathBuf> {
     folders
 }
 
-/// An empty path, which is what stands above a bare name, is the working folder.
+/// Turns an empty path, the parent of a bare name, into the working folder.
 fn or_here(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }

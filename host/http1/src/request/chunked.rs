@@ -1,27 +1,27 @@
-//! A chunked body, judged as it comes. Its bytes pass unchanged: what is strict here is read alike by
-//! everyone.
+//! Judges a chunked body as it arrives. Its bytes pass unchanged: every server reads a body that
+//! passes here in the same way.
 
 use crate::Refusal;
 
 use super::field;
 use super::refusals::{CHUNK_END, CHUNK_EXTENSION, CHUNK_SIZE, TRAILER, TRAILERS};
 
-/// Hexadecimal digits of a size: more would not fit into 63 bits.
+/// Limit on the hexadecimal digits of a size: one more might not fit into 63 bits.
 const DIGITS: u8 = 15;
 const EXTENSION_LIMIT: usize = 256;
-/// Of all extensions of a body: hyper refuses more than 16 KiB.
+/// In bytes, over all extensions of a body. hyper refuses more than 16 KiB.
 const EXTENSIONS_LIMIT: usize = 4 << 10;
 const TRAILER_LIMIT: usize = 16;
 const TRAILERS_LIMIT: usize = 4 << 10;
 
-/// A chunked body under way.
+/// The state of a chunked body.
 #[derive(Debug, Default)]
-pub struct Chunked {
+pub struct ChunkedRequest {
     state: State,
     extensions: usize,
     trailers: usize,
     trailer_bytes: usize,
-    /// The trailer that has not ended yet.
+    /// The current trailer line so far.
     line: Vec<u8>,
 }
 
@@ -43,8 +43,8 @@ impl Default for State {
     }
 }
 
-impl Chunked {
-    /// How many of these bytes, which follow on those before, belong to the body.
+impl ChunkedRequest {
+    /// Takes the next bytes, and returns how many of them belong to the body.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::End {
@@ -64,7 +64,7 @@ impl Chunked {
         Ok(at)
     }
 
-    /// Whether the body has come whole.
+    /// True once the body is complete.
     pub(super) fn is_end(&self) -> bool {
         self.state == State::End
     }

@@ -1,14 +1,14 @@
-//! Lines of a head and of trailers, and the few of them that decide where a request ends or goes.
+//! Reads the lines of heads and trailers, and knows the few headers that decide where a request
+//! ends or goes.
 
 use memchr::memchr;
 
-use crate::Refusal;
-use crate::bytes16;
+use crate::{Refusal, bytes16};
 
 use super::refusals::{CONNECTION, FIELD, FIELD_NAME, FIELD_VALUE, FOLD};
 
-/// Headers that others decide by: no `Connection` header may drop them, no trailer may add them, and
-/// none may come with an underscore, which some servers read as a hyphen.
+/// Headers that servers base decisions on. A `Connection` header must not drop them, a trailer must
+/// not add them, and they must not be spelled with underscores, which some servers read as hyphens.
 const DECIDING: [&[u8]; 18] = [
     b"api-key",
     b"authorization",
@@ -31,12 +31,12 @@ const DECIDING: [&[u8]; 18] = [
 ];
 const DECIDING_PREFIX: &[u8] = b"x-forwarded-";
 
-/// What a header means to the gate.
+/// The meaning of a header for the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
-    /// Nothing.
+    /// No meaning: the header passes.
     Plain,
-    /// Like one that decides, with an underscore.
+    /// A deciding header, spelled with an underscore.
     Twin,
     Connection,
     ContentLength,
@@ -47,7 +47,7 @@ pub(super) enum Name {
 }
 
 impl Name {
-    /// `name` is a token.
+    /// `name` must be a token.
     fn of(name: &[u8], has_underscore: bool) -> Self {
         let known: (&[u8], Name) = match name.len() {
             4 => (b"host", Name::Host),
@@ -58,7 +58,8 @@ impl Name {
             17 => (b"transfer-encoding", Name::TransferEncoding),
             _ => (b"", Name::Plain),
         };
-        // In a token, what this bit makes a letter or a hyphen of was one: each byte is compared as it is.
+        // Setting bit 0x20 lower-cases ASCII letters. No other byte of a token becomes a letter or
+        // a hyphen, so the comparison is exact.
         let same = |(a, b): (&u8, &u8)| a | 0x20 == *b;
         if name.len() == known.0.len() && name.iter().zip(known.0).all(same) {
             return known.1;
@@ -67,7 +68,7 @@ impl Name {
     }
 }
 
-/// Whether others decide by a header of this name, be it written with hyphens or underscores.
+/// True if servers base decisions on a header of this name, spelled with hyphens or underscores.
 pub(super) fn decides(name: &[u8]) -> bool {
     let same = |a: &u8, b: &u8| a.to_ascii_lowercase() == *b || (*a == b'_' && *b == b'-');
     let starts =
@@ -76,7 +77,7 @@ pub(super) fn decides(name: &[u8]) -> bool {
         || DECIDING.iter().any(|known| known.len() == name.len() && starts(known))
 }
 
-/// Name and value of a line, and what the name means.
+/// Splits a line into the meaning of its name, the name, and the value.
 pub(super) fn split(line: &[u8]) -> Result<(Name, &[u8], &[u8]), Refusal> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(FOLD);
@@ -90,38 +91,39 @@ pub(super) fn split(line: &[u8]) -> Result<(Name, &[u8], &[u8]), Refusal> {
         Some((b':', value)) if !name.is_empty() => value,
         _ => return Err(if line.contains(&b':') { FIELD_NAME } else { FIELD }),
     };
-    // Of the whole line, because few are shorter than sixteen bytes.
+    // The whole line is searched, because few lines are too short for a search by sixteen bytes.
     if has_control(line) {
         return Err(FIELD_VALUE);
     }
     Ok((Name::of(name, marks & UNDERSCORE != 0), name, value.trim_ascii()))
 }
 
-/// How many of sixteen bytes, at their start, are letters or hyphens, which most names are made of; 15 where all are.
+/// Counts the letters and hyphens at the start of sixteen bytes, up to 15. Most names consist of
+/// them.
 fn letters(text: &[u8; 16]) -> usize {
     let other = |byte: u8| ((byte | 0x20).wrapping_sub(b'a') >= 26) & (byte != b'-');
     bytes16::first(text, other).min(15)
 }
 
-/// Whether there is a control byte in `line`, but for tabs.
+/// True if `line` contains a control byte other than a tab.
 fn has_control(line: &[u8]) -> bool {
     let is_control = |byte: u8| ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f);
     let any = |chunk: &[u8; 16]| bytes16::any(chunk, is_control);
     match line.last_chunk() {
-        // Some of the last sixteen are looked at twice.
+        // The last sixteen bytes overlap the chunks: some are searched twice.
         Some(last) => line.as_chunks().0.iter().any(any) || any(last),
         None => line.iter().any(|byte| is_control(*byte)),
     }
 }
 
-/// Judges what a `Connection` header names.
+/// Refuses a `Connection` header that names a deciding header, or something that is no token.
 pub(super) fn connection(value: &[u8]) -> Result<(), Refusal> {
     let names = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let good = |name: &[u8]| name.is_empty() || is_token(name) && !decides(name);
     if names.into_iter().all(good) { Ok(()) } else { Err(CONNECTION) }
 }
 
-/// Whether this is the `tchar`s of RFC 9110, at least one.
+/// True for one or more `tchar`s of RFC 9110.
 pub(super) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && span(text, &TOKEN).0 == text.len()
 }
@@ -129,10 +131,10 @@ pub(super) fn is_token(text: &[u8]) -> bool {
 const UNDERSCORE: u8 = 2;
 static TOKEN: Bytes = letters_and(b"!#$%&'*+-.^`|~", &[(b'_', UNDERSCORE)]);
 
-/// What each byte is: 0 where it may not stand, else some bits that say what it is.
+/// A class for each byte value: 0 if it is not allowed, else bits that describe it.
 pub(super) type Bytes = [u8; 256];
 
-/// Letters, digits and `plain` as 1, and others as they are marked.
+/// A table with 1 for letters, digits and `plain`, and with the given bits for `marked`.
 pub(super) const fn letters_and(plain: &[u8], marked: &[(u8, u8)]) -> Bytes {
     let mut bytes = [0; 256];
     let mut byte = 0;
@@ -153,8 +155,8 @@ pub(super) const fn letters_and(plain: &[u8], marked: &[(u8, u8)]) -> Bytes {
     bytes
 }
 
-/// How many bytes at the start of `text` may stand there, and what there is among them. One look at each byte, where
-/// a search for each that matters takes as long for texts as short as these.
+/// Counts the allowed bytes at the start of `text`, and joins their bits. In texts this short, one
+/// pass takes no longer than a single search for one of the bytes.
 pub(super) fn span(text: &[u8], may: &Bytes) -> (usize, u8) {
     let (mut at, mut seen) = (0, 0);
     while let Some(byte) = text.get(at) {
@@ -169,7 +171,7 @@ pub(super) fn span(text: &[u8], may: &Bytes) -> (usize, u8) {
 
 static HOST: Bytes = letters_and(b"-._~:", &[]);
 
-/// Whether this is a host, with or without a port: a name, an address, or an address in brackets.
+/// True for a host with or without a port: a name, an address, or an address in brackets.
 pub(super) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value.strip_prefix(b"[") {
         Some(rest) => {
@@ -195,7 +197,8 @@ fn is_port(text: &[u8]) -> bool {
     }
 }
 
-/// A number as RFC 9110 has it: digits and nothing else. Other languages hold it in 63 bits.
+/// Parses a number as in RFC 9110: only digits. None above 63 bits, because servers in other
+/// languages hold it in a signed integer.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     let mut number: u64 = 0;
     for digit in digits {
@@ -214,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// The same, byte by byte.
+    /// A model of [`split`], byte by byte.
     fn plainly(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             return Err(FOLD);

@@ -1,4 +1,4 @@
-//! Where a request ends: a strict reading of the bytes of one connection, without any input or output.
+//! Finds where a request ends: a strict reader of the bytes of one connection, without I/O.
 //!
 //! ```text
 //! Head -> End, and a body apart        End -> Head when the request is answered
@@ -10,96 +10,98 @@ use std::ops::Range;
 
 use crate::Refusal;
 
-use super::chunked::Chunked;
-use super::head::{Head, Length};
+use super::chunked::ChunkedRequest;
+use super::head::{Length, RequestHead};
 
-/// The request that is being read.
+/// The part of a request that is being read.
 #[derive(Debug)]
-pub enum Framing {
-    /// Its head.
-    Head(Head),
-    /// Its body, of which so many bytes are missing. The client waits to be told that it is wanted.
+pub enum RequestFraming {
+    /// The head.
+    Head(RequestHead),
+    /// A body of which this many bytes are missing. The client waited for `100 Continue`.
     Body(u64),
-    /// Its body.
-    Chunked(Chunked),
-    /// Nothing more of it is for hyper.
+    /// A chunked body.
+    Chunked(ChunkedRequest),
+    /// hyper gets no more bytes of the request.
     End,
 }
 
-/// What becomes of the bytes that were looked at.
+/// What to do with the bytes that were judged.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// So many mean nothing.
+pub struct Disposition {
+    /// Number of bytes to drop.
     pub skip: usize,
-    /// So many after them are good.
+    /// Number of bytes after those that may pass.
     pub pass: usize,
-    /// They are a head whose body is not looked at, and need not pass with it.
+    /// Set if the bytes that pass are a head whose body is not judged. The caller may read that
+    /// body itself instead of passing it.
     pub apart: Option<Apart>,
 }
 
 /// A body of known length.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Apart {
-    /// Its bytes, which follow on the head.
+    /// Its length in bytes. It follows the head.
     pub bytes: u64,
-    /// The line that says so, among the bytes that were looked at.
+    /// The `Content-Length` line, as a position in the judged bytes.
     pub length_at: Range<usize>,
 }
 
 impl Apart {
-    /// Makes the head among `bytes` say that there is no body: of its length remain zeros.
+    /// Changes the head in `bytes` to one without a body: every digit of its length becomes 0.
     pub fn hide(&self, bytes: &mut [u8]) {
-        // There are no digits in the name.
+        // The header's name has no digits.
         let digits = bytes[self.length_at.clone()].iter_mut().filter(|byte| byte.is_ascii_digit());
         digits.for_each(|digit| *digit = b'0');
     }
 }
 
-impl Framing {
-    /// A new request.
+impl RequestFraming {
+    /// Begins a new request.
     pub fn start() -> Self {
-        Framing::Head(Head::default())
+        RequestFraming::Head(RequestHead::default())
     }
 
-    /// Whether no body has begun.
+    /// True until the head is complete.
     pub fn in_head(&self) -> bool {
-        matches!(self, Framing::Head(_))
+        matches!(self, RequestFraming::Head(_))
     }
 
-    /// Judges `bytes`: in the head all bytes of the request so far, later those that follow on what
-    /// passed. Nothing passes of a head that is not whole; a verdict ends with the head at the latest.
-    pub fn advance(&mut self, bytes: &[u8]) -> Result<Verdict, Refusal> {
+    /// Judges `bytes`: in the head all bytes of the request so far, later the bytes after those
+    /// that passed. An incomplete head passes nothing, and a call that completes the head passes
+    /// nothing after it.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<Disposition, Refusal> {
         match self {
-            Framing::Head(head) => {
-                let Some(whole) = head.advance(bytes)? else { return Ok(Verdict::default()) };
+            RequestFraming::Head(head) => {
+                let Some(whole) = head.advance(bytes)? else { return Ok(Disposition::default()) };
                 let mut apart = None;
                 *self = match whole.body {
-                    Length::Known(0) => Framing::End,
-                    Length::Known(bytes) if whole.expects => Framing::Body(bytes),
+                    Length::Known(0) => RequestFraming::End,
+                    Length::Known(bytes) if whole.expects => RequestFraming::Body(bytes),
                     Length::Known(bytes) => {
                         apart = Some(Apart { bytes, length_at: whole.length_at });
-                        Framing::End
+                        RequestFraming::End
                     }
-                    Length::Chunked => Framing::Chunked(Chunked::default()),
+                    Length::Chunked => RequestFraming::Chunked(ChunkedRequest::default()),
                 };
-                Ok(Verdict { skip: whole.start, pass: whole.end - whole.start, apart })
+                Ok(Disposition { skip: whole.start, pass: whole.end - whole.start, apart })
             }
-            Framing::Body(left) => {
+            RequestFraming::Body(left) => {
                 let pass = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 *left -= pass as u64;
                 if *left == 0 {
-                    *self = Framing::End;
+                    *self = RequestFraming::End;
                 }
-                Ok(Verdict { pass, ..Verdict::default() })
+                Ok(Disposition { pass, ..Disposition::default() })
             }
-            Framing::Chunked(chunked) => {
+            RequestFraming::Chunked(chunked) => {
                 let pass = chunked.advance(bytes)?;
                 if chunked.is_end() {
-                    *self = Framing::End;
+                    *self = RequestFraming::End;
                 }
-                Ok(Verdict { pass, ..Verdict::default() })
+                Ok(Disposition { pass, ..Disposition::default() })
             }
-            Framing::End => Ok(Verdict::default()),
+            RequestFraming::End => Ok(Disposition::default()),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The gate as a function of bytes: what it passes, what it refuses, and that neither depends on how
-//! the bytes were cut.
+//! The gate as a function of bytes: what it passes, what it refuses, and that neither depends on
+//! how the bytes were cut.
 
 use proptest::prelude::*;
 
@@ -126,7 +126,7 @@ fn request() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     )
 }
 
-/// Cut at these places.
+/// The text, split at these positions.
 fn cut<'a>(bytes: &'a [u8], at: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = at.iter().map(|at| at.index(bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);

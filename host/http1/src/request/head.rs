@@ -1,5 +1,5 @@
-//! The head of a request, judged line by line as it comes. A line is judged once it is whole, so the
-//! verdict does not depend on how the bytes were cut on their way.
+//! Judges the head of a request line by line, as it arrives. A line is judged once it is whole, so
+//! that the verdict does not depend on how the bytes are cut.
 
 use std::ops::Range;
 
@@ -11,19 +11,21 @@ use super::field::{self, Name};
 use super::refusals::*;
 use super::target;
 
-/// Bytes of the request line, its end included.
+/// Bytes of the request line, its line end included.
 const REQUEST_LINE_LIMIT: usize = 8 << 10;
 /// Bytes of the whole head.
 pub(super) const HEAD_LIMIT: usize = 64 << 10;
 const FIELD_LIMIT: usize = 100;
 
-/// A head that is still coming. It is shown all of its bytes each time, and looks at each once.
+/// A head that is still arriving. Every call passes all of its bytes, and each byte is examined
+/// once.
 #[derive(Debug, Default)]
-pub struct Head {
-    /// Where the head begins: behind an empty line, which some clients send after a body.
+pub struct RequestHead {
+    /// Where the head begins: after an empty line, which some clients send after a body.
     start: usize,
-    /// Where the line begins that has not ended yet, and how far its end was looked for.
+    /// Where the current line begins.
     line: usize,
+    /// The end of the bytes that were searched for a line end.
     searched: usize,
     fields: usize,
     request_line: bool,
@@ -35,32 +37,32 @@ pub struct Head {
     expects: bool,
 }
 
-/// A head that has come whole.
+/// A complete head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Whole {
-    /// Bytes in front of it that mean nothing.
+    /// Bytes before it, which are skipped.
     pub(super) start: usize,
     /// Where it ends.
     pub(super) end: usize,
-    /// What follows.
+    /// How the body after it ends.
     pub(super) body: Length,
-    /// The line that gives the length, where there is one.
+    /// The `Content-Length` line. Empty if there is none.
     pub(super) length_at: Range<usize>,
-    /// Whether the client waits to be told that its body is wanted.
+    /// True if the client waits for `100 Continue` before it sends the body.
     pub(super) expects: bool,
 }
 
 /// How the body of a request ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Length {
-    /// After so many bytes.
+    /// After this many bytes.
     Known(u64),
     /// With the last chunk.
     Chunked,
 }
 
-impl Head {
-    /// Judges what `bytes` holds more than the last time.
+impl RequestHead {
+    /// Judges the bytes that are new since the last call. `bytes` has all bytes so far.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Option<Whole>, Refusal> {
         if !self.request_line && !self.begins(bytes)? {
             return Ok(None);
@@ -86,8 +88,8 @@ impl Head {
         }
     }
 
-    /// Steps over an empty line in front of the head, and tells other protocols by their first byte.
-    /// Whether the first byte is there.
+    /// Skips an empty line before the head, and refuses other protocols by their first byte.
+    /// Returns false if the first byte has not come.
     fn begins(&mut self, bytes: &[u8]) -> Result<bool, Refusal> {
         if self.start == 0 && bytes.first() == Some(&b'\r') {
             match bytes.get(1) {
@@ -98,7 +100,7 @@ impl Head {
         }
         match bytes.get(self.start) {
             None => Ok(false),
-            // A TLS record that holds a handshake.
+            // The first byte of a TLS handshake.
             Some(0x16) => Err(TLS),
             Some(first) if field::is_token(&[*first]) => Ok(true),
             Some(_) => Err(METHOD),

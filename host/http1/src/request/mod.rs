@@ -1,4 +1,4 @@
-//! Requests as clients send them: one strict reading, or a refusal.
+//! Reads the requests of clients: each has one strict reading, or is refused.
 
 mod chunked;
 mod field;
@@ -7,6 +7,6 @@ mod head;
 pub mod refusals;
 mod target;
 
-pub use chunked::Chunked;
-pub use framing::{Apart, Framing, Verdict};
-pub use head::Head;
+pub use chunked::ChunkedRequest;
+pub use framing::{Apart, Disposition, RequestFraming};
+pub use head::RequestHead;

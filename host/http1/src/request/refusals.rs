@@ -1,4 +1,4 @@
-//! Everything the gate refuses, in the order in which a request is read.
+//! All refusals of the gate, in the order in which a request is read.
 
 use crate::Refusal;
 
@@ -34,7 +34,7 @@ refusals! {
     FIELD = 400, "bad_header", "a line of the head is not NAME: VALUE";
     FIELD_NAME = 400, "bad_header", "a header's name holds a byte that names cannot hold";
     FIELD_VALUE = 400, "bad_header", "a header's value holds a control byte";
-    FIELD_TWIN = 400, "bad_header", "a header is named like one that decides, but with an underscore";
+    FIELD_TWIN = 400, "bad_header", "a security-relevant header is spelled with an underscore instead of a hyphen";
     HOST_MISSING = 400, "bad_host", "the request has no Host header";
     HOST_TWICE = 400, "bad_host", "the request has more than one Host header";
     HOST = 400, "bad_host", "the Host header is not a host and a port";
@@ -52,7 +52,7 @@ refusals! {
     CHUNK_SIZE = 400, "bad_chunk", "the size of a chunk is not a hexadecimal number";
     CHUNK_END = 400, "bad_chunk", "a chunk does not end where its size says";
     CHUNK_EXTENSION = 400, "bad_chunk", "a chunk's extension is too long or holds a control byte";
-    TRAILER = 400, "bad_trailer", "a trailer is not NAME: VALUE, or decides what must stand in the head";
+    TRAILER = 400, "bad_trailer", "a trailer is not NAME: VALUE, or is a header that only the head may hold";
     TRAILERS = 431, "trailers_too_large", "there are more than 16 trailers, or more than 4 KiB of them";
 
     // Time.

@@ -1,4 +1,4 @@
-//! The target of a request: a path that means the same to everyone, and a query.
+//! Judges the target of a request: its path and query must mean the same to every server.
 
 use memchr::memmem;
 
@@ -7,18 +7,19 @@ use crate::Refusal;
 use super::field::{Bytes, letters_and, span};
 use super::refusals::{TARGET_BYTE, TARGET_DOTS, TARGET_ESCAPE, TARGET_FORM};
 
-/// Behind this a slash may be encoded: ids of models hold slashes, and SDKs encode them.
+/// After this prefix a slash may be encoded: ids of models contain slashes, and SDKs encode them.
 const MODELS: &[u8] = b"/v1/models/";
 
-/// The characters of RFC 3986 that a path may hold.
+/// The characters of RFC 3986 that a path may contain.
 static PATH: Bytes = letters_and(b"/-_~!$&'()*+,;=:@", &[(b'.', DOT), (b'%', ESCAPE)]);
-/// Those of a query, and a few that clients do not encode.
+/// The characters of a query, and a few more that clients do not encode.
 static QUERY: Bytes = letters_and(b"/-._~!$&'()*+,;=:@?[]{}|", &[(b'%', ESCAPE)]);
 
 const DOT: u8 = 2;
 const ESCAPE: u8 = 4;
 
-/// Whether this is a path, and a query that nobody reads in two ways.
+/// Refuses a target that is not a path with an optional query, or that servers could read
+/// differently.
 pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
     if target.first() != Some(&b'/') {
         return Err(TARGET_FORM);
@@ -36,7 +37,7 @@ pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
     if in_path & DOT != 0 && has_dots(path) { Err(TARGET_DOTS) } else { Ok(()) }
 }
 
-/// Whether a byte that is encoded in a path is harmless once somebody decodes it.
+/// True if an encoded byte of a path is harmless when a server decodes it.
 fn is_plain(byte: u8) -> bool {
     !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\' | b'.')
 }
@@ -53,7 +54,7 @@ fn escapes(text: &[u8], allowed: impl Fn(u8) -> bool) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a segment is `.` or `..`, where an encoded slash ends a segment too.
+/// True if a segment is `.` or `..`. An encoded slash ends a segment, too.
 fn has_dots(path: &[u8]) -> bool {
     let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
     if path.split(|byte| *byte == b'/').any(dots) {

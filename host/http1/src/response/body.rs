@@ -1,35 +1,35 @@
-//! The body of an answer, taken out of what was read.
+//! Takes the body of an answer from the read buffer.
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Chunked, Malformed};
+use super::{ChunkedResponse, Malformed};
 
 /// How the end of a body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// There is none.
+pub enum ResponseFraming {
+    /// There is no body.
     Empty,
     /// By its length.
     Length,
     /// By the last chunk.
     Chunked,
-    /// By the end of the connection, which an upstream that dies also gives.
+    /// By the end of the connection, which an upstream that crashes ends, too.
     UntilClose,
 }
 
-/// Takes a body out of what was read.
+/// Decodes a body by its framing.
 #[derive(Debug)]
 pub enum Decoder {
-    /// So many bytes are left.
+    /// This many bytes are left.
     Length(u64),
-    /// In chunks.
-    Chunked(Chunked),
-    /// All there is.
+    /// The body is chunked.
+    Chunked(ChunkedResponse),
+    /// All bytes up to the end of the connection.
     UntilClose,
 }
 
 impl Decoder {
-    /// Takes what `buffer` has of the body. None: more is to come, or the body is done.
+    /// Takes body bytes from `buffer`. None if more bytes are needed, or if the body is done.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
         match self {
             Decoder::Chunked(chunked) => chunked.decode(buffer),
@@ -44,7 +44,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the last byte of the body has been taken.
+    /// True once the last byte of the body has been taken. Never true for [`Decoder::UntilClose`].
     pub fn is_done(&self) -> bool {
         match self {
             Decoder::Length(left) => *left == 0,
@@ -55,11 +55,11 @@ impl Decoder {
 
     /// How the end of the body is known.
     #[must_use]
-    pub fn framing(&self) -> Framing {
+    pub fn framing(&self) -> ResponseFraming {
         match self {
-            Decoder::Length(_) => Framing::Length,
-            Decoder::Chunked(_) => Framing::Chunked,
-            Decoder::UntilClose => Framing::UntilClose,
+            Decoder::Length(_) => ResponseFraming::Length,
+            Decoder::Chunked(_) => ResponseFraming::Chunked,
+            Decoder::UntilClose => ResponseFraming::UntilClose,
         }
     }
 }

@@ -1,27 +1,27 @@
-//! The chunked coding. What frames the chunks is read byte by byte, so that it may be cut anywhere;
-//! extensions and trailers are checked, bounded and dropped.
+//! Decodes the chunked coding. The framing is read byte by byte, so that it may be cut anywhere.
+//! Extensions and trailers are checked, bounded and dropped.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::Malformed;
 
-/// Bytes of one chunk's extension.
+/// Limit on one chunk's extension, in bytes.
 const EXTENSION: u32 = 4 * 1024;
-/// Bytes of all trailers.
+/// Limit on all trailers, in bytes.
 const TRAILERS: u32 = 16 * 1024;
-/// Digits of a size.
+/// Limit on the digits of a size.
 const DIGITS: u32 = 16;
-/// Chunks of one read are passed on as one piece, moved together in the read buffer, up to this size
-/// each: to copy so little is cheaper than to pass on one more piece.
+/// In bytes. Chunks of one read up to this size are moved together in the read buffer and passed on
+/// as one piece: such a short copy is cheaper than one more piece.
 const COPIED: usize = 4 * 1024;
 
-/// Where the reader stands.
+/// The state of the decoder.
 #[derive(Debug, Default)]
-pub struct Chunked {
+pub struct ChunkedResponse {
     at: At,
-    /// The size while it is read, then what is left of the chunk.
+    /// The chunk's size while that is read, then the bytes that are left of the chunk.
     left: u64,
-    /// Bytes of the part that is bounded: digits, extension, trailers.
+    /// Bytes so far of the current bounded part: digits, extension or trailers.
     seen: u32,
 }
 
@@ -43,13 +43,13 @@ enum At {
     Bad(Malformed),
 }
 
-impl Chunked {
-    /// Whether the last byte of the body has been read.
+impl ChunkedResponse {
+    /// True once the last byte of the body has been read.
     pub fn is_done(&self) -> bool {
         self.at == At::Done
     }
 
-    /// Takes what `buffer` has of the body. None: more is to come, or the body is done.
+    /// Takes payload from `buffer`. None if more bytes are needed, or if the body is done.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
         let (mut at, mut payload) = (0, 0..0);
         while at < buffer.len() && !matches!(self.at, At::Done | At::Bad(_)) {
@@ -74,6 +74,7 @@ impl Chunked {
                 self.at = At::DataCr;
             }
         }
+        // Payload before an error goes out first. The next call returns the error.
         if payload.is_empty() {
             buffer.advance(at);
             return match self.at {
@@ -87,7 +88,7 @@ impl Chunked {
         Ok(Some(taken.freeze()))
     }
 
-    /// One byte that is not payload.
+    /// Takes one byte of the framing.
     fn frame(&mut self, byte: u8) -> Result<At, Malformed> {
         Ok(match (self.at, byte) {
             (At::Size, _) if byte.is_ascii_hexdigit() => {
@@ -125,7 +126,7 @@ impl Chunked {
                 At::TrailerValue
             }
             (At::TrailerLf, b'\n') => At::Trailer,
-            _ => return Err(Malformed("the chunks are not framed as chunks are")),
+            _ => return Err(Malformed("invalid framing of a chunk")),
         })
     }
 

@@ -1,5 +1,5 @@
-//! The head of an answer: where it ends, whether it is HTTP/1 beyond doubt, and how the body behind it
-//! is framed. Whatever two readers could read differently is refused.
+//! Reads the head of an answer: where it ends, whether it is strict HTTP/1, and how its body is
+//! framed. A head that two parsers could read differently is refused.
 
 use std::mem::MaybeUninit;
 
@@ -9,41 +9,42 @@ use http::response::Parts;
 use http::{Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 
-use super::{Chunked, Decoder, Malformed};
+use super::{ChunkedResponse, Decoder, Malformed};
 
-/// The longest head.
+/// Limit on a head, in bytes.
 const LONGEST: usize = 64 * 1024;
-/// Headers of one answer.
+/// Limit on the headers of one answer.
 const HEADERS: usize = 100;
-/// Interim answers (1xx) before the final one.
+/// Limit on interim answers (1xx) before the final one.
 const INTERIM: u8 = 16;
 const START: &[u8] = b"HTTP/1.";
 
 /// The head of a final answer.
 #[derive(Debug)]
-pub struct Head {
-    /// As the upstream sent it.
+pub struct ResponseHead {
+    /// Status, version and headers, as the upstream sent them.
     pub parts: Parts,
-    /// What reads the body; None where there is none.
+    /// Reads the body. None if there is no body.
     pub decoder: Option<Decoder>,
-    /// Whether the connection can carry another request after this answer.
+    /// True if the connection can carry another request after this answer.
     pub keep_alive: bool,
 }
 
-/// Reads heads until that of the final answer; keeps its place between reads.
+/// Reads heads up to that of the final answer. Keeps its position between reads.
 #[derive(Debug, Default)]
 pub struct HeadReader {
-    /// Bytes looked at.
+    /// Bytes that were examined.
     seen: usize,
-    /// Where the line begins that is being looked at.
+    /// Where the current line begins.
     line: usize,
     /// Interim answers so far.
     interim: u8,
 }
 
 impl HeadReader {
-    /// Takes the head of the final answer, and interim ones before it. None: more is to come.
-    pub fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Head>, Malformed> {
+    /// Takes the head of the final answer, and drops interim answers before it. None if more bytes
+    /// are needed.
+    pub fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malformed> {
         while let Some(end) = self.end(buffer)? {
             (self.seen, self.line) = (0, 0);
             if let Some(head) = parse(buffer.split_to(end).freeze())? {
@@ -57,7 +58,7 @@ impl HeadReader {
         Ok(None)
     }
 
-    /// Where the head ends: behind the first empty line.
+    /// Where the head ends: after the first empty line. None if that has not come.
     fn end(&mut self, buffer: &[u8]) -> Result<Option<usize>, Malformed> {
         let start = buffer.len().min(START.len());
         if buffer[..start] != START[..start] {
@@ -84,8 +85,8 @@ impl HeadReader {
     }
 }
 
-/// A whole head. None: of an interim answer.
-fn parse(bytes: Bytes) -> Result<Option<Head>, Malformed> {
+/// Parses a whole head. None for an interim answer.
+fn parse(bytes: Bytes) -> Result<Option<ResponseHead>, Malformed> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS];
     let mut answer = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
@@ -97,9 +98,9 @@ fn parse(bytes: Bytes) -> Result<Option<Head>, Malformed> {
         return Err(Malformed("the head is not that of an HTTP answer"));
     }
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Malformed("the status is none"))?;
+    let status = status.ok_or(Malformed("invalid status code"))?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Malformed("another protocol, which was not asked for"));
+        return Err(Malformed("a switch to another protocol that was not requested"));
     }
     if status.is_informational() {
         return Ok(None);
@@ -109,21 +110,21 @@ fn parse(bytes: Bytes) -> Result<Option<Head>, Malformed> {
     let mut map = HeaderMap::with_capacity(answer.headers.len());
     for header in answer.headers.iter() {
         let name = HeaderName::from_bytes(header.name.as_bytes());
-        let name = name.map_err(|_| Malformed("a header's name is none"))?;
+        let name = name.map_err(|_| Malformed("invalid header name"))?;
         said.note(&name, header.value)?;
-        // A piece of the read buffer: no copy.
+        // Shares the read buffer: no copy.
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
-        map.append(name, value.map_err(|_| Malformed("a header's value is none"))?);
+        map.append(name, value.map_err(|_| Malformed("invalid header value"))?);
     }
     let (decoder, keep_alive) = said.framing(status, http_1_0)?;
     let mut parts = Response::new(()).into_parts().0;
     parts.status = status;
     parts.version = if http_1_0 { Version::HTTP_10 } else { Version::HTTP_11 };
     parts.headers = map;
-    Ok(Some(Head { parts, decoder, keep_alive }))
+    Ok(Some(ResponseHead { parts, decoder, keep_alive }))
 }
 
-/// What the headers say about framing.
+/// The framing that the headers announce.
 #[derive(Debug, Default)]
 struct Said {
     length: Option<u64>,
@@ -136,7 +137,7 @@ impl Said {
     fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Malformed> {
         if name == header::CONTENT_LENGTH {
             if self.length.replace(length(value)?).is_some() {
-                return Err(Malformed("two lengths"));
+                return Err(Malformed("more than one content length"));
             }
         } else if name == header::TRANSFER_ENCODING {
             if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
@@ -152,23 +153,24 @@ impl Said {
         Ok(())
     }
 
-    /// What reads the body, and whether the connection can be used again.
+    /// The decoder of the body, and true if the connection can be used again.
     fn framing(
         &self,
         status: StatusCode,
         http_1_0: bool,
     ) -> Result<(Option<Decoder>, bool), Malformed> {
         if self.chunked && (self.length.is_some() || http_1_0) {
-            return Err(Malformed("chunked, and another framing with it"));
+            return Err(Malformed("chunked coding with a content length or in HTTP/1.0"));
         }
         let keep_alive = !self.close && (!http_1_0 || self.keep_alive);
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-            // No body follows whatever is said. A server that says so may send one all the same.
+            // These statuses never have a body. A server that announces one may send it all the
+            // same, so its connection is not used again.
             let unclear = self.chunked || self.length.is_some_and(|length| length > 0);
             return Ok((None, keep_alive && !unclear));
         }
         Ok(match self.length {
-            _ if self.chunked => (Some(Decoder::Chunked(Chunked::default())), keep_alive),
+            _ if self.chunked => (Some(Decoder::Chunked(ChunkedResponse::default())), keep_alive),
             Some(0) => (None, keep_alive),
             Some(length) => (Some(Decoder::Length(length)), keep_alive),
             None => (Some(Decoder::UntilClose), false),
@@ -176,10 +178,10 @@ impl Said {
     }
 }
 
-/// Digits alone, and fewer than could overflow.
+/// Parses a content length: only digits, and at most 18 of them, which cannot overflow.
 fn length(value: &[u8]) -> Result<u64, Malformed> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Malformed("the length is no number"));
+        return Err(Malformed("invalid content length"));
     }
     Ok(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
 }

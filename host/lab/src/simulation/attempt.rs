@@ -1,4 +1,4 @@
-//! One attempt at one deployment.
+//! One simulated attempt at one deployment.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use super::site::Site;
 use super::workload::Request;
 
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(super) struct SimulatedAttempt {
     pub(super) request: usize,
     pub(super) site: usize,
-    /// When it was made.
+    /// Time at which it was made.
     pub(super) since: Duration,
-    /// When the engine got it.
+    /// Time at which the engine got it.
     pub(super) reached: Duration,
-    /// When its answer began.
+    /// Time of the first byte to the client.
     pub(super) begun: Option<Duration>,
-    /// By what right it is made.
+    /// Its admission, such as the trial of an ejected deployment.
     pub(super) turn: Turn,
     rng: Stream,
     /// None once it has ended.
@@ -34,7 +34,7 @@ pub(super) struct Ended {
     pub(super) now: Duration,
 }
 
-impl Attempt {
+impl SimulatedAttempt {
     pub(super) fn new(
         request: usize,
         at: usize,
@@ -51,16 +51,16 @@ impl Attempt {
         self.in_flight.is_some()
     }
 
-    /// What chance says of its work: the same, whatever was drawn for its way there.
+    /// Random stream of its work. It does not depend on the draws for the network.
     pub(super) fn rng(&mut self) -> &mut Stream {
         &mut self.rng
     }
 
-    /// Ends it; the answer is what a strategy that learns is told.
-    pub(super) fn close(&mut self, ended: Ended, request: &Request) -> contract::Attempt {
+    /// Ends the attempt. Returns the report for a strategy that learns.
+    pub(super) fn close(&mut self, ended: Ended, request: &Request) -> contract::EndedAttempt {
         self.in_flight = None;
         let answered = ended.ending == Ending::Ok;
-        contract::Attempt {
+        contract::EndedAttempt {
             deployment: u32::try_from(self.site).unwrap_or(u32::MAX),
             ending: ended.ending,
             status: match ended.ending {

@@ -1,26 +1,26 @@
-//! What an engine keeps of the prompts that it has read: beginnings that many requests share, and sessions.
+//! An engine's prefix cache: system prompts, which many requests share, and sessions.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::workload::Request;
 
-/// Beginnings of prompts, the least recently used of which go first.
+/// Cached prefixes of prompts. The least recently used are evicted first.
 #[derive(Debug)]
 pub(super) struct Cache {
-    /// Tokens that are kept.
+    /// Maximum number of cached tokens.
     room: u64,
     used: u64,
     kept: HashMap<Beginning, Kept>,
-    /// By when they were used last.
+    /// Prefixes by the `clock` of their last use.
     order: BTreeMap<u64, Beginning>,
     clock: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Beginning {
-    /// Of all requests of a kind.
+    /// The system prompt of a kind.
     Kind(usize),
-    /// Of a session: what comes after that of its kind.
+    /// The rest of a session's prompt, after the system prompt.
     Session(u64),
 }
 
@@ -36,7 +36,7 @@ impl Cache {
         Self { room, used: 0, kept, order, clock: 0 }
     }
 
-    /// Tokens of a prompt that need not be read again; never all of it.
+    /// Number of cached tokens of a prompt. At least one token is never cached.
     pub(super) fn known(&self, request: &Request) -> u32 {
         let of = |beginning| self.kept.get(&beginning).map_or(0, |kept: &Kept| kept.tokens);
         let shared = of(Beginning::Kind(request.kind)).min(request.system.into());
@@ -46,7 +46,7 @@ impl Cache {
         u32::try_from(shared + own).unwrap_or(u32::MAX).min(most)
     }
 
-    /// Keeps a prompt, and of its session `answer` tokens more.
+    /// Caches a prompt and the first `answer` tokens of its answer.
     pub(super) fn keep(&mut self, request: &Request, answer: u32) {
         let own = u64::from(request.prompt.saturating_sub(request.system)) + u64::from(answer);
         self.put(Beginning::Session(request.session), own);
@@ -95,7 +95,7 @@ mod tests {
         cache.keep(&request(1, 300), 10);
         assert_eq!(cache.known(&request(1, 500)), 310);
         assert_eq!(cache.known(&request(2, 500)), 100);
-        assert_eq!(cache.known(&request(2, 50)), 49, "something is always read");
+        assert_eq!(cache.known(&request(2, 50)), 49, "at least one token is read");
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! When the strategy is asked, and what becomes of its answers: the decision layer, simulated.
+//! The simulated decision layer: asks the strategy, and applies its answers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::Standby;
-use contract::{Attempt, Candidate, Fault, PathStrategy, Question, RawWeights, Strategy, Weights};
-use fleet::{Eligible, Lessons, Prospect};
+use contract::{
+    Candidate, EndedAttempt, Fault, PathStrategy, Question, RawWeights, Strategy, Weights,
+};
+use fleet::{AttemptQueue, Eligible, Prospect};
 
 use super::site::Site;
 use super::workload::Request;
@@ -13,22 +15,22 @@ use super::workload::Request;
 pub(super) struct Decisions<'a> {
     strategy: &'a mut dyn Strategy,
     standby: Standby,
-    /// It is asked for each request.
+    /// Set if the strategy decides for each request.
     on_path: Option<Arc<dyn PathStrategy>>,
-    /// What it last said well, one for each deployment. None: even.
+    /// The last good weights, one for each deployment. None before the first: all are equal.
     last: Option<Vec<f64>>,
-    lessons: Lessons,
+    attempt_queue: AttemptQueue,
     faults: u64,
     last_fault: Option<String>,
 }
 
 impl<'a> Decisions<'a> {
     pub(super) fn new(strategy: &'a mut dyn Strategy, standby: Standby) -> Self {
-        let (on_path, lessons) = (strategy.on_path(), Lessons::default());
-        Self { strategy, standby, on_path, last: None, lessons, faults: 0, last_fault: None }
+        let (on_path, attempt_queue) = (strategy.on_path(), AttemptQueue::default());
+        Self { strategy, standby, on_path, last: None, attempt_queue, faults: 0, last_fault: None }
     }
 
-    /// Those that traffic may go to.
+    /// The eligible deployments at a time.
     pub(super) fn eligible(&self, sites: &[Site<'_>], now: Duration) -> Eligible {
         let prospects: Vec<Prospect> = sites.iter().map(|site| site.prospect(now)).collect();
         Eligible::among(&prospects, self.standby)
@@ -38,7 +40,7 @@ impl<'a> Decisions<'a> {
         self.strategy.learns()
     }
 
-    /// How often it wants to be asked.
+    /// Refresh interval of the strategy.
     pub(super) fn refresh(&self) -> Option<Duration> {
         self.strategy.description().refresh
     }
@@ -47,7 +49,7 @@ impl<'a> Decisions<'a> {
         (self.faults, self.last_fault)
     }
 
-    /// Asks how to share what comes from now on.
+    /// Asks for the weights from now on. After a fault the last good ones stay.
     pub(super) fn ask(&mut self, sites: &[Site<'_>], now: Duration) {
         let eligible = self.eligible(sites, now);
         let (local, remote) = candidates(&eligible, sites, now);
@@ -57,7 +59,7 @@ impl<'a> Decisions<'a> {
         }
     }
 
-    /// The weights for one request, one for each deployment, of which these are `eligible`.
+    /// The weights for one request, one for each deployment. Falls back to the last good weights.
     pub(super) fn weigh(
         &mut self,
         request: &Request,
@@ -101,25 +103,25 @@ impl<'a> Decisions<'a> {
         self.last_fault = Some(fault.to_string());
     }
 
-    /// Keeps how an attempt went, for one that learns.
-    pub(super) fn note(&mut self, attempt: Attempt) {
+    /// Queues an ended attempt for a strategy that learns.
+    pub(super) fn note(&mut self, attempt: EndedAttempt) {
         if self.learns() {
-            self.lessons.add(attempt);
+            self.attempt_queue.add(attempt);
         }
     }
 
-    /// Tells it what has ended since the last time.
+    /// Tells the strategy of the attempts that ended since the last call.
     pub(super) fn learn(&mut self) {
-        let lessons = self.lessons.take();
-        if !lessons.is_empty()
-            && let Err(fault) = self.strategy.outcome(&lessons)
+        let attempt_queue = self.attempt_queue.take();
+        if !attempt_queue.is_empty()
+            && let Err(fault) = self.strategy.outcome(&attempt_queue)
         {
             self.fault(&fault);
         }
     }
 }
 
-/// What a strategy is told of those that are eligible: local and remote ones.
+/// The eligible deployments as candidates, local and remote.
 fn candidates<'s>(
     eligible: &Eligible,
     sites: &'s [Site<'_>],

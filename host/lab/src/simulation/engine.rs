@@ -1,35 +1,36 @@
-//! An inference engine: a line, places, a prefill and a decode.
+//! A model of an inference engine: a line, places, prefill and decode.
 //!
-//! It runs as many sequences at a time as it has places; others wait in its line, first come first served. A
-//! sequence is read first (prefill), which gives the first token, then written (decode). All that run share the
-//! engine: with `n` of them each is written at `decode / (1 + slowdown * (n - 1))` tokens a second, as
-//! engines that batch do, whose steps take longer the more is in a batch. With `slowdown: 0` it is the
-//! textbook's queue with several servers, and is tested against it.
+//! The engine runs as many sequences at a time as it has places. Others wait in its line, first
+//! come first served. Prefill reads a sequence and gives its first token. Decode then writes the
+//! rest. Running sequences share the engine as in continuous batching, where a larger batch takes
+//! longer per step: with `n` of them each is written at `decode / (1 + slowdown * (n - 1))` tokens
+//! per second. With `slowdown: 0` the engine is the textbook's queue with several servers, and is
+//! tested against it.
 //!
-//! The engine has no clock: whoever has one asks when something happens [`next`](Engine::next), and lets it
-//! [`advance`](Engine::advance) to that time.
+//! The engine has no clock. Its owner asks for the time of the [`next`](Engine::next) change, and
+//! lets it [`advance`](Engine::advance) to that time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Tokens that are less than this are none.
+/// Remaining tokens below this count as none, because of rounding.
 const NOTHING: f64 = 1e-6;
 
-/// How fast an engine is.
+/// The speed of an engine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Speed {
     /// Sequences that run at a time, at least 1.
     pub(super) parallel: usize,
-    /// Tokens a second of one sequence that runs alone, above 0.
+    /// Tokens per second of a sequence that runs alone, above 0.
     pub(super) decode: f64,
-    /// By what share each further sequence makes a step longer, at least 0.
+    /// Relative increase of a step's time for each further sequence, at least 0.
     pub(super) slowdown: f64,
 }
 
-/// A request as an engine sees it.
+/// The work of one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Job {
-    /// Which attempt it is.
+    /// Index of the attempt.
     pub(super) id: usize,
     /// Time to read the prompt.
     pub(super) prefill: Duration,
@@ -37,14 +38,14 @@ pub(super) struct Job {
     pub(super) tokens: f64,
 }
 
-/// What has become of a job.
+/// A stage that a job has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// It has a place.
     Started,
-    /// The prompt is read, the first token is there.
+    /// The prompt is read and the first token written.
     FirstToken,
-    /// The last token is there, and the place is free.
+    /// The last token is written and the place is free.
     Done,
 }
 
@@ -53,9 +54,10 @@ pub(super) struct Engine {
     speed: Speed,
     line: VecDeque<Job>,
     running: Vec<Running>,
-    /// The tokens that a sequence would have been given that runs since ever.
+    /// Tokens that a sequence running from the start would have written. All sequences write at the
+    /// same rate, so this one counter serves all.
     given: f64,
-    /// When that was counted.
+    /// Time up to which `given` is counted.
     at: Duration,
     next: Option<Duration>,
 }
@@ -68,9 +70,9 @@ struct Running {
 
 #[derive(Debug, Clone, Copy)]
 enum Doing {
-    /// Until then.
+    /// Prefill, until this time.
     Reading(Duration),
-    /// Until so many tokens are given.
+    /// Decode, until `given` reaches this value.
     Writing(f64),
 }
 
@@ -80,14 +82,14 @@ impl Engine {
         Self { speed, line, running, given: 0.0, at: Duration::ZERO, next: None }
     }
 
-    /// Takes a job. What becomes of it is said by [`advance`](Self::advance).
+    /// Adds a job to the line. [`advance`](Self::advance) reports its stages.
     pub(super) fn submit(&mut self, job: Job, now: Duration) {
         self.count(now);
         self.line.push_back(job);
         self.plan();
     }
 
-    /// Forgets a job, wherever it is.
+    /// Removes a job, whether it waits or runs.
     pub(super) fn cancel(&mut self, id: usize, now: Duration) {
         self.count(now);
         self.line.retain(|job| job.id != id);
@@ -95,12 +97,13 @@ impl Engine {
         self.plan();
     }
 
-    /// When something happens, if nothing comes between.
+    /// Time of the next change, unless a job is submitted or cancelled before it.
     pub(super) fn next(&self) -> Option<Duration> {
         self.next
     }
 
-    /// Goes on to `now`, which is not past [`next`](Self::next), and says what happens then.
+    /// Advances to `now`, which must not be past [`next`](Self::next). Returns the stages reached
+    /// then.
     pub(super) fn advance(&mut self, now: Duration) -> Vec<(usize, Stage)> {
         self.count(now);
         let mut happened = Vec::new();
@@ -127,7 +130,7 @@ impl Engine {
         happened
     }
 
-    /// Tokens a second of each sequence.
+    /// Tokens per second of each running sequence.
     fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "no engine has 2^52 places")]
         let others = self.running.len().saturating_sub(1) as f64;
@@ -149,7 +152,7 @@ impl Engine {
             Doing::Reading(until) => until,
             Doing::Writing(until) => {
                 let left = (until - self.given).max(0.0) / rate;
-                // Rounded up: what is due is then there.
+                // Rounded up, so that the tokens are complete at that time.
                 self.at + super::random::seconds(left) + Duration::from_nanos(1)
             }
         };
@@ -197,7 +200,7 @@ mod tests {
         engine.submit(job(1, 0, 20.0), Duration::ZERO);
         let done: Vec<_> =
             run(&mut engine).into_iter().filter(|(_, _, stage)| *stage == Stage::Done).collect();
-        // Both at 5 tokens a second until the first is done, then the other at 10.
+        // Both write 5 tokens per second until the first is done. Then the other writes 10.
         assert_eq!(done, [(2000, 0, Stage::Done), (3000, 1, Stage::Done)]);
     }
 

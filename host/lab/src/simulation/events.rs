@@ -1,10 +1,10 @@
-//! What is going to happen, in its order.
+//! The queue of planned events.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// Events by their time; those of one time in the order in which they were planned.
+/// Events ordered by time. Events of the same time keep the order in which they were planned.
 #[derive(Debug)]
 pub(super) struct Events<E> {
     heap: BinaryHeap<Reverse<Planned<E>>>,
@@ -28,7 +28,7 @@ impl<E> Events<E> {
         self.planned += 1;
     }
 
-    /// When the next one happens.
+    /// Time of the next event.
     pub(super) fn next(&self) -> Option<Duration> {
         self.heap.peek().map(|Reverse(planned)| planned.at)
     }

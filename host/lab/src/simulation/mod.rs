@@ -1,12 +1,13 @@
-//! What strategies would do to a fleet: a simulation that jumps from one thing that happens to the next.
+//! A discrete-event simulation of a fleet under different strategies.
 //!
-//! A [`Scenario`] says which deployments there are, how fast and how reliable, and what requests come. Each
-//! strategy goes through the same requests and the same luck, on top of the gateway's own rules (the draw, fallback,
-//! places and lines, moving averages, ejection), of which the parts that are pure are the gateway's own. A [`Report`]
-//! sets side by side what it came to. The same seed gives the same report, to the byte.
+//! A [`Scenario`] has the deployments, with their speed and reliability, and the requests. Every
+//! strategy gets the same requests and the same luck. The gateway's rules apply: draw, fallback,
+//! places and lines, moving averages, ejection. Where these rules are pure, the simulation runs the
+//! gateway's own code. A [`Report`] compares the results. The same seed gives the same report, byte
+//! for byte.
 //!
-//! Nothing here knows WebAssembly, a clock or a network: strategies are behind
-//! [`Strategy`](contract::Strategy).
+//! The simulation itself uses neither WebAssembly nor a clock nor a network. It calls strategies
+//! through the trait [`Strategy`](contract::Strategy).
 
 mod attempt;
 mod cache;
@@ -31,15 +32,15 @@ pub use workload::TooMany;
 
 use contract::Strategy;
 
-/// A strategy that takes part.
+/// A strategy that takes part in a simulation.
 pub struct Contestant {
-    /// What reports call it.
+    /// Name of the strategy in reports.
     pub name: String,
-    /// Configured with [`Scenario::places`].
+    /// The strategy, configured with [`Scenario::places`].
     pub strategy: Box<dyn Strategy>,
 }
 
-/// Takes every strategy through the scenario.
+/// Runs the scenario once with every strategy.
 ///
 /// # Errors
 /// If the scenario has more requests than a simulation holds.

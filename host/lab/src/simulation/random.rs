@@ -1,15 +1,15 @@
-//! Chance, the same in every run of one seed.
+//! Random numbers that are the same in every run with the same seed.
 //!
-//! Each thing that happens by chance draws from a stream of its own, found from the seed and a number that names
-//! the thing. So what one strategy's run draws changes nothing for the next thing, and a request meets the same luck
-//! under every strategy: what differs between two strategies is what they decided.
+//! Each random event draws from its own stream, which the seed and a number that names the event
+//! determine. So the number of draws in one event does not affect another, and a request has the
+//! same luck under every strategy. Differences between strategies come from their decisions alone.
 
 use std::time::Duration;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
-/// Fixed by name: the standard generators may change with the library.
+/// A named generator, because the library may replace its standard ones.
 pub(super) type Stream = Xoshiro256PlusPlus;
 
 /// Mixes a number into a seed.
@@ -21,30 +21,30 @@ pub(super) fn mix(seed: u64, number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The stream of the thing that these numbers name.
+/// The stream of the event that these numbers name.
 pub(super) fn stream(seed: u64, name: &[u64]) -> Stream {
     Stream::seed_from_u64(name.iter().fold(seed, |seed, number| mix(seed, *number)))
 }
 
-/// How a number is spread. Every value drawn is finite and at least 0.
+/// A distribution of numbers. Every value drawn is finite and at least 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Distribution {
-    /// Always the same.
+    /// Always the same value.
     Constant(f64),
-    /// Anything from the first to the second, evenly.
+    /// Uniform between the first and the second value.
     Uniform(f64, f64),
-    /// Its logarithm is normal: many small, a few large ones, as lengths of prompts are.
+    /// The logarithm is normal: many small values and a few large ones, like lengths of prompts.
     LogNormal {
-        /// Half are smaller.
+        /// Half of the values are smaller.
         median: f64,
         /// Standard deviation of the logarithm.
         sigma: f64,
-        /// Larger ones are taken for this.
+        /// Larger values become this one.
         max: f64,
     },
-    /// As the times between things that happen independently of each other.
+    /// Like the times between independent events.
     Exponential {
-        /// The mean.
+        /// Mean of the values.
         mean: f64,
     },
 }
@@ -61,7 +61,7 @@ impl Distribution {
         }
     }
 
-    /// A number of things: rounded, and at least `least`.
+    /// Draws an integer: rounded, and at least `least`.
     pub(super) fn count(self, least: u32, rng: &mut impl Rng) -> u32 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -77,13 +77,13 @@ impl Distribution {
     }
 }
 
-/// A time that is at least 0; one past what a clock can say is that.
+/// Converts seconds to a duration, limited to the range from 0 to about 30 years.
 pub(super) fn seconds(seconds: f64) -> Duration {
     const LONGEST: f64 = 1e9;
     Duration::from_secs_f64(seconds.clamp(0.0, LONGEST))
 }
 
-/// Above 0 and at most 1, so that its logarithm is a number.
+/// A random number above 0 and at most 1, so that its logarithm is finite.
 fn positive(rng: &mut impl Rng) -> f64 {
     1.0 - rng.random::<f64>()
 }
@@ -92,7 +92,7 @@ pub(super) fn exponential(mean: f64, rng: &mut impl Rng) -> f64 {
     -mean * positive(rng).ln()
 }
 
-/// Mean 0, deviation 1: the method of Box and Muller, of whose two values one is thrown away.
+/// Normal with mean 0 and deviation 1, by the Box-Muller method. Its second value is not used.
 pub(super) fn normal(rng: &mut impl Rng) -> f64 {
     let (radius, angle) = ((-2.0 * positive(rng).ln()).sqrt(), rng.random::<f64>());
     radius * (std::f64::consts::TAU * angle).cos()

@@ -1,33 +1,33 @@
-//! What became of a request.
+//! The result of a simulated request.
 
 use std::time::Duration;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// No deployment answered, or had a place for it.
+    /// No deployment answered or had a place for it.
     #[default]
     Failed,
-    /// With a whole answer.
+    /// The client got a complete answer.
     Ok,
-    /// In the middle of the answer.
+    /// The answer broke off.
     Broken,
-    /// It was longer than the deployment takes: the client was told so.
+    /// The request was too long for the deployment, and the client was told so.
     Refused,
 }
 
-/// One request, when it is over.
+/// The measurements of an ended request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Record {
     pub(super) fate: Fate,
-    /// The deployment whose answer went to the client.
+    /// The deployment whose answer reached the client, at least in part.
     pub(super) site: Option<usize>,
-    /// In lines: the gateway's, and the engines'.
+    /// Time in the lines of the gateway and of engines.
     pub(super) queued: Duration,
-    /// From its arrival to the first byte of the answer.
+    /// Time from its arrival to the first byte of the answer.
     pub(super) first_byte: Option<Duration>,
-    /// From its arrival to its end.
+    /// Time from its arrival to its end.
     pub(super) total: Duration,
-    /// Dollars.
+    /// Cost in US dollars.
     pub(super) cost: f64,
 }

@@ -1,4 +1,4 @@
-//! What the runs of a scenario came to.
+//! The results of a scenario's runs, as numbers.
 
 use std::time::Duration;
 
@@ -11,92 +11,91 @@ use super::run::Done;
 use super::scenario::Scenario;
 use super::workload::Request;
 
-/// Points of a series.
+/// Number of points of a series.
 const POINTS: usize = 60;
 
-/// All strategies side by side.
+/// The results of all strategies on one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// What the scenario shows.
+    /// The scenario's description of its purpose.
     pub description: String,
-    /// The same seed, the same report.
+    /// Seed of all random numbers. The same seed gives the same report.
     pub seed: u64,
     /// Seconds in which requests arrived.
     pub duration: f64,
     /// Seconds from one point of a series to the next.
     pub step: f64,
-    /// Requests a second that arrived, at each point.
+    /// Arrivals per second at each point.
     pub arrivals: Vec<f64>,
-    /// In the order in which they were given.
+    /// One report for each strategy, in the given order.
     pub strategies: Vec<StrategyReport>,
 }
 
-/// One strategy.
+/// The results of one strategy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StrategyReport {
-    /// As it was given.
+    /// The name that its contestant has.
     pub name: String,
-    /// All that arrived: those that were answered, and those that failed.
+    /// Number of requests: the sum of `ok` and `failed`.
     pub requests: usize,
-    /// Requests with a whole answer.
+    /// Requests with a complete answer.
     pub ok: usize,
-    /// Requests without: those below, and those that found no deployment that answered.
+    /// Requests without one: `broken`, `too_long`, and those that no deployment answered.
     pub failed: usize,
-    /// Of those that failed: the answer broke off.
+    /// Failed requests whose answer broke off.
     pub broken: usize,
-    /// Of those that failed: too long for the deployment that was chosen.
+    /// Failed requests that were too long for the chosen deployment.
     pub too_long: usize,
-    /// Where the answers came from, by deployment.
+    /// The share of each deployment in the answers.
     pub shares: Vec<DeploymentReport>,
-    /// Seconds in lines, the gateway's and the engines', of requests that were answered.
+    /// Seconds in the lines of the gateway and of engines. Counts requests in `ok` only.
     pub queued: Quantiles,
-    /// Seconds from arrival to the first byte, likewise.
+    /// Seconds from arrival to the first byte. Counts requests in `ok` only.
     pub first_byte: Quantiles,
-    /// Seconds from arrival to the end, likewise.
+    /// Seconds from arrival to the end. Counts requests in `ok` only.
     pub total: Quantiles,
-    /// Dollars.
+    /// Total cost in US dollars.
     pub cost: f64,
-    /// How often the strategy had no good answer.
+    /// How often the strategy failed or gave invalid weights.
     pub faults: u64,
-    /// The last time.
+    /// The last of these faults.
     pub last_fault: Option<String>,
-    /// How it went over time, by the time of arrival.
+    /// Results over time, by the time of arrival.
     pub series: Series,
 }
 
-/// What one deployment answered.
+/// The results of one deployment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeploymentReport {
-    /// Its name.
+    /// Name of the deployment.
     pub deployment: String,
     /// `local` or `remote`.
     pub side: &'static str,
-    /// Requests that it answered, in part at least.
+    /// Requests that it answered, at least in part.
     pub requests: usize,
-    /// Their share of all that were answered, 0 to 1.
+    /// Their share of all answered requests, 0 to 1.
     pub share: f64,
     /// How often it was ejected.
     pub ejections: u64,
 }
 
-/// Of some numbers: half of them are not above the first, and 99 of 100 not above the second. 0 where
-/// there are none.
+/// Quantiles by the nearest rank. 0 if there are no values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Quantiles {
-    /// Half.
+    /// Half of the values are at most this.
     pub p50: f64,
-    /// 99 of 100.
+    /// 99 % of the values are at most this.
     pub p99: f64,
 }
 
-/// One value for each step.
+/// Results over time, one value for each step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Series {
-    /// Seconds to the first byte: 99 of 100 were not above it. None where nothing was answered.
+    /// 99th percentile of seconds to the first byte. None for a step without answers.
     pub first_byte_p99: Vec<Option<f64>>,
-    /// By deployment, its share of what was answered. None where nothing was.
+    /// For each deployment, its share of the answers. None for a step without answers.
     pub shares: Vec<Vec<Option<f64>>>,
-    /// Requests that failed.
+    /// Number of failed requests.
     pub failed: Vec<usize>,
 }
 
@@ -142,7 +141,7 @@ impl Report {
             queued: of(|record| record.queued),
             first_byte: of(|record| record.first_byte.unwrap_or(record.total)),
             total: of(|record| record.total),
-            // Sums of zeros of either sign are 0.
+            // An empty sum of floats is -0.0, which would be printed with its sign.
             cost: records.iter().map(|record| record.cost).sum::<f64>() + 0.0,
             faults: done.faults,
             last_fault: done.last_fault.clone(),

@@ -1,4 +1,4 @@
-//! A deployment while it is simulated: the engine, and what the gateway knows of it.
+//! A simulated deployment: its engine, and the gateway's state of it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,29 +26,30 @@ pub(super) struct Site<'a> {
     pub(super) cache: Cache,
     pub(super) load: Arc<Load>,
     pub(super) standing: Standing,
-    /// Attempts that have a place; those of `Load` are the same, less those that are being ended.
+    /// Attempts that hold a place. `Load` counts the same attempts, but not those that are just
+    /// closing.
     pub(super) busy: u32,
-    /// Requests that wait for a place.
+    /// Requests that wait for a place, first come first served.
     pub(super) line: VecDeque<usize>,
-    /// What the beginning of the simulation is called in the gateway's own time.
+    /// Start of the simulation as an `Instant`, for the gateway's own parts.
     epoch: Instant,
 }
 
-/// What becomes of an attempt, as far as chance has a say.
+/// The random fate of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Luck {
     /// The engine gets it.
     Good {
-        /// To get there and back.
+        /// Round-trip time of the network.
         latency: Duration,
-        /// Factor of everything that the engine does for it.
+        /// Factor by which the engine's work takes longer.
         slow: f64,
     },
     /// It fails.
     Bad {
-        /// After so long.
+        /// Time until the failure is seen.
         latency: Duration,
-        /// For this reason.
+        /// Cause of the failure.
         cause: Cause,
     },
 }
@@ -62,7 +63,7 @@ impl<'a> Site<'a> {
             engine: Engine::new(Speed { parallel, decode, slowdown }),
             cache: Cache::new(config.cache),
             load: Arc::default(),
-            // Chance has names here, and this one would change with every run.
+            // The gateway's own jitter has no seed, and would make each run different.
             standing: Standing::with_jitter(|| 0.0),
             busy: 0,
             line: VecDeque::new(),
@@ -70,34 +71,34 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// A time of the simulation as the gateway's parts take it.
+    /// Converts a time of the simulation to an `Instant` for the gateway's own parts.
     pub(super) fn instant(&self, now: Duration) -> Instant {
         self.epoch + now
     }
 
-    /// How it is doing, as the gateway sees it.
+    /// Its condition as the gateway sees it.
     pub(super) fn condition(&self, now: Duration) -> Condition {
         self.standing.state(self.instant(now), &SlowStart::default()).condition
     }
 
-    /// Whether it lets requests through.
+    /// True if it admits requests.
     pub(super) fn is_open(&self, now: Duration) -> bool {
         self.standing.is_open(self.instant(now))
     }
 
-    /// Whether all of its places are taken.
+    /// True if all of its places are taken.
     pub(super) fn is_full(&self) -> bool {
         self.busy >= self.config.concurrency.max
     }
 
-    /// What its eligibility depends on.
+    /// The facts that decide its eligibility.
     pub(super) fn prospect(&self, now: Duration) -> Prospect {
         let place = &self.config.place;
         let (side, weight, condition) = (place.side, place.weight, self.condition(now));
         Prospect { side, share: Share::Assigned, weight, condition }
     }
 
-    /// How it is seen when another one may be ejected.
+    /// Its part in the decision whether another deployment may be ejected.
     pub(super) fn sibling(&self, now: Duration) -> Sibling {
         match self.standing.is_out(self.instant(now)) {
             true => Sibling::Out,
@@ -105,13 +106,13 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// What a strategy sees of it.
+    /// Its state as strategies see it.
     pub(super) fn candidate(&self, now: Duration) -> Candidate<'_> {
         let (place, waiting) = (&self.config.place, self.line.len());
         self.load.candidate(self.id, place, waiting, self.condition(now), now)
     }
 
-    /// The trouble of a time, if it is in any.
+    /// All troubles at a time. They may overlap.
     fn troubles(&self, now: Duration) -> impl Iterator<Item = Trouble> {
         let outages = self.config.outages.iter();
         outages.filter(move |outage| (outage.from..outage.to).contains(&now)).map(|o| o.kind)
@@ -134,7 +135,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// What the engine has to do for a request that comes now.
+    /// The engine's work for a request that arrives now. Cached prompt tokens need no prefill.
     pub(super) fn job(&self, id: usize, request: &Request, slow: f64, rng: &mut impl Rng) -> Job {
         let scenario::Site { prefill, jitter, .. } = *self.config;
         let mut uneven = || slow * (jitter * normal(rng)).exp();
@@ -146,7 +147,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Dollars of an answer.
+    /// Cost of a complete answer in US dollars.
     pub(super) fn cost(&self, request: &Request) -> f64 {
         self.config.place.price.map_or(0.0, |price| {
             price.prompt * f64::from(request.prompt) + price.completion * f64::from(request.output)
@@ -154,7 +155,7 @@ impl<'a> Site<'a> {
     }
 }
 
-/// All deployments at one time, as an itinerary looks at them.
+/// All deployments at one time, for an itinerary.
 #[derive(Clone, Copy)]
 pub(super) struct Sites<'s, 'a> {
     pub(super) all: &'s [Site<'a>],
@@ -170,12 +171,12 @@ impl Deployments for Sites<'_, '_> {
         self.all[at].standing.is_open(now)
     }
 
-    /// No deployment asks to be left alone.
+    /// Simulated deployments never send `Retry-After`.
     fn is_cooling(&self, _at: usize, _now: Instant) -> bool {
         false
     }
 
-    /// No deployment is probed.
+    /// Simulated deployments are not probed.
     fn is_up(&self, _at: usize) -> bool {
         true
     }

@@ -1,8 +1,8 @@
-//! A report as columns of text, and the numbers in it as people write them.
+//! A report as a text table, with its numbers formatted for people.
 
 use super::{Quantiles, Report, StrategyReport};
 
-/// The table, one line for each strategy below two of headings.
+/// The table: two lines of headings, then a line for each strategy.
 #[must_use]
 pub fn table(report: &Report) -> String {
     let rows = rows(report);
@@ -23,7 +23,7 @@ pub fn table(report: &Report) -> String {
     text
 }
 
-/// The cells: two rows of headings, then one for each strategy.
+/// The cells: two rows of headings, then a row for each strategy.
 #[must_use]
 pub fn rows(report: &Report) -> Vec<Vec<String>> {
     let names = report.strategies.first().map_or(&[][..], |strategy| &strategy.shares);
@@ -63,7 +63,7 @@ fn row(strategy: &StrategyReport, faults: bool) -> Vec<String> {
     row
 }
 
-/// Seconds as people write them.
+/// Formats seconds for people: `12 ms`, `1.0 s`, `123 s`.
 #[must_use]
 pub fn time(seconds: f64) -> String {
     match seconds {

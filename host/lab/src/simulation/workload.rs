@@ -1,4 +1,4 @@
-//! The requests of a scenario: made once, and the same for every strategy.
+//! The requests of a scenario. They are generated once and are the same for every strategy.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use contract::{Facts, Needs};
 use super::random::{Stream, exponential, mix, stream};
 use super::scenario::{Arrivals, Kind, Scenario};
 
-/// Requests that one scenario may come to.
+/// Maximum number of requests of one scenario.
 const MAX_REQUESTS: usize = 1_000_000;
-/// Tokens that one hash of a prompt's beginning stands for: the gateway's blocks of 512 bytes.
+/// Tokens per hashed block of a prompt. The gateway's blocks have 512 bytes.
 const BLOCK: u32 = 128;
-/// The most hashes, as in the gateway.
+/// Maximum number of hashes of a prompt, as in the gateway.
 const BLOCKS: u32 = 64;
-/// Names of the streams of chance.
+/// Names of the random streams. See [`stream`].
 const ARRIVALS: u64 = 1;
 const REQUESTS: u64 = 2;
 
-/// One request.
+/// One request of the workload.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Request {
-    /// When it arrives.
+    /// Time of its arrival.
     pub(super) at: Duration,
-    /// An index of the scenario's kinds.
+    /// Index of its kind in the scenario.
     pub(super) kind: usize,
-    /// All requests of one conversation have the same.
+    /// Number of its conversation.
     pub(super) session: u64,
-    /// Tokens that all of its kind begin with; part of `prompt`.
+    /// Tokens of the system prompt. They are a part of `prompt`.
     pub(super) system: u32,
     /// Tokens of the prompt, at least 1.
     pub(super) prompt: u32,
@@ -38,14 +38,14 @@ pub(super) struct Request {
     pub(super) tenant: Option<String>,
 }
 
-/// A scenario that has more requests than a simulation holds.
+/// The scenario exceeds the maximum number of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the scenario has more than {MAX_REQUESTS} requests: make it shorter, or its rates smaller"
 )]
 pub struct TooMany;
 
-/// All requests of a scenario, in the order of their arrival.
+/// All requests of a scenario in order of arrival.
 pub(super) fn requests(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
     let mut requests = match &scenario.arrivals {
         Arrivals::Recorded(recorded) => {
@@ -68,7 +68,7 @@ pub(super) fn requests(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
         }
         Arrivals::Rate { .. } => by_rate(scenario)?,
     };
-    // Stable: what comes at one time stays in the order of its sessions.
+    // The sort is stable, so that requests of the same time stay in the order of their sessions.
     requests.sort_by_key(|request| request.at);
     Ok(requests)
 }
@@ -81,7 +81,8 @@ fn by_rate(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
         return Ok(requests);
     }
     loop {
-        // Thinning: arrivals at the largest rate, of which those are kept that the rate of their time has.
+        // Thinning: draws arrivals at the largest rate, and keeps each with the probability
+        // `current rate / largest rate`.
         at += exponential(1.0 / peak, &mut rng);
         let when = super::random::seconds(at);
         if when >= scenario.duration {
@@ -97,7 +98,7 @@ fn by_rate(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
     }
 }
 
-/// The kind of a session, and what else of it comes by chance.
+/// Draws the kind of a session. Returns the random stream for the rest of the session.
 fn draw_kind(scenario: &Scenario, session: u64) -> (usize, Stream) {
     let mut rng = stream(scenario.seed, &[REQUESTS, session]);
     let sum: f64 = scenario.kinds.iter().map(|kind| kind.share).sum();
@@ -109,8 +110,8 @@ fn draw_kind(scenario: &Scenario, session: u64) -> (usize, Stream) {
     (found.unwrap_or(scenario.kinds.len() - 1), rng)
 }
 
-/// The requests of one session: one, where its kind has none. It ends with the scenario, and where no
-/// deployment would take more.
+/// Adds the requests of one session, or a single request if the kind has no sessions. A session
+/// ends with the scenario, or when its prompt is too long for every deployment.
 fn converse(scenario: &Scenario, from: Duration, session: u64, requests: &mut Vec<Request>) {
     let (kind, mut rng) = draw_kind(scenario, session);
     let Kind { prompt, output, system, session: talk, tenant, stream, .. } = &scenario.kinds[kind];
@@ -133,7 +134,7 @@ fn converse(scenario: &Scenario, from: Duration, session: u64, requests: &mut Ve
 }
 
 impl Request {
-    /// What a strategy is told of it.
+    /// The facts that a strategy with these needs is told.
     pub(super) fn facts(&self, needs: Needs) -> Facts {
         Facts {
             prompt_tokens: needs.prompt_tokens.then_some(self.prompt),
@@ -145,8 +146,8 @@ impl Request {
         }
     }
 
-    /// Hashes of the prompt's first block, its first two, and so on: of the kind as far as all of the kind
-    /// begin alike, then of the session.
+    /// Hashes of the prompt's first block, its first two blocks, and so on. Blocks of the system
+    /// prompt depend on the kind alone, later ones also on the session.
     fn prefixes(&self) -> Vec<u64> {
         let shared = self.system / BLOCK;
         let blocks = (self.prompt / BLOCK).min(BLOCKS);

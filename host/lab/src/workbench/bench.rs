@@ -1,8 +1,8 @@
-//! What a strategy costs: to get ready, to be asked, and to keep.
+//! Measures the costs of a strategy: compilation, instances, calls and memory.
 //!
-//! Calls are measured as the gateway makes them: `assign` as the decision thread does,
-//! `assign-request` through [`PathStrategy::weigh`](contract::PathStrategy::weigh) on a
-//! runtime like those that serve, with an instance that is used again and again.
+//! Calls are made as the gateway makes them. `assign` blocks, as on the decision thread.
+//! `assign-request` goes through [`PathStrategy::weigh`](contract::PathStrategy::weigh) on a
+//! runtime like those that serve. Both reuse one instance.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -12,76 +12,75 @@ use serde::Serialize;
 use serde_json::Value;
 
 use config::Sandbox;
-use contract::Side;
-use contract::{Candidate, Facts, Needs, Place, Price, Question, Strategy as _};
-use sandbox::{Plugin, PluginHost, Role, Source};
+use contract::{Candidate, Facts, Needs, Place, Price, Question, Role, Side, Strategy as _};
+use sandbox::{Plugin, PluginHost, Source};
 
-/// Deployments that a call is about.
+/// Numbers of deployments in a call.
 const SIZES: [usize; 4] = [2, 8, 32, 128];
-/// Each compiles it anew.
+/// Number of measured compilations.
 const COMPILES: usize = 3;
-/// Fresh instances before those that count, and those that count.
+/// Fresh instances: warm-up, then measured.
 const INSTANCES: (usize, usize) = (3, 200);
-/// Instances alive at one time, to see what one takes.
+/// Instances alive at one time to measure the memory of one.
 const ALIVE: usize = 16;
-/// Calls before those that count, and those that count.
+/// Calls: warm-up, then measured.
 const CALLS: (usize, usize) = (2_000, 20_000);
-/// A slow strategy gets fewer of each: no further one is begun after that.
+/// No sample is begun after this time, so that a slow strategy gets fewer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What was measured. Times are in microseconds.
+/// All measurements. Times are in microseconds.
 #[derive(Debug, Clone, Serialize)]
 pub struct Costs {
-    /// From bytes to machine code, nothing of it known before.
+    /// Time from bytes to machine code, without a cache.
     pub compile: Samples,
-    /// A fresh instance that has its parameters: instantiation, `describe`, `configure`.
+    /// Time to make a configured instance: instantiation, `describe`, `configure`.
     pub instance: Samples,
-    /// Calls of an instance that is used again.
+    /// Times of calls, by function and number of deployments.
     pub calls: Vec<CallCosts>,
-    /// What an instance keeps.
+    /// Memory of one instance.
     pub memory: Memory,
 }
 
-/// Calls of one function about so many deployments.
+/// Times of one function's calls with a number of deployments.
 #[derive(Debug, Clone, Serialize)]
 pub struct CallCosts {
     /// `assign` or `assign-request`.
     pub function: &'static str,
-    /// Half of them local.
+    /// Number of deployments. Half of them are local.
     pub deployments: usize,
-    /// How long they took.
+    /// Times of the calls.
     #[serde(flatten)]
     pub times: Samples,
 }
 
-/// Some samples.
+/// Quantiles of samples, by the nearest rank.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Samples {
-    /// Half of them took at most this, in microseconds.
+    /// Half of the samples took at most this, in microseconds.
     pub p50_us: f64,
-    /// 99 of 100 did.
+    /// 99 % of the samples took at most this, in microseconds.
     pub p99_us: f64,
-    /// How many there are.
+    /// Number of samples, at least 1.
     pub samples: usize,
 }
 
-/// Bytes of one instance.
+/// Memory of one instance in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// Its linear memory after the calls.
+    /// Linear memory after the `assign` calls, the largest over all numbers of deployments.
     pub linear: usize,
-    /// How much larger the process is for it. None: the system does not say.
+    /// Growth of the process's resident memory per instance. None if the system does not report it.
     pub resident: Option<u64>,
 }
 
-/// Measures a strategy with these parameters, which fit its schema.
+/// Measures a strategy with these parameters, which must fit its schema.
 ///
 /// # Errors
-/// It cannot be loaded, refuses the parameters, or fails a call.
+/// The strategy cannot be loaded, refuses the parameters, or fails a call.
 pub fn run(source: &Source, sandbox: &Sandbox, parameters: &Value) -> anyhow::Result<Costs> {
     let mut compiles = Vec::new();
     for _ in 0..COMPILES {
-        // Another host, because each keeps what it has compiled.
+        // A new host each time, because a host compiles a component only once.
         compiles.push(PluginHost::new()?.load(source, None, sandbox)?.times().compile);
     }
     let strategy = PluginHost::new()?.load(source, None, sandbox)?;
@@ -146,9 +145,9 @@ fn assign_request(plugin: &Plugin, needs: Needs) -> anyhow::Result<Samples> {
     })
 }
 
-/// Calls that do not count, then calls that do.
+/// Collects samples after a warm-up.
 struct Sampler {
-    /// Still to come that do not count.
+    /// Samples left in the warm-up.
     warm: usize,
     counted: usize,
     begun: Instant,
@@ -160,7 +159,7 @@ impl Sampler {
         Self { warm, counted, begun: Instant::now(), samples: Vec::with_capacity(counted) }
     }
 
-    /// Whether another call is wanted; there is at least one that counts.
+    /// True if another sample is needed. There is always at least one.
     fn wants(&self) -> bool {
         let is_slow = self.begun.elapsed() > PATIENCE;
         self.samples.is_empty() || (self.samples.len() < self.counted && !is_slow)
@@ -179,7 +178,7 @@ impl Sampler {
 }
 
 impl Samples {
-    /// Of at least one sample.
+    /// Expects at least one sample.
     fn of(mut samples: Vec<Duration>) -> Self {
         samples.sort_unstable();
         let at = |percent: usize| {
@@ -190,7 +189,7 @@ impl Samples {
     }
 }
 
-/// Half of them local; with prices, as a strategy that looks at them would like.
+/// Places for a benchmark: half of them are local, and all have prices.
 fn places(size: usize) -> Vec<Place> {
     let place = |at: usize| {
         let side = if at < size / 2 { Side::Local } else { Side::Remote };
@@ -211,7 +210,7 @@ fn places(size: usize) -> Vec<Place> {
     (0..size).map(place).collect()
 }
 
-/// A fleet at work.
+/// Candidates for all places, with some load.
 fn candidates(places: &[Place]) -> (Vec<Candidate<'_>>, Vec<Candidate<'_>>) {
     let candidate = |(id, place): (u32, _)| Candidate {
         id,
@@ -224,7 +223,7 @@ fn candidates(places: &[Place]) -> (Vec<Candidate<'_>>, Vec<Candidate<'_>>) {
     (0..).zip(places).map(candidate).partition(|candidate| candidate.place.side == Side::Local)
 }
 
-/// A request of a conversation.
+/// The facts of a request in a conversation.
 fn facts(needs: Needs) -> Facts {
     Facts {
         prompt_tokens: needs.prompt_tokens.then_some(700),
@@ -236,7 +235,7 @@ fn facts(needs: Needs) -> Facts {
     }
 }
 
-/// Bytes of this process in memory.
+/// Resident memory of this process in bytes. None without Linux's `/proc`.
 fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,5 +1,5 @@
-//! What the author of a strategy needs before the gateway gets it: what it is, whether it does as it
-//! should, and what it costs. The subcommands of `gateway strategy` are the hands of this.
+//! Tools for the author of a strategy, before it serves traffic: its parameters, tests and costs.
+//! The subcommands of `gateway strategy` are the interface to this module.
 
 pub mod bench;
 pub mod checks;

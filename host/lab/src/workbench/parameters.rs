@@ -1,7 +1,7 @@
-//! The parameters of a strategy as a table, from the JSON Schema that it describes them by.
+//! The parameters of a strategy as a table, made from its JSON Schema.
 //!
-//! The schema comes from a stranger: depth and rows are bounded, and what is not understood of it is
-//! left out of the table (the gateway's check of the values is not made from it).
+//! The schema is untrusted, so its depth and rows are bounded. The table omits parts of a schema
+//! that this module does not understand. It is for people only: values are checked elsewhere.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -9,39 +9,39 @@ use serde_json::Value;
 use config::{self, Diagnostics, schema};
 use sandbox::printable;
 
-/// Mappings and references within one another.
+/// Maximum nesting of mappings and references.
 const MAX_DEPTH: usize = 8;
-/// Rows of a table.
+/// Maximum rows of a table.
 const MAX_ROWS: usize = 200;
-/// Bytes of one cell.
+/// Maximum bytes of one cell.
 const CELL: usize = 500;
 
-/// One parameter.
+/// One row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Parameter {
-    /// Its key; of one within another, `outer.inner`.
+    /// Key of the parameter. A nested one is `outer.inner`.
     pub name: String,
-    /// `number`, `list of string`, `one of a, b`; empty: anything.
+    /// Type: `number`, `list of string`, `one of a, b`. Empty if any value is allowed.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `0 to 1`, `above 0`, `1 to 20 items`; empty: no bounds.
+    /// Bounds: `0 to 1`, `above 0`, `1 to 20 items`. Empty if there are none.
     pub range: String,
-    /// What it is where it is not given; empty: the schema does not say. `required`: it must be given.
+    /// Default value as JSON, or `required`. Empty if the schema has neither.
     pub default: String,
-    /// In the strategy's words.
+    /// Description from the schema.
     pub description: String,
 }
 
-/// Parameters that somebody typed (JSON, or YAML), as a schema types them.
+/// Parses parameters from the command line (JSON or YAML) with the types of a schema.
 ///
 /// # Errors
-/// In what they break it.
+/// Every violation of the schema.
 pub fn typed(text: &str, schema: &Value) -> Result<Value, Diagnostics> {
     let document = config::text("--parameters", text, &|_| None)?;
     schema::value(&document, &[], schema).map_err(Diagnostics::new)
 }
 
-/// The parameters that a schema describes, in its order.
+/// The parameters of a schema, in its order.
 #[must_use]
 pub fn parameters(schema: &Value) -> Vec<Parameter> {
     let mut table = Table { root: schema, rows: Vec::new() };
@@ -55,7 +55,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// A row for each property of a schema.
+    /// Adds a row for each property of a schema.
     fn object(&mut self, prefix: &str, schema: &'a Value, depth: usize) {
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
         let required = strings(schema.get("required"));
@@ -79,14 +79,14 @@ impl<'a> Table<'a> {
                 kind: cell(&self.kind(inner, 0)),
                 range: cell(&range(inner)),
                 default: cell(&default),
-                // Lines of a comment in the source mostly.
+                // Newlines are usually those of a source comment.
                 description: cell(&description.unwrap_or_default().replace('\n', " ")),
             });
             self.object(&format!("{name}."), inner, depth + 1);
         }
     }
 
-    /// What a schema is in the end: its reference, and the one alternative to null, followed.
+    /// Follows references, and the alternative to null if there is exactly one.
     fn resolved(&self, schema: &'a Value, depth: usize) -> &'a Value {
         if depth >= MAX_DEPTH {
             return schema;
@@ -166,7 +166,7 @@ fn range(schema: &Value) -> String {
     numbers.into_iter().chain(sizes.into_iter().flatten()).collect::<Vec<_>>().join(", ")
 }
 
-/// A value as a person writes it: texts without quotes, whole numbers without a fraction.
+/// Formats a value for people: strings without quotes, whole numbers without a fraction.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -178,7 +178,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The alternatives of a schema.
+/// The alternatives of a schema: `anyOf` and `oneOf`.
 fn choices(schema: &Value) -> impl Iterator<Item = &Value> {
     let lists = ["anyOf", "oneOf"].map(|key| schema.get(key).and_then(Value::as_array));
     lists.into_iter().flatten().flatten()

@@ -1,21 +1,21 @@
-//! A question to a strategy, apart from any gateway.
+//! A question to a strategy, independent of a gateway.
 
 use contract::{Candidate, Facts, Fault, Place, Question, RawWeights, Strategy as _};
 use sandbox::Plugin;
 
-/// What a strategy is asked once.
+/// One question to a strategy. Deployments are named by their ids.
 #[derive(Debug, Clone)]
 pub(super) struct AnyQuestion {
     pub(super) local: Vec<Live>,
     pub(super) remote: Vec<Live>,
-    /// None: `assign` is called.
+    /// The request for `assign-request`. None to call `assign`.
     pub(super) request: Option<QuestionRequest>,
 }
 
-/// A deployment at the moment of a question.
+/// State of a deployment at the time of a question.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Live {
-    /// Position of its place.
+    /// Index of its place.
     pub(super) id: u32,
     pub(super) in_flight: u32,
     pub(super) queued: u32,
@@ -23,7 +23,7 @@ pub(super) struct Live {
     pub(super) error_rate: f64,
 }
 
-/// The request that a question is about.
+/// The request of an `assign-request` question.
 #[derive(Debug, Clone)]
 pub(super) struct QuestionRequest {
     pub(super) stream: bool,
@@ -31,7 +31,7 @@ pub(super) struct QuestionRequest {
 }
 
 impl AnyQuestion {
-    /// Asks it. `places` are those that the strategy was configured with.
+    /// Asks the question. `places` must be those that the strategy was configured with.
     pub(super) fn put(&self, plugin: &mut Plugin, places: &[Place]) -> Result<RawWeights, Fault> {
         let (local, remote) = self.candidates(places);
         let Some(QuestionRequest { stream, facts }) = &self.request else {
@@ -43,7 +43,7 @@ impl AnyQuestion {
         plugin.assign_request(Question { model, stream, facts, local, remote })
     }
 
-    /// What it is about: local and remote deployments.
+    /// The local and the remote candidates of the question. Unknown ids are left out.
     pub(super) fn candidates<'a>(
         &self,
         places: &'a [Place],

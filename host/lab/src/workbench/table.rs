@@ -1,6 +1,6 @@
-//! Columns of text.
+//! Text tables for a terminal.
 
-/// Rows whose columns begin below one another, two spaces apart.
+/// Aligns cells to columns, two spaces apart. Returns a line for each row, without trailing spaces.
 pub fn rows<const N: usize, S: AsRef<str>>(rows: impl IntoIterator<Item = [S; N]>) -> Vec<String> {
     let rows: Vec<[S; N]> = rows.into_iter().collect();
     let width = |column: usize| {

@@ -17,40 +17,41 @@ use crate::attempts::BoxError;
 use super::Error;
 use super::error::Crowd;
 
-/// A body of no more bytes is read even if its request is refused, if it comes within this time.
+/// The body of a refused request is read if it has at most this many bytes and arrives within
+/// [`ON_ITS_WAY`].
 const SMALL: u64 = 64 << 10;
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
-/// The body of a request, as its connection has it.
+/// The body of a request, as its connection provides it.
 pub(crate) trait RequestBody {
-    /// Bytes that have not been read yet. None: it is not known how many.
+    /// Bytes that have not been read yet. None: unknown.
     fn left(&self) -> Option<u64>;
 
-    /// All of it, if it is here in one piece.
+    /// The whole body, if it is here in one piece.
     fn take_whole(&mut self) -> Option<Bytes>;
 
-    /// Reads some of it, to the end of `to`. False: that was the last.
+    /// Appends more of the body to `to`. False: the body is complete.
     ///
     /// # Errors
-    /// If it goes wrong on its way; where it is refused, a [`Refusal`] is among the causes.
+    /// If the body fails on its way. If it was refused, a [`Refusal`] is among the causes.
     fn poll_read(&mut self, cx: &mut Context<'_>, to: &mut Vec<u8>)
     -> Poll<Result<bool, BoxError>>;
 }
 
-/// Reads and forgets a small body that is here or on its way, so that its connection can be used again: to
-/// connect anew costs more than the refusal.
+/// Reads and drops a small body that is here or on its way, so that its connection can be used
+/// again. A new connection costs more than the refusal.
 pub(super) async fn forget(mut body: impl RequestBody) {
     if body.left().is_some_and(|length| length <= SMALL) {
         let mut read = Vec::new();
         let all =
             async { while let Ok(true) = poll_fn(|cx| body.poll_read(cx, &mut read)).await {} };
-        // One that does not come ends its connection.
+        // A body that does not arrive in time closes its connection.
         let _ = timeout(ON_ITS_WAY, all).await;
     }
 }
 
-/// Reads a body whole. What it takes of all that may be held grows as it comes: a length that is only
-/// announced takes nothing from others.
+/// Reads a whole body. Its share of `limits.bodies_mib` grows as it arrives: an announced length
+/// takes nothing from others.
 pub(super) async fn collect(
     mut body: impl RequestBody,
     limits: Limits,
@@ -83,7 +84,7 @@ pub(super) async fn collect(
     }
 }
 
-/// Why the body was refused on its way, if it was.
+/// The refusal among the causes of an error, if there is one.
 fn refusal(error: &(dyn StdError + 'static)) -> Option<Refusal> {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -5,22 +5,21 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use fleet::Fleet;
-use http1::Refusal;
-use http1::ScanError;
+use http1::{Refusal, ScanError};
 use routing::Exhausted;
 
 use crate::attempts::Body;
 
-/// What is shown of a text that the client chose.
+/// Most characters shown of a text that the client chose.
 const SHOWN: usize = 100;
-/// Names of models that are shown to who asks for an unknown one.
+/// Most names suggested to a client that asks for an unknown model.
 const NEAREST: usize = 3;
 
-/// Why a request gets no answer of a deployment. What it says goes to the client: never an address
-/// or a key.
+/// Why a request gets no answer from a deployment. The text goes to the client, and never contains
+/// an address or a key.
 #[derive(Debug)]
 pub(super) enum Error {
-    /// The bytes are no request, or its body went wrong on its way.
+    /// The input is no valid request, or its body failed on its way.
     Refused(Refusal),
     /// The body cannot be routed.
     Scan(ScanError),
@@ -30,23 +29,23 @@ pub(super) enum Error {
     TooLarge(usize),
     /// The body did not arrive whole.
     Body,
-    /// No model has that name. `nearest`: ids of models that are like it, and whether those are all there are.
+    /// No model has that name. `nearest`: ids of similar models. `is_all`: there are no others.
     NoSuchModel { model: String, nearest: Vec<String>, is_all: bool },
-    /// Nothing at that path.
+    /// The path is unknown.
     NoSuchPath(String),
-    /// Not by that method.
+    /// The path does not take this method.
     Method { allowed: String },
     /// Every attempt failed.
     Exhausted(Exhausted),
-    /// There is no room for it.
+    /// A limit of the gateway is reached.
     Overloaded(Crowd),
-    /// The gateway is about to stop.
+    /// The grace period of the shutdown is over.
     Stopping,
     /// A fault of the gateway.
     Internal,
 }
 
-/// What there is too much of.
+/// The limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Crowd {
     /// Connections of clients.
@@ -58,7 +57,7 @@ pub(super) enum Crowd {
 }
 
 impl Crowd {
-    /// As metrics and errors name it.
+    /// The name in metrics and errors.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -170,7 +169,7 @@ impl Error {
                     headers.insert(header::ALLOW, value);
                 }
             }
-            // What was not read of the request cannot be told from the next one.
+            // Unread input cannot be told from the next request.
             Error::Refused(refusal) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 if refusal.status == 405 {
@@ -192,13 +191,13 @@ impl Error {
             }
             Error::Overloaded(crowd) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                // Of a connection there should not be, this was the one request.
+                // A connection beyond the limit gets one answer.
                 if *crowd == Crowd::Connections {
                     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
             }
             Error::Stopping => {
-                // By then another is there, or this one again.
+                // By then another gateway, or this one restarted, can answer.
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

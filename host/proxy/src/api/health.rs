@@ -1,4 +1,4 @@
-//! `/health`: the process lives; `/health/ready`: it takes new requests.
+//! `/health` says that the process lives, `/health/ready` that it takes new requests.
 
 use hyper::{Response, StatusCode};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The endpoints that deployments answer.
+//! The inference endpoints, which deployments answer.
 
 use std::rc::Rc;
 
@@ -6,8 +6,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Response, header};
 use tokio::time::Instant;
 
-use http1::Refusal;
-use http1::scan;
+use http1::{Refusal, scan};
 use routing::InferenceEndpoint;
 
 use crate::attempts::{self, Body, Journal, RequestOutcome};
@@ -17,7 +16,7 @@ use super::body::{collect, forget};
 use super::error::Crowd;
 use super::{Api, Client, Error, RequestBody};
 
-/// A body that comes a byte at a time is not waited for longer than any answer would be.
+/// A body that arrives a byte at a time may take no longer than `total`.
 const BODY_SLOW: Refusal = Refusal {
     status: 408,
     code: "timeout_total",
@@ -25,7 +24,7 @@ const BODY_SLOW: Refusal = Refusal {
 };
 
 impl Api {
-    /// Reads the body, finds the model, hands over to the execution layer.
+    /// Reads the body, finds the model, and hands the request to the executor.
     pub(super) async fn infer(
         &self,
         request: hyper::Request<impl RequestBody>,
@@ -81,13 +80,14 @@ impl Api {
         }
         let config = &snapshot.generation.config;
         let peer = client.address.to_canonical();
+        // Only trusted proxies may say where a request comes from.
         if !config.trusted_proxies.iter().any(|network| network.contains(&peer)) {
             http1::headers::drop_forwarding(&mut head.headers);
         }
         let end = Instant::from_std(journal.started) + config.total.0;
         let read = timeout_at(end, collect(body, limits, &self.bodies)).await;
         let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
-        // Not before: slow uploads must not take the places of those that could be answered.
+        // Taken only now: slow uploads must not take the places of requests that could be answered.
         let admitted = self.requests.take(1, limits.requests);
         journal.admitted = Some(admitted.ok_or(Error::Overloaded(Crowd::Requests))?);
         let scan = scan(&body)?;

@@ -1,4 +1,4 @@
-//! The HTTP surface: one file an endpoint, errors turned into answers in one place.
+//! The HTTP API: one file per endpoint, and one place that turns errors into answers.
 
 mod body;
 mod error;
@@ -36,12 +36,12 @@ use error::Error;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Who asks.
+/// The client at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
-    /// Where its connection comes from.
+    /// Peer address of the connection.
     pub(crate) address: IpAddr,
-    /// There are more connections than there may be, and its is one of those: it is told so.
+    /// The connection is beyond the limit, and is answered with an error.
     pub(crate) is_surplus: bool,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Api {
     executor: Executor,
     requests: CoreQuota,
     bodies: CoreQuota,
-    /// Connections that the system leaves room for.
+    /// Most connections that the limit of open files leaves room for.
     most: usize,
 }
 
@@ -73,8 +73,8 @@ impl Api {
         Self { gateway, view, desk, executor, requests, bodies, most }
     }
 
-    /// Takes a place for a new connection, and says whether it is one of the few beyond the limit whose
-    /// requests are refused. None: there are too many of those too.
+    /// Takes a place for a new connection. True: it is one of the few beyond the limit, whose
+    /// requests are refused. None: there are too many of those as well.
     pub(crate) fn admit(&self) -> Option<(Hold, bool)> {
         let connections = &self.gateway.admission.connections;
         let limit = self.view.now().generation.config.limits.connections;
@@ -89,18 +89,18 @@ impl Api {
         place
     }
 
-    /// How long a client that connects now is waited for.
+    /// Time limits for a client that connects now.
     pub(crate) fn client_timeouts(&self) -> ClientTimeouts {
         self.view.now().generation.config.client_timeouts
     }
 
-    /// How far the stop of the process has come.
+    /// The stage of the shutdown.
     pub(crate) fn stop(&self) -> &Arc<Stop> {
         &self.gateway.stop
     }
 
-    /// Answers one request: the outer handler, which turns errors, panics and the end of the process into
-    /// answers, and names the request. Must be polled when the stop goes on.
+    /// Answers one request. This outer handler turns errors, panics and the end of the process into
+    /// answers, and adds the request id. It must be polled when the stage of the shutdown changes.
     pub(crate) async fn answer(
         &self,
         request: Request<impl RequestBody>,
@@ -121,7 +121,7 @@ impl Api {
         self.finish(answer.await, &id)
     }
 
-    /// Answers what is no request.
+    /// Answers input that is no valid request.
     pub(crate) fn refuse(&self, refusal: Refusal) -> Response<Body> {
         let id = random_id();
         let mut journal = self.journal(Rc::clone(&id), "");
@@ -215,7 +215,7 @@ fn allow<B>(request: &Request<B>, methods: &[Method]) -> Result<(), Error> {
     Err(Error::Method { allowed: allowed.join(", ") })
 }
 
-/// The client's own id, where it is printable and short, else a random one.
+/// The client's own id if it is printable ASCII of at most 128 bytes, else a random one.
 fn request_id(headers: &hyper::HeaderMap) -> Rc<str> {
     let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
     match given

@@ -1,4 +1,4 @@
-//! `/v1/models`: what clients may ask for. Aliases work but are not listed.
+//! `/v1/models`: the models that clients may name. Aliases work but are not listed.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use super::Error;
 /// The list of all models.
 pub(super) struct ModelsPage {
     snapshot: Arc<Snapshot>,
-    /// Models that were written.
+    /// Models written so far.
     written: usize,
 }
 
@@ -43,7 +43,7 @@ impl Page for ModelsPage {
     }
 }
 
-/// `name` as it stands in the path, percent-encoded or not: ids may hold a `/`.
+/// One model. `name` comes from the path, percent-encoded or not: ids may contain a `/`.
 pub(super) fn show(snapshot: &Snapshot, name: &str) -> Result<Response<Body>, Error> {
     let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
     let generation = &snapshot.generation;

@@ -1,4 +1,5 @@
-//! `/routing`: which strategies decide, what it decided, who is healthy, how the last reload went.
+//! `/routing`: the strategies in use, their decisions, the state of deployments, and the last
+//! reload.
 
 mod strategies;
 
@@ -16,26 +17,26 @@ use fleet::{FleetModel, Route, Snapshot};
 use crate::gateway::Gateway;
 use crate::render::{Page, write_json};
 
-/// The whole page. Its keys are in the order of the alphabet.
+/// The whole page. Its keys are in alphabetical order.
 pub(super) struct RoutingPage {
     gateway: Arc<Gateway>,
     snapshot: Arc<Snapshot>,
-    /// Endpoints are shown only to whoever brings the admin token.
+    /// The request has the admin token, which shows endpoints.
     admin: bool,
-    /// Positions of the models in the order of their ids.
+    /// Indices of the models, in the order of their ids.
     order: Vec<usize>,
     part: Part,
-    /// A strategy of a model's own was written.
+    /// At least one entry of `strategies` was written.
     has_own: bool,
 }
 
-/// What comes next.
+/// The part that is written next.
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Begin,
     /// The nth model.
     Model(usize),
-    /// The strategy of the nth model, where it has one of its own.
+    /// The nth model's own strategy, if it has one.
     Strategy(usize),
 }
 
@@ -133,7 +134,7 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
     json!({"panic": route.eligible.panic, "deployments": deployments})
 }
 
-/// Compares digests, so that the time taken says nothing of the token.
+/// Compares digests, so that the time taken reveals nothing about the token.
 fn is_admin(gateway: &Gateway, headers: &HeaderMap) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));

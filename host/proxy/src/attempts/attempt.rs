@@ -1,5 +1,4 @@
-//! One attempt: a request sent to one deployment, up to the point where its answer becomes the
-//! client's.
+//! One attempt: sends a request to one deployment and reads its answer up to the commit point.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use answers::commit::{Commit, Defect, End, Shape, Verdict};
 use contract::Side;
 use fleet::Deployment;
 use http1::headers::Up;
-use http1::response::Framing;
+use http1::response::ResponseFraming;
 use routing::{Cause, Failure, Phase};
 
 use crate::timeout::{Span, timeout_at};
@@ -26,41 +25,41 @@ use super::retry_after::retry_after;
 /// An answer that goes to the client.
 #[derive(Debug)]
 pub(super) enum Begun {
-    /// Good, as far as it has come.
+    /// The answer is past its commit point.
     Committed(Box<Committed>),
-    /// What the client did wrong, in the upstream's words.
+    /// A client error (4xx), in the upstream's words.
     Refusal(Box<Answer>),
 }
 
 /// An answer past its commit point.
 #[derive(Debug)]
 pub(super) struct Committed {
-    /// As the upstream sent it.
+    /// Status and headers as the upstream sent them.
     pub(super) head: Parts,
-    /// What goes to the client first.
+    /// The bytes up to the commit point.
     pub(super) first: Bytes,
-    /// What may still come.
+    /// The rest of the body.
     pub(super) rest: Rest,
-    /// Judges what comes.
+    /// Judges the rest of the body as it arrives.
     pub(super) commit: Commit,
 }
 
-/// What may come after the first of an answer.
+/// What follows the first bytes of an answer.
 #[derive(Debug)]
 pub(super) enum Rest {
-    /// Nothing: it is whole.
+    /// Nothing: the answer is whole.
     Whole,
-    /// More of it.
+    /// More of the body.
     Coming(Incoming),
-    /// Nothing good: it has failed already.
+    /// Nothing: the answer failed right after its commit point.
     Failed(Defect),
 }
 
-/// Sends `request` to `deployment`; `span` is from the beginning of the attempt to when the whole request must be
-/// over.
+/// Sends `request` to `deployment`. `span` runs from the start of the attempt to the deadline of
+/// the whole request.
 ///
 /// # Errors
-/// If another deployment may be tried: no byte has gone to the client.
+/// If the attempt failed. No byte has gone to the client, so another deployment may be tried.
 pub(super) async fn attempt(
     upstream: &Upstream,
     deployment: &Deployment,
@@ -69,7 +68,8 @@ pub(super) async fn attempt(
     span: Span,
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
-    // A remote API is told no more of one's users than trusted proxies say.
+    // A remote API is not told the client's address. It sees only the forwarding headers of trusted
+    // proxies.
     let client = (deployment.config.side == Side::Local).then_some(request.client);
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,
@@ -95,9 +95,9 @@ pub(super) async fn attempt(
         return Ok(Begun::Refusal(Box::new(answer)));
     }
     let shape = shape(&answer.head, request.scan.stream);
-    if shape == Shape::Opaque && answer.body.framing() == Framing::UntilClose {
-        // Nobody could ever tell that it is whole, and nobody asked for it: while another deployment
-        // may give one that is, it is no answer.
+    if shape == Shape::Opaque && answer.body.framing() == ResponseFraming::UntilClose {
+        // Nothing shows whether an encoded body that ends with its connection is whole, and the
+        // gateway asked for `identity`. Another deployment may do better.
         tracing::debug!("an encoded answer without a length is refused");
         return Err(Cause::Protocol.into());
     }
@@ -105,8 +105,9 @@ pub(super) async fn attempt(
     Ok(Begun::Committed(committed))
 }
 
-/// Reads an answer up to its commit point. A stream has until `first_byte` for its first content,
-/// whatever comes before; a plain answer may take its time once it has begun.
+/// Reads an answer up to its commit point. A stream must bring its first content by `first_byte`,
+/// whatever else it sends before. A plain answer must bring its first byte by then; after that it
+/// may pause for at most `idle`.
 async fn begin(
     Answer { head, mut body, first_byte }: Answer,
     shape: Shape,
@@ -140,16 +141,16 @@ async fn begin(
     }
 }
 
-/// What the end of a body says.
-pub(super) fn how(framing: Framing) -> End {
+/// How the end of a body is known: by its framing, or only by the close of the connection.
+pub(super) fn how(framing: ResponseFraming) -> End {
     match framing {
-        Framing::Empty | Framing::Length | Framing::Chunked => End::Framed,
-        Framing::UntilClose => End::Closed,
+        ResponseFraming::Empty | ResponseFraming::Length | ResponseFraming::Chunked => End::Framed,
+        ResponseFraming::UntilClose => End::Closed,
     }
 }
 
-/// How an answer is to be read; `asked` is whether the client asked for a stream. Engines that forget
-/// to say what they send are taken at the client's word.
+/// How an answer is read. `asked`: the client asked for a stream. It decides if the engine does not
+/// declare a content type that settles it.
 fn shape(head: &Parts, asked: bool) -> Shape {
     let headers = &head.headers;
     let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
@@ -165,11 +166,11 @@ fn shape(head: &Parts, asked: bool) -> Shape {
     }
 }
 
-/// Why an answer of this status does not go to the client. None: it does, be it good or the
-/// client's own fault.
+/// Why an answer of this status is not passed on to the client. None: it is passed on, as a success
+/// or as the client's error.
 fn verdict(status: StatusCode) -> Option<Cause> {
     match status.as_u16() {
-        // 402: the account behind the gateway's own key is empty.
+        // 402: the account of the gateway's own key has no credit.
         401..=403 | 407 => Some(Cause::Credential(status)),
         408 | 429 => Some(Cause::Status(status)),
         200..=299 | 400..=499 => None,
@@ -178,8 +179,8 @@ fn verdict(status: StatusCode) -> Option<Cause> {
     }
 }
 
-/// The body as this deployment is to see it: byte for byte the client's, but for the model's name
-/// where the deployment knows the model by another.
+/// The request body for this deployment: the client's bytes, with the model's name replaced if the
+/// deployment has another.
 fn body_for(request: &Request, name: &str) -> Bytes {
     if request.scan.model == name {
         return request.body.clone();

@@ -1,5 +1,5 @@
-//! Pieces of a request's path, for `benches/`, which measures them one at a time: what they are made of is
-//! nobody else's business. Each is what the path does with it, in that order, without a socket.
+//! Parts of the request path for `benches/`, which measures each part by itself. A part does what
+//! the path does, in the same order, without a socket. The internals stay private.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -23,7 +23,7 @@ use super::choice::choose;
 use super::turns::Turns;
 use super::{Desk, Journal, Request};
 
-/// A request that has found its model, the first of its snapshot.
+/// A request for the first model of its snapshot.
 #[derive(Debug)]
 pub struct Arrived {
     request: Request,
@@ -32,7 +32,7 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// A request with this body, which `scan` is of.
+    /// Builds a request with this body. `scan` must be the scan of `body`.
     #[must_use]
     pub fn new(body: Bytes, scan: Scan, snapshot: Arc<Snapshot>, metrics: Arc<Metrics>) -> Self {
         let endpoint = InferenceEndpoint::ChatCompletions;
@@ -42,7 +42,7 @@ impl Arrived {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
             body,
-            _held: Quota::default().on_core().take(0, 0).expect("nothing can be taken"),
+            _held: Quota::default().on_core().take(0, 0).expect("taking 0 always succeeds"),
             scan,
             snapshot: Rc::new(snapshot),
             model: 0,
@@ -51,7 +51,7 @@ impl Arrived {
         Self { request, journal, metrics }
     }
 
-    /// Weighs its deployments and draws the one that is tried first.
+    /// Weighs the deployments and draws the first choice.
     pub async fn draw(&mut self) {
         let Self { request, journal, .. } = self;
         let generation = &request.snapshot.generation;
@@ -62,15 +62,15 @@ impl Arrived {
         std::hint::black_box(&turns);
     }
 
-    /// What is kept of a request with one attempt, at its first deployment, that goes well: a place there, the
-    /// count of what is in flight, its standing, the metrics and the record.
+    /// Does the bookkeeping of a request whose only attempt succeeds: the place, the count in
+    /// flight, the standing of the deployment, the metrics and the record.
     pub fn attempt(&self) {
         let model = &self.request.snapshot.generation.fleet.models[self.request.model];
         let deployment = &model.deployments[0];
         let mut journal = open(&self.request, &self.metrics);
         let now = Instant::now();
         let slot = deployment.slots.try_enter().expect("a free place");
-        let mut permit = deployment.admit(slot, now).expect("nothing against it");
+        let mut permit = deployment.admit(slot, now).expect("the deployment is admitted");
         journal.trying(deployment, permit.issued());
         journal.sending(now);
         permit.begun(now);
@@ -80,7 +80,7 @@ impl Arrived {
     }
 }
 
-/// Without an access log, whose thread would be measured with it.
+/// Opens a journal without an access log, whose thread would be measured too.
 fn open(request: &Request, metrics: &Arc<Metrics>) -> Box<Journal> {
     let metrics = Arc::clone(metrics);
     let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
@@ -91,7 +91,7 @@ fn open(request: &Request, metrics: &Arc<Metrics>) -> Box<Journal> {
     journal
 }
 
-/// A stream on its way: what is done with each chunk between the two sockets.
+/// A stream on its way: the work done on each chunk between the two sockets.
 #[derive(Debug)]
 pub struct Streamed {
     commit: Commit,
@@ -105,7 +105,7 @@ impl Default for Streamed {
 }
 
 impl Streamed {
-    /// Takes the next chunk. What is given back is for the client, if anything is.
+    /// Takes the next chunk. Returns the bytes for the client, if there are any.
     #[must_use]
     pub fn feed(&mut self, chunk: Bytes) -> Option<Bytes> {
         match self.commit.feed(chunk) {
@@ -120,7 +120,7 @@ impl Streamed {
         }
     }
 
-    /// Takes the end. Whether the stream was whole, and said what it used.
+    /// Takes the end. True if the stream was whole and reported its usage.
     #[must_use]
     pub fn end(mut self) -> bool {
         let end: Result<Bytes, Defect> = self.commit.end(End::Framed);

@@ -1,4 +1,4 @@
-//! The body of an answer to a client: the gateway's own, or a deployment's.
+//! The body of an answer to a client, which the gateway or a deployment made.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,7 +14,6 @@ use crate::telemetry::catch;
 
 use super::relay::Relay;
 
-/// Any error, for people.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of an answer to a client.
@@ -29,14 +28,14 @@ enum Kind {
 }
 
 impl Body {
-    /// A body of the gateway's own.
+    /// A whole body made by the gateway.
     #[must_use]
     pub(crate) fn own(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self(Kind::Own((!bytes.is_empty()).then_some(bytes)))
     }
 
-    /// A page of the gateway's own.
+    /// A page made by the gateway. A large one is sent in pieces.
     pub(crate) fn page(page: Rendered) -> Self {
         match page {
             Rendered::Whole(bytes) => Self::own(bytes),
@@ -48,7 +47,7 @@ impl Body {
         Self(Kind::Relay(relay))
     }
 
-    /// When it must have gone to the client. None: whenever the client takes it.
+    /// Deadline for sending the body. None: the client may take any time.
     #[must_use]
     pub(crate) fn end(&self) -> Option<Instant> {
         match &self.0 {
@@ -57,8 +56,8 @@ impl Body {
         }
     }
 
-    /// Says that the client's connection was given up under it, at this time limit: while hyper waits
-    /// to write, nobody asks for more of the body.
+    /// Ends the body, because the client's connection was given up at this time limit. Must be
+    /// called: hyper does not poll the body while it waits to write.
     pub(crate) fn give_up(&mut self, phase: Phase) {
         match &mut self.0 {
             Kind::Own(_) | Kind::Page(_) => {}
@@ -81,6 +80,7 @@ impl HttpBody for Body {
             Kind::Relay(relay) => match catch(|| relay.poll(cx)) {
                 Ok(next) => next.map(|next| next.map(|next| next.map(Frame::data))),
                 Err(panic) => {
+                    // The next poll tells the client of the failure.
                     relay.panicked(&panic);
                     cx.waker().wake_by_ref();
                     Poll::Pending

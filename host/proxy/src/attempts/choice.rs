@@ -1,4 +1,4 @@
-//! Asks for the weights of a request, and has shadows compared beside it.
+//! Gets the weights of a request, and compares shadows with the strategy in use.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -20,8 +20,9 @@ pub(super) async fn choose<'r>(request: &'r Request, journal: &mut Journal) -> C
         Some(choice) => choice,
         None => routing::choose(inquiry, rand::random, Instant::now).await,
     };
-    let Choice { weights, lessons, trial, shadow } = choice;
-    (journal.lessons, journal.trial) = (lessons, trial);
+    let Choice { weights, attempt_queue, trial, shadow } = choice;
+    (journal.attempt_queue, journal.trial) = (attempt_queue, trial);
+    // In a task of its own: a shadow must not delay the request.
     if let Some(shadow) = shadow {
         let snapshot = Rc::clone(snapshot);
         tokio::task::spawn_local(async move { shadow.compare(&snapshot, Instant::now).await });

@@ -1,4 +1,4 @@
-//! The attempts of one request, in the order of the draw, until one answers.
+//! Attempts a request at one deployment after another, in the order of the draw, until one answers.
 
 use std::sync::Arc;
 
@@ -24,17 +24,18 @@ use super::relay::Relay;
 use super::request::Request;
 use super::turns::Turns;
 
-/// What a request ends with: the answer of a deployment, or why there is none.
+/// The end of a request: the answer of a deployment, or why there is none.
 pub(crate) type Answer = Result<Response<Body>, (Exhausted, Box<Journal>)>;
 
-/// One core's way to the deployments.
+/// Executes requests on one core. Owns the core's upstream connections.
 #[derive(Debug)]
 pub(crate) struct Executor {
     upstream: Upstream,
 }
 
 impl Executor {
-    /// An executor without connections; must be used on one thread, inside a `LocalRuntime`.
+    /// Creates an executor without connections. Must be called inside a `LocalRuntime`, because it
+    /// spawns a local task that closes idle connections.
     #[must_use]
     pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
         let upstream = Upstream::new(tls);
@@ -42,7 +43,8 @@ impl Executor {
         Self { upstream }
     }
 
-    /// Draws, and attempts until a deployment answers. The journal goes with the answer's body.
+    /// Draws an order of deployments, and attempts until one answers. The journal moves into the
+    /// answer's body.
     ///
     /// # Errors
     /// If every attempt failed.
@@ -60,10 +62,11 @@ impl Executor {
             journal.trying(deployment, permit.issued());
             let span = Span { now: Instant::from_std(permit.issued()), end };
             match attempt(&self.upstream, deployment, &request, &journal, span).await {
-                // Says nothing of the deployment: the permit is dropped.
+                // A client error says nothing about the deployment: the permit is dropped
+                // unsettled.
                 Ok(Begun::Refusal(answer)) => {
                     let refused = refuse(*answer, permit, journal, end);
-                    // Few come to this, and need no room for it.
+                    // Boxed: refusals are rare, and would enlarge the future of every request.
                     return Ok(Box::pin(refused).await);
                 }
                 Ok(Begun::Committed(committed)) => {
@@ -72,6 +75,7 @@ impl Executor {
                     return Ok(respond(committed, permit, &request, journal, Span { now, end }));
                 }
                 Err(mut failure) => {
+                    // Redacted here: the client may be told these words if every attempt fails.
                     let said = failure.said.take();
                     failure.said = said.map(|said| refusal::words(said, &deployment.redactor));
                     journal.failed(failure.cause);
@@ -84,7 +88,7 @@ impl Executor {
     }
 }
 
-/// Passes on what the client did wrong, in the upstream's words.
+/// Passes on a client error in the upstream's words.
 async fn refuse(
     mut answer: upstream::Answer,
     permit: Permit,
@@ -107,6 +111,7 @@ async fn refuse(
             Bytes::from_static(UNREADABLE.as_bytes())
         }
     };
+    // Redaction may have changed the length.
     headers.remove(CONTENT_LENGTH);
     journal.completed();
     journal.sent(text.len());
@@ -116,7 +121,7 @@ async fn refuse(
     response
 }
 
-/// Told instead of an upstream's error that cannot be read whole.
+/// Replaces an error body of an upstream that cannot be read whole.
 const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the request","type":"invalid_request_error","param":null,"code":null}}"#;
 
 fn respond(
@@ -131,7 +136,7 @@ fn respond(
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
     let mut down = headers::down(std::mem::take(&mut committed.head.headers));
-    // Some gateways say where they sent a request: LiteLLM's x-litellm-model-api-base.
+    // Some gateways tell where they sent a request: LiteLLM's `x-litellm-model-api-base`.
     let telling = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().starts_with("x-") && redactor.finds_any(value.as_bytes())
     };
@@ -140,6 +145,7 @@ fn respond(
     }
     *response.headers_mut() = down;
     let relay = Relay::new(committed, permit, &request.scan.model, journal, span);
+    // Renaming changes the length, and an error event adds to it.
     if !relay.keeps_length() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }

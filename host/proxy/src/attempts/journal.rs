@@ -1,4 +1,5 @@
-//! The journal of a request: what the access log, the metrics and the strategies are told of it.
+//! The journal of a request collects the data for its access-log line, for metrics, and for
+//! strategies that learn.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -11,32 +12,32 @@ use hyper::StatusCode;
 use answers::Usage;
 use contract::Ending;
 use fleet::admission::CoreHold;
-use fleet::{Busy, Deployment, DeploymentMeters, FleetModel, Lessons, ModelMeters, Waste};
+use fleet::{AttemptQueue, Busy, Deployment, DeploymentMeters, FleetModel, ModelMeters, Waste};
 use routing::{Cause, TrialPart};
 
 use crate::stop::{Stage, Stop};
 use crate::telemetry::{self, Logging, Metrics};
 
-/// The status of a request whose client went away before the answer.
+/// Status in the log of a request whose client left before the answer.
 const UNANSWERED: u16 = 499;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
-    /// With a whole answer.
+    /// The client got a whole answer, or a deployment's client error (4xx).
     Ok,
-    /// With an error that the gateway told.
+    /// The client got an error from the gateway itself.
     Error,
-    /// In the middle of the answer.
+    /// The answer failed after its commit point.
     Broken,
-    /// What came was no request.
+    /// The input was not a valid HTTP request.
     Refused,
-    /// The client went away.
+    /// The client left before the end of its answer.
     Cancelled,
 }
 
 impl RequestOutcome {
-    /// As the access log names it.
+    /// The name in the access log.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -49,22 +50,20 @@ impl RequestOutcome {
     }
 }
 
-/// Where the journals of one core are handed in.
+/// Where the journals of one core report to.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Where lines go.
     pub logging: Arc<Logging>,
-    /// How far the stop of the process has come.
+    /// Tells a request that the shutdown cut off from one whose client left.
     pub stop: Arc<Stop>,
 }
 
-/// What is known of one request so far. Dropping it writes the access log's line and counts the
-/// request: that happens exactly once, however the request ends.
+/// The data of one request so far. Dropping it writes the access log's line and counts the request:
+/// exactly once, however the request ends.
 ///
-/// It holds on to as little as it can of what all cores share: to count references to that, they wait for each other;
-/// and to no snapshot, which a long stream would keep in memory.
+/// It holds few `Arc`s, because cores contend for the reference counts of shared objects. It holds
+/// no snapshot, which a long stream would keep in memory.
 #[derive(Debug)]
 pub(crate) struct Journal {
     desk: Rc<Desk>,
@@ -72,13 +71,13 @@ pub(crate) struct Journal {
     path: &'static str,
     /// When the request arrived.
     pub started: Instant,
-    /// The same, as people say it.
+    /// The arrival as wall-clock time, for the log.
     time: SystemTime,
-    /// Those of its model, once that is known.
+    /// None until the model is known, and for requests that name no known model.
     meters: Option<Arc<ModelMeters>>,
     stream: bool,
     trying: Option<Trying>,
-    /// Attempts that have ended, and deployments that had no place.
+    /// Attempts that have ended, and deployments that had no place, in order.
     tried: Vec<Tried>,
     /// Status the client got.
     status: u16,
@@ -91,11 +90,12 @@ pub(crate) struct Journal {
     request_bytes: u64,
     response_bytes: u64,
     usage: Option<Usage>,
-    /// Where its attempts are noted for a strategy that learns.
-    pub(super) lessons: Option<Arc<Lessons>>,
-    /// Its part in a trial.
+    /// Receives each ended attempt. None: no strategy learns from this request.
+    pub(super) attempt_queue: Option<Arc<AttemptQueue>>,
+    /// The trial that the request belongs to, and who decided in it. None: no trial.
     pub(super) trial: Option<TrialPart>,
-    /// What the request takes of all that may be under way; None: nothing, or nothing yet.
+    /// Its place under `limits.requests`. None until the body has arrived, and for refused
+    /// requests.
     pub(crate) admitted: Option<CoreHold>,
 }
 
@@ -104,9 +104,9 @@ pub(crate) struct Journal {
 struct Trying {
     deployment: Arc<Deployment>,
     since: Instant,
-    /// Since when the engine may be at work on it.
+    /// When the request was last written. The engine may work on it since then.
     sent: Cell<Option<Instant>>,
-    /// How long it took until its answer went to the client.
+    /// Time from `since` to the commit point. None before it.
     answered: Option<Duration>,
 }
 
@@ -116,19 +116,19 @@ struct Tried {
     deployment: Arc<Deployment>,
     outcome: Cow<'static, str>,
     took: Duration,
-    /// The client got its answer.
+    /// The client got the answer of this attempt, whole or in part.
     answered: bool,
 }
 
 /// How an attempt ended.
 struct End {
-    /// For the log and the metrics.
+    /// The label in the log and the metrics.
     outcome: Cow<'static, str>,
-    /// For strategies.
+    /// The ending as strategies that learn are told it.
     ending: Ending,
-    /// Of an answer that did not go to the client.
+    /// Status of an answer that was not passed on to the client.
     status: Option<u16>,
-    /// What became of the engine's work, where it was at work and nobody got the answer.
+    /// Why the engine's work was wasted. None: it was not.
     waste: Option<Waste>,
 }
 
@@ -146,12 +146,12 @@ impl End {
 }
 
 impl Journal {
-    /// Opens the journal of a request that arrives now: in a box, for it goes from hand to hand.
+    /// Opens the journal of a request that arrives now. Boxed, because it is moved often.
     #[must_use]
     pub(crate) fn open(id: Rc<str>, path: &'static str, desk: Rc<Desk>) -> Box<Self> {
         desk.metrics.request_started();
         let (meters, stream, trying, tried, first_byte, usage) = Default::default();
-        let (error, lessons, trial, admitted) = Default::default();
+        let (error, attempt_queue, trial, admitted) = Default::default();
         Box::new(Self {
             desk,
             id,
@@ -162,7 +162,7 @@ impl Journal {
             stream,
             trying,
             tried,
-            // What stands if the request is dropped before an answer, see `dropped`.
+            // Holds if the request is dropped before an answer: see `dropped`.
             status: UNANSWERED,
             outcome: RequestOutcome::Cancelled,
             error,
@@ -172,37 +172,37 @@ impl Journal {
             request_bytes: 0,
             response_bytes: 0,
             usage,
-            lessons,
+            attempt_queue,
             trial,
             admitted,
         })
     }
 
-    /// The request's id.
+    /// The `x-request-id` of the answer.
     #[must_use]
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether what is left of the request is to be cut: its process stops.
+    /// Whether the request must be cut off, because the grace period of the shutdown is over.
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {
         self.desk.stop.stage() == Stage::Over
     }
 
-    /// Notes what was asked for.
+    /// Records the model, whether a stream was asked for, and the size of the body in bytes.
     pub(crate) fn asked(&mut self, model: &FleetModel, stream: bool, bytes: usize) {
         self.meters = Some(Arc::clone(&model.meters));
         self.stream = stream;
         self.request_bytes = bytes as u64;
     }
 
-    /// Notes time spent in line for a place at a deployment.
+    /// Adds time spent waiting for a place at a deployment.
     pub(crate) fn queued(&mut self, time: Duration) {
         self.queued += time;
     }
 
-    /// Notes that a deployment had no place for the request, after so long.
+    /// Records that a deployment had no place for the request after it waited for `after`.
     pub(crate) fn passed_over(
         &mut self,
         deployment: &Arc<Deployment>,
@@ -218,25 +218,26 @@ impl Journal {
         });
     }
 
-    /// Notes an attempt that began at `since`. One that is dropped before it ended was cancelled.
+    /// Records an attempt that began at `since`. If it is dropped before its end, it counts as
+    /// cancelled.
     pub(crate) fn trying(&mut self, deployment: &Arc<Deployment>, since: Instant) {
         let deployment = Arc::clone(deployment);
         self.trying = Some(Trying { deployment, since, sent: Cell::default(), answered: None });
     }
 
-    /// Notes that the attempt's request is written from `now` on.
+    /// Records that the attempt's request is written from `now` on.
     pub(super) fn sending(&self, now: Instant) {
         if let Some(trying) = &self.trying {
             trying.sent.set(Some(now));
         }
     }
 
-    /// Notes that the attempt under way failed, unseen by the client.
+    /// Records that the attempt under way failed before the client saw any of its answer.
     pub(crate) fn failed(&mut self, cause: Cause) {
         self.end_attempt(End::of(cause, cause.facts().ending));
     }
 
-    /// Notes that the answer of the attempt under way goes to the client from `now` on.
+    /// Records that the answer of the attempt under way goes to the client from `now` on.
     pub(crate) fn answering(&mut self, status: StatusCode, now: Instant) {
         let Some(trying) = &mut self.trying else { return };
         let took = now.saturating_duration_since(trying.since);
@@ -254,8 +255,8 @@ impl Journal {
             deployment.meters.waste(waste, sent.elapsed());
             self.wasted += sent.elapsed();
         }
-        if let Some(lessons) = &self.lessons {
-            lessons.add(self.lesson(&deployment, &end, answered, since.elapsed()));
+        if let Some(attempt_queue) = &self.attempt_queue {
+            attempt_queue.add(self.ended_attempt(&deployment, &end, answered, since.elapsed()));
         }
         self.tried.push(Tried {
             deployment,
@@ -265,14 +266,14 @@ impl Journal {
         });
     }
 
-    /// What a strategy learns of an attempt.
-    fn lesson(
+    /// Describes an attempt to a strategy that learns.
+    fn ended_attempt(
         &self,
         deployment: &Deployment,
         end: &End,
         first_byte: Option<Duration>,
         total: Duration,
-    ) -> contract::Attempt {
+    ) -> contract::EndedAttempt {
         let usage = self.usage.filter(|_| first_byte.is_some());
         let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let cost = |(usage, price): (Usage, contract::Price)| {
@@ -280,7 +281,7 @@ impl Journal {
             let [prompt, completion] = [usage.prompt_tokens as f64, usage.completion_tokens as f64];
             prompt * price.prompt + completion * price.completion
         };
-        contract::Attempt {
+        contract::EndedAttempt {
             deployment: deployment.id,
             ending: end.ending,
             status: end.status.or_else(|| first_byte.map(|_| self.status)),
@@ -292,7 +293,8 @@ impl Journal {
         }
     }
 
-    /// Notes an answer that is the gateway's own: an error with this code.
+    /// Records an error of the gateway itself as the answer; `code` is the `code` of the error
+    /// object.
     pub(crate) fn finished(
         &mut self,
         status: u16,
@@ -304,7 +306,7 @@ impl Journal {
         self.error = Some(code);
     }
 
-    /// Notes that the answer under way is whole.
+    /// Records that the answer under way is whole.
     pub(crate) fn completed(&mut self) {
         self.outcome = RequestOutcome::Ok;
         let refused = (400..500).contains(&self.status);
@@ -313,25 +315,25 @@ impl Journal {
         self.end_attempt(End { outcome, ending, status: None, waste: None });
     }
 
-    /// Notes that the answer under way failed after the client had some of it.
+    /// Records that the answer under way failed after its commit point.
     pub(crate) fn broken(&mut self, cause: Cause) {
         self.outcome = RequestOutcome::Broken;
         self.error = Some(cause.label());
         self.end_attempt(End::of(cause, Ending::Broken));
     }
 
-    /// Counts bytes of the answer.
+    /// Adds bytes of the answer.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.response_bytes += bytes as u64;
     }
 
-    /// Notes the tokens the upstream has reported so far.
+    /// Records the usage that the upstream has reported so far.
     pub(crate) fn used(&mut self, usage: Option<Usage>) {
         self.usage = usage;
     }
 
-    /// Notes why a request was dropped of which nobody said how it ended: by a panic, by the end of
-    /// the process, or, else, because the client went away.
+    /// Finds out why a request was dropped before its end was recorded: a panic, the end of the
+    /// process, or else a client that left.
     fn dropped(&mut self) {
         let (status, cause) = if std::thread::panicking() {
             (500, Cause::Internal)
@@ -348,7 +350,7 @@ impl Journal {
         }
     }
 
-    /// Hands in what is known at the end: the line of the log.
+    /// Writes the line of the access log.
     fn write(&self, took: Duration) {
         let answered = self.tried.iter().rfind(|tried| tried.answered);
         let config = answered.map(|tried| &tried.deployment.config);
@@ -371,7 +373,7 @@ impl Journal {
             response_bytes: self.response_bytes,
             usage: self.usage,
         };
-        let attempts = self.tried.iter().map(|tried| telemetry::Attempt {
+        let attempts = self.tried.iter().map(|tried| telemetry::AttemptRecord {
             deployment: &tried.deployment.config.name,
             outcome: &tried.outcome,
             took: tried.took,
@@ -386,11 +388,12 @@ impl Drop for Journal {
             self.dropped();
         }
         self.end_attempt(End::cancelled());
-        if let Some(TrialPart { trial, by_candidate }) = self.trial.take()
+        // A request that its client cancelled says nothing about the candidate.
+        if let Some(TrialPart { trial, role }) = self.trial.take()
             && self.outcome != RequestOutcome::Cancelled
         {
             let failed = self.status >= 500 || self.outcome == RequestOutcome::Broken;
-            trial.request_ended(by_candidate, failed);
+            trial.request_ended(role, failed);
         }
         let took = self.started.elapsed();
         self.desk.metrics.request_ended(self.meters.as_deref(), self.status, took);

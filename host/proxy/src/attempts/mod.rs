@@ -1,5 +1,5 @@
-//! The attempts of a request: one snapshot a request, deployments in weighted order, one attempt after the
-//! other until one answers.
+//! The attempts of a request. A request uses one snapshot throughout. It tries deployments in
+//! weighted order, one at a time, until one answers.
 //!
 //! ```text
 //! scan (model, stream) -> draw -> attempt -> upstream

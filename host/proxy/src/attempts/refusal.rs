@@ -1,5 +1,5 @@
-//! A client error of an upstream (400, 404, 413, 422, ...): passed on as it is, but for what must not
-//! leave the gateway. Engines and providers like to repeat the URL or the key they were called with.
+//! A client error of an upstream (400, 404, 413, 422, ...). It is passed on, except for secrets:
+//! engines and providers often repeat the URL or the key that they were called with.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use config::Redactor;
 
 use crate::upstream::Answer;
 
-/// No error text worth reading is longer; a longer one is replaced.
+/// Largest error body that is passed on, in bytes. A larger one is replaced.
 const LONGEST: usize = 64 * 1024;
 
-/// Reads a refusal, waiting for each piece for `idle` and at most until `end`. None: it broke, took too
-/// long, or cannot be looked through: it is too long, or compressed, which nobody asked for.
+/// Reads the body of a refusal. It may pause for at most `idle`, and must end by `end`. None: it
+/// broke or was too slow, or secrets cannot be found in it, because it is too long or compressed.
 pub(super) async fn read(answer: &mut Answer, idle: Duration, end: Instant) -> Option<Bytes> {
     if answer.head.headers.contains_key(CONTENT_ENCODING) {
         return None;
@@ -34,15 +34,16 @@ pub(super) async fn read(answer: &mut Answer, idle: Duration, end: Instant) -> O
     }
 }
 
-/// Longest message of an engine that is told, in characters.
+/// Longest message of an engine that clients are told, in characters.
 const LONGEST_MESSAGE: usize = 1000;
 
-/// What an engine said, as clients may know it. Cut last: half a key is not found.
+/// An engine's message as clients may see it. It is cut after redaction, because the redactor does
+/// not find half a key.
 pub(super) fn words(said: String, redactor: &Redactor) -> String {
     redactor.redact_text(said).chars().take(LONGEST_MESSAGE).collect()
 }
 
-/// Drops the headers that tell what must not be told.
+/// Drops headers that contain a key or an address.
 pub(super) fn redact_headers(headers: &mut HeaderMap, redactor: &Redactor) {
     let kept = headers.iter().filter(|(_, value)| !redactor.finds_any(value.as_bytes()));
     *headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();

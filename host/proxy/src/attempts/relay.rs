@@ -1,10 +1,13 @@
-//! The answer on its way to the client, past its commit point: each chunk is passed on as it comes.
+//! The answer on its way to the client, past its commit point. Each chunk is passed on as it
+//! arrives.
 //!
-//! A failure is told and never hidden: a stream gets one error event, and every kind of answer ends
-//! with an error, which aborts the client's connection, because clients take what ends cleanly for
-//! whole. Everything that must end with the answer (the journal, the count of attempts in flight,
-//! the upstream's connection) hangs on the body and ends in its `Drop`: a client that goes away is
-//! seen nowhere else.
+//! A failure is always told: a stream gets one error event, and every kind of answer ends with an
+//! error, which aborts the client's connection. Clients take an answer that ends cleanly for a
+//! whole one.
+//!
+//! The body owns everything that must end with the answer: the journal, the count of attempts in
+//! flight, the upstream's connection. It all ends in the body's `Drop`, because only the drop shows
+//! that a client left.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,16 +38,16 @@ use super::refusal;
 #[derive(Debug)]
 pub(super) struct Relay {
     state: State,
-    /// What goes to the client next, if it is here already.
+    /// Bytes that are ready for the client.
     first: Bytes,
     commit: Commit,
     rename: Option<Rename>,
     usage: UsageScan,
     idle: Duration,
     end: Instant,
-    /// The upstream is waited for, since the timer was set.
+    /// The relay waits for the upstream. The timer was set when this wait began.
     waiting: bool,
-    /// None before the first wait: most answers that are not streams come whole.
+    /// None before the first wait: most plain answers arrive whole and need no timer.
     timer: Option<Pin<Box<Sleep>>>,
     journal: Box<Journal>,
     deployment: Arc<Deployment>,
@@ -57,11 +60,11 @@ pub(super) struct Relay {
 enum State {
     /// More may come.
     Coming(Incoming),
-    /// It has failed, which the client is to be told.
+    /// The answer has failed. The client must be told.
     Failed(Failure),
-    /// The client has been told, and the connection is to be aborted.
+    /// The client has been told. Its connection must be aborted.
     Told,
-    /// Nothing more comes.
+    /// Nothing more follows.
     Ended,
 }
 
@@ -98,6 +101,7 @@ impl Relay {
             permit: Some(permit),
             panicked: false,
         });
+        // Like all later chunks: it may contain the usage and the model's name.
         relay.first = relay.watched(first);
         if whole {
             relay.first = relay.with_held();
@@ -108,12 +112,13 @@ impl Relay {
         relay
     }
 
-    /// The length of the whole body, where it is known.
+    /// The length of the whole body. None: it is not known yet.
     pub(super) fn length(&self) -> Option<u64> {
         matches!(self.state, State::Ended).then_some(self.first.len() as u64)
     }
 
-    /// Whether the upstream's word on the length of the body still holds.
+    /// Whether the upstream's `content-length` can be kept: a plain body still follows, and the
+    /// model is not renamed in it.
     pub(super) fn keeps_length(&self) -> bool {
         matches!(self.state, State::Coming(_))
             && self.commit.shape() != Shape::Stream
@@ -124,12 +129,12 @@ impl Relay {
         matches!(self.state, State::Ended) && self.first.is_empty()
     }
 
-    /// When the whole request must be over.
+    /// Deadline of the whole request.
     pub(super) fn end(&self) -> Instant {
         self.end
     }
 
-    /// Says that the connection to the client was given up at this time limit.
+    /// Ends the answer, because the client's connection was given up at this time limit.
     pub(super) fn give_up(&mut self, phase: Phase) {
         if matches!(self.state, State::Coming(_)) {
             self.time_out(phase);
@@ -137,7 +142,7 @@ impl Relay {
         self.tell();
     }
 
-    /// The next of the body.
+    /// The next chunk of the body. None: the body has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
         loop {
             if !self.first.is_empty() {
@@ -147,7 +152,8 @@ impl Relay {
             }
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
-                // An upstream that is never waited for would else have no end.
+                // Checked before each read: the timer never fires while an upstream always has
+                // data.
                 State::Coming(_) if Instant::now() >= self.end => self.time_out(Phase::Total),
                 State::Coming(_) if self.journal.is_over() => {
                     self.state = State::Failed(Cause::Stopping.into());
@@ -174,8 +180,8 @@ impl Relay {
         }
     }
 
-    /// Waits for the upstream, for so long. The time in which the client was waited for, and nobody
-    /// came here, is not the upstream's.
+    /// Waits for the upstream, at most for `idle`. Each wait starts the timer anew, so that the
+    /// upstream is not charged for time in which a slow client did not ask for more.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let end = self.end;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
@@ -188,8 +194,8 @@ impl Relay {
         Poll::Ready(())
     }
 
-    /// Says that `poll` panicked: what is left is to tell the client, or, if that panicked too, only to
-    /// abort its connection.
+    /// Records that `poll` panicked. The client is told, unless telling it panicked too: then its
+    /// connection is only aborted.
     pub(super) fn panicked(&mut self, panic: &Panic) {
         panic.log_of_request(self.journal.id());
         let tells = !self.panicked && !matches!(self.state, State::Ended | State::Told);
@@ -203,7 +209,7 @@ impl Relay {
         };
     }
 
-    /// Takes a chunk, or the end.
+    /// Judges a chunk, or the end of the body.
     fn take(&mut self, chunk: Option<Result<Bytes, BodyError>>) {
         let State::Coming(body) = &self.state else { return };
         let framing = body.framing();
@@ -225,7 +231,8 @@ impl Relay {
         }
     }
 
-    /// Ends with the last chunk, where it is known to be that: of a body of known length nobody asks for more.
+    /// Ends with the last chunk if the body is known to be over: hyper does not ask for more of a
+    /// body of known length.
     fn end_with_last(&mut self) {
         if let State::Coming(body) = &self.state
             && body.is_end()
@@ -234,7 +241,7 @@ impl Relay {
         }
     }
 
-    /// Takes the end of the body; `cause` is why it is not whole, if it is not.
+    /// Judges the end of the body. `cause`: the reason if the body turns out to be truncated.
     fn finish(&mut self, end: End, cause: Cause) {
         match self.commit.end(end) {
             Ok(held) => {
@@ -249,14 +256,15 @@ impl Relay {
         }
     }
 
-    /// Every byte that goes to the client passes here: its usage is seen, its model's name is the
-    /// client's.
+    /// Reads the usage in a chunk and puts the client's name for the model into it. Every byte for
+    /// the client passes here.
     fn watched(&mut self, chunk: Bytes) -> Bytes {
         let usage = self.commit.usage().or_else(|| {
             self.usage.feed(&chunk);
             self.usage.found()
         });
-        // Now, not at the end: clients leave when they have read enough, and what was used is used.
+        // Recorded at each chunk and not at the end: a client may leave early, and its usage
+        // counts.
         self.journal.used(usage);
         match &mut self.rename {
             Some(rename) => rename.feed(chunk),
@@ -264,7 +272,7 @@ impl Relay {
         }
     }
 
-    /// What is next for the client, and what renaming still held back: for the end.
+    /// The bytes for the client, with those that renaming held back. For the end of the body.
     fn with_held(&mut self) -> Bytes {
         let first = std::mem::take(&mut self.first);
         match &mut self.rename {
@@ -289,11 +297,11 @@ impl Relay {
         self.state = State::Failed(Cause::TimedOut(phase).into());
     }
 
-    /// Tells the client of the failure, and writes it down.
+    /// Tells the client of the failure, and records it.
     fn tell(&mut self) {
         let State::Failed(failure) = &self.state else { return };
         let failure = failure.clone();
-        // A long answer is no failure of the deployment.
+        // Past the commit point `total` is charged to nobody: a long answer is no failure.
         self.settle(failure.outcome(Overtime::Nobody), Instant::now());
         self.journal.broken(failure.cause);
         let config = &self.deployment.config;
@@ -305,11 +313,11 @@ impl Relay {
         if self.commit.shape() == Shape::Stream {
             self.first = self.error_event(&failure);
         }
-        // Last: what panicked before was not told.
+        // Set last: if anything above panics, the client has not been told.
         self.state = State::Told;
     }
 
-    /// The last event of a stream that failed. Never `[DONE]`, never a finish reason.
+    /// The last event of a stream that failed. It is never `[DONE]` and has no finish reason.
     fn error_event(&self, failure: &Failure) -> Bytes {
         let config = &self.deployment.config;
         let message = match failure.said.clone() {
@@ -321,7 +329,7 @@ impl Relay {
         let code = failure.cause.label();
         let error =
             json!({"message": message, "type": "server_error", "param": null, "code": code});
-        // An event that was passed in part is ended first, or the error would be taken for its rest.
+        // Ends an event that was passed in part. The client would take the error for its rest.
         let gap = if self.commit.is_between_events() { "" } else { "\n\n" };
         format!("{gap}data: {}\n\n", json!({ "error": error })).into()
     }

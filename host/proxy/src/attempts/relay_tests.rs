@@ -1,4 +1,4 @@
-//! The time of an answer under way.
+//! Time limits of an answer under way.
 
 #![allow(clippy::unwrap_used)]
 
@@ -62,7 +62,7 @@ async fn poll(relay: &mut Relay) -> Polled {
     poll_fn(|cx| Poll::Ready(relay.poll(cx))).await
 }
 
-/// What comes next.
+/// Polls until the next chunk is there.
 async fn next(relay: &mut Relay) -> String {
     let start = std::time::Instant::now();
     loop {
@@ -83,12 +83,12 @@ async fn only_the_time_in_which_the_upstream_is_waited_for_is_its_own() {
     let (mut relay, mut theirs, deployment) = relay(HOUR).await;
     theirs.write_all(event(1).as_bytes()).await.unwrap();
     assert_eq!(next(&mut relay).await, event(1));
-    // The client takes its time: nobody asks for more.
+    // The client is slow: nobody polls the relay.
     sleep(2 * IDLE).await;
     assert!(poll(&mut relay).await.is_pending(), "it is waited for from now on");
     theirs.write_all(event(2).as_bytes()).await.unwrap();
     assert_eq!(next(&mut relay).await, event(2));
-    // Also where more is there already.
+    // The same holds if more data is already there.
     theirs.write_all(event(3).as_bytes()).await.unwrap();
     sleep(2 * IDLE).await;
     assert_eq!(next(&mut relay).await, event(3));

@@ -1,4 +1,4 @@
-//! A request that has found its model.
+//! A request whose model is known.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -15,28 +15,27 @@ use routing::{InferenceEndpoint, Terms};
 /// A request ready to be attempted.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// What it asks for.
     pub endpoint: InferenceEndpoint,
     /// Path and query as the client sent them, `/v1/...`.
     pub path_and_query: PathAndQuery,
-    /// Where it comes from.
+    /// Peer address of the connection; an IPv4-mapped address as IPv4.
     pub client: IpAddr,
-    /// The client's headers.
+    /// The client's headers, without forwarding headers unless the peer is a trusted proxy.
     pub headers: HeaderMap,
-    /// The body, read once.
+    /// The whole body.
     pub body: Bytes,
-    /// What the body takes of all that may be held.
+    /// The share of `limits.bodies_mib` that the body takes. Freed together with the body.
     pub(crate) _held: CoreHold,
-    /// What routing needs of it.
+    /// What routing reads in the body: the model and `stream`.
     pub scan: Scan,
-    /// The weights it is routed by, from start to end.
+    /// The snapshot that routes this request from start to end.
     pub snapshot: Held,
-    /// Index of its model.
+    /// Index of its model in the snapshot.
     pub model: usize,
 }
 
 impl Request {
-    /// What is fixed about it, which arrived at `started`.
+    /// The routing terms of this request, which arrived at `started`.
     #[must_use]
     pub(crate) fn terms(&self, started: Instant) -> Terms {
         let generation = &self.snapshot.generation;

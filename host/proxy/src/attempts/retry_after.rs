@@ -1,17 +1,19 @@
-//! The wait that an answer asks for.
+//! Reads the `Retry-After` header of an answer.
 
 use std::time::{Duration, SystemTime};
 
 use hyper::HeaderMap;
 
-/// The longest that a deployment may ask to be left alone.
+/// Longest wait that a deployment may ask for. A longer one is cut to it.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// `Retry-After`, in seconds or as a date: at most an hour.
+/// The wait in `Retry-After`, given in seconds or as a date: at most an hour. None: there is no
+/// valid header.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(hyper::header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
+        // More seconds than fit into a `u64`.
         Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => LONGEST,
         Err(_) => {
             let date = httpdate::parse_http_date(text).ok()?;

@@ -1,5 +1,5 @@
-//! Drives the itinerary of one request: takes places, waits in line and lets attempts through.
-//! [`Itinerary`] decides, and nothing here does.
+//! Drives the itinerary of one request: takes places, waits in line and issues permits.
+//! [`Itinerary`] makes every decision.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use routing::{Deployments, Event, Exhausted, Failure, Itinerary, Step, Terms};
 
 use super::journal::Journal;
 
-/// A model's deployments as they are now.
+/// The current state of a model's deployments.
 #[derive(Debug, Clone, Copy)]
 struct Live<'a> {
     model: &'a FleetModel,
@@ -43,7 +43,7 @@ impl Deployments for Live<'_> {
     }
 }
 
-/// The turns of one request.
+/// The itinerary of one request, with what is needed to follow it.
 #[derive(Debug)]
 pub(super) struct Turns<'a> {
     fleet: &'a Fleet,
@@ -53,7 +53,8 @@ pub(super) struct Turns<'a> {
 }
 
 impl<'a> Turns<'a> {
-    /// Begins the itinerary of a request that arrives now, by `weights`: those of `route`, or its own.
+    /// Begins the itinerary of a request that arrives now. `weights` are those of `route`, or the
+    /// request's own.
     pub(super) fn begin(
         fleet: &'a Fleet,
         model: &'a FleetModel,
@@ -68,8 +69,8 @@ impl<'a> Turns<'a> {
         Self { fleet, live, itinerary, _active: active }
     }
 
-    /// The permit for the next attempt; None: there is no further one. Waits in line for a place where the
-    /// itinerary says so.
+    /// The permit for the next attempt. None: there are no more attempts. Waits in line for a place
+    /// if the itinerary says so.
     pub(super) async fn next(&mut self, journal: &mut Journal) -> Option<Permit> {
         let (live, budget) = (self.live, &*self.fleet.budget);
         let mut now = Instant::now();
@@ -110,6 +111,7 @@ impl<'a> Turns<'a> {
                         self.itinerary.began(now);
                         return Some(permit);
                     }
+                    // The deployment was ejected or began to cool since it was chosen.
                     event = Event::Refused;
                 }
                 Step::GiveUp => return None,
@@ -117,12 +119,12 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Takes the failure of the last attempt; gives what it says of its deployment.
+    /// Takes the failure of the last attempt. Returns what it says about the deployment.
     pub(super) fn failed(&mut self, failure: Failure) -> Outcome {
         self.itinerary.failed(failure)
     }
 
-    /// What the client is told when no attempt succeeded.
+    /// What the client is told if no attempt succeeded.
     pub(super) fn exhausted(self, now: Instant) -> Exhausted {
         let model = self.live.model;
         let name = |at: usize| model.deployments[at].config.name.clone();

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use config::{Config, Fallback, Paths, Standby, load};
-use fleet::{Eligible, Fault, State};
+use fleet::{Eligible, FailureKind, State};
 use routing::{Cause, InferenceEndpoint};
 use tokio::time::sleep;
 
@@ -87,7 +87,7 @@ async fn a_free_place_is_taken_and_the_next_after_a_failure() {
     let first = turns.next(&mut journal).await.unwrap();
     assert_eq!(name(Some(&first)), Some("first"));
     let outcome = turns.failed(Cause::Connect.into());
-    assert!(matches!(outcome, Outcome::Failure { fault: Fault::Connection, .. }));
+    assert!(matches!(outcome, Outcome::Failure { kind: FailureKind::Connection, .. }));
     first.settle(outcome, Instant::now());
     let second = turns.next(&mut journal).await;
     assert_eq!(name(second.as_ref()), Some("second"));

@@ -1,4 +1,4 @@
-//! One probe.
+//! Sends one probe and judges the answer.
 
 use std::time::{Duration, Instant};
 
@@ -8,29 +8,29 @@ use config::{Origin, ProbeMethod, ProbeTarget};
 
 use crate::descriptors;
 
-/// What is asked, where. Deployments that share it share the answer.
+/// Where a probe goes, and what it asks. Deployments with the same place share its answer.
 pub(super) type Place = (Origin, ProbeTarget);
 
-/// A probe that is to be sent.
+/// A probe that is ready to be sent.
 #[derive(Debug, Clone)]
 pub(super) struct Probe {
     pub(super) client: reqwest::Client,
     pub(super) timeout: Duration,
-    /// Its connection is not kept for the next one.
+    /// Whether its connection is closed instead of kept for the next probe.
     pub(super) closes: bool,
 }
 
-/// How a probe went.
+/// The result of a probe.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) sent: Instant,
-    /// An error is the reason, for people, and names no address. None: nobody was asked, for want of a file
-    /// descriptor, which says nothing of the place.
+    /// An error is the reason in words, without an address. None: the probe was not sent for want
+    /// of a file descriptor, which says nothing about the place.
     pub(super) result: Option<Result<(), String>>,
 }
 
 impl Probe {
-    /// Asks a place: 200 is healthy.
+    /// Asks a place. Only status 200 means healthy.
     pub(super) async fn ask(self, place: &Place) -> Answer {
         let sent = Instant::now();
         Answer { sent, result: self.send(place).await }

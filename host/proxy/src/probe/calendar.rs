@@ -1,19 +1,21 @@
-//! When a place is probed: spread over the interval, so that a large fleet is not probed in one instant.
+//! When a place is probed. Probes are spread over the interval, so that a large fleet is not probed
+//! in one instant.
 
 use std::hash::{BuildHasher, Hash};
 use std::time::{Duration, Instant};
 
-/// First probes of a large fleet take so long, at most: what is down must be known soon.
+/// Most time over which the first probes of a large fleet are spread: a place that is down must be
+/// known soon.
 const FIRST: Duration = Duration::from_secs(1);
-/// New places from which on their first probes take all of [`FIRST`]; of fewer each is a hundredth of it later than
-/// the one before.
+/// With at least this many new places, their first probes are spread over all of [`FIRST`]. With
+/// fewer, each is sent a hundredth of it after the one before.
 const MANY: u32 = 100;
-/// Part of the interval by which a probe is earlier or later than its turn.
+/// Most that a probe is earlier or later than its turn, as a part of the interval.
 const JITTER: f64 = 0.1;
-/// Part of the interval that lies at least between the end of a probe and the turn of the next one.
+/// Least time between the end of a probe and the turn of the next one, as a part of the interval.
 const LEAST: f64 = 0.25;
 
-/// The turns of all places: each place has one in every interval.
+/// The turns of all places. Each place has one turn in every interval.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Calendar {
     began: Instant,
@@ -25,15 +27,15 @@ impl Calendar {
         Self { began, interval }
     }
 
-    /// When the first probe of the `nth` of so many new places is sent.
+    /// When the first probe of the `nth` of `of` new places is sent.
     pub(super) fn first(&self, nth: usize, of: usize, now: Instant) -> Instant {
         let [nth, of] = [nth, of].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         let part = f64::from(nth) / f64::from(of.max(MANY));
         now + self.interval.min(FIRST).mul_f64(part)
     }
 
-    /// When a place is probed next whose last probe ended at `now`. `phase` is its share of the interval, 0 to 1,
-    /// and `jitter` is drawn from -1 to 1.
+    /// The next probe of a place whose last probe ended at `now`. `phase` is its share of the
+    /// interval, 0 to 1, and `jitter` is drawn from -1 to 1.
     pub(super) fn next(&self, phase: f64, jitter: f64, now: Instant) -> Instant {
         let passed = now.saturating_duration_since(self.began).div_duration_f64(self.interval);
         let turn = (passed + LEAST - phase).ceil().max(0.0) + phase;
@@ -41,7 +43,7 @@ impl Calendar {
     }
 }
 
-/// The phase of a place: the same for as long as the process runs.
+/// The phase of a place. It stays the same while the process runs.
 pub(super) fn phase(place: &impl Hash) -> f64 {
     let hash = foldhash::fast::FixedState::default().hash_one(place);
     // Half of the bits are enough, and fit into a float.

@@ -1,8 +1,10 @@
-//! Health probes: one task on the control runtime says which place is due, and each probe under way is a task of
-//! its own. A place between two probes costs its entry and no connection.
+//! Health probes. One task on the control runtime decides which place is due, and each probe under
+//! way is a task of its own. Between two probes a place costs its entry. It costs a connection only
+//! in small fleets with intervals below [`KEEP_ALIVE`].
 //!
-//! A probe that hangs delays no place that answers: those are probed whenever they are due, however many probes are
-//! under way. Only places whose last probe failed share a number of turns.
+//! A probe that hangs does not delay places that answer. They are probed whenever they are due,
+//! however many probes are under way. Only places whose last probe failed share a limited number of
+//! turns.
 
 mod ask;
 mod calendar;
@@ -26,10 +28,10 @@ use crate::telemetry::catch;
 use ask::Answer;
 use places::{Id, Places};
 
-/// A connection that is kept from one probe to the next is closed after so long without one.
+/// How long a connection is kept unused for the next probe.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
-/// The probes of a gateway; dropping it stops them.
+/// The probes of a gateway. Dropping it stops them.
 #[derive(Debug, Default)]
 pub struct Probes {
     shared: Arc<Shared>,
@@ -39,7 +41,7 @@ pub struct Probes {
 #[derive(Debug, Default)]
 struct Shared {
     places: Mutex<Places>,
-    /// Notified when other places are to be probed.
+    /// Notified when the set of probed places changes.
     followed: Notify,
 }
 
@@ -52,12 +54,12 @@ impl Drop for Probes {
 }
 
 impl Probes {
-    /// Probes every place of `fleet` that is to be probed, and no other. A place that stays is probed
-    /// on undisturbed: a reload delays no probe, and adds none. All fleets follow one another: the first one has
-    /// the [`ProbeRequests`] of all.
+    /// Probes every place of `fleet` that has a probe, and no other. A place that stays is not
+    /// disturbed: a reload neither delays nor adds a probe. All fleets of a gateway must share one
+    /// [`ProbeRequests`]: that of the first fleet is used for all.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// If called outside a tokio runtime.
     pub fn follow(&mut self, fleet: &Fleet, probing: Probing, client: &reqwest::Client) {
         self.shared.places().follow(fleet, probing, client, Instant::now());
         self.shared.followed.notify_one();
@@ -71,12 +73,12 @@ impl Probes {
 
 impl Shared {
     fn places(&self) -> MutexGuard<'_, Places> {
-        // What a panic broke off has set the next probe before.
+        // Poison is harmless: the next probe is scheduled before anything can panic.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Sends the probes that are due, for ever.
+/// Sends due probes for ever.
 async fn schedule(shared: Arc<Shared>, requests: Arc<ProbeRequests>) {
     let mut running: JoinSet<(Id, Option<Answer>)> = JoinSet::new();
     loop {
@@ -92,7 +94,7 @@ async fn schedule(shared: Arc<Shared>, requests: Arc<ProbeRequests>) {
             () = shared.followed.notified() => {}
             asked = requests.next() => shared.places().ask(&asked, Instant::now()),
             Some(ended) = running.join_next(), if !running.is_empty() => {
-                // One that was aborted is of a place that is gone.
+                // An aborted probe belongs to a place that was removed.
                 let Ok((id, answer)) = ended else { continue };
                 let jitter = rand::random::<f64>() * 2.0 - 1.0;
                 let ended = || shared.places().ended(id, answer, jitter, Instant::now());
@@ -104,12 +106,12 @@ async fn schedule(shared: Arc<Shared>, requests: Arc<ProbeRequests>) {
     }
 }
 
-/// Starts the probes that are due, and says when the next one is.
+/// Starts the probes that are due. Returns when the next one is due.
 fn start_due(shared: &Shared, running: &mut JoinSet<(Id, Option<Answer>)>) -> Option<Instant> {
     let mut places = shared.places();
     while let Some((id, place, probe)) = places.next(Instant::now()) {
         let probe = async move {
-            // What panicked is in the log; the next probe may fare better.
+            // The panic is in the log already. The next probe may succeed.
             let answer = AssertUnwindSafe(probe.ask(&place)).catch_unwind().await.ok();
             (id, answer)
         };

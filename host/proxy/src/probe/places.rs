@@ -1,4 +1,4 @@
-//! Probed places: when each is due, and what becomes of its answers.
+//! Probed places: when each is due, and what its answers change.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -13,13 +13,14 @@ use fleet::{Deployment, Fleet, Health};
 use super::ask::{Answer, Place, Probe};
 use super::calendar::{Calendar, phase};
 
-/// Probes under way at places whose last probe failed. Such a probe may take its whole time limit, and while so
-/// many do, only others of the same kind wait for them: a place that answers is probed whenever it is due.
+/// Most probes under way at places whose last probe failed. Such a probe may take its whole time
+/// limit. At the limit only places of the same kind wait: a place that answers is probed whenever
+/// it is due.
 const FAILING: usize = 512;
-/// With more places than that no connection is kept from one probe to the next.
+/// With more places than this, no connection is kept from one probe to the next.
 const KEPT: usize = 64;
 
-/// A place for as long as it is probed.
+/// Names a place while it is probed. Never used again for another one.
 pub(super) type Id = u64;
 
 /// All places that are probed.
@@ -30,42 +31,42 @@ pub(super) struct Places {
     client: Option<reqwest::Client>,
     probed: HashMap<Id, Probed>,
     by_place: HashMap<Arc<Place>, Id>,
-    /// By address of the health.
+    /// Keyed by the address of the [`Health`].
     by_health: HashMap<usize, Id>,
-    /// Also has times that were replaced since, and places that are gone: those are passed over.
+    /// Also contains times that were replaced since, and places that are gone. Those are skipped.
     due: BinaryHeap<Reverse<(Instant, Id)>>,
-    /// Due, but too many of their kind are under way.
+    /// Places that are due, but wait because [`FAILING`] probes are under way.
     delayed: VecDeque<Id>,
     /// Probes under way at places whose last probe failed.
     failing: usize,
     next_id: Id,
 }
 
-/// One place.
+/// A place, and what is known of it.
 #[derive(Debug)]
 struct Probed {
     place: Arc<Place>,
     health: Arc<Health>,
-    /// The deployments that share it.
+    /// The deployments at this place.
     sharers: Vec<Arc<Deployment>>,
     state: ProbeState,
-    /// Its last probe failed.
+    /// Whether its last probe failed.
     failed: bool,
 }
 
-/// What is done at a place.
+/// What happens next at a place.
 #[derive(Debug)]
 enum ProbeState {
-    /// Waits for that time.
+    /// It is probed at this time.
     Due(Instant),
-    /// Is among the `delayed`.
+    /// It is in [`Places::delayed`].
     Delayed,
     /// A probe is under way.
     Asked {
         _abort: AbortOnDrop,
-        /// It counts among the `failing`.
+        /// Whether it counts in [`Places::failing`].
         counts: bool,
-        /// Another one is to be sent at its end.
+        /// Whether another probe follows at its end.
         again: bool,
     },
 }
@@ -80,8 +81,8 @@ impl Drop for AbortOnDrop {
 }
 
 impl Places {
-    /// Probes every place of `fleet` that is to be probed, and no other. A place that stays is probed on
-    /// undisturbed: a reload delays no probe, and adds none.
+    /// Probes every place of `fleet` that has a probe, and no other. A place that stays is not
+    /// disturbed: a reload neither delays nor adds a probe.
     pub(super) fn follow(
         &mut self,
         fleet: &Fleet,
@@ -89,6 +90,7 @@ impl Places {
         client: &reqwest::Client,
         now: Instant,
     ) {
+        // Other settings: every place begins anew.
         if self.probing != probing {
             let next_id = self.next_id;
             *self = Self { next_id, ..Self::default() };
@@ -119,7 +121,7 @@ impl Places {
         }
     }
 
-    /// Adds a deployment to those that share a place. Gives the place if that is new.
+    /// Adds a deployment to those that share its place. Returns the place if it is new.
     fn share(
         &mut self,
         place: Place,
@@ -152,7 +154,7 @@ impl Places {
         self.failing -= usize::from(probed.state.counts());
     }
 
-    /// Lets these places be probed now; those that are being probed, once more after that.
+    /// Makes these places due now. A place that is being probed is probed once more after that.
     pub(super) fn ask(&mut self, healths: &[Arc<Health>], now: Instant) {
         for health in healths {
             let Some(id) = self.by_health.get(&address(health)).copied() else { continue };
@@ -165,7 +167,8 @@ impl Places {
         }
     }
 
-    /// A place that is to be probed at `now`, and how. Its probe is under way once [`began`](Self::began) is called.
+    /// The next place to probe at `now`, and its probe, which is under way once
+    /// [`began`](Self::began) is called.
     pub(super) fn next(&mut self, now: Instant) -> Option<(Id, Arc<Place>, Probe)> {
         let id = self.next_delayed().or_else(|| self.next_due(now))?;
         let probed = self.probed.get(&id)?;
@@ -197,7 +200,7 @@ impl Places {
         None
     }
 
-    /// When the next place is due.
+    /// When the next place is due. Skips outdated entries.
     pub(super) fn next_time(&mut self) -> Option<Instant> {
         loop {
             let Reverse((time, id)) = self.due.peek()?;
@@ -209,7 +212,7 @@ impl Places {
         }
     }
 
-    /// The probe of a place is under way.
+    /// Records that the probe of a place is under way.
     pub(super) fn began(&mut self, id: Id, abort: AbortHandle) {
         let Some(probed) = self.probed.get_mut(&id) else { return };
         let counts = probed.failed;
@@ -217,7 +220,7 @@ impl Places {
         probed.state = ProbeState::Asked { _abort: AbortOnDrop(abort), counts, again: false };
     }
 
-    /// The probe of a place has ended; None: it panicked.
+    /// Records that the probe of a place has ended. `answer` is None if it panicked.
     pub(super) fn ended(&mut self, id: Id, answer: Option<Answer>, jitter: f64, now: Instant) {
         let (Some(probed), Some(calendar)) = (self.probed.get_mut(&id), self.calendar) else {
             return;
@@ -228,7 +231,7 @@ impl Places {
         if let Some(Answer { sent, result: Some(result) }) = answer {
             probed.failed = result.is_err();
             self.set_due(id, next);
-            // Last: a panic in there must not end the probes of this place.
+            // Called last: a panic in it must not end the probes of this place.
             if let Some(probed) = self.probed.get(&id) {
                 probed.record(result, sent, &self.probing);
             }
@@ -252,13 +255,14 @@ impl ProbeState {
 }
 
 impl Probed {
-    /// Takes the result of a probe that was sent at `sent`. The decision layer hears of those whose state changed.
+    /// Takes the result of a probe that was sent at `sent`. Tells the decision layer which
+    /// deployments changed their state.
     fn record(&self, result: Result<(), String>, sent: Instant, probing: &Probing) {
         let good = result.is_ok();
         let turned = self.health.record(result, probing);
         if turned {
             let (up, reason) = (self.health.is_up(), self.health.observation().reason);
-            // By name: the log tells no address.
+            // By name: the log contains no addresses.
             let name = |d: &Arc<Deployment>| format!("{}/{}", d.model, d.config.name);
             let deployments = self.sharers.iter().map(name).collect::<Vec<_>>().join(", ");
             tracing::warn!(deployments, up, reason, "health changed");

@@ -59,14 +59,14 @@ async fn answer_all(listener: tokio::net::TcpListener) {
     loop {
         let (mut client, _) = listener.accept().await.unwrap();
         let mut head = [0; 1024];
-        // It comes in one piece.
+        // The head arrives in one piece.
         let _ = client.read(&mut head).await.unwrap();
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         client.write_all(answer).await.unwrap();
     }
 }
 
-/// So many places, of one model each.
+/// So many places, each with a model of its own.
 fn many(count: usize) -> String {
     let model = |at| format!("  - {{id: m{at}, base_url: 'http://h{at}'}}\n");
     format!("models:\n{}", (0..count).map(model).collect::<String>())
@@ -77,7 +77,7 @@ fn answer(places: &mut Places, id: Id, result: Result<(), String>, now: Instant)
     places.ended(id, Some(Answer { sent: now, result: Some(result) }), 0.0, now);
 }
 
-/// Begins all that is due.
+/// Begins every probe that is due.
 fn begin(places: &mut Places, running: &mut JoinSet<()>, now: Instant) -> Vec<Id> {
     let due = std::iter::from_fn(|| {
         let (id, ..) = places.next(now)?;
@@ -94,7 +94,7 @@ async fn probes_are_spread_and_hung_ones_delay_no_good_one() {
     let fleet = fleet(&many(2_000), probing, None);
     let (mut places, mut running) = (Places::default(), JoinSet::new());
     places.follow(&fleet, probing, &client(), now);
-    // Within a second all have had their first one, and the first half fail.
+    // Within a second every place is probed once. Every probe of the first half fails.
     let (mut first, end) = (Vec::new(), now + Duration::from_secs(1));
     while let Some(time) = places.next_time().filter(|time| *time <= end) {
         now = time;
@@ -105,7 +105,7 @@ async fn probes_are_spread_and_hung_ones_delay_no_good_one() {
         }
     }
     assert_eq!(first.len(), 2_000);
-    // From then on those hang, and the others are asked in every interval.
+    // From then on the probes of that half hang. The others are sent in every interval.
     let (mut good, mut bad, mut most) = (0, 0, 0);
     let end = now + 3 * interval;
     while let Some(time) = places.next_time().filter(|time| *time <= end) {
@@ -122,7 +122,7 @@ async fn probes_are_spread_and_hung_ones_delay_no_good_one() {
             }
         }
     }
-    // Those whose first turn comes soon after the first probe pass it over.
+    // A place skips its first turn if it comes too soon after its first probe.
     assert!((2_700..=3_100).contains(&good), "{good}");
     assert_eq!(bad, 512, "so many may hang");
     assert!(most < 10, "{most} in one instant");
@@ -159,7 +159,7 @@ async fn a_reload_leaves_places_that_stay_alone() {
     assert_eq!(ids.len(), 3);
     ids[..2].iter().for_each(|id| answer(&mut places, *id, Ok(()), after));
     let due = places.next_time();
-    // The third one is under way, and its place goes.
+    // The third probe is under way, and its place is removed.
     let second = fleet(&many(2), probing, Some(&first));
     places.follow(&second, probing, &client(), after);
     assert_eq!((begin(&mut places, &mut running, after).len(), places.next_time()), (0, due));

@@ -1,7 +1,7 @@
 //! Which core serves a connection: the one with the fewest, like Envoy's exact connection balance.
 //!
-//! All cores accept from one listener, and the first to wake takes all of a burst. Connections stay for long: of
-//! two cores one would serve them all while the other waits.
+//! All cores accept from one listener, and the first to wake takes all of a burst. Connections last
+//! long: one of two cores could serve them all while the other waits.
 
 use std::sync::Arc;
 
@@ -12,19 +12,20 @@ use fleet::admission::{Hold, Quota};
 
 use crate::api::Client;
 
-/// A connection that was let in.
+/// A connection that was admitted.
 #[derive(Debug)]
 pub(super) struct Arrival<S = TcpStream> {
     pub(super) stream: S,
     pub(super) client: Client,
-    /// Its places among the connections of the gateway, and of the core that serves it.
+    /// Its places among the connections of the gateway and of the core that serves it.
     pub(super) places: [Hold; 2],
 }
 
-/// A connection on its way to another core, known to no runtime.
+/// A connection on its way to another core. No runtime knows it.
 type Sent = Arrival<std::net::TcpStream>;
 
-/// Where a core finds the connections that others have accepted for it, and they those that it has.
+/// One core's exchange of connections: it receives those that others accepted for it, and sends its
+/// own to them.
 #[derive(Debug)]
 pub(super) struct Lobby {
     here: usize,
@@ -40,7 +41,7 @@ struct Core {
 }
 
 impl Lobby {
-    /// One for each core.
+    /// One lobby for each core, connected to all others.
     pub(super) fn of(cores: usize) -> Vec<Self> {
         let (cores, inboxes): (Vec<_>, Vec<_>) = (0..cores)
             .map(|_| {
@@ -53,8 +54,8 @@ impl Lobby {
         inboxes.into_iter().enumerate().map(of).collect()
     }
 
-    /// The connection, if it is to be served here; else another core has it now. `place` is that among the
-    /// connections of the gateway.
+    /// Returns the connection if this core is to serve it; otherwise another core has it now.
+    /// `place` is its place among the connections of the gateway.
     pub(super) fn place(&self, stream: TcpStream, client: Client, place: Hold) -> Option<Arrival> {
         let open = |core: &Core| core.connections.in_use();
         let least = self.cores.iter().min_by_key(|core| open(core))?;
@@ -63,19 +64,19 @@ impl Lobby {
         }
         let places = [place, least.connections.take(1, usize::MAX)?];
         let sent = Arrival { stream: stream.into_std().ok()?, client, places };
-        // One that takes no more is about to end.
+        // The other core takes no more, because it is about to end: serve it here.
         let Arrival { stream, client, places: [place, _] } = least.inbox.send(sent).err()?.0;
         self.keep(TcpStream::from_std(stream).ok()?, client, place)
     }
 
-    /// The connection, to be served here whatever the others have.
+    /// Returns the connection for this core, however many it has.
     pub(super) fn keep(&self, stream: TcpStream, client: Client, place: Hold) -> Option<Arrival> {
         let here = self.cores[self.here].connections.take(1, usize::MAX)?;
         Some(Arrival { stream, client, places: [place, here] })
     }
 
-    /// The next connection that another core has accepted. Pending where none will come any more. May be dropped
-    /// and asked again.
+    /// The next connection that another core has accepted. Never resolves if none can come any
+    /// more. Cancel-safe.
     pub(super) async fn next(&mut self) -> Arrival {
         loop {
             match self.inbox.recv().await.map(Sent::arrive) {
@@ -86,7 +87,8 @@ impl Lobby {
         }
     }
 
-    /// Takes no more; and those that have come so far, with those that are just being sent.
+    /// Takes no more connections. Returns those that have arrived, and those that are just being
+    /// sent.
     pub(super) async fn close(&mut self) -> Vec<Arrival> {
         self.inbox.close();
         let mut come = Vec::new();
@@ -98,7 +100,8 @@ impl Lobby {
 }
 
 impl Sent {
-    /// None: the runtime can look after no more of them, and the client sees its connection closed.
+    /// Registers the connection with this runtime. None: the runtime refuses it, and the connection
+    /// is closed.
     fn arrive(self) -> Option<Arrival> {
         let Self { stream, client, places } = self;
         Some(Arrival { stream: TcpStream::from_std(stream).ok()?, client, places })
@@ -117,7 +120,7 @@ mod tests {
 
     const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), is_surplus: false };
 
-    /// Connections of clients, accepted.
+    /// A listener, and the clients that are connected to it.
     struct Door(TcpListener, Vec<TcpStream>);
 
     impl Door {
@@ -173,7 +176,7 @@ mod tests {
     async fn among_equals_none_is_sent_on() {
         let lobbies = Lobby::of(2);
         let mut door = Door::open().await;
-        // Not to the first of them either.
+        // Not to the first core either: a tie stays where it is.
         let first = lobbies[1].place(door.enter().await, CLIENT, place());
         let second = lobbies[0].place(door.enter().await, CLIENT, place());
         let third = lobbies[1].place(door.enter().await, CLIENT, place());

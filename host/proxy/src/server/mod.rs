@@ -1,6 +1,7 @@
-//! Accepting connections and serving HTTP/1.1 on them: one current-thread runtime a core, all of
-//! them accepting from one listener, each connection served by the core with the fewest ([`balance`]). What else is
-//! shared between cores is in [`Gateway`]. Every byte of a client comes through the [`edge`].
+//! Accepts connections and serves HTTP/1.1 on them. Each core is one current-thread runtime. All
+//! cores accept from one listener, and the core with the fewest connections serves each new one
+//! ([`balance`]). [`Gateway`] holds what else the cores share. Every byte of a client passes
+//! through the [`edge`].
 
 mod balance;
 mod edge;
@@ -33,19 +34,19 @@ use crate::stop::Stage;
 use balance::{Arrival, Lobby};
 use edge::Edge;
 
-/// A request that was on its way when the gateway stopped accepting arrives within this time.
+/// Time in which requests still arrive that were on their way when the gateway stopped accepting.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
-/// Connections that wait to be accepted: as many as Linux allows by default. The standard library asks for 128, and
-/// whoever is one too many of a burst tries again after a second.
+/// Longest queue of connections that wait to be accepted: the default maximum of Linux. The
+/// standard library asks for 128, and a client that is one too many retries only after a second.
 const BACKLOG: i32 = 4096;
-/// How long accepting pauses where the system gives no more descriptors.
+/// How long accepting pauses after the system refused a descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A connection that is one too many is waited for no longer.
+/// Time limit for the request of a connection that is one too many.
 const SURPLUS: Duration = Duration::from_secs(1);
-/// Clients take what they are told at the end of the stop within this time.
+/// Time that clients have to read their errors at the end of the shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The threads that serve.
+/// The serving threads, one per core.
 #[derive(Debug)]
 pub struct Cores {
     ended: mpsc::UnboundedReceiver<()>,
@@ -53,11 +54,11 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Starts `cores` threads that serve `listener`, each on a handle of its own, until the gateway
-    /// stops.
+    /// Starts `cores` threads that serve `listener` until the gateway stops. Each has its own
+    /// handle of it.
     ///
     /// # Errors
-    /// If the listener cannot be shared or the system gives no thread.
+    /// If the listener cannot be duplicated, or a thread cannot be started.
     pub fn start(
         listener: &TcpListener,
         cores: usize,
@@ -65,9 +66,9 @@ impl Cores {
         tls: &Arc<ClientConfig>,
     ) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
-        // Listening again changes nothing else.
+        // Listening again changes only the backlog.
         rustix::net::listen(listener, BACKLOG)?;
-        // An attempt takes a descriptor too.
+        // Half of them: the attempt of a request takes a descriptor too.
         let most = descriptors::raise() / 2;
         let (tell, ended) = mpsc::unbounded_channel();
         for (core, lobby) in Lobby::of(cores).into_iter().enumerate() {
@@ -76,17 +77,17 @@ impl Cores {
             let (gateway, tls) = (Arc::clone(gateway), Arc::clone(tls));
             let run = move || {
                 let _end = end;
-                // A `LocalSet` would poll what accepts whenever a connection has something to do.
+                // A `LocalSet` would poll the accepting task whenever a connection makes progress.
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
                         runtime.block_on(serve(listener, lobby, gateway, tls, most));
-                        // A name that is still being looked up is not waited for.
+                        // Does not wait for a blocking DNS lookup.
                         runtime.shutdown_background();
                     }
-                    Err(error) => tracing::error!(%error, "a core has no runtime"),
+                    Err(error) => tracing::error!(%error, "the runtime of a core cannot be built"),
                 }
             };
             std::thread::Builder::new().name(format!("core-{core}")).spawn(run)?;
@@ -94,14 +95,14 @@ impl Cores {
         Ok(Self { ended, running: cores })
     }
 
-    /// Ready when one of them has ended, be it by a panic.
+    /// Resolves when one thread has ended, also by a panic.
     pub async fn one_ended(&mut self) {
         if self.ended.recv().await.is_some() {
             self.running -= 1;
         }
     }
 
-    /// Ready when all of them have.
+    /// Resolves when all threads have ended.
     pub async fn all_ended(&mut self) {
         while self.running > 0 {
             self.one_ended().await;
@@ -109,12 +110,12 @@ impl Cores {
     }
 }
 
-/// Tells of the end of a thread, however it comes.
+/// Reports the end of a thread, also after a panic.
 struct End(mpsc::UnboundedSender<()>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        // Nobody is left to be told when the process ends.
+        // Fails only when the process ends, and nobody listens.
         let _ = self.0.send(());
     }
 }
@@ -155,14 +156,15 @@ async fn serve(
     }
 }
 
-/// Accepts connections until dropped; a connection ends with the set.
+/// Accepts connections until dropped. Dropping `connections` aborts those that are open.
 async fn accept(
     listener: &tokio::net::TcpListener,
     lobby: &mut Lobby,
     connections: &mut JoinSet<()>,
     api: &Rc<Api>,
 ) {
-    // Until when there are no descriptors for more. What others have accepted goes on.
+    // Accepting pauses until then, for want of descriptors. Connections from other cores still
+    // arrive.
     let mut pause: Option<tokio::time::Instant> = None;
     let accepted = async |pause: Option<tokio::time::Instant>| {
         if let Some(until) = pause {
@@ -187,21 +189,21 @@ async fn accept(
                     if pause.is_none() {
                         tracing::error!(%error, "accepting pauses");
                     }
-                    // Out of descriptors: those in flight give theirs back.
+                    // Out of descriptors: connections that end free theirs.
                     pause = Some(tokio::time::Instant::now() + PAUSE);
                 }
             },
             arrival = lobby.next() => {
                 connections.spawn_local(connection(arrival, Rc::clone(api)));
             }
-            // One that panicked has said so in the log.
+            // A panic of a connection is in the log already.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
 }
 
-/// Accepts the connections that the system has made already: those that still wait when the listener is
-/// closed are reset.
+/// Accepts the connections that the system has established already. Closing the listener would
+/// reset them.
 fn accept_waiting(
     listener: &TcpListener,
     lobby: &Lobby,
@@ -209,7 +211,7 @@ fn accept_waiting(
     api: &Rc<Api>,
 ) {
     let start = Instant::now();
-    // Others may come as fast as these are taken.
+    // Bounded in time: new ones may arrive as fast as these are accepted.
     while start.elapsed() < ON_ITS_WAY {
         match listener.accept() {
             Ok((stream, peer)) => {
@@ -228,13 +230,13 @@ fn accept_waiting(
     }
 }
 
-/// Whether the error of an accept says nothing of the next: the client went away while it waited.
+/// Whether an error of accept says nothing about the next call: its client left while it waited.
 fn is_of_one_connection(error: &std::io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-/// Lets a connection in. None: it is one too many even to be told so, and is closed.
+/// Admits a connection. None: there are too many even to answer it with an error, so it is closed.
 fn admit(peer: IpAddr, api: &Api) -> Option<(Client, Hold)> {
     let (place, is_surplus) = api.admit()?;
     Some((Client { address: peer, is_surplus }, place))
@@ -242,7 +244,7 @@ fn admit(peer: IpAddr, api: &Api) -> Option<(Client, Hold)> {
 
 async fn connection(arrival: Arrival, api: Rc<Api>) {
     let Arrival { stream, client, places: _places } = arrival;
-    // Chunks of a stream are small and must not wait for each other.
+    // Without `nodelay` the small chunks of a stream would wait for each other.
     let _ = stream.set_nodelay(true);
     let mut changes = api.stop().changes();
     let mut limits = api.client_timeouts();
@@ -255,8 +257,8 @@ async fn connection(arrival: Arrival, api: Rc<Api>) {
         let version = hyper::Request::version(&request);
         let (api, (answering, refusal)) = (Rc::clone(&api), requests.begin());
         let request = request.map(|incoming| requests.upload(incoming));
-        // In a box, which an answer gives back with its head: hyper keeps room for what is not, 4 KiB, for as
-        // long as the connection lasts.
+        // Boxed: the box is freed with the head of the answer. hyper would keep room for an unboxed
+        // future, 4 KiB, as long as the connection lasts.
         Box::pin(async move {
             let response = match refusal {
                 None => {
@@ -276,7 +278,7 @@ async fn connection(arrival: Arrival, api: Rc<Api>) {
             if let Poll::Ready(ended) = watch.poll(connection.as_mut(), cx) {
                 return Poll::Ready(ended);
             }
-            // Polled anew, the edge, the request and the body look at the stage themselves.
+            // The stage changed. Polled again, the edge, the request and the body read it.
             ready!(changes.poll_next(cx));
         }
     })

@@ -1,4 +1,4 @@
-//! The cores by themselves: the end of accepting.
+//! The cores at the end of accepting.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,8 +21,9 @@ fn gateway() -> Arc<Gateway> {
     let fleet = Fleet::build(&config, None);
     let generation =
         Generation { config, fleet, strategies: Vec::new(), loaded_at: SystemTime::now() };
-    let (_, snapshot) = Plan::tried(Arc::new(generation), Vec::new()).expect("nothing to fail");
-    let metrics = Arc::new(Metrics::new().expect("names that differ"));
+    let (_, snapshot) =
+        Plan::tried(Arc::new(generation), Vec::new()).expect("an empty plan is valid");
+    let metrics = Arc::new(Metrics::new().expect("unique metric names"));
     Arc::new(Gateway::new(Arc::new(Board::new(snapshot)), metrics, None))
 }
 

@@ -1,12 +1,12 @@
-//! Tables of the documentation that are made from the code. A test fails where a page differs;
-//! with `UPDATE_DOCS=1` in its environment it writes the page.
+//! Tables of the documentation that are made from the code. A test fails if a page differs. With
+//! `UPDATE_DOCS=1` in its environment it writes the page.
 
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The longest line of a page.
+/// The longest line of a page, in characters.
 const WIDTH: usize = 160;
 
 /// A table in Markdown.
@@ -25,7 +25,7 @@ pub(super) fn table<const N: usize>(
     text
 }
 
-/// Holds the part of a page of `docs` that is between the markers of `name` to `text`.
+/// Compares `text` with the part of a page of `docs` that is between the markers of `name`.
 pub(super) fn hold(page: &str, name: &str, text: &str) {
     let path = docs().join(page);
     let old = fs::read_to_string(&path).unwrap();
@@ -43,7 +43,7 @@ pub(super) fn hold(page: &str, name: &str, text: &str) {
     );
 }
 
-/// The folder of the documentation: the nearest above this crate.
+/// The folder of the documentation: the nearest one above this crate.
 fn docs() -> PathBuf {
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let mut folders = above.map(|folder| folder.join("docs"));

@@ -1,8 +1,11 @@
-//! The gateway's own log: for people on a terminal, JSON otherwise; always on standard error.
+//! The gateway's own log, always on standard error: text on a terminal, JSON elsewhere.
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+pub use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The crates of the gateway. In `RUST_LOG` the word `gateway` stands for all of them.
 const CRATES: [&str; 10] = [
@@ -18,29 +21,35 @@ const CRATES: [&str; 10] = [
     "stub_engine",
 ];
 
-/// Starts the log, panics included. `RUST_LOG` sets what is shown, `default` what is shown without it.
+/// Starts the log, panics included. `RUST_LOG` sets the filter; `default` holds if it is not set or
+/// invalid.
 ///
 /// A second call has no effect, so that tests can start several gateways in one process.
-pub fn init(default: &str) {
-    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let asked = asked.and_then(|filter| EnvFilter::try_new(of_all_crates(&filter)).ok());
-    let filter = asked.unwrap_or_else(|| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // Saying on standard error that standard error is gone panics.
-        .log_internal_errors(false);
-    let started = if std::io::stderr().is_terminal() {
-        builder.try_init()
-    } else {
-        builder.json().flatten_event(true).try_init()
+pub fn init(default: LevelFilter) {
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let (targets, error) = match of_all_crates(&asked).parse::<Targets>() {
+        Ok(targets) if !asked.is_empty() => (targets, None),
+        Ok(_) => (Targets::new().with_default(default), None),
+        Err(error) => (Targets::new().with_default(default), Some(error)),
     };
-    // Already started: see above.
-    let _ = started;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        // Reporting on standard error that standard error is gone panics.
+        .log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(targets);
+    let started = if std::io::stderr().is_terminal() {
+        registry.with(lines).try_init()
+    } else {
+        registry.with(lines.json().flatten_event(true)).try_init()
+    };
     super::panic::log_panics();
+    if let (Ok(()), Some(error)) = (started, error) {
+        tracing::warn!(RUST_LOG = asked, %error, %default, "RUST_LOG is not used: write `debug` or `gateway=debug,info`");
+    }
 }
 
-/// The directives of a filter, those of `gateway` alone repeated for every crate.
+/// The directives of a filter. Those of `gateway` are repeated for every crate; those of a module
+/// of `gateway` are not.
 fn of_all_crates(filter: &str) -> String {
     let repeated = |directive: &str| match directive.trim().strip_prefix("gateway") {
         Some(level) if level.is_empty() || level.starts_with('=') => {
@@ -61,6 +70,6 @@ mod tests {
         assert!(filter.starts_with("warn,gateway=debug,answers=debug,"), "{filter}");
         assert!(filter.ends_with("stub_engine=debug,gateway::run=trace,hyper=info"), "{filter}");
         assert_eq!(of_all_crates("info"), "info");
-        assert!(EnvFilter::try_new(filter).is_ok());
+        assert!(filter.parse::<Targets>().is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What operators see: metrics, the access log, the gateway's own log.
+//! Telemetry for operators: metrics, the access log, the gateway's own log.
 
 mod access_log;
 #[cfg(test)]
@@ -7,8 +7,8 @@ mod log;
 mod metrics;
 mod panic;
 
-pub use access_log::{AccessLog, Attempt, Logging, Record};
-pub use log::init as init_log;
+pub use access_log::{AccessLog, AttemptRecord, Logging, Record};
+pub use log::{LevelFilter, init as init_log};
 pub use metrics::Metrics;
 pub(crate) use metrics::Position;
 pub use panic::{Panic, catch};

@@ -1,27 +1,27 @@
-//! Panics: each is one line of the log, and harms nothing but what it happened in.
+//! Panics. Each is one line of the log, and ends only the work that it happened in.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 
 thread_local! {
-    /// Whether somebody further up will say what happened.
+    /// Whether a caller further up will log the panic.
     static CATCHING: Cell<bool> = const { Cell::new(false) };
     static CAUGHT: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
-/// A panic, for the log. What it says may hold anything: it is not for clients.
+/// A panic, for the log. Its message may contain anything, so it is never sent to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panic {
     message: String,
-    /// File, line and column; empty where nobody knows.
+    /// File, line and column. Empty if unknown.
     location: String,
-    /// Where `RUST_BACKTRACE` asks for it.
+    /// Some if `RUST_BACKTRACE` asks for it.
     backtrace: Option<String>,
 }
 
 impl Panic {
-    /// Writes it down; `happened` is what it means.
+    /// Logs the panic. `happened` is the message: what the panic means for the gateway.
     pub fn log(&self, happened: &str) {
         let Self { message, location, backtrace } = self;
         let thread = std::thread::current();
@@ -29,7 +29,7 @@ impl Panic {
         tracing::error!(panic = message, location, backtrace, thread, "{happened}");
     }
 
-    /// Writes it down as what happened to this request.
+    /// Logs the panic as that of a request.
     pub fn log_of_request(&self, request_id: &str) {
         let Self { message, location, backtrace } = self;
         tracing::error!(request_id, panic = message, location, backtrace, "a request panicked");
@@ -41,15 +41,14 @@ impl From<&PanicHookInfo<'_>> for Panic {
         let backtrace = Backtrace::capture();
         let asked = backtrace.status() == BacktraceStatus::Captured;
         Self {
-            message: info.payload_as_str().unwrap_or("of an unknown kind").to_owned(),
+            message: info.payload_as_str().unwrap_or("(the payload is no text)").to_owned(),
             location: info.location().map(ToString::to_string).unwrap_or_default(),
             backtrace: asked.then(|| backtrace.to_string()),
         }
     }
 }
 
-/// Lets every panic of the process be a line of the log from now on. Those inside [`catch`] are left to
-/// the caller.
+/// Logs every panic of the process from now on. Panics inside [`catch`] are left to the caller.
 pub(super) fn log_panics() {
     std::panic::set_hook(Box::new(report));
 }
@@ -58,7 +57,7 @@ fn report(info: &PanicHookInfo<'_>) {
     let panic = Panic::from(info);
     let kept = CATCHING.get()
         && CAUGHT.with(|caught| {
-            // A second one, from what was dropped on the way up, ends the process: it is logged now.
+            // A second panic, from a `Drop` during unwinding, ends the process: it is logged now.
             let free = caught.try_borrow_mut().ok().filter(|caught| caught.is_none());
             free.map(|mut caught| *caught = Some(panic.clone())).is_some()
         });
@@ -67,10 +66,10 @@ fn report(info: &PanicHookInfo<'_>) {
     }
 }
 
-/// Runs `run`, which may leave what it works on in any state when it panics.
+/// Runs `run`. If it panics, what it works on may be in any state.
 ///
 /// # Errors
-/// The panic, which the caller logs.
+/// The panic. The caller must log it.
 pub fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     let outer = CATCHING.replace(true);
     let done = catch_unwind(AssertUnwindSafe(run));
@@ -79,16 +78,16 @@ pub fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     match (done, caught) {
         (Ok(done), None) => Ok(done),
         (Ok(done), Some(panic)) => {
-            // Somebody further down has caught it, and said nothing.
+            // Code inside `run` caught a panic without logging it.
             panic.log("a panic");
             Ok(done)
         }
         (Err(_), Some(panic)) => Err(panic),
-        // The hook is another's.
+        // Another panic hook is in place, and recorded nothing.
         (Err(payload), None) => {
             let text = payload.downcast_ref::<&str>().copied();
             let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-            let message = text.unwrap_or("of an unknown kind").to_owned();
+            let message = text.unwrap_or("(the payload is no text)").to_owned();
             Err(Panic { message, location: String::new(), backtrace: None })
         }
     }

@@ -1,4 +1,4 @@
-//! Connections: name, address (with happy eyeballs, by hyper-util), TLS.
+//! Makes connections: DNS, TCP (with happy eyeballs, by hyper-util), TLS.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -47,7 +47,7 @@ impl Connector {
         let mut tcp = self.tcp.clone();
         poll_fn(|cx| tcp.poll_ready(cx)).await.map_err(|_| Cause::Connect)?;
         let stream = tcp.call(uri).await.map_err(|error| {
-            tracing::debug!(%error, "no connection");
+            tracing::debug!(%error, "an upstream cannot be connected to");
             if descriptors::are_exhausted(&error) { Cause::NoDescriptors } else { Cause::Connect }
         })?;
         let stream = stream.into_inner();
@@ -56,7 +56,7 @@ impl Connector {
         }
         let name = ServerName::try_from(origin.host.clone()).map_err(|_| Cause::Tls)?;
         let stream = self.tls.0.connect(name, stream).await.map_err(|error| {
-            tracing::debug!(%error, "no TLS");
+            tracing::debug!(%error, "the TLS handshake with an upstream failed");
             Cause::Tls
         })?;
         Ok(Connection::new(Stream::Tls(Box::new(stream))))

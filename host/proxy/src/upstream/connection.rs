@@ -1,4 +1,4 @@
-//! One connection: the socket, and the buffer that answers are read into.
+//! One connection: the socket, and the buffer for answers.
 
 use std::fmt;
 use std::future::Future;
@@ -14,9 +14,9 @@ use tokio_rustls::client::TlsStream;
 use crate::buffers::{self, Spares};
 use crate::vectored;
 
-/// Read at a time at first. Most answers are smaller.
+/// Bytes per read at first. Most answers are smaller.
 const FEW: usize = 4 * 1024;
-/// Read at a time from an upstream that is faster than it is read.
+/// Most bytes per read, for an upstream that sends faster than it is read.
 const MANY: usize = 64 * 1024;
 
 thread_local! {
@@ -30,8 +30,8 @@ pub(super) enum Stream {
 
 pub(super) struct Connection {
     stream: Stream,
-    /// Read and not taken yet. Pieces taken are parts of it: it is used again once they are dropped. It has no memory
-    /// while little is read and nothing comes.
+    /// Bytes that were read and not taken yet. Pieces that were taken share its memory, which is
+    /// used again once they are dropped. It has no memory while little is read and nothing arrives.
     pub(super) buffer: BytesMut,
     at_a_time: usize,
 }
@@ -41,7 +41,7 @@ impl Connection {
         Self { stream, buffer: BytesMut::new(), at_a_time: FEW }
     }
 
-    /// Reads once into the buffer; 0 is the end.
+    /// Reads once into the buffer. 0: the connection has ended.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.make_room();
         let room = self.buffer.capacity() - self.buffer.len();
@@ -77,8 +77,9 @@ impl Connection {
         spare.unwrap_or_else(|| BytesMut::with_capacity(self.at_a_time))
     }
 
-    /// Lets others have the memory, where a stream may wait for long: with 4 KiB each it was a fifth of what one takes.
-    /// What pieces on their way to a client are parts of stays, for the next ones.
+    /// Lends the memory to others while this connection waits, which a stream may do for long: with
+    /// 4 KiB each it was a fifth of a stream's memory. Memory shared with pieces on their way to a
+    /// client stays, for the next pieces.
     fn lend(&mut self) {
         let is_small = self.buffer.is_empty() && self.at_a_time == FEW;
         if is_small && self.buffer.try_reclaim(FEW) {
@@ -86,7 +87,7 @@ impl Connection {
         }
     }
 
-    /// Writes of several slices at once what can be written.
+    /// Writes as much of several slices as it can.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -98,7 +99,7 @@ impl Connection {
         }
     }
 
-    /// Sends what TLS holds back.
+    /// Sends what the TLS layer holds back. A plain socket holds nothing back.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Stream::Plain(_) => Poll::Ready(Ok(())),
@@ -106,12 +107,12 @@ impl Connection {
         }
     }
 
-    /// Whether the upstream has neither closed the connection nor spoken without being asked.
+    /// True if the upstream has neither closed the connection nor sent anything unasked.
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         self.buffer.is_empty() && self.poll_fill(cx).is_pending()
     }
 
-    /// Gives up what a large answer took.
+    /// Frees the memory that a large answer needed.
     pub(super) fn rest(&mut self) {
         if self.at_a_time > FEW {
             (self.buffer, self.at_a_time) = (BytesMut::new(), FEW);
@@ -119,7 +120,7 @@ impl Connection {
     }
 }
 
-/// Without what was read.
+/// Shows no bytes of an answer.
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Connection")

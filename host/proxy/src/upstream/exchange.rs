@@ -1,11 +1,11 @@
-//! One request on one connection, up to the head of its answer. Reads while it writes: an upstream may
-//! refuse a large body before it has read it.
+//! One request on one connection, up to the head of its answer. It reads while it writes, because
+//! an upstream may refuse a large body before it has read it.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
-use http1::response::{Head, HeadReader, Malformed};
+use http1::response::{HeadReader, Malformed, ResponseHead};
 
 use crate::timeout::{Deadline, timeout_at};
 use routing::Cause;
@@ -24,7 +24,7 @@ pub(super) enum Progress {
     Answering,
 }
 
-/// An exchange without an answer.
+/// An exchange that failed before the head of an answer.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) cause: Cause,
@@ -35,7 +35,7 @@ pub(super) struct Failed {
 #[derive(Debug)]
 pub(super) struct Exchanged {
     pub(super) connection: Connection,
-    pub(super) head: Head,
+    pub(super) head: ResponseHead,
     /// Whether another request can follow on the connection.
     pub(super) reusable: bool,
 }
@@ -54,10 +54,11 @@ struct Exchange<'a> {
     sending: Sending,
     reader: HeadReader,
     answering: bool,
-    head: Option<Head>,
+    head: Option<ResponseHead>,
 }
 
-/// Writes `request` and waits for the head of its answer. Dropping the future closes the connection.
+/// Writes `request` and waits for the head of its answer. Dropping the future closes the
+/// connection.
 ///
 /// # Errors
 /// Why there is no answer, and whether the upstream may have seen the request.
@@ -94,12 +95,12 @@ impl Exchange<'_> {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Cause>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Cause>> {
         if self.sending == Sending::UnderWay {
             self.sending = match self.poll_send(cx) {
                 Poll::Pending => Sending::UnderWay,
                 Poll::Ready(Ok(())) => Sending::Done,
-                // What the upstream said before it closed the connection may still be there.
+                // Read on: the upstream may have answered before it closed the connection.
                 Poll::Ready(Err(_)) => Sending::Failed,
             };
         }
@@ -114,8 +115,8 @@ impl Exchange<'_> {
                 Cause::Protocol
             })?;
         }
-        // Good news before the whole request was read needs the rest of it; bad news does not.
-        let good = |head: &mut Head| head.parts.status.is_success();
+        // A success counts only once the whole request is sent. An error counts at once.
+        let good = |head: &mut ResponseHead| head.parts.status.is_success();
         match self.sending {
             Sending::UnderWay => self.head.take_if(|head| !good(head)),
             Sending::Done | Sending::Failed => self.head.take(),
@@ -130,7 +131,7 @@ impl Exchange<'_> {
                 return self.connection.poll_flush(cx);
             }
             let slices = [IoSlice::new(head), IoSlice::new(body)];
-            // An empty slice costs a system call as much as none.
+            // One slice is written directly, without a copy.
             let slices = if head.is_empty() { &slices[1..] } else { &slices[..] };
             match ready!(self.connection.poll_write(cx, slices))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

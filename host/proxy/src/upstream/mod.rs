@@ -1,10 +1,9 @@
-//! The upstream client: `send(request) -> head and body of the answer`. Dropping the future or the
-//! body cancels the request by closing its connection.
+//! The upstream client sends a request and returns head and body of the answer. Dropping the future
+//! or the body cancels the request by closing its connection.
 //!
-//! The half of HTTP/1.1 that a gateway needs, and no more: it only ever sends POST with a length. What
-//! it reads may be hostile, so what is not beyond doubt is refused. Nothing is spawned and nothing is
-//! shared between threads: a request and its body hold the connection, which else stands in a pool that
-//! belongs to one core.
+//! It has the part of HTTP/1.1 that a gateway needs: it only ever sends POST with a length. Answers
+//! may be hostile, so whatever is ambiguous is refused. A request spawns nothing and shares nothing
+//! between threads: it and its body hold the connection, which otherwise is in a pool of one core.
 //!
 //! ```text
 //! send: request -> pool or connect -> exchange (connection, head) -> body -> pool
@@ -52,22 +51,21 @@ pub(crate) struct Upstream {
     pool: Rc<Pool>,
 }
 
-/// What is sent: always a POST.
+/// The request that is sent: always a POST.
 #[derive(Debug)]
 pub(crate) struct Outgoing<'a> {
-    /// Where to.
     pub(crate) endpoint: &'a Endpoint,
-    /// The credential of the place, if it has one.
+    /// The credential of the deployment, if it has one.
     pub(crate) api_key: Option<&'a Secret>,
     /// `/v1/...`, appended to the endpoint's prefix.
     pub(crate) path_and_query: &'a str,
-    /// Without `host`, credential and length.
+    /// All but `host`, credential and length.
     pub(crate) headers: Up<'a>,
-    /// Whole.
+    /// The whole body.
     pub(crate) body: Bytes,
-    /// Whether it does no harm if the upstream sees it twice.
+    /// Whether the upstream may see the request twice.
     pub(crate) repeatable: bool,
-    /// How long connections to the place are kept unused, from now on.
+    /// How long connections to the origin are kept unused from now on.
     pub(crate) pool_idle: Duration,
     /// When the attempt began.
     pub(crate) began: Instant,
@@ -78,18 +76,17 @@ pub(crate) struct Outgoing<'a> {
 pub(crate) struct Answer {
     /// As the upstream sent it.
     pub(crate) head: Parts,
-    /// What follows.
     pub(crate) body: Incoming,
-    /// When its first content must have come.
+    /// Deadline for the first content.
     pub(crate) first_byte: Deadline,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SendError {
-    /// As others are told.
     pub(crate) cause: Cause,
-    /// The request, or part of it, was written and no byte came back: the upstream may be at work on it.
+    /// At least a part of the request was written, and no byte came back: the upstream may be at
+    /// work on it.
     pub(crate) written: bool,
 }
 
@@ -99,8 +96,8 @@ impl Upstream {
         Self { connector: Connector::new(tls), pool: Rc::default() }
     }
 
-    /// Closes connections whose time is over, for as long as the client is there: without requests
-    /// nobody else would.
+    /// Closes expired idle connections while the client exists. Without this nothing would close
+    /// them when no requests come.
     pub(crate) fn sweep(&self) -> impl Future<Output = ()> + use<> {
         pool::sweep(Rc::downgrade(&self.pool))
     }
@@ -111,8 +108,9 @@ impl Upstream {
     /// upstream may have seen a request that must not be repeated.
     ///
     /// # Errors
-    /// Why there is no answer; `connect` bounds each connection, `first_byte` the wait for the answer: it
-    /// is asked when the request is about to be written, each time it is, and told when that is.
+    /// Why there is no answer. `connect` bounds the making of a connection. `first_byte` gives the
+    /// deadline of the answer: it is called with the time whenever the request is about to be
+    /// written.
     pub(crate) async fn send(
         &self,
         outgoing: &Outgoing<'_>,
@@ -128,7 +126,8 @@ impl Upstream {
         if let Some(connection) = pooled {
             let first_byte = first_byte(outgoing.began);
             match exchange(connection, &request, first_byte).await {
-                // Closed while it was idle, or by an upstream that died at work: nobody can tell.
+                // The upstream closed the connection while it was idle, or died at work on the
+                // request. Both look alike.
                 Err(failed) if failed.on_a_closed_connection(outgoing.repeatable) => {
                     written = failed.progress == Progress::Sent;
                 }
@@ -136,7 +135,7 @@ impl Upstream {
             }
         }
         let before = |error: SendError| SendError { written: written || error.written, ..error };
-        // Most requests find a connection, and need no room for making one.
+        // Boxed: most requests find a connection, and need no room for making one.
         let connected = Box::pin(self.connector.connect(origin));
         let connected = timeout_at(connect.at, connected).await;
         let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.phase)));
@@ -154,7 +153,8 @@ fn answer(exchanged: Exchanged, shelf: Rc<Shelf>, first_byte: Deadline) -> Answe
 }
 
 impl Failed {
-    /// Whether this is what a server leaves that closed the connection while it was idle.
+    /// Whether it looks as if the server closed the connection while it was idle, and the request
+    /// may be sent again.
     fn on_a_closed_connection(&self, repeatable: bool) -> bool {
         let harmless = match self.progress {
             Progress::Unsent => true,
@@ -186,7 +186,7 @@ impl From<BodyError> for Cause {
     }
 }
 
-/// Of what happens before anything is written.
+/// A failure before anything was written.
 impl From<Cause> for SendError {
     fn from(cause: Cause) -> Self {
         Self { cause, written: false }

@@ -1,4 +1,4 @@
-//! Idle connections of one core, by origin; the most recently used first.
+//! Idle connections of one core, by origin. The most recently used one is taken first.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -13,21 +13,21 @@ use config::Origin;
 
 use super::connection::Connection;
 
-/// Idle connections kept for one origin.
+/// Most idle connections kept for one origin.
 const MOST: usize = 256;
 
-/// How often connections whose time is over are looked for.
+/// How often expired connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     shelves: RefCell<HashMap<Origin, Rc<Shelf>>>,
-    /// Told when a connection is kept.
+    /// Notified when a connection is kept.
     kept: Rc<Notify>,
 }
 
 impl Pool {
-    /// The connections to one origin, which are idle for at most `idle` from now on.
+    /// The shelf of an origin. Its connections are kept unused for at most `idle` from now on.
     pub(super) fn shelf(&self, origin: &Origin, idle: Duration) -> Rc<Shelf> {
         let mut shelves = self.shelves.borrow_mut();
         if let Some(shelf) = shelves.get(origin) {
@@ -41,12 +41,14 @@ impl Pool {
         shelf
     }
 
-    /// Closes the connections whose time is over; whether any are left.
+    /// Closes expired connections. True if any connection is left.
     fn expire(&self) -> bool {
         let now = Instant::now();
         let mut shelves = self.shelves.borrow_mut();
         shelves.retain(|_, shelf| {
             shelf.expire(now);
+            // A shelf stays while a request under way holds it, because its connection returns to
+            // it.
             Rc::strong_count(shelf) > 1 || !shelf.connections.borrow().is_empty()
         });
         shelves.values().any(|shelf| !shelf.connections.borrow().is_empty())
@@ -59,8 +61,8 @@ impl Drop for Pool {
     }
 }
 
-/// Closes the connections of a pool whose time is over, until the pool is gone. While there are none
-/// it sleeps.
+/// Closes expired connections of a pool until the pool is dropped. It sleeps while the pool is
+/// empty.
 pub(super) async fn sweep(pool: Weak<Pool>) {
     while let Some(kept) = pool.upgrade().map(|pool| Rc::clone(&pool.kept)) {
         kept.notified().await;
@@ -70,17 +72,18 @@ pub(super) async fn sweep(pool: Weak<Pool>) {
     }
 }
 
-/// The idle connections to one origin. A connection in use holds on to the shelf it goes back to.
+/// The idle connections to one origin. A connection in use holds the shelf that it goes back to.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    /// The longest idle first.
+    /// Sorted: the longest idle one is first.
     connections: RefCell<Vec<(Instant, Connection)>>,
     idle: Cell<Duration>,
     kept: Rc<Notify>,
 }
 
 impl Shelf {
-    /// A connection that is open as far as is known, idle for less than `at_most` by `now`.
+    /// Takes a connection that has been idle for less than `at_most` by `now`, and is open as far
+    /// as is known.
     pub(super) fn take(
         &self,
         cx: &mut Context<'_>,
@@ -98,7 +101,7 @@ impl Shelf {
         None
     }
 
-    /// Keeps a connection that waits for nothing.
+    /// Keeps an idle connection for the next request, or closes it if there are enough.
     pub(super) fn put(&self, mut connection: Connection) {
         let now = Instant::now();
         self.expire(now);

@@ -1,4 +1,4 @@
-//! A request as it goes over the wire, with its body.
+//! A request as it is written to the wire.
 
 use bytes::Bytes;
 
@@ -7,14 +7,15 @@ use http1::outgoing::{Authority, Outgoing as Head};
 
 use super::Outgoing;
 
-/// Head and body, ready to be written, more than once if need be.
+/// Head and body, which may be written more than once.
 pub(super) struct Request {
     head: Vec<u8>,
     body: Bytes,
 }
 
 impl Request {
-    /// None where a configured key or path cannot be written as HTTP, which the configuration excludes.
+    /// None if a configured key or path cannot be written as HTTP. The check of the configuration
+    /// rules this out.
     pub(super) fn new(outgoing: &Outgoing<'_>) -> Option<Self> {
         let head = Head {
             authority: authority(&outgoing.endpoint.origin),
@@ -26,7 +27,7 @@ impl Request {
         Some(Self { head: head.head(outgoing.body.len())?, body: outgoing.body.clone() })
     }
 
-    /// What is left to write after so many bytes; both empty at the end.
+    /// What is left of head and body after `written` bytes. Both are empty at the end.
     pub(super) fn rest(&self, written: usize) -> [&[u8]; 2] {
         let of_body = written.saturating_sub(self.head.len());
         [&self.head[written.min(self.head.len())..], &self.body[of_body..]]

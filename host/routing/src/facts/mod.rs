@@ -1,8 +1,9 @@
-//! What a strategy is told of a request. Facts that cost work are found only where a strategy asks for them,
-//! at the places that the [`Scan`] has noted. Neither the prompt nor a credential is ever told.
+//! Finds the facts that strategies are told about a request. Costly facts are computed only if a
+//! strategy needs them, from the positions that the [`Scan`] has noted. The prompt and credentials
+//! are never told.
 //!
-//! Hashes are XXH3, seeded with the model's id: the same on every core, in every process and on every machine, so
-//! that gateways beside each other agree, and after every restart.
+//! Hashes are XXH3, seeded with the model's id. They are the same on every core and machine and
+//! after every restart, so that several gateways agree.
 
 mod prompt;
 
@@ -15,15 +16,15 @@ use config::RequestFacts;
 use contract::{Facts, Needs};
 use http1::{Fields, Scan, json};
 
-/// Bytes of the prompt that one hash stands for. vLLM caches blocks of 16 tokens, which are about 64
-/// bytes; this is some eight of them.
+/// Bytes of the prompt per hash. vLLM caches blocks of 16 tokens, or about 64 bytes, so this is
+/// about eight of them.
 const BLOCK: usize = 512;
-/// The most hashes: of the first 32 KiB, in which prompts that differ have mostly begun to.
+/// Limit on the number of hashes. They cover the first 32 KiB, where most different prompts differ.
 const BLOCKS: usize = 64;
-/// Bytes of a header's value that are told.
+/// In bytes. A header with a longer value is not told.
 const VALUE: usize = 256;
 
-/// A request, as far as its facts are found in it.
+/// The parts of a request that facts are found in.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// Canonical id of its model.
@@ -36,13 +37,15 @@ pub struct Asked<'a> {
     pub scan: &'a Scan,
 }
 
-/// What is known of a request: the facts that cost nothing, and those of the others that are needed.
+/// The facts of a request: all cheap ones, and the costly ones that `needs` lists.
 #[must_use]
 pub fn of(request: Asked<'_>, config: &RequestFacts, needs: Needs) -> Facts {
     let Asked { model, headers, body, scan: Scan { fields, .. } } = request;
     let at = |range: &Option<Range<usize>>| body.get(range.clone()?);
     let seed = xxh3_64(model.as_bytes());
     let value = |name: &String| header(headers, name);
+    // The most explicit name of a session wins: the header, a field of the body, the first
+    // messages.
     let session = || match config.session_header.as_ref().and_then(value) {
         Some(session) => Some(xxh3_64_with_seed(session.as_bytes(), seed)),
         None => named(body, fields).or_else(|| opening(at(&fields.prompt)?)).map(|mut parts| {
@@ -61,7 +64,7 @@ pub fn of(request: Asked<'_>, config: &RequestFacts, needs: Needs) -> Facts {
     }
 }
 
-/// A header of printable text that is not too long.
+/// A header's value. None if it is empty, not printable, or longer than [`VALUE`].
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let value = headers.get(name)?.to_str().ok()?;
     (!value.is_empty() && value.len() <= VALUE).then_some(value)
@@ -79,14 +82,14 @@ fn tokens(body: &[u8], fields: &Fields) -> Option<u32> {
     Some(u32::try_from(more.fold(prompt, u64::saturating_add)).unwrap_or(u32::MAX))
 }
 
-/// What the request itself calls its session, as a list of one.
+/// The session that the body names, as a list of one.
 fn named<'b>(body: &'b [u8], fields: &Fields) -> Option<Vec<&'b [u8]>> {
     let mut named = fields.session.iter().flatten().filter_map(|range| body.get(range.clone()));
     named.find(|value| !matches!(*value, b"null" | b"\"\"")).map(|value| vec![value])
 }
 
-/// What all requests of a conversation have in common: its messages up to the first of the user. Of a
-/// prompt that is no list of messages its first block.
+/// The part that all requests of a conversation share: its messages up to the first user message.
+/// If the prompt is no list of messages, its first block.
 fn opening(prompt: &[u8]) -> Option<Vec<&[u8]>> {
     let text = str::from_utf8(prompt).ok()?;
     let (mut parts, mut is_user) = (Vec::new(), false);
@@ -106,14 +109,15 @@ fn chained(parts: &[&[u8]], seed: u64) -> u64 {
     parts.iter().fold(seed, |seed, part| xxh3_64_with_seed(part, seed))
 }
 
-/// The hash of the prompt's first block, of its first two, and so on; each made from the one before.
-/// The prompt is as engines read it: instructions, tools, then the rest, without the bracket that closes
-/// it, so that a conversation that goes on has the same beginnings.
+/// Hashes of the prompt's first block, its first two, and so on. Each is chained from the one
+/// before. The prompt is in the order in which engines read it: instructions, tools, messages. Its
+/// closing bracket is left out, so that a continued conversation has the same prefixes.
 fn prefixes(body: &[u8], fields: &Fields, seed: u64) -> Vec<u64> {
     let at = |range: &Option<Range<usize>>| body.get(range.clone()?);
     let (before, prompt) = ([&fields.instructions, &fields.tools].map(at), at(&fields.prompt));
     let prompt = prompt.map(|prompt| &prompt[..prompt.len().saturating_sub(1)]);
-    // What comes before is a beginning of its own: it is there whole, or not at all.
+    // Instructions and tools go into the seed as a whole: prompts share them entirely or not at
+    // all.
     let seed = before.into_iter().flatten().fold(seed, |seed, part| xxh3_64_with_seed(part, seed));
     let blocks = prompt.unwrap_or_default().chunks_exact(BLOCK).take(BLOCKS);
     blocks
@@ -124,7 +128,7 @@ fn prefixes(body: &[u8], fields: &Fields, seed: u64) -> Vec<u64> {
         .collect()
 }
 
-/// Finds all there is to find in a body, for whoever looks for one that breaks it: tokens and hashes.
+/// Tokens, session and prefixes of a body, for tests and fuzzing.
 #[cfg(any(test, fuzzing))]
 pub fn found(body: &[u8], fields: &Fields, seed: u64) -> (Option<u32>, Option<u64>, Vec<u64>) {
     let at = |range: &Option<Range<usize>>| body.get(range.clone()?);

@@ -1,23 +1,23 @@
-//! How long a prompt is, estimated without a tokenizer: from the strings in its JSON.
+//! Estimates the tokens of a prompt from the strings in its JSON, without a tokenizer.
 
 use std::sync::LazyLock;
 
 use memchr::memchr2;
 use memchr::memmem::Finder;
 
-/// Bytes of text for each token. English has about four in the tokenizers in use; of other scripts, whose
-/// characters take more bytes, the estimate is about right too.
+/// Bytes of text per token. English has about four with current tokenizers. The estimate also suits
+/// other scripts, whose characters take more bytes.
 const BYTES: u64 = 4;
-/// Tokens around each message or part of one: its role, and what separates it.
+/// Tokens around each message or message part: its role and separators.
 const FRAME: u64 = 3;
-/// Tokens of an image, a recording or a file that stands in the prompt: engines make some hundred of
-/// it, whatever its bytes.
+/// Tokens of an inline image, recording or file. Engines make a few hundred tokens of it, whatever
+/// its size in bytes.
 const MEDIA: u64 = 500;
-/// A string without a space that is longer than this, and looks like base64, is no text.
+/// In bytes. A longer string counts as media if this much of its beginning looks like base64.
 const LONG: usize = 1024;
 
-/// An estimate of the tokens in a part of a request; `json` is a JSON value that has been read before.
-/// Lists of numbers are tokens already.
+/// Estimates the tokens in a part of a request. `json` must be a valid JSON value. Each number
+/// counts as one token, because a list of numbers is a tokenised prompt.
 pub(super) fn tokens(json: &[u8]) -> u64 {
     let (mut tokens, mut bytes, mut at) = (0u64, 0u64, 0);
     while at < json.len() {
@@ -50,7 +50,7 @@ pub(super) fn tokens(json: &[u8]) -> u64 {
     tokens.saturating_add(bytes.div_ceil(BYTES))
 }
 
-/// Where the string that begins at `at` ends: the place of its closing quote.
+/// The position of the closing quote of the string that begins at `at`.
 fn string(json: &[u8], at: usize) -> usize {
     let mut end = at + 1;
     while let Some(found) = json.get(end..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
@@ -63,7 +63,7 @@ fn string(json: &[u8], at: usize) -> usize {
     json.len()
 }
 
-/// Whether what stands before `rest` is a key, not a value.
+/// True if the string before `rest` is a key, not a value.
 fn is_key(rest: &[u8]) -> bool {
     rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':')
 }
@@ -73,10 +73,10 @@ fn is_media(text: &[u8]) -> bool {
     text.starts_with(b"data:") || (text.len() > LONG && text[..LONG].iter().all(is_base64))
 }
 
-/// Whether a message is the user's.
+/// True if a message has the role `user`.
 pub(super) fn is_of_user(message: &[u8]) -> bool {
-    // Messages have few fields, and `role` mostly comes first: the key is looked for, not the object read. A
-    // text that says so inside a string has its quotes escaped.
+    // Searching for the key is cheaper than parsing, because messages have few fields and `role`
+    // mostly comes first. Inside a string the quotes of the key would be escaped.
     static ROLE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"role\""));
     let Some(at) = ROLE.find(message) else { return false };
     let rest = message[at + 6..].trim_ascii_start();

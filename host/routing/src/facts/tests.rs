@@ -7,7 +7,7 @@ use http1::scan;
 
 use super::*;
 
-/// What is found in a body, without headers.
+/// The facts found in a body, without headers.
 fn found(body: &Value) -> (Option<u32>, Option<u64>, Vec<u64>) {
     let body = body.to_string().into_bytes();
     super::found(&body, &scan(&body).unwrap().fields, 1)
@@ -26,7 +26,7 @@ fn a_conversation_that_goes_on_has_the_same_session_and_beginnings() {
     let (first, later) = (found(&chat(&first)), found(&chat(&later)));
     assert_eq!(first.1, later.1);
     assert!(first.2.len() >= 3 && later.2.starts_with(&first.2), "{first:?} {later:?}");
-    // Another begins elsewhere.
+    // Another conversation begins differently.
     let other = found(&chat(&[("system", "Be long."), ("user", &*long)]));
     assert!(other.1 != first.1 && other.2[0] != first.2[0]);
     let other = found(&chat(&[("system", "Be brief."), ("user", "Hello")]));
@@ -69,9 +69,9 @@ fn tokens_are_about_a_quarter_of_the_text() {
 
 #[test]
 fn hashes_are_the_known_ones() {
-    // They are kept by strategies, shared by gateways, and must not change with a version.
+    // Strategies store these hashes and gateways share them, so no version may change them.
     let body = chat(&[("user", &"x".repeat(600))]);
-    // This one is what Python's xxhash says of the first 512 bytes of the messages, with the seed 1.
+    // Computed with Python's xxhash from the first 512 bytes of the messages, with the seed 1.
     assert_eq!(found(&body).2, [1_631_596_638_274_632_383]);
 }
 

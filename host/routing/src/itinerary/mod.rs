@@ -1,7 +1,8 @@
-//! The itinerary of one request: which deployment is tried next, where it waits in line, and when it gives up.
+//! The itinerary of one request: which deployment is tried next, where the request waits, and when
+//! it gives up.
 //!
-//! The caller owns the clock, the places and the sockets. It asks for a [`Step`], takes it, and reports what came
-//! of it as an [`Event`]:
+//! The caller owns the clock, the places and the sockets. It asks for a [`Step`], carries it out,
+//! and reports the result as an [`Event`]:
 //!
 //! ```text
 //! Ready -> Enter --- a place is free: Entered ----------------> Attempt -> sent, or Refused
@@ -11,11 +12,13 @@
 //!                                    |       +- none: NoPlace -> the next deployment
 //!                                    +-> PassOver: NoPlace ----> the next deployment
 //! ```
-//! An attempt that fails goes to [`Itinerary::failed`], and after it the caller is [`Event::Ready`] again.
+//! An attempt that fails goes to [`Itinerary::failed`], and after it the caller is [`Event::Ready`]
+//! again.
 //!
-//! The published weights say how traffic is shared. Whatever changes between two decisions (an ejection, a deployment
-//! that asks to be left alone) is looked up when a turn comes, so that no request waits for the decision layer. The
-//! first attempt allocates nothing, and looks at the deployment it is drawn for alone.
+//! The published weights decide how traffic is shared. Changes between two decisions (an ejection,
+//! a cooling deployment) are looked up when a deployment's turn comes, so that no request waits for
+//! the decision layer. The first attempt allocates nothing, and looks only at the deployment that
+//! was drawn.
 
 #[cfg(test)]
 mod properties;
@@ -36,30 +39,30 @@ use super::draw::Draw;
 use super::exhausted::Exhausted;
 use super::failure::{Failure, Overtime};
 
-/// What an itinerary looks up of the deployments of its model, each by its position there.
+/// The live state of a model's deployments. Deployments are positions in the model.
 pub trait Deployments {
-    /// Whether the published snapshot lets traffic go there.
+    /// True if it is eligible in the published snapshot.
     fn is_eligible(&self, at: usize) -> bool;
-    /// Whether it lets requests through now.
+    /// True if it would admit a request now.
     fn is_open(&self, at: usize, now: Instant) -> bool;
-    /// Whether it asks to be left alone now.
+    /// True if it asked for a pause that is not over.
     fn is_cooling(&self, at: usize, now: Instant) -> bool;
-    /// Whether its probes succeed.
+    /// True if its probes succeed.
     fn is_up(&self, at: usize) -> bool;
-    /// Whether its last attempt failed.
+    /// True if its last attempt failed.
     fn is_failing(&self, at: usize) -> bool;
-    /// The longest that a request waits in its line.
+    /// The longest time that a request waits in its queue.
     fn patience(&self, at: usize) -> Duration;
 }
 
-/// What is fixed about a request when it arrives.
+/// The rules for one request, fixed when it arrives.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// The configured rules.
+    /// The configured rules of fallback.
     pub fallback: Fallback,
-    /// The endpoint that is asked.
+    /// The endpoint of the request.
     pub endpoint: InferenceEndpoint,
-    /// The snapshot found nothing eligible: ejected deployments are tried too.
+    /// True if nothing was eligible in the snapshot. Ejected deployments are then tried too.
     pub panic: bool,
     /// When the request arrived.
     pub started: Instant,
@@ -74,7 +77,7 @@ impl Terms {
         self.started + self.total
     }
 
-    /// Whether the request may be sent again where nobody knows if it was answered.
+    /// True if the request may be sent again although it may have been answered already.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.endpoint.is_repeatable() && self.fallback.ambiguous == Ambiguous::Once
@@ -86,22 +89,22 @@ impl Terms {
 pub enum Step {
     /// Take a place at this deployment, if one is free.
     Enter(usize),
-    /// Wait in its line for a place.
+    /// Wait in its queue for a place.
     Wait {
         /// The deployment.
         at: usize,
-        /// The latest time to leave the line.
+        /// The latest time to leave the queue.
         until: Instant,
     },
-    /// Pass it over: it has no place, and nobody waits for one at a deployment that is down.
+    /// Skip it: it has no free place, and waiting for a deployment that is down is pointless.
     PassOver(usize),
-    /// Make the attempt with the place taken there, if the deployment lets it through.
+    /// Make the attempt with the place taken there, if the deployment admits it.
     Attempt(usize),
     /// Try nothing more: [`Itinerary::exhausted`] says why.
     GiveUp,
 }
 
-/// What came of a [`Step`].
+/// The result of a [`Step`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The request needs an attempt: it arrived, or the attempt before failed.
@@ -110,35 +113,37 @@ pub enum Event {
     Full,
     /// A place is taken.
     Entered,
-    /// The line led to no place.
+    /// Waiting gave no place.
     NoPlace(Busy),
-    /// The deployment let no attempt through: it went out of use meanwhile.
+    /// The deployment did not admit the attempt: it went out of use meanwhile.
     Refused,
 }
 
-/// The turns of one request.
+/// The attempts of one request: those made, and those still possible.
 #[derive(Debug)]
 pub struct Itinerary<'a> {
     terms: Terms,
     order: Draw<'a>,
-    /// Drawn already.
+    /// Drawn, but not tried yet.
     next: Option<usize>,
     /// The deployment whose turn it is.
     at: usize,
-    /// Nothing is eligible: what is left is tried all the same.
+    /// Panic mode: nothing is eligible, so ejected deployments are tried too.
     panic: bool,
     /// Attempts that may still be made.
     left: u32,
     /// When the last attempt began. None before the first.
     began: Option<Instant>,
+    /// True if the retry budget refused an attempt.
     over_budget: bool,
+    /// True if a deployment had no place in time, or no room in its queue.
     busy: bool,
-    /// By deployment.
+    /// The failures so far, each with its deployment.
     failures: Vec<(usize, Failure)>,
 }
 
 impl<'a> Itinerary<'a> {
-    /// Draws the deployment that is tried first, by one weight for each deployment.
+    /// Draws the deployment that is tried first. `weights` has one weight per deployment.
     pub fn begin(
         weights: impl Into<Cow<'a, [f64]>>,
         terms: Terms,
@@ -159,6 +164,7 @@ impl<'a> Itinerary<'a> {
             failures: Vec::new(),
         };
         itinerary.next = itinerary.draw(deployments, rng, now);
+        // All eligible deployments have gone out of use since the snapshot.
         if itinerary.next.is_none() && !itinerary.panic {
             itinerary.panic = true;
             itinerary.order.restart();
@@ -167,7 +173,8 @@ impl<'a> Itinerary<'a> {
         itinerary
     }
 
-    /// Whether nothing was eligible when the request arrived: the attempt is made although the deployment is out.
+    /// True if nothing was eligible when the request arrived. Attempts are then made although the
+    /// deployment is out.
     #[must_use]
     pub fn is_panic(&self) -> bool {
         self.panic
@@ -179,7 +186,7 @@ impl<'a> Itinerary<'a> {
         self.terms.end()
     }
 
-    /// What to do after `event`.
+    /// The step to take after `event`.
     pub fn step(
         &mut self,
         event: Event,
@@ -207,7 +214,7 @@ impl<'a> Itinerary<'a> {
         self.left = self.left.saturating_sub(1);
     }
 
-    /// That attempt failed. Gives what this says of its deployment.
+    /// The attempt that began last has failed. Returns the outcome for its deployment.
     pub fn failed(&mut self, failure: Failure) -> Outcome {
         let given = self.began.map(|began| self.end().saturating_duration_since(began));
         let overtime = Overtime::of(given.unwrap_or_default(), self.terms.total);
@@ -219,8 +226,9 @@ impl<'a> Itinerary<'a> {
         outcome
     }
 
-    /// Why no attempt succeeded. `name` gives the name of a deployment; `model` is blamed for the time that was spent
-    /// in line; `wait` is the shortest time after which a deployment may be used again.
+    /// The reasons why no attempt succeeded. `name` returns the name of a deployment. A total
+    /// time-out that is no attempt's failure is listed under `model`. `wait` is the shortest time
+    /// until a deployment may be used again.
     #[must_use]
     pub fn exhausted(
         self,
@@ -239,7 +247,7 @@ impl<'a> Itinerary<'a> {
         Exhausted { failures, wait, over_budget, busy }
     }
 
-    /// The next deployment that may be tried at all.
+    /// The step for the next deployment that may be tried.
     fn turn(&mut self, deployments: &impl Deployments, rng: &mut impl Rng, now: Instant) -> Step {
         if self.left == 0 || now >= self.end() {
             return Step::GiveUp;
@@ -267,7 +275,7 @@ impl<'a> Itinerary<'a> {
         self.order.next(usable, rng)
     }
 
-    /// Where the request waits that finds no place.
+    /// The step for a deployment that has no free place.
     fn line(&self, deployments: &impl Deployments, now: Instant) -> Step {
         let at = self.at;
         match self.panic || deployments.is_up(at) {
@@ -276,9 +284,9 @@ impl<'a> Itinerary<'a> {
         }
     }
 
-    /// Whether the attempt may be made that has a place. Every attempt but the first is taken from the retry budget,
-    /// which keeps requests from multiplying where everything fails. An attempt at a deployment that does not fail
-    /// is made whatever the budget says, so that no request is lost that could have been saved.
+    /// True if the attempt may be made. Every attempt but the first costs retry budget, which keeps
+    /// requests from multiplying when everything fails. At a deployment that does not fail the
+    /// attempt is made even without budget, so that no request is lost that could be saved.
     fn is_affordable(
         &mut self,
         deployments: &impl Deployments,
@@ -294,8 +302,8 @@ impl<'a> Itinerary<'a> {
         affordable
     }
 
-    /// Whether no other deployment is tried after `failure`: it says so, or the request may have been answered
-    /// already, for the second time where it may be repeated.
+    /// True if no other deployment is tried after `failure`: its cause forbids it, or the request
+    /// may have been answered already. A repeatable request stops only at its second such failure.
     fn is_last(&self, failure: &Failure) -> bool {
         let answered = |(_, failure): &(usize, Failure)| failure.ambiguous;
         let again = !self.terms.is_repeatable() || self.failures.iter().any(answered);

@@ -1,4 +1,4 @@
-//! Whatever deployments are and do: what holds of every itinerary.
+//! Property tests: the invariants of every itinerary, for any state and behaviour of deployments.
 
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -26,8 +26,8 @@ fn fallback() -> impl Strategy<Value = Fallback> {
     })
 }
 
-/// How the world answers each step: whether a place is free, whether a wait leads to one, whether the deployment lets
-/// the attempt through, and whether its failure is ambiguous.
+/// The results of steps: whether a place is free, whether waiting gives one, whether the deployment
+/// admits the attempt, and whether its failure is ambiguous.
 type Luck = (bool, bool, bool, bool);
 
 /// What an itinerary did.
@@ -51,8 +51,8 @@ fn drive(
     let mut luck = luck.iter().cycle();
     loop {
         trace.steps += 1;
-        assert!(trace.steps < 1000, "it never ends");
-        let (free, waits, admits, ambiguous) = *luck.next().expect("some luck");
+        assert!(trace.steps < 1000, "the itinerary never ends");
+        let (free, waits, admits, ambiguous) = *luck.next().expect("a result");
         event = match itinerary.step(event, deployments, &budget, &mut rng, start) {
             Step::Enter(at) => {
                 trace.entered.push(at);
@@ -83,8 +83,8 @@ fn drive(
 }
 
 proptest! {
-    /// It ends; tries nobody twice and nobody who may not be tried; makes no more attempts than it may, and none that is
-    /// not told of.
+    /// It ends. It tries no deployment twice, and none that must not be tried. It makes no more
+    /// attempts than allowed, and reports each of them.
     #[test]
     fn the_rules_hold_whatever_happens(
         deployments in prop::collection::vec(known(), 1..8),
@@ -104,7 +104,7 @@ proptest! {
         let mut once = trace.entered.clone();
         once.sort_unstable();
         once.dedup();
-        prop_assert_eq!(once.len(), trace.entered.len(), "somebody twice");
+        prop_assert_eq!(once.len(), trace.entered.len(), "a deployment is tried twice");
         for at in &trace.entered {
             let Known { eligible, open, cooling, .. } = deployments[*at];
             let usable = if in_panic { !cooling } else { eligible && open };
@@ -119,7 +119,7 @@ proptest! {
         prop_assert_eq!(denied, u64::from(told.over_budget));
     }
 
-    /// Panic begins only where nobody is left who may be given traffic.
+    /// Panic mode begins only if no deployment may get traffic.
     #[test]
     fn panic_is_the_last_resort(
         deployments in prop::collection::vec(known(), 1..8),
@@ -134,7 +134,8 @@ proptest! {
         prop_assert_eq!(itinerary.is_panic(), !usable);
     }
 
-    /// Of deployments that are well and have places, the weighted ones are all tried before those of weight 0.
+    /// Among healthy deployments with free places, all weighted ones are tried before those of
+    /// weight 0.
     #[test]
     fn standby_comes_last(
         weights in prop::collection::vec(prop_oneof![Just(0.0), 0.01..1.0f64], 1..8),

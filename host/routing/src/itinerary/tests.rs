@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use config::{RetryBudget, Standby};
-use fleet::Fault;
+use fleet::FailureKind;
 use http::StatusCode;
 
 use super::*;
@@ -15,7 +15,7 @@ const TOTAL: Duration = Duration::from_secs(100);
 /// The patience of every deployment here.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is known of one deployment.
+/// The state of one deployment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) eligible: bool,
@@ -106,7 +106,7 @@ impl Scene {
         self.itinerary.failed(cause.into())
     }
 
-    /// Fails without anybody knowing whether the request was answered.
+    /// Fails ambiguously: the request may have been answered.
     fn lose(&mut self) {
         let lost = Failure { ambiguous: true, ..Cause::Broken.into() };
         let _ = self.itinerary.failed(lost);
@@ -134,7 +134,7 @@ fn attempts_go_by_weight_and_end_with_their_number() {
     }
     tried.sort_unstable();
     tried.dedup();
-    assert_eq!(tried.len(), 3, "nobody twice");
+    assert_eq!(tried.len(), 3, "no deployment twice");
     let _ = scene.fail(FAILED);
     assert_eq!(scene.step(Event::Ready), Step::GiveUp);
     let told = scene.exhausted();
@@ -170,7 +170,7 @@ fn a_refused_attempt_is_none() {
     let mut scene = Scene::with(&[1.0, 0.0], vec![WELL; 2], |terms| terms.fallback.attempts = 1);
     assert_eq!(scene.step(Event::Ready), Step::Enter(0));
     assert_eq!(scene.step(Event::Entered), Step::Attempt(0));
-    assert_eq!(scene.step(Event::Refused), Step::Enter(1), "it costs no attempt");
+    assert_eq!(scene.step(Event::Refused), Step::Enter(1), "a refusal costs no attempt");
     assert_eq!(scene.step(Event::Entered), Step::Attempt(1));
 }
 
@@ -199,7 +199,7 @@ fn a_place_that_was_not_had_is_told() {
         scene.step(Event::Ready);
         scene.step(Event::Full);
         assert_eq!(scene.step(Event::NoPlace(busy)), Step::Enter(1), "{busy:?}");
-        // A later line that ends otherwise changes nothing.
+        // A later wait that ends differently changes nothing.
         scene.step(Event::NoPlace(Busy::Dispersed));
         assert_eq!(scene.exhausted().busy, told, "{busy:?}");
     }
@@ -229,7 +229,7 @@ fn panic_tries_everything_but_who_asks_to_be_left_alone() {
     let _ = scene.fail(FAILED);
     assert_eq!(scene.step(Event::Ready), Step::GiveUp);
     let scene = Scene::new(&[1.0, 0.0], vec![OUT, WELL]);
-    assert!(!scene.itinerary.is_panic(), "somebody is left");
+    assert!(!scene.itinerary.is_panic(), "a deployment is left");
     let mut nobody = Scene::new(&[1.0], vec![cooling]);
     assert_eq!(nobody.step(Event::Ready), Step::GiveUp);
 }
@@ -245,9 +245,9 @@ fn every_attempt_but_the_first_is_paid_for() {
     }
     let Step::Enter(second) = scene.step(Event::Ready) else { panic!("no turn") };
     let third = 3 - second;
-    assert_eq!(scene.step(Event::Entered), Step::Enter(third), "nothing is left to pay with");
+    assert_eq!(scene.step(Event::Entered), Step::Enter(third), "the retry budget is used up");
     assert_eq!(scene.budget.denied(), 1);
-    // One that does not fail is tried for nothing.
+    // A deployment that does not fail is tried without budget.
     scene.deployments[third].failing = false;
     assert_eq!(scene.step(Event::Entered), Step::Attempt(third));
     assert!(scene.exhausted().over_budget);
@@ -318,10 +318,10 @@ fn the_end_of_the_request_ends_everything() {
     scene.attempt();
     scene.now += TOTAL - SECOND;
     let late = Cause::TimedOut(Phase::Total);
-    assert!(matches!(scene.fail(late), Outcome::Failure { fault: Fault::Answer, .. }));
+    assert!(matches!(scene.fail(late), Outcome::Failure { kind: FailureKind::Answer, .. }));
     assert_eq!(scene.step(Event::Ready), Step::GiveUp);
     scene.now += SECOND;
-    assert_eq!(scene.exhausted().failures.len(), 1, "it is told once");
+    assert_eq!(scene.exhausted().failures.len(), 1, "the time-out is listed once");
     let mut scene = Scene::new(&[0.5, 0.5], vec![WELL; 2]);
     scene.now += TOTAL;
     assert_eq!(scene.step(Event::Ready), Step::GiveUp);
@@ -337,7 +337,7 @@ fn time_that_others_took_is_not_charged() {
     let mut scene = Scene::new(&[0.5, 0.5], vec![WELL; 2]);
     scene.now += TOTAL / 2;
     scene.attempt();
-    assert_ne!(scene.fail(late), Outcome::Neutral, "it had its half");
+    assert_ne!(scene.fail(late), Outcome::Neutral, "it had half of the total");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 #!/bin/sh
-# A compiler for tests, which behaves as the name says under which it is called. All but the first read no component.
+# A fake compiler for tests. The name under which it is called selects its behaviour. Only `reads`
+# reads its input.
 case "${0##*/}" in
 reads)
     cat >/dev/null

@@ -1,6 +1,6 @@
-;; A strategy that gives every deployment the weight 1. The tests fill in what
-;; stands in braces. Memory: text and answers below 1024, arguments from 4096 up, and they are
-;; never freed: the instance is good for a few dozen calls.
+;; A strategy that gives every deployment the weight 1. The tests replace the placeholders in
+;; braces. Memory: text and answers are below 1024, arguments from 4096 up. Arguments are never
+;; freed, so an instance serves a few dozen calls.
 (core module $core
   {more}
   (memory (export "memory") 2)
@@ -21,7 +21,7 @@
   (func (export "describe") (result i32)
     {describe}
     (i32.const 128))
-  ;; The answer at 256 is an error with the text at 48 where the tests make it one.
+  ;; The answer is at 256. A test makes it an error, whose text is at 48, by storing 1 there.
   (func (export "configure") (param i32 i32) (result i32)
     (i32.store (i32.const 260) (i32.const 48))
     (i32.store (i32.const 264) (i32.const 13))

@@ -1,9 +1,9 @@
 //! The built-in strategies in a large fleet, within the memory and the deadlines of the default
 //! sandbox.
 //!
-//! A deadline is counted in Wasmtime's fuel here, about one unit for an instruction of the guest. So
-//! the tests find a guest that does too much work on any machine, however busy, and in a debug build,
-//! where most of a call's time is the host's.
+//! Deadlines are measured in Wasmtime's fuel, about one unit per instruction of the guest. So the
+//! tests detect a guest that does too much work on any machine, however busy. They also do in a
+//! debug build, where the host takes most of a call's time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use super::super::source::Source;
 use config::Sandbox;
 use contract::{Candidate, Facts, Place, Price, Question, RawWeights, Side, Weights};
 
-/// All places of the largest fleet, such as 10,000 models with 4 deployments each.
+/// Number of places in the largest fleet, such as 10,000 models with 4 deployments each.
 const PLACES: usize = 40_000;
-/// The deployments of the largest model that a request may be about.
+/// Number of deployments of the largest model that is asked about on the request path.
 const OF_A_REQUEST: usize = 2_000;
-/// A third of what a core of 2.5 GHz does: the host takes a share of the time, too.
+/// A third of what a core of 2.5 GHz executes, because the host takes a share of the time.
 const FUEL_PER_MILLISECOND: u64 = 1_000_000;
 
 #[test]
@@ -74,13 +74,13 @@ impl Guest {
         let Some(Source::BuiltIn { bytes, .. }) = builtin::find(name) else { panic!("{name}") };
         let component = Component::new(&machine.engine, bytes).unwrap();
         let shape = interface::shape(name, &component).unwrap();
-        // Fuel stands for time: the clock is only for a guest that hangs.
+        // Fuel replaces the deadline. The clock only catches a guest that hangs.
         let patient = Sandbox { call: Duration::from_secs(600), ..sandbox };
         let program = Program::new(Arc::new(machine), &component, shape, patient);
         Self { name, program: program.ok().unwrap(), shape, sandbox }
     }
 
-    /// A new instance with these places.
+    /// Makes an instance and configures it with these places.
     fn configured(&self, parameters: &Value, places: &[Place]) -> Instance {
         let mut instance = self.program.instantiate(self.name.into(), Arc::default()).unwrap();
         self.within(self.sandbox.call, &mut instance, async |Instance { store, guest }| {
@@ -122,7 +122,7 @@ impl Guest {
         self.check(said, &local, &remote);
     }
 
-    /// The answer of a call that may use as much fuel as a deadline allows.
+    /// Runs a call with as much fuel as `deadline` allows. Panics if the fuel runs out.
     fn within<T>(
         &self,
         deadline: Duration,
@@ -145,7 +145,7 @@ impl Guest {
     }
 }
 
-/// All places, half of each model's local. The values that an order may go by differ.
+/// All places. Half of each model's are local. Values that a strategy may sort by are distinct.
 fn places(of_a_model: usize) -> Vec<Place> {
     let place = |at: u32| {
         let number = at as usize % of_a_model;
@@ -163,8 +163,7 @@ fn places(of_a_model: usize) -> Vec<Place> {
     (0..).take(PLACES).map(place).collect()
 }
 
-/// The deployments of all places at work. The latency falls from one to the next, which is the
-/// costliest order to sort.
+/// A candidate for each place. The latency falls from one to the next, the costliest order to sort.
 fn candidates(places: &[Place]) -> Vec<Candidate<'_>> {
     let candidate = |(id, place): (u32, _)| Candidate {
         id,
@@ -177,7 +176,7 @@ fn candidates(places: &[Place]) -> Vec<Candidate<'_>> {
     (0..).zip(places).map(candidate).collect()
 }
 
-/// The local deployments of a model, and the remote ones.
+/// Splits the deployments of a model into local and remote ones.
 fn sides<'p>(model: &[Candidate<'p>]) -> (Vec<Candidate<'p>>, Vec<Candidate<'p>>) {
     model.iter().copied().partition(|candidate| candidate.place.side == Side::Local)
 }

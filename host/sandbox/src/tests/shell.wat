@@ -1,5 +1,5 @@
-;; A strategy around a core module: the tests fill in what stands
-;; in braces. The types must have names, so the functions go out through a component of their own.
+;; A component around a core module. The tests replace the placeholders in braces. Exported types
+;; must have names, so an inner component exports the functions.
 (component
   {imports}
   {core}

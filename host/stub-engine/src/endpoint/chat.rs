@@ -7,8 +7,9 @@ use super::{Chunk, InferenceCall, Problem, Reply};
 
 pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     let messages = call.field("messages")?.as_array().filter(|messages| !messages.is_empty());
-    let messages =
-        messages.ok_or_else(|| Problem::bad(Some("messages"), "'messages' is no list of any"))?;
+    let messages = messages.ok_or_else(|| {
+        Problem::bad(Some("messages"), "'messages' must be a list with a message")
+    })?;
     let text = call.hello(&last_user(messages));
     let tokens = count(&text);
     let usage = usage(count_messages(messages), tokens);

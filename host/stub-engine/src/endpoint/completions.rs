@@ -8,7 +8,8 @@ use super::{Chunk, InferenceCall, Problem, Reply};
 pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     let prompt = match call.field("prompt")? {
         Value::String(prompt) => prompt.clone(),
-        // Of several prompts the engine answers the first; of token numbers it can say nothing.
+        // The engine answers the first of several prompts. A list of token numbers counts as empty
+        // text.
         Value::Array(prompts) => {
             prompts.first().and_then(Value::as_str).unwrap_or_default().to_owned()
         }

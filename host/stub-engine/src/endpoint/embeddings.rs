@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::text::count;
 use super::{InferenceCall, Problem, Reply};
 
-/// How long a vector is where the request does not say.
+/// Length of a vector if the request gives none.
 const DIMENSIONS: u64 = 8;
 
-/// The longest vector the engine makes.
+/// Length of the longest vector that the engine makes.
 const MOST_DIMENSIONS: u64 = 4096;
 
 pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
@@ -41,9 +41,9 @@ pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     Ok(Reply::Whole { tokens: 0, body })
 }
 
-/// The texts to embed: one, several, or the same as token numbers, which stand for words.
+/// The texts to embed: one or several. Token numbers are accepted too, and count as words.
 fn inputs(input: &Value) -> Result<Vec<String>, Problem> {
-    let wrong = || Problem::bad(Some("input"), "'input' is neither text nor a list of any");
+    let wrong = || Problem::bad(Some("input"), "'input' must be text or a list that is not empty");
     let tokens = |list: &[Value]| {
         let words: Vec<String> = list.iter().map(Value::to_string).collect();
         words.join(" ")
@@ -64,7 +64,7 @@ fn inputs(input: &Value) -> Result<Vec<String>, Problem> {
     }
 }
 
-/// A vector of length 1: each word adds to the place its hash names.
+/// A unit vector. Each word adds to the dimension that its hash selects.
 fn vector(text: &str, dimensions: u64) -> Vec<f32> {
     let mut vector = vec![0.0_f32; dimensions as usize];
     for word in text.split_whitespace() {
@@ -80,7 +80,7 @@ fn vector(text: &str, dimensions: u64) -> Vec<f32> {
     vector.into_iter().map(|x| x / length).collect()
 }
 
-/// Little-endian floats in base64, which is what the OpenAI SDK asks for.
+/// Little-endian floats in base64, the encoding that the OpenAI SDK asks for.
 fn packed(vector: &[f32]) -> Value {
     let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
     Value::String(STANDARD.encode(bytes))

@@ -1,6 +1,8 @@
-//! The inference paths, one file each: a request's JSON in, the answer's JSON or its events out.
+//! The inference paths, one file each. They turn the JSON of a request into the JSON of the answer
+//! or its events.
 //!
-//! Nothing here knows HTTP or time: a chunk says after how many tokens it is due, and the body waits.
+//! Nothing here knows HTTP or time: a chunk has the number of tokens before it, and the body waits
+//! for them.
 
 mod chat;
 mod completions;
@@ -25,7 +27,7 @@ pub(super) enum InferencePath {
 }
 
 impl InferencePath {
-    /// The one a path names.
+    /// The inference path of this URL path, if it is one.
     pub(super) fn at(path: &str) -> Option<Self> {
         Some(match path {
             "/v1/chat/completions" => Self::Chat,
@@ -38,11 +40,11 @@ impl InferencePath {
     }
 }
 
-/// One inference call, as far as every path needs it.
+/// The data of an inference call that every path needs.
 pub(super) struct InferenceCall<'a> {
     /// The engine's name.
     engine: &'a str,
-    /// Unique in this engine: what ids are made of.
+    /// Unique in this engine. Ids contain it.
     number: u64,
     /// Seconds since 1970.
     created: u64,
@@ -83,7 +85,7 @@ impl<'a> InferenceCall<'a> {
         self.body["stream_options"]["include_usage"] == true
     }
 
-    /// A field that has to be there.
+    /// A required field.
     fn field(&self, name: &'static str) -> Result<&Value, Problem> {
         match &self.body[name] {
             Value::Null => Err(Problem::bad(Some(name), format!("'{name}' is missing"))),
@@ -92,18 +94,18 @@ impl<'a> InferenceCall<'a> {
     }
 }
 
-/// The answer to a call that can be answered.
+/// The answer to a valid call.
 pub(super) enum Reply {
-    /// All at once, when `tokens` would have been produced.
+    /// The whole answer at once, when `tokens` would have been produced.
     Whole { tokens: usize, body: Value },
-    /// Event by event, made as they are sent: a long answer is never held whole.
+    /// Event by event. Events are made as they are sent, so that a long answer is never held whole.
     Stream(Box<dyn Iterator<Item = Chunk> + Send>),
 }
 
 /// A piece of a streamed answer.
 #[derive(Debug, PartialEq)]
 pub(super) struct Chunk {
-    /// Tokens produced before it.
+    /// Tokens that are produced before it.
     pub(super) after: usize,
     pub(super) data: Bytes,
 }
@@ -114,7 +116,7 @@ impl Chunk {
         Self { after, data: format!("data: {data}\n\n").into() }
     }
 
-    /// What ends the streams of chat and text completions.
+    /// The end of a stream of chat or text completions.
     fn done(after: usize) -> Self {
         Self { after, data: Bytes::from_static(b"data: [DONE]\n\n") }
     }

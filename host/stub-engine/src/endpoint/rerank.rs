@@ -1,4 +1,4 @@
-//! `POST /v1/rerank`: a document is worth the share of the query's words that it has.
+//! `POST /v1/rerank`: the score of a document is the share of the query's words that it contains.
 
 use std::collections::HashSet;
 
@@ -40,7 +40,7 @@ pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     Ok(Reply::Whole { tokens: 0, body })
 }
 
-/// From 0 (no word of the query) to 1 (all of them).
+/// The score, from 0 (no word of the query) to 1 (all of them).
 fn score(query: &str, document: &str) -> f64 {
     let words = |text: &str| -> HashSet<String> {
         text.split_whitespace().map(str::to_lowercase).collect()

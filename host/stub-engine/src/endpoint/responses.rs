@@ -1,4 +1,4 @@
-//! `POST /v1/responses`, whose streams are typed events with numbers.
+//! `POST /v1/responses`. Its streams are typed and numbered events.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,8 @@ pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     Ok(Reply::Whole { tokens, body })
 }
 
-/// The response and its one message open, a delta for each word, and both close with the whole text.
+/// The events of a stream: the response and its one message open, each word is a delta, and both
+/// close with the whole text.
 fn stream(
     call: &InferenceCall<'_>,
     text: &str,

@@ -1,4 +1,4 @@
-//! Text in requests, and what the engine takes for tokens: words.
+//! Text in requests. The engine takes words for tokens.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ pub(super) fn count(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
-/// A text cut into words, each with the white space behind it: joined, they are the text.
+/// Cuts a text into words, each with the white space after it. Joined again they are the text.
 pub(super) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut start = 0;
@@ -26,7 +26,7 @@ pub(super) fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The text of a message's `content`: a string, or parts of which some have text.
+/// The text of a message's `content`: a string, or the texts of its parts.
 pub(super) fn content(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -38,13 +38,13 @@ pub(super) fn content(content: &Value) -> String {
     }
 }
 
-/// What the user said last; nothing where no message is the user's.
+/// The last message of the user. Empty if there is none.
 pub(super) fn last_user(messages: &[Value]) -> String {
     let last = messages.iter().rev().find(|message| message["role"] == "user");
     last.map(|message| content(&message["content"])).unwrap_or_default()
 }
 
-/// The words of all messages.
+/// The number of words in all messages.
 pub(super) fn count_messages(messages: &[Value]) -> usize {
     messages.iter().map(|message| count(&content(&message["content"]))).sum()
 }

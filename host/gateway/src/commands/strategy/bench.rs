@@ -1,4 +1,4 @@
-//! `gateway strategy bench`: what a strategy costs.
+//! `gateway strategy bench`: measures the costs of a strategy.
 
 use std::io::{self, Write, stdout};
 use std::process::ExitCode;
@@ -15,13 +15,13 @@ use sandbox::LoadError;
 
 use super::subject::{Subject, explain};
 
-/// The build profile that the numbers are of.
+/// Build profile of this gateway, which the numbers depend on.
 const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
 
-/// A call that the gateway would cut off is measured too: how slow it is, is the question.
+/// Deadline of measured calls. It exceeds the gateway's own, so that slow calls are measured, too.
 const CALL: Duration = Duration::from_secs(10);
 
-/// Which strategy, and for whom.
+/// Measure a strategy's costs: compilation, instances, calls, memory
 #[derive(Debug, Args)]
 pub(in crate::commands) struct BenchArgs {
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(in crate::commands) struct BenchArgs {
     /// Its parameters, as JSON
     #[arg(long, value_name = "JSON", default_value = "{}")]
     parameters: String,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -90,7 +90,7 @@ impl BenchReport {
         let Memory { linear, resident } = costs.memory;
         let resident = match resident {
             Some(resident) => format!("{} KiB of the process", resident >> 10),
-            None => "what the process has of it is not known".to_owned(),
+            None => "resident memory unknown".to_owned(),
         };
         writeln!(out, "memory of an instance: {} KiB linear, {resident}", linear >> 10)
     }

@@ -1,4 +1,4 @@
-//! `gateway strategy inspect`: what a component is, and why it cannot be loaded where it cannot.
+//! `gateway strategy inspect`: shows a component and its strategy, or why it cannot be loaded.
 
 use std::io::{self, Write, stdout};
 use std::process::ExitCode;
@@ -13,26 +13,26 @@ use sandbox::{Anatomy, LoadError, Opened, PluginHost, Provider};
 
 use super::subject::{Subject, explain};
 
-/// Which component, and for whom.
+/// Show a component and its strategy, or why it cannot be loaded
 #[derive(Debug, Args)]
 pub(in crate::commands) struct InspectArgs {
     #[command(flatten)]
     subject: Subject,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What is known of a component.
+/// The facts of a component. Its field names are the keys of `--json`.
 #[derive(Debug, Serialize)]
 struct InspectReport {
     component: String,
     bytes: usize,
     sha256: String,
-    /// None: it cannot be read that far.
+    /// None if the component cannot be compiled.
     imports: Option<Vec<ShownImport>>,
     exports: Option<Vec<String>>,
-    /// What it says of itself, where it can be loaded.
+    /// The facts of its strategy. None if it cannot be loaded.
     #[serde(flatten)]
     strategy: Option<Strategy>,
     error: Option<String>,
@@ -62,7 +62,8 @@ struct Strategy {
 
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let (source, sandbox) = (args.subject.source()?, args.subject.sandbox());
-    // Two hosts: what the first one compiled, the second one would not compile again.
+    // A second host, because the first has the component compiled, and the report has the time to
+    // compile it.
     let anatomy = PluginHost::new()?.look(&source, &sandbox).map_err(|error| explain(&error))?;
     let opened = PluginHost::new()?.load(&source, None, &sandbox);
     let report = InspectReport::of(source.to_string(), anatomy, opened);
@@ -133,7 +134,7 @@ impl ShownImport {
     fn means(&self) -> &'static str {
         match self.provider {
             "gateway" => "given by the gateway",
-            "empty" => "an empty world: leads nowhere",
+            "empty" => "given by the gateway, without access to anything",
             _ => "given by nobody",
         }
     }
@@ -189,7 +190,7 @@ impl Strategy {
     }
 }
 
-/// What it wants to be told of a request, in the contract's words.
+/// Names of the facts that it needs of a request, as in the contract.
 fn needs(needs: Needs) -> Vec<&'static str> {
     let Needs { prompt_tokens, session, prefixes } = needs;
     let all = [(prompt_tokens, "prompt-tokens"), (session, "session"), (prefixes, "prefixes")];
@@ -205,7 +206,7 @@ fn line(out: &mut impl Write, label: &str, text: &str) -> io::Result<()> {
     writeln!(out, "{label:<12}  {text}")
 }
 
-/// Several lines under one label.
+/// Writes several lines under one label.
 fn lines(out: &mut impl Write, label: &str, texts: &[impl AsRef<str>]) -> io::Result<()> {
     if texts.is_empty() {
         return line(out, label, "none");

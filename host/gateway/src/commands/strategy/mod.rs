@@ -1,4 +1,4 @@
-//! `gateway strategy`: what the author of a routing strategy needs. One file a subcommand.
+//! `gateway strategy`: tools for the author of a routing strategy. One file per subcommand.
 
 mod bench;
 mod inspect;
@@ -17,13 +17,13 @@ use clap::Subcommand;
 pub(super) enum StrategyCommand {
     /// Write a project of a new strategy: source, contract, build command, fixtures, README
     New(new::NewArgs),
-    /// Show what a component is, and why it cannot be loaded where it cannot
+    /// Show a component and its strategy, or why it cannot be loaded
     Inspect(inspect::InspectArgs),
-    /// Run its fixtures, and the checks that hold for every strategy
+    /// Run a strategy's fixtures, and the checks for every strategy
     Test(test::TestArgs),
-    /// Measure what it costs: to get ready, to be asked, and to keep
+    /// Measure a strategy's costs: compilation, instances, calls, memory
     Bench(bench::BenchArgs),
-    /// Simulate a fleet under one or several of them: shares, waiting, failures, cost
+    /// Simulate a fleet under one or several strategies: shares, waiting, failures, cost
     Simulate(simulate::SimulateArgs),
 }
 

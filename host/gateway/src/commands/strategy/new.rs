@@ -1,4 +1,5 @@
-//! `gateway strategy new`: a project that builds, for somebody who has nothing but this binary.
+//! `gateway strategy new`: writes a complete project. Its author needs nothing else of this
+//! repository.
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use sandbox::{Source, locate};
 
 use super::templates::{Language, Project};
 
-/// Which project.
+/// Write a project of a new strategy: source, contract, build command, fixtures, README
 #[derive(Debug, Args)]
 pub(in crate::commands) struct NewArgs {
     /// The strategy's name, as routing.yaml will give it: lower-case letters, digits, `-`
@@ -22,7 +23,7 @@ pub(in crate::commands) struct NewArgs {
     /// The folder to make; NAME by default
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Let it decide for each request, not only when something has changed
+    /// Let it decide for each request, not only after changes
     #[arg(long)]
     request: bool,
 }
@@ -40,7 +41,8 @@ pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The name is that of a file, of a package in every language, and what users write.
+/// Checks the name. It becomes a file name, a package name in every language, and a value in
+/// routing.yaml.
 fn check(name: &str) -> anyhow::Result<()> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
@@ -58,7 +60,7 @@ fn check(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An empty folder: what is in one may be somebody's work.
+/// Makes the folder. Refuses one that is not empty, because its files may be somebody's work.
 fn make(folder: &Path) -> anyhow::Result<()> {
     let cannot = || format!("cannot make the folder {}", folder.display());
     std::fs::create_dir_all(folder).with_context(cannot)?;
@@ -68,7 +70,7 @@ fn make(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a file that is not there yet.
+/// Writes a new file. Fails if it exists.
 fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)

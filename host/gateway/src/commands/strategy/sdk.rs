@@ -1,6 +1,7 @@
-//! The SDK for Rust, as a project keeps it: whoever has only this binary has no other way to it.
+//! The Rust SDK, embedded in this binary. A project has a copy of it, because the SDK is in no
+//! package registry.
 
-/// A file of the SDK: its path below the folder of the package, and its text.
+/// A file of the SDK: its path in the project, and its text.
 type File = (&'static str, &'static str);
 
 macro_rules! sources {
@@ -12,13 +13,14 @@ macro_rules! sources {
     };
 }
 
-/// Its manifest: the one in this repository takes versions from the workspace.
+/// Manifest of the copy. The SDK's own manifest inherits versions from the workspace.
 pub(super) const MANIFEST: File = (
     "vendor/gateway-strategy/Cargo.toml",
     include_str!("../../../templates/strategy/rust/sdk.toml"),
 );
 
-/// All of its sources. They find the contract two folders above, as they do here.
+/// All sources of the SDK. They find the contract two folders above the package, as in this
+/// repository.
 pub(super) const SOURCES: &[File] = sources![
     "component.rs",
     "export.rs",

@@ -1,4 +1,4 @@
-//! `gateway strategy simulate`: what strategies would do to a fleet, side by side.
+//! `gateway strategy simulate`: compares strategies on a simulated fleet.
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -10,37 +10,39 @@ use anyhow::Context;
 use clap::Args;
 
 use config::{self, Diagnostics, Sandbox, schema};
+use contract::Role;
 use lab::simulation::{Contestant, Scenario, plot, simulate, table};
-use sandbox::{PluginHost, Role, locate};
+use sandbox::{PluginHost, locate};
 
-/// Time is simulated, so that of a strategy does not count: a slow machine must not change what comes out.
+/// Deadline of a strategy's calls. It is long, because time is simulated and a slow machine must
+/// not change the results.
 const CALL: Duration = Duration::from_secs(10);
-/// Nor does that to compile it, or its size: nobody's traffic waits.
+/// The limits of compilation and size are generous, because no traffic waits.
 const COMPILE: Duration = Duration::from_secs(600);
 const COMPONENT: u64 = 1 << 30;
 
-/// Which strategies, and in what.
+/// Simulate a fleet under one or several strategies: shares, waiting, failures, cost
 #[derive(Debug, Args)]
 pub(in crate::commands) struct SimulateArgs {
-    /// Strategies as in routing.yaml, each with its parameters where it needs any: fixed, ./mine.wasm, 'spill={high: 0.9}'
+    /// Strategies as in routing.yaml, or with parameters: fixed, ./mine.wasm, 'spill={high: 0.9}'
     #[arg(required = true, value_name = "STRATEGY")]
     strategies: Vec<String>,
-    /// The fleet and its requests, as config/scenarios has them
+    /// The fleet and its requests, a file like those of config/scenarios
     #[arg(long, value_name = "FILE")]
     scenario: PathBuf,
-    /// Instead of the scenario's own
+    /// Seed; default: the scenario's own
     #[arg(long)]
     seed: Option<u64>,
     /// The folder of strategies that are not built in
     #[arg(long, env = "PLUGINS_DIR", default_value = "plugins")]
     plugins: PathBuf,
-    /// Write all numbers there
+    /// Write all numbers to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a page there that has the table and the plots
+    /// Write a page with the table and the plots to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the main plot there
+    /// Write the main plot to this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
@@ -49,7 +51,8 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     match compare(args) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
-            // Those say themselves that they are errors, each at its place.
+            // Diagnostics are printed as they are, because each already begins with `error` and its
+            // place.
             let errors = error.downcast::<Diagnostics>()?;
             eprintln!("{errors}");
             Ok(ExitCode::FAILURE)
@@ -69,7 +72,7 @@ fn compare(args: &SimulateArgs) -> anyhow::Result<()> {
     for strategy in &report.strategies {
         if let Some(fault) = &strategy.last_fault {
             let (name, faults) = (&strategy.name, strategy.faults);
-            writeln!(out, "{name} had no good answer {faults} times, the last: {fault}")?;
+            writeln!(out, "{name} gave no valid answer {faults} times, the last: {fault}")?;
         }
     }
     write(args.json.as_deref(), || Ok(serde_json::to_string_pretty(&report)? + "\n"))?;
@@ -77,14 +80,14 @@ fn compare(args: &SimulateArgs) -> anyhow::Result<()> {
     write(args.svg.as_deref(), || Ok(plot::svg(&report)))
 }
 
-/// A strategy and its parameters as they are given: `NAME` or `NAME={...}`.
+/// Loads and configures a strategy given as `NAME` or `NAME={...}`.
 fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result<Contestant> {
     let (reference, parameters) = match text.find("={") {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => (text, "{}"),
     };
     let source = locate(reference, plugins)?;
-    // A host for each: what a strategy stores, another of the same name must not see.
+    // Each has its own host, so that strategies of the same name do not share a `store`.
     let host = PluginHost::new()?;
     let sandbox = Sandbox {
         call: CALL,
@@ -112,7 +115,7 @@ mod tests {
     use super::*;
     use sandbox::LoadError;
 
-    /// Long enough for the bursts and the outage to begin.
+    /// Long enough to include the start of bursts and outages.
     const DURATION: Duration = Duration::from_secs(135);
 
     #[test]
@@ -121,7 +124,7 @@ mod tests {
         let LoadError::Unknown { built_in, .. } = unknown else { panic!("{unknown}") };
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/scenarios");
         let files: Vec<PathBuf> = fs::read_dir(folder)
-            .expect("shipped")
+            .expect("the folder of scenarios")
             .map(|file| file.expect("a file").path())
             .collect();
         assert_eq!(files.len(), 5, "{files:?}");
@@ -130,7 +133,7 @@ mod tests {
             scenario.duration = DURATION;
             let ready = |name: &&str| contestant(name, Path::new("none"), &scenario).expect(name);
             let mut contestants: Vec<_> = built_in.iter().map(ready).collect();
-            let report = simulate(&scenario, &mut contestants).expect("few requests");
+            let report = simulate(&scenario, &mut contestants).expect("not too many requests");
             for strategy in &report.strategies {
                 let name = (&strategy.name, file.display());
                 assert_eq!(strategy.faults, 0, "{name:?}: {:?}", strategy.last_fault);

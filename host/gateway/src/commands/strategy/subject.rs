@@ -1,4 +1,4 @@
-//! The strategy that a subcommand is about, and what it may use.
+//! The strategy that a subcommand examines, and the limits of its sandbox.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use sandbox::{LoadError, Opened, PluginHost, Source, locate};
 
 use crate::commands::CacheArgs;
 
-/// Which strategy, and what it may use.
+/// The strategy, and the limits of its sandbox.
 #[derive(Debug, Args)]
 pub(super) struct Subject {
     /// A component's file, or a name as in routing.yaml
@@ -34,11 +34,11 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Where its bytes are.
+    /// Resolves the strategy to a file or to a built-in.
     pub(super) fn source(&self) -> anyhow::Result<Source> {
         let file = Path::new(&self.strategy);
         let located = locate(&self.strategy, &self.plugins);
-        // A file needs no `.wasm` where nothing else is meant by its name.
+        // A file without `.wasm` in its name is accepted if the name has no other meaning.
         let located = match located {
             Err(LoadError::Unknown { .. }) if file.is_file() => Ok(Source::File(file.to_owned())),
             located => located,
@@ -46,7 +46,7 @@ impl Subject {
         located.map_err(|error| explain(&error))
     }
 
-    /// As the gateway's, but for what was asked for.
+    /// The gateway's default sandbox with the limits of the command line.
     pub(super) fn sandbox(&self) -> Sandbox {
         Sandbox {
             memory: (self.memory_mib as usize) << 20,
@@ -58,7 +58,7 @@ impl Subject {
 }
 
 impl Subject {
-    /// Loads it, up to its parameters.
+    /// Loads the strategy up to its `describe`.
     pub(super) fn open(&self) -> anyhow::Result<Opened> {
         let host = PluginHost::new()?;
         let host = match self.cache.cache() {
@@ -70,7 +70,7 @@ impl Subject {
     }
 }
 
-/// An error and its remedy.
+/// Combines a load error with its remedy.
 pub(super) fn explain(error: &LoadError) -> anyhow::Error {
     anyhow!("{error}\nhelp: {}", error.remedy())
 }

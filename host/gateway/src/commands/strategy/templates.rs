@@ -1,13 +1,13 @@
-//! The files of a new project, as this binary carries them.
+//! The files of a new project, embedded in this binary.
 
 use clap::ValueEnum;
 
 use super::sdk;
 
-/// The contract, as the project keeps it in `wit/`.
+/// The contract, which is copied into the project's `wit/`.
 const CONTRACT: &str = include_str!("../../../../../wit/0.2.0/routing.wit");
 
-/// A language that there are templates for.
+/// A language with templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::commands) enum Language {
     /// Built by cargo
@@ -31,16 +31,16 @@ numbers: `time.time()` is a fault. A value in the `store` with a `ttl` can measu
 const JAVASCRIPT: &str = "
 The component contains its engine, QuickJS: 1 MB. There is no `fetch`, no `setTimeout`, and nothing of Node.";
 
-/// A file of a project: its path there, and its content.
+/// A file of a project: its path in the project, and its content.
 pub(super) type File = (&'static str, Vec<u8>);
 
-/// What a template is filled with.
+/// The choices that select and fill templates.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Project<'a> {
     /// The strategy's name.
     pub(super) name: &'a str,
     pub(super) language: Language,
-    /// Whether it is to be asked for each request.
+    /// True if the strategy is asked for each request.
     pub(super) request: bool,
 }
 
@@ -57,7 +57,7 @@ macro_rules! generated {
 }
 
 impl Project<'_> {
-    /// Every file of the project.
+    /// All files of the project, each once.
     pub(super) fn files(self) -> Vec<File> {
         let mut files: Vec<File> = [
             (".gitignore", template!("all/gitignore")),
@@ -84,10 +84,10 @@ impl Project<'_> {
         files
     }
 
-    /// A template with its blocks chosen and its values put in.
+    /// Selects the blocks of a template and inserts its values.
     ///
-    /// A line `{{request}}` begins what is for strategies that are asked for each request, a line
-    /// `{{plain}}` what is for the others, and a line `{{end}}` ends either.
+    /// A line `{{request}}` begins a block for strategies that are asked for each request. A line
+    /// `{{plain}}` begins a block for the others. A line `{{end}}` ends either.
     fn fill(self, template: &str) -> String {
         let values = [
             ("{{install}}", self.language.install()),
@@ -107,7 +107,7 @@ impl Project<'_> {
                 _ if kept => {
                     let fill = |line: String, (key, value): (&str, &str)| line.replace(key, value);
                     let filled = values.into_iter().fold(line.to_owned(), fill);
-                    // A value that is nothing leaves no line.
+                    // A line that becomes empty is left out.
                     if line.is_empty() || !filled.is_empty() {
                         text.push_str(&filled);
                         text.push('\n');
@@ -121,7 +121,7 @@ impl Project<'_> {
 }
 
 impl Language {
-    /// The file that has the decision in it.
+    /// The source file with the decision.
     fn source(self) -> &'static str {
         match self {
             Self::Rust => "src/lib.rs",
@@ -131,7 +131,7 @@ impl Language {
         }
     }
 
-    /// What the language has beside the files of all languages.
+    /// The files of this language alone.
     fn sources(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Rust => &[
@@ -155,7 +155,7 @@ impl Language {
         }
     }
 
-    /// The command that gets an empty machine what the build needs.
+    /// The command that installs the build's tools on an empty machine.
     fn install(self) -> &'static str {
         match self {
             Self::Rust => {
@@ -171,7 +171,7 @@ impl Language {
         }
     }
 
-    /// What the user should know of strategies in this language.
+    /// A note for the README on strategies in this language.
     fn note(self) -> &'static str {
         match self {
             Self::Rust | Self::C => "",
@@ -190,7 +190,7 @@ impl Language {
         }
     }
 
-    /// The same for the commands that try a component.
+    /// The same limits as flags of the commands that try a component.
     fn limits(self) -> &'static str {
         match self {
             Self::Rust | Self::Javascript | Self::C => "",
@@ -199,7 +199,7 @@ impl Language {
     }
 }
 
-/// The C bindings of the project's world. `generated/make` makes them with wit-bindgen.
+/// The C bindings of the project's world. `generated/make` generates them with wit-bindgen.
 fn bindings(request: bool) -> [(&'static str, &'static str); 2] {
     let (source, header) = match request {
         false => (generated!("strategy/strategy.c"), generated!("strategy/strategy.h")),

@@ -1,4 +1,4 @@
-//! `gateway strategy test`: whether a strategy does what its author says, and what every strategy must.
+//! `gateway strategy test`: runs a strategy's fixtures, and the checks for every strategy.
 
 use std::io::{self, Write, stdout};
 use std::path::PathBuf;
@@ -15,21 +15,21 @@ use sandbox::Opened;
 
 use super::subject::Subject;
 
-/// Which strategy, and how much.
+/// Run a strategy's fixtures, and the checks for every strategy
 #[derive(Debug, Args)]
 pub(in crate::commands) struct TestArgs {
     #[command(flatten)]
     subject: Subject,
-    /// Its cases; default: fixtures.yaml beside the component or in its project's folder
+    /// File of its cases; default: fixtures.yaml beside the component or in its project's folder
     #[arg(long)]
     fixtures: Option<PathBuf>,
     /// Parameters for the generated fleets, as JSON; default: {} and those of the fixtures
     #[arg(long, value_name = "JSON")]
     parameters: Option<String>,
-    /// The same seed, the same fleets
+    /// Seed of the generated fleets
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many fleets are generated
+    /// Number of generated fleets
     #[arg(long, default_value_t = 100)]
     fleets: u64,
 }
@@ -71,7 +71,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Those that the generated fleets take turns at.
+/// Parameters for the generated fleets, which use them in turn.
 fn parameters(
     args: &TestArgs,
     strategy: &Opened,
@@ -94,7 +94,7 @@ struct CheckCounts {
 }
 
 impl CheckCounts {
-    /// One line for what passed; what failed says why below it.
+    /// Prints a line for a success. For a failure, the reason follows on further lines.
     fn tell(
         &mut self,
         out: &mut impl Write,

@@ -14,7 +14,7 @@ fn refused(text: &[u8]) -> bool {
 
 #[test]
 fn an_answer_is_read_however_it_is_framed() {
-    // Answer, body, whether the connection goes on, bytes behind the end.
+    // Answer, body, true if the connection can be used again, bytes after the end.
     let table = [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "hi", true, 0),
         ("HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nhi", "hi", true, 0),

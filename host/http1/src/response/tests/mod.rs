@@ -1,4 +1,4 @@
-//! The reader of answers without sockets.
+//! Tests of the reader of answers, without sockets.
 
 mod answers;
 mod splits;

@@ -1,4 +1,4 @@
-//! Answers as they come over sockets: in any pieces, and by anybody.
+//! Answers as they come over sockets: in any pieces, from any server.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::sample::select;
 
 use super::{End, read};
 
-/// Cut at these places, as far as they lie in the text.
+/// The text, split at those of these positions that lie in it.
 fn cut<'a>(text: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (text.len() + 1)).collect();
     cuts.extend([0, text.len()]);
@@ -14,7 +14,7 @@ fn cut<'a>(text: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     cuts.windows(2).map(|ends| &text[ends[0]..ends[1]]).collect()
 }
 
-/// Words of HTTP, in an order that makes little sense.
+/// Words of HTTP in random order.
 fn words() -> impl Strategy<Value = Vec<u8>> {
     let words = [
         "HTTP/1.1 200 OK\r\n",

@@ -1,5 +1,5 @@
-//! Plots of a report, as SVG and as a page of HTML. Written here, because a library for plots would bring more
-//! than the two shapes that are needed, and none of those that are small knows a dark screen.
+//! Plots of a report, as SVG and as an HTML page. There is no plotting library, because two shapes
+//! are enough and the small libraries do not support dark mode.
 
 mod page;
 mod panel;
@@ -12,11 +12,11 @@ use svg::{Anchor, COLOURS, Svg};
 pub use page::page;
 
 const WIDTH: f64 = 860.0;
-/// Of what is left and right of the panels.
+/// Space left and right of the panels, in pixels.
 const MARGINS: (f64, f64) = (62.0, 18.0);
 
-/// The main plot as a file: what arrived, how long the first byte took, and how much went to the remote
-/// deployments, over time.
+/// The main plot as a file: arrivals, time to the first byte, and the share of remote deployments,
+/// over time.
 #[must_use]
 pub fn svg(report: &Report) -> String {
     let (svg, height) = main(report);
@@ -59,7 +59,7 @@ fn panel(report: &Report, top: f64, height: f64, scale: Scale) -> Panel {
     Panel { left, top, width: WIDTH - left - right, height, duration: report.duration, scale }
 }
 
-/// Who is which colour; the height that it took.
+/// Draws a legend of the colours. Returns its height.
 fn legend<'a>(svg: &mut Svg, names: impl Iterator<Item = &'a str>, class: &str) -> f64 {
     let (mut x, mut y) = (MARGINS.0, 20.0);
     for (index, name) in names.enumerate() {
@@ -82,7 +82,7 @@ fn legend<'a>(svg: &mut Svg, names: impl Iterator<Item = &'a str>, class: &str) 
     y
 }
 
-/// The deployments whose share tells most: the remote ones, or, where all are of one side, the first.
+/// The deployments whose share is plotted: the remote ones, or the first if all are on one side.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Watched {
     Remote,
@@ -104,7 +104,7 @@ impl Watched {
         }
     }
 
-    /// At each point; None where nothing was answered.
+    /// Their share at each point. None for a point without answers.
     fn share(self, strategy: &StrategyReport) -> Vec<Option<f64>> {
         let is_watched = |index: usize| match self {
             Self::Remote => strategy.shares[index].side == "remote",
@@ -121,7 +121,7 @@ impl Watched {
     }
 }
 
-/// Which deployment answered what, over time, under one strategy.
+/// The share of each deployment in the answers over time, under one strategy.
 fn by_deployment(report: &Report, strategy: &StrategyReport) -> String {
     let mut svg = Svg::new(WIDTH);
     let top = legend(&mut svg, strategy.shares.iter().map(|s| &*s.deployment), "area") + 14.0;

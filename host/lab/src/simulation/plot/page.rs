@@ -1,4 +1,4 @@
-//! A report as one page of HTML that needs nothing else.
+//! A report as a self-contained HTML page.
 
 use crate::simulation::{Report, table};
 
@@ -14,7 +14,7 @@ h1{font-size:1.4rem}h2{font-size:1.1rem;margin:1.5rem 0 0}svg{max-width:100%;hei
 td,th{padding:.25rem .45rem;text-align:right;border-bottom:1px solid #8884}td:first-child,th:first-child{text-align:left}\
 th{font-weight:600}";
 
-/// The page: the table, the main plot, and for each strategy what every deployment answered over time.
+/// The page: the table, the main plot, and for each strategy the shares of deployments over time.
 #[must_use]
 pub fn page(report: &Report) -> String {
     let (plot, height) = main(report);
@@ -26,7 +26,8 @@ pub fn page(report: &Report) -> String {
         shares += &format!("<h2>{name}: who answered</h2>\n{plot}");
         if let Some(fault) = &strategy.last_fault {
             let (faults, fault) = (strategy.faults, escape(fault));
-            shares += &format!("<p>It had no good answer {faults} times, the last: {fault}</p>\n");
+            shares +=
+                &format!("<p>It gave no valid answer {faults} times, the last: {fault}</p>\n");
         }
     }
     let (title, seed) = (escape(&report.description), report.seed);

@@ -1,32 +1,32 @@
-//! One panel of a plot: axes, and what is drawn between them.
+//! One panel of a plot: axes, lines and areas.
 
 use super::svg::{Anchor, Point, Svg};
 
-/// Where a panel is.
+/// Position, size and scales of a panel. Lengths are in pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Panel {
     pub(super) left: f64,
     pub(super) top: f64,
     pub(super) width: f64,
     pub(super) height: f64,
-    /// Seconds that its width stands for.
+    /// Seconds that the width covers.
     pub(super) duration: f64,
     pub(super) scale: Scale,
 }
 
-/// What its height stands for.
+/// The vertical scale of a panel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
     /// From 0 to this.
     Linear(f64),
-    /// Seconds, from the first to the second, both above 0; equal factors are equally far apart.
+    /// Seconds on a logarithmic scale from the first to the second, both above 0.
     Log(f64, f64),
     /// 0 to 1, shown in percent.
     Percent,
 }
 
 impl Scale {
-    /// A scale that has all of these numbers.
+    /// A logarithmic scale that contains all positive values.
     pub(super) fn log(values: impl Iterator<Item = f64>) -> Self {
         let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
         for value in values.filter(|value| *value > 0.0) {
@@ -39,7 +39,7 @@ impl Scale {
         }
     }
 
-    /// 0 at the bottom, 1 at the top.
+    /// Position of a value: 0 is the bottom, 1 the top.
     fn share(self, value: f64) -> f64 {
         match self {
             Self::Linear(most) => value / most,
@@ -66,7 +66,7 @@ impl Scale {
     }
 }
 
-/// The largest of 1, 2, 5, 10, ... that is at most this.
+/// The largest of ..., 0.5, 1, 2, 5, 10, ... that is at most this.
 fn round_step(at_most: f64) -> f64 {
     let power = 10_f64.powf(at_most.log10().floor());
     let factor = [5.0, 2.0].into_iter().find(|factor| factor * power <= at_most);
@@ -83,7 +83,7 @@ impl Panel {
         (x, self.bottom() - self.height * self.scale.share(value).clamp(0.0, 1.0))
     }
 
-    /// Title, ticks and grid.
+    /// Draws title, ticks and grid.
     pub(super) fn axes(&self, svg: &mut Svg, title: &str) {
         svg.text((self.left, self.top - 8.0), Anchor::Start, "title", title);
         for (value, label) in self.scale.ticks() {
@@ -93,7 +93,7 @@ impl Panel {
         }
     }
 
-    /// Times below the panel.
+    /// Draws the times below the panel.
     pub(super) fn times(&self, svg: &mut Svg) {
         let step = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
             .into_iter()
@@ -109,7 +109,7 @@ impl Panel {
         }
     }
 
-    /// One value a step, drawn at the middle of each; where there is none the line is broken.
+    /// Draws one value per step, at the middle of the step. A missing value breaks the line.
     pub(super) fn series(&self, svg: &mut Svg, class: &str, step: f64, values: &[Option<f64>]) {
         let mut piece = Vec::new();
         for (index, value) in (0_u32..).zip(values) {
@@ -124,7 +124,7 @@ impl Panel {
         }
     }
 
-    /// What lies between two lines, given by their values in each step.
+    /// Fills the area between two lines, which have one value per step.
     pub(super) fn band(&self, svg: &mut Svg, class: &str, step: f64, lower: &[f64], upper: &[f64]) {
         let corners = |values: &[f64]| -> Vec<Point> {
             let edges = |(index, value): (u32, &f64)| {
@@ -138,7 +138,7 @@ impl Panel {
     }
 }
 
-/// `200 ms`, `5 s`: a round time.
+/// Formats a tick of a time scale: `200 ms`, `5 s`.
 fn tick(seconds: f64) -> String {
     match seconds {
         s if s < 1.0 => format!("{} ms", (s * 1e5).round() / 1e2),
@@ -146,7 +146,7 @@ fn tick(seconds: f64) -> String {
     }
 }
 
-/// `30 s`, `5:00` in minutes and seconds, `2 h` on the hour.
+/// Formats a time: `30 s`, `5:00` for minutes and seconds, `2 h` on the hour.
 fn clock(seconds: f64) -> String {
     match seconds {
         s if s > 0.0 && s % 3600.0 == 0.0 => format!("{} h", s / 3600.0),

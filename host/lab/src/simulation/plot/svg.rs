@@ -1,12 +1,13 @@
-//! A drawing in SVG: the few shapes that plots are made of. Colours are classes of [`STYLE`], which knows a
-//! light and a dark screen.
+//! A drawing in SVG, with the few shapes that plots need. Colours are CSS classes of [`STYLE`],
+//! which supports light and dark mode.
 
 use std::fmt::{Display, Write};
 
-/// Lines that are told apart: so many classes `s0`, `s1`, ... there are.
+/// Number of colours: the classes `s0` to `s7`. Further lines repeat them.
 pub(super) const COLOURS: usize = 8;
 
-/// The colours are those of Okabe and Ito, which the colour-blind tell apart, lighter where the ground is dark.
+/// Colours after Okabe and Ito, which colour-blind people can distinguish. They are lighter in dark
+/// mode.
 pub(super) const STYLE: &str = "\
 .plot{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;--ground:#fff;--ink:#1f2328;--faint:#656d76;--grid:#d8dee4;\
 --c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b5489a;--c4:#a07800;--c5:#3fa0d8;--c6:#8250df;--c7:#59636e}\
@@ -19,7 +20,7 @@ pub(super) const STYLE: &str = "\
 .plot .s4{--c:var(--c4)}.plot .s5{--c:var(--c5)}.plot .s6{--c:var(--c6)}.plot .s7{--c:var(--c7)}\
 .plot .line{stroke:var(--c)}.plot .area{fill:var(--c);stroke:none}";
 
-/// How a text stands to its point.
+/// Alignment of a text at its point.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Anchor {
     Start,
@@ -27,7 +28,7 @@ pub(super) enum Anchor {
     End,
 }
 
-/// A point in pixels, from the upper left.
+/// A point in pixels from the upper left corner.
 pub(super) type Point = (f64, f64);
 
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Svg {
         ));
     }
 
-    /// Points that are joined. One alone is a dot.
+    /// Draws a line through the points. A single point becomes a dot.
     pub(super) fn line(&mut self, class: &str, points: &[Point]) {
         let points = joined(points);
         self.add(format_args!(r#"<polyline class="{class}" points="{points}"/>"#));
@@ -69,12 +70,12 @@ impl Svg {
         self.add(format_args!(r#"<polygon class="{class}" points="{points}"/>"#));
     }
 
-    /// The drawing without its style, for a page that has it.
+    /// The drawing without its style, for a page that contains [`STYLE`].
     pub(super) fn inner(&self, height: f64, label: &str) -> String {
         self.whole(height, label, "")
     }
 
-    /// The drawing as a file of its own.
+    /// The drawing as a standalone file.
     pub(super) fn file(&self, height: f64, label: &str) -> String {
         self.whole(height, label, &format!("<style>{STYLE}</style>\n"))
     }
@@ -94,13 +95,13 @@ impl Svg {
 fn joined(points: &[Point]) -> String {
     let one = |&(x, y): &Point| format!("{x:.1},{y:.1}");
     match points {
-        // A line of no length is drawn as its round ends.
+        // A line of length 0 shows its round caps.
         [alone] => format!("{0} {0}", one(alone)),
         points => points.iter().map(one).collect::<Vec<_>>().join(" "),
     }
 }
 
-/// A text as XML and HTML take it, in attributes too.
+/// Escapes a text for XML and HTML, including attributes.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

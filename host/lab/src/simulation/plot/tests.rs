@@ -1,4 +1,4 @@
-//! Plots of a report that has what plots may stumble over.
+//! Plots of a report with difficult values.
 
 use crate::simulation::{DeploymentReport, Quantiles, Series};
 

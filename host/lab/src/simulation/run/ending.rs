@@ -1,11 +1,11 @@
-//! How attempts end, and what comes of it: an answer, a failure, an ejection, a place for the next.
+//! Ends of attempts and their effects: an answer, a failure, an ejection, a freed place.
 
 use config::SlowStart;
 use contract::Ending;
 use fleet::{Busy, Change, Outcome, may_go};
 use routing::{Cause, Event as Came, Failure, Overtime, Phase};
 
-use crate::simulation::attempt::{Attempt, Ended};
+use crate::simulation::attempt::{Ended, SimulatedAttempt};
 use crate::simulation::record::Fate;
 
 use super::{Event, Run};
@@ -15,7 +15,7 @@ impl Run<'_> {
         if self.attempts[id].begun.is_none() {
             self.begun(id);
         }
-        let Attempt { request, site: at, .. } = self.attempts[id];
+        let SimulatedAttempt { request, site: at, .. } = self.attempts[id];
         let site = &mut self.sites[at];
         site.cache.keep(&self.requests[request], self.requests[request].output);
         let cost = site.cost(&self.requests[request]);
@@ -25,9 +25,9 @@ impl Run<'_> {
         self.finish(request, Fate::Ok);
     }
 
-    /// An attempt fails, if it has not ended before.
+    /// Fails an attempt. Does nothing if it has already ended.
     pub(super) fn fails(&mut self, id: usize, failure: Failure) {
-        let Attempt { request, site: at, begun, .. } = self.attempts[id];
+        let SimulatedAttempt { request, site: at, begun, .. } = self.attempts[id];
         let Some(way) = self.ways[request].as_mut().filter(|_| self.attempts[id].is_open()) else {
             return;
         };
@@ -49,10 +49,11 @@ impl Run<'_> {
         }
     }
 
-    /// The deployment refuses what the client asks for, which says nothing of the deployment.
+    /// The deployment refuses the request itself, which counts neither for nor against the
+    /// deployment.
     pub(super) fn refuses(&mut self, id: usize) {
         if self.attempts[id].is_open() {
-            let Attempt { request, site: at, turn, .. } = self.attempts[id];
+            let SimulatedAttempt { request, site: at, turn, .. } = self.attempts[id];
             let site = &self.sites[at];
             site.standing.give_back(turn, site.instant(self.now));
             self.close(id, Ending::ClientError, None);
@@ -60,7 +61,7 @@ impl Run<'_> {
         }
     }
 
-    /// The first byte of an attempt's answer is due.
+    /// The first-byte time-out of an attempt.
     pub(super) fn is_due(&mut self, id: usize) {
         if self.attempts[id].begun.is_none() {
             let failure = Cause::TimedOut(Phase::FirstByte).into();
@@ -68,13 +69,14 @@ impl Run<'_> {
         }
     }
 
-    /// The failure of an attempt of whose answer nothing has come. Engines send the head of a stream at once, that
-    /// of a plain answer with its content: without it nobody knows whether the request was answered.
+    /// The failure of an attempt without any answer. Engines send the head of a stream at once, but
+    /// that of a plain answer with its content. So only a plain request may have been processed.
     fn unanswered(&self, id: usize, failure: Failure) -> Failure {
         Failure { ambiguous: !self.requests[self.attempts[id].request].stream, ..failure }
     }
 
-    /// A request has taken as long as it may: what is under way for it is ended, and nothing more tried.
+    /// The total time-out of a request: ends its wait or its attempt, and no further attempt
+    /// follows.
     pub(super) fn expires(&mut self, request: usize) {
         let Some(way) = &self.ways[request] else { return };
         if way.waiting.is_some() {
@@ -85,9 +87,10 @@ impl Run<'_> {
         }
     }
 
-    /// Counts how an attempt ended for its deployment.
+    /// Records the outcome of an attempt at its deployment, and ejects the deployment if that is
+    /// due.
     fn settle(&mut self, id: usize, outcome: Outcome) -> Change {
-        let Attempt { site: at, turn, since, .. } = self.attempts[id];
+        let SimulatedAttempt { site: at, turn, since, .. } = self.attempts[id];
         let site = &self.sites[at];
         let now = site.instant(self.now);
         match outcome.is_good() {
@@ -104,7 +107,8 @@ impl Run<'_> {
         }
     }
 
-    /// A deployment has gone out: nobody waits for it, and others are weighed anew.
+    /// Handles an ejection: requests in the deployment's line move on, and the strategy is asked
+    /// again.
     fn ejected(&mut self, at: usize) {
         let site = &self.sites[at];
         site.load.record_ejection();
@@ -120,16 +124,17 @@ impl Run<'_> {
         self.decisions.ask(&self.sites, self.now);
     }
 
-    /// Everything under way at a deployment breaks.
+    /// Breaks all open attempts at a deployment.
     pub(super) fn break_all(&mut self, at: usize) {
-        let broken = |(_, attempt): &(usize, &Attempt)| attempt.site == at && attempt.is_open();
+        let broken =
+            |(_, attempt): &(usize, &SimulatedAttempt)| attempt.site == at && attempt.is_open();
         let open = self.attempts.iter().enumerate().filter(broken).map(|(id, _)| id);
         for id in open.collect::<Vec<_>>() {
             self.fails(id, self.unanswered(id, Cause::Broken.into()));
         }
     }
 
-    /// The end of an attempt: its place goes to whoever waits for it.
+    /// Closes an attempt and gives its place to the next request in line.
     fn close(&mut self, id: usize, ending: Ending, cost: Option<f64>) {
         let attempt = &mut self.attempts[id];
         let ended = Ended { ending, cost, now: self.now };

@@ -5,8 +5,8 @@
 //!                 attempt -> latency -> engine: line, prefill, decode -> answer
 //!                     | failed before the first byte: the next deployment, while attempts are left
 //! ```
-//! The clock jumps from one thing that happens to the next. Requests, and what chance does to each of them, are
-//! the same for every strategy.
+//! The clock jumps from one event to the next. Each request, and its luck, is the same for every
+//! strategy.
 
 mod ending;
 
@@ -18,7 +18,7 @@ use contract::Strategy;
 use fleet::{Budget, Busy, Change};
 use routing::{Cause, Event as Came, InferenceEndpoint, Itinerary, Step, Terms};
 
-use super::attempt::Attempt;
+use super::attempt::SimulatedAttempt;
 use super::decide::Decisions;
 use super::engine::Stage;
 use super::events::Events;
@@ -28,17 +28,18 @@ use super::scenario::{Scenario, Trouble};
 use super::site::{Luck, Site, Sites};
 use super::workload::Request;
 
-/// Between two calls of a strategy that learns.
-const LESSON: Duration = Duration::from_secs(1);
-/// Names of the streams of chance.
+/// Interval at which a strategy that learns is told of ended attempts.
+const LEARN_INTERVAL: Duration = Duration::from_secs(1);
+/// Names of the random streams. See [`stream`].
 const DRAWS: u64 = 3;
 const ATTEMPTS: u64 = 4;
 
-/// What can happen beside what engines do.
+/// All events but those inside engines.
 #[derive(Debug)]
 pub(super) enum Event {
     Arrives(usize),
-    /// A request has waited in line as long as it may, unless it has gone on since.
+    /// A request's time in a line is over. Ignored if it has left that line: its visits are
+    /// counted.
     Waited {
         request: usize,
         visit: u32,
@@ -52,33 +53,33 @@ pub(super) enum Event {
         attempt: usize,
         cause: Cause,
     },
-    /// The deployment finds the request too long, and says so.
+    /// The deployment refuses a request that is too long for it.
     Refuses(usize),
     /// The first byte of an attempt's answer is due.
     Due(usize),
-    /// A request has taken as long as it may.
+    /// The total time-out of a request.
     Expires(usize),
     Refresh,
-    Lesson,
+    Learn,
     /// A deployment goes down.
     Breaks(usize),
     /// An ejection is over.
     Returns,
 }
 
-/// A request on its way.
+/// A request that has arrived.
 #[derive(Debug)]
 struct Way {
     itinerary: Itinerary<'static>,
-    /// What chance says of its draws.
+    /// Random stream of its draws.
     rng: Stream,
-    /// Attempts made.
+    /// Number of attempts made.
     attempts: u32,
-    /// Counts its visits of lines.
+    /// Number of lines that it has entered.
     visit: u32,
-    /// The deployment in whose line it is, and since when.
+    /// Its deployment and the start of its wait, while it is in a line.
     waiting: Option<(usize, Duration)>,
-    /// The last attempt.
+    /// Index of its last attempt.
     attempt: Option<usize>,
 }
 
@@ -86,31 +87,31 @@ pub(super) struct Run<'a> {
     scenario: &'a Scenario,
     requests: &'a [Request],
     now: Duration,
-    /// What the beginning of the simulation is called in the gateway's own time.
+    /// Start of the simulation as an `Instant`, for the gateway's own parts.
     epoch: Instant,
     events: Events<Event>,
     sites: Vec<Site<'a>>,
     decisions: Decisions<'a>,
-    /// One for each request that has arrived.
+    /// One for each request. None before its arrival.
     ways: Vec<Option<Way>>,
-    attempts: Vec<Attempt>,
+    attempts: Vec<SimulatedAttempt>,
     records: Vec<Record>,
-    /// Requests that go on now, and what came of their last step.
+    /// Requests that continue now, with the result of their last step.
     ready: VecDeque<(usize, Came)>,
     unfinished: usize,
     ejection: Ejection,
     budget: Budget,
 }
 
-/// What a run comes to.
+/// The result of a run.
 pub(super) struct Done {
     /// One for each request.
     pub(super) records: Vec<Record>,
-    /// How often the strategy had no good answer.
+    /// How often the strategy failed or gave invalid weights.
     pub(super) faults: u64,
     /// The last of those faults.
     pub(super) last_fault: Option<String>,
-    /// By deployment.
+    /// Number of ejections of each deployment.
     pub(super) ejections: Vec<u64>,
 }
 
@@ -171,16 +172,16 @@ impl<'a> Run<'a> {
             }
         }
         if self.decisions.learns() {
-            self.events.plan(LESSON, Event::Lesson);
+            self.events.plan(LEARN_INTERVAL, Event::Learn);
         }
-        // First of what happens at 0.
+        // The first event at time 0: arrivals need weights.
         self.refresh();
         for (index, request) in self.requests.iter().enumerate() {
             self.events.plan(request.at, Event::Arrives(index));
         }
     }
 
-    /// When the next thing happens: events come before what engines do at the same time.
+    /// Time of the next event. At equal times, the queue's events come before those of engines.
     fn next(&self) -> Option<Duration> {
         let engines = self.sites.iter().filter_map(|site| site.engine.next()).min();
         [self.events.next(), engines].into_iter().flatten().min()
@@ -202,9 +203,9 @@ impl<'a> Run<'a> {
             Event::Due(attempt) => self.is_due(attempt),
             Event::Expires(request) => self.expires(request),
             Event::Refresh => self.refresh(),
-            Event::Lesson => {
+            Event::Learn => {
                 self.decisions.learn();
-                self.events.plan(self.now + LESSON, Event::Lesson);
+                self.events.plan(self.now + LEARN_INTERVAL, Event::Learn);
             }
             Event::Breaks(site) => {
                 self.sites[site].cache.clear();
@@ -242,7 +243,8 @@ impl<'a> Run<'a> {
         self.ready.push_back((index, Came::Ready));
     }
 
-    /// Takes a request from what came of its last step to an attempt, into a line, or to its end.
+    /// Continues a request after the result of its last step, until it makes an attempt, waits in a
+    /// line, or ends.
     fn go_on(&mut self, request: usize, mut came: Came) {
         while let Some(way) = &mut self.ways[request] {
             let (sites, now) = (Sites { all: &self.sites, now: self.now }, self.epoch + self.now);
@@ -263,7 +265,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Puts a request into the line of a deployment, if there is room.
+    /// Puts a request into the line of a deployment. False if the line is full.
     fn stand_in_line(&mut self, request: usize, at: usize, until: Instant) -> bool {
         let site = &mut self.sites[at];
         let has_room = site.line.len() < site.config.concurrency.queue as usize;
@@ -285,7 +287,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes an attempt with a free place, if the deployment lets it through.
+    /// Makes an attempt with a free place. False if the deployment does not admit it.
     fn try_at(&mut self, request: usize, at: usize) -> bool {
         let (site, wanted) = (&mut self.sites[at], &self.requests[request]);
         let now = site.instant(self.now);
@@ -300,9 +302,10 @@ impl<'a> Run<'a> {
         way.attempts += 1;
         way.attempt = Some(id);
         site.busy += 1;
+        // Named by request and attempt, so that the luck is the same for every strategy.
         let number = self.scenario.fallback.attempts.saturating_sub(way.attempts);
         let mut rng = stream(self.scenario.seed, &[ATTEMPTS, request as u64, u64::from(number)]);
-        self.attempts.push(Attempt::new(request, at, self.now, site, turn, rng.clone()));
+        self.attempts.push(SimulatedAttempt::new(request, at, self.now, site, turn, rng.clone()));
         let tokens = u64::from(wanted.prompt) + u64::from(wanted.output);
         let (latency, event) = match site.luck(self.now, &mut rng) {
             Luck::Good { latency, .. } if tokens > site.config.place.context_length => {
@@ -356,7 +359,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What goes to the client has begun. Of a plain answer that is so when it is whole.
+    /// Notes the first byte to the client. A plain answer is sent only when it is complete.
     fn begun(&mut self, id: usize) {
         let attempt = &mut self.attempts[id];
         attempt.begun = Some(self.now);

@@ -1,4 +1,4 @@
-//! From a scenario as written to one that makes sense.
+//! Turns a scenario as written into a checked one.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use config::{Diagnostic, Diagnostics, Document, Fallback, Step, schema};
-use contract::Side;
-use contract::{Place, Price};
+use config::{Diagnostic, Diagnostics, Document, Fallback, PathStep, schema};
+use contract::{Place, Price, Side};
 
 use crate::simulation::random::{Distribution, seconds};
 
@@ -18,7 +17,7 @@ use super::raw::{
 };
 use super::{Arrivals, Bursts, Kind, Outage, Scenario, Session, Site, Trouble, recorded};
 
-/// Checks a file in `folder`, which the names of other files in it are relative to.
+/// Checks a scenario. Names of other files in it are relative to `folder`.
 pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diagnostics> {
     let raw: ScenarioFile = typed(document)?;
     let mut check = Check { document, folder, errors: Vec::new() };
@@ -66,7 +65,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn error(&mut self, at: &[Step], message: impl Into<String>, help: &str) {
+    fn error(&mut self, at: &[PathStep], message: impl Into<String>, help: &str) {
         self.errors.push(self.document.error(at, message, help));
     }
 
@@ -79,7 +78,7 @@ impl Check<'_> {
         }
         let mut sites = Vec::with_capacity(raw.deployments.len());
         for (index, deployment) in raw.deployments.iter().enumerate() {
-            let at = |key: &str| [Step::from("deployments"), index.into(), key.into()];
+            let at = |key: &str| [PathStep::from("deployments"), index.into(), key.into()];
             if !names.insert(&*deployment.name) {
                 let message = format!("the name `{}` is given twice", deployment.name);
                 self.error(&at("name"), message, "give each deployment a name of its own");
@@ -100,7 +99,7 @@ impl Check<'_> {
         sites
     }
 
-    fn outage(&mut self, at: &[Step], raw: &RawOutage) -> Option<Outage> {
+    fn outage(&mut self, at: &[PathStep], raw: &RawOutage) -> Option<Outage> {
         if raw.to <= raw.from {
             self.error(at, "it ends before it begins", "let `to` be later than `from`");
             return None;
@@ -118,7 +117,7 @@ impl Check<'_> {
     }
 
     fn kind(&mut self, index: usize, raw: &RawKind) -> Kind {
-        let at = |key: &str| vec![Step::from("requests"), index.into(), key.into()];
+        let at = |key: &str| vec![PathStep::from("requests"), index.into(), key.into()];
         let session = raw.session.as_ref().map(|session| {
             let inner = |key: &str| [at("session"), vec![key.into()]].concat();
             Session {
@@ -137,8 +136,9 @@ impl Check<'_> {
         }
     }
 
-    /// After an error, anything.
-    fn distribution(&mut self, at: &[Step], raw: &RawDistribution) -> Distribution {
+    /// Converts a distribution. After an error the value is arbitrary, because the scenario is
+    /// refused.
+    fn distribution(&mut self, at: &[PathStep], raw: &RawDistribution) -> Distribution {
         let shape = match raw {
             RawDistribution::Constant(value) => return Distribution::Constant(*value),
             RawDistribution::Shape(shape) => shape,
@@ -160,14 +160,14 @@ impl Check<'_> {
             }
             _ => {
                 let help = "give one of `uniform`, `lognormal`, `exponential`, or a number";
-                self.error(at, "this does not say how the numbers are spread", help);
+                self.error(at, "not exactly one distribution", help);
                 Distribution::Constant(0.0)
             }
         }
     }
 
     fn arrivals(&mut self, raw: &RawArrivals) -> Option<Arrivals> {
-        let at = |key: &str| [Step::from("arrivals"), key.into()];
+        let at = |key: &str| [PathStep::from("arrivals"), key.into()];
         if raw.speed.is_some() && raw.log.is_none() {
             self.error(&at("speed"), "only recorded requests have a speed", "remove it");
         }
@@ -205,7 +205,7 @@ impl Check<'_> {
             }
             _ => {
                 let help = "give one of `rate`, `steps` and `log`";
-                self.error(&["arrivals".into()], "it is not clear when requests arrive", help);
+                self.error(&["arrivals".into()], "not exactly one source of arrivals", help);
                 None
             }
         }

@@ -1,5 +1,5 @@
-//! What is simulated: a fleet, and the requests that come to it. Its YAML file is read
-//! as a [`config::Document`] and not with serde alone: every mistake is shown at its line.
+//! A scenario: a fleet and its requests. The YAML file is read as a [`config::Document`] and not
+//! with serde alone, so that every mistake is shown at its line.
 
 mod check;
 mod raw;
@@ -17,130 +17,130 @@ use super::random::Distribution;
 
 pub(super) use recorded::Recorded;
 
-/// What is simulated.
+/// A checked scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
-    /// What it shows.
+    /// The purpose of the scenario, which reports show.
     pub description: String,
-    /// The same seed, the same run.
+    /// Seed of all random numbers. The same seed gives the same run.
     pub seed: u64,
-    /// Requests arrive in so long.
+    /// Time in which requests arrive. The simulation goes on until the last has ended.
     pub duration: Duration,
-    /// The model that all of them ask for.
+    /// The model of all requests.
     pub model: String,
-    /// Where it runs: at least one, names unique.
+    /// The deployments: at least one, with unique names.
     pub sites: Vec<Site>,
     /// When requests arrive.
     pub arrivals: Arrivals,
-    /// What arrives: at least one kind, with a share above 0.
+    /// Kinds of requests. At least one has a share above 0.
     pub kinds: Vec<Kind>,
-    /// Attempts of one request.
+    /// Limits on the attempts of one request.
     pub fallback: Fallback,
-    /// The longest an attempt waits for the first byte.
+    /// Time-out of an attempt's first byte.
     pub first_byte: Duration,
-    /// The longest a request takes, whatever becomes of it.
+    /// Time-out of a whole request.
     pub total: Duration,
 }
 
 /// A deployment, and the engine behind it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
-    /// What strategies are told of it; its weight is normalised.
+    /// The part that strategies see. The weights of all sites sum to 1.
     pub place: Place,
-    /// Attempts that the gateway makes at it at a time.
+    /// Limits of concurrent attempts and of the line in the gateway.
     pub concurrency: Concurrency,
-    /// Sequences that its engine runs at a time, at least 1.
+    /// Sequences that the engine runs at a time, at least 1.
     pub parallel: usize,
-    /// Seconds to get there and back.
+    /// Round-trip time of the network in seconds.
     pub latency: Distribution,
-    /// Tokens read a second, above 0.
+    /// Prompt tokens read per second, above 0.
     pub prefill: f64,
-    /// Tokens written a second where one sequence runs alone, above 0.
+    /// Answer tokens written per second by a sequence that runs alone, above 0.
     pub decode: f64,
-    /// By what share each further sequence makes a step longer.
+    /// Relative increase of a step's time for each further sequence, at least 0.
     pub slowdown: f64,
-    /// Standard deviation of the logarithm of its speed.
+    /// Standard deviation of the logarithm of the speed.
     pub jitter: f64,
-    /// Tokens of prompts that it keeps.
+    /// Size of the prefix cache in prompt tokens.
     pub cache: u64,
-    /// Share of attempts that fail, 0 to 1.
+    /// Share of attempts that fail, inside and outside of outages, 0 to 1.
     pub failures: f64,
-    /// When it is not well.
+    /// Periods of trouble. They may overlap.
     pub outages: Vec<Outage>,
 }
 
-/// A time in which a deployment is not well.
+/// A period of trouble at a deployment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outage {
-    /// From the beginning of the simulation.
+    /// Start, as time since the start of the simulation.
     pub from: Duration,
-    /// Later than that.
+    /// End, exclusive, later than `from`.
     pub to: Duration,
-    /// In what way.
+    /// The kind of trouble.
     pub kind: Trouble,
 }
 
-/// In what way a deployment is not well.
+/// The kind of trouble at a deployment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Trouble {
-    /// Nothing is there: what is under way breaks, and connections are refused.
+    /// The engine is gone: open attempts break, and connections are refused.
     Down,
-    /// A share of the attempts fails.
+    /// This share of the attempts fails, 0 to 1.
     Failing(f64),
-    /// Everything takes so many times as long.
+    /// All work takes this many times as long.
     Slow(f64),
 }
 
-/// When requests arrive, or, of kinds that have them, sessions.
+/// When requests arrive. For a kind with sessions, when sessions begin.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Arrivals {
-    /// Independently of each other, at a rate that may change.
+    /// Independent of each other, at a rate that may change.
     Rate {
-        /// A second, each from its time on; in order, the first from 0.
+        /// Arrivals per second, each from its time on. Ordered by time.
         steps: Vec<(Duration, f64)>,
-        /// Times of another rate.
+        /// Periods with another rate.
         bursts: Option<Bursts>,
     },
-    /// As they did once.
+    /// As recorded in an access log.
     Recorded(Vec<Recorded>),
 }
 
-/// Times of another rate that come again and again.
+/// Recurring periods with another rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bursts {
-    /// From the beginning of one to that of the next.
+    /// Time from the start of a burst to the start of the next. The first starts after this time.
     pub every: Duration,
-    /// Less than that.
+    /// Duration of a burst, less than `every`.
     pub lasting: Duration,
-    /// A second.
+    /// Arrivals per second during a burst.
     pub rate: f64,
 }
 
 /// A kind of request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kind {
-    /// Relative to the others.
+    /// The share of this kind, relative to the others.
     pub share: f64,
-    /// Tokens that the user writes.
+    /// Tokens of the user's message.
     pub prompt: Distribution,
     /// Tokens of the answer.
     pub output: Distribution,
-    /// Tokens that come first in all prompts.
+    /// Tokens of the system prompt, which all requests of the kind share.
     pub system: u32,
-    /// They come as conversations.
+    /// Set if requests come as conversations.
     pub session: Option<Session>,
-    /// Who asks.
+    /// The tenant that strategies are told.
     pub tenant: Option<String>,
-    /// Whether answers are streamed.
+    /// True if answers are streamed.
     pub stream: bool,
 }
 
-/// A conversation. Each prompt repeats what was said before it.
+/// A conversation. Each prompt repeats the whole conversation before it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Session {
-    /// Requests of one.
+    /// Number of requests in a conversation.
     pub turns: Distribution,
-    /// Seconds from one to the next.
+    /// Seconds from one request to the next.
     pub pause: Distribution,
 }
 
@@ -148,14 +148,14 @@ impl Scenario {
     /// Reads a scenario, and the access log that it names.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All mistakes of the file.
     pub fn read(path: &Path) -> Result<Self, Diagnostics> {
         let document =
             config::document(path, "name a scenario's file with `--scenario`", &|_| None)?;
         check::check(&document, path.parent().unwrap_or(Path::new("")))
     }
 
-    /// What strategies are told of the deployments, once.
+    /// The deployments as strategies see them in `configure`.
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
         self.sites.iter().map(|site| site.place.clone()).collect()
@@ -163,7 +163,7 @@ impl Scenario {
 }
 
 impl Arrivals {
-    /// A second, at a time.
+    /// Arrivals per second at a time. 0 for recorded arrivals.
     pub(super) fn rate(&self, at: Duration) -> f64 {
         let Self::Rate { steps, bursts } = self else { return 0.0 };
         match bursts {
@@ -172,7 +172,7 @@ impl Arrivals {
         }
     }
 
-    /// The largest of all rates.
+    /// The largest of all rates. 0 for recorded arrivals.
     pub(super) fn peak(&self) -> f64 {
         let Self::Rate { steps, bursts } = self else { return 0.0 };
         let rates = steps.iter().map(|(_, rate)| *rate).chain(bursts.map(|bursts| bursts.rate));

@@ -1,36 +1,36 @@
-//! A scenario as written. The check and its errors come from these types.
+//! A scenario as written in its file. The schema, and so the errors, come from these types.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use config::{Concurrency, Fallback, Timeouts, TotalTime};
 
-/// A fleet and the requests that come to it.
+/// A fleet and its requests.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScenarioFile {
-    /// What it shows, in a line or two.
+    /// What the scenario demonstrates, in a line or two.
     #[serde(default)]
     pub(super) description: String,
-    /// The same seed, the same run.
+    /// Seed of all random numbers. The same seed gives the same run.
     #[serde(default = "one")]
     pub(super) seed: u64,
-    /// Seconds in which requests arrive. Default: as long as the recorded ones did.
+    /// Seconds in which requests arrive. Default: the duration of the recorded log.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 604_800))]
     pub(super) duration: Option<f64>,
-    /// The id of the model that all requests ask for.
+    /// The id of the model of all requests.
     #[serde(default = "model")]
     #[schemars(length(min = 1))]
     pub(super) model: String,
-    /// Where it runs.
+    /// The deployments of the model.
     #[schemars(length(min = 1, max = 128))]
     pub(super) deployments: Vec<RawDeployment>,
     /// When requests arrive.
     pub(super) arrivals: RawArrivals,
-    /// What arrives.
+    /// The kinds of requests.
     #[schemars(length(min = 1, max = 64))]
     pub(super) requests: Vec<RawKind>,
-    /// What the gateway does about it.
+    /// Settings of the gateway.
     #[serde(default)]
     pub(super) gateway: RawGateway,
 }
@@ -38,51 +38,51 @@ pub(super) struct ScenarioFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDeployment {
-    /// Unique.
+    /// Unique name of the deployment.
     #[schemars(length(min = 1, max = 64))]
     pub(super) name: String,
     pub(super) side: RawSide,
-    /// The configured share, before any strategy, relative to the others. Default: 1.
+    /// The configured weight relative to the other deployments. Default: 1.
     #[serde(default = "whole")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub(super) weight: f64,
     /// Sequences that the engine runs at a time.
     #[schemars(range(min = 1, max = 4096))]
     pub(super) parallel: u32,
-    /// Seconds to get there and back. Default: 0.
+    /// Round-trip time of the network in seconds. Default: 0.
     #[serde(default)]
     pub(super) latency: RawDistribution,
-    /// Tokens of a prompt that are read a second.
+    /// Prompt tokens read per second.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1_000_000_000))]
     pub(super) prefill: f64,
-    /// Tokens of an answer that are written a second, where one sequence runs alone.
+    /// Answer tokens written per second by a sequence that runs alone.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1_000_000_000))]
     pub(super) decode: f64,
-    /// By what share each further sequence makes a step longer. Default: 0.
+    /// Relative increase of a step's time for each further sequence. Default: 0.
     #[serde(default)]
     #[schemars(range(min = 0, max = 10))]
     pub(super) slowdown: f64,
-    /// How uneven its speed is: the standard deviation of its logarithm. Default: 0.
+    /// Variation of the speed: the standard deviation of its logarithm. Default: 0.
     #[serde(default)]
     #[schemars(range(min = 0, max = 2))]
     pub(super) jitter: f64,
-    /// Tokens of prompts that it keeps, and need not read again. Default: 0.
+    /// Size of the prefix cache in prompt tokens. Default: 0.
     #[serde(default)]
     pub(super) cache: u64,
-    /// Tokens of prompt and answer together that it takes. Default: 131072.
+    /// Maximum tokens of prompt and answer together. Default: 131072.
     #[serde(default = "context_length")]
     #[schemars(range(min = 1))]
     pub(super) context_length: u64,
-    /// Dollars a token. Default: none.
+    /// Price in US dollars per token. Default: none.
     pub(super) price: Option<RawPrice>,
-    /// The share of attempts that fail. Default: 0.
+    /// The share of attempts that fail, inside and outside of outages. Default: 0.
     #[serde(default)]
     #[schemars(range(min = 0, max = 1))]
     pub(super) failures: f64,
-    /// When it is not well.
+    /// The outages of the deployment.
     #[serde(default)]
     pub(super) outages: Vec<RawOutage>,
-    /// As in routing.yaml: attempts that the gateway makes at it at a time.
+    /// As in routing.yaml: limits of concurrent attempts and of the line.
     #[serde(default)]
     pub(super) concurrency: Concurrency,
 }
@@ -98,47 +98,47 @@ pub(super) enum RawSide {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPrice {
-    /// Dollars a token of the prompt.
+    /// US dollars per prompt token.
     #[schemars(range(min = 0, max = 1000))]
     pub(super) prompt: f64,
-    /// Dollars a token of the answer.
+    /// US dollars per answer token.
     #[schemars(range(min = 0, max = 1000))]
     pub(super) completion: f64,
 }
 
-/// A time in which a deployment is not well. Without `failing` and `slow`: it is down.
+/// A period of trouble. Without `failing` and `slow` the deployment is down.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOutage {
-    /// Seconds from the beginning.
+    /// Start of the period, in seconds of the simulation.
     #[schemars(range(min = 0, max = 604_800))]
     pub(super) from: f64,
-    /// Seconds from the beginning.
+    /// End of the period, in seconds of the simulation.
     #[schemars(range(min = 0, max = 604_800))]
     pub(super) to: f64,
-    /// The share of attempts that fail.
+    /// The share of attempts that fail in this period.
     #[schemars(range(min = 0, max = 1))]
     pub(super) failing: Option<f64>,
-    /// How many times as long everything takes.
+    /// Factor by which all work takes longer.
     #[schemars(range(min = 1, max = 1000))]
     pub(super) slow: Option<f64>,
 }
 
-/// When requests, or sessions of them, arrive: `rate` with or without `bursts`, or `steps`, or `log`.
+/// Arrivals of requests, or of sessions: `rate` with or without `bursts`, or `steps`, or `log`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawArrivals {
-    /// A second, independently of each other.
+    /// Arrivals per second, independent of each other.
     #[schemars(range(min = 0, max = 10_000))]
     pub(super) rate: Option<f64>,
-    /// Times of another rate that come again and again.
+    /// Recurring periods with another rate.
     pub(super) bursts: Option<RawBursts>,
-    /// Rates, each from its time on.
+    /// Rates that change at given times.
     #[schemars(length(min = 1, max = 10_000))]
     pub(super) steps: Option<Vec<RawStep>>,
-    /// An access log of the gateway, relative to this file: requests arrive as they did then.
+    /// Path of an access log of the gateway, relative to this file. Requests arrive as recorded.
     pub(super) log: Option<String>,
-    /// How many times as fast as they did then. Default: 1.
+    /// Speed of the replay relative to the log. Default: 1.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1000))]
     pub(super) speed: Option<f64>,
 }
@@ -146,13 +146,14 @@ pub(super) struct RawArrivals {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBursts {
-    /// Seconds from the beginning of one to that of the next; the first comes after so long.
+    /// Seconds from the start of a burst to the start of the next. The first starts after this
+    /// time.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 604_800))]
     pub(super) every: f64,
-    /// Seconds.
+    /// Duration of a burst in seconds.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 604_800))]
     pub(super) lasting: f64,
-    /// A second, instead of the other.
+    /// Arrivals per second during a burst.
     #[schemars(range(min = 0, max = 10_000))]
     pub(super) rate: f64,
 }
@@ -160,10 +161,10 @@ pub(super) struct RawBursts {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStep {
-    /// Seconds from the beginning.
+    /// Start of this rate, in seconds of the simulation.
     #[schemars(range(min = 0, max = 604_800))]
     pub(super) from: f64,
-    /// A second.
+    /// Arrivals per second from then on.
     #[schemars(range(min = 0, max = 10_000))]
     pub(super) rate: f64,
 }
@@ -172,23 +173,23 @@ pub(super) struct RawStep {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKind {
-    /// How many are of this kind, relative to the others. Default: 1.
+    /// The share of this kind, relative to the others. Default: 1.
     #[serde(default = "whole")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub(super) share: f64,
-    /// Tokens that the user writes.
+    /// Tokens of the user's message.
     pub(super) prompt: RawDistribution,
     /// Tokens of the answer.
     pub(super) output: RawDistribution,
-    /// Tokens that come first in all prompts of this kind, and are the same. Default: 0.
+    /// Tokens of the system prompt, which all requests of this kind share. Default: 0.
     #[serde(default)]
     #[schemars(range(min = 0, max = 10_000_000))]
     pub(super) system: u32,
-    /// They come as conversations. Default: each is alone.
+    /// Requests come as conversations. Default: single requests.
     pub(super) session: Option<RawSession>,
-    /// Who asks. Default: nobody says.
+    /// The tenant of the requests. Default: none.
     pub(super) tenant: Option<String>,
-    /// Whether answers are streamed. Default: true.
+    /// True if answers are streamed. Default: true.
     #[serde(default = "yes")]
     pub(super) stream: bool,
 }
@@ -196,22 +197,22 @@ pub(super) struct RawKind {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSession {
-    /// Requests of one.
+    /// Number of requests in a conversation.
     pub(super) turns: RawDistribution,
-    /// Seconds from one to the next.
+    /// Seconds from one request to the next.
     pub(super) pause: RawDistribution,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawGateway {
-    /// Deployments tried for one request.
+    /// Maximum attempts for one request.
     #[schemars(range(min = 1, max = 100))]
     pub(super) attempts: u32,
-    /// Seconds to the first byte of an answer.
+    /// Time-out of the first byte of an answer, in seconds.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 86_400))]
     pub(super) first_byte: f64,
-    /// Seconds of a whole request.
+    /// Time-out of a whole request, in seconds.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 31_536_000))]
     pub(super) total: f64,
 }
@@ -227,7 +228,7 @@ impl Default for RawGateway {
     }
 }
 
-/// A number, or how numbers are spread.
+/// A constant number, or a distribution of numbers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum RawDistribution {
@@ -241,16 +242,16 @@ impl Default for RawDistribution {
     }
 }
 
-/// How numbers are spread: one of the three.
+/// A distribution: exactly one of the three keys.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawShape {
-    /// From the first to the second, evenly.
+    /// Uniform between the first and the second number.
     #[schemars(length(min = 2, max = 2), inner(range(min = 0, max = 1_000_000_000)))]
     pub(super) uniform: Option<Vec<f64>>,
-    /// Many small, a few large.
+    /// Log-normal: many small values, a few large ones.
     pub(super) lognormal: Option<RawLogNormal>,
-    /// As times between things that happen independently of each other: the mean.
+    /// Exponential with this mean, like the times between independent events.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub(super) exponential: Option<f64>,
 }
@@ -258,13 +259,13 @@ pub(super) struct RawShape {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLogNormal {
-    /// Half are smaller.
+    /// Half of the values are smaller.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub(super) median: f64,
-    /// Standard deviation of the logarithm: 0.5 is a little, 1 is much.
+    /// Standard deviation of the logarithm: 0.5 is a small spread, 1 a large one.
     #[schemars(range(min = 0, max = 4))]
     pub(super) sigma: f64,
-    /// Larger ones are taken for this. Default: none are.
+    /// Larger values become this one. Default: no maximum.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub(super) max: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! Requests as an access log of the gateway has them.
+//! Reads requests from an access log of the gateway.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -8,25 +8,25 @@ use std::time::Duration;
 use serde::Deserialize;
 use time::{Date, Month, OffsetDateTime, Time};
 
-/// Bytes of a prompt that are about one token, where an upstream did not count them.
+/// Bytes of a request per prompt token, an estimate for lines without usage.
 const BYTES_A_TOKEN: u64 = 4;
-/// Lines that are read.
+/// Maximum lines of a log. A longer log is an error.
 const MAX_LINES: usize = 1_000_000;
 
-/// A request that was once made.
+/// A recorded request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
-    /// After the first.
+    /// Time since the first request.
     pub at: Duration,
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, at least 1.
     pub prompt: u32,
-    /// Tokens of the answer, where they are known.
+    /// Tokens of the answer. None if the log has no usage.
     pub output: Option<u32>,
-    /// Whether it was streamed.
+    /// True if the answer was streamed.
     pub stream: bool,
 }
 
-/// Of a line of the log, what is needed.
+/// The fields of a log line that are needed.
 #[derive(Deserialize)]
 struct Line {
     time: String,
@@ -41,7 +41,7 @@ struct Usage {
     completion_tokens: u64,
 }
 
-/// The requests of a log in the order of their arrival; the time between them is divided by `speed`.
+/// Reads the requests of a log in order of arrival. Divides the time between them by `speed`.
 pub(super) fn read(path: &Path, speed: f64) -> Result<Vec<Recorded>, String> {
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut requests = Vec::new();
@@ -67,7 +67,7 @@ pub(super) fn read(path: &Path, speed: f64) -> Result<Vec<Recorded>, String> {
 fn parse(line: &str) -> Result<(OffsetDateTime, Recorded), String> {
     let line: Line = serde_json::from_str(line)
         .map_err(|error| format!("not a line of the gateway's access log: {error}"))?;
-    let time = instant(&line.time).ok_or_else(|| format!("`{}` is no time in UTC", line.time))?;
+    let time = instant(&line.time).ok_or_else(|| format!("`{}` is not a UTC time", line.time))?;
     let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     let prompt = match &line.usage {
         Some(usage) => usage.prompt_tokens,
@@ -78,7 +78,7 @@ fn parse(line: &str) -> Result<(OffsetDateTime, Recorded), String> {
     Ok((time, Recorded { at, prompt: tokens(prompt).max(1), output, stream }))
 }
 
-/// RFC 3339 in UTC, as the gateway writes it: `2026-01-02T03:04:05.678Z`.
+/// Parses RFC 3339 in UTC as the gateway writes it: `2026-01-02T03:04:05.678Z`.
 fn instant(text: &str) -> Option<OffsetDateTime> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut parts = date.splitn(3, '-');

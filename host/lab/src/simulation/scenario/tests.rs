@@ -1,4 +1,4 @@
-//! What a scenario may say, and how its mistakes are shown.
+//! Valid scenarios, and the errors of invalid ones.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ fn read(yaml: &str) -> Result<Scenario, Diagnostics> {
     Scenario::read(&path)
 }
 
-/// Line, message and remedy of every error of what `GOOD` becomes.
+/// Replaces `from` with `to` in `GOOD`. Returns line, message and remedy of every error.
 fn errors(from: &str, to: &str) -> Vec<String> {
     assert!(GOOD.contains(from), "{from}");
     let errors = read(&GOOD.replacen(from, to, 1)).unwrap_err();
@@ -40,13 +40,13 @@ fn mistakes_are_shown_at_their_lines() {
         ("side: local", "side: here", "3: this is not one of the values known here; "),
         ("prefill: 10", "prefill: 0", "3: the number must be above 0"),
         ("rate: 1", "rat: 1", "4: unknown key `rat`; did you mean `rate`?"),
-        ("{rate: 1}", "{}", "4: it is not clear when requests arrive; "),
-        ("{rate: 1}", "{rate: 1, log: x}", "4: it is not clear when requests arrive; "),
+        ("{rate: 1}", "{}", "4: not exactly one source of arrivals; "),
+        ("{rate: 1}", "{rate: 1, log: x}", "4: not exactly one source of arrivals; "),
         ("{rate: 1}", "{log: none.json}", "4: "),
         ("rate: 1}", "rate: 1, speed: 2}", "4: only recorded requests have a speed; "),
         ("duration: 10", "seed: 2", "1: the key `duration` is missing; "),
         ("prompt: 1", "prompt: {uniform: [2, 1]}", "5: the second is less than the first; "),
-        ("prompt: 1", "prompt: {}", "5: this does not say how the numbers are spread; "),
+        ("prompt: 1", "prompt: {}", "5: not exactly one distribution; "),
         ("prompt: 1", "prompt: {lognorml: 1}", "5: unknown key `lognorml`; did you mean"),
         ("prompt: 1", "prompt: many", "5: expected"),
         ("prompt: 1", "share: 0, prompt: 1", "5: all shares are 0; "),

@@ -1,20 +1,22 @@
-//! When strategies are asked, and what they are told.
+//! Tests when strategies are asked and what they are told.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use contract::{Attempt, Ending, Facts, PathStatus, PathStrategy, Question, Weighing, Weights};
+use contract::{
+    EndedAttempt, Ending, Facts, PathStatus, PathStrategy, Question, Weighing, Weights,
+};
 
 use super::*;
 
-/// Writes down what it is asked and told. Gives every request to the first local deployment, and of three
-/// answers one that cannot be used.
+/// Records its questions and reports. Gives every request to the first local deployment. Every
+/// third answer is invalid.
 struct Diary {
     description: Description,
     path: Option<Arc<dyn PathStrategy>>,
     assigned: usize,
     asked: Vec<Facts>,
-    told: Vec<Attempt>,
+    told: Vec<EndedAttempt>,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl Strategy for Diary {
         true
     }
 
-    fn outcome(&mut self, attempts: &[Attempt]) -> Result<(), Fault> {
+    fn outcome(&mut self, attempts: &[EndedAttempt]) -> Result<(), Fault> {
         self.told.extend_from_slice(attempts);
         Ok(())
     }
@@ -91,7 +93,7 @@ fn one_that_asks_for_it_is_asked_at_its_interval_alone() {
     let (scenario, mut strategy) = (talks(), diary(Some(Duration::from_secs(2)), None));
     let requests = workload::requests(&scenario).unwrap();
     let done = run::Run::new(&scenario, &requests, &mut strategy).run();
-    // At the beginning, and 49 or 50 times in 100 s.
+    // Once at the beginning, then 49 or 50 times in 100 s.
     assert!((50..=51).contains(&strategy.assigned), "{}", strategy.assigned);
     assert!(strategy.asked.is_empty());
     assert!(done.records.iter().all(|record| record.site == Some(1)));
@@ -112,7 +114,7 @@ fn one_on_the_path_is_told_of_each_request_and_without_it_the_last_weights_decid
         assert_eq!(facts.prompt_tokens, Some(request.prompt));
         assert_eq!(facts.tenant.as_deref(), Some("t"));
         assert_eq!(facts.prefixes.len() as u32, request.prompt / 128);
-        // All begin with the system prompt; a session goes on as it began.
+        // All prompts begin with the system prompt, so their first hashes are the same.
         assert_eq!(facts.prefixes[..2], strategy.asked[0].prefixes[..2]);
         if let Some(before) = sessions.insert(facts.session.unwrap(), facts) {
             assert!(facts.prefixes.starts_with(&before.prefixes));
@@ -126,7 +128,7 @@ fn one_that_learns_is_told_of_what_has_ended() {
     let (scenario, mut strategy) = (talks(), diary(None, None));
     let requests = workload::requests(&scenario).unwrap();
     run::Run::new(&scenario, &requests, &mut strategy).run();
-    // What ended in the last second is not told any more.
+    // The last second's attempts are not reported before the run ends.
     assert!(strategy.told.len() + 20 > requests.len(), "{}", strategy.told.len());
     for attempt in &strategy.told {
         assert_eq!((attempt.ending, attempt.deployment), (Ending::Ok, 1));

@@ -1,4 +1,4 @@
-//! The simulation against what is known without it.
+//! Tests the simulation against results that can be computed without it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,12 +7,11 @@ mod theory;
 
 use std::time::Duration;
 
-use contract::Side;
-use contract::{Candidate, Description, Fault, Needs, RawWeights};
+use contract::{Candidate, Description, Fault, Needs, RawWeights, Side};
 
 use super::*;
 
-/// The same for all, or for none but the local ones.
+/// Gives all deployments the same weight, or only the local ones.
 struct Simple {
     description: Description,
     remote: f64,
@@ -63,7 +62,7 @@ fn run(scenario: &Scenario, remote: f64) -> (Vec<workload::Request>, run::Done) 
     (requests, done)
 }
 
-/// Everything that can go wrong, and goes.
+/// A scenario with every kind of trouble.
 const ROUGH: &str = "
 duration: 300
 deployments:

@@ -1,8 +1,8 @@
-//! The queues of the textbooks, whose waits are known.
+//! Compares mean waits with the formulas of queueing theory.
 
 use super::*;
 
-/// A queue with `servers`, served in 1 s on the mean, which `rate` a second come to.
+/// A queue with `servers`, a mean service time of 1 s, and `rate` arrivals per second.
 fn queue(servers: u32, rate: f64) -> Scenario {
     scenario(&format!(
         "duration: 60000
@@ -21,8 +21,8 @@ fn waits(scenario: &Scenario) -> Vec<f64> {
     done.records.iter().map(|record| record.queued.as_secs_f64()).collect()
 }
 
-/// Over some seeds: of one run the mean is off by a few percent, because who comes late to a queue finds
-/// those who came before.
+/// Mean wait over several seeds. The mean of one run is off by a few percent, because waits in a
+/// queue are correlated.
 fn mean_wait(mut scenario: Scenario) -> f64 {
     let all: Vec<f64> = (1..=6)
         .flat_map(|seed| {

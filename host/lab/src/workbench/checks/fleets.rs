@@ -1,38 +1,37 @@
-//! Fleets as no author thinks of them, from a seed: the same seed gives the same fleets.
+//! Random fleets with unusual values. The same seed gives the same fleets.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use contract::Side;
-use contract::{Facts, Needs, Place, Price};
+use contract::{Facts, Needs, Place, Price, Side};
 
 use super::super::question::{AnyQuestion, Live, QuestionRequest};
 
-/// The most deployments of a fleet.
+/// Maximum deployments of a fleet.
 const MOST: usize = 128;
-/// Questions about one fleet.
+/// Number of questions about one fleet.
 const QUESTIONS: usize = 12;
 
-/// Deployments, and what is asked about them.
+/// A fleet and the questions about it.
 #[derive(Debug)]
 pub(super) struct DrawnFleet {
     pub(super) places: Vec<Place>,
     pub(super) questions: Vec<AnyQuestion>,
 }
 
-/// What a strategy can be asked.
+/// The questions that a strategy accepts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scope {
-    /// About requests too.
+    /// True if it may be asked about requests.
     pub(super) on_path: bool,
-    /// And what it is told of them.
+    /// Facts of requests that it is told.
     pub(super) needs: Needs,
 }
 
-/// The fleet of this number.
+/// Draws the fleet with this number.
 pub(super) fn fleet(seed: u64, number: u64, scope: Scope) -> DrawnFleet {
-    // Any two seeds and numbers that a person tries give different streams.
+    // The multiplication keeps the streams of neighbouring seeds and numbers apart.
     let mut dice = Dice(StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number));
     let size = match number % 4 {
         0 => dice.0.random_range(1..=3),
@@ -42,7 +41,7 @@ pub(super) fn fleet(seed: u64, number: u64, scope: Scope) -> DrawnFleet {
     dice.fleet(size, QUESTIONS, scope)
 }
 
-/// One of ordinary size and many questions, to be asked over and over.
+/// A fleet of ordinary size with many questions, for the memory check.
 pub(super) fn treadmill(seed: u64, scope: Scope) -> DrawnFleet {
     Dice(StdRng::seed_from_u64(seed)).fleet(16, 64, scope)
 }
@@ -84,7 +83,7 @@ impl Dice {
         }
     }
 
-    /// About some of the deployments of one model; all of them, half of the time.
+    /// Draws a question about one model: with all its deployments half of the time, else with some.
     fn question(&mut self, places: &[Place], model: usize, scope: Scope) -> AnyQuestion {
         let model = format!("model-{model}");
         let all: Vec<u32> =
@@ -110,7 +109,8 @@ impl Dice {
         AnyQuestion { local, remote, request }
     }
 
-    /// In some moods all deployments are alike: idle, unknown, overrun, broken, instant.
+    /// Draws a deployment's state. In some moods all deployments are alike: idle, without latency,
+    /// overloaded, failing, instant.
     fn live(&mut self, id: u32, capacity: u32, mood: u8) -> Live {
         let near = self.0.random_range(0..=capacity.saturating_mul(2));
         let some = self.0.random_range(0.1..5_000.0);
@@ -140,7 +140,7 @@ impl Dice {
         let facts = Facts {
             prompt_tokens: some(self, needs.prompt_tokens).then(|| self.pick(&tokens)),
             max_output_tokens: self.coin().then(|| self.pick(&tokens)),
-            // Few sessions, so that some come again.
+            // Few sessions, so that some recur.
             session: some(self, needs.session)
                 .then(|| self.pick(&[0, 1, 2, 0x5bd1_e995, u64::MAX])),
             prefixes: match some(self, needs.prefixes) {

@@ -1,8 +1,9 @@
-//! Whether an instance that is asked over and over keeps growing.
+//! Checks that the memory of an instance does not grow without bound.
 //!
-//! What a strategy remembers of the same few questions comes to an end, what it leaks does not. So its
-//! memory is looked at after numbers of calls that double: one that grew in each of the spans leaks,
-//! by the page or by doubling what it keeps.
+//! The same few questions are asked over and over. The memory of a strategy that remembers them
+//! stops growing, that of a leak does not. Memory is measured after numbers of calls that double,
+//! which also detects a leak that doubles its allocation. A strategy leaks if it grew between all
+//! of the marks.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,12 @@ use sandbox::{LoadError, Opened, Plugin};
 use super::fleets::{DrawnFleet, Scope, treadmill};
 use super::{CheckOptions, configured};
 
-/// Calls after which memory is looked at.
+/// Numbers of calls after which memory is measured.
 const MARKS: [usize; 4] = [1_250, 2_500, 5_000, 10_000];
-/// No mark is begun after that: a strategy may be slow.
+/// No span is begun after this time, because a strategy may be slow.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Bytes after how many calls; or what is wrong.
+/// Returns the memory in words, or the violation.
 pub(super) fn check(
     strategy: &Opened,
     options: &CheckOptions,
@@ -31,7 +32,7 @@ pub(super) fn check(
             Err(error) => return Err(error.to_string()),
         }
     }
-    // It was said already whether it takes any fleet at all.
+    // A refusal of all parameters is already reported by another check.
     Ok(format!("not tried: {refusal}"))
 }
 
@@ -53,7 +54,7 @@ fn asked(mut plugin: Plugin, fleet: &DrawnFleet) -> Result<String, String> {
     verdict(calls, &sizes)
 }
 
-/// `sizes`: at first, and at each mark that was met.
+/// `sizes` has the memory at first, and at each mark that was reached.
 fn verdict(calls: usize, sizes: &[usize]) -> Result<String, String> {
     let shown: Vec<String> = sizes.iter().map(|size| (size >> 10).to_string()).collect();
     let (first, last) = (&shown[0], &shown[shown.len() - 1]);

@@ -1,5 +1,5 @@
-//! What holds for every strategy, tried on generated fleets: answers that can be used, the same ones to
-//! the same questions, within the deadlines, and in bounded memory.
+//! Checks that every strategy must pass, on generated fleets: valid answers, equal answers to equal
+//! questions, answers within the deadlines, and bounded memory.
 
 mod fleets;
 mod memory;
@@ -10,35 +10,35 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use config::Sandbox;
-use contract::{Fault, RawWeights, Weights};
-use sandbox::{LoadError, Opened, Plugin, Role};
+use contract::{Fault, RawWeights, Role, Weights};
+use sandbox::{LoadError, Opened, Plugin};
 
 use super::question::AnyQuestion;
 use fleets::{DrawnFleet, Scope};
 
-/// What to try.
+/// Options of the checks.
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
-    /// The same seed, the same fleets.
+    /// Seed of the fleets. The same seed gives the same fleets.
     pub seed: u64,
-    /// How many of them.
+    /// Number of fleets.
     pub fleets: u64,
-    /// Parameters that fit the strategy's schema; the fleets take turns at them.
+    /// Parameters that fit the strategy's schema. The fleets use them in turn.
     pub parameters: Vec<Value>,
-    /// The deadlines of its calls.
+    /// Sandbox whose call deadlines the answers must meet.
     pub sandbox: Sandbox,
 }
 
 /// The verdict of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What must hold.
+    /// The property that was checked.
     pub check: &'static str,
-    /// In numbers; or the first case in which it does not hold.
+    /// Numbers for a person, or the first violation.
     pub verdict: Result<String, String>,
 }
 
-/// Tries everything.
+/// Runs all checks. Returns one finding for each.
 #[must_use]
 pub fn run(strategy: &Opened, options: &CheckOptions) -> Vec<Finding> {
     let scope = Scope { on_path: strategy.is_on_path(), needs: strategy.description().needs };
@@ -55,28 +55,30 @@ pub fn run(strategy: &Opened, options: &CheckOptions) -> Vec<Finding> {
     findings
 }
 
-/// The parameters whose turn it is.
+/// The parameters for a fleet. None if there are none.
 fn parameters(options: &CheckOptions, turn: u64) -> Option<&Value> {
     let all = &options.parameters;
     usize::try_from(turn).ok().and_then(|turn| all.get(turn.checked_rem(all.len())?))
 }
 
-/// What has been seen so far.
+/// Results so far.
 #[derive(Default)]
 struct Findings {
     answers: usize,
-    /// Fleets, or parameters for them, that the strategy does not take.
+    /// Number of fleets that the strategy refused in `configure`.
     refusals: u64,
     last_refusal: String,
-    /// The first of each kind.
+    /// The first invalid answer or failed load.
     bad: Option<String>,
+    /// The first answer that differs in a fresh instance.
     other: Option<String>,
+    /// The first answer after its deadline.
     late: Option<String>,
     /// The slowest answer of `assign` and of `assign-request`.
     slowest: [Duration; 2],
 }
 
-/// One fleet, on fresh instances.
+/// One fleet, which fresh instances are asked about.
 struct TriedFleet<'a> {
     strategy: &'a Opened,
     number: u64,
@@ -104,7 +106,7 @@ impl TriedFleet<'_> {
         for (at, (question, (said, _))) in self.fleet.questions.iter().zip(&first).enumerate() {
             self.judge(at, question, said, tally);
         }
-        // It has configured itself for this fleet before: what fails now is another answer.
+        // The strategy took this fleet before, so a failure now counts as a different answer.
         let again = self.answers().unwrap_or_default();
         let same = |(a, b): (&Answer, &Answer)| same(&a.0, &b.0);
         let differs = first.iter().zip(&again).position(|pair| !same(pair));
@@ -115,7 +117,7 @@ impl TriedFleet<'_> {
         self.time(&first, &again, tally);
     }
 
-    /// What a fresh instance says to all questions, up to the first fault.
+    /// Asks a fresh instance all questions, up to the first fault.
     fn answers(&self) -> Result<Vec<Answer>, LoadError> {
         let DrawnFleet { places, questions } = self.fleet;
         let mut plugin = configured(self.strategy, self.parameters, self.fleet)?;
@@ -163,7 +165,8 @@ impl TriedFleet<'_> {
         format!("{}: first {}, then {}", self.place(at), shown(first), shown(again))
     }
 
-    /// A machine that does other things too makes an answer late now and then, but not thrice.
+    /// Checks times. A busy machine makes a single answer late by chance, so the fastest of three
+    /// counts.
     fn time(&self, first: &[Answer], again: &[Answer], tally: &mut Findings) {
         let Sandbox { call, request, .. } = self.options.sandbox;
         let mut third = None;
@@ -186,7 +189,7 @@ impl TriedFleet<'_> {
         }
     }
 
-    /// `fleet 3, question 1 (assign-request, 5 local, 0 remote, parameters {})`
+    /// Names a question: `fleet 3, question 1 (assign-request, 5 local, 0 remote, parameters {})`.
     fn place(&self, at: usize) -> String {
         let Self { number, parameters, fleet, .. } = self;
         let mut text = format!("fleet {number}, question {at}");
@@ -206,7 +209,7 @@ impl Findings {
         let Self { answers, refusals, last_refusal, .. } = self;
         let refused = match refusals {
             0 => String::new(),
-            _ => format!("; it takes {refusals} of {} fleets not: {last_refusal}", options.fleets),
+            _ => format!("; it refuses {refusals} of {} fleets: {last_refusal}", options.fleets),
         };
         let none = match answers {
             0 if options.fleets > 0 => {
@@ -236,7 +239,7 @@ impl Findings {
     }
 }
 
-/// A fresh instance for a fleet.
+/// Configures a fresh instance for a fleet.
 fn configured(
     strategy: &Opened,
     parameters: &Value,
@@ -245,7 +248,7 @@ fn configured(
     strategy.again()?.configure(parameters, fleet.places.clone(), Role::Live, 0)
 }
 
-/// To the bit; of faults, of one kind.
+/// True if weights are equal bit by bit, or faults have the same cause.
 fn same(a: &Result<RawWeights, Fault>, b: &Result<RawWeights, Fault>) -> bool {
     let bits = |list: &[f64]| list.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
     match (a, b) {

@@ -1,11 +1,11 @@
-//! The strategies in `/routing`, and how those fare that are being tried.
+//! The strategies in `/routing`, with the results of their candidates.
 
 use serde_json::{Value, json};
 
 use config::TrialMode;
 use fleet::{CandidateInfo, Snapshot, StrategyInfo, TrialReport};
 
-/// A strategy, by its index.
+/// The strategy of this index. Without strategies, `models.yaml` decides.
 pub(super) fn show(snapshot: &Snapshot, index: usize) -> Value {
     let Some(strategy) = snapshot.generation.strategies.get(index) else {
         return json!({

@@ -8,14 +8,15 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::buffers::{self, Spares};
 
-/// What one read may take.
+/// Capacity of a usual buffer, in bytes.
 const USUAL: usize = 8 << 10;
 
 thread_local! {
     static SPARES: Spares<Vec<u8>> = const { Spares::new() };
 }
 
-/// A buffer that is filled at its end and emptied at its start. It has memory only while it holds something.
+/// A buffer that is filled at its end and emptied at its start. It has memory only while it holds
+/// something.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
@@ -59,14 +60,14 @@ impl Buffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Makes room where there is none.
+    /// Doubles the room of a full buffer.
     pub(super) fn grow(&mut self) {
         if self.is_full() {
             self.bytes.reserve_exact(self.bytes.capacity());
         }
     }
 
-    /// Reads once into the room there is. 0: the client is gone.
+    /// Reads once into the free room. 0: the client is gone.
     pub(super) fn fill<R: AsyncRead + Unpin>(
         &mut self,
         reader: &mut R,
@@ -95,7 +96,7 @@ impl Buffer {
         let mut bytes = std::mem::take(&mut self.bytes);
         self.start = 0;
         bytes.clear();
-        // What a long head needed is not kept.
+        // A buffer that grew for a long head is dropped.
         if bytes.capacity() == USUAL {
             buffers::keep(&SPARES, bytes);
         }

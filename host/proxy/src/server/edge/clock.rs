@@ -1,5 +1,5 @@
-//! The one timer of a connection. It is set seldom: a timer that fires too early is set again, which
-//! is cheaper than to move it with every request.
+//! The one timer of a connection. A deadline that moves back is applied only when the timer fires,
+//! which is cheaper than moving the timer with every request.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// See the module.
+/// A timer that may fire before its deadline.
 #[derive(Debug)]
 pub(super) struct Clock {
     timer: Pin<Box<Sleep>>,
@@ -20,7 +20,7 @@ impl Clock {
         Self { timer: Box::pin(tokio::time::sleep(first)) }
     }
 
-    /// Whether it is later than `due`. If not, the task is woken then.
+    /// Whether `due` has passed. If not, the task is woken then.
     pub(super) fn is_past(&mut self, due: Instant, cx: &mut Context<'_>) -> bool {
         if self.timer.deadline() > due {
             self.timer.as_mut().reset(due);

@@ -1,5 +1,5 @@
-//! What the two ends of a connection, its bytes and its service, know of each other. Both run in one
-//! task.
+//! State that the two ends of a connection share: the gate, which has its bytes, and the service.
+//! Both run in one task.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -23,41 +23,44 @@ use super::clock::Clock;
 use super::source::Source;
 use super::upload::Upload;
 
-/// See the module.
+/// The shared state of one connection. `partial` is about the current request. `end`, `unframed`
+/// and `written` are about the answer that was begun last. `refused`, `given_up` and `broken` are
+/// never reset: the connection ends after them.
 #[derive(Debug)]
 pub(in crate::server) struct Link {
-    /// What comes from the client: read for hyper, a body of known length by the service.
+    /// The client's input. The gate reads it for hyper; the service reads a body of known length.
     pub(super) source: RefCell<Source>,
     clock: RefCell<Clock>,
-    /// No request has been answered on it.
+    /// No request has been answered on this connection.
     is_new: Cell<bool>,
-    /// Why the next request is none.
+    /// The refusal that answers the stand-in that hyper was given.
     refusal: Cell<Option<Refusal>>,
-    /// Nothing is read any more as a request.
+    /// No more input is read as a request.
     refused: Cell<bool>,
-    /// Whether a request is being answered, and since when none is.
+    /// A request is being answered.
     busy: Cell<bool>,
-    /// Whether bytes of its head, or of a body that hyper reads, are still to be given to hyper.
+    /// hyper has yet to get bytes of the request's head, or of a body that hyper reads.
     partial: Cell<bool>,
+    /// When the last answer ended. None before the first.
     idle_since: Cell<Option<Instant>>,
-    /// When the last answer that was begun must be over.
+    /// Deadline of the answer that was begun last.
     end: Cell<Option<Instant>>,
-    /// At which time limit the client was given up.
+    /// The time limit at which the client was given up.
     given_up: Cell<Option<Phase>>,
-    /// The answer ends with its connection, and nothing else says that it is whole.
+    /// Only the close of the connection marks the end of the answer.
     unframed: Cell<bool>,
-    /// It failed on its way: the connection must not end as if it were whole.
+    /// An unframed answer failed: the connection must not close as if the answer were whole.
     broken: Cell<bool>,
-    /// All that hyper was given of the answer has been written.
+    /// Everything that hyper got of the answer has been written.
     written: Cell<bool>,
-    /// The answer, where it waits for that.
+    /// Wakes the answer when `written` becomes true.
     unwritten: RefCell<Option<Waker>>,
-    /// The connection, where hyper has asked for the next request before the answer's end.
+    /// Wakes the connection when the answer ends, if hyper asked for the next request before that.
     waiting: RefCell<Option<Waker>>,
 }
 
 impl Link {
-    /// Of a connection whose first request is waited for so long.
+    /// The link of a new connection. `first`: time limit for the first request.
     pub(super) fn new(source: Source, first: Duration) -> Self {
         Self {
             source: RefCell::new(source),
@@ -78,27 +81,27 @@ impl Link {
         }
     }
 
-    /// Says that nothing more is read as a request.
+    /// Makes the current request the last one.
     pub(super) fn end_requests(&self) {
         self.refused.set(true);
     }
 
-    /// Whether nothing more is.
+    /// Whether no more input is read as a request.
     pub(super) fn is_refused(&self) -> bool {
         self.refused.get()
     }
 
-    /// Says that the request which hyper is given now stands for one that is refused.
+    /// Marks the request that hyper is given now as the stand-in for a refused one.
     pub(super) fn stand_in_for(&self, refusal: Refusal) {
         self.refusal.set(Some(refusal));
     }
 
-    /// Says that hyper is given a request.
+    /// Marks that hyper is given a request.
     pub(super) fn begin(&self) {
         self.busy.set(true);
     }
 
-    /// Says whether there is more of that request to come.
+    /// Sets whether hyper has yet to get a part of that request.
     pub(super) fn set_partial(&self, partial: bool) {
         self.partial.set(partial);
     }
@@ -108,18 +111,19 @@ impl Link {
         self.busy.get()
     }
 
-    /// Whether a request that has come whole, and is not refused, is being answered: nobody else looks after its client.
+    /// Whether a request is being answered that has arrived whole and is not refused. Nothing but
+    /// [`Watch`](super::Watch) then notices that its client leaves.
     pub(super) fn is_watched(&self) -> bool {
         let has_come = !self.partial.get() && self.source.borrow().left() == 0;
         self.busy.get() && !self.refused.get() && has_come
     }
 
-    /// Whether it is later than `due`. If not, the connection is woken then.
+    /// Whether `due` has passed. If not, the connection is woken then.
     pub(super) fn is_past(&self, due: Instant, cx: &mut Context<'_>) -> bool {
         self.clock.borrow_mut().is_past(due, cx)
     }
 
-    /// Wakes the connection after `at_most`, or earlier.
+    /// Wakes the connection after at most this time.
     pub(super) fn wake_within(&self, at_most: Duration, cx: &mut Context<'_>) {
         if self.is_past(Instant::now() + at_most, cx) {
             cx.waker().wake_by_ref();
@@ -131,23 +135,25 @@ impl Link {
         self.idle_since.get()
     }
 
-    /// When the answer must have been written. None: there is no such time.
+    /// Deadline for writing the answer. None: there is no deadline.
     pub(super) fn end(&self) -> Option<Instant> {
         self.end.get()
     }
 
-    /// Says that the connection is given up, for what is left of the answer.
+    /// Records that the connection is given up. The body of the answer learns it when it is
+    /// dropped.
     pub(super) fn give_up(&self, phase: Phase) {
         self.given_up.set(Some(phase));
     }
 
-    /// Whether an answer failed, or was not yet written, whose end nothing but an orderly end of the connection tells.
+    /// True if an answer without length or chunks failed or is not fully written. Closing cleanly
+    /// would make it look complete.
     pub(super) fn is_broken(&self) -> bool {
         let is_whole = !self.busy.get() && self.written.get();
         self.broken.get() || (self.unframed.get() && !is_whole)
     }
 
-    /// Says that all there is to write has been written.
+    /// Records that hyper has written everything.
     pub(super) fn wrote(&self) {
         self.written.set(true);
         if let Some(answer) = self.unwritten.take() {
@@ -161,17 +167,17 @@ impl Link {
     }
 }
 
-/// The service's end.
+/// The service's end of a connection.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Requests(pub(super) Rc<Link>);
 
 impl Requests {
-    /// Begins an answer: to a request, or to one that is refused.
+    /// Begins an answer. A refusal means that the request is a stand-in and is answered with it.
     pub(in crate::server) fn begin(&self) -> (Answering, Option<Refusal>) {
         (Answering(Rc::clone(&self.0)), self.0.refusal.take())
     }
 
-    /// The body of the request that begins, of which hyper has `incoming`.
+    /// The body of the request that begins. `incoming` is what hyper has of it.
     pub(in crate::server) fn upload(&self, incoming: Incoming) -> Upload {
         let mut source = self.0.source.borrow_mut();
         match source.take_whole() {
@@ -182,14 +188,15 @@ impl Requests {
     }
 }
 
-/// An answer under way, from the request's arrival to the last byte given to hyper. While it lives
-/// the next request waits.
+/// An answer under way, from the arrival of the request until its body is dropped. The next request
+/// waits for that.
 #[derive(Debug)]
 pub(in crate::server) struct Answering(Rc<Link>);
 
 impl Answering {
-    /// Waits for ever where the client has left already: its connection is then ended by [`Watch`](super::Watch), and
-    /// nothing is begun for it. hyper begins to answer before anybody has looked.
+    /// Resolves if the client is still there. If it has left, this waits for ever:
+    /// [`Watch`](super::Watch) then ends the connection, and no work is begun for it. hyper calls
+    /// the service before anything has looked for the client.
     pub(in crate::server) async fn client(&self) {
         let link = &self.0;
         let is_new = link.is_new.replace(false);
@@ -203,9 +210,9 @@ impl Answering {
         poll_fn(look).await;
     }
 
-    /// Ties the end of the answer to that of its body. An answer that comes before the whole request
-    /// is the connection's last, for what is left unread cannot be told from the next request, and says
-    /// so.
+    /// Ties the end of the answer to that of its body. An answer that comes before the whole
+    /// request is the last one of the connection and says so, because unread input cannot be told
+    /// from the next request.
     pub(in crate::server) fn until(
         self,
         mut response: Response<Body>,
@@ -214,7 +221,7 @@ impl Answering {
         if self.0.partial.get() || self.0.source.borrow().left() > 0 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        // As hyper frames it: there are no chunks in HTTP/1.0.
+        // Mirrors hyper's framing: HTTP/1.0 has no chunks.
         let has_length = response.headers().contains_key(CONTENT_LENGTH)
             || response.body().size_hint().exact().is_some();
         self.0.unframed.set(version == Version::HTTP_10 && !has_length);
@@ -238,8 +245,8 @@ impl Drop for Answering {
 #[derive(Debug)]
 pub(in crate::server) struct Answer {
     body: Body,
-    /// The body has failed, of which hyper is told when all before that has been written: it drops what
-    /// has not, and the client's word of the failure with it.
+    /// The error of a failed body. hyper gets it only when everything before it has been written:
+    /// on an error hyper drops unwritten bytes, and the error event for the client with them.
     broken: Option<BoxError>,
     answering: Answering,
 }

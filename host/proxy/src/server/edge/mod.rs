@@ -1,16 +1,17 @@
 //! The client's side of a connection: a strict gate in front of hyper.
 //!
-//! hyper reads some of what has no one meaning, answers what it does not read without an error
-//! object, and does not see a client leave that has sent more than it was answered. So the bytes of a
-//! connection come through here first:
+//! hyper accepts some ambiguous requests, answers input that it cannot read without an error
+//! object, and does not notice that a client left while unread input is buffered. So the bytes of a
+//! connection pass through this gate first:
 //!
-//! - hyper is given the bytes of one request at a time, and only of one that [`framing`] accepts;
-//! - in the place of one that is refused hyper is given [`STAND_IN`], which the service answers with
-//!   the refusal, in order behind the answers before it; nothing after it is read as a request;
-//! - a body of known length is read by the service, past hyper, which is told of none;
-//! - a body that goes wrong on its way ends with an error that holds the refusal;
-//! - before and while a request is answered the socket is read ahead ([`watch`]), so that a client that goes away (a
-//!   half-closed connection counts as gone) ends the request at once.
+//! - hyper gets the bytes of one request at a time, and only of a request that [`RequestFraming`]
+//!   accepts;
+//! - in place of a refused request hyper gets [`STAND_IN`], which the service answers with the
+//!   refusal, in order after the answers before it; nothing after it is read as a request;
+//! - the service reads a body of known length itself, and hyper is told that there is none;
+//! - a body that fails on its way ends with an error that holds the refusal;
+//! - before and while a request is answered the socket is read ahead ([`watch`]), so that a client
+//!   that leaves (a half-closed connection counts) ends the request at once.
 
 mod buffer;
 mod clock;
@@ -34,7 +35,7 @@ use tokio::time::Instant;
 
 use config::ClientTimeouts;
 use http1::Refusal;
-use http1::request::{Framing, refusals};
+use http1::request::{RequestFraming, refusals};
 
 use crate::stop::{Stage, Stop};
 use crate::vectored;
@@ -46,12 +47,12 @@ pub(super) use link::Requests;
 use source::Source;
 pub(super) use watch::{Watch, http};
 
-/// What hyper reads in the place of a request that is refused.
+/// What hyper reads in place of a refused request.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
-/// How long a client is still waited for when its request's time is over.
+/// Time that a client has to read its error after the deadline of its request.
 const TO_READ: Duration = Duration::from_secs(1);
-/// What a client may still send, and for how long, before its connection is closed under it: closing
-/// with bytes unread would reset the connection and destroy the answer.
+/// Most bytes that are read and dropped before a connection is closed, and the time limit for it.
+/// Closing with unread bytes would reset the connection and destroy the answer.
 const LINGER_BYTES: usize = 256 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -59,28 +60,29 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Edge {
     limits: ClientTimeouts,
-    framing: Framing,
-    /// Bytes at the start of what was read that hyper may have.
+    framing: RequestFraming,
+    /// Bytes at the start of the buffer that hyper may have.
     good: usize,
     link: Rc<Link>,
-    /// Since when the client has not taken what is written.
+    /// Since when the client takes nothing. None: it takes what is written.
     stalled: Option<Instant>,
     closing: Option<Closing>,
     stop: Arc<Stop>,
-    /// When it was seen that nothing is accepted any more.
+    /// When the gate first saw that nothing is accepted any more.
     draining: Option<Instant>,
 }
 
 impl Drop for Edge {
     fn drop(&mut self) {
         if self.link.is_broken() {
-            // An orderly end would say that the answer is whole. A socket that cannot be reset is gone.
+            // An orderly close would make the answer look whole. If the reset fails, the socket is
+            // gone already.
             let _ = self.link.source.borrow().stream.set_zero_linger();
         }
     }
 }
 
-/// The end of a connection whose client may still be sending.
+/// The close of a connection whose client may still be sending.
 #[derive(Debug)]
 struct Closing {
     due: Instant,
@@ -96,7 +98,7 @@ impl Edge {
         let link = Rc::new(Link::new(Source::new(stream), limits.headers));
         let edge = Self {
             limits,
-            framing: Framing::start(),
+            framing: RequestFraming::start(),
             good: 0,
             link: Rc::clone(&link),
             stalled: None,
@@ -107,7 +109,7 @@ impl Edge {
         (edge, Requests(Rc::clone(&link)), Watch::new(link, limits.idle))
     }
 
-    /// Judges what was read until something may pass, or the request has come whole.
+    /// Judges the buffered bytes, unless hyper has yet to get some that passed.
     fn judge(&mut self) -> Result<(), Refusal> {
         let mut source = self.link.source.borrow_mut();
         if self.good > 0 || source.buffer.is_empty() {
@@ -127,7 +129,7 @@ impl Edge {
         Ok(())
     }
 
-    /// Gives hyper what it may have.
+    /// Gives hyper the bytes that passed.
     fn pass(&mut self, to: &mut ReadBuf<'_>) {
         let mut source = self.link.source.borrow_mut();
         let bytes = self.good.min(to.remaining());
@@ -140,21 +142,22 @@ impl Edge {
         self.tell_partial();
     }
 
-    /// Says whether hyper is still to be given some of the request.
+    /// Records whether hyper has yet to get a part of the request.
     fn tell_partial(&self) {
-        self.link.set_partial(self.good > 0 || !matches!(self.framing, Framing::End));
+        self.link.set_partial(self.good > 0 || !matches!(self.framing, RequestFraming::End));
     }
 
-    /// Refuses the rest of the connection.
+    /// Refuses the request and everything after it. Within a body the refusal is returned as an
+    /// error; before that the stand-in takes the place of the request.
     fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.link.end_requests();
         let mut source = self.link.source.borrow_mut();
         if !self.framing.in_head() {
-            self.framing = Framing::End;
+            self.framing = RequestFraming::End;
             source.buffer.clear();
             return Err(io::Error::other(refusal));
         }
-        self.framing = Framing::End;
+        self.framing = RequestFraming::End;
         self.link.set_partial(false);
         self.link.stand_in_for(refusal);
         self.link.begin();
@@ -163,7 +166,7 @@ impl Edge {
         Ok(())
     }
 
-    /// Reads more of the request. False: the client is gone, or has been silent for as long as it may.
+    /// Reads more of the request. False: the client left, or was silent for too long.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut source = self.link.source.borrow_mut();
         source.buffer.grow();
@@ -171,7 +174,7 @@ impl Edge {
         if let Poll::Ready(read) = source.fill(cx) {
             let read = read?;
             source.gone = read == 0;
-            // The time of a head runs from its first byte.
+            // The time limit of a head starts with its first byte.
             if fresh || !self.framing.in_head() {
                 source.since = Instant::now();
             }
@@ -188,14 +191,15 @@ impl Edge {
         }
     }
 
-    /// How long the client is waited for, and what it is told then.
+    /// The deadline for the client's next bytes, and the refusal that it gets then. None: the
+    /// connection is closed without an answer.
     fn due(&mut self) -> (Instant, Option<Refusal>) {
         let stage = self.stop.stage();
         let source = self.link.source.borrow();
         match &self.framing {
-            // The end of a process waits for no request.
-            Framing::Head(_) if stage == Stage::Over => (source.since, None),
-            Framing::Head(_) if source.buffer.is_empty() => {
+            // At the end of the shutdown no request is waited for.
+            RequestFraming::Head(_) if stage == Stage::Over => (source.since, None),
+            RequestFraming::Head(_) if source.buffer.is_empty() => {
                 let idle = self.link.idle_since();
                 let due = match idle {
                     Some(idle) => idle + self.limits.keep_alive,
@@ -208,13 +212,15 @@ impl Edge {
                 let quiet = idle.map_or(draining, |idle| idle.max(draining));
                 (due.min(quiet + ON_ITS_WAY), None)
             }
-            Framing::Head(_) => (source.since + self.limits.headers, Some(refusals::HEAD_SLOW)),
+            RequestFraming::Head(_) => {
+                (source.since + self.limits.headers, Some(refusals::HEAD_SLOW))
+            }
             _ => (source.since + self.limits.idle, Some(refusals::BODY_SLOW)),
         }
     }
 
-    /// Gives up on a client that takes nothing, or takes its answer so slowly that the request's time
-    /// is over: while hyper waits to write, nobody else's time limit is looked at.
+    /// Gives up on a client that takes nothing, or takes its answer so slowly that the deadline of
+    /// the request has passed. While hyper waits to write, nothing else checks a time limit.
     fn taken(
         &mut self,
         written: Poll<io::Result<usize>>,
@@ -227,26 +233,28 @@ impl Edge {
         let since = *self.stalled.get_or_insert_with(Instant::now);
         let limits = [
             Some((since + self.limits.idle, Phase::ClientIdle)),
-            // A client that reads has time to read that its request failed.
+            // A client that still reads gets time to read that its request failed.
             self.link.end().map(|end| (end + TO_READ, Phase::Total)),
         ];
         let first = limits.into_iter().flatten().min_by_key(|(due, _)| *due);
         if let Some((_, phase)) = first.filter(|(due, _)| self.link.is_past(*due, cx)) {
             self.link.give_up(phase);
-            // A reset: what the client has not taken is dropped, and it sees that there was more. Where
-            // the system refuses, it is closed like any other.
+            // A reset drops what the client has not taken, and shows it that there was more. If the
+            // system refuses the option, the connection is closed like any other.
             let _ = self.link.source.borrow().stream.set_zero_linger();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
     }
 
-    /// Whether a request is under way, or bytes of one were not read.
+    /// Whether the client may still be sending: a request is under way, or input was left unread.
     fn is_owed(&self) -> bool {
         let source = self.link.source.borrow();
         let between = match self.framing {
-            Framing::Head(_) | Framing::End => source.buffer.is_empty() && source.left() == 0,
-            Framing::Body(_) | Framing::Chunked(_) => false,
+            RequestFraming::Head(_) | RequestFraming::End => {
+                source.buffer.is_empty() && source.left() == 0
+            }
+            RequestFraming::Body(_) | RequestFraming::Chunked(_) => false,
         };
         !source.gone && (self.link.is_refused() || !between)
     }
@@ -268,15 +276,15 @@ impl AsyncRead for Edge {
                 return Poll::Ready(Ok(()));
             }
             match edge.framing {
-                // The service answers at once, and with that the connection ends.
-                Framing::End if edge.link.is_refused() => return Poll::Pending,
-                Framing::End if edge.link.is_busy() => {
-                    // hyper has written the last of an answer whose body it has not dropped yet.
+                // The service answers with the refusal at once, which ends the connection.
+                RequestFraming::End if edge.link.is_refused() => return Poll::Pending,
+                RequestFraming::End if edge.link.is_busy() => {
+                    // hyper has written the end of an answer, but has not dropped its body yet.
                     edge.link.wait(cx);
                     return Poll::Pending;
                 }
-                Framing::End => {
-                    edge.framing = Framing::start();
+                RequestFraming::End => {
+                    edge.framing = RequestFraming::start();
                     edge.link.source.borrow_mut().since = Instant::now();
                 }
                 _ => {
@@ -322,7 +330,8 @@ impl AsyncWrite for Edge {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the answer; then, where the client may still be sending, reads and forgets that for a while.
+    /// Ends the answer. If the client may still be sending, its input is then read and dropped for
+    /// a while.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let edge = self.get_mut();
         let closing = match &mut edge.closing {

@@ -1,8 +1,9 @@
-//! What comes from a client: its socket, what was read from it before it was wanted, and the body of the
-//! request under way, which the service reads for itself.
+//! The input from a client: its socket, the bytes read ahead, and the body of the current request,
+//! which the service reads itself.
 //!
-//! hyper would copy such a body, a piece at a time, into memory of its own, and hand the pieces over by a channel: a
-//! twentieth of what a request of 1 KiB takes, a quarter of one of 32 KiB.
+//! hyper would copy such a body piece by piece into memory of its own and pass the pieces through a
+//! channel. That takes a twentieth of the time of a request of 1 KiB, and a quarter of one of 32
+//! KiB.
 
 use std::io;
 use std::pin::pin;
@@ -20,11 +21,11 @@ use http1::request::refusals::BODY_SLOW;
 
 use super::buffer::Buffer;
 
-/// Room for so many bytes of a body that are only announced is made at once: at first, and once something has come.
+/// Most memory reserved for an announced body, in bytes: before any of it has arrived, and after.
 const AT_FIRST: usize = 16 << 10;
 const AT_ONCE: usize = 128 << 10;
 
-/// See the module.
+/// The input of one connection.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) stream: TcpStream,
@@ -33,11 +34,12 @@ pub(super) struct Source {
     pub(super) since: Instant,
     /// The client has left, or will send no more.
     pub(super) gone: bool,
-    /// What the service has not read of the body of the request under way: nothing else is read meanwhile.
+    /// Bytes of the current request's body that the service has not read. Nothing else is read
+    /// before it is 0.
     left: u64,
-    /// That body, if it came with its head.
+    /// The body, if it arrived with its head.
     whole: Option<Bytes>,
-    /// It has not come in time, as far as was read.
+    /// The body is late: nothing arrived within `client_idle`.
     is_slow: bool,
 }
 
@@ -54,26 +56,27 @@ impl Source {
         }
     }
 
-    /// Reads ahead. 0: the client is gone.
+    /// Reads ahead into the buffer. 0: the client is gone.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.buffer.fill(&mut self.stream, cx)
     }
 
-    /// Asks the system whether there is nothing more to read. The runtime knows, but not of a connection that has just been
-    /// accepted: what it reads first it takes on trust, before it has heard of its state.
+    /// Asks the system whether the input has ended. The runtime does not know this of a connection
+    /// that was just accepted: it tries a first read before any event has told it the state of the
+    /// socket.
     pub(super) fn has_ended(&self) -> bool {
         let peeked = recv(&self.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         !matches!(peeked, Ok((_, 1..)) | Err(Errno::AGAIN))
     }
 
-    /// Says that this body follows on the head in the buffer, and hides it from hyper.
+    /// Sets apart the body that follows the head in the buffer, and hides it from hyper.
     pub(super) fn set_apart(&mut self, body: &Apart) {
         self.left = body.bytes;
         body.hide(self.buffer.filled_mut());
     }
 
-    /// Begins the body, where one follows on the head that hyper has been given: takes it from the buffer if all of it
-    /// is there.
+    /// Begins the body, if one follows the head that hyper was given. Takes it from the buffer if
+    /// all of it is there.
     pub(super) fn begin_body(&mut self) {
         if self.left == 0 {
             return;
@@ -85,22 +88,23 @@ impl Source {
             self.buffer.consume(body.len());
             self.whole = Some(body);
         } else {
-            // Its time does not count what the head took.
+            // The time limit of the body does not include the time of the head.
             self.since = Instant::now();
         }
     }
 
-    /// How much of the body is still to be read.
+    /// Bytes of the body that are still to be read.
     pub(super) fn left(&self) -> u64 {
         self.left
     }
 
-    /// The body, if it came with its head.
+    /// The body, if it arrived with its head.
     pub(super) fn take_whole(&mut self) -> Option<Bytes> {
         self.whole.take()
     }
 
-    /// Says that the body has not come in time, unless it is here to be read. True: it is news.
+    /// Marks the body as late: the next read fails unless there is something to read. True if it
+    /// was not marked.
     pub(super) fn set_slow(&mut self) -> bool {
         !std::mem::replace(&mut self.is_slow, true)
     }
@@ -108,7 +112,7 @@ impl Source {
     /// Reads more of the body, to the end of `to`.
     ///
     /// # Errors
-    /// If the client is gone, or has been waited for too long, which is a [`Refusal`](http1::Refusal).
+    /// If the client is gone, or with a [`Refusal`](http1::Refusal) if the body is late.
     pub(super) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -117,7 +121,8 @@ impl Source {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         if to.len() == to.capacity() {
             let at_most = if to.is_empty() && self.buffer.is_empty() { AT_FIRST } else { AT_ONCE };
-            // One more than may come: tokio asks the system again behind a read that filled all of its room.
+            // One byte more than the body has: after a read that filled its room tokio asks the
+            // system again.
             to.reserve(left.saturating_add(1).min(at_most));
         }
         let ahead = self.buffer.filled();
@@ -145,7 +150,7 @@ impl Source {
         }
         self.since = Instant::now();
         if read > left {
-            // The first of the next request.
+            // The extra byte belongs to the next request.
             self.buffer.put(&to[to.len() - 1..]);
             to.pop();
         }

@@ -12,14 +12,15 @@ use crate::attempts::BoxError;
 
 use super::link::Link;
 
-/// See the module.
+/// Where the body of a request is read from.
 #[derive(Debug)]
 pub(in crate::server) enum Upload {
-    /// It came with its head.
+    /// The body arrived with its head.
     Whole(Bytes),
-    /// It is read from the socket.
+    /// The service reads it from the socket.
     Apart(Rc<Link>),
-    /// There is none, its length is not known, or the client waits to be asked for it: hyper knows how.
+    /// hyper reads it: it has no known length, or the client waits for `100 Continue`. Or there is
+    /// none.
     Hyper(Incoming),
 }
 

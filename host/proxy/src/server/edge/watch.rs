@@ -1,8 +1,9 @@
-//! Looks after a client while its request is answered: whether it is still there, and whether the body that the
-//! service reads comes in time.
+//! Watches a client while its request is answered: whether it is still there, and whether the body
+//! that the service reads arrives in time.
 //!
-//! hyper would look for itself, and for that makes a buffer of 8 KiB for each request, into which nothing is ever read:
-//! it is told that clients may close their half of a connection, and leaves it to this.
+//! hyper's own check would allocate a buffer of 8 KiB for each request, into which nothing is ever
+//! read. So hyper is told that clients may half-close their connection, and leaves the check to
+//! this module.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -18,17 +19,18 @@ use crate::attempts::BoxError;
 use super::link::Link;
 
 const GONE: &str = "the client went away while its request was answered";
-/// How often a client is looked for behind bytes that cannot be read yet.
+/// How often the client is checked while the buffer is full.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// hyper, as the gate needs it: the gate keeps the client's time, and [`Watch`] looks after the client.
+/// hyper with the settings that the gate needs: the gate keeps the client's time limits, and
+/// [`Watch`] notices that a client leaves.
 pub(in crate::server) fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).half_close(true);
     http
 }
 
-/// See the module.
+/// Watches the client of one connection.
 #[derive(Debug)]
 pub(in crate::server) struct Watch {
     link: Rc<Link>,
@@ -41,10 +43,11 @@ impl Watch {
         Self { link, idle }
     }
 
-    /// Polls a connection of [`http`], and looks after its client. Ready when it has ended, and is to be dropped.
+    /// Polls a connection of [`http`], and checks its client. Ready when the connection has ended
+    /// and must be dropped.
     ///
     /// # Errors
-    /// hyper's, or that the client has gone while its request was answered.
+    /// An error of hyper, or that the client left while its request was answered.
     pub(in crate::server) fn poll<C>(
         &self,
         connection: Pin<&mut C>,
@@ -62,7 +65,7 @@ impl Watch {
     fn poll_client(&self, cx: &mut Context<'_>) -> Poll<()> {
         let due = {
             let source = self.link.source.borrow();
-            // Who reads the body finds out that its client is gone.
+            // If the client is gone, reading the body fails by itself.
             (source.left() > 0 && !source.gone).then(|| source.since + self.idle)
         };
         if let Some(due) = due
@@ -70,8 +73,8 @@ impl Watch {
             && self.link.is_past(due, cx)
             && self.link.source.borrow_mut().set_slow()
         {
-            // The service shall see it, which looks first whether there is something to read: a core that stood still
-            // sees both at once.
+            // Polled again, so that the service sees the mark. It reads first: after a core stood
+            // still, data and time-out are there at once, and the data counts.
             cx.waker().wake_by_ref();
         }
         self.link.poll_gone(cx)
@@ -79,7 +82,7 @@ impl Watch {
 }
 
 impl Link {
-    /// Ready when the client has gone while its request, which has come whole, is answered.
+    /// Ready when the client has left while its request, which has arrived whole, is answered.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_watched() {
             return Poll::Pending;
@@ -95,7 +98,7 @@ impl Link {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        // There is more to read, but no room: what the system knows of the connection is looked at.
+        // The buffer is full. Without a read, only the runtime's view of the socket shows a close.
         let ready = pin!(source.stream.ready(Interest::READABLE)).poll(cx);
         if matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
             source.gone = true;

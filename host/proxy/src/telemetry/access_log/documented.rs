@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use answers::Usage;
 
-use super::{Attempt, Record, line};
+use super::{AttemptRecord, Record, line};
 use crate::telemetry::documented::{hold, table};
 
-/// Every field of a line, and what it says. A `.` leads into an object or the objects of a list.
+/// Every field of a line, and its description. A `.` leads into an object or the objects of a list.
 const FIELDS: [(&str, &str); 22] = [
     ("time", "When the request arrived: RFC 3339 in UTC, with microseconds"),
     ("request_id", "The `x-request-id` of the answer"),
@@ -49,7 +49,7 @@ fn every_field_is_documented() {
     let documented: BTreeSet<String> = FIELDS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let mut written = BTreeSet::new();
     names("", &line_with_everything(), &mut written);
-    // It is an object or null: its fields say so.
+    // `usage` is an object or null. Its fields are documented instead.
     written.remove("usage");
     assert_eq!(written, documented);
     let rows = FIELDS.iter().map(|(name, about)| [format!("`{name}`"), (*about).to_owned()]);
@@ -90,7 +90,7 @@ fn line_with_everything() -> Value {
         response_bytes: 0,
         usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4 }),
     };
-    let attempt = Attempt { deployment: "local-1", outcome: "ok", took: Duration::ZERO };
+    let attempt = AttemptRecord { deployment: "local-1", outcome: "ok", took: Duration::ZERO };
     let mut written = Vec::new();
     line::write(&mut written, &record, std::iter::once(attempt));
     serde_json::from_slice(&written).unwrap()

@@ -1,5 +1,5 @@
-//! A record as a line of JSON. Written field by field: serde_json looks for bytes to escape in every key and in
-//! every word that the gateway itself chose, which made the log a tenth of all that is done for a request.
+//! Writes a record as a line of JSON, field by field. serde_json would look for bytes to escape in
+//! every key and in every constant word, which made the log a tenth of the work for a request.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
@@ -9,13 +9,13 @@ use time::OffsetDateTime;
 
 use answers::Usage;
 
-use super::{Attempt, Record};
+use super::{AttemptRecord, Record};
 
-/// Writes the line of `record` to the end of `to`, its own end included.
+/// Appends the line of `record` to `to`, with its line end.
 pub(super) fn write<'a>(
     to: &mut Vec<u8>,
     record: &Record<'_>,
-    attempts: impl Iterator<Item = Attempt<'a>>,
+    attempts: impl Iterator<Item = AttemptRecord<'a>>,
 ) {
     let mut line = Line(to);
     line.word(b"{\"time\":\"");
@@ -65,25 +65,26 @@ pub(super) fn write<'a>(
 struct Line<'a>(&'a mut Vec<u8>);
 
 impl Line<'_> {
-    /// What is known with its length when this is compiled: a few moves in place of a call.
+    /// Writes text whose length is known at compile time: a few moves instead of a call.
     #[inline]
     fn word<const N: usize>(&mut self, word: &[u8; N]) {
         self.0.extend_from_slice(word);
     }
 
-    /// A word of the gateway's own: nothing in it is to be escaped.
+    /// Writes a constant word, in which nothing needs escaping.
     fn own(&mut self, word: &'static str) {
         self.0.extend_from_slice(word.as_bytes());
     }
 
-    /// The same, as a string.
+    /// Writes a constant word as a JSON string.
     fn quoted(&mut self, word: &'static str) {
         self.word(b"\"");
         self.own(word);
         self.word(b"\"");
     }
 
-    /// Any string. Most are ids and names, with nothing in them to be escaped.
+    /// Writes any text as a JSON string. Most texts are ids and names in which nothing needs
+    /// escaping.
     fn text(&mut self, text: &str) {
         let plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
         if text.bytes().fold(true, |all, byte| all & plain(byte)) {
@@ -100,7 +101,7 @@ impl Line<'_> {
         let _ = to_writer(&mut *self.0, &number);
     }
 
-    /// Milliseconds, with microseconds behind the point.
+    /// Writes milliseconds with three decimals.
     fn millis(&mut self, time: Duration) {
         let micros = time.subsec_micros();
         self.number(time.as_secs() * 1000 + u64::from(micros / 1000));
@@ -115,7 +116,7 @@ impl Line<'_> {
         }
     }
 
-    fn attempt(&mut self, attempt: Attempt<'_>) {
+    fn attempt(&mut self, attempt: AttemptRecord<'_>) {
         self.word(b"{\"deployment\":");
         self.text(attempt.deployment);
         self.word(b",\"outcome\":");
@@ -133,7 +134,7 @@ impl Line<'_> {
         self.word(b"}");
     }
 
-    /// RFC 3339 in UTC, with microseconds.
+    /// Writes RFC 3339 in UTC, with microseconds.
     fn time(&mut self, time: SystemTime) {
         let time = OffsetDateTime::from(time);
         let (year, month, day) = time.to_calendar_date();
@@ -156,7 +157,7 @@ impl Line<'_> {
         self.word(b"Z");
     }
 
-    /// So many digits.
+    /// Writes the last `N` digits, with leading zeros.
     fn digits<const N: usize>(&mut self, mut number: u32) {
         let mut digits = [b'0'; N];
         for digit in digits.iter_mut().rev() {
@@ -197,7 +198,7 @@ mod tests {
         }
     }
 
-    fn read(record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'static>>) -> Value {
+    fn read(record: &Record<'_>, attempts: impl Iterator<Item = AttemptRecord<'static>>) -> Value {
         let mut line = Vec::new();
         write(&mut line, record, attempts);
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_known_is_told() {
-        let attempt = |outcome, micros| Attempt {
+        let attempt = |outcome, micros| AttemptRecord {
             deployment: "local \\ 1",
             outcome,
             took: Duration::from_micros(micros),

@@ -1,11 +1,11 @@
-//! The access log: one JSON line a request, written by a thread of its own.
+//! The access log: one JSON line per request, written by a thread of its own.
 //!
-//! A request puts its line into a bounded buffer and goes on. When the disk is full or slow, lines are
-//! dropped and counted; no request ever waits for one.
+//! A request puts its line into a bounded buffer and goes on. If the disk is full or slow, lines
+//! are dropped and counted. No request ever waits for the log.
 //!
-//! The buffer is written a few milliseconds after its first line came, all at once: to wake a thread and to
-//! write for every line took two or three system calls beside the four that a request needs, and more where the
-//! file stands in a folder that is watched.
+//! The buffer is written at once, a few milliseconds after its first line came. Waking a thread and
+//! writing for every line took two or three system calls beside the four that a request needs, and
+//! more if the file is in a watched folder.
 
 #[cfg(test)]
 mod documented;
@@ -24,28 +24,28 @@ use prometheus::IntCounter;
 
 use config::LogOutput;
 
-pub use record::{Attempt, Record};
+pub use record::{AttemptRecord, Record};
 
 /// Bytes of lines that may wait for the writer.
 const MOST: usize = 4 << 20;
-/// How long a line waits for others.
+/// How long the first line waits for others.
 const GATHER: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// Memory for the line that is being put together.
+    /// Memory for the line being built, kept from line to line.
     static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Where requests are logged now: nowhere, or an output that a reload may change. A line goes to the log that there is
+/// The access log in use, if any. A reload may change it. A line goes to the log that is in use
 /// when its request ends.
 #[derive(Debug, Default)]
 pub struct Logging(ArcSwapOption<(LogOutput, AccessLog)>);
 
 impl Logging {
-    /// Logs to `output` from now on; `dropped` counts what is lost.
+    /// Logs to `output` from now on. None: no log. `dropped` counts lost lines.
     ///
     /// # Errors
-    /// If it cannot be opened; the log then stays where it was.
+    /// If the output cannot be opened. The log then stays as it was.
     pub fn change(&self, output: Option<&LogOutput>, dropped: &IntCounter) -> io::Result<()> {
         let is_same = |log: &Arc<(LogOutput, AccessLog)>| Some(&log.0) == output;
         if self.0.load().as_ref().is_some_and(is_same) {
@@ -66,14 +66,18 @@ impl Logging {
     }
 
     /// Writes one line, if there is a log: see [`AccessLog::write`].
-    pub fn write<'a>(&self, record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'a>>) {
+    pub fn write<'a>(
+        &self,
+        record: &Record<'_>,
+        attempts: impl Iterator<Item = AttemptRecord<'a>>,
+    ) {
         if let Some(log) = self.0.load().as_ref() {
             log.1.write(record, attempts);
         }
     }
 }
 
-/// The handle of the writer, which ends when every handle is gone.
+/// A handle of the writer. The writer ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
     last: Arc<Last>,
@@ -90,14 +94,14 @@ impl Drop for Last {
     }
 }
 
-/// What requests and the writer share.
+/// The state that requests and the writer share.
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
     told: Condvar,
 }
 
-/// What waits for the writer.
+/// The work that waits for the writer.
 #[derive(Debug, Default)]
 struct Waiting {
     lines: Vec<u8>,
@@ -108,7 +112,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Whether the writer is not to wait for more lines.
+    /// Whether the writer must not wait for more lines.
     fn is_urgent(&self) -> bool {
         self.reopen || self.closed || !self.flushes.is_empty()
     }
@@ -124,7 +128,7 @@ impl Shared {
         self.told.notify_one();
     }
 
-    /// What there is to do, as soon as there is something.
+    /// Waits for work, gathers more lines for a moment, and takes all of it.
     fn next(&self) -> Waiting {
         let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_urgent();
         let waiting = self.told.wait_while(self.lock(), idle);
@@ -151,10 +155,14 @@ impl AccessLog {
         Ok(Self { last: Arc::new(Last(shared)), dropped })
     }
 
-    /// Queues one line, or drops and counts it. `attempts` are all, in order, and every deployment that had no
-    /// place for the request.
-    pub fn write<'a>(&self, record: &Record<'_>, attempts: impl Iterator<Item = Attempt<'a>>) {
-        // At the end of a thread there may be none.
+    /// Queues one line, or drops and counts it. `attempts` are all attempts in order, and every
+    /// deployment that had no place for the request.
+    pub fn write<'a>(
+        &self,
+        record: &Record<'_>,
+        attempts: impl Iterator<Item = AttemptRecord<'a>>,
+    ) {
+        // While a thread ends its buffer may be gone.
         let mut line = LINE.try_with(Cell::take).unwrap_or_default();
         line::write(&mut line, record, attempts);
         self.queue(&line);
@@ -179,16 +187,17 @@ impl AccessLog {
         }
     }
 
-    /// Opens the file anew, for a rotation that renamed it.
+    /// Reopens the file after a rotation renamed it.
     pub fn reopen(&self) {
         self.last.0.tell(|waiting| waiting.reopen = true);
     }
 
-    /// Waits until every line queued so far is written. Blocks: for the end of a process.
+    /// Waits until every line queued so far is written, for at most 2 s. It blocks: for the end of
+    /// the process only.
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);
         self.last.0.tell(|waiting| waiting.flushes.push(done));
-        // An error means the writer is gone, or stuck: nothing is left to wait for.
+        // On an error the writer is gone or stuck: there is nothing to wait for.
         let _ = wait.recv_timeout(Duration::from_secs(2));
     }
 }
@@ -203,7 +212,7 @@ fn write(shared: &Shared, mut output: Output, dropped: &IntCounter) {
             tracing::error!(%error, "the access log could not be reopened");
         }
         for done in flushes {
-            // Whoever waited may have given up.
+            // The one that waited may have given up.
             let _ = done.send(());
         }
         if closed {
@@ -231,7 +240,7 @@ impl Output {
         Ok(())
     }
 
-    /// Whole lines, in one write: those of several processes do not mix.
+    /// Writes whole lines in one call, so that lines of several processes do not mix.
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match &mut self.file {
             Some(file) => file.write_all(lines),

@@ -1,55 +1,57 @@
-//! What a line of the access log says.
+//! The content of a line of the access log.
 
 use std::time::{Duration, SystemTime};
 
 use answers::Usage;
 
-/// One line, but for its attempts. Never a prompt, never a key.
+/// One line without its attempts. It never contains a prompt or a key.
 #[derive(Debug)]
 pub struct Record<'a> {
     /// When the request arrived.
     pub time: SystemTime,
     /// The `x-request-id` of the answer.
     pub request_id: &'a str,
-    /// The path asked for, of those the gateway knows.
+    /// The path of the request. Empty if the request could not be read.
     pub path: &'static str,
-    /// Canonical id of the model.
+    /// The id of the model. Empty if the request names no known model.
     pub model: &'a str,
-    /// The deployment that answered.
+    /// The deployment whose answer the client got.
     pub deployment: Option<&'a str>,
-    /// Its side.
+    /// The side of `deployment`.
     pub side: Option<&'static str>,
-    /// Status the client got; 499 where it went away before the answer.
+    /// Status that the client got. 499 if it left before the answer.
     pub status: u16,
-    /// How it ended: `ok`, `error`, `cancelled` (by the client), `broken` (after the first byte).
+    /// How it ended: `ok`, `error`, `refused` (no valid request), `cancelled` (by the client),
+    /// `broken` (after the commit point).
     pub outcome: &'static str,
-    /// The code of the error that the client was told, where it was told one.
+    /// The `code` of the error that the client got, if it got one.
     pub error: Option<&'a str>,
     /// Whether a stream was asked for.
     pub stream: bool,
-    /// In line for a place at a deployment.
+    /// Time in line for places at deployments.
     pub queued: Duration,
     /// From arrival to the first byte of the answer.
     pub first_byte: Option<Duration>,
     /// From arrival to the end of the answer.
     pub total: Duration,
-    /// How long engines were at work on answers that nobody got, over all attempts.
+    /// Time that engines worked on undelivered answers, over all attempts.
     pub wasted: Duration,
     /// Bytes of the request's body.
     pub request_bytes: u64,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
-    /// Tokens, where the upstream reported them.
+    /// Tokens, if the upstream reported them.
     pub usage: Option<Usage>,
 }
 
 /// One attempt of a request.
 #[derive(Debug)]
-pub struct Attempt<'a> {
-    /// Where.
+pub struct AttemptRecord<'a> {
+    /// The name of the deployment.
     pub deployment: &'a str,
-    /// `ok`, why it failed, or why it was not made: `queue_full`, `queue_timeout`, `queue_dispersed`.
+    /// `ok`, why it failed, or why it was not made: `queue_full`, `queue_timeout`,
+    /// `queue_dispersed`.
     pub outcome: &'a str,
-    /// Until the answer began or the attempt failed; where none was made, in line.
+    /// Time until the answer began or the attempt failed. If no attempt was made: time in line.
     pub took: Duration,
 }

@@ -1,5 +1,6 @@
-//! Metrics of models, deployments and strategies: made anew at each scrape, from what the fleet counts and
-//! from the snapshot in use. A deployment that is gone is gone from the metrics too.
+//! Metrics of models, deployments and strategies. They are built anew at each scrape, from the
+//! counters of the fleet and the snapshot in use. A deployment that is removed is removed from the
+//! metrics too.
 
 use fleet::{Busy, Deployment, DeploymentMeters, FleetModel, ModelMeters, Route, Snapshot, Waste};
 
@@ -9,14 +10,14 @@ use super::trials;
 /// Labels of a deployment.
 const PLACE: [&str; 3] = ["model", "deployment", "side"];
 
-/// What a scrape reads.
+/// The input of a scrape.
 pub(super) struct Scrape<'a> {
     pub(super) snapshot: &'a Snapshot,
-    /// Requests that name no model that there is.
+    /// Meters of requests that name no known model.
     pub(super) unrouted: &'a ModelMeters,
 }
 
-/// A family: what it is called, and what adds its samples.
+/// A metric family: its description, and the function that adds its samples.
 pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
@@ -25,14 +26,14 @@ pub(super) struct Family {
     pub(super) each: Each,
 }
 
-/// What adds the samples of a family.
+/// How the samples of a family are added.
 #[derive(Clone, Copy)]
 pub(super) enum Each {
-    /// Of the whole fleet at once.
+    /// All at once, for the whole fleet.
     Fleet(fn(&Scrape<'_>, &mut Samples<'_>)),
-    /// Of one model after the other, and of requests that name none.
+    /// Once for each model, and once for requests that name no known model.
     Meters(fn(&ModelMeters, &mut Samples<'_>)),
-    /// Of the deployments of one model after the other.
+    /// Once for each model, for all its deployments.
     Model(fn(&FleetModel, &Route, &mut Samples<'_>)),
 }
 
@@ -40,14 +41,14 @@ pub(super) enum Each {
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     family: usize,
-    /// Of its models.
+    /// Index of the family's next model.
     model: usize,
-    /// Help and type of the family are written.
+    /// `HELP` and `TYPE` of the family are written.
     is_headed: bool,
 }
 
 impl Cursor {
-    /// Writes one family of one model, or of the whole fleet. False: that was the last.
+    /// Writes one family of one model, or of the whole fleet. False: there was none left.
     pub(super) fn write_next(&mut self, scrape: &Scrape<'_>, text: &mut Vec<u8>) -> bool {
         let Some(family) = all().nth(self.family) else {
             return false;
@@ -78,7 +79,7 @@ impl Cursor {
     }
 }
 
-/// All of them.
+/// All families of the fleet.
 pub(super) fn all() -> impl Iterator<Item = &'static Family> {
     FAMILIES.iter().chain(trials::FAMILIES)
 }
@@ -247,13 +248,13 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-/// Statuses of a model that are there before the first request has one: an alert on a counter misses its
-/// first step from nothing to 1.
+/// Statuses that a model has from the start, with 0: an alert on a counter misses its first step
+/// from nothing to 1.
 const STATUSES: [u16; 4] = [429, 502, 503, 504];
-/// Outcomes of attempts that are there from the start, likewise.
+/// Outcomes of attempts that a deployment has from the start, for the same reason.
 const OUTCOMES: [&str; 5] =
     ["connect", "status_429", "status_500", "status_503", "timeout_first_byte"];
-/// How a call of a strategy fails.
+/// Faults that a strategy has from the start, for the same reason.
 const FAULTS: [&str; 5] = ["busy", "off", "refused", "timeout", "trap"];
 
 fn place(deployment: &Deployment) -> [&str; 3] {

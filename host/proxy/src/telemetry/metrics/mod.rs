@@ -1,8 +1,8 @@
 //! Prometheus metrics. Labels are bounded: model ids and deployment names come from the
 //! configuration, never from a client.
 //!
-//! What concerns the whole process is counted here. What concerns a model, a deployment or a strategy is
-//! counted by the fleet, and read when somebody scrapes: [`families`].
+//! Counters of the whole process are here. Counters of models, deployments and strategies belong to
+//! the fleet, and are read when somebody scrapes: [`families`].
 
 #[cfg(test)]
 mod documented;
@@ -26,22 +26,23 @@ use process::{Families, Process};
 pub struct Metrics {
     registry: Registry,
     process: Process,
-    /// Requests that name no model that there is.
+    /// Meters of requests that name no known model.
     unrouted: ModelMeters,
-    /// Lines of the access log that were lost because its file could not take them.
+    /// Lines of the access log that were lost: the buffer was full, or the file could not take
+    /// them.
     pub access_log_dropped: IntCounter,
 }
 
 impl Metrics {
-    /// Registers everything, at 0.
+    /// Registers every metric of the process, at 0.
     ///
     /// # Errors
-    /// If two metrics have one name: a fault of this module.
+    /// If two metrics have the same name, which is a bug of this module.
     pub fn new() -> prometheus::Result<Self> {
         Ok(Self::registered()?.0)
     }
 
-    /// The same, and every family of the process.
+    /// Like [`new`](Self::new). Also returns every family of the process.
     fn registered() -> prometheus::Result<(Self, Vec<Box<dyn Collector>>)> {
         let registry = Registry::new();
         let families = Families::new(&registry);
@@ -57,25 +58,25 @@ impl Metrics {
         self.process.in_flight.inc();
     }
 
-    /// Counts an answered request; `meters` are those of its model, if it has found one.
+    /// Counts an answered request out. `meters`: those of its model, if it is known.
     pub fn request_ended(&self, meters: Option<&ModelMeters>, status: u16, time: Duration) {
         self.process.in_flight.dec();
         meters.unwrap_or(&self.unrouted).ended(status, time);
     }
 
-    /// Requests being answered.
+    /// The number of requests being answered.
     #[must_use]
     pub fn in_flight(&self) -> i64 {
         self.process.in_flight.get()
     }
 
-    /// Counts bytes that are no good request. `code` is one of the gateway's own.
+    /// Counts input that is no valid request. `code` comes from the gateway, so it is bounded.
     pub fn refused(&self, code: &'static str) {
         self.process.refused.with_label_values(&[code]).inc();
     }
 
-    /// Counts a request, or a connection, that was refused for want of room. `reason` is one of the
-    /// gateway's own.
+    /// Counts a request or connection that was refused because a limit is reached. `reason` comes
+    /// from the gateway, so it is bounded.
     pub fn shed(&self, reason: &'static str) {
         self.process.shed.with_label_values(&[reason]).inc();
     }
@@ -85,8 +86,8 @@ impl Metrics {
         self.process.reloads.with_label_values(&[result]).inc();
     }
 
-    /// Adds the next part of all metrics to `text`, in Prometheus' text format: those of the process, then of each
-    /// family model by model. False: there is no more.
+    /// Appends the next part of all metrics to `text`, in Prometheus' text format: first those of
+    /// the process, then each family model by model. False: there was none left.
     pub(crate) fn write(
         &self,
         snapshot: &Snapshot,
@@ -96,7 +97,7 @@ impl Metrics {
     ) -> bool {
         let Some(at) = &mut position.0 else {
             self.process.refresh(admission);
-            // Only metrics without a name or a sample cannot be encoded, and a vector takes everything.
+            // Cannot fail: every metric has a name, and a `Vec` takes everything.
             let _ = TextEncoder::new().encode(&self.registry.gather(), text);
             position.0 = Some(families::Cursor::default());
             return true;
@@ -106,6 +107,6 @@ impl Metrics {
     }
 }
 
-/// How far the metrics of a scrape are written.
+/// How far the metrics of one scrape are written.
 #[derive(Debug, Default)]
 pub(crate) struct Position(Option<families::Cursor>);

@@ -7,10 +7,10 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result};
 
 use fleet::admission::Admission;
 
-/// Reasons of [`Process::shed`].
+/// All reasons of [`Process::shed`].
 const SHED: [&str; 5] = ["connections", "requests", "bodies", "concurrency", "descriptors"];
 
-/// See the module.
+/// The metrics of the process.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) in_flight: IntGauge,
@@ -23,7 +23,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Registers everything, at 0.
+    /// Registers every metric, at 0.
     pub(super) fn register(families: &Families<'_>) -> Result<Self> {
         let shed = families.counters(
             "gateway_shed_total",
@@ -35,7 +35,7 @@ impl Process {
             "Reloads of the configuration: loaded or refused.",
             "result",
         )?;
-        // Seen from the start: an alert on a counter misses its first step from nothing to 1.
+        // There from the start: an alert on a counter misses its first step from nothing to 1.
         SHED.iter().for_each(|reason| drop(shed.with_label_values(&[*reason])));
         ["loaded", "refused"].iter().for_each(|result| drop(reloads.with_label_values(&[*result])));
         Ok(Self {
@@ -57,7 +57,7 @@ impl Process {
         })
     }
 
-    /// Takes what is in use now.
+    /// Sets the gauges to what is in use now.
     pub(super) fn refresh(&self, admission: &Admission) {
         let count = |used: usize| i64::try_from(used).unwrap_or(i64::MAX);
         self.connections.set(count(admission.connections.in_use()));
@@ -76,7 +76,7 @@ impl<'a> Families<'a> {
         Self { registry, registered: RefCell::default() }
     }
 
-    /// Every family that was registered, with a series or without.
+    /// Every registered family, with or without a series.
     pub(super) fn into_registered(self) -> Vec<Box<dyn Collector>> {
         self.registered.into_inner()
     }

@@ -1,4 +1,4 @@
-//! Samples of one family in Prometheus' text format.
+//! Writes the samples of one family in Prometheus' text format.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -7,7 +7,7 @@ use fleet::Durations;
 
 use super::families::Family;
 
-/// What kind of numbers a family has.
+/// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// As the text format names it.
+    /// The name in the text format.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -26,46 +26,46 @@ impl Kind {
     }
 }
 
-/// Labels that a family has at most.
+/// Most labels of a family.
 const LABELS: usize = 5;
 
-/// Adds samples of a family to a text.
+/// Appends samples of a family to a text.
 pub(super) struct Samples<'t> {
     family: &'t Family,
-    /// Positions of the labels, in the order of their names.
+    /// Indices of the labels, in the order of their names.
     order: [usize; LABELS],
     is_headed: bool,
     text: &'t mut Vec<u8>,
-    /// Labels of the sample that is written.
+    /// The labels of the current sample, as text.
     labels: Vec<u8>,
 }
 
 impl<'t> Samples<'t> {
-    /// Of this family. `is_headed`: its help and type are written.
+    /// `is_headed`: `HELP` and `TYPE` of the family are already written.
     pub(super) fn new(family: &'t Family, is_headed: bool, text: &'t mut Vec<u8>) -> Self {
         let mut order = std::array::from_fn(|label| label);
         order[..family.labels.len()].sort_unstable_by_key(|label| family.labels[*label]);
         Self { family, order, is_headed, text, labels: Vec::new() }
     }
 
-    /// Whether help and type of the family are written: they come with its first sample.
+    /// Whether `HELP` and `TYPE` of the family are written. They come with its first sample.
     pub(super) fn is_headed(&self) -> bool {
         self.is_headed
     }
 
-    /// Adds a number. The values are those of the family's labels, in their order.
+    /// Adds a number. `values` are those of the family's labels, in their order.
     pub(super) fn add(&mut self, values: &[&str], number: f64) {
         self.begin(values);
         self.line("", None, number);
     }
 
-    /// Adds a count.
+    /// Adds a count, which a float might round.
     pub(super) fn count(&mut self, values: &[&str], count: u64) {
         self.begin(values);
         self.line("", None, count);
     }
 
-    /// Adds a histogram.
+    /// Adds all lines of a histogram.
     pub(super) fn durations(&mut self, values: &[&str], durations: &Durations) {
         self.begin(values);
         let cumulative = durations.cumulative();
@@ -78,7 +78,7 @@ impl<'t> Samples<'t> {
         self.line("_count", None, all);
     }
 
-    /// Takes the labels of the lines that follow.
+    /// Sets the labels of the lines that follow.
     fn begin(&mut self, values: &[&str]) {
         let Family { name, help, kind, labels, .. } = self.family;
         if !self.is_headed {
@@ -118,7 +118,7 @@ impl<'t> Samples<'t> {
     }
 
     fn put(&mut self, text: std::fmt::Arguments<'_>) {
-        // A vector takes everything.
+        // Cannot fail: a `Vec` takes everything.
         let _ = self.text.write_fmt(text);
     }
 }

@@ -1,4 +1,5 @@
-//! Metrics of strategies that are tried beside those in use, and of strategies that are off the request path.
+//! Metrics of candidates, which are tried beside the strategies in use, and of strategies that are
+//! off the request path.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +80,8 @@ pub(super) const FAMILIES: &[Family] = &[
     },
 ];
 
-/// Each trial, with its labels. Trials of the same two names are one series, of which the last is shown.
+/// Calls `each` for each trial. Trials with the same two names are one series, which shows the last
+/// of them.
 fn each(scrape: &Scrape<'_>, mut each: impl FnMut([&str; 2], TrialReport)) {
     let mut trials = BTreeMap::new();
     for strategy in &scrape.snapshot.generation.strategies {

@@ -1,16 +1,16 @@
-//! The body of an answer, as it comes.
+//! The body of an answer, as it arrives.
 
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use http1::response::{Decoder, Framing, Malformed};
+use http1::response::{Decoder, Malformed, ResponseFraming};
 
 use super::connection::Connection;
 use super::pool::Shelf;
 
-/// Why a body ended before its end.
+/// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     /// The connection ended first.
@@ -19,17 +19,18 @@ pub(crate) enum BodyError {
     /// The connection broke.
     #[error("the connection broke in the answer")]
     Broken,
-    /// The framing makes no sense.
+    /// The framing is invalid.
     #[error("the answer is not HTTP: {0}")]
     Malformed(&'static str),
 }
 
-/// A body under way, with the connection it comes on. The connection goes back to its shelf in the
-/// moment the body's last byte is taken; dropped before that, it is closed, which cancels the request.
+/// A body under way, and the connection that it arrives on. The connection goes back to its shelf
+/// when the last byte of the body is taken. Dropped before that, the connection is closed, which
+/// cancels the request.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     open: Option<Open>,
-    framing: Framing,
+    framing: ResponseFraming,
 }
 
 #[derive(Debug)]
@@ -40,7 +41,7 @@ struct Open {
 }
 
 impl Incoming {
-    /// `home` is where the connection goes after the body; None: it is closed.
+    /// `home` is the shelf that the connection goes back to after the body. None: it is closed.
     pub(super) fn new(
         connection: Connection,
         decoder: Option<Decoder>,
@@ -53,19 +54,19 @@ impl Incoming {
             }
             None => {
                 give_back(connection, home);
-                Self { open: None, framing: Framing::Empty }
+                Self { open: None, framing: ResponseFraming::Empty }
             }
         }
     }
 
-    /// All that comes on a connection.
+    /// A body that ends with its connection.
     #[cfg(test)]
     pub(crate) fn until_close(stream: tokio::net::TcpStream) -> Self {
         let connection = Connection::new(super::connection::Stream::Plain(stream));
         Self::new(connection, Some(Decoder::UntilClose), None)
     }
 
-    /// The next piece. None: the body is whole, or an error was told.
+    /// The next piece. None: the body is whole, or an error was returned before.
     pub(crate) fn poll_chunk(
         &mut self,
         cx: &mut Context<'_>,
@@ -88,8 +89,8 @@ impl Incoming {
         self.open.is_none()
     }
 
-    /// How the end of the body is known.
-    pub(crate) fn framing(&self) -> Framing {
+    /// How the end of the body is marked.
+    pub(crate) fn framing(&self) -> ResponseFraming {
         self.framing
     }
 }
@@ -105,7 +106,9 @@ impl Open {
             }
             match ready!(self.connection.poll_fill(cx)) {
                 Ok(1..) => {}
-                Ok(0) if self.decoder.framing() == Framing::UntilClose => return Poll::Ready(None),
+                Ok(0) if self.decoder.framing() == ResponseFraming::UntilClose => {
+                    return Poll::Ready(None);
+                }
                 Ok(0) => return Poll::Ready(Some(Err(BodyError::Truncated))),
                 Err(_) => return Poll::Ready(Some(Err(BodyError::Broken))),
             }
@@ -113,7 +116,8 @@ impl Open {
     }
 }
 
-/// Bytes behind the end belong to no answer: what comes next on such a connection cannot be trusted.
+/// Bytes behind the end belong to no answer: what comes next on such a connection cannot be
+/// trusted.
 fn give_back(connection: Connection, home: Option<Rc<Shelf>>) {
     if let Some(shelf) = home.filter(|_| connection.buffer.is_empty()) {
         shelf.put(connection);

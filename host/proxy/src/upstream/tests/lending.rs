@@ -1,4 +1,4 @@
-//! Memory that connections of a core take turns with.
+//! Memory that the connections of a core lend each other.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -9,13 +9,13 @@ use tokio::io::AsyncWriteExt;
 use super::super::connection::Connection;
 use super::pair;
 
-/// Reads until there is something.
+/// Reads one piece.
 async fn piece(connection: &mut Connection) -> Bytes {
     assert!(poll_fn(|cx| connection.poll_fill(cx)).await.unwrap() > 0);
     connection.buffer.split().freeze()
 }
 
-/// Finds that there is nothing.
+/// Checks that there is nothing to read.
 async fn wait(connection: &mut Connection) {
     poll_fn(|cx| {
         assert!(connection.poll_fill(cx).is_pending());

@@ -1,4 +1,4 @@
-//! The gate on a socket: what hyper is given, whatever room it has for it.
+//! The gate on a socket: what hyper gets, for buffers of any size.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ async fn pair() -> (TcpStream, TcpStream) {
     (client, listener.accept().await.unwrap().0)
 }
 
-/// The gate of a connection whose client has sent `bytes`, all of which are here.
+/// The gate of a connection whose client has sent `bytes`, which have all arrived.
 async fn edge(bytes: &[u8]) -> (Edge, Requests, TcpStream) {
     let (mut client, server) = pair().await;
     client.write_all(bytes).await.unwrap();
@@ -40,7 +40,7 @@ async fn edge(bytes: &[u8]) -> (Edge, Requests, TcpStream) {
     (edge, requests, client)
 }
 
-/// What hyper is given at one time, with room for so many bytes. None: nothing now.
+/// One read of hyper with room for so many bytes. None: there is nothing to read now.
 async fn read(edge: &mut Edge, room: usize) -> Option<Vec<u8>> {
     let mut space = vec![0; room];
     let read = poll_fn(|cx| {

@@ -13,11 +13,11 @@ use crate::attempts::BoxError;
 
 use super::*;
 
-/// A client that stops sending is waited for so long.
+/// Limits with a short `client_idle`.
 const SHORT: ClientTimeouts = ClientTimeouts { idle: Duration::from_millis(50), ..LIMITS };
 
-/// Serves a connection whose answers are the bodies of its requests. `/early` is answered before its body is read,
-/// `/never` not at all.
+/// Serves a connection whose answers are the bodies of its requests. `/early` is answered before
+/// its body is read, `/never` not at all.
 async fn serve(stream: TcpStream, limits: ClientTimeouts) -> Result<(), BoxError> {
     let (edge, requests, watch) = Edge::new(stream, limits, Arc::default());
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -55,13 +55,13 @@ async fn settle() {
     }
 }
 
-/// What a client receives of such a connection, to its end. The client sends `pieces`, and the other end sees one before
-/// the next.
+/// Sends `pieces`, and returns all that the client receives. The server sees each piece before the
+/// next is sent.
 async fn talk(pieces: &[&[u8]], limits: ClientTimeouts) -> String {
     talk_with(pieces, limits, async |_| settle().await).await
 }
 
-/// The same where this happens behind each piece.
+/// Like [`talk`]; calls `behind` after each piece.
 async fn talk_with(
     pieces: &[&[u8]],
     limits: ClientTimeouts,
@@ -89,7 +89,7 @@ fn body(length: usize) -> Vec<u8> {
     (b'a'..=b'z').cycle().take(length).collect()
 }
 
-/// It ends the connection.
+/// A request that ends the connection.
 const LAST: &[u8] =
     b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nend";
 
@@ -97,7 +97,7 @@ const LAST: &[u8] =
 async fn a_body_comes_whole_however_it_is_cut() {
     for length in [1, 100, 8_000, 9_000, 40_000, 300_000] {
         let (head, body) = (head("/", length), body(length));
-        // With an empty line in front, as some clients send it behind a body.
+        // Begins with an empty line, which some clients send after a body.
         let text = [b"\r\n", head.as_bytes(), &body, LAST].concat();
         let begins = 2 + head.len();
         let ends = begins + length;
@@ -178,7 +178,7 @@ async fn a_body_that_nobody_reads_is_no_request() {
     assert!(answers.ends_with("\r\n\r\nend"), "{answers}");
 }
 
-/// How the connection ends of a client that sends this and leaves.
+/// Returns how a connection ends after its client sends `pieces` and leaves.
 async fn left(pieces: &[&[u8]], by_reset: bool) -> Result<(), BoxError> {
     let (mut client, server) = pair().await;
     let talk = async move {
@@ -199,7 +199,7 @@ async fn a_client_that_leaves_within_its_body_is_not_waited_for() {
     let text = [head("/", 9_000).as_bytes(), &body(8_900)].concat();
     for by_reset in [false, true] {
         for sent in [text.len() - 8_900, 8_300, text.len()] {
-            // An answer that nobody reads is no error.
+            // It may end with or without an error.
             let _ = left(&[&text[..sent]], by_reset).await;
         }
     }

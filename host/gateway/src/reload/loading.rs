@@ -1,4 +1,4 @@
-//! One load under way, as those see it who wait for it.
+//! The state of a load that its caller can see and cancel.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,37 +8,37 @@ use sandbox::Cancellation;
 
 use super::seen::{Seen, content};
 
-/// A load under way. Who started it can see which files it goes by so far, and cancel it.
+/// A load under way. Its caller can see the files that it has looked at so far, and cancel it.
 #[derive(Debug, Default)]
-pub(crate) struct Attempt {
+pub(crate) struct Loading {
     seen: Mutex<Seen>,
     cancellation: Cancellation,
     may_pass: AtomicBool,
 }
 
-impl Attempt {
-    /// Looks at a file before it is read.
+impl Loading {
+    /// Records a file's content. Must be called before the load reads the file: see [`Seen`].
     pub(super) fn look(&self, file: &Path) {
         let content = content(file);
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).add(file, content);
     }
 
-    /// The files so far.
+    /// The files that were recorded so far.
     pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it is still wanted.
+    /// Canceled when the result of the load is no longer wanted.
     pub(crate) fn cancellation(&self) -> &Cancellation {
         &self.cancellation
     }
 
-    /// Notes that it failed for want of time, or of something else of the machine.
+    /// Notes that the load failed for lack of time or of another resource of the machine.
     pub(super) fn may_pass(&self) {
         self.may_pass.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it failed for such a want.
+    /// True if the load failed for lack of time or of another resource of the machine.
     pub(super) fn passes(&self) -> bool {
         self.may_pass.load(Ordering::Relaxed)
     }

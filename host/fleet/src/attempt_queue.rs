@@ -1,28 +1,28 @@
-//! Attempts that have ended, on their way to a strategy that learns from them.
+//! The queue of ended attempts for a strategy that learns from them.
 
 use std::sync::{Mutex, PoisonError};
 
-use contract::Attempt;
+use contract::EndedAttempt;
 
-/// Attempts that wait to be told; more are left out.
+/// Attempts that may wait. Further ones are dropped.
 const MOST: usize = 4096;
 
 /// Filled by requests on all cores, emptied by the decision thread.
 #[derive(Debug, Default)]
-pub struct Lessons(Mutex<Vec<Attempt>>);
+pub struct AttemptQueue(Mutex<Vec<EndedAttempt>>);
 
-impl Lessons {
-    /// Adds an attempt, unless too many wait.
-    pub fn add(&self, attempt: Attempt) {
+impl AttemptQueue {
+    /// Adds an attempt. Drops it if the queue is full.
+    pub fn add(&self, attempt: EndedAttempt) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() < MOST {
             waiting.push(attempt);
         }
     }
 
-    /// All that wait.
+    /// Takes all attempts from the queue.
     #[must_use]
-    pub fn take(&self) -> Vec<Attempt> {
+    pub fn take(&self) -> Vec<EndedAttempt> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -36,8 +36,8 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded() {
-        let lessons = Lessons::default();
-        let attempt = Attempt {
+        let attempt_queue = AttemptQueue::default();
+        let attempt = EndedAttempt {
             deployment: 0,
             ending: Ending::Ok,
             status: None,
@@ -47,7 +47,7 @@ mod tests {
             completion_tokens: None,
             cost: None,
         };
-        (0..MOST + 10).for_each(|_| lessons.add(attempt));
-        assert_eq!((lessons.take().len(), lessons.take().len()), (MOST, 0));
+        (0..MOST + 10).for_each(|_| attempt_queue.add(attempt));
+        assert_eq!((attempt_queue.take().len(), attempt_queue.take().len()), (MOST, 0));
     }
 }

@@ -1,0 +1,144 @@
+//! How events and whole answers are read.
+
+use super::*;
+
+#[test]
+fn what_carries_nothing_is_an_opening() {
+    for event in [
+        ": keep-alive\n\n",
+        "retry: 3000\n\n",
+        "\n",
+        r#"data: {"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+        r#"data: {"choices":[{"delta":{"role":"assistant","tool_calls":[]}}],"error":null}"#,
+        r#"data: {"choices":[],"usage":{"prompt_tokens":1}}"#,
+        r#"data: {"choices":[{"text":"","finish_reason":null}]}"#,
+        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"error\":null}}",
+        r#"data: {"type":"response.in_progress"}"#,
+    ] {
+        assert_eq!(first(event.as_bytes()), Meaning::Opening, "{event}");
+    }
+}
+
+#[test]
+fn what_a_client_waits_for_is_content() {
+    for event in [
+        r#"data: {"choices":[{"delta":{"content":"a"}}]}"#,
+        r#"data:{"choices":[{"delta":{"reasoning_content":"a"}}]}"#,
+        r#"data: {"choices":[{"delta":{"role":"assistant","tool_calls":[{"index":0}]}}]}"#,
+        r#"data: {"choices":[{"delta":{"audio":{"id":"a"}}}]}"#,
+        r#"data: {"choices":[{"text":" "}]}"#,
+        r#"data: {"type":"response.output_item.added"}"#,
+        r#"data: {"choices":"odd"}"#,
+        "data: 1\ndata: 2",
+        r#"data: ["text", "error"]"#,
+        "data: hello",
+    ] {
+        assert_eq!(first(event.as_bytes()), Meaning::Content, "{event}");
+    }
+    for (event, meaning) in [
+        ("data: [DONE]\n\n", Meaning::Done),
+        (r#"data: {"type":"response.completed"}"#, Meaning::Done),
+        (r#"data: {"choices":[{"delta":{},"finish_reason": "stop"}]}"#, Meaning::Content),
+    ] {
+        assert_eq!(first(event.as_bytes()), meaning, "{event}");
+        assert_eq!(later(event.as_bytes()), meaning, "{event}");
+    }
+}
+
+#[test]
+fn an_error_is_seen_in_every_shape_that_engines_give_it() {
+    let cases = [
+        (
+            r#"data: {"error":{"message":"too long","type":"BadRequestError","code":400}}"#,
+            400,
+            "too long",
+        ),
+        (r#"data: {"error":{"message":"oom","code":"internal"}}"#, 0, "oom"),
+        (r#"data: {"error":"gone"}"#, 0, "gone"),
+        (r#"data: {"object":"error","message":"no","code":422}"#, 422, "no"),
+        ("event: error\ndata: {\"type\":\"error\",\"message\":\"no\"}", 0, "no"),
+        ("event: error\ndata: no", 0, "no"),
+        (r#"data: {"type":"response.failed","response":{"error":{"message":"no"}}}"#, 0, "no"),
+        (r#"data: {"type":"response.failed","response":{}}"#, 0, ""),
+        (
+            r#"data: {"choices":[{"delta":{"content":""}}],"error":{"message":"no","code":500}}"#,
+            0,
+            "no",
+        ),
+    ];
+    for (event, status, message) in cases {
+        for meaning in [first(event.as_bytes()), later(event.as_bytes())] {
+            let Meaning::Error(error) = meaning else { panic!("{event}: {meaning:?}") };
+            assert_eq!(error.message, message, "{event}");
+            assert_eq!(error.status.map_or(0, |status| status.as_u16()), status, "{event}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_finished_when_each_choice_that_has_begun_is() {
+    let event = |index: &str, reason: &str| {
+        let choice = format!(
+            r#"{{{index}"delta":{{"tool_calls":[{{"index":7}}]}},"finish_reason":{reason}}}"#
+        );
+        format!("data: {{\"choices\":[{choice}]}}\n\n").into_bytes()
+    };
+    let mut choices = Ending::default();
+    assert!(!choices.is_sure(), "nothing has begun");
+    choices.note(b": wait\n\n");
+    choices.note(b"data: [DONE]\n\n");
+    choices.note(br#"data: {"choices":[],"usage":{}}"#);
+    assert!(!choices.is_sure(), "still nothing");
+    for (index, reason, finished) in [
+        (r#""index":0,"#, "null", false),
+        (r#""index":1,"#, r#""""#, false),
+        (r#""index":0,"#, r#""stop""#, false),
+        (r#""index":1,"#, r#""length""#, true),
+        ("", "null", true),
+        (r#""index":"odd","#, "null", true),
+        (r#""index":400,"#, "null", false),
+        (r#""index":400,"#, r#""stop""#, true),
+    ] {
+        choices.note(&event(index, reason));
+        assert_eq!(choices.is_sure(), finished, "{index} {reason}");
+    }
+    let both = br#"data: {"choices":[{"index":2,"text":"a"},{"index":3,"finish_reason":"stop"}]}"#;
+    choices.note(both);
+    assert!(!choices.is_sure(), "choice 2 is not finished");
+}
+
+#[test]
+fn a_stream_of_a_known_kind_lacks_its_end_until_that_comes() {
+    let missing = |events: &[&str]| {
+        let mut ending = Ending::default();
+        events.iter().for_each(|event| ending.note(event.as_bytes()));
+        ending.is_missing()
+    };
+    let text = r#"data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}"#;
+    let stop = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let usage = r#"data: {"choices":[],"usage":{}}"#;
+    assert!(missing(&[text]) && missing(&[": wait", text, text, usage]));
+    assert!(missing(&[r#"data: {"choices":[],"prompt_filter_results":[]}"#, text]));
+    assert!(!missing(&[text, stop]) && !missing(&[text, text, stop, usage]));
+    assert!(missing(&[r#"data: {"type":"response.created"}"#]));
+    let second = text.replace("0,", "1,");
+    assert!(missing(&[text, &second, stop, usage]), "the second is not finished");
+    let both = [text, &second, &second, stop, &stop.replace("0,", "1,"), usage];
+    assert!(!missing(&both));
+    assert!(!missing(&[]) && !missing(&[usage]) && !missing(&["data: {\"token\":\"a\"}"]));
+    assert!(!missing(&["data: hello", "data: {\"type\":\"progress\"}"]));
+    let mut ending = Ending::default();
+    ending.note(text.as_bytes());
+    ending.pass_over();
+    assert!(!ending.is_missing(), "the long event may have held it");
+}
+
+#[test]
+fn text_about_errors_is_no_error() {
+    let event = br#"data: {"choices":[{"delta":{"content":"\"error\": [DONE] event: error"}}]}"#;
+    assert_eq!(later(event), Meaning::Content);
+    assert_eq!(error_in(br#"{"choices":[],"error":null}"#), None);
+    assert_eq!(error_in(br#"["error"]"#), None);
+    assert_eq!(error_in(br#"{"a":{"error":{"message":"nested"}}}"#), None);
+    assert!(error_in(br#"{"error":{"message":"no"}}"#).is_some());
+}
