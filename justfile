@@ -13,7 +13,7 @@ check:
 
 # The tests, or those whose names contain NAME
 test name="":
-    cargo test --workspace -- {{ name }}
+    cargo test --release --workspace -- {{ name }}
 
 # Format the code
 fmt:
@@ -31,7 +31,7 @@ docs *args:
 
 # Write the tables of the pages that are made from the code
 update-docs:
-    UPDATE_DOCS=1 cargo test --workspace -- documented
+    UPDATE_DOCS=1 cargo test --release --workspace -- documented
 
 # Build the shipped strategies
 plugins:
@@ -44,7 +44,8 @@ ci:
 # The heavy tier of proof: what takes longer, each fuzz target for SECONDS
 prove seconds="600":
     .ci/run
-    cargo test -p tests -- --ignored --nocapture
+    cargo test --release --workspace -- --ignored --nocapture
+    tests/mutants
     fuzz/run smoke {{ seconds }}
     cargo bench -p tests --bench overload
     bench/scale

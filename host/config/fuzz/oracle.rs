@@ -1,4 +1,4 @@
-//! The invariants of the configuration, for files of any content.
+//! Fuzz oracle: the invariants of the configuration, for files of any content.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,8 +17,9 @@ const PARAMETERS: &str = r##"{
               "c": {"type": "array", "items": {"$ref": "#/$defs/b"}, "minItems": 1}}
 }"##;
 
-/// Reads both files without a panic. Every error has a place in its file and can be shown. An
-/// accepted configuration keeps the promises of [`Config`]. The input is one text or two.
+/// Checks that reading both files never panics, that every error has a place in its file and can be
+/// shown, and that an accepted configuration keeps the promises of [`Config`]. `input` is
+/// `models.yaml`, or both files separated by `BETWEEN`.
 pub fn config(input: &[u8]) {
     let Ok(input) = str::from_utf8(input) else { return };
     let (models, routing) = match input.split_once(BETWEEN) {
@@ -47,7 +48,7 @@ pub fn config(input: &[u8]) {
             assert!(errors.iter().count() > 0, "refused without a reason");
             errors.iter().for_each(place);
             assert!(!errors.to_string().is_empty() && !errors.render(true).is_empty());
-            assert_eq!(errors.short().lines().count(), errors.iter().count(), "one line an error");
+            assert_eq!(errors.short().lines().count(), errors.iter().count(), "one line per error");
         }
     }
 }

@@ -131,7 +131,7 @@ pub struct ModelCard {
     pub pricing: Pricing,
 }
 
-/// Dollars per token (per image, per request), as decimal text: what the files say, to the letter.
+/// Dollars per token (per image, per request), as decimal text, exactly as in the files.
 /// Every field parses as a finite number that is at least 0.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Pricing {
@@ -152,7 +152,7 @@ pub struct Pricing {
 /// One place a model runs, as configured.
 #[derive(Debug, Clone)]
 pub struct DeploymentConfig {
-    /// Unique within the model. `local-1`, `remote-1`, ... unless given.
+    /// Unique within the model. Default: `local-1`, `remote-1`, ...
     pub name: String,
     /// Local or remote.
     pub side: Side,
@@ -164,7 +164,7 @@ pub struct DeploymentConfig {
     pub api_key: Option<Secret>,
     /// The model's name at this deployment.
     pub provider_model_id: String,
-    /// Its configured share, normalised over the model: 0 to 1, all of a model's sum to 1.
+    /// Its configured share of the model's traffic, 0 to 1. The shares of a model sum to 1.
     pub weight: f64,
     /// Whether the strategy decides its weight.
     pub share: Share,
@@ -172,7 +172,7 @@ pub struct DeploymentConfig {
     pub pricing: Pricing,
     /// The health probe. None: it is never probed, and counts as healthy.
     pub probe: Option<ProbeTarget>,
-    /// Most attempts at a time, and the queue for them.
+    /// The maximum number of attempts at a time, and the limits of their queue.
     pub concurrency: Concurrency,
     /// Time limits of an attempt: its own, the model's, or those of `routing.yaml`.
     pub timeouts: Timeouts,

@@ -84,7 +84,7 @@ pub(super) struct Scalar {
 }
 
 impl Document {
-    /// Parses a text. None: its errors are such that nothing more can be said about the file.
+    /// Parses a text. None: because of its errors there is no tree to check.
     pub(super) fn parse(
         file: String,
         text: String,
@@ -153,7 +153,7 @@ impl Document {
         at.iter().try_fold(&self.root, |node, step| Some(node.step(step)?.0))
     }
 
-    /// The text of a scalar, to the letter. None: it is no scalar, or has an unset variable.
+    /// The text of a scalar, exactly as written. None: it is no scalar, or has an unset variable.
     pub fn text(&self, at: &[PathStep]) -> Option<&str> {
         match &self.get(at)?.value {
             Value::Scalar(scalar) if !scalar.hole => Some(&scalar.text),

@@ -21,7 +21,7 @@ use super::{
     ProbeTarget, Secret, Share, endpoint, strategy,
 };
 
-/// The models with their deployments, and warnings about likely mistakes. Of no use after an error.
+/// The models with their deployments, and warnings about likely mistakes. Invalid after an error.
 pub(super) struct Joined {
     pub(super) models: Vec<Model>,
     pub(super) warnings: Vec<Diagnostic>,
@@ -73,8 +73,8 @@ pub(super) fn join(
     Joined { models: joined, warnings: warnings.into_iter().collect() }
 }
 
-/// Whether both sides of a model have a deployment whose `max` is the shared one. A remote API then
-/// takes no more requests than a GPU, and requests that overflow to it wait.
+/// Whether both sides of a model have a deployment that uses the shared `max`. A remote API then
+/// takes no more requests than a GPU, and overflowing requests wait for it.
 fn shared_cap(drafts: &[Draft], concurrency: &SharedConcurrency) -> bool {
     let shares = |side: Side| {
         let own = |draft: &Draft| {
@@ -330,8 +330,8 @@ fn name(
     }
 }
 
-/// Divides the weights by their sum. `known`: no deployment was left out for its errors, so that
-/// having none is an error.
+/// Divides the weights by their sum. `known`: no deployment was dropped because of an error, so an
+/// empty list is an error.
 fn normalise(
     drafts: &mut [Draft],
     model: &Listed,

@@ -83,8 +83,8 @@ pub fn load(paths: &Paths, env: Environment) -> Result<Config, Diagnostics> {
     load_in_part(paths, env).map_err(|(errors, _)| errors)
 }
 
-/// Like [`load`]. With the errors comes what `routing.yaml` says apart from them, without models,
-/// so that its strategy can be checked too.
+/// Like [`load`]. The errors come with the valid parts of `routing.yaml`, without models, so
+/// that its strategy can be checked too.
 ///
 /// # Errors
 /// Every error in both files.
@@ -103,8 +103,8 @@ pub fn load_in_part(
     checked(models, routing, absent, errors)
 }
 
-/// Makes the configuration of two parsed files. `absent`: there is no `routing.yaml`. `errors` are
-/// those found in the texts.
+/// Makes the configuration from two parsed files. `absent`: there is no `routing.yaml`. `errors`
+/// has the errors of parsing.
 fn checked(
     models: Option<Arc<Document>>,
     routing: Option<Arc<Document>>,
@@ -117,8 +117,7 @@ fn checked(
         Some((entries, config)) => (Some(entries), config),
         None => (None, Config::default()),
     };
-    // Joined only with a whole routing file: otherwise errors would follow from what is missing in
-    // it.
+    // Joined only with a whole routing file: missing parts of it would cause further errors.
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
         let Joined { models, warnings } = join::join(&models, entries.as_ref(), &mut errors);
         if errors.is_empty() {

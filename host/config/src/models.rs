@@ -19,7 +19,8 @@ use super::{
 pub(super) struct Models {
     pub(super) document: Arc<Document>,
     pub(super) list: Vec<Listed>,
-    /// Nothing was left out for its errors: what is missing here is missing in the file.
+    /// True if no part was dropped because of errors: a part that is missing here is not in the
+    /// file.
     pub(super) whole: bool,
 }
 
@@ -134,7 +135,8 @@ fn unique_names(document: &Document, models: &[RawModel], errors: &mut Vec<Diagn
 /// Checks single values, for both files.
 pub(super) struct Check<'a> {
     pub(super) document: &'a Document,
-    /// Nothing was left out for its errors: what is missing here is missing in the file.
+    /// True if no part was dropped because of errors: a part that is missing here is not in the
+    /// file.
     pub(super) whole: bool,
     pub(super) errors: &'a mut Vec<Diagnostic>,
 }

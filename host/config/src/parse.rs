@@ -41,7 +41,7 @@ pub(super) fn parse(text: &str, env: Environment) -> (Option<Node>, Vec<Problem>
         let problem = Problem::new(
             0..0,
             "the file is larger than 1 MiB",
-            "remove what the gateway does not read",
+            "remove the parts that the gateway does not read",
         );
         return (None, vec![problem]);
     }

@@ -39,7 +39,7 @@ pub struct ProbeTarget {
     pub method: ProbeMethod,
 }
 
-/// The method of a health probe: those that change nothing.
+/// The method of a health probe. Methods that change state are not offered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[schemars(inline)]

@@ -23,7 +23,8 @@ use super::{
 pub(super) struct Entries {
     pub(super) document: Arc<Document>,
     pub(super) list: Vec<Entry>,
-    /// Nothing was left out for its errors: what is missing here is missing in the file.
+    /// True if no part was dropped because of errors: a part that is missing here is not in the
+    /// file.
     pub(super) whole: bool,
     /// Concurrency for all deployments, and for those of a side.
     pub(super) concurrency: SharedConcurrency,

@@ -145,7 +145,7 @@ pub enum Ending {
     ClientError,
     /// The client went away.
     Cancelled,
-    /// With 429.
+    /// With 429, or with 503 and a `Retry-After`.
     Limited,
     /// With another error, or without a connection.
     Failed,

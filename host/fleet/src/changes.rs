@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 type Listener = Box<dyn Fn() + Send + Sync>;
 
-/// The models of which a deployment changed since the last decision. Reloads keep it, so it knows
-/// models by their ids: a request of an older generation may still add one. It holds each id once,
-/// so its size has a limit.
+/// The models of which a deployment changed since the last decision. Kept over reloads. It knows
+/// models by id, because a request of an older generation may still add one. Each id is in it at
+/// most once, which bounds its size.
 #[derive(Default)]
 pub struct ChangeNotifier {
     models: Mutex<HashSet<Arc<str>>>,

@@ -306,7 +306,7 @@ impl Fleet {
         names::nearest(name, count, &self.letters, id).into_iter().map(id)
     }
 
-    /// The places of all models of the strategy at this index, which is told of them once.
+    /// The places of all models of the strategy at this index. The strategy is told of them once.
     #[must_use]
     pub fn places(&self, strategy: usize) -> Vec<Place> {
         let models = self.models_of(strategy).iter().map(|model| &self.models[*model]);

@@ -134,7 +134,8 @@ impl Eligible {
 
     /// The weights of all deployments of the model. Kept deployments have their configured weight.
     /// The rest is split in proportion to `assigned` (one weight per deployment), or evenly if
-    /// those of the eligible ones are all 0. Slow start then lowers weights. The result sums to 1.
+    /// all assigned weights of eligible deployments are 0. Slow start then lowers weights. The
+    /// result sums to 1.
     #[must_use]
     pub fn share(&self, model: &FleetModel, states: &[State], assigned: &[f64]) -> Vec<f64> {
         let assigned = self.asked().map(|i| assigned.get(i).copied().unwrap_or(0.0));

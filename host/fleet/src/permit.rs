@@ -12,7 +12,8 @@ use super::{Deployment, Outcome, Slot};
 const COOLING: Duration = Duration::from_secs(1);
 
 /// One attempt in flight. Dropping it without an outcome counts neither for nor against the
-/// deployment. If it was the trial of an ejected one, the next request may be.
+/// deployment. If it was the trial of an ejected deployment, the next request may be the
+/// trial.
 #[derive(Debug)]
 pub struct Permit {
     deployment: Arc<Deployment>,

@@ -133,7 +133,7 @@ impl Standing {
         })
     }
 
-    /// Ends an attempt without an outcome. If it was the trial, the next request may be.
+    /// Ends an attempt without an outcome. If it was the trial, the next request may be one.
     pub fn give_back(&self, turn: Turn, now: Instant) {
         if turn.right == Right::Trial {
             self.with(now, |held| {

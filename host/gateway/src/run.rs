@@ -124,11 +124,11 @@ async fn stop(gateway: &Gateway, mut cores: Cores, Shutdown { accept, grace }: S
     tracing::info!(
         accept = seconds.0,
         grace = seconds.1,
-        "stopping: not ready any more, a second signal ends at once"
+        "stopping: no longer ready; a second signal ends the process at once"
     );
     tokio::time::sleep(accept).await;
     gateway.stop.enter(Stage::Draining);
-    tracing::info!("nothing is accepted any more, requests in flight are finished");
+    tracing::info!("no connection is accepted any more; requests in flight are finished");
     if timeout(grace, cores.all_ended()).await.is_ok() {
         return;
     }
@@ -136,7 +136,7 @@ async fn stop(gateway: &Gateway, mut cores: Cores, Shutdown { accept, grace }: S
     tracing::warn!(in_flight, "what is left is cut at the end of the grace period");
     gateway.stop.enter(Stage::Over);
     if timeout(LONGEST_END, cores.all_ended()).await.is_err() {
-        tracing::error!("a thread that serves hangs");
+        tracing::error!("a serving thread hangs");
     }
 }
 
@@ -194,12 +194,12 @@ impl Control {
                 installed.err().map(|error| format!("{error:#}"))
             }
             Ok(Err(Refused { seen, .. })) if loading.cancellation().is_canceled() => {
-                tracing::info!("a file changed while it was loaded: the load begins anew");
-                return Reloaded { seen: Some(seen), may_pass: false };
+                tracing::info!("a file changed while it was loaded: the load starts again");
+                return Reloaded { seen: Some(seen), is_transient: false };
             }
-            Ok(Err(Refused { diagnostics, seen, may_pass })) => {
-                tracing::debug!("what was in use stays in use:\n{diagnostics}");
-                reloaded = Reloaded { seen: Some(seen), may_pass };
+            Ok(Err(Refused { diagnostics, seen, is_transient })) => {
+                tracing::debug!("the configuration in use stays:\n{diagnostics}");
+                reloaded = Reloaded { seen: Some(seen), is_transient };
                 Some(diagnostics.short())
             }
             // A panic in a load counts as a refused configuration.

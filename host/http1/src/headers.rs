@@ -20,8 +20,8 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Request headers that stay here: the client's credentials, and those that the gateway sets
-/// itself.
+/// Request headers that are not forwarded: the client's credentials, and headers that the gateway
+/// sets itself.
 const NOT_UP: [&str; 10] = [
     "accept-encoding",
     "api-key",
@@ -35,8 +35,8 @@ const NOT_UP: [&str; 10] = [
     "x-request-id",
 ];
 
-/// Answer headers that stay here: they name the upstream, set state for its host, or are set by the
-/// gateway itself.
+/// Answer headers that are not forwarded: they name the upstream, set state for its host, or are
+/// set by the gateway itself.
 const NOT_DOWN: [&str; 9] = [
     "alt-svc",
     "content-location",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use answers::commit::Defect;
+use contract::Ending;
 use fleet::{FailureKind, Outcome};
 
 use super::cause::{Cause, Charged, Effect};
@@ -58,6 +59,19 @@ impl From<Defect> for Failure {
 }
 
 impl Failure {
+    /// How strategies that learn are told of an attempt that failed before its answer began.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        let facts = self.cause.facts();
+        match facts.charged {
+            // A 503 with `Retry-After` asks for a pause, as a 429 does.
+            Charged::Deployment(Effect::LimitedIfSaid) if self.retry_after.is_some() => {
+                Ending::Limited
+            }
+            _ => facts.ending,
+        }
+    }
+
     /// The outcome for the deployment. `overtime` matters only for a total time-out.
     #[must_use]
     pub fn outcome(&self, overtime: Overtime) -> Outcome {
@@ -110,6 +124,14 @@ mod tests {
         }
         let unsaid = outcome(failure(429, None));
         assert!(matches!(unsaid, Outcome::Limited { wait: None, .. }), "{unsaid:?}");
+        for (status, wait, ending) in [
+            (429, None, Ending::Limited),
+            (503, Some(WAIT), Ending::Limited),
+            (503, None, Ending::Failed),
+            (500, Some(WAIT), Ending::Failed),
+        ] {
+            assert_eq!(failure(status, wait).ending(), ending, "{status} {wait:?}");
+        }
         for said in [failure(503, None), failure(500, Some(WAIT)), failure(504, Some(WAIT))] {
             let cause = said.cause.to_string();
             assert_eq!(outcome(said), Outcome::Failure { cause, kind: FailureKind::Answer });

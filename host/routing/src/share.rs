@@ -56,8 +56,9 @@ pub(super) fn rehearse(
     Ok(())
 }
 
-/// Asks a candidate about the model of `route`, compares its answer with the one in use, and stores
-/// it in the route. After a fault its last good answer is stored. None if it was not asked.
+/// Asks a candidate about the model of `route`, compares its weights with those in use, and stores
+/// the candidate's weights in the route. After a fault the candidate's last good weights are
+/// stored. None if the candidate was not asked.
 pub(super) fn try_beside(
     model: &FleetModel,
     candidate: &mut dyn Strategy,

@@ -73,7 +73,7 @@ impl Leave<'_> {
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        // Otherwise no later request could be the trial.
+        // A trial that is dropped without a result goes to the next request.
         if let Some(call @ Call::Trial) = self.call {
             self.breaker.with(|breaker| breaker.give_back(call));
         }

@@ -67,7 +67,7 @@ struct Running<'a> {
     order: Vec<u8>,
     /// The unwritten rest of the component.
     component: &'a [u8],
-    /// None once it is at its end.
+    /// None once the child has closed it.
     output: Option<ChildStdout>,
     said: Vec<u8>,
     errors: Option<ChildStderr>,
@@ -95,8 +95,8 @@ impl<'a> Running<'a> {
         Ok(running)
     }
 
-    /// Waits at most [`LOOK`] for the pipes and transfers what they allow. Returns the status once
-    /// the child has ended.
+    /// Waits at most [`LOOK`] until a pipe is ready, and transfers as much as possible without
+    /// blocking. Returns the status once the child has ended.
     fn step(&mut self) -> io::Result<Option<ExitStatus>> {
         if self.output.is_none() && self.errors.is_none() {
             // The child has closed both pipes and is about to end.

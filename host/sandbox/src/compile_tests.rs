@@ -85,7 +85,7 @@ fn fails(name: &str) -> LoadError {
 
 #[test]
 fn how_a_child_ends_is_told_apart() {
-    for (name, says, may_pass) in [
+    for (name, says, is_transient) in [
         ("reads", "it does not compile: too old", false),
         ("garbage", "the compiler failed on it, this is a bug of the compiler: its answer", false),
         ("short", "its answer has the wrong length", false),
@@ -107,7 +107,7 @@ fn how_a_child_ends_is_told_apart() {
     ] {
         let error = fails(name);
         assert!(error.to_string().contains(says), "{name}: {error}");
-        assert_eq!(error.may_pass(), may_pass, "{name}: {error}");
+        assert_eq!(error.is_transient(), is_transient, "{name}: {error}");
     }
     let components = Components::new(Compiler::Child("/nowhere".into()), None);
     let error = compile(&components, component(1), LONG, &Cancellation::default()).err().unwrap();

@@ -231,7 +231,7 @@ impl LoadError {
 
     /// True if the same load may succeed later: it timed out, or the machine lacked resources.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::CompileTimedOut { .. }
@@ -268,8 +268,8 @@ impl LoadError {
                 "it may need more memory (`sandbox.memory_mib`), or its start function fails"
             }
             Self::Trap { .. } => {
-                "this is a bug of the strategy: a panic, an exception, memory or stack at its end, or, in \
-                 JavaScript, an export that is not there"
+                "this is a bug of the strategy: a panic, an exception, memory or stack used up, or, in \
+                 JavaScript, a missing export"
             }
             Self::Description { .. } => "fix what its `describe` returns",
             Self::Configure { .. } => {

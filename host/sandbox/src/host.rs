@@ -203,7 +203,7 @@ fn first_words(
 
 impl Opened {
     /// Opens the same component a second time without shared state: a fresh instance and an empty
-    /// store. For repeated trials of a strategy, because nothing is read or compiled.
+    /// store. Repeated trials of a strategy use it, because nothing is read or compiled again.
     ///
     /// # Errors
     /// [`LoadError::Trap`] and [`LoadError::TimedOut`].

@@ -43,6 +43,7 @@ pub(super) fn settings(stack: usize) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
+        // No contract has async functions. Without this support a store holds no state of tasks.
         .concurrency_support(false)
         .epoch_interruption(true)
         .async_stack_size(stack.saturating_add(HOST_STACK))

@@ -157,8 +157,7 @@ impl Maker {
     }
 
     fn replace(&self, plugin: &Weak<PathPlugin>, lost: Instance) {
-        // Sending fails only if the thread is gone. Then the strategy makes do with one instance
-        // less.
+        // Sending fails only if the thread is gone. The strategy then has one instance less.
         let _ = self.orders.send((Weak::clone(plugin), lost));
     }
 }

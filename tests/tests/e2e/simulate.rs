@@ -17,7 +17,7 @@ arrivals: {rate: 3}
 requests: [{prompt: {lognormal: {median: 300, sigma: 0.5}}, output: {uniform: [10, 100]}}]
 ";
 
-/// `gateway strategy simulate` with these words, among the files of `setup`.
+/// Runs `gateway strategy simulate` with these arguments in the folder of `setup`.
 fn simulate(setup: Setup, words: &[&str]) -> Output {
     words.iter().fold(setup.arg("strategy").arg("simulate"), Setup::arg).output()
 }
@@ -32,7 +32,7 @@ fn succeeded(setup: Setup, words: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// Checks that it failed and said all of `says`.
+/// Checks that the command fails and that its error text contains all of `says`.
 fn failed(scenario: &str, words: &[&str], says: &[&str]) {
     let output = simulate(tests::setup!().file("s.yaml", scenario), words);
     let said = text(&output.stderr);
@@ -75,7 +75,7 @@ fn same_seed_gives_the_same_report() {
         assert_eq!(count("ok") + count("failed"), count("requests"));
         strategy["shares"][0]["share"].as_f64().expect("a share")
     };
-    // The local deployment has room for a quarter of the requests, not for all.
+    // `fixed` sends a quarter of the requests to the local deployment. `local-first` fills it.
     assert!((local(0) - 0.25).abs() < 0.1, "{}", local(0));
     assert!(local(1) > local(0) + 0.1, "{}", local(1));
 }

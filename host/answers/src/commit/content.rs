@@ -93,8 +93,8 @@ impl Ending {
         }
     }
 
-    /// True if a quick search shows that an event neither begins nor finishes a choice. A first
-    /// event may have no choice yet: Azure's has the results of its content filter.
+    /// True if a quick search shows that an event neither begins nor finishes a choice. The
+    /// first event may have no choice yet: Azure's first event has only content filter results.
     fn knows(&self, event: &[u8]) -> bool {
         match self.kind {
             None => false,
@@ -132,9 +132,9 @@ impl Ending {
         self.begun != 0 && self.begun == self.finished
     }
 
-    /// True if the end marker of this kind of stream is missing. A correctly framed end does not
-    /// make up for it: nginx, which speaks HTTP/1.0 to its upstreams by default, cannot tell an
-    /// engine's end from a broken connection and frames both. The caller checks for
+    /// True if the end marker of this kind of stream is missing. Correct framing does not
+    /// make up for it: nginx speaks HTTP/1.0 to its upstreams by default, cannot tell the end of an
+    /// answer from a broken connection, and frames both correctly. The caller checks for
     /// [`Meaning::Done`] first.
     pub(super) fn is_missing(&self) -> bool {
         match self.kind {

@@ -55,7 +55,7 @@ impl Held {
         Some(piece)
     }
 
-    /// Removes and returns all bytes. Does not copy a single piece.
+    /// Removes and returns all bytes. Copies them only if there are several pieces.
     pub(super) fn gather(&mut self) -> Bytes {
         self.close();
         let size = std::mem::take(&mut self.bytes);

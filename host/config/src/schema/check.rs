@@ -274,8 +274,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The value of a node as the JSON Schema type `wanted`. None: it has another type. A collection
-/// gives null.
+/// The value of a node as the JSON Schema type `wanted`. None: it has another type. A
+/// mapping or list of the wanted type gives null.
 fn fits(node: &Node, wanted: &str) -> Option<Json> {
     let scalar = match &node.value {
         Value::Mapping(_) => return (wanted == "object").then_some(Json::Null),

@@ -6,7 +6,7 @@ use crate::seconds;
 
 type Object = Map<String, Json>;
 
-/// `a number from 0 to 1, default 0.6`.
+/// A type with its range and default: `a number from 0 to 1, default 0.6`.
 pub(super) fn value(schema: &Object) -> String {
     let mut text = kind(schema);
     if let Some(default) = schema.get("default").filter(|default| !default.is_null()) {
@@ -49,7 +49,7 @@ pub(super) fn about(schema: &Object) -> Option<String> {
     let sentence = text[..end].trim_end_matches('.').replace('\n', " ");
     let mut chars = sentence.chars();
     let first = chars.next()?;
-    // An abbreviation keeps its capitals.
+    // A text that begins with two capitals, such as `URL`, keeps them.
     let lower = !chars.as_str().starts_with(|c: char| c.is_uppercase());
     let first = if lower { first.to_lowercase().to_string() } else { first.to_string() };
     Some(first + chars.as_str())
@@ -75,7 +75,7 @@ pub(super) fn is_time(schema: &Object) -> bool {
     schema.get("format").is_some_and(|format| format == seconds::FORMAT)
 }
 
-/// The values that a schema lists.
+/// The values of an `enum`, or of alternatives that are all constants. None for other schemas.
 fn words(schema: &Object) -> Option<Vec<&Json>> {
     if let Some(listed) = schema.get("enum").and_then(Json::as_array) {
         return Some(listed.iter().collect());
@@ -84,7 +84,7 @@ fn words(schema: &Object) -> Option<Vec<&Json>> {
     choices.iter().map(|choice| choice.get("const")).collect()
 }
 
-/// The bounds of a number, to follow its type.
+/// The bounds of a number, as the words that follow its type: ` from 0 to 1`.
 fn range(schema: &Object, unit: &str) -> String {
     let bound = |key: &str| schema.get(key).filter(|bound| bound.is_number()).map(plain);
     let (least, above) = (bound("minimum"), bound("exclusiveMinimum"));
@@ -109,7 +109,7 @@ pub(super) fn types(schema: &Object) -> Vec<&str> {
     }
 }
 
-/// A type of JSON Schema in the words of YAML.
+/// The YAML term for a type of JSON Schema.
 pub(super) fn noun(json_type: &str) -> &str {
     match json_type {
         "object" => "a mapping",

@@ -86,7 +86,7 @@ models:
     assert!(model.card.supports_tools);
     assert_eq!(model.deployments[0].api_key.as_ref().unwrap().expose(), "123");
     assert_eq!(config.probing.timeout.as_secs_f64(), 0.5);
-    // A quoted one stays a string.
+    // A quoted variable stays a string.
     let parameters = &config.strategies[0].parameters;
     assert_eq!(*parameters, serde_json::json!({"share": "0.5"}));
 }

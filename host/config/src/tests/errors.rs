@@ -85,7 +85,7 @@ fn a_host_with_a_dot_too_many_is_refused() {
             .map(|config| config.models[0].deployments[0].endpoint.to_string())
     };
     assert_eq!(of("a.b.").unwrap(), "http://a.b");
-    // Without the dots at its end the second is no URL.
+    // Without its final dots `a..2...` would be read as an invalid IPv4 address.
     for host in ["a.b..", "a..2...", ".a", "a..b", "..."] {
         let error = of(host).unwrap_err().to_string();
         assert!(error.contains("the URL's host has a dot where"), "{host}: {error}");
@@ -304,7 +304,7 @@ fn a_file_that_is_not_yaml_or_not_there_is_an_error() {
         assert!(found[0].contains(want), "{models}: {found:?}");
         assert!(load_texts(models, None, &[]).unwrap_err().to_string().contains(want));
     }
-    // An unreadable routing file does not count as absent.
+    // A routing file that does not parse does not count as absent.
     assert_eq!(errors("models: [{id: a}]", Some("local_deployment: ["), &[]).len(), 1);
     let shown = load_texts("a: 1\na: 2\n", None, &[]).unwrap_err().to_string();
     assert!(shown.contains("the key `a` is given twice") && shown.contains("first given here"));

@@ -1,8 +1,8 @@
-//! The files that the project ships, and the specification's own.
+//! The shipped files and the specification's example load. The reader agrees with serde_yaml.
 
 use super::*;
 
-/// The example of the specification, with the indentation that its page lost.
+/// The specification's example. Its page has lost the indentation, which is restored here.
 const SPEC: &str = "\
 routing_strategy: fixed
 routing_parameter:
@@ -113,7 +113,7 @@ fn the_reader_agrees_with_serde_yaml() {
     for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
         let expected: serde_json::Value = serde_yaml::from_str(&text).unwrap();
-        // Variables are left as they are written: serde does not replace them.
+        // Variables are escaped, because serde_yaml does not substitute them.
         let text = text.replace("${", "$${");
         let document = super::text("shipped.yaml", &text, &|_| None).unwrap();
         let read = schema::value(&document, &[], &serde_json::Value::Bool(true)).unwrap();

@@ -1,4 +1,4 @@
-//! Concurrency: of all deployments, of a side, of one.
+//! Concurrency settings for all deployments, for one side, and for one deployment.
 
 use super::*;
 
@@ -11,7 +11,7 @@ models:
       - {base_url: 'https://api.example'}
 ";
 
-/// `max`, `queue` and the milliseconds of `wait` of each deployment.
+/// Each deployment's `max`, its `queue`, and its `wait` in milliseconds.
 fn places(config: &Config) -> Vec<(u32, u32, u128)> {
     let deployments = config.models.iter().flat_map(|model| &model.deployments);
     deployments

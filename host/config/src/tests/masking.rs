@@ -1,4 +1,4 @@
-//! A snippet shows the names of variables, and no secret.
+//! A snippet of a file shows the names of variables, but no secret.
 
 use super::*;
 

@@ -35,8 +35,8 @@ impl Received {
     }
 }
 
-/// Starts to receive signals, on a separate thread. So a second signal ends the process whatever
-/// its other threads do.
+/// Starts to receive signals, on a separate thread. So a second signal ends the process even if all
+/// other threads hang.
 ///
 /// # Errors
 /// If the system refuses a signal handler or a thread.

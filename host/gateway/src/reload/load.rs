@@ -25,7 +25,7 @@ pub struct Loaded {
     pub plan: Plan,
     /// The snapshot with the weights of the trial.
     pub snapshot: Snapshot,
-    /// The files that were read, and those whose absence matters.
+    /// The files that were read, and missing files that the load looked for.
     pub seen: Seen,
 }
 
@@ -37,7 +37,7 @@ pub struct Refused {
     /// The files that the load looked at before it failed. A change of one may repair it.
     pub seen: Seen,
     /// True if the same files may load later: the load timed out, or the machine lacked resources.
-    pub may_pass: bool,
+    pub is_transient: bool,
 }
 
 impl Loader {
@@ -87,7 +87,9 @@ impl Loader {
         let seen = loading.seen();
         match planned {
             Ok((plan, snapshot)) => Ok(Loaded { plan, snapshot, seen }),
-            Err(diagnostics) => Err(Refused { diagnostics, seen, may_pass: loading.passes() }),
+            Err(diagnostics) => {
+                Err(Refused { diagnostics, seen, is_transient: loading.is_transient() })
+            }
         }
     }
 

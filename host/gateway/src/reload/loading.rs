@@ -13,7 +13,7 @@ use super::seen::{Seen, content};
 pub(crate) struct Loading {
     seen: Mutex<Seen>,
     cancellation: Cancellation,
-    may_pass: AtomicBool,
+    is_transient: AtomicBool,
 }
 
 impl Loading {
@@ -34,12 +34,12 @@ impl Loading {
     }
 
     /// Notes that the load failed for lack of time or of another resource of the machine.
-    pub(super) fn may_pass(&self) {
-        self.may_pass.store(true, Ordering::Relaxed);
+    pub(super) fn mark_transient(&self) {
+        self.is_transient.store(true, Ordering::Relaxed);
     }
 
     /// True if the load failed for lack of time or of another resource of the machine.
-    pub(super) fn passes(&self) -> bool {
-        self.may_pass.load(Ordering::Relaxed)
+    pub(super) fn is_transient(&self) -> bool {
+        self.is_transient.load(Ordering::Relaxed)
     }
 }

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// Files with the content that they had when they were looked at.
+/// Files, each with the digest of its content at the time of a look.
 ///
-/// A load looks at each file *before* it reads it. So the content that it reads is the content that
-/// it saw, or newer. A file that differs from what was seen is therefore the only reason to load
-/// again: no change is missed, whenever it happens, and no load is repeated while its files stay
-/// the same.
+/// A load takes the digest of each file *before* it reads the file. A change during the load
+/// therefore leaves a file that differs from its digest. Such a difference is the only reason to
+/// load again: no change is missed, and no load is repeated while its files stay the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen(BTreeMap<PathBuf, Content>);
 

@@ -204,7 +204,7 @@ fn redact(value: &Value) -> Value {
 pub(super) fn failed(config: &Config, failed: &Failed, loading: &Loading) -> Diagnostics {
     let Failed { strategy, role, is_of_request, model, fault } = failed;
     if matches!(fault, Fault::TimedOut(_)) {
-        loading.may_pass();
+        loading.mark_transient();
     }
     let of = if *is_of_request { "a request to " } else { "" };
     let message = format!("the strategy failed its trial for {of}model `{model}`: {fault}");
@@ -222,8 +222,8 @@ pub(super) fn failed(config: &Config, failed: &Failed, loading: &Loading) -> Dia
 /// A load error at the strategy's place in `routing.yaml`. `at` is the mapping with the strategy's
 /// keys.
 fn explain(file: &Document, at: &[PathStep], error: &LoadError, loading: &Loading) -> Diagnostics {
-    if error.may_pass() {
-        loading.may_pass();
+    if error.is_transient() {
+        loading.mark_transient();
     }
     let name = match error {
         LoadError::Configure { .. } => "routing_parameter",

@@ -37,7 +37,7 @@ pub(crate) struct Reloaded {
     /// The files that it read, which are watched from then on. None if they are unknown.
     pub(crate) seen: Option<Seen>,
     /// True if it was refused, but may succeed later with the same files.
-    pub(crate) may_pass: bool,
+    pub(crate) is_transient: bool,
 }
 
 /// Calls `reload` in three cases: the files differ from `seen` and have settled, `asked` is
@@ -74,9 +74,12 @@ pub(crate) async fn watch(
                 }
             }
         };
-        pause = reloaded.may_pass.then(|| longer(pause));
+        pause = reloaded.is_transient.then(|| longer(pause));
         if let Some(pause) = pause {
-            tracing::info!(?pause, "the same files are tried again");
+            tracing::info!(
+                ?pause,
+                "the load failed for lack of time or memory: the same files are tried again"
+            );
         }
         // A reload with unknown files would fail in the same way on the same content.
         seen = reloaded.seen.unwrap_or(now);

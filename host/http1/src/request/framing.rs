@@ -18,7 +18,7 @@ use super::head::{Length, RequestHead};
 pub enum RequestFraming {
     /// The head.
     Head(RequestHead),
-    /// A body of which this many bytes are missing. The client waited for `100 Continue`.
+    /// A body with this many bytes still to come. Its client waited for `100 Continue`.
     Body(u64),
     /// A chunked body.
     Chunked(ChunkedRequest),
@@ -31,7 +31,7 @@ pub enum RequestFraming {
 pub struct Disposition {
     /// Number of bytes to drop.
     pub skip: usize,
-    /// Number of bytes after those that may pass.
+    /// Number of bytes that may pass, after the skipped ones.
     pub pass: usize,
     /// Set if the bytes that pass are a head whose body is not judged. The caller may read that
     /// body itself instead of passing it.

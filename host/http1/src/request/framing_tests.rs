@@ -1,5 +1,5 @@
-//! The gate as a function of bytes: what it passes, what it refuses, and that neither depends on
-//! how the bytes were cut.
+//! The gate as a function of bytes: which requests it passes and which it refuses. Neither depends
+//! on how the bytes are cut.
 
 use proptest::prelude::*;
 

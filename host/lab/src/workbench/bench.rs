@@ -67,7 +67,7 @@ pub struct Samples {
 /// Memory of one instance in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// Linear memory after the `assign` calls, the largest over all numbers of deployments.
+    /// Linear memory after the `assign` calls: the largest of all measured fleet sizes.
     pub linear: usize,
     /// Growth of the process's resident memory per instance. None if the system does not report it.
     pub resident: Option<u64>,
@@ -147,7 +147,7 @@ fn assign_request(plugin: &Plugin, needs: Needs) -> anyhow::Result<Samples> {
 
 /// Collects samples after a warm-up.
 struct Sampler {
-    /// Samples left in the warm-up.
+    /// Warm-up samples that are still to be taken.
     warm: usize,
     counted: usize,
     begun: Instant,

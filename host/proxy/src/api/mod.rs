@@ -73,8 +73,8 @@ impl Api {
         Self { gateway, view, desk, executor, requests, bodies, most }
     }
 
-    /// Takes a place for a new connection. True: it is one of the few beyond the limit, whose
-    /// requests are refused. None: there are too many of those as well.
+    /// Takes a place for a new connection. True: the connection is one of the few
+    /// beyond the limit, whose requests are refused. None: there is no room for more of those.
     pub(crate) fn admit(&self) -> Option<(Hold, bool)> {
         let connections = &self.gateway.admission.connections;
         let limit = self.view.now().generation.config.limits.connections;

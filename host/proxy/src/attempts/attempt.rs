@@ -149,8 +149,8 @@ pub(super) fn how(framing: ResponseFraming) -> End {
     }
 }
 
-/// How an answer is read. `asked`: the client asked for a stream. It decides if the engine does not
-/// declare a content type that settles it.
+/// How an answer is read. The content type decides. If it says neither JSON nor event stream,
+/// `asked` decides: whether the client asked for a stream.
 fn shape(head: &Parts, asked: bool) -> Shape {
     let headers = &head.headers;
     let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
@@ -166,8 +166,8 @@ fn shape(head: &Parts, asked: bool) -> Shape {
     }
 }
 
-/// Why an answer of this status is not passed on to the client. None: it is passed on, as a success
-/// or as the client's error.
+/// Why an answer of this status is not passed on to the client. None: the answer is passed on,
+/// because it is a success or blames the request.
 fn verdict(status: StatusCode) -> Option<Cause> {
     match status.as_u16() {
         // 402: the account of the gateway's own key has no credit.

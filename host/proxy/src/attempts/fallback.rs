@@ -78,7 +78,7 @@ impl Executor {
                     // Redacted here: the client may be told these words if every attempt fails.
                     let said = failure.said.take();
                     failure.said = said.map(|said| refusal::words(said, &deployment.redactor));
-                    journal.failed(failure.cause);
+                    journal.failed(failure.cause, failure.ending());
                     let outcome = turns.failed(failure);
                     permit.settle(outcome, Instant::now().into_std());
                 }

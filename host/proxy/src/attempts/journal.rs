@@ -233,8 +233,8 @@ impl Journal {
     }
 
     /// Records that the attempt under way failed before the client saw any of its answer.
-    pub(crate) fn failed(&mut self, cause: Cause) {
-        self.end_attempt(End::of(cause, cause.facts().ending));
+    pub(crate) fn failed(&mut self, cause: Cause, ending: Ending) {
+        self.end_attempt(End::of(cause, ending));
     }
 
     /// Records that the answer of the attempt under way goes to the client from `now` on.
@@ -344,7 +344,7 @@ impl Journal {
         };
         if self.status == UNANSWERED {
             self.finished(status, RequestOutcome::Error, cause.label());
-            self.failed(cause);
+            self.failed(cause, cause.facts().ending);
         } else {
             self.broken(cause);
         }

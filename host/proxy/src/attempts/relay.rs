@@ -180,7 +180,7 @@ impl Relay {
         }
     }
 
-    /// Waits for the upstream, at most for `idle`. Each wait starts the timer anew, so that the
+    /// Waits for the upstream, at most for `idle`. Each wait restarts the timer, so that the
     /// upstream is not charged for time in which a slow client did not ask for more.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let end = self.end;
@@ -272,7 +272,7 @@ impl Relay {
         }
     }
 
-    /// The bytes for the client, with those that renaming held back. For the end of the body.
+    /// The last bytes of the body for the client, including those that renaming held back.
     fn with_held(&mut self) -> Bytes {
         let first = std::mem::take(&mut self.first);
         match &mut self.rename {

@@ -119,7 +119,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Takes the failure of the last attempt. Returns what it says about the deployment.
+    /// Records the failure of the last attempt. Returns the outcome for the deployment.
     pub(super) fn failed(&mut self, failure: Failure) -> Outcome {
         self.itinerary.failed(failure)
     }

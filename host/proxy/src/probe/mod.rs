@@ -1,6 +1,6 @@
 //! Health probes. One task on the control runtime decides which place is due, and each probe under
-//! way is a task of its own. Between two probes a place costs its entry. It costs a connection only
-//! in small fleets with intervals below [`KEEP_ALIVE`].
+//! way is a task of its own. Between two probes a place costs only the memory of its entry, and
+//! also a connection in small fleets with intervals below [`KEEP_ALIVE`].
 //!
 //! A probe that hangs does not delay places that answer. They are probed whenever they are due,
 //! however many probes are under way. Only places whose last probe failed share a limited number of

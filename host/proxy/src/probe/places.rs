@@ -90,7 +90,7 @@ impl Places {
         client: &reqwest::Client,
         now: Instant,
     ) {
-        // Other settings: every place begins anew.
+        // Other settings: every place starts again.
         if self.probing != probing {
             let next_id = self.next_id;
             *self = Self { next_id, ..Self::default() };

@@ -176,7 +176,7 @@ mod tests {
     async fn among_equals_none_is_sent_on() {
         let lobbies = Lobby::of(2);
         let mut door = Door::open().await;
-        // Not to the first core either: a tie stays where it is.
+        // In a tie the connection stays with the core that accepted it, the first or not.
         let first = lobbies[1].place(door.enter().await, CLIENT, place());
         let second = lobbies[0].place(door.enter().await, CLIENT, place());
         let third = lobbies[1].place(door.enter().await, CLIENT, place());

@@ -34,14 +34,14 @@ use crate::stop::Stage;
 use balance::{Arrival, Lobby};
 use edge::Edge;
 
-/// Time in which requests still arrive that were on their way when the gateway stopped accepting.
+/// Time for requests to arrive that were on their way when the gateway stopped accepting.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// Longest queue of connections that wait to be accepted: the default maximum of Linux. The
 /// standard library asks for 128, and a client that is one too many retries only after a second.
 const BACKLOG: i32 = 4096;
 /// How long accepting pauses after the system refused a descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Time limit for the request of a connection that is one too many.
+/// Time limit for the request of a connection beyond the limit.
 const SURPLUS: Duration = Duration::from_secs(1);
 /// Time that clients have to read their errors at the end of the shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -230,7 +230,7 @@ fn accept_waiting(
     }
 }
 
-/// Whether an error of accept says nothing about the next call: its client left while it waited.
+/// Whether an error of accept concerns only one client, which left while it waited.
 fn is_of_one_connection(error: &std::io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)

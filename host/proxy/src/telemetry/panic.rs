@@ -21,7 +21,7 @@ pub struct Panic {
 }
 
 impl Panic {
-    /// Logs the panic. `happened` is the message: what the panic means for the gateway.
+    /// Logs the panic. The message, `happened`, says what the panic means for the gateway.
     pub fn log(&self, happened: &str) {
         let Self { message, location, backtrace } = self;
         let thread = std::thread::current();
@@ -66,7 +66,7 @@ fn report(info: &PanicHookInfo<'_>) {
     }
 }
 
-/// Runs `run`. If it panics, what it works on may be in any state.
+/// Runs `run`. After a panic, the values that `run` changes may be in any state.
 ///
 /// # Errors
 /// The panic. The caller must log it.

@@ -77,8 +77,8 @@ impl Connection {
         spare.unwrap_or_else(|| BytesMut::with_capacity(self.at_a_time))
     }
 
-    /// Lends the memory to others while this connection waits, which a stream may do for long: with
-    /// 4 KiB each it was a fifth of a stream's memory. Memory shared with pieces on their way to a
+    /// Lends the memory to others while this connection waits. A stream may wait for long, and
+    /// 4 KiB would be a fifth of its memory. Memory shared with pieces on their way to a
     /// client stays, for the next pieces.
     fn lend(&mut self) {
         let is_small = self.buffer.is_empty() && self.at_a_time == FEW;

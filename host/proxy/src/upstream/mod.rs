@@ -2,7 +2,7 @@
 //! or the body cancels the request by closing its connection.
 //!
 //! It has the part of HTTP/1.1 that a gateway needs: it only ever sends POST with a length. Answers
-//! may be hostile, so whatever is ambiguous is refused. A request spawns nothing and shares nothing
+//! may be hostile, so ambiguous ones are refused. A request spawns nothing and shares nothing
 //! between threads: it and its body hold the connection, which otherwise is in a pool of one core.
 //!
 //! ```text

@@ -96,7 +96,7 @@ pub enum Step {
         /// The latest time to leave the queue.
         until: Instant,
     },
-    /// Skip it: it has no free place, and waiting for a deployment that is down is pointless.
+    /// Skip it: it has no free place and is down, so waiting for it is pointless.
     PassOver(usize),
     /// Make the attempt with the place taken there, if the deployment admits it.
     Attempt(usize),

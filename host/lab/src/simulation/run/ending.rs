@@ -34,7 +34,7 @@ impl Run<'_> {
         let (outcome, ending) = match begun {
             Some(_) => (failure.outcome(Overtime::Nobody), Ending::Broken),
             None => {
-                let ending = failure.cause.facts().ending;
+                let ending = failure.ending();
                 (way.itinerary.failed(failure), ending)
             }
         };

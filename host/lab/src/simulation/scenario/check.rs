@@ -172,8 +172,8 @@ impl Check<'_> {
             self.error(&at("speed"), "only recorded requests have a speed", "remove it");
         }
         if raw.bursts.is_some() && raw.rate.is_none() {
-            let help = "give the `rate` between them too";
-            self.error(&at("bursts"), "bursts come beside a rate", help);
+            let help = "give the `rate` between the bursts";
+            self.error(&at("bursts"), "bursts need a `rate`", help);
         }
         match (raw.rate, &raw.steps, &raw.log) {
             (Some(rate), None, None) => {

@@ -64,7 +64,7 @@ pub(super) struct Edge {
     /// Bytes at the start of the buffer that hyper may have.
     good: usize,
     link: Rc<Link>,
-    /// Since when the client takes nothing. None: it takes what is written.
+    /// When the client stopped reading. None: it reads.
     stalled: Option<Instant>,
     closing: Option<Closing>,
     stop: Arc<Stop>,
@@ -109,7 +109,7 @@ impl Edge {
         (edge, Requests(Rc::clone(&link)), Watch::new(link, limits.idle))
     }
 
-    /// Judges the buffered bytes, unless hyper has yet to get some that passed.
+    /// Judges the buffered bytes, unless bytes that passed still wait for hyper.
     fn judge(&mut self) -> Result<(), Refusal> {
         let mut source = self.link.source.borrow_mut();
         if self.good > 0 || source.buffer.is_empty() {
@@ -219,7 +219,7 @@ impl Edge {
         }
     }
 
-    /// Gives up on a client that takes nothing, or takes its answer so slowly that the deadline of
+    /// Gives up on a client that reads nothing, or reads its answer so slowly that the deadline of
     /// the request has passed. While hyper waits to write, nothing else checks a time limit.
     fn taken(
         &mut self,
@@ -239,7 +239,7 @@ impl Edge {
         let first = limits.into_iter().flatten().min_by_key(|(due, _)| *due);
         if let Some((_, phase)) = first.filter(|(due, _)| self.link.is_past(*due, cx)) {
             self.link.give_up(phase);
-            // A reset drops what the client has not taken, and shows it that there was more. If the
+            // A reset drops the unsent bytes, and shows the client that the answer is cut. If the
             // system refuses the option, the connection is closed like any other.
             let _ = self.link.source.borrow().stream.set_zero_linger();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));

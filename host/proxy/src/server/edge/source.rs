@@ -30,7 +30,7 @@ const AT_ONCE: usize = 128 << 10;
 pub(super) struct Source {
     pub(super) stream: TcpStream,
     pub(super) buffer: Buffer,
-    /// When the client last sent something that was waited for.
+    /// When the client last sent bytes that the gateway waited for.
     pub(super) since: Instant,
     /// The client has left, or will send no more.
     pub(super) gone: bool,

@@ -73,8 +73,8 @@ impl Watch {
             && self.link.is_past(due, cx)
             && self.link.source.borrow_mut().set_slow()
         {
-            // Polled again, so that the service sees the mark. It reads first: after a core stood
-            // still, data and time-out are there at once, and the data counts.
+            // Polled again, so that the service sees the mark. The service reads first: after a
+            // core stood still, data and time-out may come together, and then the data counts.
             cx.waker().wake_by_ref();
         }
         self.link.poll_gone(cx)

@@ -1,4 +1,4 @@
-//! Metrics of models, deployments and strategies. They are built anew at each scrape, from the
+//! Metrics of models, deployments and strategies. They are rebuilt at each scrape, from the
 //! counters of the fleet and the snapshot in use. A deployment that is removed is removed from the
 //! metrics too.
 

@@ -27,7 +27,7 @@ impl Process {
     pub(super) fn register(families: &Families<'_>) -> Result<Self> {
         let shed = families.counters(
             "gateway_shed_total",
-            "Requests and connections refused with 503, by what is full.",
+            "Requests and connections refused with 503, by the limit that was reached.",
             "reason",
         )?;
         let reloads = families.counters(
@@ -57,7 +57,7 @@ impl Process {
         })
     }
 
-    /// Sets the gauges to what is in use now.
+    /// Sets the gauges to their current values.
     pub(super) fn refresh(&self, admission: &Admission) {
         let count = |used: usize| i64::try_from(used).unwrap_or(i64::MAX);
         self.connections.set(count(admission.connections.in_use()));

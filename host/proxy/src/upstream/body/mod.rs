@@ -116,8 +116,8 @@ impl Open {
     }
 }
 
-/// Bytes behind the end belong to no answer: what comes next on such a connection cannot be
-/// trusted.
+/// Returns a connection to its shelf. Closes it if bytes came after the end of the answer: they
+/// belong to no answer, so the next one could not be trusted.
 fn give_back(connection: Connection, home: Option<Rc<Shelf>>) {
     if let Some(shelf) = home.filter(|_| connection.buffer.is_empty()) {
         shelf.put(connection);
