@@ -117,8 +117,8 @@ fn depth(text: &[u8]) -> usize {
     deepest
 }
 
-/// Checks weights and the draw. Weights that pass the check keep the order of the answer and sum to
-/// 1. Refused ones are as bad as the error says. The draw yields each usable deployment once,
+/// Checks weights and the draw. Weights that pass the check keep the order of the answer, and their
+/// sum is 1. Refused ones are as bad as the error says. The draw yields each usable deployment once,
 /// standby last.
 ///
 /// The input is text: a line of local weights, one of remote weights, one of digits (attempts,

@@ -273,8 +273,10 @@ async fn request_sent_before_the_stop_is_answered() {
     }
     gateway.signal(Signal::CONT);
     // The gateway may read the requests before it sees the signal, but it answers them after.
-    eventually("it stops", async || gateway.log().contains("no connection is accepted").then_some(()))
-        .await;
+    eventually("it stops", async || {
+        gateway.log().contains("no connection is accepted").then_some(())
+    })
+    .await;
     gate.open();
     for mut client in clients {
         let reply = client.answer().await;
