@@ -142,3 +142,13 @@ fn text_about_errors_is_no_error() {
     assert_eq!(error_in(br#"{"a":{"error":{"message":"nested"}}}"#), None);
     assert!(error_in(br#"{"error":{"message":"no"}}"#).is_some());
 }
+
+#[test]
+fn a_whole_body_is_one_json_value() {
+    for whole in ["{}", " [1]\n", "\"text\"", "{\"choices\":[]}"] {
+        assert!(is_whole(whole.as_bytes()), "{whole}");
+    }
+    for other in ["", "{", "{} {}", "{\"choices\":[", "not found"] {
+        assert!(!is_whole(other.as_bytes()), "{other}");
+    }
+}
