@@ -3,10 +3,10 @@
 //! `models.yaml` and `routing.yaml` go through four steps. Each step reports everything that it
 //! finds:
 //!
-//! - text becomes a tree that knows its positions ([`Document`]); variables are substituted here;
-//! - the tree is checked against the JSON Schema of the raw types ([`schema`]);
-//! - serde turns the checked value into raw types, which mirror what a user writes;
-//! - raw types become those of this crate, which cannot hold an invalid value.
+//! 1. Text becomes a tree that knows its positions ([`Document`]). Variables are substituted here.
+//! 2. The tree is checked against the JSON Schema of the raw types ([`schema`]).
+//! 3. Serde turns the checked value into raw types, which mirror what a user writes.
+//! 4. Raw types become those of this crate, which cannot hold an invalid value.
 //!
 //! Nothing starts on half a configuration.
 

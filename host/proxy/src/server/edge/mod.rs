@@ -5,13 +5,13 @@
 //! connection pass through this gate first:
 //!
 //! - hyper gets the bytes of one request at a time, and only of a request that [`RequestFraming`]
-//!   accepts;
-//! - in place of a refused request hyper gets [`STAND_IN`], which the service answers with the
-//!   refusal, in order after the answers before it; nothing after it is read as a request;
-//! - the service reads a body of known length itself, and hyper is told that there is none;
-//! - a body that fails on its way ends with an error that holds the refusal;
-//! - before and while a request is answered the socket is read ahead ([`watch`]), so that a client
-//!   that leaves (a half-closed connection counts) ends the request at once.
+//!   accepts.
+//! - In place of a refused request hyper gets [`STAND_IN`]. The service answers it with the
+//!   refusal, in order after the answers before it. Nothing after it is read as a request.
+//! - The service reads a body of known length itself, and hyper is told that there is none.
+//! - A body that fails on its way ends with an error that holds the refusal.
+//! - Before and while a request is answered the socket is read ahead ([`watch`]). A client that
+//!   leaves ends the request at once. A half-closed connection counts as gone.
 
 mod buffer;
 mod clock;
