@@ -220,3 +220,22 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_its_own_label() {
+        let faults = [
+            (Fault::Trap("unreachable".into()), "trap"),
+            (Fault::TimedOut(Duration::from_millis(10)), "timeout"),
+            (Fault::Refused(BadWeights::Sum(0.0)), "refused"),
+            (Fault::Busy, "busy"),
+            (Fault::Off, "off"),
+        ];
+        for (fault, label) in faults {
+            assert_eq!(fault.cause(), label, "{fault}");
+        }
+    }
+}

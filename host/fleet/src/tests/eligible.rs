@@ -69,3 +69,15 @@ fn who_has_gone_out_since_is_left_out() {
     let panic = Eligible::among(&[out], Standby::Last);
     assert!(panic.still(|_| false).is_assigned(), "in panic there is nothing better");
 }
+
+#[test]
+fn shares_keep_the_proportion_of_weights() {
+    let assigned = |port| DeploymentConfig { share: Share::Assigned, ..deployment(port) };
+    let models = vec![model((1..=3).map(assigned).collect())];
+    let fleet = Fleet::build(&Config { models, ..Config::default() }, None);
+    let (model, now) = (&fleet.models[0], Instant::now());
+    let states: Vec<_> = model.deployments.iter().map(|place| place.state(now)).collect();
+    let eligible = Eligible::of(model, &states, Standby::Last);
+    assert_eq!(eligible.share(model, &states, &[1.0, 3.0, 0.0]), [0.25, 0.75, 0.0]);
+    assert_eq!(eligible.share(model, &states, &[0.0; 3]), [1.0 / 3.0; 3]);
+}

@@ -44,6 +44,28 @@ fn lines_that_would_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
+fn unusual_lines_that_mean_one_thing_pass() {
+    let hosts = ["a:80", "a:", "[::1]", "[::1]:8080"].map(|host| format!("host: {host}\r\n"));
+    // An underscore makes a twin only in place of a hyphen.
+    let fields = ["content-leng_h: 5\r\n", "a_b: c\r\n", "x:\r\n"]
+        .map(|field| format!("host: a\r\n{field}"));
+    for version in ["HTTP/1.0", "HTTP/1.1"] {
+        for fields in hosts.iter().chain(&fields) {
+            let request = format!("GET / {version}\r\n{fields}\r\n");
+            assert_eq!(refusal(&request), None, "{request}");
+        }
+    }
+}
+
+#[test]
+fn hosts_that_are_none_are_refused() {
+    for host in ["a b", "a:b", "a:65536", "[::1", "[]", "[g]", "[::1]x", ":80"] {
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        assert!(refusal(&request).is_some(), "{request}");
+    }
+}
+
+#[test]
 fn chunks_that_would_be_read_in_two_ways_are_refused() {
     let chunked = head("transfer-encoding: chunked");
     let cases = [

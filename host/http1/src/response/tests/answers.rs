@@ -19,6 +19,7 @@ fn an_answer_is_read_however_it_is_framed() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "hi", true, 0),
         ("HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nhi", "hi", true, 0),
         ("HTTP/1.1 200 \r\ncontent-length:002 \r\n\r\nhi more", "hi", true, 5),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 000000000000000002\r\n\r\nhi", "hi", true, 0),
         ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "", true, 0),
         ("HTTP/1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 2\r\n\r\nhi", "hi", false, 0),
         ("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", "hi", false, 0),
