@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use contract::Side;
 
+use super::super::endpoint::is_private;
 use super::*;
 
 const TWO: &str = "\
@@ -291,4 +292,38 @@ local_deployment:
     };
     assert_eq!(found(None), [of(8, 100, 2_500), of(1_000, 100, 10_000)]);
     assert_eq!(found(Some(routing)), [of(4, 7, 2_500), of(1_000, 7, 10_000), of(1_000, 0, 10_000)]);
+}
+
+#[test]
+fn hosts_of_private_networks_are_local() {
+    let private = [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.0.1",
+        "169.254.1.1",
+        "0.0.0.0",
+        "::1",
+        "fd00::1",
+        "fe80::1",
+        "::",
+        "::ffff:10.0.0.1",
+        "gpu-a",
+        "gpu.local",
+        "vllm.ns.svc.cluster.internal",
+        "a.localhost",
+    ];
+    for host in private {
+        assert!(is_private(host), "{host}");
+    }
+    for host in [
+        "8.8.8.8",
+        "172.32.0.1",
+        "2001:db8::1",
+        "::ffff:8.8.8.8",
+        "api.example.com",
+        "localhost.example",
+    ] {
+        assert!(!is_private(host), "{host}");
+    }
 }

@@ -59,3 +59,11 @@ fn a_shared_maximum_of_both_sides_is_a_warning() {
         assert!(warned(silent).is_empty(), "{silent}");
     }
 }
+
+#[test]
+fn all_bodies_may_be_as_large_as_one() {
+    let routing = |bodies| format!("limits: {{body_mib: 8, bodies_mib: {bodies}}}\n");
+    assert!(load_texts(MODELS, Some(&routing(8)), &[]).is_ok());
+    let less = errors(MODELS, Some(&routing(7)), &[]).join("\n");
+    assert!(less.contains("one body may be larger than all of them together"), "{less}");
+}
