@@ -79,17 +79,29 @@ impl Slots {
     }
 
     /// Waits for a place until `until` at the latest, in a queue of at most `queue` requests.
+    /// `is_in_use` is asked once, when the request is in the queue.
     ///
     /// # Errors
-    /// If the queue is full, the time is over, or the deployment goes out of use.
-    pub async fn enter(&self, queue: u32, until: Instant) -> Result<Slot, Busy> {
+    /// If the queue is full, the time is over, or the deployment is or goes out of use.
+    pub async fn enter(
+        &self,
+        queue: u32,
+        until: Instant,
+        is_in_use: impl FnOnce() -> bool,
+    ) -> Result<Slot, Busy> {
         let Some(_waiting) = self.waiting.take(1, queue as usize) else {
             return Err(Busy::Full);
         };
+        // Created before the question: a deployment that goes out of use in between wakes this
+        // request, and the answer shows one that went before.
+        let dispersed = self.dispersed.notified();
+        if !is_in_use() {
+            return Err(Busy::Dispersed);
+        }
         tokio::select! {
             // A deployment out of use is left even if a place is free at the same time.
             biased;
-            () = self.dispersed.notified() => Err(Busy::Dispersed),
+            () = dispersed => Err(Busy::Dispersed),
             // Nobody closes the semaphore.
             permit = self.places.free.acquire() => {
                 permit.map(|permit| self.slot(permit)).map_err(|_| Busy::Dispersed)
@@ -174,10 +186,10 @@ mod tests {
         let first = slots.try_enter().expect("a place");
         let _second = slots.try_enter().expect("a place");
         assert!(slots.try_enter().is_none());
-        let mut waiting = pin!(slots.enter(QUEUE, far()));
+        let mut waiting = pin!(slots.enter(QUEUE, far(), || true));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert_eq!(slots.waiting(), 1);
-        assert_eq!(slots.enter(QUEUE, far()).await.err(), Some(Busy::Full));
+        assert_eq!(slots.enter(QUEUE, far(), || true).await.err(), Some(Busy::Full));
         drop(first);
         let _third = waiting.await.expect("a place");
         assert_eq!((slots.waiting(), free(&slots)), (0, 0));
@@ -188,14 +200,21 @@ mod tests {
         let slots = Slots::new(1);
         let _taken = slots.try_enter().expect("a place");
         let soon = Instant::now() + Duration::from_millis(1);
-        assert_eq!(slots.enter(QUEUE, soon).await.err(), Some(Busy::Waited));
-        assert_eq!(slots.enter(QUEUE, Instant::now()).await.err(), Some(Busy::Waited));
-        let mut waiting = pin!(slots.enter(QUEUE, far()));
+        assert_eq!(slots.enter(QUEUE, soon, || true).await.err(), Some(Busy::Waited));
+        assert_eq!(slots.enter(QUEUE, Instant::now(), || true).await.err(), Some(Busy::Waited));
+        let mut waiting = pin!(slots.enter(QUEUE, far(), || true));
         assert!(waiting.as_mut().now_or_never().is_none());
         slots.disperse();
         assert_eq!(waiting.await.err(), Some(Busy::Dispersed));
+        // A deployment that goes out of use just before the wait does not keep a request.
+        let gone = || {
+            slots.disperse();
+            true
+        };
+        assert_eq!(slots.enter(QUEUE, far(), gone).await.err(), Some(Busy::Dispersed));
+        assert_eq!(slots.enter(QUEUE, far(), || false).await.err(), Some(Busy::Dispersed));
         // A request whose client goes away leaves the line.
-        assert!(slots.enter(QUEUE, far()).now_or_never().is_none());
+        assert!(slots.enter(QUEUE, far(), || true).now_or_never().is_none());
         assert_eq!(slots.waiting(), 0);
     }
 

@@ -85,7 +85,10 @@ impl<'a> Turns<'a> {
                 Step::Wait { at, until } => {
                     let deployment = &live.model.deployments[at];
                     let queue = deployment.config.concurrency.queue;
-                    let place = deployment.slots.enter(queue, until).await;
+                    let panic = self.itinerary.is_panic();
+                    let is_in_use =
+                        || panic || (live.is_open(at, Instant::now()) && live.is_up(at));
+                    let place = deployment.slots.enter(queue, until, is_in_use).await;
                     let since = std::mem::replace(&mut now, Instant::now());
                     journal.queued(now.saturating_duration_since(since));
                     event = match place {

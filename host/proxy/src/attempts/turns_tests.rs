@@ -129,7 +129,7 @@ async fn a_full_line_is_passed_over_at_once() {
     let _taken = scene.admit(0);
     let slots = &scene.at(0).slots;
     let far = Instant::now() + Duration::from_secs(3600);
-    let mut waiting = std::pin::pin!(slots.enter(1, far));
+    let mut waiting = std::pin::pin!(slots.enter(1, far, || true));
     std::future::poll_fn(|cx| {
         assert!(waiting.as_mut().poll(cx).is_pending());
         std::task::Poll::Ready(())
