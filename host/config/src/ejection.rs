@@ -28,6 +28,11 @@ pub struct Ejection {
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     pub base: Duration,
+    /// Time of the first ejection if only connections failed: refused, reset, no such name. It
+    /// doubles with each one after it.
+    #[serde(with = "seconds")]
+    #[schemars(with = "Time")]
+    pub connect_base: Duration,
     /// The longest time of an ejection. At least `base`.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
@@ -69,6 +74,7 @@ impl Default for Ejection {
             percent: Some(85),
             window: 20,
             base: Duration::from_secs(30),
+            connect_base: Duration::from_secs(1),
             max: Duration::from_secs(300),
         }
     }

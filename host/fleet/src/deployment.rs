@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redactor};
-use contract::{Candidate, Place, Price};
+use contract::{Candidate, Place, Price, Side};
 
 use super::load::clock;
 use super::names::{self, Letters};
@@ -13,8 +13,12 @@ use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
 use super::{
     Budget, ChangeNotifier, Condition, DeploymentMeters, Health, Load, ModelMeters, Permit,
-    ProbeRequests, Slot, Slots, State, StrategyTable,
+    ProbeRequests, Ramp, Slot, Slots, State, StrategyTable,
 };
+
+/// The reason that is shown of a stalled deployment.
+const STALLED: &str =
+    "gives no first byte in time while others are answered: one request at a time tries it";
 
 /// One place a model runs: its configuration and its live state.
 #[derive(Debug)]
@@ -54,6 +58,7 @@ impl Deployment {
     pub fn state(&self, now: Instant) -> State {
         let health = self.health.as_ref().map(|health| (health.is_up(), health.observation()));
         let mut state = self.standing.state(now, &self.siblings.slow_start);
+        let stalled = self.slots.report().stalled;
         match health {
             Some((false, seen)) => State {
                 condition: Condition::Unhealthy,
@@ -62,6 +67,10 @@ impl Deployment {
                 factor: 1.0,
             },
             seen => {
+                if let (Condition::Healthy, Some(since)) = (state.condition, stalled) {
+                    let (condition, reason) = (Condition::Stalled, Some(STALLED.into()));
+                    return State { condition, reason, since, factor: 1.0 };
+                }
                 // Both sources must agree for the state to hold, so the later one began it.
                 let since = seen.map_or_else(|| self.load.created(), |(_, seen)| seen.since);
                 state.since = state.since.max(since);
@@ -96,16 +105,64 @@ impl Deployment {
         self.standing.admit_in_panic(now).map(|turn| Permit::new(self, turn, slot, now))
     }
 
-    /// True if it asked for a pause (429, or 503 with `Retry-After`) that is not over.
+    /// Records that it refused an attempt. A remote deployment that names a `wait` has an allowance
+    /// of requests per time, and is left alone for that long. A local one is full: its wait is a
+    /// guess of its own, and its places are free again sooner. The attempt was number `level` at it.
+    /// Returns the time to leave it alone.
+    pub(super) fn refused(
+        &self,
+        wait: Option<Duration>,
+        level: u32,
+        now: Instant,
+    ) -> Option<Duration> {
+        let is_remote = self.config.side == Side::Remote;
+        if is_remote && wait.is_some_and(|wait| !wait.is_zero()) {
+            self.slots.spend(now);
+            return wait;
+        }
+        if is_remote && self.slots.taken() <= 1 {
+            // Nothing else was out, so that it is the allowance that is used up.
+            self.slots.suspect_spent(now);
+        }
+        self.slots.refuse(level, now);
+        None
+    }
+
+    /// Records that an attempt, sent at `sent`, got no first byte in time. Returns false if it
+    /// answered nobody since then, so that this is a failure.
+    pub(super) fn stalled(&self, sent: Instant, now: Instant) -> bool {
+        let stalled = self.slots.stall(sent, now);
+        if stalled {
+            let (model, deployment) = (&*self.model, &*self.config.name);
+            tracing::debug!(model, deployment, "no first byte in time while others are answered");
+            self.announce_change();
+        }
+        stalled
+    }
+
+    /// Whether a request may wait for a place at it: it is up, and neither ejected nor without
+    /// credential.
     #[must_use]
-    pub fn is_cooling(&self, now: Instant) -> bool {
-        self.standing.is_cooling(now)
+    pub fn is_worth_waiting(&self, now: Instant) -> bool {
+        let is_up = self.health.as_ref().is_none_or(|health| health.is_up());
+        is_up && self.standing.is_worth_waiting(now)
+    }
+
+    /// When its pause is over, if it asked for one.
+    #[must_use]
+    pub fn cools_until(&self, now: Instant) -> Option<Instant> {
+        self.standing.cools_until(now)
     }
 
     /// Records a successful probe sent at `sent`. `came_up` is true if the deployment was down
     /// before. Returns true if the state changed.
     pub fn probed(&self, sent: Instant, came_up: bool, now: Instant) -> bool {
-        self.standing.probed(sent, came_up, now, self.siblings.ramp(now))
+        let ramp = self.siblings.ramp(now);
+        let changed = self.standing.probed(sent, came_up, now, ramp);
+        if came_up {
+            self.come_back(ramp, now);
+        }
+        changed
     }
 
     /// Records a failed probe sent at `sent`.
@@ -115,7 +172,7 @@ impl Deployment {
 
     /// Logs a change and has it published. Requests that wait for a deployment leave it when it
     /// goes out of use.
-    pub(super) fn tell(&self, change: Change) {
+    pub(super) fn tell(&self, change: Change, now: Instant) {
         let (model, name) = (&*self.model, &*self.config.name);
         if matches!(
             change,
@@ -144,10 +201,18 @@ impl Deployment {
             ),
             Change::Restored => {
                 self.load.forget();
+                self.come_back(self.siblings.ramp(now), now);
                 tracing::info!(model, deployment = name, "restored");
             }
         }
         self.announce_change();
+    }
+
+    /// Begins slow start of its places, if it comes back with one.
+    fn come_back(&self, ramp: Option<Ramp>, now: Instant) {
+        let settings = &self.siblings.slow_start;
+        let lasts = settings.duration.filter(|_| ramp.is_some());
+        self.slots.come_back(lasts.map(|lasts| (settings.from, lasts)), now);
     }
 
     /// Tells the decision layer that the state of this deployment changed.
@@ -273,7 +338,7 @@ impl Fleet {
         let id: Arc<str> = model.id.as_str().into();
         let mut deployment =
             |(config, (standing, health)): (&DeploymentConfig, (Arc<Standing>, _))| {
-                let slots = || Arc::new(Slots::new(config.concurrency.max));
+                let slots = || Arc::new(Slots::new(config.side, config.concurrency.max));
                 Arc::new(Deployment {
                     model: Arc::clone(&id),
                     id: std::mem::replace(first, *first + 1),

@@ -121,13 +121,18 @@ impl Ejections {
         }
     }
 
-    /// Ejects the deployment for `base` times the number of ejections, at most `max`. A `jitter` of
-    /// -1 to 1 varies that by up to 10 %: deployments that failed together must not come back
-    /// together.
+    /// Ejects the deployment for `base` times the number of ejections, at most `max`. If only
+    /// connections failed, it takes `connect_base`, doubled with each ejection: whether a process
+    /// listens again is cheap to try. A `jitter` of -1 to 1 varies that by up to 10 %: deployments
+    /// that failed together must not come back together.
     pub(super) fn eject(&mut self, reason: String, settings: &Ejection, jitter: f64, now: Instant) {
         self.count = self.decayed(settings, now).saturating_add(1);
-        let nominal = settings.base.saturating_mul(self.count).min(settings.max);
         let beyond_probes = self.faults > 0;
+        let nominal = match beyond_probes {
+            true => settings.base.saturating_mul(self.count),
+            false => settings.connect_base.saturating_mul(1 << (self.count - 1).min(20)),
+        };
+        let nominal = nominal.min(settings.max);
         self.take_out(reason, nominal, beyond_probes, jitter, now);
     }
 
@@ -144,7 +149,9 @@ impl Ejections {
         let Some(out) = &self.out else { return };
         self.count = self.count.saturating_add(1);
         let doubled = out.nominal.saturating_mul(2);
-        let nominal = doubled.max(settings.base.saturating_mul(self.count)).min(settings.max);
+        let only_connections = !out.beyond_probes && kind == FailureKind::Connection;
+        let least = if only_connections { settings.connect_base } else { settings.base };
+        let nominal = doubled.max(least.saturating_mul(self.count)).min(settings.max);
         let beyond_probes = out.beyond_probes || out.probed || kind == FailureKind::Answer;
         let reason = format!("failed again when it was tried: {cause}");
         self.take_out(reason, nominal, beyond_probes, jitter, now);

@@ -66,10 +66,9 @@ impl Eligible {
         let panic =
             !eligible.contains(&true) || (standby == Standby::Never && kept_only(&eligible));
         if panic {
-            // If all are cooling, all are used: a request must be tried somewhere.
+            // A request may wait for one that cools, but nothing overrides its wish.
             let cooling = |prospect: &Prospect| prospect.condition == Condition::Cooling;
-            let all = prospects.iter().all(cooling);
-            eligible = prospects.iter().map(|prospect| all || !cooling(prospect)).collect();
+            eligible = prospects.iter().map(|prospect| !cooling(prospect)).collect();
         }
         let mut found = Self { panic, ..Self::default() };
         for (i, prospect) in prospects.iter().enumerate().filter(|(i, _)| eligible[*i]) {

@@ -6,6 +6,7 @@
 //! for each attempt, and settles it with the outcome.
 
 pub mod admission;
+mod allowance;
 mod attempt_queue;
 mod budget;
 mod changes;
@@ -14,12 +15,14 @@ mod deployment;
 mod ejection;
 mod eligible;
 mod health;
+mod line;
 mod load;
 mod meters;
 mod names;
 mod objections;
 mod outcome;
 mod permit;
+mod pressure;
 mod rate;
 mod siblings;
 mod slots;
@@ -30,6 +33,7 @@ mod standing;
 mod tests;
 mod trial;
 
+pub use allowance::Quota;
 pub use attempt_queue::AttemptQueue;
 pub use budget::{Active, Budget};
 pub use changes::ChangeNotifier;
@@ -38,6 +42,7 @@ pub use deployment::{Deployment, Fleet, FleetModel};
 pub use ejection::{Sibling, may_go};
 pub use eligible::{Eligible, Prospect};
 pub use health::{Health, Observation, ProbeRequests};
+pub use line::{Busy, Wanted, wait_for_any};
 pub use load::{InFlight, Load};
 pub use meters::{
     Counter, DeploymentMeters, Durations, ModelMeters, StrategyMeters, StrategyTable, Tally, Waste,
@@ -46,7 +51,7 @@ pub use meters::{
 pub use outcome::{FailureKind, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;
-pub use slots::{Busy, Slot, Slots};
+pub use slots::{Entry, PressureReport, Slot, Slots};
 pub use slow_start::Ramp;
 pub use snapshot::{
     Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,

@@ -296,7 +296,7 @@ mod tests {
             let wasted = meters.wasted(cause);
             assert_eq!((wasted.attempts.get(), wasted.seconds()), expected);
         }
-        assert_eq!(Busy::ALL.map(|busy| meters.overflows(busy)), [0, 1, 0]);
+        assert_eq!(Busy::ALL.map(|busy| meters.overflows(busy)), [0, 1, 0, 0]);
     }
 
     #[test]

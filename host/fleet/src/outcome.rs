@@ -15,12 +15,18 @@ pub enum Outcome {
         /// What kind of failure it is.
         kind: FailureKind,
     },
-    /// The deployment works and asks for a pause: 429, or 503 with `Retry-After`.
+    /// The deployment works and is full: 429, 503.
     Limited {
         /// For people: `answered 429`.
         cause: String,
         /// The pause, if the deployment names one.
         wait: Option<Duration>,
+    },
+    /// No first byte in time. The deployment is full or slow if it answered others meanwhile, else
+    /// this is a failure.
+    Late {
+        /// For people: `first_byte time-out`.
+        cause: String,
     },
     /// The deployment does not accept the gateway's credential.
     Credential {
@@ -32,13 +38,24 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// True if the attempt went well. None if it is no evidence about the deployment.
+    /// True if the attempt went well, false if it failed. None if it says nothing of how well the
+    /// deployment works: a full one is no bad one.
     #[must_use]
     pub fn is_good(&self) -> Option<bool> {
         match self {
             Self::Success => Some(true),
-            Self::Failure { .. } | Self::Limited { .. } | Self::Credential { .. } => Some(false),
-            Self::Neutral => None,
+            Self::Failure { .. } | Self::Credential { .. } => Some(false),
+            Self::Limited { .. } | Self::Late { .. } | Self::Neutral => None,
+        }
+    }
+
+    /// What it is once it is known whether the deployment answered others meanwhile.
+    #[must_use]
+    pub fn judged(self, answered_others: impl FnOnce() -> bool) -> Self {
+        match self {
+            Self::Late { .. } if answered_others() => Self::Neutral,
+            Self::Late { cause } => Self::Failure { cause, kind: FailureKind::Answer },
+            outcome => outcome,
         }
     }
 }

@@ -2,14 +2,11 @@
 //! [`Permit::settle`] takes the outcome.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::load::clock;
 use super::standing::{Change, Turn};
-use super::{Deployment, Outcome, Slot};
-
-/// Pause after a 429 without `Retry-After`.
-const COOLING: Duration = Duration::from_secs(1);
+use super::{Deployment, Outcome, Quota, Slot};
 
 /// One attempt in flight. Dropping it without an outcome counts neither for nor against the
 /// deployment. If it was the trial of an ejected deployment, the next request may be the
@@ -20,13 +17,13 @@ pub struct Permit {
     issued: Instant,
     /// None once the attempt is settled.
     turn: Option<Turn>,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Permit {
     pub(super) fn new(deployment: &Arc<Deployment>, turn: Turn, slot: Slot, now: Instant) -> Self {
         deployment.load.begin();
-        Self { deployment: Arc::clone(deployment), issued: now, turn: Some(turn), _slot: slot }
+        Self { deployment: Arc::clone(deployment), issued: now, turn: Some(turn), slot }
     }
 
     /// The deployment that the attempt is made at.
@@ -48,41 +45,57 @@ impl Permit {
         let deployment = &self.deployment;
         let took = now.saturating_duration_since(self.issued);
         deployment.load.record_first_byte(took, clock(now));
+        if self.slot.begin(self.issued, now) {
+            deployment.announce_change();
+        }
         if turn.may_restore() {
             let ramp = deployment.siblings.ramp(now);
             let change = deployment.standing.begun(turn, now, ramp);
-            deployment.tell(change);
+            deployment.tell(change, now);
         }
     }
 
-    /// Ends the attempt. The outcome may eject, cool or restore the deployment.
+    /// Records that a byte of the answer came at `now`.
+    pub fn hear(&self, now: Instant) {
+        self.deployment.slots.hear(now);
+    }
+
+    /// Records what the answer tells of the requests that are left to the gateway's key.
+    pub fn told(&self, quota: Quota, now: Instant) {
+        self.deployment.slots.tell(quota, now);
+    }
+
+    /// Ends the attempt. The outcome may eject, cool or restore the deployment, and changes what is
+    /// known of how many requests it takes.
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         let Some(turn) = self.turn.take() else { return };
         let deployment = &self.deployment;
+        let outcome = outcome.judged(|| deployment.stalled(self.issued, now));
         match outcome.is_good() {
-            Some(true) => deployment.load.record_success(),
+            Some(true) => {
+                deployment.load.record_success();
+                deployment.slots.answer(now);
+            }
             Some(false) => {
                 let took = now.saturating_duration_since(self.issued);
                 deployment.load.record_failure(took, clock(now));
             }
             None => {}
         }
-        let siblings = &deployment.siblings;
         let outcome = match outcome {
-            Outcome::Limited { cause, wait: None } => {
-                // The pause is a guess, and a guess must not take out the last usable deployment.
-                let spare = siblings.has_another_of_use(&deployment.standing, now);
-                Outcome::Limited { cause, wait: Some(if spare { COOLING } else { Duration::ZERO }) }
+            Outcome::Limited { cause, wait } => {
+                let wait = deployment.refused(wait, self.slot.level(), now);
+                Outcome::Limited { cause, wait }
             }
             outcome => outcome,
         };
-        let standing = &deployment.standing;
+        let (siblings, standing) = (&deployment.siblings, &deployment.standing);
         let ramp = if turn.may_restore() { siblings.ramp(now) } else { None };
         let change = match standing.record(turn, outcome, now, &siblings.ejection, ramp) {
             Change::Due(reason) => siblings.eject(standing, turn, reason, now),
             change => change,
         };
-        deployment.tell(change);
+        deployment.tell(change, now);
     }
 }
 

@@ -72,11 +72,6 @@ impl Siblings {
         }
     }
 
-    /// True if another deployment is up and there is no objection to it.
-    pub(super) fn has_another_of_use(&self, standing: &Arc<Standing>, now: Instant) -> bool {
-        self.others(standing).any(|other| other.seen(now) == Sibling::OfUse)
-    }
-
     fn others<'a>(&'a self, standing: &'a Arc<Standing>) -> impl Iterator<Item = &'a Member> {
         self.members.iter().filter(move |member| !Arc::ptr_eq(&member.standing, standing))
     }

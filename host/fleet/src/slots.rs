@@ -1,245 +1,379 @@
-//! The places for attempts at one deployment, and the queue for them. Shared by all cores and kept
-//! over reloads.
+//! The places for attempts at one deployment. Shared by all cores and kept over reloads.
+//!
+//! A deployment that was never full costs a request one atomic step in and one out. The learned
+//! limit, the pauses and the stalls of [`Pressure`] are behind a lock, which only a deployment under
+//! pressure takes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use contract::Side;
 
-use crate::admission::Quota;
+use super::allowance::Quota;
+use super::line::Queue;
+use super::load::clock;
+use super::pressure::{LimitRamp, Pressure};
 
 /// The places of one deployment.
 #[derive(Debug)]
 pub struct Slots {
-    places: Arc<Places>,
     /// The configured number of places.
-    max: AtomicUsize,
-    /// Counts the waiting requests, and limits the queue.
-    waiting: Quota,
-    /// Wakes all waiting requests when the deployment goes out of use.
-    dispersed: Notify,
-}
-
-/// The free places. A [`Slot`] returns its place here.
-#[derive(Debug)]
-struct Places {
-    free: Semaphore,
-    /// Taken places beyond the configured number. They vanish when they are returned.
-    surplus: AtomicUsize,
+    max: AtomicU32,
+    /// Taken places. More than the limit after it was lowered: those attempts run to their end.
+    taken: AtomicU32,
+    /// The most places that were taken at once.
+    peak: AtomicU32,
+    /// Attempts that have no first byte yet.
+    unanswered: AtomicU32,
+    /// When a byte of any answer came last, in milliseconds of [`clock`].
+    heard: AtomicU64,
+    /// True while `pressure` limits more than the configuration does.
+    pressed: AtomicBool,
+    pressure: Mutex<Pressure>,
+    queue: Queue,
+    refusals: AtomicU64,
+    stalls: AtomicU64,
 }
 
 /// A place, taken until dropped.
 #[derive(Debug)]
-pub struct Slot(Arc<Places>);
-
-/// Why a request got no place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Busy {
-    /// The queue is full.
-    Full,
-    /// Its time in the queue is over.
-    Waited,
-    /// The deployment went out of use while it waited.
-    Dispersed,
+pub struct Slot {
+    slots: Arc<Slots>,
+    /// The places that were taken when it was taken, it included.
+    level: u32,
+    /// The attempt tries whether a stall is over.
+    trial: bool,
+    /// A first byte has come.
+    answered: bool,
 }
 
-impl Busy {
-    /// Every reason, in the order of the discriminants. `busy as usize` is the index of a counter.
-    pub const ALL: [Self; 3] = [Self::Full, Self::Waited, Self::Dispersed];
+/// The answer to a request for a place.
+#[derive(Debug)]
+pub enum Entry {
+    /// A place.
+    Place(Slot),
+    /// All configured places are taken.
+    Full,
+    /// More places are configured, but the deployment has shown that it is full. `soon`: a place
+    /// becomes free when one of the attempts under way ends.
+    Pressed {
+        /// True if waiting is worth it.
+        soon: bool,
+    },
+}
 
-    /// Its name in logs and metrics.
+impl Entry {
+    /// The place, if there is one.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn place(self) -> Option<Slot> {
         match self {
-            Self::Full => "queue_full",
-            Self::Waited => "queue_timeout",
-            Self::Dispersed => "queue_dispersed",
+            Self::Place(slot) => Some(slot),
+            Self::Full | Self::Pressed { .. } => None,
         }
     }
+}
+
+/// The pressure on a deployment, as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PressureReport {
+    /// The learned limit. None if the configured one holds.
+    pub limit: Option<u32>,
+    /// Since when no new request gets a first byte. None: it is not stalled.
+    pub stalled: Option<SystemTime>,
+    /// Refused attempts (429, 503) so far.
+    pub refusals: u64,
+    /// Attempts so far without a first byte in time, while others were answered.
+    pub stalls: u64,
 }
 
 impl Slots {
     /// Starts with `max` places, all free.
     #[must_use]
-    pub fn new(max: u32) -> Self {
-        let max = (max as usize).min(Semaphore::MAX_PERMITS);
-        Self {
-            places: Arc::new(Places { free: Semaphore::new(max), surplus: AtomicUsize::new(0) }),
-            max: max.into(),
-            waiting: Quota::default(),
-            dispersed: Notify::new(),
-        }
+    pub fn new(side: Side, max: u32) -> Self {
+        Self::with_jitter(side, max, || rand::random::<f64>() * 2.0 - 1.0)
     }
 
-    /// Takes a free place without waiting. None if all are taken.
+    /// Like [`new`](Self::new). `jitter` must return -1 to 1.
     #[must_use]
-    pub fn try_enter(&self) -> Option<Slot> {
-        self.places.free.try_acquire().ok().map(|permit| self.slot(permit))
+    pub fn with_jitter(side: Side, max: u32, jitter: fn() -> f64) -> Self {
+        Self {
+            max: max.into(),
+            taken: AtomicU32::new(0),
+            peak: AtomicU32::new(0),
+            unanswered: AtomicU32::new(0),
+            heard: AtomicU64::new(0),
+            pressed: AtomicBool::new(false),
+            pressure: Mutex::new(Pressure::new(side, jitter)),
+            queue: Queue::default(),
+            refusals: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+        }
     }
 
-    /// Waits for a place until `until` at the latest, in a queue of at most `queue` requests.
-    /// `is_in_use` is asked once, when the request is in the queue.
-    ///
-    /// # Errors
-    /// If the queue is full, the time is over, or the deployment is or goes out of use.
-    pub async fn enter(
-        &self,
-        queue: u32,
-        until: Instant,
-        is_in_use: impl FnOnce() -> bool,
-    ) -> Result<Slot, Busy> {
-        let Some(_waiting) = self.waiting.take(1, queue as usize) else {
-            return Err(Busy::Full);
-        };
-        // Created before the question: a deployment that goes out of use in between wakes this
-        // request, and the answer shows one that went before.
-        let dispersed = self.dispersed.notified();
-        if !is_in_use() {
-            return Err(Busy::Dispersed);
-        }
-        tokio::select! {
-            // A deployment out of use is left even if a place is free at the same time.
-            biased;
-            () = dispersed => Err(Busy::Dispersed),
-            // Nobody closes the semaphore.
-            permit = self.places.free.acquire() => {
-                permit.map(|permit| self.slot(permit)).map_err(|_| Busy::Dispersed)
+    /// Takes a free place without waiting. Requests that wait come first.
+    #[must_use]
+    pub fn try_enter(self: &Arc<Self>, now: Instant) -> Entry {
+        if self.queue.len() == 0 {
+            match self.take(now) {
+                Entry::Pressed { .. } => {}
+                entry => return entry,
             }
-            () = tokio::time::sleep_until(until.into()) => Err(Busy::Waited),
+        } else if !self.pressed.load(Ordering::Acquire) {
+            return Entry::Full;
         }
+        let mut pressure = self.lock();
+        pressure.passed_over();
+        let (taken, max) = (self.taken(), self.max());
+        let soon =
+            pressure.room(taken, max, now).limit > 0 && pressure.stalled().is_none() && taken > 0;
+        Entry::Pressed { soon }
+    }
+
+    /// The configured number of places.
+    #[must_use]
+    pub fn max(&self) -> u32 {
+        self.max.load(Ordering::Acquire)
+    }
+
+    /// The places taken.
+    #[must_use]
+    pub fn taken(&self) -> u32 {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    /// True while the deployment has shown that it takes less than what is configured.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Acquire)
     }
 
     /// Requests that wait for a place.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.in_use()
+        self.queue.len()
     }
 
-    /// Makes all waiting requests leave with [`Busy::Dispersed`]: the deployment is out of use.
+    /// The pressure on the deployment.
+    #[must_use]
+    pub fn report(&self) -> PressureReport {
+        let mut report = PressureReport {
+            limit: None,
+            stalled: None,
+            refusals: self.refusals.load(Ordering::Relaxed),
+            stalls: self.stalls.load(Ordering::Relaxed),
+        };
+        if self.pressed.load(Ordering::Acquire) {
+            let pressure = self.lock();
+            report.limit = pressure.limit(self.max());
+            report.stalled = pressure.stalled();
+        }
+        report
+    }
+
+    /// Makes all requests leave that wait for this deployment alone: it is out of use.
     pub fn disperse(&self) {
-        self.dispersed.notify_waiters();
+        self.queue.disperse();
     }
 
     /// Changes the number of places. Attempts beyond a lower number run to their end.
-    pub(super) fn resize(&self, max: u32) {
-        let max = (max as usize).min(Semaphore::MAX_PERMITS);
-        let before = self.max.swap(max, Ordering::AcqRel);
-        if let Some(fewer) = before.checked_sub(max) {
-            // Only free places can be removed now.
-            let gone = self.places.free.forget_permits(fewer);
-            self.places.surplus.fetch_add(fewer - gone, Ordering::AcqRel);
-        } else {
-            // Surplus places still exist, so they are kept before new ones are added.
-            let paid = (before..max).filter(|_| self.places.redeem()).count();
-            self.places.free.add_permits(max - before - paid);
+    pub(super) fn resize(self: &Arc<Self>, max: u32) {
+        self.max.store(max, Ordering::Release);
+        self.serve(Instant::now());
+    }
+
+    /// Hands free places to waiting requests.
+    pub(super) fn serve(self: &Arc<Self>, now: Instant) {
+        while self.queue.len() > 0 {
+            let Entry::Place(slot) = self.take(now) else { return };
+            if self.queue.give(slot).is_some() {
+                return;
+            }
         }
     }
 
-    /// Turns a permit into a slot, which returns the place by itself. An owned permit would need a
-    /// second reference count.
-    fn slot(&self, permit: SemaphorePermit<'_>) -> Slot {
-        permit.forget();
-        Slot(Arc::clone(&self.places))
+    /// When a place may become free without any event.
+    #[must_use]
+    pub fn opens(&self, now: Instant) -> Option<Instant> {
+        if !self.pressed.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().room(self.taken(), self.max(), now).opens
+    }
+
+    /// Records a byte of an answer at `now`.
+    pub(super) fn hear(&self, now: Instant) {
+        let now = millis(now);
+        // Most bytes come in the same millisecond as others, and must not contend for the word.
+        if self.heard.load(Ordering::Relaxed) < now {
+            self.heard.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that the deployment refused an attempt, which still holds its place. It was admitted
+    /// as number `level`.
+    pub(super) fn refuse(&self, level: u32, now: Instant) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        self.learn(|pressure, taken, max| pressure.refused(level, taken, max, now));
+    }
+
+    /// Records that a remote deployment refused an attempt for its allowance of requests per time,
+    /// and named a time to wait.
+    pub(super) fn spend(&self, now: Instant) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        self.learn(|pressure, _, _| pressure.spent(true, now));
+    }
+
+    /// Records that an attempt was refused while nothing else was out, which
+    /// [`refuse`](Self::refuse) counts: the allowance may be used up.
+    pub(super) fn suspect_spent(&self, now: Instant) {
+        self.learn(|pressure, _, _| pressure.spent(false, now));
+    }
+
+    /// Records what a remote deployment tells of its allowance, in an answer to an attempt that
+    /// still holds its place.
+    pub(super) fn tell(&self, quota: Quota, now: Instant) {
+        self.learn(|pressure, taken, _| pressure.told(quota, taken.saturating_sub(1), now));
+    }
+
+    /// Records that an attempt, sent at `sent`, got no first byte in time. It still holds its
+    /// place. Returns false if nobody was answered since then: the deployment hangs.
+    #[must_use]
+    pub fn stall(&self, sent: Instant, now: Instant) -> bool {
+        if self.heard.load(Ordering::Relaxed) < millis(sent).max(1) {
+            return false;
+        }
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+        let unanswered = self.unanswered.load(Ordering::Relaxed);
+        self.learn(|pressure, taken, max| pressure.stalls(sent, taken, unanswered, max, now));
+        true
+    }
+
+    /// Records a good answer. Its attempt still holds its place.
+    pub fn answer(&self, now: Instant) {
+        if self.pressed.load(Ordering::Acquire) {
+            self.learn(|pressure, taken, max| pressure.answered(taken, max, now));
+        }
+    }
+
+    /// Begins slow start for a deployment that comes back, from this part of its last limit, or of
+    /// the most places that were ever taken. None: it gets all places at once.
+    pub(super) fn come_back(&self, ramp: Option<(f64, Duration)>, now: Instant) {
+        let peak = self.peak.swap(self.taken(), Ordering::Relaxed);
+        self.learn(|pressure, _, max| {
+            pressure.forget_stall();
+            pressure.ramp(ramp.map(|(from, lasts)| {
+                let to = pressure.limit(max).unwrap_or(peak).max(1);
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a part of a u32"
+                )]
+                let from = ((f64::from(to) * from) as u32).max(1);
+                LimitRamp { from, to, began: now, lasts }
+            }));
+        });
+    }
+
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn take(self: &Arc<Self>, now: Instant) -> Entry {
+        let (level, trial);
+        if self.pressed.load(Ordering::Acquire) {
+            let mut pressure = self.lock();
+            let (taken, max) = (self.taken(), self.max());
+            let room = pressure.room(taken, max, now);
+            if taken >= max {
+                return Entry::Full;
+            }
+            let Some(counted) = self.count_in(room.limit) else {
+                return Entry::Pressed { soon: false };
+            };
+            level = counted;
+            trial = room.trial;
+            pressure.admitted(trial, now);
+        } else {
+            let Some(counted) = self.count_in(self.max()) else {
+                return Entry::Full;
+            };
+            (level, trial) = (counted, false);
+        }
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        Entry::Place(Slot { slots: Arc::clone(self), level, trial, answered: false })
+    }
+
+    /// Takes one of `limit` places. Returns the number of taken places, or None if there is none.
+    fn count_in(&self, limit: u32) -> Option<u32> {
+        let one_more = |taken: u32| (taken < limit).then_some(taken + 1);
+        let before = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
+        if before >= self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(before + 1, Ordering::Relaxed);
+        }
+        Some(before + 1)
+    }
+
+    /// Changes what is known of the pressure.
+    fn learn(&self, act: impl FnOnce(&mut Pressure, u32, u32)) {
+        let mut pressure = self.lock();
+        act(&mut pressure, self.taken(), self.max());
+        self.pressed.store(!pressure.is_none(), Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pressure> {
+        // Every critical section leaves consistent state, so a poisoned lock is still good.
+        self.pressure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Places {
-    /// Takes one place off the surplus. False if there is none.
-    fn redeem(&self) -> bool {
-        let one_less = |surplus: usize| surplus.checked_sub(1);
-        self.surplus.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok()
+impl Slot {
+    /// The places that were taken when it was taken, it included.
+    pub(super) fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// Records the first byte of the answer to this attempt, which was sent at `sent`. Returns true
+    /// if a stall is over.
+    pub fn begin(&mut self, sent: Instant, now: Instant) -> bool {
+        self.slots.hear(now);
+        if std::mem::replace(&mut self.answered, true) {
+            return false;
+        }
+        self.slots.unanswered.fetch_sub(1, Ordering::Relaxed);
+        if !self.slots.pressed.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut over = false;
+        self.slots.learn(|pressure, _, _| over = pressure.begun(sent));
+        if over {
+            self.trial = false;
+            self.slots.serve(now);
+        }
+        over
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if !self.0.redeem() {
-            self.0.free.add_permits(1);
+        let slots = &self.slots;
+        if !self.answered {
+            slots.unanswered.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.trial {
+            slots.learn(|pressure, _, _| pressure.trial_ended());
+        }
+        slots.taken.fetch_sub(1, Ordering::SeqCst);
+        if slots.queue.len() > 0 {
+            slots.serve(Instant::now());
         }
     }
+}
+
+fn millis(now: Instant) -> u64 {
+    u64::try_from(clock(now).as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::time::Duration;
-
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    /// Length of the queue.
-    const QUEUE: u32 = 1;
-
-    fn far() -> Instant {
-        Instant::now() + Duration::from_secs(3600)
-    }
-
-    fn free(slots: &Slots) -> usize {
-        slots.places.free.available_permits()
-    }
-
-    #[tokio::test]
-    async fn who_finds_no_place_waits_in_line_and_who_finds_no_line_is_sent_away() {
-        let slots = Slots::new(2);
-        let first = slots.try_enter().expect("a place");
-        let _second = slots.try_enter().expect("a place");
-        assert!(slots.try_enter().is_none());
-        let mut waiting = pin!(slots.enter(QUEUE, far(), || true));
-        assert!(waiting.as_mut().now_or_never().is_none());
-        assert_eq!(slots.waiting(), 1);
-        assert_eq!(slots.enter(QUEUE, far(), || true).await.err(), Some(Busy::Full));
-        drop(first);
-        let _third = waiting.await.expect("a place");
-        assert_eq!((slots.waiting(), free(&slots)), (0, 0));
-    }
-
-    #[tokio::test]
-    async fn waiting_ends_with_the_wait_with_the_request_and_with_the_deployment() {
-        let slots = Slots::new(1);
-        let _taken = slots.try_enter().expect("a place");
-        let soon = Instant::now() + Duration::from_millis(1);
-        assert_eq!(slots.enter(QUEUE, soon, || true).await.err(), Some(Busy::Waited));
-        assert_eq!(slots.enter(QUEUE, Instant::now(), || true).await.err(), Some(Busy::Waited));
-        let mut waiting = pin!(slots.enter(QUEUE, far(), || true));
-        assert!(waiting.as_mut().now_or_never().is_none());
-        slots.disperse();
-        assert_eq!(waiting.await.err(), Some(Busy::Dispersed));
-        // A deployment that goes out of use just before the wait does not keep a request.
-        let gone = || {
-            slots.disperse();
-            true
-        };
-        assert_eq!(slots.enter(QUEUE, far(), gone).await.err(), Some(Busy::Dispersed));
-        assert_eq!(slots.enter(QUEUE, far(), || false).await.err(), Some(Busy::Dispersed));
-        // A request whose client goes away leaves the line.
-        assert!(slots.enter(QUEUE, far(), || true).now_or_never().is_none());
-        assert_eq!(slots.waiting(), 0);
-    }
-
-    #[test]
-    fn places_that_are_too_many_go_as_they_become_free() {
-        let slots = Slots::new(3);
-        let mut taken = Vec::new();
-        for _ in 0..3 {
-            taken.push(slots.try_enter().expect("a place"));
-        }
-        slots.resize(1);
-        taken.pop();
-        taken.pop();
-        assert_eq!(free(&slots), 0, "both places were surplus");
-        slots.resize(2);
-        assert_eq!(free(&slots), 1);
-        taken.pop();
-        assert_eq!(free(&slots), 2);
-        slots.resize(1);
-        slots.resize(5);
-        assert_eq!(free(&slots), 5);
-        let _taken = slots.try_enter().expect("a place");
-        slots.resize(1);
-        assert_eq!(free(&slots), 0);
-        slots.resize(2);
-        assert_eq!(free(&slots), 1, "one is taken");
-    }
-}
+#[path = "slots_tests.rs"]
+mod tests;

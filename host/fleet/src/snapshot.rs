@@ -110,19 +110,22 @@ pub enum Condition {
     Unhealthy,
     /// Its requests failed, so it is out for a time.
     Ejected,
-    /// It asked for a pause: 429, or 503 with `Retry-After`.
+    /// It is remote, and asked for a pause: 429 or 503 with `Retry-After`.
     Cooling,
     /// The time of its ejection is over. One request at a time is admitted as a trial.
     HalfOpen,
     /// It does not accept the gateway's credential.
     Credential,
-    /// It came back, and its weight is rising.
+    /// It came back, and its weight and its limit are rising.
     SlowStart,
+    /// New requests get no first byte in time, while others are answered. One at a time is admitted
+    /// as a trial.
+    Stalled,
 }
 
 impl Condition {
     /// Every condition.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Healthy,
         Self::Unhealthy,
         Self::Ejected,
@@ -130,12 +133,13 @@ impl Condition {
         Self::HalfOpen,
         Self::Credential,
         Self::SlowStart,
+        Self::Stalled,
     ];
 
     /// Whether a deployment in this condition may be given traffic.
     #[must_use]
     pub fn is_eligible(self) -> bool {
-        matches!(self, Self::Healthy | Self::SlowStart | Self::HalfOpen)
+        matches!(self, Self::Healthy | Self::SlowStart | Self::HalfOpen | Self::Stalled)
     }
 
     /// Its name in `/routing` and metrics.
@@ -149,6 +153,7 @@ impl Condition {
             Self::HalfOpen => "half_open",
             Self::Credential => "credential",
             Self::SlowStart => "slow_start",
+            Self::Stalled => "stalled",
         }
     }
 }

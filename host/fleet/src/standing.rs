@@ -176,7 +176,7 @@ impl Standing {
                 held.ejections.give_back_trial();
             }
             match outcome {
-                Outcome::Neutral => Change::None,
+                Outcome::Neutral | Outcome::Late { .. } => Change::None,
                 Outcome::Limited { cause, wait } => held.cool(cause, wait.unwrap_or_default(), now),
                 Outcome::Credential { cause } => held.bar(&cause, now),
                 _ if !current => Change::None,
@@ -244,9 +244,19 @@ impl Standing {
         });
     }
 
-    /// True if the deployment asked for a pause that is not over.
-    pub(super) fn is_cooling(&self, now: Instant) -> bool {
-        self.word.load(Ordering::Acquire) & 1 == 1 && self.with(now, |held| held.cooling.is_some())
+    /// When its pause is over, if the deployment asked for one.
+    pub(super) fn cools_until(&self, now: Instant) -> Option<Instant> {
+        if self.word.load(Ordering::Acquire) & 1 == 0 {
+            return None;
+        }
+        self.with(now, |held| held.cooling.as_ref().map(|cooling| cooling.until))
+    }
+
+    /// True if it is neither ejected nor without credential. It may be cooling, which ends by
+    /// itself.
+    pub(super) fn is_worth_waiting(&self, now: Instant) -> bool {
+        self.word.load(Ordering::Acquire) & 1 == 0
+            || self.with(now, |held| held.credential.is_none() && held.ejections.out().is_none())
     }
 
     /// True if it is ejected, also during its trial.

@@ -44,7 +44,10 @@ impl Phase {
                 waste: None,
                 ..TIMED_OUT.worded(self.code(), "connect time-out")
             },
-            Self::FirstByte => TIMED_OUT.worded(self.code(), "first_byte time-out"),
+            Self::FirstByte => CauseFacts {
+                charged: Charged::Deployment(Effect::Late),
+                ..TIMED_OUT.worded(self.code(), "first_byte time-out")
+            },
             Self::Idle => TIMED_OUT.worded(self.code(), "idle time-out"),
             Self::Total => CauseFacts {
                 charged: Charged::Deployment(Effect::Overtime),
@@ -136,10 +139,10 @@ pub enum Charged {
 pub enum Effect {
     /// It counts towards ejection.
     Failure(FailureKind),
-    /// The deployment cools for a time.
+    /// The deployment is full, and takes fewer requests for a time.
     Limited,
-    /// Like `Limited` if the answer names a wait, else a failure of the answer.
-    LimitedIfSaid,
+    /// A stall if the deployment answered others meanwhile, else a failure of the answer.
+    Late,
     /// The deployment is out of use until a reload or a successful probe.
     Credential,
     /// A failure of the answer, if the attempt had its fair part of the request's time:
@@ -316,17 +319,11 @@ const fn status_facts(status: StatusCode) -> CauseFacts {
             status: StatusCode::GATEWAY_TIMEOUT,
             ..FAILED
         },
-        429 => CauseFacts {
+        429 | 503 => CauseFacts {
             charged: Charged::Deployment(Effect::Limited),
             waste: None,
             status,
             ending: Ending::Limited,
-            ..FAILED
-        },
-        503 => CauseFacts {
-            charged: Charged::Deployment(Effect::LimitedIfSaid),
-            waste: None,
-            status,
             ..FAILED
         },
         504 => CauseFacts { status, ..FAILED },

@@ -67,7 +67,7 @@ fn time_limits_that_pass() {
             Phase::FirstByte,
             "timeout_first_byte",
             "first_byte time-out",
-            ANSWER,
+            Charged::Deployment(Effect::Late),
             TIMEOUT,
             true,
             true,
@@ -89,8 +89,7 @@ fn time_limits_that_pass() {
 #[test]
 fn statuses_that_another_deployment_may_not_give() {
     use Ending::{Failed, Limited};
-    let (limited, said) =
-        (Charged::Deployment(Effect::Limited), Charged::Deployment(Effect::LimitedIfSaid));
+    let limited = Charged::Deployment(Effect::Limited);
     let nobody = Charged::Nobody;
     let row = |status, label, text, charged, waste, told, ending| {
         (Cause::Status(code(status)), (label, text, charged, waste, told, true, true, ending))
@@ -100,7 +99,7 @@ fn statuses_that_another_deployment_may_not_give() {
         row(418, "status_418", "answered 418", nobody, BROKEN, 502, Failed),
         row(429, "status_429", "answered 429", limited, None, 429, Limited),
         row(500, "status_500", "answered 500", ANSWER, BROKEN, 502, Failed),
-        row(503, "status_503", "answered 503", said, None, 503, Failed),
+        row(503, "status_503", "answered 503", limited, None, 503, Limited),
         row(504, "status_504", "answered 504", ANSWER, BROKEN, 504, Failed),
         row(599, "status_599", "answered 599", ANSWER, BROKEN, 502, Failed),
     ]);

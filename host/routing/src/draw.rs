@@ -49,6 +49,16 @@ impl<'a> Draw<'a> {
         self.next = Next::First;
     }
 
+    /// The number of deployments.
+    pub(crate) fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// True if the deployment is standby: tried only when the others do not answer.
+    pub(crate) fn is_standby(&self, at: usize) -> bool {
+        self.weights.get(at).is_none_or(|weight| *weight <= 0.0)
+    }
+
     /// The next index to try, drawn in proportion to the weights of the deployments that are left.
     /// Only `usable` ones are drawn. None if none is left.
     pub(crate) fn next(

@@ -62,14 +62,13 @@ impl Failure {
     /// How strategies that learn are told of an attempt that failed before its answer began.
     #[must_use]
     pub fn ending(&self) -> Ending {
-        let facts = self.cause.facts();
-        match facts.charged {
-            // A 503 with `Retry-After` asks for a pause, as a 429 does.
-            Charged::Deployment(Effect::LimitedIfSaid) if self.retry_after.is_some() => {
-                Ending::Limited
-            }
-            _ => facts.ending,
-        }
+        self.cause.facts().ending
+    }
+
+    /// True if the deployment refused the request because it is full. It may take it later.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.cause.facts().charged == Charged::Deployment(Effect::Limited)
     }
 
     /// The outcome for the deployment. `overtime` matters only for a total time-out.
@@ -82,10 +81,7 @@ impl Failure {
         let kind = match effect {
             Effect::Failure(kind) => kind,
             Effect::Limited => return Outcome::Limited { cause, wait: self.retry_after },
-            Effect::LimitedIfSaid if self.retry_after.is_some() => {
-                return Outcome::Limited { cause, wait: self.retry_after };
-            }
-            Effect::LimitedIfSaid => FailureKind::Answer,
+            Effect::Late => return Outcome::Late { cause },
             Effect::Credential => {
                 let status = self.cause.answered().map_or(0, |status| status.as_u16());
                 return Outcome::Credential { cause: format!("answered {status}") };
@@ -122,17 +118,19 @@ mod tests {
             let limited = Outcome::Limited { cause, wait: Some(WAIT) };
             assert_eq!(outcome(failure(status, Some(WAIT))), limited);
         }
-        let unsaid = outcome(failure(429, None));
-        assert!(matches!(unsaid, Outcome::Limited { wait: None, .. }), "{unsaid:?}");
+        for status in [429, 503] {
+            let unsaid = outcome(failure(status, None));
+            assert!(matches!(unsaid, Outcome::Limited { wait: None, .. }), "{unsaid:?}");
+        }
         for (status, wait, ending) in [
             (429, None, Ending::Limited),
             (503, Some(WAIT), Ending::Limited),
-            (503, None, Ending::Failed),
+            (503, None, Ending::Limited),
             (500, Some(WAIT), Ending::Failed),
         ] {
             assert_eq!(failure(status, wait).ending(), ending, "{status} {wait:?}");
         }
-        for said in [failure(503, None), failure(500, Some(WAIT)), failure(504, Some(WAIT))] {
+        for said in [failure(500, Some(WAIT)), failure(504, Some(WAIT))] {
             let cause = said.cause.to_string();
             assert_eq!(outcome(said), Outcome::Failure { cause, kind: FailureKind::Answer });
         }
@@ -158,12 +156,13 @@ mod tests {
         for (cause, kind) in [
             (Cause::Broken, FailureKind::Connection),
             (Cause::TimedOut(Phase::Connect), FailureKind::Connection),
-            (Cause::TimedOut(Phase::FirstByte), FailureKind::Answer),
             (Cause::TimedOut(Phase::Total), FailureKind::Answer),
         ] {
             let want = Outcome::Failure { cause: cause.to_string(), kind };
             assert_eq!(outcome(cause), want, "{cause:?}");
         }
+        let late = outcome(Cause::TimedOut(Phase::FirstByte));
+        assert_eq!(late, Outcome::Late { cause: "first_byte time-out".into() });
     }
 
     #[test]

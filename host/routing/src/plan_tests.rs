@@ -11,7 +11,7 @@ use config::{
     SlowStart, Timeouts, TotalTime,
 };
 use contract::{Candidate, Description, EndedAttempt, Ending, Needs, RawWeights, Side, Strategy};
-use fleet::{AttemptQueue, Condition, Deployment, Fleet, Outcome, StrategyInfo};
+use fleet::{AttemptQueue, Condition, Deployment, Fleet, Outcome, Slots, StrategyInfo};
 use proptest::prelude::*;
 
 use super::*;
@@ -43,15 +43,15 @@ impl Strategy for Harmonic {
 
     fn assign(
         &mut self,
-        local: &[Candidate<'_>],
         _: &[Candidate<'_>],
+        remote: &[Candidate<'_>],
     ) -> Result<RawWeights, Fault> {
-        self.record.lock().unwrap().asked.push(local[0].place.model.clone());
+        self.record.lock().unwrap().asked.push(remote[0].place.model.clone());
         if self.fails {
             return Err(Fault::Trap("as told".into()));
         }
-        let weights = (1..=local.len()).map(|n| 1.0 / n as f64).collect();
-        Ok(RawWeights { local: weights, remote: Vec::new() })
+        let weights = (1..=remote.len()).map(|n| 1.0 / n as f64).collect();
+        Ok(RawWeights { local: Vec::new(), remote: weights })
     }
 
     fn learns(&self) -> bool {
@@ -110,7 +110,8 @@ impl Scene {
 
     fn attempt(&self, model: usize, at: usize, outcome: Outcome) {
         let deployment = self.deployment(model, at);
-        let slot = deployment.slots.try_enter().unwrap();
+        // A place that no pressure limits.
+        let slot = Arc::new(Slots::new(Side::Remote, 1)).try_enter(self.now).place().unwrap();
         if let Some(permit) = deployment.admit_in_panic(slot, self.now) {
             permit.settle(outcome, self.now);
         }
@@ -202,7 +203,7 @@ fn deployment(port: u16) -> DeploymentConfig {
     let origin = Origin { tls: false, host: "h".into(), port };
     DeploymentConfig {
         name: format!("d{port}"),
-        side: Side::Local,
+        side: Side::Remote,
         kind: "vllm".into(),
         endpoint: Endpoint { origin, prefix: String::new() },
         api_key: None,

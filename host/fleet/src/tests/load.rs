@@ -47,7 +47,7 @@ fn outcomes_say_whether_it_went_well() {
         (Outcome::Neutral, None),
         (Outcome::Success, Some(true)),
         (failure(), Some(false)),
-        (limited(1), Some(false)),
+        (limited(1), None),
         (credential, Some(false)),
     ] {
         assert_eq!(outcome.is_good(), good, "{outcome:?}");

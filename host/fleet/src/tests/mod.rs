@@ -16,7 +16,7 @@ use config::{
 };
 use contract::Side;
 
-use super::{Condition, Deployment, FailureKind, Fleet, Outcome, Permit, Slot};
+use super::{Condition, Deployment, FailureKind, Fleet, Outcome, Permit, Slot, Slots};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,15 +47,16 @@ impl Scene {
     }
 
     fn admit(&self, index: usize) -> Option<Permit> {
-        self.at(index).admit(self.slot(index), self.now)
+        self.at(index).admit(self.slot(), self.now)
     }
 
     fn admit_in_panic(&self, index: usize) -> Option<Permit> {
-        self.at(index).admit_in_panic(self.slot(index), self.now)
+        self.at(index).admit_in_panic(self.slot(), self.now)
     }
 
-    fn slot(&self, index: usize) -> Slot {
-        self.at(index).slots.try_enter().expect("a place")
+    /// A place that no pressure limits.
+    fn slot(&self) -> Slot {
+        Arc::new(Slots::new(Side::Remote, 1)).try_enter(self.now).place().expect("a place")
     }
 
     /// One attempt that ends at once.
@@ -84,7 +85,7 @@ impl Scene {
 fn deployment(port: u16) -> DeploymentConfig {
     DeploymentConfig {
         name: format!("d{port}"),
-        side: Side::Local,
+        side: Side::Remote,
         kind: "vllm".into(),
         endpoint: Endpoint {
             origin: Origin { tls: false, host: "h".into(), port },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contract::{self, Ending};
-use fleet::{InFlight, Turn};
+use fleet::{InFlight, Slot, Turn};
 
 use super::random::Stream;
 use super::site::Site;
@@ -24,6 +24,8 @@ pub(super) struct SimulatedAttempt {
     rng: Stream,
     /// None once it has ended.
     in_flight: Option<InFlight>,
+    /// Its place. None once it has ended.
+    pub(super) slot: Option<Slot>,
 }
 
 /// How an attempt ended.
@@ -40,11 +42,12 @@ impl SimulatedAttempt {
         at: usize,
         now: Duration,
         site: &Site<'_>,
-        turn: Turn,
+        admission: (Turn, Slot),
         rng: Stream,
     ) -> Self {
-        let in_flight = Some(site.load.enter());
-        Self { request, site: at, since: now, reached: now, begun: None, turn, rng, in_flight }
+        let ((turn, slot), in_flight) = (admission, Some(site.load.enter()));
+        let (since, reached, begun, slot) = (now, now, None, Some(slot));
+        Self { request, site: at, since, reached, begun, turn, rng, in_flight, slot }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -59,6 +62,7 @@ impl SimulatedAttempt {
     /// Ends the attempt. Returns the report for a strategy that learns.
     pub(super) fn close(&mut self, ended: Ended, request: &Request) -> contract::EndedAttempt {
         self.in_flight = None;
+        self.slot = None;
         let answered = ended.ending == Ending::Ok;
         contract::EndedAttempt {
             deployment: u32::try_from(self.site).unwrap_or(u32::MAX),

@@ -9,8 +9,8 @@ use rand::{Rng, RngExt};
 
 use config::{Share, SlowStart};
 use contract::Candidate;
-use fleet::{Condition, Load, Prospect, Sibling, Standing};
-use routing::{Cause, Deployments};
+use fleet::{Condition, Entry, Load, Prospect, Sibling, Slot, Slots, Standing};
+use routing::{Cause, Deployments, Event};
 
 use super::cache::Cache;
 use super::engine::{Engine, Job, Speed};
@@ -26,9 +26,8 @@ pub(super) struct Site<'a> {
     pub(super) cache: Cache,
     pub(super) load: Arc<Load>,
     pub(super) standing: Standing,
-    /// Attempts that hold a place. `Load` counts the same attempts, but not those that are just
-    /// closing.
-    pub(super) busy: u32,
+    /// The places for attempts, and the pressure on them.
+    pub(super) slots: Arc<Slots>,
     /// Requests that wait for a place, first come first served.
     pub(super) line: VecDeque<usize>,
     /// Start of the simulation as an `Instant`, for the gateway's own parts.
@@ -65,7 +64,7 @@ impl<'a> Site<'a> {
             load: Arc::default(),
             // The gateway's own jitter has no seed, and would make each run different.
             standing: Standing::with_jitter(|| 0.0),
-            busy: 0,
+            slots: Arc::new(Slots::with_jitter(config.place.side, config.concurrency.max, || 0.0)),
             line: VecDeque::new(),
             epoch,
         }
@@ -86,9 +85,19 @@ impl<'a> Site<'a> {
         self.standing.is_open(self.instant(now))
     }
 
-    /// True if all of its places are taken.
-    pub(super) fn is_full(&self) -> bool {
-        self.busy >= self.config.concurrency.max
+    /// Takes a free place, unless others wait for one.
+    pub(super) fn enter(&self, place: &mut Option<Slot>, now: Instant) -> Event {
+        if !self.line.is_empty() && !self.slots.is_pressed() {
+            return Event::Full;
+        }
+        match self.slots.try_enter(now) {
+            Entry::Place(slot) => {
+                *place = Some(slot);
+                Event::Entered
+            }
+            Entry::Full => Event::Full,
+            Entry::Pressed { soon } => Event::Pressed { soon },
+        }
     }
 
     /// The facts that decide its eligibility.
@@ -172,8 +181,8 @@ impl Deployments for Sites<'_, '_> {
     }
 
     /// Simulated deployments never send `Retry-After`.
-    fn is_cooling(&self, _at: usize, _now: Instant) -> bool {
-        false
+    fn cools_until(&self, _at: usize, _now: Instant) -> Option<Instant> {
+        None
     }
 
     /// Simulated deployments are not probed.

@@ -19,8 +19,8 @@ use crate::timeout::{Span, timeout_at};
 use crate::upstream::{Answer, Incoming, Outgoing, Upstream};
 
 use super::journal::Journal;
+use super::limits;
 use super::request::Request;
-use super::retry_after::retry_after;
 
 /// An answer that goes to the client.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ pub(super) async fn attempt(
     };
     let answer = upstream.send(&outgoing, connect, first_byte).await?;
     if let Some(cause) = verdict(answer.head.status) {
-        let retry_after = retry_after(&answer.head.headers);
+        let retry_after = limits::wait(&answer.head.headers);
         return Err(Failure { retry_after, ..cause.into() });
     }
     if answer.head.status.is_client_error() {

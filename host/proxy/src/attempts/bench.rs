@@ -69,7 +69,7 @@ impl Arrived {
         let deployment = &model.deployments[0];
         let mut journal = open(&self.request, &self.metrics);
         let now = Instant::now();
-        let slot = deployment.slots.try_enter().expect("a free place");
+        let slot = deployment.slots.try_enter(now).place().expect("a free place");
         let mut permit = deployment.admit(slot, now).expect("the deployment is admitted");
         journal.trying(deployment, permit.issued());
         journal.sending(now);

@@ -8,6 +8,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, 
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
+use contract::Side;
 use fleet::Permit;
 use http1::headers;
 use routing::Exhausted;
@@ -19,6 +20,7 @@ use super::attempt::{Begun, Committed, attempt};
 use super::body::Body;
 use super::choice::choose;
 use super::journal::Journal;
+use super::limits;
 use super::refusal;
 use super::relay::Relay;
 use super::request::Request;
@@ -72,6 +74,12 @@ impl Executor {
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
                     permit.begun(now.into_std());
+                    // A limit of one's own engine shows in its refusals.
+                    if permit.deployment().config.side == Side::Remote
+                        && let Some(quota) = limits::quota(&committed.head.headers)
+                    {
+                        permit.told(quota, now.into_std());
+                    }
                     return Ok(respond(committed, permit, &request, journal, Span { now, end }));
                 }
                 Err(mut failure) => {

@@ -14,10 +14,10 @@ mod body;
 mod choice;
 mod fallback;
 mod journal;
+mod limits;
 mod refusal;
 mod relay;
 mod request;
-mod retry_after;
 mod turns;
 
 pub(crate) use body::{Body, BoxError};

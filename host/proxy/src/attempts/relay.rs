@@ -45,6 +45,8 @@ pub(super) struct Relay {
     usage: UsageScan,
     idle: Duration,
     end: Instant,
+    /// When the relay was last polled.
+    polled: Instant,
     /// The relay waits for the upstream. The timer was set when this wait began.
     waiting: bool,
     /// None before the first wait: most plain answers arrive whole and need no timer.
@@ -94,6 +96,7 @@ impl Relay {
             usage: UsageScan::default(),
             idle,
             end,
+            polled: now,
             waiting: false,
             timer: None,
             journal,
@@ -150,11 +153,12 @@ impl Relay {
                 self.journal.sent(first.len());
                 return Poll::Ready(Some(Ok(first)));
             }
+            let is_late = matches!(self.state, State::Coming(_)) && self.is_late();
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
                 // Checked before each read: the timer never fires while an upstream always has
                 // data.
-                State::Coming(_) if Instant::now() >= self.end => self.time_out(Phase::Total),
+                State::Coming(_) if is_late => self.time_out(Phase::Total),
                 State::Coming(_) if self.journal.is_over() => {
                     self.state = State::Failed(Cause::Stopping.into());
                 }
@@ -166,6 +170,9 @@ impl Relay {
                     match body.poll_chunk(cx) {
                         Poll::Ready(chunk) => {
                             self.waiting = false;
+                            if let Some(permit) = &self.permit {
+                                permit.hear(self.polled.into_std());
+                            }
                             self.take(chunk);
                         }
                         Poll::Pending => ready!(self.poll_idle(cx)),
@@ -178,6 +185,12 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Notes the time of this poll. True if the time of the whole request is over.
+    fn is_late(&mut self) -> bool {
+        self.polled = Instant::now();
+        self.polled >= self.end
     }
 
     /// Waits for the upstream, at most for `idle`. Each wait restarts the timer, so that the

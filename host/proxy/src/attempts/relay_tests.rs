@@ -39,8 +39,8 @@ async fn relay(total: Duration) -> (Box<Relay>, TcpStream, Arc<Deployment>) {
     let theirs = listener.accept().await.unwrap().0;
     let fleet = Fleet::build(&config(), None);
     let deployment = Arc::clone(&fleet.models[0].deployments[0]);
-    let permit =
-        deployment.admit(deployment.slots.try_enter().unwrap(), Instant::now().into_std()).unwrap();
+    let now = Instant::now().into_std();
+    let permit = deployment.admit(deployment.slots.try_enter(now).place().unwrap(), now).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
     let mut journal = Journal::open("id".into(), "", Rc::new(desk));

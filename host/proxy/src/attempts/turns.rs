@@ -2,10 +2,12 @@
 //! [`Itinerary`] makes every decision.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet::{Active, Busy, Deployment, Fleet, FleetModel, Outcome, Permit, Route};
+use fleet::{
+    Active, Busy, Deployment, Entry, Fleet, FleetModel, Outcome, Permit, Route, Slot, Wanted,
+    wait_for_any,
+};
 use routing::{Deployments, Event, Exhausted, Failure, Itinerary, Step, Terms};
 
 use super::journal::Journal;
@@ -26,8 +28,8 @@ impl Deployments for Live<'_> {
         self.model.deployments[at].is_open(now)
     }
 
-    fn is_cooling(&self, at: usize, now: Instant) -> bool {
-        self.model.deployments[at].is_cooling(now)
+    fn cools_until(&self, at: usize, now: Instant) -> Option<Instant> {
+        self.model.deployments[at].cools_until(now)
     }
 
     fn is_up(&self, at: usize) -> bool {
@@ -79,29 +81,42 @@ impl<'a> Turns<'a> {
         loop {
             match self.itinerary.step(event, &live, budget, &mut rand::rng(), now) {
                 Step::Enter(at) => {
-                    slot = live.model.deployments[at].slots.try_enter();
-                    event = if slot.is_some() { Event::Entered } else { Event::Full };
-                }
-                Step::Wait { at, until } => {
                     let deployment = &live.model.deployments[at];
-                    let queue = deployment.config.concurrency.queue;
-                    let panic = self.itinerary.is_panic();
-                    let is_in_use =
-                        || panic || (live.is_open(at, Instant::now()) && live.is_up(at));
-                    let place = deployment.slots.enter(queue, until, is_in_use).await;
-                    let since = std::mem::replace(&mut now, Instant::now());
-                    journal.queued(now.saturating_duration_since(since));
-                    event = match place {
-                        Ok(place) => {
+                    event = match deployment.slots.try_enter(now) {
+                        Entry::Place(place) => {
                             slot = Some(place);
                             Event::Entered
                         }
-                        Err(busy) => pass_over(deployment, busy, now - since, journal),
+                        Entry::Full => Event::Full,
+                        Entry::Pressed { soon } => {
+                            journal.passed_over(deployment, Busy::Pressed, Duration::ZERO);
+                            Event::Pressed { soon }
+                        }
+                    };
+                }
+                Step::Wait { until } => {
+                    // Boxed: few requests wait, and the others stay small.
+                    let placed = Box::pin(self.wait(until)).await;
+                    let since = std::mem::replace(&mut now, Instant::now());
+                    journal.queued(now.saturating_duration_since(since));
+                    event = match placed {
+                        Ok((at, place)) => {
+                            slot = Some(place);
+                            Event::Placed(at)
+                        }
+                        Err(busy) => {
+                            for at in self.itinerary.wanted() {
+                                let deployment = &live.model.deployments[*at];
+                                journal.passed_over(deployment, busy, now - since);
+                            }
+                            Event::NoPlace(busy)
+                        }
                     };
                 }
                 Step::PassOver(at) => {
                     let deployment = &live.model.deployments[at];
-                    event = pass_over(deployment, Busy::Dispersed, Duration::ZERO, journal);
+                    journal.passed_over(deployment, Busy::Dispersed, Duration::ZERO);
+                    event = Event::NoPlace(Busy::Dispersed);
                 }
                 Step::Attempt(at) => {
                     let deployment = &live.model.deployments[at];
@@ -122,6 +137,19 @@ impl<'a> Turns<'a> {
         }
     }
 
+    /// Waits in line for a place at one of the deployments that the itinerary wants.
+    async fn wait(&self, until: Instant) -> Result<(usize, Slot), Busy> {
+        let live = self.live;
+        let wanted = self.itinerary.wanted().iter().map(|&at| {
+            let deployment = &live.model.deployments[at];
+            Wanted { at, slots: &deployment.slots, queue: deployment.config.concurrency.queue }
+        });
+        let panic = self.itinerary.is_panic();
+        let in_use =
+            |at: usize| panic || live.model.deployments[at].is_worth_waiting(Instant::now());
+        wait_for_any(wanted, until, in_use).await
+    }
+
     /// Records the failure of the last attempt. Returns the outcome for the deployment.
     pub(super) fn failed(&mut self, failure: Failure) -> Outcome {
         self.itinerary.failed(failure)
@@ -133,16 +161,6 @@ impl<'a> Turns<'a> {
         let name = |at: usize| model.deployments[at].config.name.clone();
         self.itinerary.exhausted(name, &model.config.id, model.wait(now), now)
     }
-}
-
-fn pass_over(
-    deployment: &Arc<Deployment>,
-    busy: Busy,
-    after: Duration,
-    journal: &mut Journal,
-) -> Event {
-    journal.passed_over(deployment, busy, after);
-    Event::NoPlace(busy)
 }
 
 #[cfg(test)]

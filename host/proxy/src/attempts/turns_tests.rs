@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use config::{Config, Fallback, Paths, Standby, load};
 use fleet::{Eligible, FailureKind, State};
@@ -17,7 +18,7 @@ use super::*;
 /// Two deployments, each with one place and a line for one.
 const ROUTING: &str = "
 routing_strategy: fixed
-local_deployment:
+remote_deployment:
   - {name: first, endpoint: 'http://first', models: [m], concurrency: {max: 1, queue: 1, wait: 5}}
   - {name: second, endpoint: 'http://second', models: [m], concurrency: {max: 1, queue: 1, wait: 5}}
 ";
@@ -66,7 +67,8 @@ impl Scene {
 
     fn admit(&self, index: usize) -> Permit {
         let deployment = self.at(index);
-        deployment.admit(deployment.slots.try_enter().unwrap(), Instant::now()).unwrap()
+        let place = deployment.slots.try_enter(Instant::now()).place().unwrap();
+        deployment.admit(place, Instant::now()).unwrap()
     }
 }
 
@@ -109,7 +111,7 @@ async fn who_finds_no_place_waits_for_one() {
     };
     let (permit, ()) = tokio::join!(turns.next(&mut journal), free);
     assert_eq!(name(permit.as_ref()), Some("first"));
-    assert_eq!(Busy::ALL.map(|busy| scene.at(0).meters.overflows(busy)), [0, 0, 0]);
+    assert_eq!(Busy::ALL.map(|busy| scene.at(0).meters.overflows(busy)), [0, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +131,8 @@ async fn a_full_line_is_passed_over_at_once() {
     let _taken = scene.admit(0);
     let slots = &scene.at(0).slots;
     let far = Instant::now() + Duration::from_secs(3600);
-    let mut waiting = std::pin::pin!(slots.enter(1, far, || true));
+    let wanted = std::iter::once(Wanted { at: 0, slots, queue: 1 });
+    let mut waiting = std::pin::pin!(wait_for_any(wanted, far, |_| true));
     std::future::poll_fn(|cx| {
         assert!(waiting.as_mut().poll(cx).is_pending());
         std::task::Poll::Ready(())

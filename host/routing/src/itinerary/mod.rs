@@ -7,13 +7,15 @@
 //! ```text
 //! Ready -> Enter --- a place is free: Entered ----------------> Attempt -> sent, or Refused
 //!            |                                                     ^
-//!            +------ none is free: Full -> Wait -- a place: Entered-+
-//!                                    |       |
-//!                                    |       +- none: NoPlace -> the next deployment
-//!                                    +-> PassOver: NoPlace ----> the next deployment
+//!            +- the configured places are taken: Full ----+        |
+//!            +- it has shown that it is full: Pressed      v        |
+//!                 |                                       Wait ----+- a place: Placed
+//!                 +-> the next; Wait if there is none --^    |
+//!                                     none: NoPlace <--------+--> the next deployment
 //! ```
 //! An attempt that fails goes to [`Itinerary::failed`], and after it the caller is [`Event::Ready`]
-//! again.
+//! again. A deployment that refused the request because it is full may take it later: the request
+//! goes on to the next one, and waits for a place if there is none.
 //!
 //! The published weights decide how traffic is shared. Changes between two decisions (an ejection,
 //! a cooling deployment) are looked up when a deployment's turn comes, so that no request waits for
@@ -22,6 +24,7 @@
 
 #[cfg(test)]
 mod properties;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -30,94 +33,28 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use config::{Ambiguous, Fallback};
 use fleet::{Budget, Busy, Outcome};
 
-use super::InferenceEndpoint;
 use super::cause::{Cause, Phase};
 use super::draw::Draw;
 use super::exhausted::Exhausted;
 use super::failure::{Failure, Overtime};
 
-/// The live state of a model's deployments. Deployments are positions in the model.
-pub trait Deployments {
-    /// True if it is eligible in the published snapshot.
-    fn is_eligible(&self, at: usize) -> bool;
-    /// True if it would admit a request now.
-    fn is_open(&self, at: usize, now: Instant) -> bool;
-    /// True if it asked for a pause that is not over.
-    fn is_cooling(&self, at: usize, now: Instant) -> bool;
-    /// True if its probes succeed.
-    fn is_up(&self, at: usize) -> bool;
-    /// True if its last attempt failed.
-    fn is_failing(&self, at: usize) -> bool;
-    /// The longest time that a request waits in its queue.
-    fn patience(&self, at: usize) -> Duration;
-}
+pub use step::{Deployments, Event, Step, Terms};
 
-/// The rules for one request, fixed when it arrives.
+/// A deployment that is full.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
-    /// The configured rules of fallback.
-    pub fallback: Fallback,
-    /// The endpoint of the request.
-    pub endpoint: InferenceEndpoint,
-    /// True if nothing was eligible in the snapshot. Ejected deployments are then tried too.
-    pub panic: bool,
-    /// When the request arrived.
-    pub started: Instant,
-    /// How long it may take, over all attempts.
-    pub total: Duration,
+struct FullAt {
+    at: usize,
+    /// True if it is worth waiting for before a standby is tried.
+    soon: bool,
 }
 
-impl Terms {
-    /// When the whole request must be over.
-    #[must_use]
-    pub fn end(&self) -> Instant {
-        self.started + self.total
-    }
-
-    /// True if the request may be sent again although it may have been answered already.
-    #[must_use]
-    pub fn is_repeatable(&self) -> bool {
-        self.endpoint.is_repeatable() && self.fallback.ambiguous == Ambiguous::Once
-    }
-}
-
-/// What the caller does next. Deployments are positions in their model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Take a place at this deployment, if one is free.
-    Enter(usize),
-    /// Wait in its queue for a place.
-    Wait {
-        /// The deployment.
-        at: usize,
-        /// The latest time to leave the queue.
-        until: Instant,
-    },
-    /// Skip it: it has no free place and is down, so waiting for it is pointless.
-    PassOver(usize),
-    /// Make the attempt with the place taken there, if the deployment admits it.
-    Attempt(usize),
-    /// Try nothing more: [`Itinerary::exhausted`] says why.
-    GiveUp,
-}
-
-/// The result of a [`Step`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// The request needs an attempt: it arrived, or the attempt before failed.
-    Ready,
-    /// No place is free.
-    Full,
-    /// A place is taken.
-    Entered,
-    /// Waiting gave no place.
-    NoPlace(Busy),
-    /// The deployment did not admit the attempt: it went out of use meanwhile.
-    Refused,
-}
+/// Most refusals by full deployments that cost a request none of its attempts.
+const REFUSALS: u32 = 16;
+/// A request waits at most that long for the end of a pause that a deployment asked for. Its client
+/// is told of a longer one.
+const COOLING: Duration = Duration::from_secs(10);
 
 /// The attempts of one request: those made, and those still possible.
 #[derive(Debug)]
@@ -134,6 +71,14 @@ pub struct Itinerary<'a> {
     left: u32,
     /// When the last attempt began. None before the first.
     began: Option<Instant>,
+    /// Deployments that are full and may take the request later.
+    full: Vec<FullAt>,
+    /// What the request waits for.
+    wanted: Vec<usize>,
+    /// When it leaves the line. None before it first waits.
+    patience: Option<Instant>,
+    /// Attempts that were refused by a full deployment.
+    refusals: u32,
     /// True if the retry budget refused an attempt.
     over_budget: bool,
     /// True if a deployment had no place in time, or no room in its queue.
@@ -159,6 +104,10 @@ impl<'a> Itinerary<'a> {
             panic: terms.panic,
             left: terms.fallback.attempts,
             began: None,
+            full: Vec::new(),
+            wanted: Vec::new(),
+            patience: None,
+            refusals: 0,
             over_budget: false,
             busy: false,
             failures: Vec::new(),
@@ -186,6 +135,12 @@ impl<'a> Itinerary<'a> {
         self.terms.end()
     }
 
+    /// The deployments whose places it waits for, after [`Step::Wait`].
+    #[must_use]
+    pub fn wanted(&self) -> &[usize] {
+        &self.wanted
+    }
+
     /// The step to take after `event`.
     pub fn step(
         &mut self,
@@ -196,13 +151,28 @@ impl<'a> Itinerary<'a> {
         now: Instant,
     ) -> Step {
         match event {
-            Event::Full => return self.line(deployments, now),
+            Event::Full => return self.queue(deployments, now),
+            Event::Pressed { soon } => {
+                self.busy = true;
+                self.full.push(FullAt { at: self.at, soon });
+            }
+            Event::Placed(at) => {
+                self.at = at;
+                self.full.retain(|full| full.at != at);
+                if self.is_affordable(deployments, budget, now) {
+                    return Step::Attempt(at);
+                }
+            }
             Event::Entered => {
                 if self.is_affordable(deployments, budget, now) {
                     return Step::Attempt(self.at);
                 }
             }
-            Event::NoPlace(busy) => self.busy |= busy != Busy::Dispersed,
+            Event::NoPlace(busy) => {
+                self.busy |= busy != Busy::Dispersed;
+                // It has waited for all of them.
+                self.full.retain(|full| !self.wanted.contains(&full.at));
+            }
             Event::Ready | Event::Refused => {}
         }
         self.turn(deployments, rng, now)
@@ -221,6 +191,13 @@ impl<'a> Itinerary<'a> {
         let outcome = failure.outcome(overtime);
         if self.is_last(&failure) {
             self.left = 0;
+        } else if failure.is_refusal() {
+            self.refusals += 1;
+            if self.refusals <= REFUSALS {
+                // The engine has done nothing.
+                self.left += 1;
+                self.full.push(FullAt { at: self.at, soon: false });
+            }
         }
         self.failures.push((self.at, failure));
         outcome
@@ -253,12 +230,40 @@ impl<'a> Itinerary<'a> {
             return Step::GiveUp;
         }
         while let Some(at) = self.next.take().or_else(|| self.draw(deployments, rng, now)) {
-            if self.panic || deployments.is_open(at, now) {
-                self.at = at;
-                return Step::Enter(at);
+            if !self.panic && !deployments.is_open(at, now) {
+                continue;
             }
+            // A deployment that was bought is kept full before a standby is paid.
+            if self.order.is_standby(at) && self.full.iter().any(|full| full.soon) {
+                self.next = Some(at);
+                return self.line(|full| full.soon, deployments, now);
+            }
+            self.at = at;
+            return Step::Enter(at);
         }
-        Step::GiveUp
+        let until = self.end().min(now + COOLING);
+        // Waiting for a long pause is in vain.
+        let is_back = |full: &FullAt| {
+            deployments.cools_until(full.at, now).is_none_or(|cools| cools <= until)
+        };
+        self.full.retain(is_back);
+        if self.full.is_empty() && self.patience.is_none_or(|patience| now < patience) {
+            self.full = self.cooling(deployments, until, now);
+        }
+        match self.full.is_empty() {
+            true => Step::GiveUp,
+            false => self.line(|_| true, deployments, now),
+        }
+    }
+
+    /// The deployments that ask for a pause which is over before `until`.
+    fn cooling(&self, deployments: &impl Deployments, until: Instant, now: Instant) -> Vec<FullAt> {
+        let is_back = |at: &usize| {
+            let patience = now + deployments.patience(*at);
+            deployments.cools_until(*at, now).is_some_and(|cools| cools <= until.min(patience))
+        };
+        let all = (0..self.order.len()).filter(is_back);
+        all.map(|at| FullAt { at, soon: false }).collect()
     }
 
     fn draw(
@@ -269,22 +274,40 @@ impl<'a> Itinerary<'a> {
     ) -> Option<usize> {
         let panic = self.panic;
         let usable = |at: usize| match panic {
-            true => !deployments.is_cooling(at, now),
+            true => deployments.cools_until(at, now).is_none(),
             false => deployments.is_eligible(at) && deployments.is_open(at, now),
         };
         self.order.next(usable, rng)
     }
 
-    /// The step for a deployment that has no free place.
-    fn line(&self, deployments: &impl Deployments, now: Instant) -> Step {
+    /// The step for a deployment whose configured places are taken.
+    fn queue(&mut self, deployments: &impl Deployments, now: Instant) -> Step {
         let at = self.at;
-        match self.panic || deployments.is_up(at) {
-            true => Step::Wait { at, until: self.end().min(now + deployments.patience(at)) },
-            false => Step::PassOver(at),
+        self.wanted.clear();
+        if !self.panic && !deployments.is_up(at) {
+            return Step::PassOver(at);
         }
+        self.wanted.push(at);
+        Step::Wait { until: self.end().min(now + deployments.patience(at)) }
     }
 
-    /// True if the attempt may be made. Every attempt but the first costs retry budget, which keeps
+    /// The step for a request that waits for a place at the full deployments of `which`. All of its
+    /// waiting together takes no longer than one patience.
+    fn line(
+        &mut self,
+        which: impl Fn(&FullAt) -> bool,
+        deployments: &impl Deployments,
+        now: Instant,
+    ) -> Step {
+        self.wanted.clear();
+        self.wanted.extend(self.full.iter().filter(|full| which(full)).map(|full| full.at));
+        let patience = self.wanted.iter().map(|at| deployments.patience(*at)).max();
+        let patience = *self.patience.get_or_insert(now + patience.unwrap_or_default());
+        Step::Wait { until: self.end().min(patience) }
+    }
+
+    /// True if the attempt may be made. Every attempt but the first, and those after a refusal by a
+    /// full deployment, costs retry budget, which keeps
     /// requests from multiplying when everything fails. At a deployment that does not fail the
     /// attempt is made even without budget, so that no request is lost that could be saved.
     fn is_affordable(
@@ -293,7 +316,9 @@ impl<'a> Itinerary<'a> {
         budget: &Budget,
         now: Instant,
     ) -> bool {
+        let was_refused = self.failures.last().is_some_and(|(_, failure)| failure.is_refusal());
         let affordable = self.began.is_none()
+            || was_refused
             || budget.withdraw(self.terms.fallback.budget, now)
             || !(self.panic || deployments.is_failing(self.at));
         if !affordable && !std::mem::replace(&mut self.over_budget, true) {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use config::{RetryBudget, Standby};
+use config::{Ambiguous, Fallback, RetryBudget, Standby};
 use http::StatusCode;
 
 use super::tests::{FALLBACK, Known, WELL, terms};
@@ -26,9 +26,9 @@ fn fallback() -> impl Strategy<Value = Fallback> {
     })
 }
 
-/// The results of steps: whether a place is free, whether waiting gives one, whether the deployment
-/// admits the attempt, and whether its failure is ambiguous.
-type Luck = (bool, bool, bool, bool);
+/// The results of steps: how many of four places are free, whether waiting gives one, whether the
+/// deployment admits the attempt, whether its failure is ambiguous, and whether it is a refusal.
+type Luck = (u8, bool, bool, bool, bool);
 
 /// What an itinerary did.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ struct Trace {
     entered: Vec<usize>,
     attempted: Vec<usize>,
     ambiguous: usize,
+    refused: usize,
+    waits: usize,
     steps: usize,
 }
 
@@ -52,15 +54,24 @@ fn drive(
     loop {
         trace.steps += 1;
         assert!(trace.steps < 1000, "the itinerary never ends");
-        let (free, waits, admits, ambiguous) = *luck.next().expect("a result");
+        let (free, waits, admits, ambiguous, refused) = *luck.next().expect("a result");
         event = match itinerary.step(event, deployments, &budget, &mut rng, start) {
             Step::Enter(at) => {
                 trace.entered.push(at);
-                if free { Event::Entered } else { Event::Full }
+                match free % 4 {
+                    0 => Event::Full,
+                    1 => Event::Pressed { soon: waits },
+                    _ => Event::Entered,
+                }
             }
             Step::Wait { until, .. } => {
                 assert!(until <= itinerary.end() && until >= start);
-                if waits { Event::Entered } else { Event::NoPlace(Busy::Waited) }
+                let wanted = itinerary.wanted();
+                assert!(!wanted.is_empty());
+                trace.waits += 1;
+                let at = wanted[usize::from(free) % wanted.len()];
+                assert!(trace.entered.contains(&at), "it waits where it had a turn");
+                if waits { Event::Placed(at) } else { Event::NoPlace(Busy::Waited) }
             }
             Step::PassOver(at) => {
                 assert!(!deployments[at].up);
@@ -71,8 +82,13 @@ fn drive(
                 itinerary.began(start);
                 trace.attempted.push(at);
                 trace.ambiguous += usize::from(ambiguous);
-                let status = Cause::Status(StatusCode::INTERNAL_SERVER_ERROR);
-                let _ = itinerary.failed(Failure { ambiguous, ..status.into() });
+                let refused = refused && !ambiguous;
+                trace.refused += usize::from(refused);
+                let status = match refused {
+                    true => StatusCode::SERVICE_UNAVAILABLE,
+                    false => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                let _ = itinerary.failed(Failure { ambiguous, ..Cause::Status(status).into() });
                 Event::Ready
             }
             Step::GiveUp => break,
@@ -83,7 +99,7 @@ fn drive(
 }
 
 proptest! {
-    /// It ends. It tries no deployment twice, and none that must not be tried. It makes no more
+    /// It ends. It gives no deployment two turns, and none that must not be tried. It makes no more
     /// attempts than allowed, and reports each of them.
     #[test]
     fn the_rules_hold_whatever_happens(
@@ -111,7 +127,9 @@ proptest! {
             prop_assert!(usable);
             prop_assert!(weights[*at] > 0.0 || fallback.standby == Standby::Last);
         }
-        prop_assert!(trace.attempted.len() <= fallback.attempts as usize);
+        // A refusal costs no attempt, but there is an end to them.
+        let refused = trace.refused.min(REFUSALS as usize);
+        prop_assert!(trace.attempted.len() - refused <= fallback.attempts as usize);
         prop_assert!(trace.ambiguous <= 1 + usize::from(fallback.ambiguous == Ambiguous::Once));
         let names: Vec<String> = trace.attempted.iter().map(usize::to_string).collect();
         let failed: Vec<String> = told.failures.into_iter().map(|(name, _)| name).collect();
@@ -146,7 +164,7 @@ proptest! {
         let budget = RetryBudget { percent: 0, per_second: 1000 };
         let terms = terms(Fallback { attempts: 100, budget, ..FALLBACK }, start);
         let itinerary = Itinerary::begin(&weights[..], terms, &deployments, &mut rng, start);
-        let (trace, ..) = drive(itinerary, &deployments, &[(true, true, true, false)], seed, start);
+        let (trace, ..) = drive(itinerary, &deployments, &[(2, true, true, false, false)], seed, start);
         prop_assert_eq!(trace.attempted.len(), weights.len());
         prop_assert!(trace.attempted.is_sorted_by_key(|at| weights[*at] == 0.0));
     }

@@ -3,9 +3,11 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use config::{RetryBudget, Standby};
+use config::{Ambiguous, Fallback, RetryBudget, Standby};
 use fleet::FailureKind;
 use http::StatusCode;
+
+use crate::InferenceEndpoint;
 
 use super::*;
 
@@ -14,6 +16,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const TOTAL: Duration = Duration::from_secs(100);
 /// The patience of every deployment here.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is left of every pause here.
+const COOLS: Duration = Duration::from_secs(60);
 
 /// The state of one deployment.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +43,8 @@ impl Deployments for Vec<Known> {
         self[at].open
     }
 
-    fn is_cooling(&self, at: usize, _now: Instant) -> bool {
-        self[at].cooling
+    fn cools_until(&self, at: usize, now: Instant) -> Option<Instant> {
+        self[at].cooling.then_some(now + COOLS)
     }
 
     fn is_up(&self, at: usize) -> bool {
@@ -179,13 +184,14 @@ fn the_line_is_left_in_time() {
     let mut scene = Scene::new(&[1.0, 0.0], vec![WELL; 2]);
     scene.step(Event::Ready);
     let until = scene.now + PATIENCE;
-    assert_eq!(scene.step(Event::Full), Step::Wait { at: 0, until });
-    assert_eq!(scene.step(Event::Entered), Step::Attempt(0));
+    assert_eq!(scene.step(Event::Full), Step::Wait { until });
+    assert_eq!(scene.itinerary.wanted(), [0]);
+    assert_eq!(scene.step(Event::Placed(0)), Step::Attempt(0));
     let mut scene = Scene::new(&[1.0, 0.0], vec![WELL; 2]);
     let end = scene.now + TOTAL;
     scene.step(Event::Ready);
     scene.now = end - SECOND;
-    assert_eq!(scene.step(Event::Full), Step::Wait { at: 0, until: end });
+    assert_eq!(scene.step(Event::Full), Step::Wait { until: end });
     scene.now = end;
     assert_eq!(scene.step(Event::NoPlace(Busy::Waited)), Step::GiveUp);
     let told = scene.exhausted();
@@ -206,6 +212,122 @@ fn a_place_that_was_not_had_is_told() {
 }
 
 #[test]
+fn a_request_overflows_to_what_has_a_weight() {
+    let mut scene = Scene::new(&[0.9, 0.1, 0.0], vec![WELL; 3]);
+    let Step::Enter(first) = scene.step(Event::Ready) else { panic!("no turn") };
+    let full = Event::Pressed { soon: true };
+    assert_eq!(scene.step(full), Step::Enter(1 - first), "at once");
+    // A place becomes free soon at both, so that the standby is not paid yet.
+    let until = scene.now + PATIENCE;
+    assert_eq!(scene.step(full), Step::Wait { until });
+    assert_eq!(scene.itinerary.wanted(), [first, 1 - first]);
+    assert_eq!(scene.step(Event::NoPlace(Busy::Waited)), Step::Enter(2));
+    assert_eq!(scene.step(Event::Entered), Step::Attempt(2));
+    assert!(scene.exhausted().busy);
+}
+
+#[test]
+fn a_standby_comes_before_a_wait_without_hope() {
+    let mut scene = Scene::new(&[1.0, 0.0], vec![WELL; 2]);
+    scene.step(Event::Ready);
+    assert_eq!(scene.step(Event::Pressed { soon: false }), Step::Enter(1));
+    // If it is full as well, both are waited for.
+    assert!(matches!(scene.step(Event::Pressed { soon: false }), Step::Wait { .. }));
+    assert_eq!(scene.itinerary.wanted(), [0, 1]);
+    assert_eq!(scene.step(Event::Placed(1)), Step::Attempt(1));
+    scene.itinerary.began(scene.now);
+    let _ = scene.fail(FAILED);
+    assert!(matches!(scene.step(Event::Ready), Step::Wait { .. }));
+    assert_eq!(scene.itinerary.wanted(), [0], "the other one has failed");
+}
+
+#[test]
+fn a_refused_request_goes_on_and_comes_back() {
+    let full = Cause::Status(StatusCode::SERVICE_UNAVAILABLE);
+    let mut scene = Scene::with(&[1.0, 0.0], vec![WELL; 2], |terms| terms.fallback.attempts = 1);
+    scene.spend_the_budget();
+    scene.attempt();
+    let _ = scene.fail(full);
+    assert_eq!(scene.attempt(), 1, "neither an attempt nor budget is spent");
+    let _ = scene.fail(full);
+    let until = scene.now + PATIENCE;
+    assert_eq!(scene.step(Event::Ready), Step::Wait { until });
+    assert_eq!(scene.itinerary.wanted(), [0, 1]);
+    scene.now += SECOND;
+    assert_eq!(scene.step(Event::Placed(0)), Step::Attempt(0));
+    scene.itinerary.began(scene.now);
+    let _ = scene.fail(full);
+    assert_eq!(scene.step(Event::Ready), Step::Wait { until }, "one patience for all waits");
+    scene.now = until;
+    assert_eq!(scene.step(Event::NoPlace(Busy::Waited)), Step::GiveUp);
+    assert_eq!(scene.exhausted().failures.len(), 3);
+}
+
+#[test]
+fn refusals_without_end_have_an_end() {
+    let full = Cause::Status(StatusCode::TOO_MANY_REQUESTS);
+    let mut scene = Scene::with(&[1.0], vec![WELL], |terms| terms.fallback.attempts = 2);
+    scene.attempt();
+    for _ in 0..REFUSALS {
+        let _ = scene.fail(full);
+        assert!(matches!(scene.step(Event::Ready), Step::Wait { .. }));
+        assert_eq!(scene.step(Event::Placed(0)), Step::Attempt(0));
+        scene.itinerary.began(scene.now);
+    }
+    let _ = scene.fail(full);
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp);
+}
+
+#[test]
+fn a_short_pause_is_waited_for() {
+    let cooling = Known { cooling: true, ..OUT };
+    let mut scene = Scene::new(&[1.0, 0.0], vec![cooling, OUT]);
+    scene.itinerary.left = 1;
+    assert_eq!(scene.attempt(), 1, "in panic");
+    let mut scene = Scene::new(&[1.0], vec![cooling]);
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp, "too long a pause");
+    let short = Short(Duration::from_secs(9));
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut itinerary =
+        Itinerary::begin(&[1.0][..], terms(FALLBACK, scene.now), &short, &mut rng, scene.now);
+    let until = scene.now + PATIENCE;
+    let step = itinerary.step(Event::Ready, &short, &scene.budget, &mut rng, scene.now);
+    assert_eq!(step, Step::Wait { until });
+    assert_eq!(itinerary.wanted(), [0]);
+    let step = itinerary.step(Event::Placed(0), &short, &scene.budget, &mut rng, scene.now);
+    assert_eq!(step, Step::Attempt(0));
+}
+
+/// One deployment, which asks for a pause of this time.
+struct Short(Duration);
+
+impl Deployments for Short {
+    fn is_eligible(&self, _at: usize) -> bool {
+        false
+    }
+
+    fn is_open(&self, _at: usize, _now: Instant) -> bool {
+        false
+    }
+
+    fn cools_until(&self, _at: usize, now: Instant) -> Option<Instant> {
+        Some(now + self.0)
+    }
+
+    fn is_up(&self, _at: usize) -> bool {
+        true
+    }
+
+    fn is_failing(&self, _at: usize) -> bool {
+        false
+    }
+
+    fn patience(&self, _at: usize) -> Duration {
+        PATIENCE
+    }
+}
+
+#[test]
 fn nobody_waits_at_a_deployment_that_is_down() {
     let down = Known { up: false, ..WELL };
     let mut scene = Scene::new(&[1.0, 0.0], vec![down, WELL]);
@@ -213,7 +335,7 @@ fn nobody_waits_at_a_deployment_that_is_down() {
     assert_eq!(scene.step(Event::Full), Step::PassOver(0));
     let mut panic = Scene::with(&[1.0, 0.0], vec![down, WELL], |terms| terms.panic = true);
     panic.step(Event::Ready);
-    assert!(matches!(panic.step(Event::Full), Step::Wait { at: 0, .. }), "there is nothing better");
+    assert!(matches!(panic.step(Event::Full), Step::Wait { .. }), "there is nothing better");
 }
 
 #[test]

@@ -93,8 +93,12 @@ impl Run<'_> {
         let SimulatedAttempt { site: at, turn, since, .. } = self.attempts[id];
         let site = &self.sites[at];
         let now = site.instant(self.now);
+        let outcome = outcome.judged(|| site.slots.stall(site.instant(since), now));
         match outcome.is_good() {
-            Some(true) => site.load.record_success(),
+            Some(true) => {
+                site.load.record_success();
+                site.slots.answer(now);
+            }
             Some(false) => site.load.record_failure(self.now - since, self.now),
             None => {}
         }
@@ -116,10 +120,14 @@ impl Run<'_> {
         if let Some(until) = next {
             self.events.plan(until - self.epoch, Event::Returns);
         }
-        let waiting: Vec<usize> = site.line.iter().copied().collect();
-        for request in waiting {
-            self.leave_line(request);
-            self.ready.push_back((request, Came::NoPlace(Busy::Dispersed)));
+        for request in std::mem::take(&mut self.sites[at].line) {
+            let waiting = self.ways[request].as_mut().and_then(|way| way.waiting.as_mut());
+            let Some(waiting) = waiting else { continue };
+            waiting.sites.retain(|site| *site != at);
+            if waiting.sites.is_empty() {
+                self.leave_line(request);
+                self.ready.push_back((request, Came::NoPlace(Busy::Dispersed)));
+            }
         }
         self.decisions.ask(&self.sites, self.now);
     }
@@ -140,15 +148,8 @@ impl Run<'_> {
         let ended = Ended { ending, cost, now: self.now };
         self.decisions.note(attempt.close(ended, &self.requests[attempt.request]));
         let at = attempt.site;
-        let site = &mut self.sites[at];
-        site.busy -= 1;
-        site.engine.cancel(id, self.now);
-        while let Some(&request) = self.sites[at].line.front()
-            && !self.sites[at].is_full()
-        {
-            self.leave_line(request);
-            self.go_on(request, Came::Entered);
-        }
+        self.sites[at].engine.cancel(id, self.now);
+        self.serve(at);
     }
 
     pub(super) fn finish(&mut self, request: usize, fate: Fate) {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use config::Ejection;
 use contract::Strategy;
-use fleet::{Budget, Busy, Change};
+use fleet::{Budget, Busy, Change, Entry, Slot};
 use routing::{Cause, Event as Came, InferenceEndpoint, Itinerary, Step, Terms};
 
 use super::attempt::SimulatedAttempt;
@@ -63,6 +63,8 @@ pub(super) enum Event {
     Learn,
     /// A deployment goes down.
     Breaks(usize),
+    /// A deployment may have places again.
+    Opens(usize),
     /// An ejection is over.
     Returns,
 }
@@ -77,10 +79,20 @@ struct Way {
     attempts: u32,
     /// Number of lines that it has entered.
     visit: u32,
-    /// Its deployment and the start of its wait, while it is in a line.
-    waiting: Option<(usize, Duration)>,
+    /// What it waits for, while it is in line.
+    waiting: Option<Wait>,
+    /// A place, between the step that took it and the attempt.
+    slot: Option<Slot>,
     /// Index of its last attempt.
     attempt: Option<usize>,
+}
+
+/// A wait in line.
+#[derive(Debug)]
+struct Wait {
+    /// The deployments whose lines it is in.
+    sites: Vec<usize>,
+    since: Duration,
 }
 
 pub(super) struct Run<'a> {
@@ -211,6 +223,7 @@ impl<'a> Run<'a> {
                 self.sites[site].cache.clear();
                 self.break_all(site);
             }
+            Event::Opens(site) => self.serve(site),
             Event::Returns => self.decisions.ask(&self.sites, self.now),
         }
     }
@@ -237,8 +250,8 @@ impl<'a> Run<'a> {
         let mut rng = stream(scenario.seed, &[DRAWS, index as u64]);
         self.budget.begin(terms.started);
         let itinerary = Itinerary::begin(weights, terms, &sites, &mut rng, terms.started);
-        let (attempts, visit, waiting, attempt) = Default::default();
-        self.ways[index] = Some(Way { itinerary, rng, attempts, visit, waiting, attempt });
+        let (attempts, visit, waiting, slot, attempt) = Default::default();
+        self.ways[index] = Some(Way { itinerary, rng, attempts, visit, waiting, slot, attempt });
         self.events.plan(now + scenario.total, Event::Expires(index));
         self.ready.push_back((index, Came::Ready));
     }
@@ -249,9 +262,8 @@ impl<'a> Run<'a> {
         while let Some(way) = &mut self.ways[request] {
             let (sites, now) = (Sites { all: &self.sites, now: self.now }, self.epoch + self.now);
             came = match way.itinerary.step(came, &sites, &self.budget, &mut way.rng, now) {
-                Step::Enter(at) if self.sites[at].is_full() => Came::Full,
-                Step::Enter(_) => Came::Entered,
-                Step::Wait { at, until } => match self.stand_in_line(request, at, until) {
+                Step::Enter(at) => self.sites[at].enter(&mut way.slot, now),
+                Step::Wait { until } => match self.stand_in_line(request, until) {
                     true => return,
                     false => Came::NoPlace(Busy::Full),
                 },
@@ -265,25 +277,62 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Puts a request into the line of a deployment. False if the line is full.
-    fn stand_in_line(&mut self, request: usize, at: usize, until: Instant) -> bool {
-        let site = &mut self.sites[at];
-        let has_room = site.line.len() < site.config.concurrency.queue as usize;
-        if let Some(way) = self.ways[request].as_mut().filter(|_| has_room) {
-            site.line.push_back(request);
-            way.waiting = Some((at, self.now));
-            way.visit += 1;
-            let event = Event::Waited { request, visit: way.visit };
-            self.events.plan(until - self.epoch, event);
+    /// Puts a request into the lines that it wants. False if all of them are full.
+    fn stand_in_line(&mut self, request: usize, until: Instant) -> bool {
+        let Some(way) = self.ways[request].as_mut() else { return false };
+        let has_room = |at: &usize| {
+            let site: &Site<'_> = &self.sites[*at];
+            site.line.len() < site.config.concurrency.queue as usize
+        };
+        let sites: Vec<usize> = way.itinerary.wanted().iter().copied().filter(has_room).collect();
+        if sites.is_empty() {
+            return false;
         }
-        has_room
+        for &at in &sites {
+            self.sites[at].line.push_back(request);
+        }
+        way.waiting = Some(Wait { sites: sites.clone(), since: self.now });
+        way.visit += 1;
+        let event = Event::Waited { request, visit: way.visit };
+        self.events.plan(until - self.epoch, event);
+        for at in sites {
+            self.opens(at);
+        }
+        true
     }
 
     fn leave_line(&mut self, request: usize) {
         let way = self.ways[request].as_mut();
-        if let Some((at, since)) = way.and_then(|way| way.waiting.take()) {
-            self.sites[at].line.retain(|waiting| *waiting != request);
+        if let Some(Wait { sites, since }) = way.and_then(|way| way.waiting.take()) {
+            for at in sites {
+                self.sites[at].line.retain(|waiting| *waiting != request);
+            }
             self.records[request].queued += self.now - since;
+        }
+    }
+
+    /// Gives the free places of a deployment to the requests in its line.
+    fn serve(&mut self, at: usize) {
+        while let Some(&request) = self.sites[at].line.front() {
+            let site = &self.sites[at];
+            let Entry::Place(place) = site.slots.try_enter(site.instant(self.now)) else { break };
+            self.leave_line(request);
+            if let Some(way) = &mut self.ways[request] {
+                way.slot = Some(place);
+            }
+            self.go_on(request, Came::Placed(at));
+        }
+        self.opens(at);
+    }
+
+    /// Plans to look at a deployment again that may have places without any event.
+    fn opens(&mut self, at: usize) {
+        let site = &self.sites[at];
+        if site.line.is_empty() {
+            return;
+        }
+        if let Some(opens) = site.slots.opens(site.instant(self.now)) {
+            self.events.plan(opens - self.epoch, Event::Opens(at));
         }
     }
 
@@ -296,16 +345,22 @@ impl<'a> Run<'a> {
             true => site.standing.admit_in_panic(now),
             false => site.standing.admit(now),
         };
-        let Some(turn) = turn else { return false };
+        let Some(admission) = turn.zip(way.slot.take()) else { return false };
         way.itinerary.began(now);
         let id = self.attempts.len();
         way.attempts += 1;
         way.attempt = Some(id);
-        site.busy += 1;
         // Named by request and attempt, so that the luck is the same for every strategy.
         let number = self.scenario.fallback.attempts.saturating_sub(way.attempts);
         let mut rng = stream(self.scenario.seed, &[ATTEMPTS, request as u64, u64::from(number)]);
-        self.attempts.push(SimulatedAttempt::new(request, at, self.now, site, turn, rng.clone()));
+        self.attempts.push(SimulatedAttempt::new(
+            request,
+            at,
+            self.now,
+            site,
+            admission,
+            rng.clone(),
+        ));
         let tokens = u64::from(wanted.prompt) + u64::from(wanted.output);
         let (latency, event) = match site.luck(self.now, &mut rng) {
             Luck::Good { latency, .. } if tokens > site.config.place.context_length => {
@@ -369,6 +424,9 @@ impl<'a> Run<'a> {
         record.first_byte = Some(self.now - self.requests[attempt.request].at);
         record.site = Some(attempt.site);
         let now = site.instant(self.now);
+        if let Some(slot) = &mut attempt.slot {
+            slot.begin(site.instant(attempt.since), now);
+        }
         if site.standing.begun(&mut attempt.turn, now, None) == Change::Restored {
             site.load.forget();
             self.decisions.ask(&self.sites, self.now);

@@ -1,0 +1,293 @@
+//! The requests per time that a remote deployment allows, learned from what it says and refuses.
+//!
+//! APIs limit the requests of a key by the minute, with a token bucket or a fixed window. Most tell
+//! what is left (`x-ratelimit-remaining-requests` and the like). Some only refuse, and name a time
+//! to wait. Between two refusals they allowed exactly what was answered, so the answers in that time
+//! are the rate. Requests then go at that rate, and a little over it, because a limit that was
+//! raised shows in no other way.
+//!
+//! Pure: the caller passes the time.
+
+use std::time::{Duration, Instant};
+
+/// Requests go faster than the learned rate by this factor. At a deployment that is refused more
+/// than it takes, one request in twenty is refused for it.
+const OVER: f64 = 1.05;
+/// After this time without a refusal the learned rate rises by [`OVER`].
+const RISES: Duration = Duration::from_secs(10);
+/// After this time without a refusal the learned rate is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+/// Refusals closer than that are one: they answer requests that were out at the same time.
+const TOGETHER: Duration = Duration::from_millis(500);
+/// No lower rate is learned, per second: one request in a minute shows whether there is more.
+const SLOWEST: f64 = 1.0 / 60.0;
+/// The longest time that a deployment is left alone for an allowance that is used up.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What an answer says of the allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests that are left.
+    pub remaining: u32,
+    /// Time until all of them, or the next ones, are allowed again.
+    pub reset: Duration,
+}
+
+/// The allowance of one deployment.
+#[derive(Debug, Default)]
+pub(super) struct Allowance {
+    learned: Option<Learned>,
+    /// The last refusal, and the good answers since then.
+    refused: Option<(Instant, u32)>,
+    /// What it told last, less the requests since then.
+    told: Option<Told>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Learned {
+    /// Requests per second.
+    rate: f64,
+    /// Requests that may go at `at`.
+    saved: f64,
+    at: Instant,
+    /// When the rate was learned or rose last.
+    since: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    remaining: u32,
+    resets: Instant,
+}
+
+impl Allowance {
+    /// True if nothing is known, so that nothing is limited.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.learned.is_none() && self.told.is_none() && self.refused.is_none()
+    }
+
+    /// When the next request may go. None: now.
+    pub(super) fn closed(&mut self, now: Instant) -> Option<Instant> {
+        if self.told.is_some_and(|told| told.resets <= now) {
+            self.told = None;
+        }
+        let told = self.told.filter(|told| told.remaining == 0).map(|told| told.resets);
+        let learned = self.learned.as_mut().and_then(|learned| {
+            let missing = 1.0 - learned.save(now);
+            (missing > 0.0).then(|| now + Duration::from_secs_f64(missing / (learned.rate * OVER)))
+        });
+        told.max(learned)
+    }
+
+    /// A request goes now.
+    pub(super) fn spend(&mut self, now: Instant) {
+        if let Some(told) = &mut self.told {
+            told.remaining = told.remaining.saturating_sub(1);
+        }
+        if let Some(learned) = &mut self.learned {
+            learned.saved = (learned.save(now) - 1.0).max(-1.0);
+        }
+    }
+
+    /// A request was refused. `told`: the deployment named a time to wait, which the caller keeps, so
+    /// that a request may go after it.
+    pub(super) fn refused(&mut self, told: bool, now: Instant) {
+        let Some((last, good)) = self.refused else {
+            self.refused = Some((now, 0));
+            return;
+        };
+        let apart = now.saturating_duration_since(last);
+        if apart < TOGETHER {
+            return;
+        }
+        let measured = f64::from(good) / apart.as_secs_f64();
+        let rate = match self.learned {
+            // Nothing to learn from yet.
+            None if good == 0 => return,
+            None => measured,
+            Some(learned) if good == 0 => learned.rate / 2.0,
+            // One window of answers is a small sample.
+            Some(learned) => f64::midpoint(learned.rate, measured),
+        };
+        let rate = rate.max(SLOWEST);
+        self.learned =
+            Some(Learned { rate, saved: f64::from(u8::from(told)), at: now, since: now });
+        self.refused = Some((now, 0));
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        let Some((last, good)) = &mut self.refused else { return };
+        *good = good.saturating_add(1);
+        if now.saturating_duration_since(*last) >= FORGOTTEN {
+            (self.refused, self.learned) = (None, None);
+        } else if let Some(learned) = &mut self.learned
+            && now.saturating_duration_since(learned.since) >= RISES
+        {
+            learned.rate *= OVER;
+            learned.since = now;
+        }
+    }
+
+    /// An answer told what is left, while `others` requests were out that it may not have counted.
+    pub(super) fn told(&mut self, quota: Quota, others: u32, now: Instant) {
+        let remaining = quota.remaining.saturating_sub(others);
+        self.told = Some(Told { remaining, resets: now + quota.reset.min(LONGEST) });
+    }
+}
+
+impl Learned {
+    /// Saves up what time has brought. At most one second's worth is saved, and at least one
+    /// request.
+    fn save(&mut self, now: Instant) -> f64 {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.saved = (self.saved + passed * self.rate * OVER).min(self.rate.max(1.0));
+        self.at = now;
+        self.saved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// An API of a key: allows `rate` requests per second, saves up `burst`, refuses the rest.
+    struct Api {
+        rate: f64,
+        burst: f64,
+        saved: f64,
+        at: Instant,
+    }
+
+    impl Api {
+        fn new(rate: f64, burst: f64, at: Instant) -> Self {
+            Self { rate, burst, saved: burst, at }
+        }
+
+        fn ask(&mut self, now: Instant) -> bool {
+            let passed = (now - self.at).as_secs_f64();
+            self.saved = (self.saved + passed * self.rate).min(self.burst);
+            self.at = now;
+            let allowed = self.saved >= 1.0;
+            self.saved -= f64::from(u8::from(allowed));
+            allowed
+        }
+    }
+
+    /// Offers `demand` requests per second for `seconds`, after a minute in which the rate is
+    /// learned. Returns how many were answered and how many refused.
+    fn run(api: &mut Api, demand: u32, seconds: u64, start: Instant) -> (u32, u32) {
+        let (mut allowance, mut answered, mut refused) = (Allowance::default(), 0, 0);
+        let mut cooling = start;
+        let (warm, end) =
+            (start + Duration::from_secs(60), start + Duration::from_secs(60 + seconds));
+        let mut now = start;
+        while now < end {
+            if now >= cooling && allowance.closed(now).is_none() {
+                allowance.spend(now);
+                let good = api.ask(now);
+                if good {
+                    allowance.answered(now);
+                } else {
+                    allowance.refused(true, now);
+                    // As APIs do, in whole seconds.
+                    cooling = now + Duration::from_secs(1);
+                }
+                if now >= warm {
+                    answered += u32::from(good);
+                    refused += u32::from(!good);
+                }
+            }
+            now += Duration::from_secs(1) / demand;
+        }
+        (answered, refused)
+    }
+
+    #[test]
+    fn an_allowance_is_used_and_seldom_exceeded() {
+        for rate in [0.5, 2.0, 10.0, 40.0f64] {
+            for burst in [rate.max(2.0), rate * 60.0] {
+                let start = Instant::now();
+                let mut api = Api::new(rate, burst, start);
+                let (answered, refused) = run(&mut api, 100, 300, start);
+                let used = f64::from(answered) / (rate * 300.0);
+                assert!(used > 0.9, "{used} of {rate} with {burst}");
+                let share = f64::from(refused) / f64::from(answered + refused);
+                assert!(share < 0.15, "{share} of {rate} with {burst}");
+                assert!(refused < 30_000 / 20, "of all requests that came: {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_told_is_kept() {
+        let (mut allowance, now) = (Allowance::default(), Instant::now());
+        assert!(allowance.closed(now).is_none() && allowance.is_unknown());
+        allowance.told(Quota { remaining: 3, reset: 1000 * MS }, 1, now);
+        for _ in 0..2 {
+            assert!(allowance.closed(now).is_none());
+            allowance.spend(now);
+        }
+        assert_eq!(allowance.closed(now), Some(now + 1000 * MS));
+        assert_eq!(allowance.closed(now + 999 * MS), Some(now + 1000 * MS));
+        assert!(allowance.closed(now + 1000 * MS).is_none() && allowance.is_unknown());
+        allowance.told(Quota { remaining: 0, reset: Duration::MAX }, 0, now);
+        assert_eq!(allowance.closed(now), Some(now + LONGEST));
+    }
+
+    #[test]
+    fn refusals_at_one_time_are_one() {
+        let (mut allowance, now) = (Allowance::default(), Instant::now());
+        for at in 0..5 {
+            allowance.refused(false, now + at * MS);
+        }
+        assert!(allowance.closed(now + 5 * MS).is_none(), "nothing is known of the rate");
+        let later = now + 2000 * MS;
+        (0..4).for_each(|_| allowance.answered(later));
+        allowance.refused(false, later);
+        let opens = allowance.closed(later).expect("the rate is known");
+        let gap = (opens - later).as_secs_f64();
+        assert!((gap - 0.5 / OVER).abs() < 0.01, "four in two seconds: {gap}");
+    }
+
+    #[test]
+    fn a_rate_rises_and_is_forgotten() {
+        let (mut allowance, now) = (Allowance::default(), Instant::now());
+        allowance.refused(false, now);
+        allowance.answered(now);
+        allowance.refused(false, now + 1000 * MS);
+        let rate = |allowance: &Allowance| allowance.learned.map(|learned| learned.rate);
+        assert_eq!(rate(&allowance), Some(1.0));
+        allowance.answered(now + 10_999 * MS);
+        assert_eq!(rate(&allowance), Some(1.0));
+        allowance.answered(now + 11_000 * MS);
+        assert_eq!(rate(&allowance), Some(OVER));
+        allowance.refused(false, now + 12_000 * MS);
+        allowance.refused(false, now + 13_000 * MS);
+        assert!(rate(&allowance).is_some_and(|rate| rate < 0.5), "nothing was answered");
+        allowance.answered(now + 13_000 * MS + FORGOTTEN);
+        assert!(allowance.is_unknown());
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_closes_for_good(steps in prop::collection::vec((0..4u8, 0..5_000u64), 0..200)) {
+            let (mut allowance, mut now) = (Allowance::default(), Instant::now());
+            for (step, wait) in steps {
+                now += Duration::from_millis(wait);
+                match step {
+                    0 => allowance.refused(wait % 2 == 0, now),
+                    1 => allowance.answered(now),
+                    2 => allowance.told(Quota { remaining: 0, reset: 10 * MS }, 3, now),
+                    _ => allowance.spend(now),
+                }
+                let opens = allowance.closed(now);
+                prop_assert!(opens.is_none_or(|at| at > now && at <= now + 2 * LONGEST));
+            }
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! How many requests a deployment takes at a time, learned from what it refuses.
+//!
+//! A full engine is not a broken one. A refusal (429, 503) sets a limit just below the number of
+//! requests that were out, and the limit rises again by one for each round of good answers. A
+//! request without a first byte in time, while others are answered, is a stall: the engine queues
+//! more than it can do.
+//!
+//! The gateway may share an engine with other gateways. None of them sees the others, so the
+//! limits converge by the two rules of TCP's congestion control (Chiu and Jain, 1989): the one
+//! that takes more gives up more, and all rise alike. The values were tuned by simulation, for 95 %
+//! use by one gateway and a fair share for each of two.
+//!
+//! Pure: the caller passes the time, the number of requests that are out, and the configured
+//! maximum.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use contract::Side;
+
+use super::allowance::{Allowance, Quota};
+
+/// Time until a refused level is tried again. It doubles up to [`LONGEST`] with each refusal.
+const AGAIN: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+/// A refused level of a local deployment is tried again sooner, after this many requests: no more
+/// than 4 % of them are refused for that, and a refusal by one's own engine costs a round trip.
+const REQUESTS: u32 = 24;
+/// Pause after a refusal while nothing else was out. It doubles up to [`Pressure::longest_pause`].
+const PAUSE: Duration = Duration::from_millis(100);
+/// Of the refusals of a level that is tried again, each such one also gives up a place for a
+/// round, so that another gateway that gets nothing finds it.
+const YIELD: u32 = 8;
+/// A deployment counts as shared for that long after a refusal that was not of our making. A shared
+/// one yields at each refusal.
+const SHARED: Duration = Duration::from_secs(60);
+/// Part of the limit that is kept after a refusal at a level that was good before.
+const KEPT: f64 = 0.8;
+/// Part of the limit that is yielded, at least one place.
+const YIELDED: f64 = 0.05;
+/// Stalls below the last good level lower the limit once they are one in so many answers, and at
+/// least two. A single slow prompt is no sign of a full engine.
+const STALLS: u32 = 4;
+
+/// What is known of the pressure on one deployment.
+#[derive(Debug)]
+pub(super) struct Pressure {
+    side: Side,
+    /// The learned limit, at least 1. None: the configured one.
+    limit: Option<u32>,
+    /// The highest level at which a round of answers was good. 0: none is known.
+    good: u32,
+    /// Good answers since the limit changed that came while it was reached.
+    round: u32,
+    /// Good answers and stalls since the limit last fell for stalls.
+    answered: u32,
+    stalls: u32,
+    /// When the limit last fell below what was good.
+    fell: Option<Instant>,
+    refused: Option<RefusedLevel>,
+    pause: Option<Pause>,
+    stall: Option<Stall>,
+    ramp: Option<LimitRamp>,
+    allowance: Allowance,
+    /// Refusals of a level that was tried again.
+    retries: u32,
+    /// The last refusal that was not of our making.
+    shared: Option<Instant>,
+    /// Returns jitter from -1 to 1: gateways that share an engine must not try together.
+    jitter: fn() -> f64,
+}
+
+/// The level that was refused last.
+#[derive(Debug, Clone, Copy)]
+struct RefusedLevel {
+    level: u32,
+    step: Duration,
+    until: Instant,
+    /// Requests since the refusal.
+    requests: u32,
+}
+
+/// Nothing was out, and the deployment still refused: others keep it full.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    step: Duration,
+    until: Instant,
+    requests: u32,
+}
+
+/// Since then no request that was sent later has got its first byte.
+#[derive(Debug, Clone, Copy)]
+struct Stall {
+    since: Instant,
+    /// When the first of the stalls came: for people.
+    began: SystemTime,
+    /// A request is out that tries whether it is over.
+    on_trial: bool,
+}
+
+/// Slow start: the limit rises in a line from `from` to what it was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LimitRamp {
+    /// The limit at the start, at least 1.
+    pub(super) from: u32,
+    /// The limit at the end.
+    pub(super) to: u32,
+    pub(super) began: Instant,
+    pub(super) lasts: Duration,
+}
+
+/// The places at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    /// The number of requests that may be out.
+    pub(super) limit: u32,
+    /// When there may be more, without any event.
+    pub(super) opens: Option<Instant>,
+    /// True if the next request tries whether a stall is over.
+    pub(super) trial: bool,
+}
+
+impl Pressure {
+    pub(super) fn new(side: Side, jitter: fn() -> f64) -> Self {
+        Self {
+            side,
+            limit: None,
+            good: 0,
+            round: 0,
+            answered: 0,
+            stalls: 0,
+            fell: None,
+            refused: None,
+            pause: None,
+            stall: None,
+            ramp: None,
+            allowance: Allowance::default(),
+            retries: 0,
+            shared: None,
+            jitter,
+        }
+    }
+
+    /// True if nothing limits the deployment but its configuration.
+    pub(super) fn is_none(&self) -> bool {
+        self.limit.is_none()
+            && self.pause.is_none()
+            && self.stall.is_none()
+            && self.ramp.is_none()
+            && self.allowance.is_unknown()
+    }
+
+    /// The learned limit, if it is below the configured one.
+    pub(super) fn limit(&self, max: u32) -> Option<u32> {
+        self.limit.filter(|limit| *limit < max)
+    }
+
+    /// Since when no new request got a first byte.
+    pub(super) fn stalled(&self) -> Option<SystemTime> {
+        self.stall.map(|stall| stall.began)
+    }
+
+    /// The places for requests while `out` of them are taken.
+    pub(super) fn room(&mut self, out: u32, max: u32, now: Instant) -> Room {
+        let mut room =
+            Room { limit: self.limit.unwrap_or(max).min(max), opens: None, trial: false };
+        if let Some(ramp) = self.ramp {
+            match ramp.limit(now) {
+                Some((limit, next)) => {
+                    room.limit = room.limit.min(limit);
+                    room.opens = Some(next);
+                }
+                None => self.ramp = None,
+            }
+        }
+        if let Some(pause) = self.pause
+            && now < pause.until
+            && !(self.side == Side::Local && pause.requests >= REQUESTS)
+        {
+            return Room { limit: 0, opens: Some(pause.until), trial: false };
+        }
+        if let Some(opens) = self.allowance.closed(now) {
+            return Room { limit: 0, opens: Some(opens), trial: false };
+        }
+        if let Some(stall) = self.stall {
+            let one_more = if stall.on_trial { out } else { out + 1 };
+            room.limit = room.limit.min(one_more);
+            room.trial = true;
+        }
+        room
+    }
+
+    /// Counts a request that found no place.
+    pub(super) fn passed_over(&mut self) {
+        self.counts();
+    }
+
+    /// A request was admitted. `trial`: it tries whether a stall is over.
+    pub(super) fn admitted(&mut self, trial: bool, now: Instant) {
+        self.allowance.spend(now);
+        if let Some(stall) = self.stall.as_mut().filter(|_| trial) {
+            stall.on_trial = true;
+        }
+    }
+
+    /// A remote deployment refused a request because of its allowance of requests per time.
+    /// `told`: it named a time to wait.
+    pub(super) fn spent(&mut self, told: bool, now: Instant) {
+        self.allowance.refused(told, now);
+    }
+
+    /// A remote deployment told what is left of its allowance, while `others` requests were out
+    /// beside the one that it answered.
+    pub(super) fn told(&mut self, quota: Quota, others: u32, now: Instant) {
+        self.allowance.told(quota, others, now);
+    }
+
+    /// The request that tried whether a stall is over has ended.
+    pub(super) fn trial_ended(&mut self) {
+        if let Some(stall) = &mut self.stall {
+            stall.on_trial = false;
+        }
+    }
+
+    /// A request was refused. It was admitted as the request number `level`, and `out` requests are
+    /// out now, it included.
+    pub(super) fn refused(&mut self, level: u32, out: u32, max: u32, now: Instant) {
+        self.ramp = None;
+        // Of requests that were sent in one burst, the engine may have refused any. The number that
+        // is left when each refusal comes shows how many it took. Later each request has its level,
+        // whatever ended since it was sent.
+        let out = if self.limit.is_some() { level } else { out };
+        if out <= 1 {
+            let step = self.pause.map_or(PAUSE, |pause| (pause.step * 2).min(self.longest_pause()));
+            let until = now + self.jittered(step);
+            self.pause = Some(Pause { step, until, requests: 0 });
+            self.shared = Some(now);
+            (self.limit, self.good, self.round) = (Some(1), 0, 0);
+            return;
+        }
+        let limit = self.limit.unwrap_or(max).min(max);
+        if out <= self.good {
+            self.shared = Some(now);
+            self.fall_to(kept(limit, KEPT), now);
+            return;
+        }
+        let was_retry = self.limit == Some(out) && self.good + 1 == out;
+        self.limit = Some(limit.min(out - 1));
+        self.good = self.good.min(out - 1);
+        self.round = 0;
+        self.refuse_level(limit.min(out - 1) + 1, now);
+        if was_retry {
+            self.yield_some(now);
+        }
+    }
+
+    /// A request that was sent at `sent` got no first byte in time, although others were answered.
+    /// `out` requests are out, it included, and `unanswered` of them have no first byte yet.
+    pub(super) fn stalls(
+        &mut self,
+        sent: Instant,
+        out: u32,
+        unanswered: u32,
+        max: u32,
+        now: Instant,
+    ) {
+        let began = self.stall.map_or_else(SystemTime::now, |stall| stall.began);
+        self.stall = Some(Stall { since: now, began, on_trial: false });
+        // The limit fell after this request was sent, and may be low enough now.
+        self.stalls += u32::from(self.fell.is_none_or(|fell| sent >= fell));
+        // Alone in the engine's queue: it is slow, and fewer requests would not help.
+        if unanswered <= 1 || out <= 1 {
+            return;
+        }
+        if out > self.good {
+            let limit = self.limit.unwrap_or(max).min(max).min(out - 1);
+            (self.limit, self.round) = (Some(limit), 0);
+            self.refuse_level(limit + 1, now);
+        } else if self.stalls >= 2 && self.stalls.saturating_mul(STALLS) >= self.answered {
+            let limit = self.limit.unwrap_or(max).min(max);
+            self.fall_to(kept(limit, KEPT), now);
+        } else {
+            return;
+        }
+        (self.answered, self.stalls) = (0, 0);
+    }
+
+    /// An answer has begun, to a request that was sent at `sent`.
+    pub(super) fn begun(&mut self, sent: Instant) -> bool {
+        self.stall.take_if(|stall| sent >= stall.since).is_some()
+    }
+
+    /// An answer was good. `out` requests were out, it included.
+    pub(super) fn answered(&mut self, out: u32, max: u32, now: Instant) {
+        self.pause = None;
+        self.answered = self.answered.saturating_add(1);
+        self.counts();
+        self.allowance.answered(now);
+        let Some(limit) = self.limit else { return };
+        self.round += u32::from(out >= limit);
+        if self.round < limit {
+            return;
+        }
+        self.good = self.good.max(limit);
+        if self.may_try(limit + 1, now) {
+            self.round = 0;
+            self.limit = (limit + 1 < max).then_some(limit + 1);
+        }
+    }
+
+    /// Begins slow start. None ends it.
+    pub(super) fn ramp(&mut self, ramp: Option<LimitRamp>) {
+        self.ramp = ramp;
+    }
+
+    /// Forgets the stall: the deployment was ejected, or came back.
+    pub(super) fn forget_stall(&mut self) {
+        self.stall = None;
+    }
+
+    fn counts(&mut self) {
+        if let Some(refused) = &mut self.refused {
+            refused.requests = refused.requests.saturating_add(1);
+        }
+        if let Some(pause) = &mut self.pause {
+            pause.requests = pause.requests.saturating_add(1);
+        }
+    }
+
+    /// True if a limit may rise to this level.
+    fn may_try(&self, level: u32, now: Instant) -> bool {
+        let Some(refused) = self.refused else { return true };
+        level < refused.level
+            || now >= refused.until
+            || (self.side == Side::Local && refused.requests >= REQUESTS)
+    }
+
+    fn refuse_level(&mut self, level: u32, now: Instant) {
+        let step = match self.refused {
+            // One burst of refusals is one refusal.
+            Some(refused) if refused.level == level && !self.may_try(level, now) => return,
+            Some(refused) if refused.level == level => (refused.step * 2).min(LONGEST),
+            _ => AGAIN,
+        };
+        let until = now + self.jittered(step);
+        self.refused = Some(RefusedLevel { level, step, until, requests: 0 });
+    }
+
+    fn fall_to(&mut self, limit: u32, now: Instant) {
+        self.fell = Some(now);
+        self.limit = Some(limit);
+        self.good = self.good.min(limit);
+        self.round = 0;
+        let until = now + self.jittered(AGAIN);
+        self.refused = Some(RefusedLevel { level: limit + 1, step: AGAIN, until, requests: 0 });
+    }
+
+    fn yield_some(&mut self, now: Instant) {
+        self.retries = self.retries.wrapping_add(1);
+        let shared = self.shared.is_some_and(|at| now.saturating_duration_since(at) < SHARED);
+        if let Some(limit) = &mut self.limit
+            && (shared || self.retries.is_multiple_of(YIELD))
+        {
+            *limit = kept(*limit, 1.0 - YIELDED);
+        }
+    }
+
+    /// The longest pause after a refusal while nothing was out. A refusal by a local deployment
+    /// costs nothing, and its owner wants it full.
+    fn longest_pause(&self) -> Duration {
+        match self.side {
+            Side::Local => Duration::from_secs(2),
+            Side::Remote => Duration::from_secs(30),
+        }
+    }
+
+    fn jittered(&self, time: Duration) -> Duration {
+        time.mul_f64(1.0 + 0.1 * (self.jitter)().clamp(-1.0, 1.0))
+    }
+}
+
+impl LimitRamp {
+    /// The limit at `now`, and when it rises next. None once the ramp is over.
+    fn limit(&self, now: Instant) -> Option<(u32, Instant)> {
+        let passed = now.saturating_duration_since(self.began).div_duration_f64(self.lasts);
+        if passed >= 1.0 {
+            return None;
+        }
+        let span = f64::from(self.to.saturating_sub(self.from));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of a u32"
+        )]
+        let risen = (span * passed) as u32;
+        let next = self.began + self.lasts.mul_f64((f64::from(risen + 1) / span.max(1.0)).min(1.0));
+        Some((self.from + risen, next.max(now + Duration::from_millis(1))))
+    }
+}
+
+/// This part of a limit, rounded down, at least 1 and below the limit where that is above 1.
+fn kept(limit: u32, part: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a u32")]
+    let part = (f64::from(limit) * part) as u32;
+    part.clamp(1, limit.saturating_sub(1).max(1))
+}
+
+#[cfg(test)]
+#[path = "pressure_tests.rs"]
+mod tests;
