@@ -344,7 +344,7 @@ fn place_of(model: &Model, config: &DeploymentConfig) -> Place {
         weight: config.weight,
         capacity: config.concurrency.max,
         price: price.map(|(prompt, completion)| Price { prompt, completion }),
-        context_length: model.card.context_length,
+        context_length: config.capability.context_length,
     }
 }
 

@@ -79,6 +79,12 @@ fn deployment(port: u16) -> DeploymentConfig {
         },
         api_key: None,
         provider_model_id: "m".into(),
+        capability: config::Capability {
+            context_length: 1,
+            input: config::Modalities::default(),
+            output: config::Modalities::default(),
+            tools: false,
+        },
         weight: 0.0,
         share: Share::Assigned,
         pricing: Pricing::default(),
@@ -104,7 +110,7 @@ fn model() -> Model {
     };
     let deployments = [1, 2].map(deployment).into();
     let (id, aliases, total) = ("m".into(), Vec::new(), TotalTime::default());
-    Model { id, aliases, card, total, strategy: 0, deployments }
+    Model { id, aliases, card, sides: config::Sides::BOTH, total, strategy: 0, deployments }
 }
 
 const ROLLBACK: Rollback = Rollback { faults: 1, margin: 0.1, min_requests: 10 };
