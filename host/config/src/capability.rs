@@ -21,6 +21,8 @@ pub struct Capability {
 pub struct Modalities(u8);
 
 impl Modalities {
+    /// Text alone.
+    pub const NONE: Self = Self(0);
     /// Pictures.
     pub const IMAGE: Self = Self(1);
     /// Sound.

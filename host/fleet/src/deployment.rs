@@ -11,6 +11,7 @@ use super::load::clock;
 use super::names::{self, Letters};
 use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
+use super::suspicions::Suspicions;
 use super::{
     Budget, ChangeNotifier, Condition, DeploymentMeters, Health, Load, ModelMeters, Permit,
     ProbeRequests, Slot, Slots, State, StrategyTable,
@@ -39,6 +40,7 @@ pub struct Deployment {
     /// Counters of its attempts. Kept over reloads.
     pub meters: Arc<DeploymentMeters>,
     pub(super) standing: Arc<Standing>,
+    pub(super) suspicions: Arc<Suspicions>,
     pub(super) siblings: Arc<Siblings>,
 }
 
@@ -53,7 +55,9 @@ impl Deployment {
     #[must_use]
     pub fn state(&self, now: Instant) -> State {
         let health = self.health.as_ref().map(|health| (health.is_up(), health.observation()));
-        let mut state = self.standing.state(now, &self.siblings.slow_start);
+        let suspected = self.suspicions.state(now);
+        let standing = || self.standing.state(now, &self.siblings.slow_start);
+        let mut state = suspected.unwrap_or_else(standing);
         match health {
             Some((false, seen)) => State {
                 condition: Condition::Unhealthy,
@@ -73,27 +77,33 @@ impl Deployment {
     /// The next time at which its state changes without an event.
     #[must_use]
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
-        self.standing.next_change(now, &self.siblings.slow_start)
+        let standing = self.standing.next_change(now, &self.siblings.slow_start);
+        [standing, self.suspicions.next_change(now)].into_iter().flatten().min()
     }
 
     /// True if a request would be admitted now. Cheap, and claims no trial.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
-        self.standing.is_open(now)
+        self.standing.is_open(now) && self.suspicions.is_open(now)
     }
 
-    /// Admits a request that has a slot. None if the deployment is ejected, cooling or without
-    /// credential. After the time of an ejection, exactly one request at a time is admitted.
+    /// Admits a request that has a slot. None if the deployment is ejected, cooling or suspected.
+    /// After the time of that, exactly one request at a time is admitted.
     #[must_use]
     pub fn admit(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
+        if !self.suspicions.admit(now) {
+            return None;
+        }
         self.standing.admit(now).map(|turn| Permit::new(self, turn, slot, now))
     }
 
-    /// Like [`admit`](Self::admit), for panic mode: ignores an ejection and a refused credential,
-    /// still honours cooling.
+    /// Like [`admit`](Self::admit), for panic mode: ignores an ejection and suspicions, still honours
+    /// cooling.
     #[must_use]
     pub fn admit_in_panic(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
-        self.standing.admit_in_panic(now).map(|turn| Permit::new(self, turn, slot, now))
+        let turn = self.standing.admit_in_panic(now)?;
+        self.suspicions.admit_in_panic(now);
+        Some(Permit::new(self, turn, slot, now))
     }
 
     /// True if it asked for a pause (429, or 503 with `Retry-After`) that is not over.
@@ -105,7 +115,8 @@ impl Deployment {
     /// Records a successful probe sent at `sent`. `came_up` is true if the deployment was down
     /// before. Returns true if the state changed.
     pub fn probed(&self, sent: Instant, came_up: bool, now: Instant) -> bool {
-        self.standing.probed(sent, came_up, now, self.siblings.ramp(now))
+        let suspected = came_up && self.suspicions.came_up(now);
+        self.standing.probed(sent, came_up, now, self.siblings.ramp(now)) || suspected
     }
 
     /// Records a failed probe sent at `sent`.
@@ -119,7 +130,7 @@ impl Deployment {
         let (model, name) = (&*self.model, &*self.config.name);
         if matches!(
             change,
-            Change::Ejected { .. } | Change::Cooling { .. } | Change::Credential { .. }
+            Change::Ejected { .. } | Change::Cooling { .. } | Change::Suspected { .. }
         ) {
             self.slots.disperse();
         }
@@ -136,18 +147,22 @@ impl Deployment {
             Change::Cooling { reason } => {
                 tracing::info!(model, deployment = name, reason, "cooling");
             }
-            Change::Credential { reason } => tracing::error!(
-                model,
-                deployment = name,
-                reason,
-                "out of use until the files are loaded again, or a probe succeeds"
-            ),
+            // Said already when it went out for the first time.
+            Change::Suspected { again: true, .. } => {}
+            Change::Suspected { reason, .. } => {
+                tracing::warn!(model, deployment = name, reason, "out of use for a time");
+            }
             Change::Restored => {
                 self.load.forget();
                 tracing::info!(model, deployment = name, "restored");
             }
         }
         self.announce_change();
+    }
+
+    /// Time until it may be used again. None if it may be used now.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        self.standing.wait(now).max(self.suspicions.wait(now))
     }
 
     /// Tells the decision layer that the state of this deployment changed.
@@ -178,7 +193,7 @@ impl FleetModel {
     /// again.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        self.deployments.iter().filter_map(|deployment| deployment.standing.wait(now)).min()
+        self.deployments.iter().filter_map(|deployment| deployment.wait(now)).min()
     }
 }
 
@@ -262,17 +277,20 @@ impl Fleet {
         };
         let member = |config: &DeploymentConfig| Member {
             standing: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.standing)),
+            suspicions: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.suspicions)),
             health: healths.health(config),
         };
         let members: Vec<Member> = model.deployments.iter().map(member).collect();
-        let states: Vec<_> =
-            members.iter().map(|m| (Arc::clone(&m.standing), m.health.clone())).collect();
+        let state = |m: &Member| {
+            (Arc::clone(&m.standing), Arc::clone(&m.suspicions), m.health.clone())
+        };
+        let states: Vec<_> = members.iter().map(state).collect();
         let rate = old.map(|old| Arc::clone(&old.siblings.rate));
         let (changes, deciding) = (Arc::clone(&self.changes), Arc::clone(&self.deciding));
         let siblings = Arc::new(Siblings::new(config, changes, rate, deciding, members));
         let id: Arc<str> = model.id.as_str().into();
         let mut deployment =
-            |(config, (standing, health)): (&DeploymentConfig, (Arc<Standing>, _))| {
+            |(config, (standing, suspicions, health)): (&DeploymentConfig, (Arc<Standing>, _, _))| {
                 let slots = || Arc::new(Slots::new(config.concurrency.max));
                 Arc::new(Deployment {
                     model: Arc::clone(&id),
@@ -284,6 +302,7 @@ impl Fleet {
                     redactor: Arc::clone(&self.redactor),
                     meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
                     standing,
+                    suspicions,
                     siblings: Arc::clone(&siblings),
                     config: config.clone(),
                 })
@@ -324,11 +343,13 @@ impl Fleet {
         self.models.iter().flat_map(|model| &model.deployments)
     }
 
-    /// Puts this fleet in use. Deployments that refused their credential are tried again, since the
-    /// files may have a new one. Slots are resized to the new configuration.
-    pub fn loaded(&self, now: Instant) {
+    /// Puts this fleet in use. Suspected deployments are tried again, since the files may have a new
+    /// key or model. Slots are resized to the new configuration.
+    pub fn loaded(&self) {
         for deployment in self.deployments() {
-            deployment.standing.loaded(now);
+            if deployment.suspicions.loaded() {
+                deployment.announce_change();
+            }
             deployment.slots.resize(deployment.config.concurrency.max);
         }
     }

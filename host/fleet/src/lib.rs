@@ -2,7 +2,8 @@
 //! weights that the decision layer publishes and the execution layer reads.
 //!
 //! A deployment's state has two sources: `health` has the results of its probes, and `standing`
-//! learns from its requests (ejection, cooling, credential). The request path holds a [`Permit`]
+//! learns from its requests (ejection, cooling). `suspicions` are what different requests say alike:
+//! a refused key, a missing model. The request path holds a [`Permit`]
 //! for each attempt, and settles it with the outcome.
 
 pub mod admission;
@@ -14,6 +15,7 @@ mod deployment;
 mod ejection;
 mod eligible;
 mod health;
+mod hearsay;
 mod load;
 mod meters;
 mod names;
@@ -21,11 +23,13 @@ mod objections;
 mod outcome;
 mod permit;
 mod rate;
+mod scope;
 mod siblings;
 mod slots;
 mod slow_start;
 mod snapshot;
 mod standing;
+mod suspicions;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -37,6 +41,7 @@ pub use core_view::{CoreView, Held};
 pub use deployment::{Deployment, Fleet, FleetModel};
 pub use ejection::{Sibling, may_go};
 pub use eligible::{Eligible, Prospect};
+pub use hearsay::Recorded;
 pub use health::{Health, Observation, ProbeRequests};
 pub use load::{InFlight, Load};
 pub use meters::{
@@ -46,10 +51,12 @@ pub use meters::{
 pub use outcome::{FailureKind, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;
+pub use scope::{Demand, Forbidden, Scope};
 pub use slots::{Busy, Slot, Slots};
 pub use slow_start::Ramp;
 pub use snapshot::{
     Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
 };
 pub use standing::{Change, Standing, Turn};
+pub use suspicions::{ENDPOINTS, Suspicion};
 pub use trial::{Trial, TrialReport};

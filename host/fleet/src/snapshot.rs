@@ -116,19 +116,25 @@ pub enum Condition {
     HalfOpen,
     /// It does not accept the gateway's credential.
     Credential,
+    /// It lacks the model.
+    Misconfigured,
+    /// It refused several different requests in a row.
+    Refused,
     /// It came back, and its weight is rising.
     SlowStart,
 }
 
 impl Condition {
     /// Every condition.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Healthy,
         Self::Unhealthy,
         Self::Ejected,
         Self::Cooling,
         Self::HalfOpen,
         Self::Credential,
+        Self::Misconfigured,
+        Self::Refused,
         Self::SlowStart,
     ];
 
@@ -148,6 +154,8 @@ impl Condition {
             Self::Cooling => "cooling",
             Self::HalfOpen => "half_open",
             Self::Credential => "credential",
+            Self::Misconfigured => "misconfigured",
+            Self::Refused => "refused",
             Self::SlowStart => "slow_start",
         }
     }

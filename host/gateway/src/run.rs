@@ -239,7 +239,7 @@ impl Control {
     /// places.
     fn equip(&self, generation: &Generation) -> anyhow::Result<()> {
         reload::open_log(&self.gateway, &generation.config)?;
-        generation.fleet.loaded(Instant::now());
+        generation.fleet.loaded();
         Ok(())
     }
 }

@@ -4,8 +4,10 @@ mod any_order;
 mod ejection;
 mod eligible;
 mod load;
+mod scope;
 mod sharing;
 mod standing;
+mod suspicions;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
