@@ -165,7 +165,7 @@ fn clock() -> impl Fn() -> Instant {
 fn chosen(snapshot: &Snapshot, lot: f64) -> Choice<'_> {
     let (headers, scan) = (HeaderMap::new(), scan());
     let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-    let inquiry = Inquiry { snapshot, model: 0, stream: false, asked };
+    let inquiry = Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked };
     let choice = at_once(choose(inquiry, || lot, clock()));
     if let Some(same) = inquiry.at_once() {
         assert_eq!(
@@ -183,7 +183,7 @@ fn nobody_is_waited_for_where_nobody_is_asked() {
     let of = |snapshot: &Snapshot| {
         let (headers, scan) = (HeaderMap::new(), scan());
         let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-        Inquiry { snapshot, model: 0, stream: false, asked }.at_once().is_some()
+        Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked }.at_once().is_some()
     };
     assert!(of(&alone(Vec::new())) && of(&alone(vec![strategy("s", None)])));
     assert!(!of(&alone(vec![strategy("s", fixed(Ok(IN_USE)))])));

@@ -30,11 +30,12 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use answers::refusal::Sense;
 use config::{Ambiguous, Fallback};
 use fleet::{Budget, Busy, Outcome};
 
 use super::InferenceEndpoint;
-use super::cause::{Cause, Phase};
+use super::cause::{Cause, Lack, Phase};
 use super::draw::Draw;
 use super::exhausted::Exhausted;
 use super::failure::{Failure, Overtime};
@@ -53,6 +54,25 @@ pub trait Deployments {
     fn is_failing(&self, at: usize) -> bool;
     /// The longest time that a request waits in its queue.
     fn patience(&self, at: usize) -> Duration;
+    /// True if it is forbidden to the request. Nothing overrides that.
+    fn is_forbidden(&self, _at: usize) -> bool {
+        false
+    }
+    /// True if it may take a request that did not fit another deployment.
+    fn fits(&self, _at: usize, _unfit: Unfit) -> bool {
+        false
+    }
+}
+
+/// Why a request did not fit a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfit {
+    /// The deployment.
+    pub at: usize,
+    /// What it lacks.
+    pub lack: Lack,
+    /// The context length that it names, in tokens.
+    pub context_length: Option<u64>,
 }
 
 /// The rules for one request, fixed when it arrives.
@@ -138,6 +158,8 @@ pub struct Itinerary<'a> {
     over_budget: bool,
     /// True if a deployment had no place in time, or no room in its queue.
     busy: bool,
+    /// Set once the request did not fit a deployment. Only those that it may fit are left.
+    unfit: Option<Unfit>,
     /// The failures so far, each with its deployment.
     failures: Vec<(usize, Failure)>,
 }
@@ -161,6 +183,7 @@ impl<'a> Itinerary<'a> {
             began: None,
             over_budget: false,
             busy: false,
+            unfit: None,
             failures: Vec::new(),
         };
         itinerary.next = itinerary.draw(deployments, rng, now);
@@ -222,6 +245,10 @@ impl<'a> Itinerary<'a> {
         if self.is_last(&failure) {
             self.left = 0;
         }
+        if let Cause::Unfit(lack, _) = failure.cause {
+            let said = failure.said.as_deref().and_then(Sense::context_length);
+            self.unfit = Some(Unfit { at: self.at, lack, context_length: said });
+        }
         self.failures.push((self.at, failure));
         outcome
     }
@@ -244,7 +271,7 @@ impl<'a> Itinerary<'a> {
         if now >= end && failures.iter().all(|(_, failure)| failure.cause != total) {
             failures.push((model.to_owned(), total.into()));
         }
-        Exhausted { failures, wait, over_budget, busy }
+        Exhausted { failures, wait, over_budget, busy, forbidden: None }
     }
 
     /// The step for the next deployment that may be tried.
@@ -253,7 +280,7 @@ impl<'a> Itinerary<'a> {
             return Step::GiveUp;
         }
         while let Some(at) = self.next.take().or_else(|| self.draw(deployments, rng, now)) {
-            if self.panic || deployments.is_open(at, now) {
+            if self.may_try(deployments, at) && (self.panic || deployments.is_open(at, now)) {
                 self.at = at;
                 return Step::Enter(at);
             }
@@ -268,11 +295,20 @@ impl<'a> Itinerary<'a> {
         now: Instant,
     ) -> Option<usize> {
         let panic = self.panic;
-        let usable = |at: usize| match panic {
-            true => !deployments.is_cooling(at, now),
-            false => deployments.is_eligible(at) && deployments.is_open(at, now),
+        let usable = |at: usize| {
+            !deployments.is_forbidden(at)
+                && match panic {
+                    true => !deployments.is_cooling(at, now),
+                    false => deployments.is_eligible(at) && deployments.is_open(at, now),
+                }
         };
         self.order.next(usable, rng)
+    }
+
+    /// False if the deployment is forbidden, or lacks what another one lacked.
+    fn may_try(&self, deployments: &impl Deployments, at: usize) -> bool {
+        !deployments.is_forbidden(at)
+            && self.unfit.is_none_or(|unfit| deployments.fits(at, unfit))
     }
 
     /// The step for a deployment that has no free place.
