@@ -12,9 +12,9 @@ use contract::Side;
 use super::probing::ProbeCounts;
 use super::timeouts::TimeLimits;
 use super::{
-    Capability, ClientTimeouts, Concurrency, Diagnostic, Document, Ejection, Endpoint, Fallback, Limits,
-    ProbeTarget, Probing, RequestFacts, Sandbox, Secret, Shutdown, Sides, SlowStart, StrategyConfig,
-    Timeouts, TotalTime,
+    Capability, ClientTimeouts, Concurrency, Diagnostic, Document, Ejection, Endpoint, Fallback,
+    Limits, ProbeTarget, Probing, RequestFacts, Sandbox, Secret, Shutdown, Sides, SlowStart,
+    StrategyConfig, Timeouts, TotalTime,
 };
 
 /// Everything that both files say, checked. The default has no models, and the settings that hold

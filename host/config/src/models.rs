@@ -11,8 +11,8 @@ use super::given::Given;
 use super::raw::RawHealth;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::{
-    Capability, Diagnostic, Document, Endpoint, Modalities, ModelCard, PathStep, Pricing, ProbeMethod, ProbeTarget, Secret,
-    Sides, endpoint, schema,
+    Capability, Diagnostic, Document, Endpoint, Modalities, ModelCard, PathStep, Pricing,
+    ProbeMethod, ProbeTarget, Secret, Sides, endpoint, schema,
 };
 
 /// `models.yaml`, checked by itself.

@@ -14,7 +14,7 @@ use super::standing::{Change, Standing};
 use super::suspicions::Suspicions;
 use super::{
     Budget, ChangeNotifier, Condition, DeploymentMeters, Health, Load, ModelMeters, Permit,
-    ProbeRequests, Slot, Slots, State, StrategyTable,
+    ProbeRequests, Reports, Slot, Slots, State, StrategyTable,
 };
 
 /// One place a model runs: its configuration and its live state.
@@ -39,6 +39,8 @@ pub struct Deployment {
     pub redactor: Arc<Redactor>,
     /// Counters of its attempts. Kept over reloads.
     pub meters: Arc<DeploymentMeters>,
+    /// Its failures as the log tells them.
+    pub reports: Reports,
     pub(super) standing: Arc<Standing>,
     pub(super) suspicions: Arc<Suspicions>,
     pub(super) siblings: Arc<Siblings>,
@@ -180,6 +182,8 @@ pub struct FleetModel {
     pub deployments: Vec<Arc<Deployment>>,
     /// Counters of its requests. Kept over reloads.
     pub meters: Arc<ModelMeters>,
+    /// The deployments differ in what they can do, so that a request may fit some of them only.
+    pub is_varied: bool,
     siblings: Arc<Siblings>,
 }
 
@@ -281,36 +285,40 @@ impl Fleet {
             health: healths.health(config),
         };
         let members: Vec<Member> = model.deployments.iter().map(member).collect();
-        let state = |m: &Member| {
-            (Arc::clone(&m.standing), Arc::clone(&m.suspicions), m.health.clone())
-        };
+        let state =
+            |m: &Member| (Arc::clone(&m.standing), Arc::clone(&m.suspicions), m.health.clone());
         let states: Vec<_> = members.iter().map(state).collect();
         let rate = old.map(|old| Arc::clone(&old.siblings.rate));
         let (changes, deciding) = (Arc::clone(&self.changes), Arc::clone(&self.deciding));
         let siblings = Arc::new(Siblings::new(config, changes, rate, deciding, members));
         let id: Arc<str> = model.id.as_str().into();
-        let mut deployment =
-            |(config, (standing, suspicions, health)): (&DeploymentConfig, (Arc<Standing>, _, _))| {
-                let slots = || Arc::new(Slots::new(config.concurrency.max));
-                Arc::new(Deployment {
-                    model: Arc::clone(&id),
-                    id: std::mem::replace(first, *first + 1),
-                    place: place_of(model, config),
-                    load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
-                    health,
-                    slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
-                    redactor: Arc::clone(&self.redactor),
-                    meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
-                    standing,
-                    suspicions,
-                    siblings: Arc::clone(&siblings),
-                    config: config.clone(),
-                })
-            };
+        let mut deployment = |(config, (standing, suspicions, health)): (
+            &DeploymentConfig,
+            (Arc<Standing>, _, _),
+        )| {
+            let slots = || Arc::new(Slots::new(config.concurrency.max));
+            Arc::new(Deployment {
+                model: Arc::clone(&id),
+                id: std::mem::replace(first, *first + 1),
+                place: place_of(model, config),
+                load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
+                health,
+                slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
+                redactor: Arc::clone(&self.redactor),
+                meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
+                reports: Reports::default(),
+                standing,
+                suspicions,
+                siblings: Arc::clone(&siblings),
+                config: config.clone(),
+            })
+        };
         let deployments = model.deployments.iter().zip(states).map(&mut deployment).collect();
         let new = || Arc::new(ModelMeters::of(&model.id));
         let meters = old.map_or_else(new, |old| Arc::clone(&old.meters));
-        FleetModel { config: model.clone(), deployments, meters, siblings }
+        let capability = |at: usize| model.deployments[at].capability;
+        let is_varied = (1..model.deployments.len()).any(|at| capability(at) != capability(0));
+        FleetModel { config: model.clone(), deployments, meters, is_varied, siblings }
     }
 
     /// The index of the model with this id or alias.

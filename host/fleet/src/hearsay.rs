@@ -25,7 +25,9 @@ impl Deployment {
                 format!("{cause}: it wants an api_key, and none is configured")
             }
             Suspicion::Credential => format!("{cause}: it does not accept its api_key"),
-            Suspicion::Refused => format!("{cause}: it refused several different requests in a row"),
+            Suspicion::Refused => {
+                format!("{cause}: it refused several different requests in a row")
+            }
             Suspicion::Model => format!("{cause}: it does not have the model `{model}`"),
             Suspicion::Endpoint => format!("{cause}: it lacks an endpoint, and is skipped for it"),
         };

@@ -23,6 +23,7 @@ mod objections;
 mod outcome;
 mod permit;
 mod rate;
+mod reports;
 mod scope;
 mod siblings;
 mod slots;
@@ -41,8 +42,8 @@ pub use core_view::{CoreView, Held};
 pub use deployment::{Deployment, Fleet, FleetModel};
 pub use ejection::{Sibling, may_go};
 pub use eligible::{Eligible, Prospect};
-pub use hearsay::Recorded;
 pub use health::{Health, Observation, ProbeRequests};
+pub use hearsay::Recorded;
 pub use load::{InFlight, Load};
 pub use meters::{
     Counter, DeploymentMeters, Durations, ModelMeters, StrategyMeters, StrategyTable, Tally, Waste,
@@ -51,6 +52,7 @@ pub use meters::{
 pub use outcome::{FailureKind, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;
+pub use reports::Reports;
 pub use scope::{Demand, Forbidden, Scope};
 pub use slots::{Busy, Slot, Slots};
 pub use slow_start::Ramp;

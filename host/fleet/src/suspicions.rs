@@ -365,7 +365,13 @@ impl Held {
 }
 
 impl Row {
-    fn note(&mut self, of: Suspicion, reason: String, request: Option<u64>, now: Instant) -> Change {
+    fn note(
+        &mut self,
+        of: Suspicion,
+        reason: String,
+        request: Option<u64>,
+        now: Instant,
+    ) -> Change {
         let rule = of.rule();
         let lasts = match &self.out {
             // Sent before the deployment went out.
@@ -384,7 +390,8 @@ impl Row {
         };
         let again = self.out.is_some();
         let since = SystemTime::now();
-        self.out = Some(Out { reason: reason.clone(), since, until: now + lasts, lasts, trial: None });
+        self.out =
+            Some(Out { reason: reason.clone(), since, until: now + lasts, lasts, trial: None });
         Change::Suspected { reason, again }
     }
 }

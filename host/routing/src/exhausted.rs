@@ -42,9 +42,8 @@ impl Exhausted {
             facts.status == StatusCode::TOO_MANY_REQUESTS && facts.again
         };
         let wait = |failure: &&Failure| failure.retry_after.unwrap_or(Duration::MAX);
-        let faulty = |failure: &&Failure| {
-            matches!(failure.cause, Cause::Rejected(_) | Cause::Unfit(..))
-        };
+        let faulty =
+            |failure: &&Failure| matches!(failure.cause, Cause::Rejected(_) | Cause::Unfit(..));
         let said = |failure: &&Failure| {
             failure.cause.facts().speaker != Speaker::Gateway && failure.message().is_some()
         };
@@ -77,6 +76,12 @@ impl Exhausted {
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         self.telling().is_some_and(|f| matches!(f.cause, Cause::Rejected(_) | Cause::Unfit(..)))
+    }
+
+    /// True if no deployment was tried, and some are forbidden to the request.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.telling().is_none() && self.forbidden.is_some()
     }
 
     /// True if the deployments lack the model.
@@ -169,7 +174,13 @@ mod tests {
 
     fn exhausted(causes: &[Cause]) -> Exhausted {
         let failures = causes.iter().map(|cause| ("d".to_owned(), (*cause).into()));
-        Exhausted { failures: failures.collect(), wait: None, over_budget: false, busy: false, forbidden: None }
+        Exhausted {
+            failures: failures.collect(),
+            wait: None,
+            over_budget: false,
+            busy: false,
+            forbidden: None,
+        }
     }
 
     fn words(message: &str) -> Option<Box<Words>> {

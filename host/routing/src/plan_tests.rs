@@ -111,6 +111,7 @@ impl Scene {
     fn attempt(&self, model: usize, at: usize, outcome: Outcome) {
         let deployment = self.deployment(model, at);
         let slot = deployment.slots.try_enter().unwrap();
+        deployment.suspect(&outcome, None, 0, self.now);
         if let Some(permit) = deployment.admit_in_panic(slot, self.now) {
             permit.settle(outcome, self.now);
         }
@@ -195,7 +196,15 @@ fn model(index: usize, strategy: usize) -> Model {
     };
     let total = TotalTime::default();
     let deployments = (1..=DEPLOYMENTS as u16).map(deployment).collect();
-    Model { id: format!("m{index}"), aliases: Vec::new(), card, sides: config::Sides::BOTH, total, strategy, deployments }
+    Model {
+        id: format!("m{index}"),
+        aliases: Vec::new(),
+        card,
+        sides: config::Sides::BOTH,
+        total,
+        strategy,
+        deployments,
+    }
 }
 
 fn deployment(port: u16) -> DeploymentConfig {

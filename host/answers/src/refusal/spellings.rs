@@ -249,7 +249,14 @@ pub(super) const FEATURES: &[(Feature, &[&str])] = &[
     (Feature::Images, &["image", "vision", "multimodal", "multi-modal"]),
     (
         Feature::Other,
-        &["response_format", "json_schema", "structured output", "json mode", "logprobs", "thinking"],
+        &[
+            "response_format",
+            "json_schema",
+            "structured output",
+            "json mode",
+            "logprobs",
+            "thinking",
+        ],
     ),
 ];
 

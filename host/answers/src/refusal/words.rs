@@ -95,7 +95,8 @@ impl Words {
     }
 
     fn of_object(raw: &Raw<'_>) -> Self {
-        let word = |value: Option<&RawValue>| Some(string(Some(value?))).filter(|text| !text.is_empty());
+        let word =
+            |value: Option<&RawValue>| Some(string(Some(value?))).filter(|text| !text.is_empty());
         let number = |value: Option<&RawValue>| {
             let number = value?.get().trim_matches('"').parse::<u16>().ok()?;
             (400..600).contains(&number).then_some(number)
@@ -169,7 +170,13 @@ mod tests {
             // TGI
             (r#"{"error":"no","error_type":"overloaded"}"#, "no", Some("overloaded"), None, None),
             // Anthropic
-            (r#"{"type":"error","error":{"type":"t","message":"no"}}"#, "no", Some("t"), None, None),
+            (
+                r#"{"type":"error","error":{"type":"t","message":"no"}}"#,
+                "no",
+                Some("t"),
+                None,
+                None,
+            ),
             // Gemini
             (
                 r#"[{"error":{"code":429,"message":"no","status":"RESOURCE_EXHAUSTED"}}]"#,
@@ -191,7 +198,13 @@ mod tests {
             (r#"{"detail":[{"loc":["body"],"msg":"no","type":"t"}]}"#, "no", Some("t"), None, None),
             (r#"{"detail":{"error":{"message":"no"}}}"#, "no", None, None, None),
             // Mistral
-            (r#"{"object":"error","message":"no","type":"t","code":"3051"}"#, "no", Some("t"), None, None),
+            (
+                r#"{"object":"error","message":"no","type":"t","code":"3051"}"#,
+                "no",
+                Some("t"),
+                None,
+                None,
+            ),
             // plain text
             ("no\n", "no", None, None, None),
             (r#""no""#, "no", None, None, None),
@@ -205,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_body_without_words_has_none() {
-        for body in ["", "{}", "[]", "<html>no</html>", "{\"error\":{}}", "{\"error\":", "{\"error\":null}"]
+        for body in
+            ["", "{}", "[]", "<html>no</html>", "{\"error\":{}}", "{\"error\":", "{\"error\":null}"]
         {
             assert_eq!(words(body), Words::default(), "{body}");
         }

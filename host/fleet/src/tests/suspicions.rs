@@ -66,7 +66,10 @@ fn different_requests_take_it_out() {
         assert_eq!(scene.condition(0), condition);
         assert!(scene.admit(0).is_none() && scene.admit(1).is_some());
         assert!(scene.fleet.changes.take().contains("m"), "it is published");
-        assert_eq!(scene.fleet.models[0].deployments[0].next_change(scene.now), Some(scene.now + 30 * SECOND));
+        assert_eq!(
+            scene.fleet.models[0].deployments[0].next_change(scene.now),
+            Some(scene.now + 30 * SECOND)
+        );
     }
 }
 
@@ -182,7 +185,10 @@ fn a_reload_and_a_new_process_get_a_chance_at_once() {
 
     let scene = Scene::of(2);
     (1..=2).for_each(|request| scene.hears(&no_model(), request));
-    assert!(!scene.at(0).probed(scene.now, false, scene.now), "a good probe says nothing of models");
+    assert!(
+        !scene.at(0).probed(scene.now, false, scene.now),
+        "a good probe says nothing of models"
+    );
     assert_eq!(scene.condition(0), Condition::Misconfigured);
     assert!(scene.at(0).probed(scene.now, true, scene.now), "it was down, and came up");
     assert_eq!(scene.condition(0), Condition::HalfOpen);

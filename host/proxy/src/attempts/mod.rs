@@ -10,8 +10,10 @@
 mod attempt;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod blame;
 mod body;
 mod choice;
+mod complaint;
 mod fallback;
 mod journal;
 mod refusal;
@@ -19,6 +21,7 @@ mod relay;
 mod request;
 mod retry_after;
 mod turns;
+mod verdict;
 
 pub(crate) use body::{Body, BoxError};
 pub(crate) use fallback::Executor;

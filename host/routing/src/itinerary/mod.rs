@@ -307,8 +307,7 @@ impl<'a> Itinerary<'a> {
 
     /// False if the deployment is forbidden, or lacks what another one lacked.
     fn may_try(&self, deployments: &impl Deployments, at: usize) -> bool {
-        !deployments.is_forbidden(at)
-            && self.unfit.is_none_or(|unfit| deployments.fits(at, unfit))
+        !deployments.is_forbidden(at) && self.unfit.is_none_or(|unfit| deployments.fits(at, unfit))
     }
 
     /// The step for a deployment that has no free place.

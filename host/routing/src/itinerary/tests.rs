@@ -389,7 +389,8 @@ impl Deployments for Lengths {
 fn tried(lengths: &[u64], panic: bool, failure: &Failure) -> Vec<usize> {
     let (deployments, now) = (Lengths(lengths.to_vec()), Instant::now());
     let (budget, mut rng) = (Budget::new(now), StdRng::seed_from_u64(1));
-    let weights: Vec<f64> = lengths.iter().enumerate().map(|(i, _)| 1000f64.powi(-(i as i32))).collect();
+    let weights: Vec<f64> =
+        lengths.iter().enumerate().map(|(i, _)| 1000f64.powi(-(i as i32))).collect();
     let fallback = Fallback { attempts: 9, ..FALLBACK };
     let terms = Terms { panic, ..terms(fallback, now) };
     let mut itinerary = Itinerary::begin(weights, terms, &deployments, &mut rng, now);
@@ -420,7 +421,11 @@ fn what_did_not_fit_goes_to_a_larger_one_only() {
     all.dedup();
     assert_eq!(tried(&[16, 16, 8], false, &too_long(None)), [0], "nobody has more");
     let said = "the maximum context length is 4096 tokens, you requested 5000 tokens: too long";
-    assert_eq!(tried(&[8192, 8192], false, &too_long(Some(said))).len(), 2, "it has less than it should");
+    assert_eq!(
+        tried(&[8192, 8192], false, &too_long(Some(said))).len(),
+        2,
+        "it has less than it should"
+    );
 }
 
 proptest::proptest! {
