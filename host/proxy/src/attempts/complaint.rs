@@ -20,7 +20,9 @@ pub(super) fn tell(deployment: &Deployment, failure: &Failure, request_id: &str,
     }
     let kind = failure.cause.label();
     let Some(times) = deployment.reports.note(kind.clone(), now) else { return };
-    let detail = failure.detail.as_deref().or_else(|| failure.message()).unwrap_or_default();
+    // The engine's message may repeat a prompt, which is not for the log. Its code does not.
+    let code = failure.said.as_ref().and_then(|said| said.code.as_deref());
+    let detail = failure.detail.as_deref().or(code).unwrap_or_default();
     tracing::warn!(
         request_id,
         model = %deployment.model,
