@@ -1,7 +1,9 @@
 //! Reads upstream answers: whether there is content yet ([`commit`]), how many tokens were used
-//! ([`usage`]), and which model is named ([`rename`]). Works on bytes and does no I/O.
+//! ([`usage`]), which model is named ([`rename`]), and what an error means ([`refusal`]). Works on
+//! bytes and does no I/O.
 
 pub mod commit;
+pub mod refusal;
 pub mod rename;
 pub mod usage;
 

@@ -12,9 +12,9 @@ use contract::Side;
 use super::probing::ProbeCounts;
 use super::timeouts::TimeLimits;
 use super::{
-    ClientTimeouts, Concurrency, Diagnostic, Document, Ejection, Endpoint, Fallback, Limits,
-    ProbeTarget, Probing, RequestFacts, Sandbox, Secret, Shutdown, SlowStart, StrategyConfig,
-    Timeouts, TotalTime,
+    Capability, ClientTimeouts, Concurrency, Diagnostic, Document, Ejection, Endpoint, Fallback,
+    Limits, ProbeTarget, Probing, RequestFacts, Sandbox, Secret, Shutdown, Sides, SlowStart,
+    StrategyConfig, Timeouts, TotalTime,
 };
 
 /// Everything that both files say, checked. The default has no models, and the settings that hold
@@ -96,6 +96,8 @@ pub struct Model {
     pub aliases: Vec<String>,
     /// Its description in `/v1/models`.
     pub card: ModelCard,
+    /// The sides that its requests may go to. The other side is forbidden, whatever happens.
+    pub sides: Sides,
     /// Time limit of a whole request: its own, or that of `routing.yaml`.
     pub total: TotalTime,
     /// Index of its strategy in [`Config::strategies`]. Without meaning if that is empty.
@@ -164,6 +166,8 @@ pub struct DeploymentConfig {
     pub api_key: Option<Secret>,
     /// The model's name at this deployment.
     pub provider_model_id: String,
+    /// What it can do.
+    pub capability: Capability,
     /// Its configured share of the model's traffic, 0 to 1. The shares of a model sum to 1.
     pub weight: f64,
     /// Whether the strategy decides its weight.

@@ -12,8 +12,9 @@ use contract::Side;
 use super::diagnostic::nearest;
 use super::document::steps;
 use super::limits::SharedConcurrency;
-use super::models::{Listed, ListedRoute, Models};
+use super::models::{Listed, ListedRoute, Models, capability};
 use super::raw::health_path;
+use super::raw::models::RawRoute;
 use super::routing::{Entries, Entry};
 use super::timeouts::TimeLimits;
 use super::{
@@ -62,6 +63,7 @@ pub(super) fn join(
             id: model.id.clone(),
             aliases: model.aliases.clone(),
             card: model.card.clone(),
+            sides: model.sides,
             total: timeouts.total(),
             strategy: strategies.as_ref().map_or(0, |strategies| strategies[index]),
             deployments: drafts.into_iter().map(|draft| draft.deployment).collect(),
@@ -242,6 +244,7 @@ fn joined<'a>(route: &'a ListedRoute, entry: Option<&'a Entry>, outer: Outer<'_>
         endpoint: route.endpoint.clone(),
         api_key: api_key.cloned(),
         provider_model_id: route.provider_model_id.clone(),
+        capability: route.capability,
         weight: route.weight,
         share: if entry.is_some() { Share::Assigned } else { Share::Kept },
         pricing: route.pricing.clone(),
@@ -266,6 +269,7 @@ fn created<'a>(
         endpoint: endpoint.clone(),
         api_key: entry.api_key.clone().or_else(|| key_for(model, endpoint)),
         provider_model_id: model.provider_model_id.clone(),
+        capability: capability(&RawRoute::default(), &model.card),
         weight: 1.0,
         share: Share::Assigned,
         pricing: model.card.pricing.clone(),

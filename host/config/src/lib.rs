@@ -10,6 +10,7 @@
 //!
 //! Nothing starts on half a configuration.
 
+mod capability;
 mod checked;
 mod diagnostic;
 mod document;
@@ -41,6 +42,7 @@ mod strategy;
 mod tests;
 mod timeouts;
 
+pub use capability::{Capability, Modalities, Sides};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, PathStep};

@@ -11,8 +11,8 @@ use super::given::Given;
 use super::raw::RawHealth;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::{
-    Diagnostic, Document, Endpoint, ModelCard, PathStep, Pricing, ProbeMethod, ProbeTarget, Secret,
-    endpoint, schema,
+    Capability, Diagnostic, Document, Endpoint, Modalities, ModelCard, PathStep, Pricing,
+    ProbeMethod, ProbeTarget, Secret, Sides, endpoint, schema,
 };
 
 /// `models.yaml`, checked by itself.
@@ -30,6 +30,7 @@ pub(super) struct Listed {
     pub(super) at: Vec<PathStep>,
     pub(super) id: String,
     pub(super) aliases: Vec<String>,
+    pub(super) sides: Sides,
     pub(super) card: ModelCard,
     pub(super) provider_model_id: String,
     /// The model's own key, which belongs to `base`.
@@ -52,6 +53,7 @@ pub(super) struct ListedRoute {
     pub(super) provider_model_id: String,
     pub(super) weight: f64,
     pub(super) pricing: Pricing,
+    pub(super) capability: Capability,
     pub(super) health: Option<ProbeTarget>,
     pub(super) concurrency: Given,
     pub(super) timeouts: Given,
@@ -149,6 +151,7 @@ impl Check<'_> {
         let mut model = Listed {
             at: at.to_vec(),
             aliases: raw.aliases.into_iter().filter(|alias| *alias != raw.id).collect(),
+            sides: raw.sides.into_iter().collect(),
             card: ModelCard {
                 name: raw.name.unwrap_or_else(|| raw.id.clone()),
                 provider: raw.provider,
@@ -203,6 +206,7 @@ impl Check<'_> {
             false => self.pricing(at, &model.card.pricing),
         };
         let health = self.health(at, raw.health.as_ref());
+        let capability = capability(&raw, &model.card);
         let endpoint = match raw.base_url {
             Some(_) => own?,
             None => model.base.clone()?,
@@ -219,6 +223,7 @@ impl Check<'_> {
                 .unwrap_or_else(|| model.provider_model_id.clone()),
             weight: raw.weight.unwrap_or(1.0),
             pricing,
+            capability,
             health,
             concurrency: raw.concurrency,
             timeouts: raw.timeouts,
@@ -288,6 +293,20 @@ impl Check<'_> {
             self.errors.push(self.document.error(&at, "a health path begins with `/`", help));
         }
         Some(ProbeTarget { path: path.clone(), method })
+    }
+}
+
+/// What a route can do. Keys that it does not give are the model's.
+pub(super) fn capability(raw: &RawRoute, card: &ModelCard) -> Capability {
+    let of = |own: &Option<Vec<String>>, models: &[String]| match own {
+        Some(own) => Modalities::of(own),
+        None => Modalities::of(models),
+    };
+    Capability {
+        context_length: raw.context_length.unwrap_or(card.context_length),
+        input: of(&raw.input_modalities, &card.input_modalities),
+        output: of(&raw.output_modalities, &card.output_modalities),
+        tools: raw.supports_tools.unwrap_or(card.supports_tools),
     }
 }
 

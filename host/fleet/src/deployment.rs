@@ -11,9 +11,10 @@ use super::load::clock;
 use super::names::{self, Letters};
 use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
+use super::suspicions::Suspicions;
 use super::{
     Budget, ChangeNotifier, Condition, DeploymentMeters, Health, Load, ModelMeters, Permit,
-    ProbeRequests, Ramp, Slot, Slots, State, StrategyTable,
+    ProbeRequests, Ramp, Reports, Slot, Slots, State, StrategyTable,
 };
 
 /// The reason that is shown of a stalled deployment.
@@ -42,7 +43,10 @@ pub struct Deployment {
     pub redactor: Arc<Redactor>,
     /// Counters of its attempts. Kept over reloads.
     pub meters: Arc<DeploymentMeters>,
+    /// Its failures as the log tells them.
+    pub reports: Reports,
     pub(super) standing: Arc<Standing>,
+    pub(super) suspicions: Arc<Suspicions>,
     pub(super) siblings: Arc<Siblings>,
 }
 
@@ -57,7 +61,9 @@ impl Deployment {
     #[must_use]
     pub fn state(&self, now: Instant) -> State {
         let health = self.health.as_ref().map(|health| (health.is_up(), health.observation()));
-        let mut state = self.standing.state(now, &self.siblings.slow_start);
+        let suspected = self.suspicions.state(now);
+        let standing = || self.standing.state(now, &self.siblings.slow_start);
+        let mut state = suspected.unwrap_or_else(standing);
         let stalled = self.slots.report().stalled;
         match health {
             Some((false, seen)) => State {
@@ -82,27 +88,33 @@ impl Deployment {
     /// The next time at which its state changes without an event.
     #[must_use]
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
-        self.standing.next_change(now, &self.siblings.slow_start)
+        let standing = self.standing.next_change(now, &self.siblings.slow_start);
+        [standing, self.suspicions.next_change(now)].into_iter().flatten().min()
     }
 
     /// True if a request would be admitted now. Cheap, and claims no trial.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
-        self.standing.is_open(now)
+        self.standing.is_open(now) && self.suspicions.is_open(now)
     }
 
-    /// Admits a request that has a slot. None if the deployment is ejected, cooling or without
-    /// credential. After the time of an ejection, exactly one request at a time is admitted.
+    /// Admits a request that has a slot. None if the deployment is ejected, cooling or suspected.
+    /// After the time of that, exactly one request at a time is admitted.
     #[must_use]
     pub fn admit(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
+        if !self.suspicions.admit(now) {
+            return None;
+        }
         self.standing.admit(now).map(|turn| Permit::new(self, turn, slot, now))
     }
 
-    /// Like [`admit`](Self::admit), for panic mode: ignores an ejection and a refused credential,
-    /// still honours cooling.
+    /// Like [`admit`](Self::admit), for panic mode: ignores an ejection and suspicions, still honours
+    /// cooling.
     #[must_use]
     pub fn admit_in_panic(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
-        self.standing.admit_in_panic(now).map(|turn| Permit::new(self, turn, slot, now))
+        let turn = self.standing.admit_in_panic(now)?;
+        self.suspicions.admit_in_panic(now);
+        Some(Permit::new(self, turn, slot, now))
     }
 
     /// Records that it refused an attempt. A remote deployment that names a `wait` has an allowance
@@ -140,12 +152,11 @@ impl Deployment {
         stalled
     }
 
-    /// Whether a request may wait for a place at it: it is up, and neither ejected nor without
-    /// credential.
+    /// Whether a request may wait for a place at it: it is up, and neither ejected nor suspected.
     #[must_use]
     pub fn is_worth_waiting(&self, now: Instant) -> bool {
         let is_up = self.health.as_ref().is_none_or(|health| health.is_up());
-        is_up && self.standing.is_worth_waiting(now)
+        is_up && self.standing.is_worth_waiting(now) && self.suspicions.is_open(now)
     }
 
     /// When its pause is over, if it asked for one.
@@ -158,7 +169,8 @@ impl Deployment {
     /// before. Returns true if the state changed.
     pub fn probed(&self, sent: Instant, came_up: bool, now: Instant) -> bool {
         let ramp = self.siblings.ramp(now);
-        let changed = self.standing.probed(sent, came_up, now, ramp);
+        let suspected = came_up && self.suspicions.came_up(now);
+        let changed = self.standing.probed(sent, came_up, now, ramp) || suspected;
         if came_up {
             self.come_back(ramp, now);
         }
@@ -176,7 +188,7 @@ impl Deployment {
         let (model, name) = (&*self.model, &*self.config.name);
         if matches!(
             change,
-            Change::Ejected { .. } | Change::Cooling { .. } | Change::Credential { .. }
+            Change::Ejected { .. } | Change::Cooling { .. } | Change::Suspected { .. }
         ) {
             self.slots.disperse();
         }
@@ -193,12 +205,11 @@ impl Deployment {
             Change::Cooling { reason } => {
                 tracing::info!(model, deployment = name, reason, "cooling");
             }
-            Change::Credential { reason } => tracing::error!(
-                model,
-                deployment = name,
-                reason,
-                "out of use until the files are loaded again, or a probe succeeds"
-            ),
+            // Said already when it went out for the first time.
+            Change::Suspected { again: true, .. } => {}
+            Change::Suspected { reason, .. } => {
+                tracing::warn!(model, deployment = name, reason, "out of use for a time");
+            }
             Change::Restored => {
                 self.load.forget();
                 self.come_back(self.siblings.ramp(now), now);
@@ -213,6 +224,11 @@ impl Deployment {
         let settings = &self.siblings.slow_start;
         let lasts = settings.duration.filter(|_| ramp.is_some());
         self.slots.come_back(lasts.map(|lasts| (settings.from, lasts)), now);
+    }
+
+    /// Time until it may be used again. None if it may be used now.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        self.standing.wait(now).max(self.suspicions.wait(now))
     }
 
     /// Tells the decision layer that the state of this deployment changed.
@@ -230,6 +246,8 @@ pub struct FleetModel {
     pub deployments: Vec<Arc<Deployment>>,
     /// Counters of its requests. Kept over reloads.
     pub meters: Arc<ModelMeters>,
+    /// The deployments differ in what they can do, so that a request may fit some of them only.
+    pub is_varied: bool,
     siblings: Arc<Siblings>,
 }
 
@@ -243,7 +261,7 @@ impl FleetModel {
     /// again.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        self.deployments.iter().filter_map(|deployment| deployment.standing.wait(now)).min()
+        self.deployments.iter().filter_map(|deployment| deployment.wait(now)).min()
     }
 }
 
@@ -327,36 +345,44 @@ impl Fleet {
         };
         let member = |config: &DeploymentConfig| Member {
             standing: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.standing)),
+            suspicions: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.suspicions)),
             health: healths.health(config),
         };
         let members: Vec<Member> = model.deployments.iter().map(member).collect();
-        let states: Vec<_> =
-            members.iter().map(|m| (Arc::clone(&m.standing), m.health.clone())).collect();
+        let state =
+            |m: &Member| (Arc::clone(&m.standing), Arc::clone(&m.suspicions), m.health.clone());
+        let states: Vec<_> = members.iter().map(state).collect();
         let rate = old.map(|old| Arc::clone(&old.siblings.rate));
         let (changes, deciding) = (Arc::clone(&self.changes), Arc::clone(&self.deciding));
         let siblings = Arc::new(Siblings::new(config, changes, rate, deciding, members));
         let id: Arc<str> = model.id.as_str().into();
-        let mut deployment =
-            |(config, (standing, health)): (&DeploymentConfig, (Arc<Standing>, _))| {
-                let slots = || Arc::new(Slots::new(config.side, config.concurrency.max));
-                Arc::new(Deployment {
-                    model: Arc::clone(&id),
-                    id: std::mem::replace(first, *first + 1),
-                    place: place_of(model, config),
-                    load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
-                    health,
-                    slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
-                    redactor: Arc::clone(&self.redactor),
-                    meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
-                    standing,
-                    siblings: Arc::clone(&siblings),
-                    config: config.clone(),
-                })
-            };
+        let mut deployment = |(config, (standing, suspicions, health)): (
+            &DeploymentConfig,
+            (Arc<Standing>, _, _),
+        )| {
+            let slots = || Arc::new(Slots::new(config.side, config.concurrency.max));
+            Arc::new(Deployment {
+                model: Arc::clone(&id),
+                id: std::mem::replace(first, *first + 1),
+                place: place_of(model, config),
+                load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
+                health,
+                slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
+                redactor: Arc::clone(&self.redactor),
+                meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
+                reports: Reports::default(),
+                standing,
+                suspicions,
+                siblings: Arc::clone(&siblings),
+                config: config.clone(),
+            })
+        };
         let deployments = model.deployments.iter().zip(states).map(&mut deployment).collect();
         let new = || Arc::new(ModelMeters::of(&model.id));
         let meters = old.map_or_else(new, |old| Arc::clone(&old.meters));
-        FleetModel { config: model.clone(), deployments, meters, siblings }
+        let capability = |at: usize| model.deployments[at].capability;
+        let is_varied = (1..model.deployments.len()).any(|at| capability(at) != capability(0));
+        FleetModel { config: model.clone(), deployments, meters, is_varied, siblings }
     }
 
     /// The index of the model with this id or alias.
@@ -389,11 +415,13 @@ impl Fleet {
         self.models.iter().flat_map(|model| &model.deployments)
     }
 
-    /// Puts this fleet in use. Deployments that refused their credential are tried again, since the
-    /// files may have a new one. Slots are resized to the new configuration.
-    pub fn loaded(&self, now: Instant) {
+    /// Puts this fleet in use. Suspected deployments are tried again, since the files may have a new
+    /// key or model. Slots are resized to the new configuration.
+    pub fn loaded(&self) {
         for deployment in self.deployments() {
-            deployment.standing.loaded(now);
+            if deployment.suspicions.loaded() {
+                deployment.announce_change();
+            }
             deployment.slots.resize(deployment.config.concurrency.max);
         }
     }
@@ -409,7 +437,7 @@ fn place_of(model: &Model, config: &DeploymentConfig) -> Place {
         weight: config.weight,
         capacity: config.concurrency.max,
         price: price.map(|(prompt, completion)| Price { prompt, completion }),
-        context_length: model.card.context_length,
+        context_length: config.capability.context_length,
     }
 }
 

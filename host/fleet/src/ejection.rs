@@ -114,6 +114,26 @@ impl Ejections {
         due.then(|| format!("{failed} of the last {seen} attempts failed, the last: {cause}"))
     }
 
+    /// Takes back a failure that was recorded in `epoch`, because it says nothing of the deployment.
+    /// Returns true if it had caused the current ejection, which ends.
+    pub(super) fn take_back(&mut self, epoch: u64) -> bool {
+        if self.epoch == epoch {
+            self.streak = self.streak.saturating_sub(1);
+            self.faults = self.faults.saturating_sub(1);
+            if let Some(at) = self.recent.iter().rposition(|failed| *failed) {
+                self.recent.remove(at);
+            }
+            return false;
+        }
+        // No other failure came between this one and the ejection, or the epoch would be older.
+        if self.epoch != epoch + 1 || self.out.take().is_none() {
+            return false;
+        }
+        self.count = self.count.saturating_sub(1);
+        self.forget();
+        true
+    }
+
     fn remember(&mut self, failed: bool, settings: &Ejection) {
         self.recent.push_back(failed);
         while self.recent.len() > settings.window as usize {

@@ -101,6 +101,14 @@ impl Eligible {
         Cow::Owned(Self { local: open(&self.local), remote: open(&self.remote), ..self.clone() })
     }
 
+    /// The same without deployments that are not allowed. Not even panic mode keeps them.
+    #[must_use]
+    pub fn within(&self, is_allowed: impl Fn(usize) -> bool) -> Self {
+        let allowed = |list: &[usize]| list.iter().copied().filter(|i| is_allowed(*i)).collect();
+        let [local, remote, kept] = [&self.local, &self.remote, &self.kept].map(|l| allowed(l));
+        Self { local, remote, kept, ..*self }
+    }
+
     /// The local and the remote candidates that the strategy is asked about.
     #[must_use]
     pub fn candidates<'a>(

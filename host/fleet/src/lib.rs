@@ -2,7 +2,8 @@
 //! weights that the decision layer publishes and the execution layer reads.
 //!
 //! A deployment's state has two sources: `health` has the results of its probes, and `standing`
-//! learns from its requests (ejection, cooling, credential). The request path holds a [`Permit`]
+//! learns from its requests (ejection, cooling). `suspicions` are what different requests say alike:
+//! a refused key, a missing model. The request path holds a [`Permit`]
 //! for each attempt, and settles it with the outcome.
 
 pub mod admission;
@@ -15,6 +16,7 @@ mod deployment;
 mod ejection;
 mod eligible;
 mod health;
+mod hearsay;
 mod line;
 mod load;
 mod meters;
@@ -24,11 +26,14 @@ mod outcome;
 mod permit;
 mod pressure;
 mod rate;
+mod reports;
+mod scope;
 mod siblings;
 mod slots;
 mod slow_start;
 mod snapshot;
 mod standing;
+mod suspicions;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -42,6 +47,7 @@ pub use deployment::{Deployment, Fleet, FleetModel};
 pub use ejection::{Sibling, may_go};
 pub use eligible::{Eligible, Prospect};
 pub use health::{Health, Observation, ProbeRequests};
+pub use hearsay::Recorded;
 pub use line::{Busy, Wanted, wait_for_any};
 pub use load::{InFlight, Load};
 pub use meters::{
@@ -51,10 +57,13 @@ pub use meters::{
 pub use outcome::{FailureKind, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;
+pub use reports::Reports;
+pub use scope::{Demand, Forbidden, Scope};
 pub use slots::{Entry, PressureReport, Slot, Slots};
 pub use slow_start::Ramp;
 pub use snapshot::{
     Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
 };
 pub use standing::{Change, Standing, Turn};
+pub use suspicions::{ENDPOINTS, Suspicion};
 pub use trial::{Trial, TrialReport};

@@ -166,6 +166,23 @@ impl Load {
         self.ejections.load(Ordering::Relaxed)
     }
 
+    /// The averages now, to take back a failure that is recorded next.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            latency: self.latency.load(Ordering::Relaxed),
+            error_rate: self.error_rate.load(Ordering::Relaxed),
+            failing: self.failing.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes back the failures since `mark`. Answers of other requests in between are forgotten with
+    /// them, which moves an average by a tenth.
+    pub(super) fn take_back(&self, mark: Mark) {
+        self.latency.store(mark.latency, Ordering::Relaxed);
+        self.error_rate.store(mark.error_rate, Ordering::Relaxed);
+        self.failing.store(mark.failing, Ordering::Relaxed);
+    }
+
     /// Resets the averages when the deployment comes back, so that old failures do not count twice.
     pub fn forget(&self) {
         self.latency.store(f64::NAN.to_bits(), Ordering::Relaxed);
@@ -188,6 +205,14 @@ impl Load {
         let seen = seen.round() as u32;
         seen
     }
+}
+
+/// The averages at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    latency: u64,
+    error_rate: u64,
+    failing: bool,
 }
 
 /// Converts an instant to the process-wide clock of the deployments, which starts at its first use.

@@ -14,7 +14,6 @@ use super::{Change, Condition, State};
 pub(super) struct Objections {
     pub(super) ejections: Ejections,
     pub(super) cooling: Option<Cooling>,
-    pub(super) credential: Option<Credential>,
     pub(super) ramp: Option<Ramp>,
     /// When the last objection ended.
     pub(super) cleared: Option<SystemTime>,
@@ -27,16 +26,9 @@ pub(super) struct Cooling {
     pub(super) until: Instant,
 }
 
-#[derive(Debug)]
-pub(super) struct Credential {
-    reason: String,
-    since: SystemTime,
-    pub(super) began: Instant,
-}
-
 impl Objections {
     pub(super) fn is_open(&self) -> bool {
-        self.cooling.is_none() && self.credential.is_none() && self.ejections.out().is_none()
+        self.cooling.is_none() && self.ejections.out().is_none()
     }
 
     /// Drops a cooling whose time is over.
@@ -62,19 +54,8 @@ impl Objections {
         Change::Cooling { reason }
     }
 
-    pub(super) fn bar(&mut self, cause: &str, now: Instant) -> Change {
-        if self.credential.is_some() {
-            return Change::None;
-        }
-        let reason = format!("{cause}: it does not accept its api_key");
-        let since = SystemTime::now();
-        self.credential = Some(Credential { reason: reason.clone(), since, began: now });
-        Change::Credential { reason }
-    }
-
     pub(super) fn restore(&mut self, now: Instant, ramp: Option<Ramp>) -> Change {
-        let (was_out, was_barred) = (self.ejections.restore(now), self.credential.take().is_some());
-        if !was_out && !was_barred {
+        if !self.ejections.restore(now) {
             return Change::None;
         }
         self.ramp = ramp;
@@ -91,9 +72,6 @@ impl Objections {
             since,
             factor: 1.0,
         };
-        if let Some(Credential { reason, since, .. }) = &self.credential {
-            return of(Condition::Credential, reason, *since);
-        }
         if let Some(Cooling { reason, since, .. }) = &self.cooling {
             return of(Condition::Cooling, reason, *since);
         }

@@ -1,7 +1,9 @@
 //! The outcome of an attempt, as the request path reports it: a success, a failure that counts
-//! towards ejection, a wish for a pause, a refused credential, or no evidence.
+//! towards ejection, a wish for a pause, a suspicion, or no evidence.
 
 use std::time::Duration;
+
+use super::Suspicion;
 
 /// The outcome of an attempt, as evidence about its deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,21 @@ pub enum Outcome {
         /// For people: `answered 401`.
         cause: String,
     },
+    /// The deployment refused this one request: 402, 403, or a 429 for want of credit.
+    Refused {
+        /// For people: `answered 403`.
+        cause: String,
+    },
+    /// The deployment lacks the model.
+    NoModel {
+        /// For people: `answered 404`.
+        cause: String,
+    },
+    /// The deployment lacks the endpoint.
+    NoEndpoint {
+        /// For people: `answered 501`.
+        cause: String,
+    },
     /// No evidence: the client left, or was at fault.
     Neutral,
 }
@@ -44,8 +61,15 @@ impl Outcome {
     pub fn is_good(&self) -> Option<bool> {
         match self {
             Self::Success => Some(true),
-            Self::Failure { .. } | Self::Credential { .. } => Some(false),
-            Self::Limited { .. } | Self::Late { .. } | Self::Neutral => None,
+            Self::Failure { .. } => Some(false),
+            // A full deployment is no bad one, and one request proves no suspicion.
+            Self::Limited { .. }
+            | Self::Late { .. }
+            | Self::Credential { .. }
+            | Self::Refused { .. }
+            | Self::NoModel { .. }
+            | Self::NoEndpoint { .. }
+            | Self::Neutral => None,
         }
     }
 
@@ -56,6 +80,18 @@ impl Outcome {
             Self::Late { .. } if answered_others() => Self::Neutral,
             Self::Late { cause } => Self::Failure { cause, kind: FailureKind::Answer },
             outcome => outcome,
+        }
+    }
+
+    /// What it makes the deployment suspected of, with the cause.
+    #[must_use]
+    pub fn suspicion(&self) -> Option<(Suspicion, &str)> {
+        match self {
+            Self::Credential { cause } => Some((Suspicion::Credential, cause)),
+            Self::Refused { cause } => Some((Suspicion::Refused, cause)),
+            Self::NoModel { cause } => Some((Suspicion::Model, cause)),
+            Self::NoEndpoint { cause } => Some((Suspicion::Endpoint, cause)),
+            _ => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use config::{Config, Ejection, SlowStart};
 use super::ejection::{Sibling, may_go};
 use super::slow_start::Ramp;
 use super::standing::{Change, Standing, Turn};
+use super::suspicions::Suspicions;
 use super::{ChangeNotifier, Health, Rate};
 
 /// Window of a model's request rate.
@@ -30,6 +31,7 @@ pub(super) struct Siblings {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) standing: Arc<Standing>,
+    pub(super) suspicions: Arc<Suspicions>,
     pub(super) health: Option<Arc<Health>>,
 }
 
@@ -38,7 +40,9 @@ impl Member {
         let is_up = || self.health.as_ref().is_none_or(|health| health.is_up());
         match self.standing.is_out(now) {
             true => Sibling::Out,
-            false if self.standing.is_clear(now) && is_up() => Sibling::OfUse,
+            false if self.standing.is_clear(now) && self.suspicions.is_clear() && is_up() => {
+                Sibling::OfUse
+            }
             false => Sibling::Doubtful,
         }
     }

@@ -116,6 +116,10 @@ pub enum Condition {
     HalfOpen,
     /// It does not accept the gateway's credential.
     Credential,
+    /// It lacks the model.
+    Misconfigured,
+    /// It refused several different requests in a row.
+    Refused,
     /// It came back, and its weight and its limit are rising.
     SlowStart,
     /// New requests get no first byte in time, while others are answered. One at a time is admitted
@@ -125,13 +129,15 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Healthy,
         Self::Unhealthy,
         Self::Ejected,
         Self::Cooling,
         Self::HalfOpen,
         Self::Credential,
+        Self::Misconfigured,
+        Self::Refused,
         Self::SlowStart,
         Self::Stalled,
     ];
@@ -152,6 +158,8 @@ impl Condition {
             Self::Cooling => "cooling",
             Self::HalfOpen => "half_open",
             Self::Credential => "credential",
+            Self::Misconfigured => "misconfigured",
+            Self::Refused => "refused",
             Self::SlowStart => "slow_start",
             Self::Stalled => "stalled",
         }

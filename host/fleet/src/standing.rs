@@ -1,5 +1,5 @@
-//! The standing of a deployment, as its requests have shown it: ejected, cooling, without
-//! credential, or clear. Kept over reloads.
+//! The standing of a deployment, as its requests have shown it: ejected, cooling, or clear. Kept over
+//! reloads.
 //!
 //! The request path reads an atomic first. Only a deployment with an objection costs it a lock,
 //! which is short and never held over an await.
@@ -33,12 +33,14 @@ pub enum Change {
         /// For people to read.
         reason: String,
     },
-    /// It refused its credential. It is out until a reload or a successful probe.
-    Credential {
+    /// It is suspected of something, and out for a time or skipped for an endpoint.
+    Suspected {
         /// For people to read.
         reason: String,
+        /// It was out for the same before, and its trial has failed.
+        again: bool,
     },
-    /// Its ejection or refused credential is over.
+    /// Its ejection or what it was suspected of is over.
     Restored,
 }
 
@@ -97,10 +99,7 @@ impl Standing {
             return true;
         }
         self.with(now, |held| {
-            held.is_open()
-                || (held.cooling.is_none()
-                    && held.credential.is_none()
-                    && held.ejections.trial_is_free(now))
+            held.is_open() || (held.cooling.is_none() && held.ejections.trial_is_free(now))
         })
     }
 
@@ -115,14 +114,12 @@ impl Standing {
             if held.is_open() {
                 return Some(Turn { epoch, right: Right::Open });
             }
-            let only_ejected = held.cooling.is_none() && held.credential.is_none();
-            (only_ejected && held.ejections.try_out(now))
+            (held.cooling.is_none() && held.ejections.try_out(now))
                 .then_some(Turn { epoch, right: Right::Trial })
         })
     }
 
-    /// Like [`admit`](Self::admit), for panic mode: ignores an ejection and a refused credential,
-    /// still honours cooling.
+    /// Like [`admit`](Self::admit), for panic mode: ignores an ejection, still honours cooling.
     pub fn admit_in_panic(&self, now: Instant) -> Option<Turn> {
         if let Some(turn) = self.admit(now) {
             return Some(turn);
@@ -161,7 +158,7 @@ impl Standing {
     }
 
     /// Records the outcome of an attempt. Outcomes of an earlier epoch are ignored, except a wish
-    /// for a pause and a refused credential.
+    /// for a pause. Suspicions are none of its business.
     pub fn record(
         &self,
         turn: Turn,
@@ -176,9 +173,13 @@ impl Standing {
                 held.ejections.give_back_trial();
             }
             match outcome {
-                Outcome::Neutral | Outcome::Late { .. } => Change::None,
+                Outcome::Neutral
+                | Outcome::Late { .. }
+                | Outcome::Credential { .. }
+                | Outcome::Refused { .. }
+                | Outcome::NoModel { .. }
+                | Outcome::NoEndpoint { .. } => Change::None,
                 Outcome::Limited { cause, wait } => held.cool(cause, wait.unwrap_or_default(), now),
-                Outcome::Credential { cause } => held.bar(&cause, now),
                 _ if !current => Change::None,
                 Outcome::Success if turn.right == Right::Open => {
                     held.ejections.succeeded(settings);
@@ -221,12 +222,11 @@ impl Standing {
         ramp: Option<Ramp>,
     ) -> bool {
         self.with(now, |held| {
-            let mended = held.credential.take_if(|credential| sent > credential.began).is_some();
-            if came_up || mended {
+            if came_up {
                 held.ramp = ramp;
                 held.cleared = Some(SystemTime::now());
             }
-            held.ejections.probed(sent, came_up, now) || mended || came_up
+            held.ejections.probed(sent, came_up, now) || came_up
         })
     }
 
@@ -235,13 +235,20 @@ impl Standing {
         self.with(now, |held| held.ejections.probe_failed(sent));
     }
 
-    /// A configuration was loaded. The credential may have been replaced, so it is tried again.
-    pub(super) fn loaded(&self, now: Instant) {
-        self.with(now, |held| {
-            if held.credential.take().is_some() {
+    /// The number of its current epoch. It rises with each ejection and each return.
+    pub(super) fn epoch(&self) -> u64 {
+        self.word.load(Ordering::Acquire) >> 1
+    }
+
+    /// Takes back a failure that was recorded in `epoch`, and the ejection that it caused.
+    pub(super) fn take_back(&self, epoch: u64, now: Instant) -> Change {
+        self.with(now, |held| match held.ejections.take_back(epoch) {
+            true => {
                 held.cleared = Some(SystemTime::now());
+                Change::Restored
             }
-        });
+            false => Change::None,
+        })
     }
 
     /// When its pause is over, if the deployment asked for one.
@@ -252,11 +259,10 @@ impl Standing {
         self.with(now, |held| held.cooling.as_ref().map(|cooling| cooling.until))
     }
 
-    /// True if it is neither ejected nor without credential. It may be cooling, which ends by
-    /// itself.
+    /// True if it is not ejected. It may be cooling, which ends by itself.
     pub(super) fn is_worth_waiting(&self, now: Instant) -> bool {
         self.word.load(Ordering::Acquire) & 1 == 0
-            || self.with(now, |held| held.credential.is_none() && held.ejections.out().is_none())
+            || self.with(now, |held| held.ejections.out().is_none())
     }
 
     /// True if it is ejected, also during its trial.
@@ -270,13 +276,13 @@ impl Standing {
         self.word.load(Ordering::Acquire) & 1 == 0 || self.with(now, |held| held.is_open())
     }
 
-    /// Time until it may be used again. None if it may be used now, or if time alone does not help.
+    /// Time until it may be used again. None if it may be used now.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         self.with(now, |held| {
             let cooling = held.cooling.as_ref().map(|cooling| cooling.until);
             let out = held.ejections.out().map(|out| out.until);
             let until = cooling.max(out).filter(|until| *until > now);
-            until.filter(|_| held.credential.is_none()).map(|until| until - now)
+            until.map(|until| until - now)
         })
     }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use futures_util::FutureExt;
@@ -239,7 +239,7 @@ impl Control {
     /// places.
     fn equip(&self, generation: &Generation) -> anyhow::Result<()> {
         reload::open_log(&self.gateway, &generation.config)?;
-        generation.fleet.loaded(Instant::now());
+        generation.fleet.loaded();
         Ok(())
     }
 }

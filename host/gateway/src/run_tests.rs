@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use config::Paths;
-use fleet::Outcome;
 use sandbox::Compiler;
 
 use crate::decider::tests::{generation, tried};
@@ -34,11 +33,7 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
 
     let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));
     // A change after the trial makes the installation ask the strategy again.
-    let deployment = &first.fleet.models[0].deployments[0];
-    let place = deployment.slots.try_enter(Instant::now()).place().unwrap();
-    let permit = deployment.admit(place, Instant::now()).unwrap();
-    let outcome = Outcome::Limited { cause: "answered 429".into(), wait: Some(60 * LONGEST_END) };
-    permit.settle(outcome, Instant::now());
+    first.fleet.models[0].deployments[0].announce_change();
     let installed =
         runtime.block_on(control.install(Loaded { plan, snapshot, seen: Seen::default() }));
     assert_eq!(installed.unwrap_err().to_string(), PANICKED);

@@ -6,8 +6,9 @@ use std::fmt;
 
 use http::StatusCode;
 
+use answers::refusal::Feature;
 use contract::Ending;
-use fleet::{FailureKind, Waste};
+use fleet::{FailureKind, Suspicion, Waste};
 
 /// The time limit that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,21 +82,61 @@ pub enum Cause {
     Protocol,
     /// A status that another deployment might not give: 408, 429, 5xx.
     Status(StatusCode),
-    /// 401, 402, 403 or 407: the deployment does not accept the gateway's own credential.
+    /// The deployment says that it is full, by another status than those that mean it.
+    Overloaded(StatusCode),
+    /// The request is wrong, wherever it is sent.
+    Rejected(StatusCode),
+    /// The request does not fit this deployment.
+    Unfit(Lack, StatusCode),
+    /// The deployment refused this one request: by moderation, a firewall, for want of credit.
+    Refused(StatusCode),
+    /// The deployment does not accept the gateway's own credential.
     Credential(StatusCode),
+    /// The deployment lacks the model.
+    NoModel(StatusCode),
+    /// The deployment lacks the endpoint.
+    NoEndpoint(StatusCode),
     /// A redirect or another status that no client of the API expects.
     Unexpected(StatusCode),
     /// The answer ended before it was whole.
     Truncated,
     /// The answer ended without anything a client could use.
     Empty,
-    /// The body of an answer of status 200 is an error. The status is set if the request is at
-    /// fault.
-    Reported(Option<StatusCode>),
+    /// The body of an answer of status 200 is an error that says no more than that.
+    Reported,
     /// The gateway is stopping, and its time for requests in flight is over.
     Stopping,
     /// The gateway itself failed.
     Internal,
+}
+
+/// What a deployment lacks for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// Room: the context is too short.
+    Context,
+    /// A feature.
+    Feature(Feature),
+}
+
+impl Lack {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Context => "unfit_context",
+            Self::Feature(Feature::Tools) => "unfit_tools",
+            Self::Feature(Feature::Images) => "unfit_images",
+            Self::Feature(Feature::Audio) => "unfit_audio",
+            Self::Feature(Feature::Video) => "unfit_video",
+            Self::Feature(Feature::Other) => "unfit_other",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Context => "the request does not fit its context",
+            Self::Feature(_) => "it lacks a feature that the request needs",
+        }
+    }
 }
 
 /// What follows from a [`Cause`]: one row of the table.
@@ -143,8 +184,9 @@ pub enum Effect {
     Limited,
     /// A stall if the deployment answered others meanwhile, else a failure of the answer.
     Late,
-    /// The deployment is out of use until a reload or a successful probe.
-    Credential,
+    /// It counts as a sign of this. The deployment goes out of use only after different requests
+    /// gave the same sign.
+    Suspicion(Suspicion),
     /// A failure of the answer, if the attempt had its fair part of the request's time:
     /// [`Overtime`].
     ///
@@ -157,8 +199,10 @@ pub enum Effect {
 pub enum Speaker {
     /// The gateway's.
     Gateway,
-    /// The engine's, if it sent a message.
+    /// The engine's alone, if it sent a message.
     Engine,
+    /// The gateway's, followed by the engine's.
+    Both,
 }
 
 /// A fixed text, with a status appended if there is one.
@@ -208,7 +252,31 @@ const TIMED_OUT: CauseFacts = CauseFacts {
 /// The row of a failure of the gateway itself, which ends the request.
 const OURS: CauseFacts = CauseFacts { charged: Charged::Gateway, elsewhere: false, ..FAILED };
 
+/// The row of an answer that has a status and perhaps words.
+const ANSWERED: CauseFacts = CauseFacts { speaker: Speaker::Both, ..FAILED };
+
+/// The row of a deployment that is full. It works, and nobody is charged with a failure.
+const FULL: CauseFacts = CauseFacts {
+    charged: Charged::Deployment(Effect::Limited),
+    waste: None,
+    ending: Ending::Limited,
+    ..ANSWERED
+};
+
+/// The row of a refusal. The engine did no work, and would refuse the same request again.
+const REFUSED: CauseFacts =
+    CauseFacts { waste: None, speaker: Speaker::Engine, again: false, ..FAILED };
+
+const fn suspect(of: Suspicion) -> Charged {
+    Charged::Deployment(Effect::Suspicion(of))
+}
+
 impl CauseFacts {
+    /// Sets the status that the client gets.
+    const fn told(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     const fn worded(self, label: &'static str, text: &'static str) -> Self {
         Self { label: Wording::plain(label), text: Wording::plain(text), ..self }
     }
@@ -248,15 +316,23 @@ impl Cause {
                 ..FAILED.worded("broken", "the connection broke before an answer")
             },
             Self::Protocol => FAILED.worded("protocol", "the answer is not HTTP"),
-            Self::Status(_) | Self::Credential(_) | Self::Unexpected(_) => self.answer_facts(),
+            Self::Status(_) | Self::Overloaded(_) | Self::Unexpected(_) => self.answer_facts(),
+            Self::Rejected(_)
+            | Self::Unfit(..)
+            | Self::Refused(_)
+            | Self::Credential(_)
+            | Self::NoModel(_)
+            | Self::NoEndpoint(_) => self.refusal_facts(),
             Self::Truncated => CauseFacts {
                 charged: LOST,
                 ending: Ending::Broken,
                 ..FAILED.worded("truncated", "the answer ended before it was whole")
             },
             Self::Empty => FAILED.worded("empty", "the answer ended without content"),
-            Self::Reported(None) => FAILED.worded("error_in_body", "answered with an error"),
-            Self::Reported(Some(status)) => reported(status),
+            Self::Reported => CauseFacts {
+                speaker: Speaker::Both,
+                ..FAILED.worded("error_in_body", "answered with an error")
+            },
             Self::Stopping => CauseFacts {
                 waste: Some(Waste::Stopping),
                 status: StatusCode::SERVICE_UNAVAILABLE,
@@ -273,17 +349,53 @@ impl Cause {
     const fn answer_facts(self) -> CauseFacts {
         match self {
             Self::Status(status) => status_facts(status).answered("status_", "answered ", status),
-            Self::Credential(status) => CauseFacts {
-                text: Wording::plain("did not accept the gateway's credential"),
-                charged: Charged::Deployment(Effect::Credential),
-                waste: None,
-                again: false,
-                ..FAILED.answered("credential_", "", status)
+            Self::Overloaded(_) => CauseFacts {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                ..FULL.worded("overloaded", "is overloaded")
             },
             Self::Unexpected(status) => CauseFacts {
                 waste: None,
                 again: false,
                 ..FAILED.answered("status_", "answered ", status)
+            },
+            _ => FAILED,
+        }
+    }
+
+    /// The rows of answers that refuse the request, or the gateway.
+    const fn refusal_facts(self) -> CauseFacts {
+        match self {
+            Self::Rejected(status) => CauseFacts {
+                charged: Charged::Client,
+                elsewhere: false,
+                ending: Ending::ClientError,
+                ..REFUSED.worded("rejected", "the request is wrong").told(status)
+            },
+            Self::Unfit(lack, status) => CauseFacts {
+                charged: Charged::Nobody,
+                ending: Ending::ClientError,
+                ..REFUSED.worded(lack.label(), lack.text()).told(status)
+            },
+            Self::Refused(status) => CauseFacts {
+                charged: suspect(Suspicion::Refused),
+                ending: Ending::ClientError,
+                ..REFUSED.answered("refused_", "answered ", status).told(status)
+            },
+            Self::Credential(status) => CauseFacts {
+                text: Wording::plain("did not accept the gateway's credential"),
+                charged: suspect(Suspicion::Credential),
+                speaker: Speaker::Gateway,
+                ..REFUSED.answered("credential_", "", status)
+            },
+            Self::NoModel(_) => CauseFacts {
+                charged: suspect(Suspicion::Model),
+                speaker: Speaker::Gateway,
+                status: StatusCode::NOT_FOUND,
+                ..REFUSED.worded("no_model", "it does not have the model")
+            },
+            Self::NoEndpoint(status) => CauseFacts {
+                charged: suspect(Suspicion::Endpoint),
+                ..REFUSED.answered("no_endpoint_", "answered ", status).told(status)
             },
             _ => FAILED,
         }
@@ -302,9 +414,15 @@ impl Cause {
     #[must_use]
     pub fn answered(self) -> Option<StatusCode> {
         match self {
-            Self::Status(status) | Self::Credential(status) | Self::Unexpected(status) => {
-                Some(status)
-            }
+            Self::Status(status)
+            | Self::Overloaded(status)
+            | Self::Rejected(status)
+            | Self::Unfit(_, status)
+            | Self::Refused(status)
+            | Self::Credential(status)
+            | Self::NoModel(status)
+            | Self::NoEndpoint(status)
+            | Self::Unexpected(status) => Some(status),
             _ => None,
         }
     }
@@ -317,34 +435,13 @@ const fn status_facts(status: StatusCode) -> CauseFacts {
             charged: Charged::Nobody,
             waste: None,
             status: StatusCode::GATEWAY_TIMEOUT,
-            ..FAILED
+            ..ANSWERED
         },
-        429 | 503 => CauseFacts {
-            charged: Charged::Deployment(Effect::Limited),
-            waste: None,
-            status,
-            ending: Ending::Limited,
-            ..FAILED
-        },
-        504 => CauseFacts { status, ..FAILED },
-        400..=499 => CauseFacts { charged: Charged::Nobody, ..FAILED },
-        _ => FAILED,
-    }
-}
-
-/// The row of an error with this status in the body of an answer of status 200.
-const fn reported(status: StatusCode) -> CauseFacts {
-    CauseFacts {
-        charged: Charged::Client,
-        waste: None,
-        status,
-        speaker: Speaker::Engine,
-        again: false,
-        ending: match status.as_u16() {
-            400..=499 => Ending::ClientError,
-            _ => Ending::Failed,
-        },
-        ..FAILED.worded("error_in_body", "answered with an error")
+        429 | 503 => FULL.told(status),
+        498 | 529 => FULL.told(StatusCode::SERVICE_UNAVAILABLE),
+        504 => CauseFacts { status, ..ANSWERED },
+        400..=499 => CauseFacts { charged: Charged::Nobody, waste: None, ..ANSWERED },
+        _ => ANSWERED,
     }
 }
 

@@ -91,12 +91,18 @@ fn statuses_that_another_deployment_may_not_give() {
     use Ending::{Failed, Limited};
     let limited = Charged::Deployment(Effect::Limited);
     let nobody = Charged::Nobody;
+    let down = StatusCode::SERVICE_UNAVAILABLE.as_u16();
     let row = |status, label, text, charged, waste, told, ending| {
         (Cause::Status(code(status)), (label, text, charged, waste, told, true, true, ending))
     };
     check(&[
         row(408, "status_408", "answered 408", nobody, None, 504, Failed),
-        row(418, "status_418", "answered 418", nobody, BROKEN, 502, Failed),
+        row(409, "status_409", "answered 409", nobody, None, 502, Failed),
+        row(424, "status_424", "answered 424", nobody, None, 502, Failed),
+        row(425, "status_425", "answered 425", nobody, None, 502, Failed),
+        row(498, "status_498", "answered 498", limited, None, down, Limited),
+        row(499, "status_499", "answered 499", nobody, None, 502, Failed),
+        row(529, "status_529", "answered 529", limited, None, down, Limited),
         row(429, "status_429", "answered 429", limited, None, 429, Limited),
         row(500, "status_500", "answered 500", ANSWER, BROKEN, 502, Failed),
         row(503, "status_503", "answered 503", limited, None, 503, Limited),
@@ -106,27 +112,63 @@ fn statuses_that_another_deployment_may_not_give() {
 }
 
 #[test]
-fn statuses_that_sending_again_does_not_help() {
-    use Ending::Failed;
-    let credential = Charged::Deployment(Effect::Credential);
-    let text = "did not accept the gateway's credential";
+fn an_engine_that_is_overloaded_is_full() {
+    let limited = Charged::Deployment(Effect::Limited);
+    let row = ("overloaded", "is overloaded", limited, None, 503, true, true, Ending::Limited);
+    check(&[(Cause::Overloaded(code(500)), row)]);
+}
+
+#[test]
+fn refusals_that_sending_again_does_not_help() {
+    use Ending::{ClientError, Failed};
+    let of = |suspicion| Charged::Deployment(Effect::Suspicion(suspicion));
+    let (key, model) = ("did not accept the gateway's credential", "it does not have the model");
+    let (wrong, room) = ("the request is wrong", "the request does not fit its context");
+    let feature = "it lacks a feature that the request needs";
+    let (nobody, images) = (Charged::Nobody, Lack::Feature(Feature::Images));
+    let row = |label, text, charged, told, elsewhere, ending| -> Row {
+        (label, text, charged, None, told, elsewhere, false, ending)
+    };
     check(&[
         (
+            Cause::Rejected(code(422)),
+            row("rejected", wrong, Charged::Client, 422, false, ClientError),
+        ),
+        (
+            Cause::Unfit(Lack::Context, code(400)),
+            row("unfit_context", room, nobody, 400, true, ClientError),
+        ),
+        (
+            Cause::Unfit(images, code(500)),
+            row("unfit_images", feature, nobody, 500, true, ClientError),
+        ),
+        (
+            Cause::Refused(code(403)),
+            row("refused_403", "answered 403", of(Suspicion::Refused), 403, true, ClientError),
+        ),
+        (
             Cause::Credential(code(401)),
-            ("credential_401", text, credential, None, 502, true, false, Failed),
+            row("credential_401", key, of(Suspicion::Credential), 502, true, Failed),
+        ),
+        (
+            Cause::NoModel(code(400)),
+            row("no_model", model, of(Suspicion::Model), 404, true, Failed),
+        ),
+        (
+            Cause::NoEndpoint(code(501)),
+            row("no_endpoint_501", "answered 501", of(Suspicion::Endpoint), 501, true, Failed),
         ),
         (
             Cause::Unexpected(code(302)),
-            ("status_302", "answered 302", ANSWER, None, 502, true, false, Failed),
+            row("status_302", "answered 302", ANSWER, 502, true, Failed),
         ),
     ]);
 }
 
 #[test]
 fn answers_without_use() {
-    use Ending::{ClientError, Failed};
+    use Ending::Failed;
     let text = "answered with an error";
-    let client = Charged::Client;
     check(&[
         (
             Cause::Protocol,
@@ -136,15 +178,7 @@ fn answers_without_use() {
             Cause::Empty,
             ("empty", "the answer ended without content", ANSWER, BROKEN, 502, true, true, Failed),
         ),
-        (Cause::Reported(None), ("error_in_body", text, ANSWER, BROKEN, 502, true, true, Failed)),
-        (
-            Cause::Reported(Some(code(422))),
-            ("error_in_body", text, client, None, 422, true, false, ClientError),
-        ),
-        (
-            Cause::Reported(Some(code(500))),
-            ("error_in_body", text, client, None, 500, true, false, Failed),
-        ),
+        (Cause::Reported, ("error_in_body", text, ANSWER, BROKEN, 502, true, true, Failed)),
     ]);
 }
 
@@ -163,21 +197,42 @@ fn faults_of_the_gateway() {
 }
 
 #[test]
-fn only_errors_of_the_client_are_told_in_the_engines_words() {
-    let engine = Cause::Reported(Some(code(400)));
-    assert_eq!(engine.facts().speaker, Speaker::Engine);
-    for cause in [Cause::Reported(None), Cause::Status(code(500)), Cause::Connect] {
-        assert_eq!(cause.facts().speaker, Speaker::Gateway, "{cause:?}");
+fn whose_words_are_told() {
+    let status = code(404);
+    for (cause, speaker) in [
+        (Cause::Rejected(status), Speaker::Engine),
+        (Cause::Unfit(Lack::Context, status), Speaker::Engine),
+        (Cause::Refused(status), Speaker::Engine),
+        (Cause::NoEndpoint(status), Speaker::Engine),
+        (Cause::Reported, Speaker::Both),
+        (Cause::Status(code(500)), Speaker::Both),
+        (Cause::Status(code(429)), Speaker::Both),
+        (Cause::Overloaded(code(500)), Speaker::Both),
+        (Cause::Credential(status), Speaker::Gateway),
+        (Cause::NoModel(status), Speaker::Gateway),
+        (Cause::Connect, Speaker::Gateway),
+    ] {
+        assert_eq!(cause.facts().speaker, speaker, "{cause:?}");
     }
 }
 
 #[test]
-fn only_a_status_that_failed_is_the_answers() {
+fn the_status_of_an_answer_is_known() {
     let status = code(503);
-    for cause in [Cause::Status(status), Cause::Credential(status), Cause::Unexpected(status)] {
+    for cause in [
+        Cause::Status(status),
+        Cause::Overloaded(status),
+        Cause::Rejected(status),
+        Cause::Unfit(Lack::Context, status),
+        Cause::Refused(status),
+        Cause::Credential(status),
+        Cause::NoModel(status),
+        Cause::NoEndpoint(status),
+        Cause::Unexpected(status),
+    ] {
         assert_eq!(cause.answered(), Some(status), "{cause:?}");
     }
-    for cause in [Cause::Reported(Some(status)), Cause::Connect] {
+    for cause in [Cause::Reported, Cause::Connect] {
         assert_eq!(cause.answered(), None, "{cause:?}");
     }
 }

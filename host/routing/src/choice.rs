@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use contract::{Facts, Fault, Needs, Role};
-use fleet::{AttemptQueue, CandidateInfo, Snapshot, StrategyInfo, Trial};
+use fleet::{AttemptQueue, CandidateInfo, Scope, Snapshot, StrategyInfo, Trial};
 
 use super::facts::{self, Asked};
 use super::weigh;
@@ -20,6 +20,8 @@ pub struct Inquiry<'r, 'q> {
     pub model: usize,
     /// True if the client asked for a stream.
     pub stream: bool,
+    /// The deployments that the request may go to.
+    pub scope: Scope,
     /// The parts of the request that facts are found in.
     pub asked: Asked<'q>,
 }
@@ -54,6 +56,7 @@ pub struct Shadow {
     in_use: Vec<f64>,
     model: usize,
     stream: bool,
+    scope: Scope,
 }
 
 impl<'r> Inquiry<'r, '_> {
@@ -85,7 +88,7 @@ pub async fn choose<'r>(
     lot: impl FnOnce() -> f64,
     clock: impl Fn() -> Instant,
 ) -> Choice<'r> {
-    let Inquiry { model, stream, .. } = inquiry;
+    let Inquiry { model, stream, scope, .. } = inquiry;
     let mut choice = inquiry.published();
     let Some(strategy) = inquiry.strategy() else { return choice };
     let candidate = strategy.candidate.as_deref().filter(|candidate| candidate.trial.is_on());
@@ -115,7 +118,7 @@ pub async fn choose<'r>(
         // A canary is judged by the requests that it decides, not by comparison.
         if !candidate.trial.is_canary() && candidate.strategy.on_path.is_some() {
             let (candidate, in_use) = (candidate.clone(), choice.weights.to_vec());
-            let shadow = Shadow { candidate, facts, in_use, model, stream };
+            let shadow = Shadow { candidate, facts, in_use, model, stream, scope };
             choice.shadow = Some(Box::new(shadow));
         }
     }
@@ -128,8 +131,9 @@ impl Shadow {
     pub async fn compare(self, snapshot: &Snapshot, clock: impl Fn() -> Instant) {
         let CandidateInfo { strategy, trial } = &self.candidate;
         let began = clock();
-        let answer =
-            count(strategy, weigh(strategy, snapshot, self.model, self.stream, &self.facts).await);
+        let Self { model, stream, facts, scope, .. } = &self;
+        let asked = weigh(strategy, snapshot, *model, *stream, facts, *scope);
+        let answer = count(strategy, asked.await);
         if let Some(answer) = answer
             && let Some(weights) = judged(answer, trial, began, &clock)
         {
@@ -153,10 +157,10 @@ fn known(
 /// Asks `strategy` about one request, and counts the call. None if the published weights decide.
 async fn ask(
     strategy: &StrategyInfo,
-    Inquiry { snapshot, model, stream, .. }: Inquiry<'_, '_>,
+    Inquiry { snapshot, model, stream, scope, .. }: Inquiry<'_, '_>,
     facts: &Facts,
 ) -> Option<Result<Vec<f64>, Fault>> {
-    count(strategy, weigh(strategy, snapshot, model, stream, facts).await)
+    count(strategy, weigh(strategy, snapshot, model, stream, facts, scope).await)
 }
 
 /// Counts a call by its result.

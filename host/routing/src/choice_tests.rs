@@ -79,6 +79,12 @@ fn deployment(port: u16) -> DeploymentConfig {
         },
         api_key: None,
         provider_model_id: "m".into(),
+        capability: config::Capability {
+            context_length: 1,
+            input: config::Modalities::default(),
+            output: config::Modalities::default(),
+            tools: false,
+        },
         weight: 0.0,
         share: Share::Assigned,
         pricing: Pricing::default(),
@@ -104,7 +110,7 @@ fn model() -> Model {
     };
     let deployments = [1, 2].map(deployment).into();
     let (id, aliases, total) = ("m".into(), Vec::new(), TotalTime::default());
-    Model { id, aliases, card, total, strategy: 0, deployments }
+    Model { id, aliases, card, sides: config::Sides::BOTH, total, strategy: 0, deployments }
 }
 
 const ROLLBACK: Rollback = Rollback { faults: 1, margin: 0.1, min_requests: 10 };
@@ -159,7 +165,7 @@ fn clock() -> impl Fn() -> Instant {
 fn chosen(snapshot: &Snapshot, lot: f64) -> Choice<'_> {
     let (headers, scan) = (HeaderMap::new(), scan());
     let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-    let inquiry = Inquiry { snapshot, model: 0, stream: false, asked };
+    let inquiry = Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked };
     let choice = at_once(choose(inquiry, || lot, clock()));
     if let Some(same) = inquiry.at_once() {
         assert_eq!(
@@ -177,7 +183,7 @@ fn nobody_is_waited_for_where_nobody_is_asked() {
     let of = |snapshot: &Snapshot| {
         let (headers, scan) = (HeaderMap::new(), scan());
         let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-        Inquiry { snapshot, model: 0, stream: false, asked }.at_once().is_some()
+        Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked }.at_once().is_some()
     };
     assert!(of(&alone(Vec::new())) && of(&alone(vec![strategy("s", None)])));
     assert!(!of(&alone(vec![strategy("s", fixed(Ok(IN_USE)))])));

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
+
+use answers::refusal::Words;
+use fleet::Forbidden;
 
 use super::cause::{Cause, Phase, Speaker};
 use super::failure::Failure;
@@ -24,15 +28,66 @@ pub struct Exhausted {
     pub over_budget: bool,
     /// A deployment had no place for the request.
     pub busy: bool,
+    /// Why deployments were forbidden to the request. None: none was.
+    pub forbidden: Option<Forbidden>,
 }
 
 impl Exhausted {
-    /// The failure that decides the client's answer: the last with a 4xx status (such as 429), else
-    /// the last.
+    /// The failure that decides the client's answer, the most useful one: that the client must wait
+    /// (the shortest wait), that the request is at fault, else what an engine said, else the last.
     fn telling(&self) -> Option<&Failure> {
-        let client = |failure: &&Failure| failure.cause.facts().status.is_client_error();
         let failures = || self.failures.iter().rev().map(|(_, failure)| failure);
-        failures().find(client).or_else(|| failures().next())
+        let waits = |failure: &&Failure| {
+            let facts = failure.cause.facts();
+            facts.status == StatusCode::TOO_MANY_REQUESTS && facts.again
+        };
+        let wait = |failure: &&Failure| failure.retry_after.unwrap_or(Duration::MAX);
+        let faulty =
+            |failure: &&Failure| matches!(failure.cause, Cause::Rejected(_) | Cause::Unfit(..));
+        let said = |failure: &&Failure| {
+            failure.cause.facts().speaker != Speaker::Gateway && failure.message().is_some()
+        };
+        let client = |failure: &&Failure| failure.cause.facts().status.is_client_error();
+        failures()
+            .filter(waits)
+            .min_by_key(wait)
+            .or_else(|| failures().find(faulty))
+            .or_else(|| failures().find(said))
+            .or_else(|| failures().find(client))
+            .or_else(|| failures().next())
+    }
+
+    /// The engine's words that the client is told, if any.
+    #[must_use]
+    pub fn words(&self) -> Option<&Words> {
+        let telling = self.telling()?;
+        let speaker = telling.cause.facts().speaker;
+        telling.said.as_deref().filter(|_| speaker != Speaker::Gateway)
+    }
+
+    /// The engine's answer, if the client gets it as it is.
+    #[must_use]
+    pub fn body(&self) -> Option<&Bytes> {
+        let telling = self.telling()?;
+        telling.body.as_ref().filter(|_| telling.cause.facts().speaker == Speaker::Engine)
+    }
+
+    /// True if the request is at fault: no deployment is charged, and another try is pointless.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        self.telling().is_some_and(|f| matches!(f.cause, Cause::Rejected(_) | Cause::Unfit(..)))
+    }
+
+    /// True if no deployment was tried, and some are forbidden to the request.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.telling().is_none() && self.forbidden.is_some()
+    }
+
+    /// True if the deployments lack the model.
+    #[must_use]
+    pub fn lacks_model(&self) -> bool {
+        self.telling().is_some_and(|failure| matches!(failure.cause, Cause::NoModel(_)))
     }
 
     /// The resource that ran short, as metrics name it, if nothing else is wrong.
@@ -51,11 +106,16 @@ impl Exhausted {
         told.unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// The `Retry-After` of the answer, if waiting helps.
+    /// The `Retry-After` of the answer, if waiting helps: the shortest that is known, or a second if
+    /// deployments are full.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-        let wait = if self.shed().is_some() { Some(OVERLOAD) } else { self.wait };
+        let refusals = || self.failures.iter().filter(|(_, failure)| failure.is_refusal());
+        let told = refusals().filter_map(|(_, failure)| failure.retry_after).min();
+        let told = [told, self.wait].into_iter().flatten().min();
+        let is_full = self.shed().is_some() || (told.is_none() && refusals().next().is_some());
+        let wait = if is_full { Some(OVERLOAD) } else { told };
         wait.filter(|_| asks.contains(&self.status()))
     }
 
@@ -81,12 +141,15 @@ impl Exhausted {
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(telling) = self.telling() else {
-            return f.write_str(match self.busy {
+            f.write_str(match self.busy {
                 true => "all deployments of the model are busy; send the request again",
                 false => "no deployment of the model can be tried now",
-            });
+            })?;
+            return self.forbidden.map_or(Ok(()), |why| f.write_str(reason(why)));
         };
-        if let (Speaker::Engine, Some(said)) = (telling.cause.facts().speaker, &telling.said) {
+        let speaker = telling.cause.facts().speaker;
+        let said = telling.message().filter(|_| speaker != Speaker::Gateway);
+        if let (Speaker::Engine, Some(said)) = (speaker, said) {
             return f.write_str(said);
         }
         f.write_str("no deployment of the model answered: ")?;
@@ -94,7 +157,19 @@ impl fmt::Display for Exhausted {
             let comma = if i > 0 { ", " } else { "" };
             write!(f, "{comma}{name}: {}", failure.cause)?;
         }
-        Ok(())
+        if let Some(said) = said {
+            write!(f, "; the last said: {said}")?;
+        }
+        self.forbidden.map_or(Ok(()), |why| f.write_str(reason(why)))
+    }
+}
+
+/// The end of a message that says what was forbidden.
+const fn reason(why: Forbidden) -> &'static str {
+    match why {
+        Forbidden::Side => "; the others are on a side that is forbidden to this request",
+        Forbidden::Context => "; the prompt does not fit the others",
+        Forbidden::Feature => "; the others lack a feature that the request needs",
     }
 }
 
@@ -104,7 +179,17 @@ mod tests {
 
     fn exhausted(causes: &[Cause]) -> Exhausted {
         let failures = causes.iter().map(|cause| ("d".to_owned(), (*cause).into()));
-        Exhausted { failures: failures.collect(), wait: None, over_budget: false, busy: false }
+        Exhausted {
+            failures: failures.collect(),
+            wait: None,
+            over_budget: false,
+            busy: false,
+            forbidden: None,
+        }
+    }
+
+    fn words(message: &str) -> Option<Box<Words>> {
+        Some(Box::new(Words { message: message.into(), ..Words::default() }))
     }
 
     fn status(code: u16) -> Cause {
@@ -130,6 +215,35 @@ mod tests {
         assert_eq!(exhausted(&[Cause::Connect, late]).phase(), Some(Phase::FirstByte));
         assert_eq!(exhausted(&[late, Cause::Connect]).phase(), None);
         assert_eq!(exhausted(&[]).phase(), None);
+    }
+
+    #[test]
+    fn the_shortest_wait_goes_before_words_and_these_before_ours() {
+        let mut failed = exhausted(&[status(429), status(500), status(429), Cause::Connect]);
+        failed.failures[0].1.retry_after = Some(Duration::from_secs(3));
+        failed.failures[0].1.said = words("three");
+        failed.failures[2].1.retry_after = Some(Duration::from_secs(9));
+        failed.failures[2].1.said = words("nine");
+        assert_eq!(failed.words().map(|words| &*words.message), Some("three"));
+        let mut failed = exhausted(&[status(500), Cause::Connect, status(502), Cause::Connect]);
+        failed.failures[0].1.said = words("out of memory");
+        assert_eq!(failed.words().map(|words| &*words.message), Some("out of memory"));
+        let quota = Cause::Refused(StatusCode::TOO_MANY_REQUESTS);
+        let mut failed = exhausted(&[quota, Cause::Connect]);
+        failed.failures[0].1.said = words("no credit");
+        assert_eq!((failed.status().as_u16(), failed.to_string()), (429, "no credit".into()));
+        assert!(!failed.retry_may_help());
+        let lacking = exhausted(&[Cause::NoModel(StatusCode::BAD_REQUEST), Cause::Connect]);
+        assert!(lacking.lacks_model() && lacking.status() == StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn what_is_forbidden_is_said() {
+        let kept = Exhausted { forbidden: Some(Forbidden::Side), ..exhausted(&[]) };
+        assert!(kept.to_string().ends_with("a side that is forbidden to this request"));
+        assert_eq!(kept.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let failed = Exhausted { forbidden: Some(Forbidden::Side), ..exhausted(&[Cause::Connect]) };
+        assert!(failed.to_string().contains("could not connect; the others are on a side"));
     }
 
     #[test]
@@ -169,12 +283,15 @@ mod tests {
         let mut failed = exhausted(&[Cause::Connect, status(500)]);
         let text = "no deployment of the model answered: d: could not connect, d: answered 500";
         assert_eq!(failed.to_string(), text);
-        failed.failures[1].1.said = Some("out of memory".into());
-        assert_eq!(failed.to_string(), text, "only a client error is quoted");
-        let mut refused = exhausted(&[Cause::Reported(Some(StatusCode::BAD_REQUEST))]);
-        assert!(refused.to_string().ends_with("d: answered with an error"));
-        refused.failures[0].1.said = Some("too long".into());
+        failed.failures[1].1.said = words("out of memory");
+        assert_eq!(failed.to_string(), format!("{text}; the last said: out of memory"));
+        let mut refused = exhausted(&[Cause::Rejected(StatusCode::BAD_REQUEST)]);
+        assert!(refused.to_string().ends_with("d: the request is wrong"));
+        refused.failures[0].1.said = words("too long");
         assert_eq!(refused.to_string(), "too long");
+        let mut barred = exhausted(&[Cause::Credential(StatusCode::UNAUTHORIZED)]);
+        barred.failures[0].1.said = words("the key sk-1 is wrong");
+        assert!(!barred.to_string().contains("sk-1") && barred.words().is_none());
         let none = exhausted(&[]);
         assert_eq!(none.to_string(), "no deployment of the model can be tried now");
         let busy = Exhausted { busy: true, ..none };

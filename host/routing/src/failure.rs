@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::StatusCode;
+
 use answers::commit::Defect;
+use answers::refusal::{Sense, Words};
 use contract::Ending;
-use fleet::{FailureKind, Outcome};
+use fleet::{FailureKind, Outcome, Suspicion};
 
 use super::cause::{Cause, Charged, Effect};
 
@@ -17,7 +21,11 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The engine's own words. They may contain addresses and keys, which the proxy must redact before
     /// a client sees them.
-    pub said: Option<String>,
+    pub said: Option<Box<Words>>,
+    /// The engine's answer as it is, redacted, if it is an error object of the API.
+    pub body: Option<Bytes>,
+    /// What went wrong in detail, for the log: `Connection refused`, `UnknownIssuer`.
+    pub detail: Option<Box<str>>,
     /// The request was sent, and no byte came back: the deployment may have answered it.
     pub ambiguous: bool,
 }
@@ -41,24 +49,41 @@ impl Overtime {
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Self {
-        Self { cause, retry_after: None, said: None, ambiguous: false }
-    }
-}
-
-impl From<Defect> for Failure {
-    fn from(defect: Defect) -> Self {
-        match defect {
-            Defect::Truncated => Cause::Truncated.into(),
-            Defect::Empty => Cause::Empty.into(),
-            Defect::Reported(error) => {
-                let said = (!error.message.is_empty()).then_some(error.message);
-                Self { said, ..Cause::Reported(error.status).into() }
-            }
-        }
+        Self { cause, retry_after: None, said: None, body: None, detail: None, ambiguous: false }
     }
 }
 
 impl Failure {
+    /// An answer of status 200 that turned out to be none. `sent` is the model's name as it was
+    /// sent.
+    #[must_use]
+    pub fn of_defect(defect: Defect, sent: &str) -> Self {
+        match defect {
+            Defect::Truncated => Cause::Truncated.into(),
+            Defect::Empty => Cause::Empty.into(),
+            Defect::Reported(words) => {
+                let sense = Sense::of(words.status, &words, sent);
+                let status = words.status.and_then(|status| StatusCode::from_u16(status).ok());
+                // A 404 in a body is about the request: the endpoint has answered.
+                Self::from(Cause::of_body(status, sense, true)).with(words)
+            }
+        }
+    }
+
+    /// The failure with the engine's words, if it has some.
+    #[must_use]
+    pub fn with(self, words: Words) -> Self {
+        let said = (words != Words::default()).then(|| Box::new(words));
+        Self { said, ..self }
+    }
+
+    /// The message of the engine.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        let message = &*self.said.as_ref()?.message;
+        (!message.is_empty()).then_some(message)
+    }
+
     /// How strategies that learn are told of an attempt that failed before its answer began.
     #[must_use]
     pub fn ending(&self) -> Ending {
@@ -82,14 +107,34 @@ impl Failure {
             Effect::Failure(kind) => kind,
             Effect::Limited => return Outcome::Limited { cause, wait: self.retry_after },
             Effect::Late => return Outcome::Late { cause },
-            Effect::Credential => {
-                let status = self.cause.answered().map_or(0, |status| status.as_u16());
-                return Outcome::Credential { cause: format!("answered {status}") };
-            }
+            Effect::Suspicion(of) => return self.suspicion(of),
             Effect::Overtime if overtime == Overtime::Nobody => return Outcome::Neutral,
             Effect::Overtime => FailureKind::Answer,
         };
         Outcome::Failure { cause, kind }
+    }
+
+    fn suspicion(&self, of: Suspicion) -> Outcome {
+        let status = self.cause.answered().map_or(0, |status| status.as_u16());
+        let cause = format!("answered {status}");
+        match of {
+            Suspicion::Credential => Outcome::Credential { cause },
+            Suspicion::Refused => Outcome::Refused { cause },
+            Suspicion::Model => Outcome::NoModel { cause },
+            Suspicion::Endpoint => Outcome::NoEndpoint { cause },
+        }
+    }
+
+    /// True if a request that fails so at two deployments may be at fault itself: the engine failed
+    /// at it, or died of it.
+    #[must_use]
+    pub fn may_be_poison(&self) -> bool {
+        let engines = match self.cause {
+            Cause::Status(_) | Cause::Reported | Cause::Broken => true,
+            Cause::Truncated | Cause::Empty | Cause::Protocol => true,
+            _ => false,
+        };
+        engines && matches!(self.outcome(Overtime::Deployment), Outcome::Failure { .. })
     }
 }
 
@@ -137,14 +182,33 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_credential_is_named_by_its_status() {
-        let refused = outcome(Cause::Credential(StatusCode::PAYMENT_REQUIRED));
-        assert_eq!(refused, Outcome::Credential { cause: "answered 402".into() });
+    fn a_suspicion_is_named_by_its_status() {
+        let (status, cause) = (StatusCode::NOT_FOUND, || "answered 404".to_owned());
+        for (of, want) in [
+            (Cause::Credential(status), Outcome::Credential { cause: cause() }),
+            (Cause::Refused(status), Outcome::Refused { cause: cause() }),
+            (Cause::NoModel(status), Outcome::NoModel { cause: cause() }),
+            (Cause::NoEndpoint(status), Outcome::NoEndpoint { cause: cause() }),
+        ] {
+            assert_eq!(outcome(of), want);
+        }
+    }
+
+    #[test]
+    fn poison_is_what_an_engine_fails_at() {
+        for cause in [Cause::Reported, Cause::Broken, Cause::Status(StatusCode::BAD_GATEWAY)] {
+            assert!(Failure::from(cause).may_be_poison(), "{cause:?}");
+        }
+        let full = Cause::Status(StatusCode::TOO_MANY_REQUESTS);
+        let late = Cause::TimedOut(Phase::FirstByte);
+        for cause in [Cause::Connect, Cause::Tls, Cause::Stopping, full, late] {
+            assert!(!Failure::from(cause).may_be_poison(), "{cause:?}");
+        }
     }
 
     #[test]
     fn who_is_not_charged_hears_nothing() {
-        let client = Cause::Reported(Some(StatusCode::BAD_REQUEST));
+        let client = Cause::Rejected(StatusCode::BAD_REQUEST);
         for cause in [Cause::NoDescriptors, Cause::Stopping, Cause::Internal, client] {
             assert_eq!(outcome(cause), Outcome::Neutral, "{cause:?}");
         }
@@ -178,14 +242,16 @@ mod tests {
 
     #[test]
     fn defects_of_answers_become_failures() {
-        use answers::commit::Reported;
-        assert_eq!(Failure::from(Defect::Truncated).cause, Cause::Truncated);
-        assert_eq!(Failure::from(Defect::Empty).cause, Cause::Empty);
-        let status = Some(StatusCode::BAD_REQUEST);
-        let reported = |message: &str| {
-            Failure::from(Defect::Reported(Reported { message: message.into(), status }))
+        assert_eq!(Failure::of_defect(Defect::Truncated, "m").cause, Cause::Truncated);
+        assert_eq!(Failure::of_defect(Defect::Empty, "m").cause, Cause::Empty);
+        let reported = |message: &str, status| {
+            let words = Words { message: message.into(), status, ..Words::default() };
+            Failure::of_defect(Defect::Reported(words), "m")
         };
-        assert_eq!(reported("too long").said.as_deref(), Some("too long"));
-        assert_eq!((reported("").said, reported("").cause), (None, Cause::Reported(status)));
+        let rejected = reported("no", Some(400));
+        assert_eq!(rejected.message(), Some("no"));
+        assert_eq!(rejected.cause, Cause::Rejected(StatusCode::BAD_REQUEST));
+        let silent = reported("", None);
+        assert_eq!((silent.said, silent.cause), (None, Cause::Reported));
     }
 }

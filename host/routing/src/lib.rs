@@ -15,6 +15,9 @@
 mod agenda;
 mod cause;
 mod choice;
+mod classify;
+mod demand;
+mod digest;
 mod draw;
 mod endpoint;
 mod exhausted;
@@ -32,12 +35,14 @@ mod waiting;
 mod weigh;
 
 pub use agenda::{Agenda, AgendaStep};
-pub use cause::{Cause, CauseFacts, Charged, Effect, Phase, Speaker, Wording};
+pub use cause::{Cause, CauseFacts, Charged, Effect, Lack, Phase, Speaker, Wording};
 pub use choice::{Choice, Inquiry, Shadow, TrialPart, choose};
+pub use demand::demand;
+pub use digest::digest;
 pub use endpoint::InferenceEndpoint;
 pub use exhausted::Exhausted;
 pub use failure::{Failure, Overtime};
-pub use itinerary::{Deployments, Event, Itinerary, Step, Terms};
+pub use itinerary::{Deployments, Event, Itinerary, Step, Terms, Unfit};
 pub use plan::{Decision, Failed, Plan};
 pub use seat::Seat;
 pub use weigh::weigh;

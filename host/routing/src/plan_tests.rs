@@ -112,6 +112,7 @@ impl Scene {
         let deployment = self.deployment(model, at);
         // A place that no pressure limits.
         let slot = Arc::new(Slots::new(Side::Remote, 1)).try_enter(self.now).place().unwrap();
+        deployment.suspect(&outcome, None, 0, self.now);
         if let Some(permit) = deployment.admit_in_panic(slot, self.now) {
             permit.settle(outcome, self.now);
         }
@@ -196,7 +197,15 @@ fn model(index: usize, strategy: usize) -> Model {
     };
     let total = TotalTime::default();
     let deployments = (1..=DEPLOYMENTS as u16).map(deployment).collect();
-    Model { id: format!("m{index}"), aliases: Vec::new(), card, total, strategy, deployments }
+    Model {
+        id: format!("m{index}"),
+        aliases: Vec::new(),
+        card,
+        sides: config::Sides::BOTH,
+        total,
+        strategy,
+        deployments,
+    }
 }
 
 fn deployment(port: u16) -> DeploymentConfig {
@@ -208,6 +217,12 @@ fn deployment(port: u16) -> DeploymentConfig {
         endpoint: Endpoint { origin, prefix: String::new() },
         api_key: None,
         provider_model_id: "m".into(),
+        capability: config::Capability {
+            context_length: 1,
+            input: config::Modalities::default(),
+            output: config::Modalities::default(),
+            tools: false,
+        },
         weight: 1.0,
         share: Share::Assigned,
         pricing: Pricing::default(),

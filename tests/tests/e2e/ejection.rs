@@ -222,12 +222,20 @@ async fn refused_credential_ejects_and_is_logged_once() {
         )
     };
     let gateway = tests::setup!().models(models("wrong")).start();
-    let out = until(&gateway, "keyed", "credential").await;
+    // Only different requests prove that the key is refused.
+    let mut asked = 0;
+    let out = eventually("it is out", async || {
+        asked += 1;
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": asked}]});
+        assert_eq!(gateway.post("/v1/chat/completions", body.to_string()).await.status, 200);
+        Some(shown(&gateway, "keyed").await).filter(|d| d["state"] == "credential")
+    })
+    .await;
     assert_eq!(out["reason"], "answered 401: it does not accept its api_key");
     for _ in 0..20 {
         assert_eq!(gateway.chat("m").await.engine(), "good");
     }
-    assert_eq!(keyed.requests().await, 1);
+    assert_eq!(keyed.requests().await, 2);
     assert_eq!(gateway.log().matches("does not accept its api_key").count(), 1);
     let before = gateway.reloads("loaded").await;
     gateway.write("config/models.yaml", models("right"));

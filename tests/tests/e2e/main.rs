@@ -9,6 +9,7 @@ mod api_errors;
 mod c_bindings;
 mod cache;
 mod candidates;
+mod causes;
 mod cli;
 mod client_limits;
 mod commit;

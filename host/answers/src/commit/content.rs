@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use http::StatusCode;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::refusal::Words;
 
 /// Built once: building a finder takes longer than searching a text as short as an event.
 type Word = LazyLock<Finder<'static>>;
@@ -32,17 +33,8 @@ pub(super) enum Meaning {
     Content,
     /// The last event, such as `[DONE]`. The stream is complete even if the body then ends early.
     Done,
-    /// The engine failed.
-    Error(Reported),
-}
-
-/// An error that an engine reports inside an answer of status 200.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reported {
-    /// Set if the request is at fault: 400, 404, 413 or 422.
-    pub status: Option<StatusCode>,
-    /// The engine's own text, unredacted. It may contain the engine's address.
-    pub message: String,
+    /// The engine failed. Its words may contain its address.
+    Error(Words),
 }
 
 /// Tracks whether a stream is complete, because the end of its body alone does not tell.
@@ -188,7 +180,7 @@ pub(super) fn later(event: &[u8]) -> Meaning {
 /// counts as one: passing any of it on would show the client the engine's own text.
 pub(super) fn of_long(start: &[u8]) -> Meaning {
     match begins_as_error(start) {
-        true => Meaning::Error(Reported::new(None, None, "")),
+        true => Meaning::Error(Words::default()),
         false => Meaning::Content,
     }
 }
@@ -213,9 +205,18 @@ pub(super) fn begins_as_error(start: &[u8]) -> bool {
 }
 
 /// The error that a whole body reports, if it reports one.
-pub(super) fn error_in(body: &[u8]) -> Option<Reported> {
+pub(super) fn error_in(body: &[u8]) -> Option<Words> {
     ERROR.find(body)?;
+    // Google's OpenAI endpoint wraps its errors in a list.
+    let body = first_of_list(body).unwrap_or(body);
     failed(b"", body, Envelope::of(body).as_ref())
+}
+
+/// The first value of a JSON list.
+fn first_of_list(body: &[u8]) -> Option<&[u8]> {
+    let list = body.trim_ascii_start().strip_prefix(b"[")?;
+    let first = serde_json::Deserializer::from_slice(list).into_iter::<&RawValue>().next()?;
+    Some(first.ok()?.get().as_bytes())
 }
 
 /// Whether `body` is one whole JSON value.
@@ -274,10 +275,6 @@ struct Envelope<'a> {
     #[serde(borrow, default)]
     choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow, default)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    code: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     response: Option<&'a RawValue>,
 }
 
@@ -334,61 +331,26 @@ fn says(value: Option<&RawValue>) -> bool {
 
 /// The error in an event or body, in any of the shapes that engines use. `name` is empty for a
 /// body.
-fn failed(name: &[u8], data: &[u8], envelope: Option<&Envelope<'_>>) -> Option<Reported> {
+fn failed(name: &[u8], data: &[u8], envelope: Option<&Envelope<'_>>) -> Option<Words> {
     let named = name == b"error";
     let Some(envelope) = envelope else {
-        return named.then(|| Reported::new(None, None, &String::from_utf8_lossy(data)));
+        return named.then(|| Words {
+            message: String::from_utf8_lossy(data).into_owned(),
+            ..Words::default()
+        });
     };
     let kind = envelope.kind.map(RawValue::get);
     if says(envelope.error) {
-        return envelope.error.map(Reported::from_value);
+        // All of it: engines also write fields beside the error.
+        return Some(Words::in_body(data));
     }
     if kind == Some("\"response.failed\"") {
-        let response =
-            envelope.response.and_then(|r| serde_json::from_str::<Envelope<'_>>(r.get()).ok());
-        let error = response.and_then(|response| response.error.map(Reported::from_value));
-        return Some(error.unwrap_or_else(|| Reported::new(None, None, "")));
+        let said = envelope.response.map(Words::of);
+        return Some(said.unwrap_or_default());
     }
     let is_error =
         envelope.object.map(RawValue::get) == Some("\"error\"") || kind == Some("\"error\"");
-    (named || is_error).then(|| Reported::new(envelope.code, None, &text(envelope.message)))
-}
-
-impl Reported {
-    /// From the value of an `error` field: an object or a string.
-    fn from_value(value: &RawValue) -> Self {
-        #[derive(Deserialize)]
-        struct Raw<'a> {
-            #[serde(borrow, default)]
-            message: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            code: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            status: Option<&'a RawValue>,
-        }
-        match serde_json::from_str::<Raw<'_>>(value.get()) {
-            Ok(raw) => Self::new(raw.code, raw.status, &text(raw.message)),
-            Err(_) => Self::new(None, None, &text(Some(value))),
-        }
-    }
-
-    fn new(code: Option<&RawValue>, status: Option<&RawValue>, message: &str) -> Self {
-        let number = |value: Option<&RawValue>| value?.get().trim_matches('"').parse::<u16>().ok();
-        let status = number(code).or_else(|| number(status)).filter(|status| {
-            // Only these blame the request. Any other status is a failure of the deployment.
-            matches!(status, 400 | 404 | 413 | 422)
-        });
-        Self {
-            status: status.and_then(|status| StatusCode::from_u16(status).ok()),
-            message: message.to_owned(),
-        }
-    }
-}
-
-/// The text of a JSON string, or the raw JSON of any other value. Empty for None.
-fn text(value: Option<&RawValue>) -> String {
-    let Some(value) = value else { return String::new() };
-    serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned())
+    (named || is_error).then(|| Words::in_body(data))
 }
 
 #[cfg(test)]

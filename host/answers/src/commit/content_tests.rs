@@ -62,7 +62,7 @@ fn an_error_is_seen_in_every_shape_that_engines_give_it() {
         (r#"data: {"type":"response.failed","response":{}}"#, 0, ""),
         (
             r#"data: {"choices":[{"delta":{"content":""}}],"error":{"message":"no","code":500}}"#,
-            0,
+            500,
             "no",
         ),
     ];
@@ -70,7 +70,7 @@ fn an_error_is_seen_in_every_shape_that_engines_give_it() {
         for meaning in [first(event.as_bytes()), later(event.as_bytes())] {
             let Meaning::Error(error) = meaning else { panic!("{event}: {meaning:?}") };
             assert_eq!(error.message, message, "{event}");
-            assert_eq!(error.status.map_or(0, |status| status.as_u16()), status, "{event}");
+            assert_eq!(error.status.unwrap_or(0), status, "{event}");
         }
     }
 }
@@ -141,6 +141,9 @@ fn text_about_errors_is_no_error() {
     assert_eq!(error_in(br#"["error"]"#), None);
     assert_eq!(error_in(br#"{"a":{"error":{"message":"nested"}}}"#), None);
     assert!(error_in(br#"{"error":{"message":"no"}}"#).is_some());
+    assert_eq!(error_in(br#"[{"index":0,"text":"error"}]"#), None);
+    let in_list = error_in(br#"[{"error":{"code":429,"message":"no"}}]"#);
+    assert_eq!(in_list.and_then(|words| words.status), Some(429));
 }
 
 #[test]

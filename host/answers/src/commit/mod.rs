@@ -36,9 +36,9 @@ use bytes::Bytes;
 
 use http1::json;
 
+use crate::refusal::Words;
 use crate::{Usage, usage};
 
-pub use content::Reported;
 use content::{Ending, Meaning};
 use events::{Event, Events};
 use held::Held;
@@ -83,7 +83,7 @@ pub enum Defect {
     /// It ended without anything a client could use.
     Empty,
     /// It contains an error that the engine reports.
-    Reported(Reported),
+    Reported(Words),
 }
 
 /// What to do after a chunk of an answer.

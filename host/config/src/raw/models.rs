@@ -42,6 +42,10 @@ pub(crate) struct RawModel {
     /// Other names clients may use. Unique.
     #[serde(default)]
     pub(crate) aliases: Vec<String>,
+    /// Where its requests may go: `[local]` keeps them in the house, whatever happens. Default: both.
+    #[serde(default = "both_sides")]
+    #[schemars(length(min = 1))]
+    pub(crate) sides: Vec<Side>,
     /// Tokens of prompt and answer together.
     #[serde(default = "context_length")]
     #[schemars(range(min = 1))]
@@ -107,6 +111,15 @@ pub(crate) struct RawRoute {
     pub(crate) side: Option<Side>,
     /// The health probe. Default: GET /health if it is local, none if it is remote.
     pub(crate) health: Option<RawHealth>,
+    /// Tokens of prompt and answer together that this place takes. Default: the model's.
+    #[schemars(range(min = 1))]
+    pub(crate) context_length: Option<u64>,
+    /// What a prompt may hold here: text, image, ... Default: the model's.
+    pub(crate) input_modalities: Option<Vec<String>>,
+    /// What an answer may hold here: text, image, ... Default: the model's.
+    pub(crate) output_modalities: Option<Vec<String>>,
+    /// Whether tool calls are answered here. Default: the model's.
+    pub(crate) supports_tools: Option<bool>,
     /// How many attempts run at a time. Default, key by key: that of routing.yaml.
     #[serde(default)]
     #[schemars(schema_with = "own_concurrency")]
@@ -163,6 +176,10 @@ impl JsonSchema for Amount {
 
 fn provider() -> String {
     "openai_compat".to_owned()
+}
+
+fn both_sides() -> Vec<Side> {
+    vec![Side::Local, Side::Remote]
 }
 
 fn context_length() -> u64 {

@@ -48,7 +48,7 @@ fn outcomes_say_whether_it_went_well() {
         (Outcome::Success, Some(true)),
         (failure(), Some(false)),
         (limited(1), None),
-        (credential, Some(false)),
+        (credential, None),
     ] {
         assert_eq!(outcome.is_good(), good, "{outcome:?}");
         let scene = Scene::of(2);

@@ -4,8 +4,10 @@ mod any_order;
 mod ejection;
 mod eligible;
 mod load;
+mod scope;
 mod sharing;
 mod standing;
+mod suspicions;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,6 +95,12 @@ fn deployment(port: u16) -> DeploymentConfig {
         },
         api_key: None,
         provider_model_id: "m".into(),
+        capability: config::Capability {
+            context_length: 1,
+            input: config::Modalities::default(),
+            output: config::Modalities::default(),
+            tools: false,
+        },
         weight: 1.0,
         share: Share::Kept,
         pricing: Pricing::default(),
@@ -120,6 +128,7 @@ fn model(deployments: Vec<DeploymentConfig>) -> Model {
         id: "m".into(),
         aliases: Vec::new(),
         card,
+        sides: config::Sides::BOTH,
         total: TotalTime::default(),
         strategy: 0,
         deployments,

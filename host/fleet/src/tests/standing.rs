@@ -1,4 +1,4 @@
-//! Cooling, refused credentials, probes and slow start.
+//! Cooling, probes and slow start.
 
 use super::*;
 
@@ -30,27 +30,6 @@ fn the_longest_wish_to_be_left_alone_counts() {
     second.expect("in").settle(limited(1), scene.now);
     scene.pass(29 * SECOND);
     assert_eq!(scene.condition(0), Condition::Cooling);
-}
-
-#[test]
-fn a_refused_credential_takes_out_until_a_load_or_a_later_probe() {
-    let mut scene = Scene::of(2);
-    let refused = || Outcome::Credential { cause: "answered 401".into() };
-    scene.attempt(0, refused());
-    assert_eq!(scene.condition(0), Condition::Credential);
-    let sent = scene.now;
-    scene.pass(1000 * SECOND);
-    assert!(scene.admit(0).is_none() && scene.fleet.models[0].wait(scene.now).is_none());
-    assert!(!scene.at(0).probed(sent, false, scene.now), "sent before");
-    assert_eq!(scene.condition(0), Condition::Credential);
-    assert!(scene.at(0).probed(scene.now, false, scene.now));
-    assert_eq!(scene.condition(0), Condition::Healthy);
-
-    scene.attempt(0, refused());
-    let next = Fleet::build(&scene.config, Some(&scene.fleet));
-    assert_eq!(scene.condition(0), Condition::Credential, "building a fleet changes nothing");
-    next.loaded(scene.now);
-    assert_eq!(next.models[0].deployments[0].state(scene.now).condition, Condition::Healthy);
 }
 
 #[test]
@@ -105,7 +84,7 @@ fn standing_outlives_a_reload() {
     let scene = Scene::of(2);
     scene.fail(0, 5);
     let next = Fleet::build(&scene.config, Some(&scene.fleet));
-    next.loaded(scene.now);
+    next.loaded();
     assert_eq!(next.models[0].deployments[0].state(scene.now).condition, Condition::Ejected);
 }
 

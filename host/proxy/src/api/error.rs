@@ -1,5 +1,7 @@
 //! The one place that turns an error into an answer: an OpenAI error object with the right status.
 
+use std::borrow::Cow;
+
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::json;
@@ -8,7 +10,7 @@ use fleet::Fleet;
 use http1::{Refusal, ScanError};
 use routing::Exhausted;
 
-use crate::attempts::Body;
+use crate::attempts::{Body, RequestOutcome};
 
 /// Most characters shown of a text that the client chose.
 const SHOWN: usize = 100;
@@ -29,6 +31,8 @@ pub(super) enum Error {
     TooLarge(usize),
     /// The body did not arrive whole.
     Body,
+    /// The header `x-gateway-side` names no side.
+    Side,
     /// No model has that name. `nearest`: ids of similar models. `is_all`: there are no others.
     NoSuchModel { model: String, nearest: Vec<String>, is_all: bool },
     /// The path is unknown.
@@ -80,7 +84,7 @@ impl Error {
             Error::Refused(refusal) => {
                 StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST)
             }
-            Error::Scan(_) | Error::Body => StatusCode::BAD_REQUEST,
+            Error::Scan(_) | Error::Body | Error::Side => StatusCode::BAD_REQUEST,
             Error::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::NoSuchModel { .. } | Error::NoSuchPath(_) => StatusCode::NOT_FOUND,
@@ -100,6 +104,7 @@ impl Error {
             }
             Error::TooLarge(limit) => format!("the request body is larger than {limit} bytes"),
             Error::Body => "the request body did not arrive whole".into(),
+            Error::Side => "the header `x-gateway-side` is `local` or `remote`".into(),
             Error::NoSuchModel { model, nearest, is_all } => {
                 let nearest = nearest.join(", ");
                 let known = match is_all {
@@ -123,7 +128,28 @@ impl Error {
     }
 
     /// `code` and `param` of the error object.
-    pub(super) fn code(&self) -> (&'static str, Option<&'static str>) {
+    pub(super) fn code(&self) -> (Cow<'static, str>, Option<Cow<'static, str>>) {
+        if let Error::Exhausted(exhausted) = self
+            && let Some(words) = exhausted.words()
+            && let Some(code) = words.code.clone()
+        {
+            return (code.into(), words.param.clone().map(Cow::Owned));
+        }
+        let (code, param) = self.own_code();
+        (code.into(), param.map(Cow::Borrowed))
+    }
+
+    /// How a request that gets this error ended.
+    pub(super) fn outcome(&self) -> RequestOutcome {
+        match self {
+            Error::Exhausted(exhausted) if exhausted.is_rejected() => RequestOutcome::Rejected,
+            Error::Exhausted(exhausted) if exhausted.shed().is_some() => RequestOutcome::Shed,
+            Error::Overloaded(_) => RequestOutcome::Shed,
+            _ => RequestOutcome::Error,
+        }
+    }
+
+    fn own_code(&self) -> (&'static str, Option<&'static str>) {
         match self {
             Error::Refused(refusal) => (refusal.code, None),
             Error::Scan(ScanError::Json(_)) => ("invalid_json", None),
@@ -134,6 +160,7 @@ impl Error {
             Error::Encoding => ("unsupported_encoding", None),
             Error::TooLarge(_) => ("request_too_large", None),
             Error::Body => ("incomplete_body", None),
+            Error::Side => ("invalid_side", None),
             Error::NoSuchModel { .. } => ("model_not_found", Some("model")),
             Error::NoSuchPath(_) => ("not_found", None),
             Error::Method { .. } => ("method_not_allowed", None),
@@ -143,6 +170,8 @@ impl Error {
                     ("rate_limit_exceeded", None)
                 }
                 None if exhausted.shed().is_some() => ("overloaded", None),
+                None if exhausted.lacks_model() => ("model_not_found", Some("model")),
+                None if exhausted.is_forbidden() => ("no_deployment_allowed", None),
                 None => ("no_deployment_answered", None),
             },
             Error::Overloaded(_) => ("overloaded", None),
@@ -159,8 +188,18 @@ impl Error {
             _ => "server_error",
         };
         let (code, param) = self.code();
+        let words = match &self {
+            Error::Exhausted(exhausted) => exhausted.words(),
+            _ => None,
+        };
+        let kind = words.and_then(|words| words.kind.as_deref()).unwrap_or(kind);
         let error = json!({"message": self.message(), "type": kind, "param": param, "code": code});
         let mut response = super::json(&json!({ "error": error }));
+        if let Error::Exhausted(exhausted) = &self
+            && let Some(body) = exhausted.body()
+        {
+            *response.body_mut() = Body::own(body.clone());
+        }
         *response.status_mut() = status;
         let headers = response.headers_mut();
         match &self {

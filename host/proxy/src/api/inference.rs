@@ -6,15 +6,20 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Response, header};
 use tokio::time::Instant;
 
+use config::Sides;
+use contract::Side;
 use http1::{Refusal, scan};
 use routing::InferenceEndpoint;
 
-use crate::attempts::{self, Body, Journal, RequestOutcome};
+use crate::attempts::{self, Body, Journal};
 use crate::timeout::timeout_at;
 
 use super::body::{collect, forget};
 use super::error::Crowd;
 use super::{Api, Client, Error, RequestBody};
+
+/// The request header that forbids the other side.
+const SIDE: &str = "x-gateway-side";
 
 /// A body that arrives a byte at a time may take no longer than `total`.
 const BODY_SLOW: Refusal = Refusal {
@@ -36,11 +41,7 @@ impl Api {
         let request = match self.read(request, client, endpoint, &mut journal).await {
             Ok(request) => request,
             Err(error) => {
-                journal.finished(
-                    error.status().as_u16(),
-                    RequestOutcome::Error,
-                    error.code().0.into(),
-                );
+                journal.finished(error.status().as_u16(), error.outcome(), error.code().0);
                 return Err(error);
             }
         };
@@ -48,11 +49,7 @@ impl Api {
             Ok(response) => Ok(response),
             Err((exhausted, mut journal)) => {
                 let error = Error::Exhausted(exhausted);
-                journal.finished(
-                    error.status().as_u16(),
-                    RequestOutcome::Error,
-                    error.code().0.into(),
-                );
+                journal.finished(error.status().as_u16(), error.outcome(), error.code().0);
                 Err(error)
             }
         }
@@ -95,6 +92,7 @@ impl Api {
         let Some(model) = fleet.index_of(&scan.model) else {
             return Err(Error::no_such_model(&scan.model, fleet));
         };
+        let sides = allowed_sides(&head.headers)?;
         journal.asked(&fleet.models[model], scan.stream, body.len());
         let path_and_query = head.uri.into_parts().path_and_query;
         Ok(Box::new(attempts::Request {
@@ -103,12 +101,27 @@ impl Api {
             client: peer,
             headers: head.headers,
             body,
+            sides,
             _held: held,
             scan,
             snapshot,
             model,
         }))
     }
+}
+
+/// The sides that the client allows. Each value narrows: the sides are those that all values allow.
+fn allowed_sides(headers: &HeaderMap) -> Result<Sides, Error> {
+    let mut sides = Sides::BOTH;
+    for value in headers.get_all(SIDE) {
+        let side = match value.as_bytes().trim_ascii() {
+            b"local" => Side::Local,
+            b"remote" => Side::Remote,
+            _ => return Err(Error::Side),
+        };
+        sides = sides.and(Sides::only(side));
+    }
+    Ok(sides)
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {

@@ -19,16 +19,16 @@ use crate::timeout::{Span, timeout_at};
 use crate::upstream::{Answer, Incoming, Outgoing, Upstream};
 
 use super::journal::Journal;
-use super::limits;
 use super::request::Request;
+use super::verdict::{Rejection, judge};
 
 /// An answer that goes to the client.
 #[derive(Debug)]
 pub(super) enum Begun {
     /// The answer is past its commit point.
     Committed(Box<Committed>),
-    /// A client error (4xx), in the upstream's words.
-    Refusal(Box<Answer>),
+    /// The request is wrong, in the upstream's words.
+    Rejection(Box<Rejection>),
 }
 
 /// An answer past its commit point.
@@ -87,12 +87,10 @@ pub(super) async fn attempt(
         Span { now, ..span }.deadline(timeouts.first_byte, Phase::FirstByte)
     };
     let answer = upstream.send(&outgoing, connect, first_byte).await?;
-    if let Some(cause) = verdict(answer.head.status) {
-        let retry_after = limits::wait(&answer.head.headers);
-        return Err(Failure { retry_after, ..cause.into() });
-    }
-    if answer.head.status.is_client_error() {
-        return Ok(Begun::Refusal(Box::new(answer)));
+    if !answer.head.status.is_success() {
+        // Boxed: refusals are rare, and would enlarge the future of every request.
+        let judged = judge(answer, deployment, request, span.end);
+        return Box::pin(judged).await.map(Begun::Rejection);
     }
     let shape = shape(&answer.head, request.scan.stream);
     if shape == Shape::Opaque && answer.body.framing() == ResponseFraming::UntilClose {
@@ -101,19 +99,22 @@ pub(super) async fn attempt(
         tracing::debug!("an encoded answer without a length is refused");
         return Err(Cause::Protocol.into());
     }
-    let committed = begin(answer, shape, timeouts.idle, span.end).await?;
+    let sent = &deployment.config.provider_model_id;
+    let committed = begin(answer, shape, timeouts.idle, span.end, sent).await?;
     Ok(Begun::Committed(committed))
 }
 
 /// Reads an answer up to its commit point. A stream must bring its first content by `first_byte`,
 /// whatever else it sends before. A plain answer must bring its first byte by then; after that it
-/// may pause for at most `idle`.
+/// may pause for at most `idle`. `sent` is the model's name as it was sent.
 async fn begin(
     Answer { head, mut body, first_byte }: Answer,
     shape: Shape,
     idle: Duration,
     end: Instant,
+    sent: &str,
 ) -> Result<Box<Committed>, Failure> {
+    let failed = |defect| Failure::of_defect(defect, sent);
     let mut commit = Commit::new(shape);
     let mut limit = first_byte;
     loop {
@@ -121,7 +122,7 @@ async fn begin(
         let verdict = match chunk.map_err(|_| Cause::TimedOut(limit.phase))? {
             Some(Ok(chunk)) => commit.feed(chunk),
             None => {
-                let first = commit.end(how(body.framing()))?;
+                let first = commit.end(how(body.framing())).map_err(failed)?;
                 return Ok(Box::new(Committed { head, first, rest: Rest::Whole, commit }));
             }
             Some(Err(error)) => return Err(Cause::from(error).into()),
@@ -136,7 +137,7 @@ async fn begin(
                 let rest = Rest::Failed(defect);
                 return Ok(Box::new(Committed { head, first: pass, rest, commit }));
             }
-            Verdict::Fail { defect, .. } => return Err(defect.into()),
+            Verdict::Fail { defect, .. } => return Err(failed(defect)),
         }
     }
 }
@@ -163,19 +164,6 @@ fn shape(head: &Parts, asked: bool) -> Shape {
         Shape::Stream
     } else {
         Shape::Plain { json: is(b"application/json") }
-    }
-}
-
-/// Why an answer of this status is not passed on to the client. None: the answer is passed on,
-/// because it is a success or blames the request.
-fn verdict(status: StatusCode) -> Option<Cause> {
-    match status.as_u16() {
-        // 402: the account of the gateway's own key has no credit.
-        401..=403 | 407 => Some(Cause::Credential(status)),
-        408 | 429 => Some(Cause::Status(status)),
-        200..=299 | 400..=499 => None,
-        500..=599 => Some(Cause::Status(status)),
-        _ => Some(Cause::Unexpected(status)),
     }
 }
 

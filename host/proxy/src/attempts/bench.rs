@@ -42,6 +42,7 @@ impl Arrived {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
             body,
+            sides: config::Sides::BOTH,
             _held: Quota::default().on_core().take(0, 0).expect("taking 0 always succeeds"),
             scan,
             snapshot: Rc::new(snapshot),
@@ -56,9 +57,10 @@ impl Arrived {
         let Self { request, journal, .. } = self;
         let generation = &request.snapshot.generation;
         let (fleet, route) = (&generation.fleet, &request.snapshot.routes[request.model]);
-        let weights = choose(request, journal).await;
+        let weights = choose(request, request.scope(), journal).await;
         let (model, terms) = (&fleet.models[request.model], request.terms(journal.started));
-        let turns = Turns::begin(fleet, model, route, weights, terms, Instant::now());
+        let scope = request.scope();
+        let turns = Turns::begin(fleet, model, route, weights, terms, scope, Instant::now());
         std::hint::black_box(&turns);
     }
 
@@ -74,6 +76,7 @@ impl Arrived {
         journal.trying(deployment, permit.issued());
         journal.sending(now);
         permit.begun(now);
+        deployment.answered(self.request.endpoint as usize, now);
         journal.answering(StatusCode::OK, now);
         permit.settle(Outcome::Success, now);
         journal.completed();

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
+use fleet::Scope;
 use routing::facts::Asked;
 use routing::{Choice, Inquiry};
 
@@ -11,11 +12,15 @@ use super::journal::Journal;
 use super::request::Request;
 
 /// The weights for a request, one for each deployment of its model.
-pub(super) async fn choose<'r>(request: &'r Request, journal: &mut Journal) -> Cow<'r, [f64]> {
+pub(super) async fn choose<'r>(
+    request: &'r Request,
+    scope: Scope,
+    journal: &mut Journal,
+) -> Cow<'r, [f64]> {
     let Request { snapshot, model, headers, body, scan, .. } = request;
     let id = &snapshot.generation.fleet.models[*model].config.id;
     let asked = Asked { model: id, headers, body, scan };
-    let inquiry = Inquiry { snapshot, model: *model, stream: scan.stream, asked };
+    let inquiry = Inquiry { snapshot, model: *model, stream: scan.stream, scope, asked };
     let choice = match inquiry.at_once() {
         Some(choice) => choice,
         None => routing::choose(inquiry, rand::random, Instant::now).await,

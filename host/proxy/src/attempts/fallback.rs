@@ -14,17 +14,20 @@ use http1::headers;
 use routing::Exhausted;
 
 use crate::timeout::Span;
-use crate::upstream::{self, Upstream};
+use crate::upstream::Upstream;
 
 use super::attempt::{Begun, Committed, attempt};
+use super::blame::Blame;
 use super::body::Body;
 use super::choice::choose;
+use super::complaint;
 use super::journal::Journal;
 use super::limits;
 use super::refusal;
 use super::relay::Relay;
 use super::request::Request;
 use super::turns::Turns;
+use super::verdict::Rejection;
 
 /// The end of a request: the answer of a deployment, or why there is none.
 pub(crate) type Answer = Result<Response<Body>, (Exhausted, Box<Journal>)>;
@@ -54,23 +57,21 @@ impl Executor {
         let generation = &request.snapshot.generation;
         let route = &request.snapshot.routes[request.model];
         let (fleet, model) = (&generation.fleet, &generation.fleet.models[request.model]);
-        let weights = choose(&request, &mut journal).await;
+        let scope = request.scope();
+        let weights = choose(&request, scope, &mut journal).await;
         let terms = request.terms(journal.started);
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
-        let mut turns = Turns::begin(fleet, model, route, weights, terms, now);
+        let mut turns = Turns::begin(fleet, model, route, weights, terms, scope, now);
+        let mut blame = Blame::new(&request);
         while let Some(mut permit) = turns.next(&mut journal).await {
             let deployment = permit.deployment();
             journal.trying(deployment, permit.issued());
             let span = Span { now: Instant::from_std(permit.issued()), end };
             match attempt(&self.upstream, deployment, &request, &journal, span).await {
-                // A client error says nothing about the deployment: the permit is dropped
+                // A wrong request says nothing about the deployment: the permit is dropped
                 // unsettled.
-                Ok(Begun::Refusal(answer)) => {
-                    let refused = refuse(*answer, permit, journal, end);
-                    // Boxed: refusals are rare, and would enlarge the future of every request.
-                    return Ok(Box::pin(refused).await);
-                }
+                Ok(Begun::Rejection(rejection)) => return Ok(reject(*rejection, &permit, journal)),
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
                     permit.begun(now.into_std());
@@ -80,15 +81,18 @@ impl Executor {
                     {
                         permit.told(quota, now.into_std());
                     }
+                    permit.deployment().answered(request.endpoint as usize, now.into_std());
                     return Ok(respond(committed, permit, &request, journal, Span { now, end }));
                 }
                 Err(mut failure) => {
                     // Redacted here: the client may be told these words if every attempt fails.
-                    let said = failure.said.take();
-                    failure.said = said.map(|said| refusal::words(said, &deployment.redactor));
+                    refusal::redact(&mut failure, &deployment.redactor);
                     journal.failed(failure.cause, failure.ending());
+                    let now = Instant::now().into_std();
+                    complaint::tell(deployment, &failure, journal.id(), now);
+                    let failed = (failure.cause, failure.may_be_poison());
                     let outcome = turns.failed(failure);
-                    permit.settle(outcome, Instant::now().into_std());
+                    blame.settle(permit, failed, outcome, now);
                 }
             }
         }
@@ -96,20 +100,16 @@ impl Executor {
     }
 }
 
-/// Passes on a client error in the upstream's words.
-async fn refuse(
-    mut answer: upstream::Answer,
-    permit: Permit,
+/// Tells the client in the upstream's words that its request is wrong.
+fn reject(
+    Rejection { head, text }: Rejection,
+    permit: &Permit,
     mut journal: Box<Journal>,
-    end: Instant,
 ) -> Response<Body> {
-    let deployment = permit.deployment();
-    let redactor = &deployment.redactor;
-    let status = answer.head.status;
-    journal.answering(status, Instant::now().into_std());
-    let idle = deployment.config.timeouts.idle;
-    let text = refusal::read(&mut answer, idle, end).await;
-    let mut headers = headers::down(answer.head.headers);
+    let redactor = &permit.deployment().redactor;
+    let status = head.status;
+    journal.rejected(status, Instant::now().into_std());
+    let mut headers = headers::down(head.headers);
     refusal::redact_headers(&mut headers, redactor);
     let text = match text {
         Some(text) => redactor.redact(text),
@@ -121,7 +121,6 @@ async fn refuse(
     };
     // Redaction may have changed the length.
     headers.remove(CONTENT_LENGTH);
-    journal.completed();
     journal.sent(text.len());
     let mut response = Response::new(Body::own(text));
     *response.status_mut() = status;

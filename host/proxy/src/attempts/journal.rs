@@ -24,8 +24,12 @@ const UNANSWERED: u16 = 499;
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
-    /// The client got a whole answer, or a deployment's client error (4xx).
+    /// The client got a whole answer.
     Ok,
+    /// The client got a deployment's word that the request is wrong.
+    Rejected,
+    /// There was no room for the request: the gateway or its deployments are full.
+    Shed,
     /// The client got an error from the gateway itself.
     Error,
     /// The answer failed after its commit point.
@@ -42,6 +46,8 @@ impl RequestOutcome {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => DeploymentMeters::OK,
+            Self::Rejected => "rejected",
+            Self::Shed => "shed",
             Self::Error => "error",
             Self::Broken => "broken",
             Self::Refused => "refused",
@@ -248,6 +254,18 @@ impl Journal {
         self.first_byte = Some(now.saturating_duration_since(self.started));
     }
 
+    /// Records that the attempt under way ended with the word that the request is wrong, which the
+    /// client gets now. Its time says nothing of how fast the deployment answers.
+    pub(super) fn rejected(&mut self, status: StatusCode, now: Instant) {
+        let Some(trying) = &mut self.trying else { return };
+        trying.answered = Some(now.saturating_duration_since(trying.since));
+        self.status = status.as_u16();
+        self.first_byte = Some(now.saturating_duration_since(self.started));
+        self.outcome = RequestOutcome::Rejected;
+        let cause = Cause::Rejected(status);
+        self.end_attempt(End::of(cause, cause.facts().ending));
+    }
+
     fn end_attempt(&mut self, end: End) {
         let Some(Trying { deployment, since, sent, answered }) = self.trying.take() else { return };
         deployment.meters.ended(end.outcome.clone());
@@ -256,7 +274,8 @@ impl Journal {
             self.wasted += sent.elapsed();
         }
         if let Some(attempt_queue) = &self.attempt_queue {
-            attempt_queue.add(self.ended_attempt(&deployment, &end, answered, since.elapsed()));
+            let sample = answered.filter(|_| end.ending != Ending::ClientError);
+            attempt_queue.add(self.ended_attempt(&deployment, &end, sample, since.elapsed()));
         }
         self.tried.push(Tried {
             deployment,
@@ -309,10 +328,8 @@ impl Journal {
     /// Records that the answer under way is whole.
     pub(crate) fn completed(&mut self) {
         self.outcome = RequestOutcome::Ok;
-        let refused = (400..500).contains(&self.status);
-        let ending = if refused { Ending::ClientError } else { Ending::Ok };
         let outcome = self.outcome.as_str().into();
-        self.end_attempt(End { outcome, ending, status: None, waste: None });
+        self.end_attempt(End { outcome, ending: Ending::Ok, status: None, waste: None });
     }
 
     /// Records that the answer under way failed after its commit point.
@@ -388,9 +405,14 @@ impl Drop for Journal {
             self.dropped();
         }
         self.end_attempt(End::cancelled());
-        // A request that its client cancelled says nothing about the candidate.
+        // A request that its client cancelled says nothing about the candidate, nor does one that is
+        // wrong or found no room.
+        let says_nothing = matches!(
+            self.outcome,
+            RequestOutcome::Cancelled | RequestOutcome::Rejected | RequestOutcome::Shed
+        );
         if let Some(TrialPart { trial, role }) = self.trial.take()
-            && self.outcome != RequestOutcome::Cancelled
+            && !says_nothing
         {
             let failed = self.status >= 500 || self.outcome == RequestOutcome::Broken;
             trial.request_ended(role, failed);

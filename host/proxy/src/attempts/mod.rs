@@ -10,8 +10,10 @@
 mod attempt;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod blame;
 mod body;
 mod choice;
+mod complaint;
 mod fallback;
 mod journal;
 mod limits;
@@ -19,6 +21,7 @@ mod refusal;
 mod relay;
 mod request;
 mod turns;
+mod verdict;
 
 pub(crate) use body::{Body, BoxError};
 pub(crate) use fallback::Executor;

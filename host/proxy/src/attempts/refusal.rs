@@ -1,4 +1,4 @@
-//! A client error of an upstream (400, 404, 413, 422, ...). It is passed on, except for secrets:
+//! The body of an upstream's error (400, 404, 413, 422, ...), read within bounds and rid of secrets:
 //! engines and providers often repeat the URL or the key that they were called with.
 
 use std::future::poll_fn;
@@ -9,7 +9,9 @@ use hyper::HeaderMap;
 use hyper::header::CONTENT_ENCODING;
 use tokio::time::{Instant, timeout_at};
 
+use answers::refusal::Words;
 use config::Redactor;
+use routing::Failure;
 
 use crate::upstream::Answer;
 
@@ -19,7 +21,8 @@ const LONGEST: usize = 64 * 1024;
 /// Reads the body of a refusal. It may pause for at most `idle`, and must end by `end`. None: it
 /// broke or was too slow, or secrets cannot be found in it, because it is too long or compressed.
 pub(super) async fn read(answer: &mut Answer, idle: Duration, end: Instant) -> Option<Bytes> {
-    if answer.head.headers.contains_key(CONTENT_ENCODING) {
+    let encoding = answer.head.headers.get(CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return None;
     }
     let (body, mut text) = (&mut answer.body, BytesMut::new());
@@ -37,10 +40,26 @@ pub(super) async fn read(answer: &mut Answer, idle: Duration, end: Instant) -> O
 /// Longest message of an engine that clients are told, in characters.
 const LONGEST_MESSAGE: usize = 1000;
 
-/// An engine's message as clients may see it. It is cut after redaction, because the redactor does
+/// An engine's words as clients may see them. They are cut after redaction, because the redactor does
 /// not find half a key.
-pub(super) fn words(said: String, redactor: &Redactor) -> String {
-    redactor.redact_text(said).chars().take(LONGEST_MESSAGE).collect()
+pub(super) fn words(said: Words, redactor: &Redactor) -> Words {
+    let clean = |text: String| -> String {
+        redactor.redact_text(text).chars().take(LONGEST_MESSAGE).collect()
+    };
+    let word = |word: Option<String>| word.map(clean);
+    Words {
+        message: clean(said.message),
+        kind: word(said.kind),
+        param: word(said.param),
+        code: word(said.code),
+        status: said.status,
+    }
+}
+
+/// Removes secrets from what a failure says.
+pub(super) fn redact(failure: &mut Failure, redactor: &Redactor) {
+    failure.said = failure.said.take().map(|said| Box::new(words(*said, redactor)));
+    failure.body = failure.body.take().map(|body| redactor.redact(body));
 }
 
 /// Drops headers that contain a key or an address.

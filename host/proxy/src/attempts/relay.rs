@@ -23,7 +23,7 @@ use answers::commit::{Commit, Defect, End, Shape, Verdict};
 use answers::rename::Rename;
 use answers::usage::UsageScan;
 use fleet::{Deployment, Outcome, Permit};
-use routing::{Cause, Failure, Overtime, Phase};
+use routing::{Cause, Failure, Overtime, Phase, Speaker};
 
 use crate::telemetry::Panic;
 use crate::timeout::Span;
@@ -88,7 +88,7 @@ impl Relay {
             state: match rest {
                 Rest::Whole => State::Ended,
                 Rest::Coming(body) => State::Coming(body),
-                Rest::Failed(defect) => State::Failed(defect.into()),
+                Rest::Failed(defect) => State::Failed(Failure::of_defect(defect, sent)),
             },
             first: Bytes::new(),
             commit,
@@ -235,7 +235,7 @@ impl Relay {
                     Verdict::Pass(pass) => self.first = self.watched(pass),
                     Verdict::Fail { pass, defect } => {
                         self.first = self.watched(pass);
-                        self.state = State::Failed(defect.into());
+                        self.state = State::Failed(self.failure(defect));
                         return;
                     }
                 }
@@ -265,7 +265,7 @@ impl Relay {
                 self.complete(Instant::now());
             }
             Err(Defect::Truncated) => self.state = State::Failed(cause.into()),
-            Err(defect) => self.state = State::Failed(defect.into()),
+            Err(defect) => self.state = State::Failed(self.failure(defect)),
         }
     }
 
@@ -306,6 +306,10 @@ impl Relay {
         }
     }
 
+    fn failure(&self, defect: Defect) -> Failure {
+        Failure::of_defect(defect, &self.deployment.config.provider_model_id)
+    }
+
     fn time_out(&mut self, phase: Phase) {
         self.state = State::Failed(Cause::TimedOut(phase).into());
     }
@@ -333,9 +337,12 @@ impl Relay {
     /// The last event of a stream that failed. It is never `[DONE]` and has no finish reason.
     fn error_event(&self, failure: &Failure) -> Bytes {
         let config = &self.deployment.config;
-        let message = match failure.said.clone() {
+        let speaks = failure.cause.facts().speaker != Speaker::Gateway;
+        let said = failure.said.as_deref().filter(|said| speaks && !said.message.is_empty());
+        let message = match said.cloned() {
             Some(said) => {
-                format!("{}: {}", failure.cause, refusal::words(said, &self.deployment.redactor))
+                let said = refusal::words(said, &self.deployment.redactor);
+                format!("{}: {}", failure.cause, said.message)
             }
             None => format!("the answer of {} broke off: {}", config.name, failure.cause),
         };

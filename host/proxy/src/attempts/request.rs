@@ -7,8 +7,9 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::http::uri::PathAndQuery;
 
-use fleet::Held;
+use config::Sides;
 use fleet::admission::CoreHold;
+use fleet::{Demand, Held, Scope};
 use http1::Scan;
 use routing::{InferenceEndpoint, Terms};
 
@@ -24,6 +25,8 @@ pub(crate) struct Request {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+    /// The sides that the client allows.
+    pub sides: Sides,
     /// The share of `limits.bodies_mib` that the body takes. Freed together with the body.
     pub(crate) _held: CoreHold,
     /// What routing reads in the body: the model and `stream`.
@@ -35,6 +38,22 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// The deployments that it may go to. What the model and the client forbid is forbidden here,
+    /// before any strategy.
+    #[must_use]
+    pub(crate) fn scope(&self) -> Scope {
+        let model = &self.snapshot.generation.fleet.models[self.model];
+        let sides = model.config.sides.and(self.sides);
+        if sides == Sides::BOTH && !model.is_varied {
+            return Scope::ALL;
+        }
+        let demand = match model.is_varied {
+            true => routing::demand(model, &self.body, &self.scan.fields),
+            false => Demand::default(),
+        };
+        Scope::of(sides, demand, model.deployments.iter().map(|d| &d.config))
+    }
+
     /// The routing terms of this request, which arrived at `started`.
     #[must_use]
     pub(crate) fn terms(&self, started: Instant) -> Terms {

@@ -4,11 +4,15 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use answers::refusal::Feature;
+use config::Modalities;
 use fleet::{
-    Active, Busy, Deployment, Entry, Fleet, FleetModel, Outcome, Permit, Route, Slot, Wanted,
-    wait_for_any,
+    Active, Busy, Deployment, Entry, Fleet, FleetModel, Outcome, Permit, Route, Scope, Slot,
+    Wanted, wait_for_any,
 };
-use routing::{Deployments, Event, Exhausted, Failure, Itinerary, Step, Terms};
+use routing::{
+    Deployments, Event, Exhausted, Failure, InferenceEndpoint, Itinerary, Lack, Step, Terms, Unfit,
+};
 
 use super::journal::Journal;
 
@@ -17,6 +21,8 @@ use super::journal::Journal;
 struct Live<'a> {
     model: &'a FleetModel,
     route: &'a Route,
+    endpoint: InferenceEndpoint,
+    scope: Scope,
 }
 
 impl Deployments for Live<'_> {
@@ -25,7 +31,8 @@ impl Deployments for Live<'_> {
     }
 
     fn is_open(&self, at: usize, now: Instant) -> bool {
-        self.model.deployments[at].is_open(now)
+        let deployment = &self.model.deployments[at];
+        deployment.is_open(now) && !deployment.lacks(self.endpoint as usize, now)
     }
 
     fn cools_until(&self, at: usize, now: Instant) -> Option<Instant> {
@@ -42,6 +49,26 @@ impl Deployments for Live<'_> {
 
     fn patience(&self, at: usize) -> Duration {
         self.model.deployments[at].config.concurrency.wait
+    }
+
+    fn is_forbidden(&self, at: usize) -> bool {
+        !self.scope.is_all() && self.scope.forbids(&self.model.deployments[at].config).is_some()
+    }
+
+    fn fits(&self, at: usize, unfit: Unfit) -> bool {
+        let capability = |at: usize| self.model.deployments[at].config.capability;
+        let has = |what| capability(at).input.has(what);
+        match unfit.lack {
+            Lack::Context => {
+                let said = unfit.context_length.unwrap_or(u64::MAX);
+                capability(at).context_length > capability(unfit.at).context_length.min(said)
+            }
+            Lack::Feature(Feature::Tools) => capability(at).tools,
+            Lack::Feature(Feature::Images) => has(Modalities::IMAGE),
+            Lack::Feature(Feature::Audio) => has(Modalities::AUDIO),
+            Lack::Feature(Feature::Video) => has(Modalities::VIDEO),
+            Lack::Feature(Feature::Other) => false,
+        }
     }
 }
 
@@ -63,10 +90,12 @@ impl<'a> Turns<'a> {
         route: &'a Route,
         weights: impl Into<Cow<'a, [f64]>>,
         terms: Terms,
+        scope: Scope,
         now: Instant,
     ) -> Self {
         model.note(now);
-        let (active, live) = (fleet.budget.enter(now), Live { model, route });
+        let (active, live) =
+            (fleet.budget.enter(now), Live { model, route, endpoint: terms.endpoint, scope });
         let itinerary = Itinerary::begin(weights, terms, &live, &mut rand::rng(), now);
         Self { fleet, live, itinerary, _active: active }
     }
@@ -157,9 +186,11 @@ impl<'a> Turns<'a> {
 
     /// What the client is told if no attempt succeeded.
     pub(super) fn exhausted(self, now: Instant) -> Exhausted {
-        let model = self.live.model;
+        let Live { model, scope, .. } = self.live;
+        let forbidden = model.deployments.iter().find_map(|d| scope.forbids(&d.config));
         let name = |at: usize| model.deployments[at].config.name.clone();
-        self.itinerary.exhausted(name, &model.config.id, model.wait(now), now)
+        let exhausted = self.itinerary.exhausted(name, &model.config.id, model.wait(now), now);
+        Exhausted { forbidden, ..exhausted }
     }
 }
 

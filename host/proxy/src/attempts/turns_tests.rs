@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use config::{Config, Fallback, Paths, Standby, load};
 use fleet::{Eligible, FailureKind, State};
-use routing::{Cause, InferenceEndpoint};
+use routing::Cause;
 use tokio::time::sleep;
 
 use crate::attempts::Desk;
@@ -58,7 +58,15 @@ impl Scene {
             started: now,
             total: Duration::from_secs(600),
         };
-        Turns::begin(&self.fleet, &self.fleet.models[0], &self.route, &WEIGHTS[..], terms, now)
+        Turns::begin(
+            &self.fleet,
+            &self.fleet.models[0],
+            &self.route,
+            &WEIGHTS[..],
+            terms,
+            Scope::ALL,
+            now,
+        )
     }
 
     fn at(&self, index: usize) -> &Arc<Deployment> {
@@ -165,7 +173,8 @@ async fn in_panic_what_is_out_is_tried() {
     let (scene, mut journal) = (Scene::new(), journal());
     let barred = || Outcome::Credential { cause: "answered 401".into() };
     for index in [0, 1] {
-        scene.admit(index).settle(barred(), Instant::now());
+        scene.at(index).suspect(&barred(), None, 0, Instant::now());
+        assert!(!scene.at(index).is_open(Instant::now()));
     }
     assert!(scene.turns().next(&mut journal).await.is_some());
 }

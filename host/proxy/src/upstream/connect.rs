@@ -1,5 +1,6 @@
 //! Makes connections: DNS, TCP (with happy eyeballs, by hyper-util), TLS.
 
+use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use routing::Cause;
 
 use crate::descriptors;
 
+use super::SendError;
 use super::connection::{Connection, Stream};
 
 #[derive(Debug, Clone)]
@@ -42,23 +44,42 @@ impl Connector {
     }
 
     /// A new connection, ready for a request.
-    pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, Cause> {
+    pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, SendError> {
         let uri: Uri = origin.to_string().parse().map_err(|_| Cause::Connect)?;
         let mut tcp = self.tcp.clone();
         poll_fn(|cx| tcp.poll_ready(cx)).await.map_err(|_| Cause::Connect)?;
         let stream = tcp.call(uri).await.map_err(|error| {
-            tracing::debug!(%error, "an upstream cannot be connected to");
-            if descriptors::are_exhausted(&error) { Cause::NoDescriptors } else { Cause::Connect }
+            let is_ours = descriptors::are_exhausted(&error);
+            let cause = if is_ours { Cause::NoDescriptors } else { Cause::Connect };
+            SendError { detail: Some(detail(&error)), ..cause.into() }
         })?;
         let stream = stream.into_inner();
         if !origin.tls {
             return Ok(Connection::new(Stream::Plain(stream)));
         }
         let name = ServerName::try_from(origin.host.clone()).map_err(|_| Cause::Tls)?;
-        let stream = self.tls.0.connect(name, stream).await.map_err(|error| {
-            tracing::debug!(%error, "the TLS handshake with an upstream failed");
-            Cause::Tls
-        })?;
+        let stream = self
+            .tls
+            .0
+            .connect(name, stream)
+            .await
+            .map_err(|error| SendError { detail: Some(detail(&error)), ..Cause::Tls.into() })?;
         Ok(Connection::new(Stream::Tls(Box::new(stream))))
     }
+}
+
+/// An error with its sources, the most telling of which is the last: `Connection refused`,
+/// `UnknownIssuer`.
+fn detail(error: &dyn Error) -> Box<str> {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text.into()
 }

@@ -85,6 +85,8 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SendError {
     pub(crate) cause: Cause,
+    /// What went wrong in detail, for the log.
+    pub(crate) detail: Option<Box<str>>,
     /// At least a part of the request was written, and no byte came back: the upstream may be at
     /// work on it.
     pub(crate) written: bool,
@@ -138,8 +140,8 @@ impl Upstream {
         // Boxed: most requests find a connection, and need no room for making one.
         let connected = Box::pin(self.connector.connect(origin));
         let connected = timeout_at(connect.at, connected).await;
-        let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.phase)));
-        let connection = connection.map_err(|cause| before(cause.into()))?;
+        let late = || Err(Cause::TimedOut(connect.phase).into());
+        let connection = connected.unwrap_or_else(|_| late()).map_err(before)?;
         let first_byte = first_byte(Instant::now());
         let exchanged = exchange(connection, &request, first_byte).await;
         Ok(answer(exchanged.map_err(|failed| before(failed.into()))?, shelf, first_byte))
@@ -167,13 +169,13 @@ impl Failed {
 
 impl From<Failed> for SendError {
     fn from(failed: Failed) -> Self {
-        Self { cause: failed.cause, written: failed.progress == Progress::Sent }
+        Self { cause: failed.cause, detail: None, written: failed.progress == Progress::Sent }
     }
 }
 
 impl From<SendError> for Failure {
-    fn from(SendError { cause, written }: SendError) -> Self {
-        Self { ambiguous: written, ..cause.into() }
+    fn from(SendError { cause, detail, written }: SendError) -> Self {
+        Self { ambiguous: written, detail, ..cause.into() }
     }
 }
 
@@ -189,6 +191,6 @@ impl From<BodyError> for Cause {
 /// A failure before anything was written.
 impl From<Cause> for SendError {
     fn from(cause: Cause) -> Self {
-        Self { cause, written: false }
+        Self { cause, detail: None, written: false }
     }
 }

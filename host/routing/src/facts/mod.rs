@@ -75,7 +75,7 @@ fn number(text: &[u8]) -> Option<u32> {
     Some(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-fn tokens(body: &[u8], fields: &Fields) -> Option<u32> {
+pub(super) fn tokens(body: &[u8], fields: &Fields) -> Option<u32> {
     let prompt = prompt::tokens(body.get(fields.prompt.clone()?)?);
     let more = [&fields.tools, &fields.instructions].into_iter().flatten();
     let more = more.filter_map(|range| body.get(range.clone())).map(prompt::tokens);

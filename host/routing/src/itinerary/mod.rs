@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use answers::refusal::Sense;
 use fleet::{Budget, Busy, Outcome};
 
 use super::cause::{Cause, Phase};
@@ -40,7 +41,7 @@ use super::draw::Draw;
 use super::exhausted::Exhausted;
 use super::failure::{Failure, Overtime};
 
-pub use step::{Deployments, Event, Step, Terms};
+pub use step::{Deployments, Event, Step, Terms, Unfit};
 
 /// A deployment that is full.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +84,8 @@ pub struct Itinerary<'a> {
     over_budget: bool,
     /// True if a deployment had no place in time, or no room in its queue.
     busy: bool,
+    /// Set once the request did not fit a deployment. Only those that it may fit are left.
+    unfit: Option<Unfit>,
     /// The failures so far, each with its deployment.
     failures: Vec<(usize, Failure)>,
 }
@@ -110,6 +113,7 @@ impl<'a> Itinerary<'a> {
             refusals: 0,
             over_budget: false,
             busy: false,
+            unfit: None,
             failures: Vec::new(),
         };
         itinerary.next = itinerary.draw(deployments, rng, now);
@@ -199,6 +203,10 @@ impl<'a> Itinerary<'a> {
                 self.full.push(FullAt { at: self.at, soon: false });
             }
         }
+        if let Cause::Unfit(lack, _) = failure.cause {
+            let said = failure.said.as_deref().and_then(Sense::context_length);
+            self.unfit = Some(Unfit { at: self.at, lack, context_length: said });
+        }
         self.failures.push((self.at, failure));
         outcome
     }
@@ -221,7 +229,7 @@ impl<'a> Itinerary<'a> {
         if now >= end && failures.iter().all(|(_, failure)| failure.cause != total) {
             failures.push((model.to_owned(), total.into()));
         }
-        Exhausted { failures, wait, over_budget, busy }
+        Exhausted { failures, wait, over_budget, busy, forbidden: None }
     }
 
     /// The step for the next deployment that may be tried.
@@ -230,7 +238,8 @@ impl<'a> Itinerary<'a> {
             return Step::GiveUp;
         }
         while let Some(at) = self.next.take().or_else(|| self.draw(deployments, rng, now)) {
-            if !self.panic && !deployments.is_open(at, now) {
+            let is_open = self.panic || deployments.is_open(at, now);
+            if !is_open || !self.may_try(deployments, at) {
                 continue;
             }
             // A deployment that was bought is kept full before a standby is paid.
@@ -242,11 +251,12 @@ impl<'a> Itinerary<'a> {
             return Step::Enter(at);
         }
         let until = self.end().min(now + COOLING);
-        // Waiting for a long pause is in vain.
-        let is_back = |full: &FullAt| {
-            deployments.cools_until(full.at, now).is_none_or(|cools| cools <= until)
-        };
-        self.full.retain(is_back);
+        let unfit = self.unfit;
+        // Waiting for a long pause is in vain, and so is waiting for what the request does not fit.
+        self.full.retain(|full| {
+            unfit.is_none_or(|unfit| deployments.fits(full.at, unfit))
+                && deployments.cools_until(full.at, now).is_none_or(|cools| cools <= until)
+        });
         if self.full.is_empty() && self.patience.is_none_or(|patience| now < patience) {
             self.full = self.cooling(deployments, until, now);
         }
@@ -260,7 +270,10 @@ impl<'a> Itinerary<'a> {
     fn cooling(&self, deployments: &impl Deployments, until: Instant, now: Instant) -> Vec<FullAt> {
         let is_back = |at: &usize| {
             let patience = now + deployments.patience(*at);
-            deployments.cools_until(*at, now).is_some_and(|cools| cools <= until.min(patience))
+            self.may_try(deployments, *at)
+                && deployments
+                    .cools_until(*at, now)
+                    .is_some_and(|cools| cools <= until.min(patience))
         };
         let all = (0..self.order.len()).filter(is_back);
         all.map(|at| FullAt { at, soon: false }).collect()
@@ -273,11 +286,19 @@ impl<'a> Itinerary<'a> {
         now: Instant,
     ) -> Option<usize> {
         let panic = self.panic;
-        let usable = |at: usize| match panic {
-            true => deployments.cools_until(at, now).is_none(),
-            false => deployments.is_eligible(at) && deployments.is_open(at, now),
+        let usable = |at: usize| {
+            !deployments.is_forbidden(at)
+                && match panic {
+                    true => deployments.cools_until(at, now).is_none(),
+                    false => deployments.is_eligible(at) && deployments.is_open(at, now),
+                }
         };
         self.order.next(usable, rng)
+    }
+
+    /// False if the deployment is forbidden, or lacks what another one lacked.
+    fn may_try(&self, deployments: &impl Deployments, at: usize) -> bool {
+        !deployments.is_forbidden(at) && self.unfit.is_none_or(|unfit| deployments.fits(at, unfit))
     }
 
     /// The step for a deployment whose configured places are taken.

@@ -6,6 +6,7 @@ use config::{Ambiguous, Fallback};
 use fleet::Busy;
 
 use crate::InferenceEndpoint;
+use crate::cause::Lack;
 
 /// The live state of a model's deployments. Deployments are positions in the model.
 pub trait Deployments {
@@ -21,6 +22,25 @@ pub trait Deployments {
     fn is_failing(&self, at: usize) -> bool;
     /// The longest time that a request waits in its queue.
     fn patience(&self, at: usize) -> Duration;
+    /// True if it is forbidden to the request. Nothing overrides that.
+    fn is_forbidden(&self, _at: usize) -> bool {
+        false
+    }
+    /// True if it may take a request that did not fit another deployment.
+    fn fits(&self, _at: usize, _unfit: Unfit) -> bool {
+        false
+    }
+}
+
+/// Why a request did not fit a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfit {
+    /// The deployment.
+    pub at: usize,
+    /// What it lacks.
+    pub lack: Lack,
+    /// The context length that it names, in tokens.
+    pub context_length: Option<u64>,
 }
 
 /// The rules for one request, fixed when it arrives.

@@ -469,3 +469,97 @@ fn a_wait_is_passed_on() {
     let told = scene.itinerary.exhausted(|_| String::new(), "m", wait, now);
     assert_eq!((told.wait, told.failures), (wait, Vec::new()));
 }
+
+/// Deployments with a context length each. Those of length 0 are forbidden.
+struct Lengths(Vec<u64>);
+
+impl Deployments for Lengths {
+    fn is_eligible(&self, _at: usize) -> bool {
+        true
+    }
+
+    fn is_open(&self, _at: usize, _now: Instant) -> bool {
+        true
+    }
+
+    fn cools_until(&self, _at: usize, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn is_up(&self, _at: usize) -> bool {
+        true
+    }
+
+    fn is_failing(&self, _at: usize) -> bool {
+        false
+    }
+
+    fn patience(&self, _at: usize) -> Duration {
+        PATIENCE
+    }
+
+    fn is_forbidden(&self, at: usize) -> bool {
+        self.0[at] == 0
+    }
+
+    fn fits(&self, at: usize, unfit: Unfit) -> bool {
+        self.0[at] > unfit.context_length.unwrap_or(self.0[unfit.at])
+    }
+}
+
+/// The deployments that a request is tried at, if each attempt fails like that.
+fn tried(lengths: &[u64], panic: bool, failure: &Failure) -> Vec<usize> {
+    let (deployments, now) = (Lengths(lengths.to_vec()), Instant::now());
+    let (budget, mut rng) = (Budget::new(now), StdRng::seed_from_u64(1));
+    let weights: Vec<f64> =
+        lengths.iter().enumerate().map(|(i, _)| 1000f64.powi(-(i as i32))).collect();
+    let fallback = Fallback { attempts: 9, ..FALLBACK };
+    let terms = Terms { panic, ..terms(fallback, now) };
+    let mut itinerary = Itinerary::begin(weights, terms, &deployments, &mut rng, now);
+    let (mut tried, mut event) = (Vec::new(), Event::Ready);
+    loop {
+        match itinerary.step(event, &deployments, &budget, &mut rng, now) {
+            Step::Enter(_) => event = Event::Entered,
+            Step::Attempt(at) => {
+                itinerary.began(now);
+                itinerary.failed(failure.clone());
+                tried.push(at);
+                event = Event::Ready;
+            }
+            _ => return tried,
+        }
+    }
+}
+
+#[test]
+fn what_did_not_fit_goes_to_a_larger_one_only() {
+    let too_long = |said: Option<&str>| {
+        let cause = Cause::Unfit(Lack::Context, StatusCode::BAD_REQUEST);
+        let message = said.unwrap_or_default().to_owned();
+        Failure::from(cause).with(answers::refusal::Words { message, ..Default::default() })
+    };
+    let mut all = tried(&[16, 128, 16, 64], false, &too_long(None));
+    assert!(all.len() > 1 && all.iter().all(|at| *at != 2), "{all:?}");
+    all.dedup();
+    assert_eq!(tried(&[16, 16, 8], false, &too_long(None)), [0], "nobody has more");
+    let said = "the maximum context length is 4096 tokens, you requested 5000 tokens: too long";
+    assert_eq!(
+        tried(&[8192, 8192], false, &too_long(Some(said))).len(),
+        2,
+        "it has less than it should"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_forbidden_gets_no_attempt(
+        lengths in proptest::collection::vec(0..3u64, 1..6),
+        panic in proptest::prelude::any::<bool>(),
+    ) {
+        let failed = Failure::from(Cause::Connect);
+        let allowed = lengths.iter().filter(|length| **length > 0).count();
+        let tried = tried(&lengths, panic, &failed);
+        proptest::prop_assert!(tried.iter().all(|at| lengths[*at] > 0), "{tried:?}");
+        proptest::prop_assert_eq!(tried.len(), allowed, "and each of the others does");
+    }
+}

@@ -1,0 +1,131 @@
+//! What a deployment can do, and where the requests of a model may go: the facts that forbid a
+//! deployment for a request.
+
+use contract::Side;
+
+/// What one deployment can do: its route's keys, else the model's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capability {
+    /// Tokens of prompt and answer together.
+    pub context_length: u64,
+    /// What a prompt may hold.
+    pub input: Modalities,
+    /// What an answer may hold.
+    pub output: Modalities,
+    /// Whether tool calls are answered.
+    pub tools: bool,
+}
+
+/// A set of modalities. Text is in every set, and names that routing does not use are in none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Modalities(u8);
+
+impl Modalities {
+    /// Text alone.
+    pub const NONE: Self = Self(0);
+    /// Pictures.
+    pub const IMAGE: Self = Self(1);
+    /// Sound.
+    pub const AUDIO: Self = Self(2);
+    /// Moving pictures.
+    pub const VIDEO: Self = Self(4);
+
+    /// The set of these names, as `models.yaml` writes them.
+    #[must_use]
+    pub fn of(names: &[String]) -> Self {
+        let bit = |name: &String| match name.as_str() {
+            "image" => Self::IMAGE.0,
+            "audio" => Self::AUDIO.0,
+            "video" => Self::VIDEO.0,
+            _ => 0,
+        };
+        Self(names.iter().map(bit).fold(0, |all, bit| all | bit))
+    }
+
+    /// The modalities that are in one or the other.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True if all of `others` are in it.
+    #[must_use]
+    pub const fn has(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+}
+
+/// A set of sides. The default has both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sides {
+    local: bool,
+    remote: bool,
+}
+
+impl Sides {
+    /// Both sides: nothing is forbidden.
+    pub const BOTH: Self = Self { local: true, remote: true };
+
+    /// One side alone.
+    #[must_use]
+    pub const fn only(side: Side) -> Self {
+        Self { local: matches!(side, Side::Local), remote: matches!(side, Side::Remote) }
+    }
+
+    /// True if `side` is in it.
+    #[must_use]
+    pub const fn has(self, side: Side) -> bool {
+        match side {
+            Side::Local => self.local,
+            Side::Remote => self.remote,
+        }
+    }
+
+    /// The sides that are in both. It never has a side that one of them lacks.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self { local: self.local && other.local, remote: self.remote && other.remote }
+    }
+}
+
+impl Default for Sides {
+    fn default() -> Self {
+        Self::BOTH
+    }
+}
+
+impl FromIterator<Side> for Sides {
+    fn from_iter<I: IntoIterator<Item = Side>>(sides: I) -> Self {
+        let none = Self { local: false, remote: false };
+        sides.into_iter().fold(none, |all, side| match side {
+            Side::Local => Self { local: true, ..all },
+            Side::Remote => Self { remote: true, ..all },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrowing_never_widens() {
+        let (local, remote) = (Sides::only(Side::Local), Sides::only(Side::Remote));
+        assert_eq!(Sides::BOTH.and(local), local);
+        assert_eq!(local.and(Sides::BOTH), local);
+        let none = local.and(remote);
+        assert!(!none.has(Side::Local) && !none.has(Side::Remote));
+        assert_eq!([Side::Remote, Side::Local].into_iter().collect::<Sides>(), Sides::BOTH);
+    }
+
+    #[test]
+    fn modalities_are_those_of_the_names() {
+        let set = |names: &[&str]| {
+            Modalities::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        let seen = set(&["text", "image", "smell"]);
+        assert!(seen.has(Modalities::IMAGE) && !seen.has(Modalities::AUDIO));
+        assert_eq!(set(&["text"]), Modalities::default());
+        assert!(set(&["audio", "video"]).has(Modalities::VIDEO));
+    }
+}

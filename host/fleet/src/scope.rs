@@ -1,0 +1,110 @@
+//! What is forbidden to one request. Unlike what is *judged* (ejected, unhealthy), nothing overrides
+//! it: not panic mode, not fallback, not a strategy.
+
+use config::{Capability, DeploymentConfig, Modalities, Sides};
+
+/// What a request needs, as far as the gateway can tell without an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// A number of tokens that the prompt surely has.
+    pub tokens: u64,
+    /// What the prompt holds beside text.
+    pub input: Modalities,
+    /// It has tools.
+    pub tools: bool,
+}
+
+/// The deployments of a model that a request may go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope {
+    sides: Sides,
+    least: Demand,
+}
+
+/// Why a deployment is forbidden to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forbidden {
+    /// It is on the wrong side.
+    Side,
+    /// The prompt does not fit its context.
+    Context,
+    /// It lacks a modality or tools.
+    Feature,
+}
+
+impl Scope {
+    /// Nothing is forbidden.
+    pub const ALL: Self = Self {
+        sides: Sides::BOTH,
+        least: Demand { tokens: 0, input: Modalities::NONE, tools: false },
+    };
+
+    /// The scope of a request that may go to `sides`. A demand that no deployment on these sides
+    /// meets forbids nothing: the engine's own refusal is then the best answer.
+    pub fn of<'a>(
+        sides: Sides,
+        demand: Demand,
+        deployments: impl Iterator<Item = &'a DeploymentConfig> + Clone,
+    ) -> Self {
+        let within = deployments.filter(|config| sides.has(config.side)).map(|c| c.capability);
+        let meets = |demand: Demand| {
+            let met = |capability: Capability| demand.is_met_by(&capability);
+            within.clone().any(met)
+        };
+        let mut least = Demand::default();
+        for part in demand.parts() {
+            let more = least.and(part);
+            if meets(more) {
+                least = more;
+            }
+        }
+        Self { sides, least }
+    }
+
+    /// Why `config` is forbidden. None: it is not.
+    #[must_use]
+    pub fn forbids(&self, config: &DeploymentConfig) -> Option<Forbidden> {
+        let capability = &config.capability;
+        if !self.sides.has(config.side) {
+            Some(Forbidden::Side)
+        } else if self.least.tokens > capability.context_length {
+            Some(Forbidden::Context)
+        } else if !self.least.is_met_by(capability) {
+            Some(Forbidden::Feature)
+        } else {
+            None
+        }
+    }
+
+    /// True if it forbids nothing, whatever the deployments are.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self == Self::ALL
+    }
+}
+
+impl Demand {
+    fn is_met_by(&self, capability: &Capability) -> bool {
+        self.tokens <= capability.context_length
+            && capability.input.has(self.input)
+            && (capability.tools || !self.tools)
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.max(other.tokens),
+            input: self.input.or(other.input),
+            tools: self.tools || other.tools,
+        }
+    }
+
+    /// Its parts, the most telling first.
+    fn parts(self) -> [Self; 3] {
+        let none = Self::default();
+        [
+            Self { input: self.input, ..none },
+            Self { tools: self.tools, ..none },
+            Self { tokens: self.tokens, ..none },
+        ]
+    }
+}

@@ -1,0 +1,402 @@
+//! What requests have shown of a deployment apart from failures: its key is refused, it refuses
+//! request after request, it lacks the model, or it lacks an endpoint.
+//!
+//! One request never proves any of this, because it may be at fault itself: SDKs send headers and
+//! parameters of their own, and repeat a request by themselves. Each suspicion counts *different*
+//! requests, told apart by a digest of their bodies, with no answer between them. Then the deployment
+//! is out for a time. After that one request at a time is let through, and an answer restores it.
+//!
+//! ```text
+//! in -- different requests say so, none answered between --> out -- its time passes --> half-open
+//! ^                                                           ^                          |   |
+//! |                                                           +-- says so again: doubled +   |
+//! +----------------------------------- an answer begins ------------------------------------+
+//! ```
+//! The request path reads an atomic first. The caller passes the time.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::load::clock;
+use super::{Change, Condition, State};
+
+/// Endpoints that are told apart, as positions chosen by the caller.
+pub const ENDPOINTS: usize = 8;
+
+/// Time after which another request may try a deployment whose trial has not ended.
+const TRIAL: Duration = Duration::from_secs(10);
+/// How long an answer proves that the model and the endpoint exist there.
+const PROVEN: Duration = Duration::from_secs(3600);
+/// Seconds between two notes of an answer, so that cores seldom write to a shared cache line.
+const COARSE: u32 = 60;
+
+/// What a deployment is suspected of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspicion {
+    /// It refuses the gateway's key.
+    Credential,
+    /// It refuses all requests, for reasons that look like each request's own.
+    Refused,
+    /// It lacks the model.
+    Model,
+    /// It lacks one endpoint.
+    Endpoint,
+}
+
+/// When a suspicion takes effect, and for how long.
+struct Rule {
+    /// Different requests that must say so.
+    requests: usize,
+    first: Duration,
+    most: Duration,
+}
+
+impl Rule {
+    /// `first` and `most` are in seconds.
+    const fn of(requests: usize, first: u64, most: u64) -> Self {
+        Self { requests, first: Duration::from_secs(first), most: Duration::from_secs(most) }
+    }
+}
+
+impl Suspicion {
+    const fn rule(self) -> Rule {
+        match self {
+            Self::Credential | Self::Model => Rule::of(2, 30, 600),
+            Self::Refused => Rule::of(5, 30, 600),
+            Self::Endpoint => Rule::of(2, 300, 300),
+        }
+    }
+
+    /// The condition of a deployment that is out for it. None: the deployment is only skipped for
+    /// an endpoint.
+    #[must_use]
+    pub const fn condition(self) -> Option<Condition> {
+        match self {
+            Self::Credential => Some(Condition::Credential),
+            Self::Refused => Some(Condition::Refused),
+            Self::Model => Some(Condition::Misconfigured),
+            Self::Endpoint => None,
+        }
+    }
+}
+
+/// One sign of a suspicion, from one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sign {
+    /// What it is a sign of.
+    pub(super) of: Suspicion,
+    /// For people to read.
+    pub(super) reason: String,
+    /// The digest of the request's body. None: the sign is certain.
+    pub(super) request: Option<u64>,
+    /// The position of the request's endpoint, below [`ENDPOINTS`].
+    pub(super) endpoint: usize,
+}
+
+/// The suspicions against one deployment. Kept over reloads.
+#[derive(Debug, Default)]
+pub(super) struct Suspicions {
+    /// [`OUT`], [`HEARD`], and from [`FIRST`] on one bit for each endpoint that is lacking.
+    word: AtomicU32,
+    /// When an answer last began at each endpoint, in seconds of the process's clock plus 1. 0:
+    /// never.
+    answered: [AtomicU32; ENDPOINTS],
+    held: Mutex<Held>,
+}
+
+/// The deployment is out.
+const OUT: u32 = 1;
+/// Something is counted, which an answer must reset.
+const HEARD: u32 = 2;
+/// The bit of the first endpoint.
+const FIRST: u32 = 8;
+
+#[derive(Debug, Default)]
+struct Held {
+    credential: Row,
+    refused: Row,
+    model: Row,
+    endpoints: [Row; ENDPOINTS],
+    failing: Failing,
+}
+
+/// One suspicion.
+#[derive(Debug, Default)]
+struct Row {
+    /// Digests of different requests since the last answer, at most [`Rule::requests`].
+    heard: Vec<u64>,
+    out: Option<Out>,
+}
+
+#[derive(Debug)]
+struct Out {
+    reason: String,
+    since: SystemTime,
+    until: Instant,
+    lasts: Duration,
+    /// When its trial began. None: no request tries it.
+    trial: Option<Instant>,
+}
+
+impl Out {
+    fn is_free(&self, now: Instant) -> bool {
+        self.until <= now && self.trial.is_none_or(|began| began + TRIAL <= now)
+    }
+}
+
+/// The requests that failed since the last answer.
+#[derive(Debug, Default)]
+struct Failing {
+    first: Option<u64>,
+    /// Different requests failed.
+    mixed: bool,
+}
+
+impl Suspicions {
+    /// True if a request would be admitted now.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.word.load(Ordering::Acquire) & OUT == 0 || {
+            let held = self.lock();
+            held.outs().all(|(_, out)| out.is_free(now))
+        }
+    }
+
+    /// Admits a request. If the deployment is out and its time is over, the request is its trial.
+    pub(super) fn admit(&self, now: Instant) -> bool {
+        self.word.load(Ordering::Acquire) & OUT == 0 || {
+            let mut held = self.lock();
+            let free = held.outs().all(|(_, out)| out.is_free(now));
+            if free {
+                held.outs_mut().for_each(|out| out.trial = Some(now));
+            }
+            free
+        }
+    }
+
+    /// A request is sent although the deployment is out, for want of a better one. It is the trial
+    /// if that is due.
+    pub(super) fn admit_in_panic(&self, now: Instant) {
+        if self.word.load(Ordering::Acquire) & OUT != 0 {
+            let mut held = self.lock();
+            let free = held.outs_mut().filter(|out| out.is_free(now));
+            free.for_each(|out| out.trial = Some(now));
+        }
+    }
+
+    /// True if it lacks the endpoint at this position, as far as is known.
+    pub(super) fn lacks(&self, endpoint: usize, now: Instant) -> bool {
+        let bit = 1 << (FIRST as usize + endpoint);
+        self.word.load(Ordering::Acquire) & bit != 0
+            && self.lock().endpoints[endpoint].out.as_ref().is_some_and(|out| out.until > now)
+    }
+
+    /// True if an answer began at `endpoint` (None: at any) within the last hour.
+    fn is_proven(&self, endpoint: Option<usize>, now: Instant) -> bool {
+        let now = seconds(now);
+        let recent = |cell: &AtomicU32| {
+            let answered = cell.load(Ordering::Relaxed);
+            answered != 0 && u64::from(now.saturating_sub(answered)) < PROVEN.as_secs()
+        };
+        match endpoint {
+            Some(endpoint) => recent(&self.answered[endpoint]),
+            None => self.answered.iter().any(recent),
+        }
+    }
+
+    /// Records that an answer began. It proves the key, the model and the endpoint.
+    pub(super) fn answered(&self, endpoint: usize, now: Instant) -> Change {
+        let (cell, seconds) = (&self.answered[endpoint], seconds(now));
+        let noted = cell.load(Ordering::Relaxed);
+        if noted == 0 || seconds >= noted.saturating_add(COARSE) {
+            cell.store(seconds, Ordering::Relaxed);
+        }
+        if self.word.load(Ordering::Acquire) == 0 {
+            return Change::None;
+        }
+        self.with(|held| {
+            let was_out = held.outs().next().is_some();
+            for row in [&mut held.credential, &mut held.refused, &mut held.model] {
+                *row = Row::default();
+            }
+            held.endpoints[endpoint] = Row::default();
+            held.failing = Failing::default();
+            if was_out { Change::Restored } else { Change::None }
+        })
+    }
+
+    /// Records a sign. An answer of the model or the endpoint within the last hour disproves it.
+    pub(super) fn note(&self, sign: Sign, now: Instant) -> Change {
+        let Sign { of, reason, request, endpoint } = sign;
+        let proven = match of {
+            Suspicion::Model => self.is_proven(None, now),
+            Suspicion::Endpoint => self.is_proven(Some(endpoint), now),
+            Suspicion::Credential | Suspicion::Refused => false,
+        };
+        if proven && request.is_some() {
+            return Change::None;
+        }
+        self.with(|held| held.row(of, endpoint).note(of, reason, request, now))
+    }
+
+    /// Records a failure of the request with this digest.
+    pub(super) fn failed(&self, request: u64) {
+        self.with(|held| {
+            let first = *held.failing.first.get_or_insert(request);
+            held.failing.mixed |= first != request;
+        });
+    }
+
+    /// True if a failure of this request says nothing of the deployment: it answered others within
+    /// the hour, and since the last answer no other request has failed.
+    pub(super) fn is_above(&self, request: u64, now: Instant) -> bool {
+        let held = self.lock();
+        let only = held.failing.first.is_none_or(|first| first == request);
+        only && !held.failing.mixed && self.is_proven(None, now)
+    }
+
+    /// The files were loaded, and may have a new key, model or address.
+    pub(super) fn loaded(&self) -> bool {
+        self.with(|held| {
+            let was_out = held.outs().next().is_some();
+            *held = Held::default();
+            was_out
+        })
+    }
+
+    /// The place has come up after it was down, perhaps with another model. Returns true if its
+    /// state changed.
+    pub(super) fn came_up(&self, now: Instant) -> bool {
+        self.answered.iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
+        self.with(|held| {
+            held.endpoints = Default::default();
+            let mut changed = false;
+            for out in held.outs_mut().filter(|out| out.until > now) {
+                (out.until, changed) = (now, true);
+            }
+            changed
+        })
+    }
+
+    /// The state that the suspicions give. None: they give none.
+    pub(super) fn state(&self, now: Instant) -> Option<State> {
+        if self.is_clear() {
+            return None;
+        }
+        let held = self.lock();
+        let (of, out) = held.outs().max_by_key(|(_, out)| out.until)?;
+        let (condition, since) = match out.until > now {
+            true => (of.condition()?, out.since),
+            false => (Condition::HalfOpen, out.since + out.lasts),
+        };
+        Some(State { condition, reason: Some(out.reason.clone()), since, factor: 1.0 })
+    }
+
+    /// The next time at which the state changes without an event.
+    pub(super) fn next_change(&self, now: Instant) -> Option<Instant> {
+        if self.is_clear() {
+            return None;
+        }
+        self.lock().outs().map(|(_, out)| out.until).filter(|until| *until > now).min()
+    }
+
+    /// Time until it may be tried again. None if it may be used now.
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+        if self.is_clear() {
+            return None;
+        }
+        let last = self.lock().outs().map(|(_, out)| out.until).max()?;
+        (last > now).then(|| last - now)
+    }
+
+    /// True if it is not out, also not half-open.
+    pub(super) fn is_clear(&self) -> bool {
+        self.word.load(Ordering::Acquire) & OUT == 0
+    }
+
+    /// Runs `act` under the lock, then updates the atomic.
+    fn with<T>(&self, act: impl FnOnce(&mut Held) -> T) -> T {
+        let mut held = self.lock();
+        let result = act(&mut held);
+        self.word.store(held.word(), Ordering::Release);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // Every critical section leaves consistent state, so a poisoned lock is still good.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn row(&mut self, of: Suspicion, endpoint: usize) -> &mut Row {
+        match of {
+            Suspicion::Credential => &mut self.credential,
+            Suspicion::Refused => &mut self.refused,
+            Suspicion::Model => &mut self.model,
+            Suspicion::Endpoint => &mut self.endpoints[endpoint],
+        }
+    }
+
+    /// The suspicions that the whole deployment is out for.
+    fn outs(&self) -> impl Iterator<Item = (Suspicion, &Out)> {
+        let rows = [
+            (Suspicion::Credential, &self.credential),
+            (Suspicion::Refused, &self.refused),
+            (Suspicion::Model, &self.model),
+        ];
+        rows.into_iter().filter_map(|(of, row)| Some((of, row.out.as_ref()?)))
+    }
+
+    fn outs_mut(&mut self) -> impl Iterator<Item = &mut Out> {
+        let rows = [&mut self.credential, &mut self.refused, &mut self.model];
+        rows.into_iter().filter_map(|row| row.out.as_mut())
+    }
+
+    fn word(&self) -> u32 {
+        let rows = [&self.credential, &self.refused, &self.model];
+        let mut all = rows.into_iter().chain(&self.endpoints);
+        let heard = self.failing.first.is_some() || all.any(|row| !row.heard.is_empty());
+        let out = self.outs().next().is_some();
+        let lacking = self.endpoints.iter().enumerate().filter(|(_, row)| row.out.is_some());
+        let bits = lacking.fold(0, |bits, (at, _)| bits | 1 << (FIRST as usize + at));
+        u32::from(out) * OUT | u32::from(heard) * HEARD | bits
+    }
+}
+
+impl Row {
+    fn note(
+        &mut self,
+        of: Suspicion,
+        reason: String,
+        request: Option<u64>,
+        now: Instant,
+    ) -> Change {
+        let rule = of.rule();
+        let lasts = match &self.out {
+            // Sent before the deployment went out.
+            Some(out) if out.trial.is_none() && out.until > now => return Change::None,
+            Some(out) => out.lasts.saturating_mul(2).min(rule.most),
+            None => {
+                if let Some(request) = request.filter(|request| !self.heard.contains(request)) {
+                    self.heard.push(request);
+                }
+                if self.heard.len() < rule.requests && request.is_some() {
+                    return Change::None;
+                }
+                self.heard.truncate(rule.requests);
+                rule.first
+            }
+        };
+        let again = self.out.is_some();
+        let since = SystemTime::now();
+        self.out =
+            Some(Out { reason: reason.clone(), since, until: now + lasts, lasts, trial: None });
+        Change::Suspected { reason, again }
+    }
+}
+
+/// Seconds of the process's clock plus 1, so that 0 means never.
+fn seconds(now: Instant) -> u32 {
+    u32::try_from(clock(now).as_secs()).unwrap_or(u32::MAX).saturating_add(1)
+}

@@ -1,0 +1,87 @@
+//! What a request demands of a deployment, found in its body without an engine: a number of tokens
+//! that its prompt surely has, tools, and what the prompt holds beside text.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use config::Modalities;
+use fleet::{Demand, FleetModel};
+use http1::Fields;
+
+use super::facts;
+
+/// The estimate of a prompt's tokens may be too high by less than this factor.
+const MARGIN: u64 = 2;
+
+type Word = LazyLock<Finder<'static>>;
+static IMAGES: [Word; 3] = [
+    LazyLock::new(|| Finder::new("\"image_url\"")),
+    LazyLock::new(|| Finder::new("\"input_image\"")),
+    LazyLock::new(|| Finder::new("\"image\"")),
+];
+static SOUNDS: [Word; 1] = [LazyLock::new(|| Finder::new("\"input_audio\""))];
+static FILMS: [Word; 2] = [
+    LazyLock::new(|| Finder::new("\"video_url\"")),
+    LazyLock::new(|| Finder::new("\"input_video\"")),
+];
+
+/// The demand of a request to `model`. Only what distinguishes the model's deployments is looked
+/// for, so that most requests cost nothing here.
+#[must_use]
+pub fn demand(model: &FleetModel, body: &[u8], fields: &Fields) -> Demand {
+    let mut capabilities = model.deployments.iter().map(|deployment| deployment.config.capability);
+    let Some(first) = capabilities.next() else { return Demand::default() };
+    let (mut shortest, mut longest) = (first.context_length, first.context_length);
+    let (mut inputs, mut tools) = (false, false);
+    for other in capabilities {
+        shortest = shortest.min(other.context_length);
+        longest = longest.max(other.context_length);
+        inputs |= other.input != first.input;
+        tools |= other.tools != first.tools;
+    }
+    let at = |range: &Option<Range<usize>>| body.get(range.clone()?);
+    let prompt = at(&fields.prompt).unwrap_or_default();
+    // A token has at least one byte, so most prompts need no look.
+    let may_be_long = shortest < longest && body.len() as u64 > shortest;
+    Demand {
+        tokens: if may_be_long { facts::tokens(body, fields).map_or(0, surely) } else { 0 },
+        input: if inputs { held(prompt) } else { Modalities::NONE },
+        tools: tools && at(&fields.tools).is_some_and(|tools| !matches!(tools, b"null" | b"[]")),
+    }
+}
+
+/// Tokens that a prompt surely has, from their estimate.
+fn surely(estimate: u32) -> u64 {
+    u64::from(estimate) / MARGIN
+}
+
+/// What the prompt holds beside text. Inside a string the quotes of these words would be escaped.
+fn held(prompt: &[u8]) -> Modalities {
+    let has = |words: &[Word]| words.iter().any(|word| word.find(prompt).is_some());
+    let if_any = |words: &[Word], what| if has(words) { what } else { Modalities::NONE };
+    if_any(&IMAGES, Modalities::IMAGE)
+        .or(if_any(&SOUNDS, Modalities::AUDIO))
+        .or(if_any(&FILMS, Modalities::VIDEO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_prompt_are_seen() {
+        let image = br#"[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]"#;
+        assert_eq!(held(image), Modalities::IMAGE);
+        let both = br#"[{"type":"input_image"},{"type":"input_audio"},{"type":"video_url"}]"#;
+        assert_eq!(held(both), Modalities::IMAGE.or(Modalities::AUDIO).or(Modalities::VIDEO));
+        let text = br#"[{"role":"user","content":"what is an \"image_url\"?"}]"#;
+        assert_eq!(held(text), Modalities::NONE);
+    }
+
+    #[test]
+    fn half_of_the_estimate_is_sure() {
+        assert_eq!(surely(9000), 4500);
+    }
+}
