@@ -7,7 +7,7 @@ use config::{Ambiguous, Fallback, RetryBudget, Standby};
 use fleet::FailureKind;
 use http::StatusCode;
 
-use crate::InferenceEndpoint;
+use crate::{InferenceEndpoint, Lack};
 
 use super::*;
 
