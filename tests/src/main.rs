@@ -53,5 +53,6 @@ fn corrupt(what: &str) -> ExitCode {
 fn ejected_for_ever(config: &mut Config) {
     config.ejection.consecutive = Some(1);
     let ever = Duration::MAX / 10 * 8;
-    (config.ejection.base, config.ejection.max) = (ever, ever);
+    (config.ejection.base, config.ejection.connect_base) = (ever, ever);
+    config.ejection.max = ever;
 }

@@ -2,13 +2,20 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Instant;
+
 use config::Paths;
+use fleet::{FailureKind, Outcome};
 use sandbox::Compiler;
 
 use crate::decider::tests::{generation, tried};
 use crate::reload::Seen;
 
 use super::*;
+
+fn failure() -> Outcome {
+    Outcome::Failure { cause: "answered 500".into(), kind: FailureKind::Answer }
+}
 
 #[test]
 fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
@@ -33,7 +40,12 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
 
     let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));
     // A change after the trial makes the installation ask the strategy again.
-    first.fleet.models[0].deployments[0].announce_change();
+    let deployment = &first.fleet.models[0].deployments[0];
+    for _ in 0..5 {
+        let place = deployment.slots.try_enter(Instant::now()).place().unwrap();
+        let permit = deployment.admit(place, Instant::now()).unwrap();
+        permit.settle(failure(), Instant::now());
+    }
     let installed =
         runtime.block_on(control.install(Loaded { plan, snapshot, seen: Seen::default() }));
     assert_eq!(installed.unwrap_err().to_string(), PANICKED);

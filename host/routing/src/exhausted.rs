@@ -153,9 +153,17 @@ impl fmt::Display for Exhausted {
             return f.write_str(said);
         }
         f.write_str("no deployment of the model answered: ")?;
-        for (i, (name, failure)) in self.failures.iter().enumerate() {
+        // A full deployment is tried again and again.
+        let alike = |(name, failure): &(String, Failure), (other, next): &(String, Failure)| {
+            name == other && failure.cause == next.cause
+        };
+        for (i, failures) in self.failures.chunk_by(alike).enumerate() {
+            let Some((name, failure)) = failures.first() else { continue };
             let comma = if i > 0 { ", " } else { "" };
             write!(f, "{comma}{name}: {}", failure.cause)?;
+            if failures.len() > 1 {
+                write!(f, " ({} times)", failures.len())?;
+            }
         }
         if let Some(said) = said {
             write!(f, "; the last said: {said}")?;
@@ -283,6 +291,9 @@ mod tests {
         let mut failed = exhausted(&[Cause::Connect, status(500)]);
         let text = "no deployment of the model answered: d: could not connect, d: answered 500";
         assert_eq!(failed.to_string(), text);
+        let again = exhausted(&[status(503), status(503), Cause::Connect, status(503)]);
+        let each = "d: answered 503 (2 times), d: could not connect, d: answered 503";
+        assert!(again.to_string().ends_with(each), "{again}");
         failed.failures[1].1.said = words("out of memory");
         assert_eq!(failed.to_string(), format!("{text}; the last said: out of memory"));
         let mut refused = exhausted(&[Cause::Rejected(StatusCode::BAD_REQUEST)]);

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hyper::header::HeaderValue;
@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::EngineOptions;
+use super::capacity::{Capacity, Place, Places};
 
 /// Longest wait, in seconds: far beyond any use, and within what a clock can add.
 const LONGEST: f64 = 86_400.0;
@@ -24,9 +25,22 @@ pub(super) struct Settings {
     failure_rate: f64,
     latency_ms: u64,
     tokens_per_second: f64,
+    places: u32,
+    queue: u32,
+    requests_per_minute: f64,
+    /// The status of a refusal.
+    pub(super) refusal: u16,
+    /// Seconds in the `Retry-After` of a refusal. None: there is none.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Settings {
+    /// How much the engine takes.
+    pub(super) fn capacity(&self) -> Capacity {
+        let per_minute = self.requests_per_minute;
+        Capacity { places: self.places, queue: self.queue, per_minute }
+    }
+
     /// From the end of a request to the first byte of its answer.
     pub(super) fn latency(&self) -> Duration {
         Duration::from_millis(self.latency_ms).min(Duration::from_secs_f64(LONGEST))
@@ -51,6 +65,15 @@ impl Settings {
                 self.tokens_per_second
             ));
         }
+        if !(self.requests_per_minute.is_finite() && self.requests_per_minute >= 0.0) {
+            return Err(format!(
+                "requests_per_minute is {}: it is 0 (no limit) or more",
+                self.requests_per_minute
+            ));
+        }
+        if !(400..600).contains(&self.refusal) {
+            return Err(format!("refusal is {}: it is a status from 400 to 599", self.refusal));
+        }
         Ok(self)
     }
 }
@@ -63,6 +86,12 @@ pub(super) struct EngineChange {
     failure_rate: Option<f64>,
     latency_ms: Option<u64>,
     tokens_per_second: Option<f64>,
+    places: Option<u32>,
+    queue: Option<u32>,
+    requests_per_minute: Option<f64>,
+    refusal: Option<u16>,
+    /// 0: no `Retry-After`.
+    retry_after: Option<u64>,
 }
 
 /// Counts of inference calls. `requests` is the sum of the other three.
@@ -92,9 +121,16 @@ pub(super) struct Status<'a> {
 pub(super) struct CallGuard {
     counters: Arc<Counters>,
     finished: bool,
+    /// Held until the answer ends.
+    place: Option<Place>,
 }
 
 impl CallGuard {
+    /// Keeps the place of the call until it ends.
+    pub(super) fn hold(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
     /// Records that the whole answer was handed over.
     pub(super) fn finish(&mut self) {
         self.finished = true;
@@ -118,6 +154,7 @@ pub(super) struct Engine {
     pub(super) models: Vec<String>,
     pub(super) api_key: Option<String>,
     settings: ArcSwap<Settings>,
+    places: Arc<Places>,
     counters: Arc<Counters>,
     dice: Mutex<StdRng>,
 }
@@ -129,6 +166,11 @@ impl Engine {
             failure_rate: options.failure_rate,
             latency_ms: options.latency.as_millis().try_into().unwrap_or(u64::MAX),
             tokens_per_second: options.tokens_per_second,
+            places: options.places,
+            queue: options.queue,
+            requests_per_minute: options.requests_per_minute,
+            refusal: options.refusal,
+            retry_after: options.retry_after,
         };
         let settings = settings.check().map_err(invalid)?;
         Ok(Self {
@@ -137,6 +179,7 @@ impl Engine {
             models: options.models,
             api_key: options.api_key,
             settings: ArcSwap::from_pointee(settings),
+            places: Arc::default(),
             counters: Arc::default(),
             dice: Mutex::new(options.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64)),
         })
@@ -155,20 +198,39 @@ impl Engine {
                 failure_rate: change.failure_rate.unwrap_or(old.failure_rate),
                 latency_ms: change.latency_ms.unwrap_or(old.latency_ms),
                 tokens_per_second: change.tokens_per_second.unwrap_or(old.tokens_per_second),
+                places: change.places.unwrap_or(old.places),
+                queue: change.queue.unwrap_or(old.queue),
+                requests_per_minute: change.requests_per_minute.unwrap_or(old.requests_per_minute),
+                refusal: change.refusal.unwrap_or(old.refusal),
+                retry_after: match change.retry_after {
+                    Some(seconds) => Some(seconds).filter(|seconds| *seconds > 0),
+                    None => old.retry_after,
+                },
             };
             new.check()
         };
         // Checked once: the current settings are valid, so only the change itself can be invalid.
         with(&self.settings.load())?;
         self.settings.rcu(|old| with(old).unwrap_or_else(|_| Settings::clone(old)));
+        self.places.changed();
         Ok(())
+    }
+
+    /// Waits for a place. None: the engine refuses the call.
+    pub(super) async fn enter(&self) -> Option<Place> {
+        self.places.enter(|| self.settings.load().capacity()).await
+    }
+
+    /// Takes a call off the allowance. Returns the seconds until the next one if none is left.
+    pub(super) fn spend(&self, settings: &Settings) -> Result<(), f64> {
+        self.places.spend(settings.capacity(), Instant::now())
     }
 
     /// Counts a call in. The guard counts it out. The number is unique in this engine.
     pub(super) fn begin(&self) -> (u64, CallGuard) {
         let number = self.counters.requests.fetch_add(1, Relaxed);
         self.counters.in_flight.fetch_add(1, Relaxed);
-        (number, CallGuard { counters: Arc::clone(&self.counters), finished: false })
+        (number, CallGuard { counters: Arc::clone(&self.counters), finished: false, place: None })
     }
 
     /// Draws whether a call fails.

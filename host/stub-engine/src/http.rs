@@ -6,13 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::AnswerBody;
 use super::endpoint::{self, InferenceCall, InferencePath, Reply};
-use super::engine::{Engine, EngineChange, Settings};
+use super::engine::{CallGuard, Engine, EngineChange, Settings};
 
 /// The largest request body that is read, in bytes.
 const BODY_LIMIT: usize = 64 << 20;
@@ -40,6 +40,19 @@ impl Problem {
 
     fn down() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "this engine is down")
+    }
+
+    fn full(status: StatusCode) -> Self {
+        Self::new(status, "server_error", "this engine is full")
+    }
+
+    /// The response, with a `Retry-After` of these seconds.
+    fn into_response_after(self, seconds: Option<u64>) -> Response<AnswerBody> {
+        let mut response = self.into_response();
+        if let Some(seconds) = seconds {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
     }
 
     fn into_response(self) -> Response<AnswerBody> {
@@ -88,16 +101,16 @@ async fn inference(
     endpoint: InferencePath,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
-    let (number, in_flight) = engine.begin();
-    let response =
-        generate(engine, endpoint, number, request).await.unwrap_or_else(Problem::into_response);
+    let (number, mut in_flight) = engine.begin();
+    let response = generate(engine, endpoint, (number, &mut in_flight), request).await;
+    let response = response.unwrap_or_else(Problem::into_response);
     response.map(|body| body.counted(in_flight))
 }
 
 async fn generate(
     engine: &Engine,
     endpoint: InferencePath,
-    number: u64,
+    (number, in_flight): (u64, &mut CallGuard),
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Problem> {
     let settings = engine.settings();
@@ -107,6 +120,18 @@ async fn generate(
         .map_err(|error| Problem::bad(None, format!("the body is not JSON: {error}")))?;
     let call = InferenceCall::new(&engine.name, number, now(), body)?;
     let reply = endpoint::reply(endpoint, &call)?;
+    if let Err(wait) = engine.spend(&settings) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds")]
+        let seconds = wait.ceil() as u64;
+        let problem = Problem::full(StatusCode::TOO_MANY_REQUESTS);
+        return Ok(problem.into_response_after(settings.retry_after.or(Some(seconds))));
+    }
+    let Some(place) = engine.enter().await else {
+        let status = StatusCode::from_u16(settings.refusal);
+        let problem = Problem::full(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE));
+        return Ok(problem.into_response_after(settings.retry_after));
+    };
+    in_flight.hold(place);
     tokio::time::sleep(settings.latency()).await;
     if engine.fails(&settings) {
         let message = "this engine was told to fail";

@@ -8,6 +8,7 @@
 //! Whoever can reach it may change its settings. It is made for loopback.
 
 mod body;
+mod capacity;
 mod endpoint;
 mod engine;
 mod http;
@@ -48,6 +49,17 @@ pub struct EngineOptions {
     pub api_key: Option<String>,
     /// Makes the draw of failures repeatable.
     pub seed: Option<u64>,
+    /// Calls that are worked on at a time. 0: no limit.
+    pub places: u32,
+    /// Calls that wait for a place. Those beyond are refused.
+    pub queue: u32,
+    /// Calls per minute, of which a second's worth may come at once. 0: no limit. Those beyond are
+    /// refused.
+    pub requests_per_minute: f64,
+    /// The status of a refusal: from 400 to 599.
+    pub refusal: u16,
+    /// Seconds in the `Retry-After` of a refusal. None: there is none, but for the allowance.
+    pub retry_after: Option<u64>,
 }
 
 impl Default for EngineOptions {
@@ -60,6 +72,11 @@ impl Default for EngineOptions {
             models: Vec::new(),
             api_key: None,
             seed: None,
+            places: 0,
+            queue: u32::MAX,
+            requests_per_minute: 0.0,
+            refusal: 503,
+            retry_after: None,
         }
     }
 }

@@ -20,6 +20,12 @@ fn start(models: &[(&str, &[&str])], more: &str) -> Gateway {
     tests::setup!().models(in_order(models)).routing(logged(more)).start()
 }
 
+/// The same with remote deployments, whose `Retry-After` is a pause.
+fn start_remote(models: &[(&str, &[&str])]) -> Gateway {
+    let models = in_order(models).replace(", weight:", ", side: remote, weight:");
+    tests::setup!().models(models).routing(logged("concurrency: {wait: 1}")).start()
+}
+
 /// A gateway with [`TIMEOUTS`] for the first deployment of each model in `hung`.
 fn start_with_hung(models: &[(&str, &[&str])], hung: &[&str]) -> Gateway {
     let limited = |text: String, id: &&str| {
@@ -28,6 +34,7 @@ fn start_with_hung(models: &[(&str, &[&str])], hung: &[&str]) -> Gateway {
         format!("{before}  - id: {id}\n{after}")
     };
     let models = hung.iter().fold(in_order(models), limited);
+    let models = models.replace(", weight:", ", side: remote, weight:");
     tests::setup!().models(models).routing(logged("")).start()
 }
 
@@ -111,7 +118,7 @@ async fn retryable_statuses_fall_back() {
         assert_eq!(gateway.attempts(&reply).await, want);
         let charged = gateway.metric("gateway_deployment_error_rate", &[("model", id)]).await;
         // These are not charged to the deployment.
-        let free = [401, 403, 407, 408].contains(&status);
+        let free = [401, 403, 407, 408, 429, 503, 529].contains(&status);
         assert_eq!(charged > Some(0.0), !free, "{status}: {charged:?}");
     }
 }
@@ -201,7 +208,7 @@ async fn client_error_of_the_fallback_is_shown() {
 /// An upstream for each kind of failure, and the status and code that the client gets.
 fn failing() -> Vec<(&'static str, Raw, u16, &'static str)> {
     let status = |status: u16| {
-        Raw::steps(vec![json(status, "retry-after: 7\r\n", r#"{"error":"upstream-text"}"#)])
+        Raw::steps(vec![json(status, "retry-after: 70\r\n", r#"{"error":"upstream-text"}"#)])
     };
     let none = "no_deployment_answered";
     vec![
@@ -254,23 +261,21 @@ async fn status_says_why_all_deployments_failed() {
 
 #[tokio::test]
 async fn most_useful_failure_is_told() {
-    let limited = Raw::steps(vec![json(429, "retry-after: 9\r\n", "{}")]);
+    let limited = Raw::steps(vec![json(429, "retry-after: 90\r\n", "{}")]);
     let (broken, away) = (Raw::answering(500, "{}"), Raw::answering(503, "{}"));
     let [limited, broken, away] = [&limited, &broken, &away].map(Raw::url);
-    let gateway = start(
-        &[
-            ("limited-broken", &[&limited, &broken]),
-            ("broken-limited", &[&broken, &limited]),
-            ("broken-away", &[&broken, &away]),
-            ("away-broken", &[&away, &broken]),
-        ],
-        "",
-    );
+    let gateway = start_remote(&[
+        ("limited-broken", &[&limited, &broken]),
+        ("broken-limited", &[&broken, &limited]),
+        ("broken-away", &[&broken, &away]),
+        ("away-broken", &[&away, &broken]),
+    ]);
     for (model, status, wait) in [
-        ("limited-broken", 429, "9"),
-        ("broken-limited", 429, "9"),
-        ("broken-away", 503, ""),
-        ("away-broken", 502, ""),
+        ("limited-broken", 429, "90"),
+        ("broken-limited", 429, "90"),
+        // A full one is waited for, and is the last that is tried.
+        ("broken-away", 503, "1"),
+        ("away-broken", 503, "1"),
     ] {
         let reply = gateway.chat(model).await;
         assert_eq!((reply.status, reply.header("retry-after")), (status, wait), "{model}");

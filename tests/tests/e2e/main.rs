@@ -6,6 +6,7 @@
 mod access_log;
 mod api;
 mod api_errors;
+mod busy;
 mod c_bindings;
 mod cache;
 mod candidates;

@@ -135,7 +135,12 @@ async fn queued_request_is_told_the_cooling_time() {
     let gate = Gate::default();
     let head = "HTTP/1.1 429 X\r\nretry-after: 300\r\ncontent-length: 0\r\n\r\n";
     let upstream = Raw::steps(vec![Step::Wait(gate.clone()), Step::send(head)]);
-    let gateway = gateway(&[&upstream.url()], "concurrency: {max: 1, queue: 5, wait: 3600}");
+    let models = format!(
+        "models:\n  - {{id: m, route: [{{base_url: '{}', name: first, weight: 1, side: remote}}]}}\n",
+        upstream.url()
+    );
+    let routing = logged("concurrency: {max: 1, queue: 5, wait: 3600}");
+    let gateway = tests::setup!().models(models).routing(routing).start();
     let placed = asked(&gateway);
     reached(&upstream, 1).await;
     let waiting = asked(&gateway);

@@ -37,6 +37,21 @@ pub(super) struct StubArgs {
     /// The bearer token that /v1 calls need
     #[arg(long, value_name = "KEY")]
     api_key: Option<String>,
+    /// Calls worked on at a time; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    places: u32,
+    /// Calls that wait for a place; those beyond are refused
+    #[arg(long, value_name = "N", default_value_t = u32::MAX, hide_default_value = true)]
+    queue: u32,
+    /// Calls per minute, of which a second's worth may come at once; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    requests_per_minute: f64,
+    /// The status of a refusal
+    #[arg(long, value_name = "STATUS", default_value_t = 503)]
+    refusal: u16,
+    /// Seconds in the Retry-After of a refusal
+    #[arg(long, value_name = "SECONDS")]
+    retry_after: Option<u64>,
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -63,6 +78,11 @@ async fn serve(args: StubArgs) -> anyhow::Result<()> {
         models: args.models,
         api_key: args.api_key,
         seed: None,
+        places: args.places,
+        queue: args.queue,
+        requests_per_minute: args.requests_per_minute,
+        refusal: args.refusal,
+        retry_after: args.retry_after,
     };
     let mut stdout = io::stdout();
     writeln!(stdout, "stub engine {} listening on http://{address}", options.name)?;

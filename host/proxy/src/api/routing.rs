@@ -117,6 +117,7 @@ fn write_entry(text: &mut Vec<u8>, is_first: bool, key: &str, value: &Value) {
 fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
     let show = |(i, deployment): (usize, &Arc<fleet::Deployment>)| {
         let (config, state) = (&deployment.config, &route.states[i]);
+        let pressure = deployment.slots.report();
         let mut shown = json!({
             "name": config.name,
             "side": config.side,
@@ -124,6 +125,9 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
             "state": state.condition.as_str(),
             "reason": state.reason,
             "since": rfc3339(state.since),
+            "limit": pressure.limit.unwrap_or_else(|| deployment.slots.max()),
+            "refusals": pressure.refusals,
+            "stalls": pressure.stalls,
         });
         if admin {
             shown["endpoint"] = config.endpoint.to_string().into();

@@ -66,7 +66,7 @@ async fn through_the_table(sdk: &Toolchain, script: &str) {
     };
     let models: String = cases.iter().map(route).collect();
     let setup = tests::setup!().models(format!("models:\n{models}"));
-    let gateway = setup.routing(logged("timeouts: {idle: 1}")).start();
+    let gateway = setup.routing(logged("timeouts: {idle: 1}\nconcurrency: {wait: 1.5}")).start();
     let calls: Vec<Value> = cases.iter().map(table::Case::to_json).collect();
     gateway.write("calls.json", serde_json::to_vec(&calls).expect("JSON"));
     let path = gateway.path("calls.json");

@@ -27,7 +27,7 @@ const FIELDS: [(&str, &str); 22] = [
     ("status", "The status that the client got; 499 if it left before the answer"),
     (
         "outcome",
-        "`ok`, `rejected` (the request is wrong, in a deployment's words), `shed` (no room), `error`, `refused` (not a valid request), `cancelled` (by the client), `broken` (after the commit point)",
+        "`ok`, `rejected` (by a deployment), `shed` (no room), `error`, `refused` (invalid), `cancelled`, `broken` (after the commit point)",
     ),
     ("error", "The `code` of the error that the client got; null if there was none"),
     ("stream", "Whether the client asked for a stream"),

@@ -179,6 +179,40 @@ const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        name: "gateway_deployment_limit",
+        help: "Requests that the deployment takes at a time: as configured, or less as learned.",
+        kind: Kind::Gauge,
+        labels: &PLACE,
+        each: Each::Model(|model, route, samples| {
+            gauge(model, route, samples, |deployment, _, _| {
+                let limit = deployment.slots.report().limit;
+                f64::from(limit.unwrap_or_else(|| deployment.slots.max()))
+            });
+        }),
+    },
+    Family {
+        name: "gateway_deployment_refusals_total",
+        help: "Attempts that a full deployment refused (429, 503 and the like).",
+        kind: Kind::Counter,
+        labels: &PLACE,
+        each: Each::Model(|model, _, samples| {
+            for deployment in &model.deployments {
+                samples.count(&place(deployment), deployment.slots.report().refusals);
+            }
+        }),
+    },
+    Family {
+        name: "gateway_deployment_stalls_total",
+        help: "Attempts without a first byte in time, while the deployment answered others.",
+        kind: Kind::Counter,
+        labels: &PLACE,
+        each: Each::Model(|model, _, samples| {
+            for deployment in &model.deployments {
+                samples.count(&place(deployment), deployment.slots.report().stalls);
+            }
+        }),
+    },
+    Family {
         name: "gateway_deployment_in_flight",
         help: "Attempts under way.",
         kind: Kind::Gauge,
