@@ -119,12 +119,13 @@ impl Deployment {
 
     /// Records that it refused an attempt. A remote deployment that names a `wait` has an allowance
     /// of requests per time, and is left alone for that long. A local one is full: its wait is a
-    /// guess of its own, and its places are free again sooner. The attempt was number `level` at it.
+    /// guess of its own, and its places are free again sooner. The attempt was number `level` at it,
+    /// at `sent`.
     /// Returns the time to leave it alone.
     pub(super) fn refused(
         &self,
         wait: Option<Duration>,
-        level: u32,
+        (level, sent): (u32, Instant),
         now: Instant,
     ) -> Option<Duration> {
         let is_remote = self.config.side == Side::Remote;
@@ -136,7 +137,7 @@ impl Deployment {
             // Nothing else was out, so that it is the allowance that is used up.
             self.slots.suspect_spent(now);
         }
-        self.slots.refuse(level, now);
+        self.slots.refuse(level, sent, now);
         None
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::slots::{Slot, Slots};
 
@@ -68,6 +68,8 @@ struct Waiter {
     tell: Mutex<Option<oneshot::Sender<Told>>>,
     /// The number of queues that it is still in.
     queues: AtomicUsize,
+    /// Woken to look again when a deployment opens by itself. Only the first of each queue is.
+    look: Notify,
 }
 
 impl Waiter {
@@ -114,6 +116,16 @@ impl Queue {
         let mut waiting = self.lock();
         if waiting.remove(&arrival).is_some() {
             self.len.store(waiting.len(), Ordering::SeqCst);
+            if let Some((_, (_, first))) = waiting.first_key_value() {
+                first.look.notify_one();
+            }
+        }
+    }
+
+    /// Lets the first request look again when the deployment opens.
+    pub(super) fn look(&self) {
+        if let Some((_, (_, first))) = self.lock().first_key_value() {
+            first.look.notify_one();
         }
     }
 
@@ -182,7 +194,7 @@ pub async fn wait_for_any(
 ) -> Told {
     let (tell, mut told) = oneshot::channel();
     let tell = Mutex::new(Some(tell));
-    let waiter = Arc::new(Waiter { tell, queues: AtomicUsize::new(0) });
+    let waiter = Arc::new(Waiter { tell, queues: AtomicUsize::new(0), look: Notify::new() });
     let arrival = ARRIVALS.fetch_add(1, Ordering::Relaxed);
     let enters = |w: &Wanted<'_>| w.slots.queue().enter(arrival, w.at, &waiter, w.queue);
     let mut waiting = Waiting { arrival, queues: wanted.filter(enters).collect() };
@@ -212,6 +224,7 @@ pub async fn wait_for_any(
         tokio::select! {
             biased;
             told = &mut told => return told.unwrap_or(Err(Busy::Dispersed)),
+            () = waiter.look.notified() => continue,
             () = tokio::time::sleep_until(next.into()) => {}
         }
         if next >= until {

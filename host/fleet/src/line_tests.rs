@@ -142,7 +142,7 @@ async fn a_deployment_that_goes_just_before_the_wait_keeps_nobody() {
 async fn the_end_of_a_pause_wakes_the_first() {
     let slots = new(5);
     let only = place(&slots);
-    slots.refuse(1, Instant::now());
+    slots.refuse(1, Instant::now(), Instant::now());
     drop(only);
     let all = [&slots];
     let (mut first, mut second) = (pin!(wait(&all, far())), pin!(wait(&all, far())));
@@ -152,6 +152,27 @@ async fn the_end_of_a_pause_wakes_the_first() {
     slots.answer(Instant::now());
     drop(place);
     assert!(second.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_pause_that_begins_meanwhile_is_waited_out() {
+    let slots = new(5);
+    let only = place(&slots);
+    slots.refuse(1, Instant::now(), Instant::now());
+    drop(only);
+    let all = [&slots];
+    let mut first = pin!(wait(&all, far()));
+    assert!(waits(first.as_mut()));
+    let (_, trial) = first.await.expect("the pause ends");
+    // These wait for the end of the trial, which begins another pause.
+    let (mut second, mut third) = (pin!(wait(&all, far())), pin!(wait(&all, far())));
+    assert!(waits(second.as_mut()) && waits(third.as_mut()));
+    slots.refuse(1, Instant::now(), Instant::now());
+    drop(trial);
+    let (_, trial) = second.await.expect("the pause ends");
+    slots.refuse(1, Instant::now(), Instant::now());
+    drop(trial);
+    assert!(third.await.is_ok());
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl Permit {
         }
         let outcome = match outcome {
             Outcome::Limited { cause, wait } => {
-                let wait = deployment.refused(wait, self.slot.level(), now);
+                let wait = deployment.refused(wait, (self.slot.level(), self.issued), now);
                 Outcome::Limited { cause, wait }
             }
             outcome => outcome,

@@ -47,6 +47,8 @@ pub(super) struct Pressure {
     side: Side,
     /// The learned limit, at least 1. None: the configured one.
     limit: Option<u32>,
+    /// When the first limit was learned.
+    since: Option<Instant>,
     /// The highest level at which a round of answers was good. 0: none is known.
     good: u32,
     /// Good answers since the limit changed that came while it was reached.
@@ -124,6 +126,7 @@ impl Pressure {
         Self {
             side,
             limit: None,
+            since: None,
             good: 0,
             round: 0,
             answered: 0,
@@ -152,6 +155,12 @@ impl Pressure {
     /// The learned limit, if it is below the configured one.
     pub(super) fn limit(&self, max: u32) -> Option<u32> {
         self.limit.filter(|limit| *limit < max)
+    }
+
+    /// True if a place is expected when a request ends: neither did the deployment refuse a request
+    /// with nothing else out, nor does it stall.
+    pub(super) fn is_hopeful(&self) -> bool {
+        self.pause.is_none() && self.stall.is_none()
     }
 
     /// Since when no new request got a first byte.
@@ -221,14 +230,21 @@ impl Pressure {
         }
     }
 
-    /// A request was refused. It was admitted as the request number `level`, and `out` requests are
-    /// out now, it included.
-    pub(super) fn refused(&mut self, level: u32, out: u32, max: u32, now: Instant) {
+    /// A request was refused. It was admitted as the request number `level` at `sent`, and `out`
+    /// requests are out now, it included.
+    pub(super) fn refused(
+        &mut self,
+        (level, sent): (u32, Instant),
+        out: u32,
+        max: u32,
+        now: Instant,
+    ) {
         self.ramp = None;
         // Of requests that were sent in one burst, the engine may have refused any. The number that
         // is left when each refusal comes shows how many it took. Later each request has its level,
         // whatever ended since it was sent.
-        let out = if self.limit.is_some() { level } else { out };
+        let since = *self.since.get_or_insert(now);
+        let out = if sent > since { level } else { out };
         if out <= 1 {
             let step = self.pause.map_or(PAUSE, |pause| (pause.step * 2).min(self.longest_pause()));
             let until = now + self.jittered(step);

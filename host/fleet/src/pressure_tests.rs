@@ -17,7 +17,7 @@ fn new(side: Side) -> Pressure {
 /// A local deployment that refused one of `out` requests.
 fn refused(out: u32, now: Instant) -> Pressure {
     let mut pressure = new(Side::Local);
-    pressure.refused(out, out, MAX, now);
+    pressure.refused((out, now), out, MAX, now);
     pressure
 }
 
@@ -39,7 +39,7 @@ fn a_refusal_sets_the_limit_below_what_was_out() {
     assert_eq!(pressure.room(3, MAX, now), Room { limit: MAX, opens: None, trial: false });
     // Twelve at once, at an engine with four places.
     for out in (5..=12).rev() {
-        pressure.refused(out, out, MAX, now);
+        pressure.refused((out, now), out, MAX, now);
         assert_eq!(pressure.limit(MAX), Some(out - 1));
     }
     assert_eq!((limit(&mut pressure, 4, now), pressure.is_none()), (4, false));
@@ -50,7 +50,7 @@ fn a_refusal_sets_the_limit_below_what_was_out() {
 fn the_limit_rises_by_rounds_and_shuns_the_refused_level() {
     let now = Instant::now();
     let mut pressure = refused(5, now);
-    pressure.refused(4, 4, MAX, now);
+    pressure.refused((4, now), 4, MAX, now);
     assert_eq!(pressure.limit(MAX), Some(3));
     // The level of 4 was refused, and is tried again after a second.
     round(&mut pressure, now + 999 * MS);
@@ -68,7 +68,7 @@ fn the_limit_rises_by_rounds_and_shuns_the_refused_level() {
 fn a_refused_level_is_tried_less_and_less_often() {
     let mut now = Instant::now();
     let mut pressure = new(Side::Remote);
-    pressure.refused(5, 5, MAX, now);
+    pressure.refused((5, now), 5, MAX, now);
     for wait in [1, 2, 4, 8, 16, 30, 30].map(Duration::from_secs) {
         // Rounds without end do not bring a remote deployment's retry forward.
         (0..20).for_each(|_| round(&mut pressure, now + wait - MS));
@@ -77,8 +77,8 @@ fn a_refused_level_is_tried_less_and_less_often() {
         round(&mut pressure, now);
         assert_eq!(pressure.limit(MAX), Some(5), "{wait:?}");
         // A burst of refusals is one.
-        pressure.refused(5, 5, MAX, now);
-        pressure.refused(5, 5, MAX, now);
+        pressure.refused((5, now), 5, MAX, now);
+        pressure.refused((5, now), 5, MAX, now);
         assert!(pressure.limit(MAX) <= Some(4));
         while pressure.limit(MAX) < Some(4) {
             round(&mut pressure, now);
@@ -102,10 +102,10 @@ fn refusals_below_what_was_good_are_of_others() {
     let mut pressure = refused(11, now);
     round(&mut pressure, now);
     assert_eq!((pressure.limit(MAX), pressure.good), (Some(10), 10));
-    pressure.refused(6, 6, MAX, now);
+    pressure.refused((6, now), 6, MAX, now);
     assert_eq!((pressure.limit(MAX), pressure.good), (Some(8), 8), "0.8 of it");
     for _ in 0..20 {
-        pressure.refused(2, 2, MAX, now);
+        pressure.refused((2, now), 2, MAX, now);
     }
     assert_eq!(pressure.limit(MAX), Some(1), "never none");
 }
@@ -115,7 +115,7 @@ fn a_refusal_with_nothing_else_out_is_a_pause() {
     for (side, longest) in [(Side::Local, 2_000), (Side::Remote, 30_000)] {
         let (mut now, mut pressure, mut pause) = (Instant::now(), new(side), 100);
         for _ in 0..12 {
-            pressure.refused(1, 1, MAX, now);
+            pressure.refused((1, now), 1, MAX, now);
             let until = now + pause * MS;
             let closed = Room { limit: 0, opens: Some(until), trial: false };
             assert_eq!(pressure.room(0, MAX, until - MS), closed, "{side:?} {pause}");
@@ -124,7 +124,7 @@ fn a_refusal_with_nothing_else_out_is_a_pause() {
             pause = (pause * 2).min(longest);
         }
         pressure.answered(1, MAX, now);
-        pressure.refused(1, 1, MAX, now);
+        pressure.refused((1, now), 1, MAX, now);
         assert_eq!(pressure.room(0, MAX, now).opens, Some(now + PAUSE), "from the beginning");
     }
 }
@@ -134,7 +134,7 @@ fn requests_shorten_the_pause_of_a_local_deployment() {
     for (side, open) in [(Side::Local, true), (Side::Remote, false)] {
         let now = Instant::now();
         let mut pressure = new(side);
-        pressure.refused(1, 1, MAX, now);
+        pressure.refused((1, now), 1, MAX, now);
         (1..REQUESTS).for_each(|_| pressure.passed_over());
         assert_eq!(limit(&mut pressure, 0, now), 0);
         pressure.passed_over();
@@ -212,7 +212,7 @@ proptest! {
         for (step, out, wait) in steps {
             now += wait * MS;
             match step {
-                0 => pressure.refused(out, out, max, now),
+                0 => pressure.refused((out, now), out, max, now),
                 1 => pressure.stalls(now, out, out, max, now),
                 2 => pressure.answered(out, max, now),
                 3 => pressure.spent(out % 2 == 0, now),
@@ -228,14 +228,16 @@ proptest! {
     }
 }
 
+/// The number of a request at its gateway, and when it was sent.
+type Sent = (u32, Duration);
+
 /// What happens at an engine that refuses what it has no place for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// A client asks its gateway.
     Asks(usize),
-    /// A request that is that number at its gateway.
-    Arrives(usize, u32),
-    Refuses(usize, u32),
+    Arrives(usize, Sent),
+    Refuses(usize, Sent),
     Finishes(usize),
     Answers(usize),
     Places(u32),
@@ -323,8 +325,8 @@ impl Scene {
                 let (pressure, out) = &mut self.gateways[at];
                 if *out < pressure.room(*out, MAX, now).limit {
                     *out += 1;
-                    let level = *out;
-                    self.plan(MS, Event::Arrives(at, level));
+                    let sent = (*out, self.now);
+                    self.plan(MS, Event::Arrives(at, sent));
                 } else {
                     pressure.passed_over();
                     self.plan_exactly(API, Event::Asks(at));
@@ -335,11 +337,11 @@ impl Scene {
                 let uneven = SERVICE.mul_f64(0.98 + 0.04 * self.random());
                 self.plan_exactly(uneven, Event::Finishes(at));
             }
-            Event::Arrives(at, level) => self.plan(MS, Event::Refuses(at, level)),
-            Event::Refuses(at, level) => {
+            Event::Arrives(at, sent) => self.plan(MS, Event::Refuses(at, sent)),
+            Event::Refuses(at, (level, sent)) => {
                 self.refusals += 1;
                 let (pressure, out) = &mut self.gateways[at];
-                pressure.refused(level, *out, MAX, now);
+                pressure.refused((level, now - (self.now - sent)), *out, MAX, now);
                 *out -= 1;
                 self.plan_exactly(API, Event::Asks(at));
             }

@@ -124,10 +124,7 @@ impl Slots {
         }
         let mut pressure = self.lock();
         pressure.passed_over();
-        let (taken, max) = (self.taken(), self.max());
-        let soon =
-            pressure.room(taken, max, now).limit > 0 && pressure.stalled().is_none() && taken > 0;
-        Entry::Pressed { soon }
+        Entry::Pressed { soon: pressure.is_hopeful() && self.taken() > 0 }
     }
 
     /// The configured number of places.
@@ -179,7 +176,7 @@ impl Slots {
     /// Changes the number of places. Attempts beyond a lower number run to their end.
     pub(super) fn resize(self: &Arc<Self>, max: u32) {
         self.max.store(max, Ordering::Release);
-        self.serve(Instant::now());
+        self.serve_anew(Instant::now());
     }
 
     /// Hands free places to waiting requests.
@@ -189,6 +186,15 @@ impl Slots {
             if self.queue.give(slot).is_some() {
                 return;
             }
+        }
+    }
+
+    /// Like [`serve`](Self::serve), after a change. If requests still wait, the first of them looks
+    /// again when the deployment opens, which it may do later than it knows.
+    fn serve_anew(self: &Arc<Self>, now: Instant) {
+        self.serve(now);
+        if self.queue.len() > 0 && self.opens(now).is_some() {
+            self.queue.look();
         }
     }
 
@@ -211,10 +217,10 @@ impl Slots {
     }
 
     /// Records that the deployment refused an attempt, which still holds its place. It was admitted
-    /// as number `level`.
-    pub(super) fn refuse(&self, level: u32, now: Instant) {
+    /// as number `level` at `sent`.
+    pub(super) fn refuse(&self, level: u32, sent: Instant, now: Instant) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-        self.learn(|pressure, taken, max| pressure.refused(level, taken, max, now));
+        self.learn(|pressure, taken, max| pressure.refused((level, sent), taken, max, now));
     }
 
     /// Records that a remote deployment refused an attempt for its allowance of requests per time,
@@ -348,7 +354,7 @@ impl Slot {
         self.slots.learn(|pressure, _, _| over = pressure.begun(sent));
         if over {
             self.trial = false;
-            self.slots.serve(now);
+            self.slots.serve_anew(now);
         }
         over
     }
@@ -365,7 +371,7 @@ impl Drop for Slot {
         }
         slots.taken.fetch_sub(1, Ordering::SeqCst);
         if slots.queue.len() > 0 {
-            slots.serve(Instant::now());
+            slots.serve_anew(Instant::now());
         }
     }
 }

@@ -40,7 +40,7 @@ fn places_that_are_too_many_go_as_they_become_free() {
 fn a_refusal_is_told_from_a_configured_limit() {
     let (slots, now) = (new(3), Instant::now());
     let taken: Vec<Slot> = (0..3).map(|_| place(&slots)).collect();
-    slots.refuse(3, now);
+    slots.refuse(3, now, now);
     drop(taken);
     let _taken = (place(&slots), place(&slots));
     assert!(matches!(slots.try_enter(now), Entry::Pressed { soon: true }));
@@ -53,7 +53,7 @@ fn a_refusal_is_told_from_a_configured_limit() {
 fn nothing_is_expected_soon_of_a_pause() {
     let (slots, now) = (new(3), Instant::now());
     let only = place(&slots);
-    slots.refuse(1, now);
+    slots.refuse(1, now, now);
     drop(only);
     assert!(matches!(slots.try_enter(now), Entry::Pressed { soon: false }));
     assert!(slots.opens(now).is_some_and(|opens| opens > now));
