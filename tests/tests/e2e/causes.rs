@@ -304,8 +304,7 @@ async fn features_are_found_where_they_are() {
     let has = ", supports_tools: true, input_modalities: [text, image]";
     let models = two_routes((&local, ""), (&remote, has), "");
     let gateway = tests::setup!().models(models).routing(logged("")).start();
-    let tools =
-        r#"{"model":"m","messages":[{"role":"user","content":"a"}],"tools":[{"type":"function","function":{"name":"f"}}]}"#;
+    let tools = r#"{"model":"m","messages":[{"role":"user","content":"a"}],"tools":[{"type":"function","function":{"name":"f"}}]}"#;
     let image = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:,"}}]}]}"#;
     for (body, engine) in [(tools, "far"), (image, "far"), (&*body("m", "a"), "near")] {
         let reply = gateway.post(CHAT, body.to_owned()).await;
