@@ -360,7 +360,7 @@ impl Held {
         let out = self.outs().next().is_some();
         let lacking = self.endpoints.iter().enumerate().filter(|(_, row)| row.out.is_some());
         let bits = lacking.fold(0, |bits, (at, _)| bits | 1 << (FIRST as usize + at));
-        u32::from(out) * OUT | u32::from(heard) * HEARD | bits
+        (u32::from(out) * OUT) | (u32::from(heard) * HEARD) | bits
     }
 }
 

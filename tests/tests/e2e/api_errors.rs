@@ -229,8 +229,8 @@ async fn deployments_that_do_not_answer_are_a_502() {
     let failing = Raw::answering(500, r#"{"error":{"message":"at http://10.0.0.1/secret"}}"#);
     for reply in failure(&[&failing.url()], "{}").await {
         let message = error(&reply, 502, "server_error", "no_deployment_answered", &json!(null));
-        let want = "no deployment of the model answered: local-1: answered 500; the last said: at [redacted]";
-        assert_eq!(message, want);
+        let words = "local-1: answered 500; the last said: at [redacted]";
+        assert_eq!(message, format!("no deployment of the model answered: {words}"));
     }
 }
 

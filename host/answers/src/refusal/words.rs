@@ -125,7 +125,6 @@ impl Words {
 }
 
 /// True if a value is present and says something.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "it filters options of references")]
 fn says(value: &&RawValue) -> bool {
     !matches!(value.get(), "null" | "\"\"" | "[]" | "{}" | "false")
 }

@@ -1,0 +1,182 @@
+"""The benchmark `bench/busy`: how much of what a full engine can answer it does answer, whatever it says when it is full.
+
+One local engine of four places, half a second for each request, one API of 0.2 s for the rest, `local-first`, and clients in
+a closed loop. The engines are stub engines, so that what is measured is the gateway's judgement.
+"""
+
+import argparse
+import http.client
+import json
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rig.process import Process, free_port, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SERVICE = 0.5
+"""Seconds that the engine takes for a request."""
+PLACES = 4
+BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+
+
+@dataclass
+class Case:
+    """A row of the table."""
+
+    name: str
+    goal: float
+    """The least share of what the engine can answer."""
+    engine: dict = field(default_factory=dict)
+    """Flags of the stub engine."""
+    routing: str = ""
+    """Further lines of routing.yaml."""
+    clients: int = 12
+    gateways: int = 1
+    places: tuple = ((0.0, PLACES),)
+    """The engine's places, each from a part of the measured time on."""
+    remote: bool = False
+    """The engine is an API with an allowance, beside another API."""
+
+
+FULL = {"--places": PLACES, "--queue": 0}
+CASES = [
+    Case("503", 0.95, FULL),
+    Case("503, Retry-After: 1", 0.95, {**FULL, "--retry-after": 1}),
+    Case("429", 0.95, {**FULL, "--refusal": 429}),
+    Case("503, max is two above", 0.95, FULL, "concurrency: {local: {max: 6}, remote: {max: 1000}}\n"),
+    Case("queues, first_byte: 1.2", 0.90, {"--places": PLACES}, "timeouts: {first_byte: 1.2}\n", clients=24),
+    Case("503, two gateways", 0.80, FULL, gateways=2),
+    Case("503, capacity changes", 0.95, FULL, places=((0.0, 4), (0.25, 2), (0.5, 4), (0.75, 8))),
+    Case("429, 240 a minute", 0.90, {"--requests-per-minute": 240}, remote=True),
+]
+
+
+class Gateway:
+    """A gateway between an engine and an API."""
+
+    def __init__(self, binary, folder, case, engine, api):
+        folder.mkdir()
+        (folder / "models.yaml").write_text("models: [{id: m}]\n")
+        local = f"  - {{endpoint: 'http://127.0.0.1:{engine}', name: engine, models: [m]}}\n"
+        remote = f"  - {{endpoint: 'http://127.0.0.1:{api}', name: api, models: [m]}}\n"
+        sides = ("local_deployment: []\nremote_deployment:\n" if case.remote else "local_deployment:\n") + local
+        sides += remote if case.remote else "remote_deployment:\n" + remote
+        routing = f"routing_strategy: local-first\n{sides}{case.routing}"
+        (folder / "routing.yaml").write_text(routing)
+        self.port = free_port()
+        argv = [binary, "--models", "models.yaml", "--routing", "routing.yaml", "--port", self.port]
+        self.process = Process(argv, folder)
+        wait_for(lambda: get(self.port, "/health")[0] == 200, 20, 0.05)
+
+    def shown(self):
+        """What `/routing` says of the engine."""
+        model = json.loads(get(self.port, "/routing")[1])["models"]["m"]
+        return next(one for one in model["deployments"] if one["name"] == "engine")
+
+
+def get(port, path, method="GET", body=None):
+    """One request. Returns the status, 0 without an answer, and the body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except OSError:
+        return 0, b""
+    finally:
+        connection.close()
+
+
+def client(port, stop, answers):
+    """Asks again and again. Appends each answer to `answers`: when it came, its status, and the engine that gave it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    while not stop.is_set():
+        status, engine = 0, None
+        try:
+            connection.request("POST", "/v1/chat/completions", BODY)
+            answer = connection.getresponse()
+            answer.read()
+            status, engine = answer.status, answer.getheader("x-stub-engine")
+        except (OSError, http.client.HTTPException):
+            connection.close()
+        answers.append((time.monotonic(), status, engine))
+
+
+def stub(binary, folder, name, flags):
+    """A stub engine, and its port."""
+    port = free_port()
+    argv = [binary, "stub", "--port", port, "--name", name, *(word for pair in flags.items() for word in pair)]
+    process = Process(argv, folder, log=name)
+    wait_for(lambda: get(port, "/health")[0] == 200, 20, 0.05)
+    return process, port
+
+
+def measure(binary, folder, case, seconds):
+    """One row: what the engine answered of what it could, for each gateway, and what was seen beside it."""
+    latency = {"--latency-ms": 1 if case.remote else int(SERVICE * 1000)}
+    engine, engine_port = stub(binary, folder, "engine", {**latency, **case.engine})
+    api, api_port = stub(binary, folder, "api", {"--latency-ms": 200})
+    gateways = [Gateway(binary, folder / f"gateway-{n}", case, engine_port, api_port) for n in range(case.gateways)]
+    stop, answers = threading.Event(), [[] for _ in gateways]
+    clients = [
+        threading.Thread(target=client, args=(gateway.port, stop, answers[n]))
+        for n, gateway in enumerate(gateways)
+        for _ in range(case.clients)
+    ]
+    for one in clients:
+        one.start()
+    time.sleep(seconds / 6)
+    begun, could = time.monotonic(), 0.0
+    spans = [*case.places, (1.0, 0)]
+    for (start, places), (end, _) in zip(spans, spans[1:]):
+        if len(case.places) > 1:
+            get(engine_port, "/stub", "POST", json.dumps({"places": places}))
+        time.sleep(max(0.0, begun + end * seconds - time.monotonic()))
+        could += (end - start) * seconds * places / SERVICE
+    ended = time.monotonic()
+    if case.remote:
+        could = (ended - begun) * case.engine["--requests-per-minute"] / 60
+    shown = [gateway.shown() for gateway in gateways]
+    stop.set()
+    for one in clients:
+        one.join()
+    for process in [*(gateway.process for gateway in gateways), engine, api]:
+        process.stop()
+    good = lambda at, status, engine: begun <= at < ended and status == 200 and engine == "engine"
+    return {
+        "used": [sum(good(*answer) for answer in each) / could for each in answers],
+        "refused": sum(one["refusals"] for one in shown) / max(1, sum(map(len, answers))),
+        "lost": sum(status != 200 for each in answers for _, status, _ in each),
+        "states": sorted({one["state"] for one in shown}),
+        "limits": [one["limit"] for one in shown],
+        "stalls": sum(one["stalls"] for one in shown),
+    }
+
+
+def main():
+    """Prints a row for each case. Returns 1 if a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gateway", type=Path, default=ROOT / "target/release/gateway", help="the binary")
+    parser.add_argument("--seconds", type=float, default=30, help="measured time of each case")
+    parser.add_argument("--only", help="only the cases whose name contains this")
+    arguments = parser.parse_args()
+    cases = [case for case in CASES if not arguments.only or arguments.only in case.name]
+    print("| the full engine says | used | goal | of it each gateway | refused | lost | limit | stalls | state |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    missed = 0
+    for case in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            row = measure(arguments.gateway.resolve(), Path(folder), case, arguments.seconds)
+        used = sum(row["used"])
+        missed += used < case.goal or row["lost"] > 0
+        each = ", ".join(f"{part:.0%}" for part in row["used"])
+        limits = ", ".join(map(str, row["limits"]))
+        print(
+            f"| {case.name} | {used:.1%} | {case.goal:.0%} | {each} | {row['refused']:.1%} | {row['lost']} |"
+            f" {limits} | {row['stalls']} | {', '.join(row['states'])} |",
+            flush=True,
+        )
+    return 1 if missed else 0
