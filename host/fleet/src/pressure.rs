@@ -27,9 +27,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 const REQUESTS: u32 = 24;
 /// Pause after a refusal while nothing else was out. It doubles up to [`Pressure::longest_pause`].
 const PAUSE: Duration = Duration::from_millis(100);
-/// Of the refusals of a level that is tried again, each such one also gives up a place for a
-/// round, so that another gateway that gets nothing finds it.
-const YIELD: u32 = 8;
+/// A refusal of a level that is tried again also gives up a place for a round, so that another
+/// gateway that gets nothing finds it: at most once in that time, and always while shared.
+const YIELD: Duration = Duration::from_secs(8);
 /// A deployment counts as shared for that long after a refusal that was not of our making. A shared
 /// one yields at each refusal.
 const SHARED: Duration = Duration::from_secs(60);
@@ -63,8 +63,8 @@ pub(super) struct Pressure {
     stall: Option<Stall>,
     ramp: Option<LimitRamp>,
     allowance: Allowance,
-    /// Refusals of a level that was tried again.
-    retries: u32,
+    /// When a place was given up last.
+    yielded: Option<Instant>,
     /// The last refusal that was not of our making.
     shared: Option<Instant>,
     /// Returns jitter from -1 to 1: gateways that share an engine must not try together.
@@ -137,7 +137,7 @@ impl Pressure {
             stall: None,
             ramp: None,
             allowance: Allowance::default(),
-            retries: 0,
+            yielded: None,
             shared: None,
             jitter,
         }
@@ -247,7 +247,7 @@ impl Pressure {
         let out = if sent > since { level } else { out };
         if out <= 1 {
             let step = self.pause.map_or(PAUSE, |pause| (pause.step * 2).min(self.longest_pause()));
-            let until = now + self.jittered(step);
+            let until = now + self.jittered(step, now);
             self.pause = Some(Pause { step, until, requests: 0 });
             self.shared = Some(now);
             (self.limit, self.good, self.round) = (Some(1), 0, 0);
@@ -263,7 +263,10 @@ impl Pressure {
         self.limit = Some(limit.min(out - 1));
         self.good = self.good.min(out - 1);
         self.round = 0;
-        self.refuse_level(limit.min(out - 1) + 1, now);
+        // A limit that is lower already says nothing of that level.
+        if out <= limit.saturating_add(1) {
+            self.refuse_level(out, now);
+        }
         if was_retry {
             self.yield_some(now);
         }
@@ -312,7 +315,8 @@ impl Pressure {
         self.counts();
         self.allowance.answered(now);
         let Some(limit) = self.limit else { return };
-        self.round += u32::from(out >= limit);
+        // Those above it were sent before it fell.
+        self.round += u32::from(out == limit);
         if self.round < limit {
             return;
         }
@@ -354,10 +358,13 @@ impl Pressure {
         let step = match self.refused {
             // One burst of refusals is one refusal.
             Some(refused) if refused.level == level && !self.may_try(level, now) => return,
-            Some(refused) if refused.level == level => (refused.step * 2).min(LONGEST),
+            // What the others leave changes all the time.
+            Some(refused) if refused.level == level && !self.is_shared(now) => {
+                (refused.step * 2).min(LONGEST)
+            }
             _ => AGAIN,
         };
-        let until = now + self.jittered(step);
+        let until = now + self.jittered(step, now);
         self.refused = Some(RefusedLevel { level, step, until, requests: 0 });
     }
 
@@ -366,18 +373,24 @@ impl Pressure {
         self.limit = Some(limit);
         self.good = self.good.min(limit);
         self.round = 0;
-        let until = now + self.jittered(AGAIN);
+        let until = now + self.jittered(AGAIN, now);
         self.refused = Some(RefusedLevel { level: limit + 1, step: AGAIN, until, requests: 0 });
     }
 
     fn yield_some(&mut self, now: Instant) {
-        self.retries = self.retries.wrapping_add(1);
-        let shared = self.shared.is_some_and(|at| now.saturating_duration_since(at) < SHARED);
-        if let Some(limit) = &mut self.limit
-            && (shared || self.retries.is_multiple_of(YIELD))
+        let since = self.yielded.map(|at| now.saturating_duration_since(at));
+        if (self.is_shared(now) || since.is_none_or(|since| since >= YIELD))
+            && let Some(limit) = &mut self.limit
         {
+            self.yielded = Some(now);
             *limit = kept(*limit, 1.0 - YIELDED);
         }
+    }
+
+    /// True if a local deployment is used by others, too.
+    fn is_shared(&self, now: Instant) -> bool {
+        self.side == Side::Local
+            && self.shared.is_some_and(|at| now.saturating_duration_since(at) < SHARED)
     }
 
     /// The longest pause after a refusal while nothing was out. A refusal by a local deployment
@@ -389,8 +402,10 @@ impl Pressure {
         }
     }
 
-    fn jittered(&self, time: Duration) -> Duration {
-        time.mul_f64(1.0 + 0.1 * (self.jitter)().clamp(-1.0, 1.0))
+    fn jittered(&self, time: Duration, now: Instant) -> Duration {
+        // Gateways in step would never find the places that the others yield.
+        let most = if self.is_shared(now) { 0.5 } else { 0.1 };
+        time.mul_f64(1.0 + most * (self.jitter)().clamp(-1.0, 1.0))
     }
 }
 
