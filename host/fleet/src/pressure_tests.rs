@@ -372,7 +372,9 @@ fn a_full_engine_is_kept_full() {
         for seed in 0..SEEDS {
             let scene = Scene::run(1, places as usize * 3, &[(0, places)], 60, seed);
             let used = scene.used(f64::from(places) * 50.0)[0];
-            assert!(used > 0.94, "{used} of {places} places, seed {seed}");
+            // Of few places each yielded one is a large part.
+            let goal = if places < 4 { 0.92 } else { 0.95 };
+            assert!(used > goal, "{used} of {places} places, seed {seed}");
             assert!(scene.refusals * 20 < scene.requests, "{} refused", scene.refusals);
         }
     }
