@@ -26,9 +26,17 @@ pub fn of<T>(scan: impl FnOnce() -> T) -> (T, usize) {
 ///
 /// # Panics
 /// If they look at more.
-pub fn bounded<T>(factor: usize, input: usize, (calls, each): (usize, usize), scan: impl FnOnce() -> T) -> T {
+pub fn bounded<T>(
+    factor: usize,
+    input: usize,
+    (calls, each): (usize, usize),
+    scan: impl FnOnce() -> T,
+) -> T {
     let (done, work) = of(scan);
     let most = factor * input + each * calls;
-    assert!(work <= most, "{work} bytes were looked at for {input} in {calls} calls: more than {most}");
+    assert!(
+        work <= most,
+        "{work} bytes were looked at for {input} in {calls} calls: more than {most}"
+    );
     done
 }

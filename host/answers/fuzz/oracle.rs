@@ -146,7 +146,7 @@ fn cut_into_events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Optio
             assert!(from < end && end <= piece.len());
             found.push(match event {
                 Event::Whole(text) => Some(text.to_vec()),
-                Event::TooLong(_) => None,
+                Event::TooLong(..) => None,
             });
             from = end;
         }

@@ -193,7 +193,11 @@ impl At {
     fn after(self, byte: u8) -> Self {
         match self {
             At::Key(begun) if byte == KEY[begun] => {
-                if begun + 1 == KEY.len() { At::Colon(false) } else { At::Key(begun + 1) }
+                if begun + 1 == KEY.len() {
+                    At::Colon(false)
+                } else {
+                    At::Key(begun + 1)
+                }
             }
             At::Colon(_) if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => self,
             At::Colon(false) if byte == b':' => At::Colon(true),
@@ -268,7 +272,8 @@ mod tests {
     #[test]
     fn the_work_is_a_multiple_of_the_bytes() {
         let from = "u".repeat(255) + "м";
-        for part in ["\"model\":\"", "\"model\":\"u", "\"model\"", "\"mode", "\"model\":\"\\u0075"] {
+        for part in ["\"model\":\"", "\"model\":\"u", "\"model\"", "\"mode", "\"model\":\"\\u0075"]
+        {
             for more in ["", &"u".repeat(300)] {
                 let part = part.to_owned() + more;
                 let text = part.repeat((1 << 19) / part.len());

@@ -31,6 +31,9 @@ mod probing;
 mod process;
 mod raw;
 mod redactor;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/redactor.rs"]
+pub mod redactor_oracle;
 mod request;
 mod routing;
 pub mod schema;
@@ -54,6 +57,14 @@ pub use redactor::Redactor;
 pub use request::RequestFacts;
 pub use strategy::{CandidateConfig, Rollback, StrategyConfig, TrialMode};
 pub use timeouts::{ClientTimeouts, Timeouts, TotalTime};
+
+#[cfg(any(test, fuzzing))]
+use pieces::work::count;
+
+/// Counts the bytes that are looked at, in tests and fuzz targets only.
+#[cfg(not(any(test, fuzzing)))]
+#[inline(always)]
+fn count(_bytes: usize) {}
 
 use join::Joined;
 use std::io::ErrorKind;
