@@ -147,10 +147,19 @@ fn text_about_errors_is_no_error() {
 
 #[test]
 fn a_keep_alive_has_no_data() {
-    for event in [": wait\n\n", "\r\n", "data:\n\n", "data: \r\n\r\n", "event: ping\ndata: {}\n\n", ":\n: a\n\n"] {
+    for event in [
+        ": wait\n\n",
+        "\r\n",
+        "data:\n\n",
+        "data: \r\n\r\n",
+        "event: ping\ndata: {}\n\n",
+        ":\n: a\n\n",
+    ] {
         assert!(is_keep_alive(event.as_bytes()), "{event:?}");
     }
-    for event in ["data: a\n\n", ": a\ndata: b\n\n", "event: pinged\ndata: a\n\n", "id: 1\ndata: a\n\n"] {
+    for event in
+        ["data: a\n\n", ": a\ndata: b\n\n", "event: pinged\ndata: a\n\n", "id: 1\ndata: a\n\n"]
+    {
         assert!(!is_keep_alive(event.as_bytes()), "{event:?}");
     }
 }

@@ -25,8 +25,8 @@ pub(super) struct Seen {
     /// It is the last event of a response.
     pub(super) is_last: bool,
     /// The current choice.
-    index: u32,
-    has_reason: bool,
+    pub(super) index: u32,
+    pub(super) has_reason: bool,
 }
 
 impl Long {

@@ -30,10 +30,10 @@ mod held;
 mod long;
 #[cfg(test)]
 mod model;
-mod plain;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/oracle.rs"]
 pub mod oracle;
+mod plain;
 
 use bytes::Bytes;
 
@@ -287,7 +287,7 @@ impl Commit {
                 self.phase == Phase::Passing && !cut && !missing
             }
             // A close may be a broken connection, so the end must have been seen.
-            End::Closed => self.done || self.ending.is_sure(),
+            End::Closed => self.done || (!cut && self.ending.is_sure()),
             End::Early => self.done,
         };
         match self.phase {
@@ -327,7 +327,8 @@ impl Commit {
         }
         match self.events.rest() {
             Some(Event::Whole(start)) => {
-                self.moved |= !content::is_keep_alive(start);
+                // Judged by its first byte: it is looked at again with every chunk.
+                self.moved |= start.first() != Some(&b':');
                 if content::begins_as_error(start) {
                     return self.withhold(&chunk, good);
                 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use http1::json_stream::{Found, JsonStream};
 
-use crate::usage::{self, Usage};
 use crate::count;
+use crate::usage::{self, Usage};
 
 use super::content::{self, Reported};
 use super::held::Held;

@@ -64,9 +64,8 @@ fn address(
     run: Range<usize>,
     is_secret: impl Fn(Ipv6Addr) -> bool,
 ) -> Option<Range<usize>> {
-    let is_word = |at: usize| {
-        text.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-    };
+    let is_word =
+        |at: usize| text.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     let dots = text[run.clone()].iter().rev().take_while(|byte| **byte == b'.').count();
     let end = run.end - dots;
     if end - run.start > LONGEST_RUN || is_word(end) {
@@ -80,8 +79,11 @@ fn address(
             count(2 * rest.len());
             // With its last group, and with that as a port or nothing behind a colon.
             let both = [rest.len(), last].map(|length| (length, parse(&rest[..length])));
-            let parsed = || both.into_iter().filter_map(|(length, address)| Some((length, address?)));
-            if let Some((length, _)) = parsed().find(|(length, address)| *length > 2 && is_secret(*address)) {
+            let parsed =
+                || both.into_iter().filter_map(|(length, address)| Some((length, address?)));
+            if let Some((length, _)) =
+                parsed().find(|(length, address)| *length > 2 && is_secret(*address))
+            {
                 return Some(start..start + length);
             }
             // A part of a public address is none of a private one.
