@@ -86,6 +86,10 @@ pub enum Cause {
     Truncated,
     /// The answer ended without anything a client could use.
     Empty,
+    /// The answer is neither JSON nor an event stream.
+    Malformed,
+    /// The answer is compressed, although the gateway asked for `identity`.
+    Encoded,
     /// The body of an answer of status 200 is an error. The status is set if the request is at
     /// fault.
     Reported(Option<StatusCode>),
@@ -252,6 +256,12 @@ impl Cause {
                 ..FAILED.worded("truncated", "the answer ended before it was whole")
             },
             Self::Empty => FAILED.worded("empty", "the answer ended without content"),
+            Self::Malformed => {
+                FAILED.worded("malformed", "the answer is neither JSON nor an event stream")
+            }
+            Self::Encoded => {
+                FAILED.worded("encoded", "the answer is compressed, which was not asked for")
+            }
             Self::Reported(None) => FAILED.worded("error_in_body", "answered with an error"),
             Self::Reported(Some(status)) => reported(status),
             Self::Stopping => CauseFacts {

@@ -127,6 +127,8 @@ fn statuses_that_sending_again_does_not_help() {
 fn answers_without_use() {
     use Ending::{ClientError, Failed};
     let text = "answered with an error";
+    let malformed = "the answer is neither JSON nor an event stream";
+    let encoded = "the answer is compressed, which was not asked for";
     let client = Charged::Client;
     check(&[
         (
@@ -137,6 +139,8 @@ fn answers_without_use() {
             Cause::Empty,
             ("empty", "the answer ended without content", ANSWER, BROKEN, 502, true, true, Failed),
         ),
+        (Cause::Malformed, ("malformed", malformed, ANSWER, BROKEN, 502, true, true, Failed)),
+        (Cause::Encoded, ("encoded", encoded, ANSWER, BROKEN, 502, true, true, Failed)),
         (Cause::Reported(None), ("error_in_body", text, ANSWER, BROKEN, 502, true, true, Failed)),
         (
             Cause::Reported(Some(code(422))),

@@ -50,6 +50,7 @@ impl From<Defect> for Failure {
         match defect {
             Defect::Truncated => Cause::Truncated.into(),
             Defect::Empty => Cause::Empty.into(),
+            Defect::Malformed => Cause::Malformed.into(),
             Defect::Reported(error) => {
                 let said = (!error.message.is_empty()).then_some(error.message);
                 Self { said, ..Cause::Reported(error.status).into() }
@@ -182,6 +183,7 @@ mod tests {
         use answers::commit::Reported;
         assert_eq!(Failure::from(Defect::Truncated).cause, Cause::Truncated);
         assert_eq!(Failure::from(Defect::Empty).cause, Cause::Empty);
+        assert_eq!(Failure::from(Defect::Malformed).cause, Cause::Malformed);
         let status = Some(StatusCode::BAD_REQUEST);
         let reported = |message: &str| {
             Failure::from(Defect::Reported(Reported { message: message.into(), status }))

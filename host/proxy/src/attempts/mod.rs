@@ -11,6 +11,7 @@ mod attempt;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod body;
+mod burst;
 mod choice;
 mod fallback;
 mod journal;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
-use hyper::header::CONTENT_ENCODING;
 use tokio::time::{Instant, timeout_at};
 
 use config::Redactor;
 
 use crate::upstream::Answer;
+
+use super::attempt::is_encoded;
 
 /// Largest error body that is passed on, in bytes. A larger one is replaced.
 const LONGEST: usize = 64 * 1024;
@@ -19,7 +20,7 @@ const LONGEST: usize = 64 * 1024;
 /// Reads the body of a refusal. It may pause for at most `idle`, and must end by `end`. None: it
 /// broke or was too slow, or secrets cannot be found in it, because it is too long or compressed.
 pub(super) async fn read(answer: &mut Answer, idle: Duration, end: Instant) -> Option<Bytes> {
-    if answer.head.headers.contains_key(CONTENT_ENCODING) {
+    if is_encoded(&answer.head.headers) {
         return None;
     }
     let (body, mut text) = (&mut answer.body, BytesMut::new());
@@ -37,9 +38,17 @@ pub(super) async fn read(answer: &mut Answer, idle: Duration, end: Instant) -> O
 /// Longest message of an engine that clients are told, in characters.
 const LONGEST_MESSAGE: usize = 1000;
 
+/// Of a longer message only the beginning is read, in bytes.
+const READ_OF_MESSAGE: usize = 16 * 1024;
+
 /// An engine's message as clients may see it. It is cut after redaction, because the redactor does
-/// not find half a key.
-pub(super) fn words(said: String, redactor: &Redactor) -> String {
+/// not find half a key. A word that is cut before redaction is left out.
+pub(super) fn words(mut said: String, redactor: &Redactor) -> String {
+    if said.len() > READ_OF_MESSAGE {
+        said.truncate(said.floor_char_boundary(READ_OF_MESSAGE));
+        let last = said.rfind(char::is_whitespace).unwrap_or(0);
+        said.truncate(last);
+    }
     redactor.redact_text(said).chars().take(LONGEST_MESSAGE).collect()
 }
 

@@ -15,6 +15,7 @@ mod connection;
 mod exchange;
 mod pool;
 mod request;
+mod resolve;
 #[cfg(test)]
 mod tests;
 
@@ -136,7 +137,7 @@ impl Upstream {
         }
         let before = |error: SendError| SendError { written: written || error.written, ..error };
         // Boxed: most requests find a connection, and need no room for making one.
-        let connected = Box::pin(self.connector.connect(origin));
+        let connected = Box::pin(self.connector.connect(origin, connect.at));
         let connected = timeout_at(connect.at, connected).await;
         let connection = connected.unwrap_or(Err(Cause::TimedOut(connect.phase)));
         let connection = connection.map_err(|cause| before(cause.into()))?;
