@@ -279,6 +279,9 @@ impl Cause {
     /// The rows of answers that failed by their status.
     const fn answer_facts(self) -> CauseFacts {
         match self {
+            Self::Status(status) if status.as_u16() == 508 => {
+                status_facts(status).answered("status_", "the request comes back from it, ", status)
+            }
             Self::Status(status) => status_facts(status).answered("status_", "answered ", status),
             Self::Credential(status) => CauseFacts {
                 text: Wording::plain("did not accept the gateway's credential"),
@@ -340,6 +343,8 @@ const fn status_facts(status: StatusCode) -> CauseFacts {
             ..FAILED
         },
         504 => CauseFacts { status, ..FAILED },
+        // A gateway behind it, maybe this one, has seen the request before.
+        508 => CauseFacts { charged: Charged::Nobody, waste: None, status, again: false, ..FAILED },
         400..=499 => CauseFacts { charged: Charged::Nobody, ..FAILED },
         _ => FAILED,
     }

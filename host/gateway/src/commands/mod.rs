@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod own_address;
 mod schema;
 mod serve;
 mod signals;

@@ -1,6 +1,7 @@
 //! The inference endpoints, which deployments answer.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Response, header};
@@ -96,12 +97,16 @@ impl Api {
             return Err(Error::no_such_model(&scan.model, fleet));
         };
         journal.asked(&fleet.models[model], scan.stream, body.len());
+        if http1::headers::passed(&head.headers, &self.gateway.hop) {
+            return Err(Error::Loop(scan.model));
+        }
         let path_and_query = head.uri.into_parts().path_and_query;
         Ok(Box::new(attempts::Request {
             endpoint,
             path_and_query: path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")),
             client: peer,
             headers: head.headers,
+            hop: Arc::clone(&self.gateway.hop),
             body,
             _held: held,
             scan,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
@@ -78,7 +78,12 @@ pub(super) async fn attempt(
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
         path_and_query: request.path_and_query.as_str(),
-        headers: Up { headers: &request.headers, request_id: journal.id(), client },
+        headers: Up {
+            headers: &request.headers,
+            request_id: journal.id(),
+            client,
+            hop: &request.hop,
+        },
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.terms(journal.started).is_repeatable(),
         pool_idle: timeouts.pool_idle,
@@ -201,16 +206,12 @@ fn verdict(status: StatusCode) -> Option<Cause> {
 }
 
 /// The request body for this deployment: the client's bytes, with the model's name replaced if the
-/// deployment has another.
-fn body_for(request: &Request, name: &str) -> Bytes {
+/// deployment has another. The bytes are shared: a request holds its body once.
+fn body_for(request: &Request, name: &str) -> [Bytes; 3] {
     if request.scan.model == name {
-        return request.body.clone();
+        return [request.body.clone(), Bytes::new(), Bytes::new()];
     }
     let quoted = serde_json::Value::from(name).to_string();
     let at = &request.scan.model_at;
-    let mut body = BytesMut::with_capacity(request.body.len() + quoted.len());
-    body.extend_from_slice(&request.body[..at.start]);
-    body.extend_from_slice(quoted.as_bytes());
-    body.extend_from_slice(&request.body[at.end..]);
-    body.freeze()
+    [request.body.slice(..at.start), quoted.into(), request.body.slice(at.end..)]
 }

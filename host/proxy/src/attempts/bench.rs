@@ -41,6 +41,7 @@ impl Arrived {
             path_and_query: PathAndQuery::from_static(endpoint.path()),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
+            hop: "gateway".into(),
             body,
             _held: Quota::default().on_core().take(0, 0).expect("taking 0 always succeeds"),
             scan,

@@ -62,8 +62,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) path_and_query: &'a str,
     /// All but `host`, credential and length.
     pub(crate) headers: Up<'a>,
-    /// The whole body.
-    pub(crate) body: Bytes,
+    /// The whole body, in parts.
+    pub(crate) body: [Bytes; 3],
     /// Whether the upstream may see the request twice.
     pub(crate) repeatable: bool,
     /// How long connections to the origin are kept unused from now on.
