@@ -135,6 +135,11 @@ fn beginning(text: &[u8]) -> usize {
     (1..KEY.len()).rev().find(|length| text.ends_with(&KEY[..*length])).unwrap_or(0)
 }
 
+/// True if a text has the key of a usage object.
+pub(crate) fn is_named(text: &[u8]) -> bool {
+    FINDER.find(text).is_some()
+}
+
 /// Parses a usage object, of chat and completions (`prompt_tokens`) or of responses
 /// (`input_tokens`). None without a valid prompt count.
 pub fn of_object(text: &str) -> Option<Usage> {

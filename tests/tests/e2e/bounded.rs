@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
+
 use tests::{Engine, Port, Raw, Step, eventually, in_order, logged, one_model};
 
 fn fifo(path: &Path) {
@@ -13,18 +15,34 @@ fn fifo(path: &Path) {
 
 #[tokio::test]
 async fn a_log_that_nobody_reads_stops_nothing() {
-    let engine = Engine::start("good");
-    let setup = tests::setup!().models(one_model(&[&engine.url()])).unread();
-    let mut gateway = setup.env("RUST_LOG", "trace").start();
+    // Each request is a warning.
+    let broken = Raw::steps(vec![
+        Step::stream(),
+        Step::chunk("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n"),
+        Step::chunk(""),
+    ]);
+    let good = Engine::start("good");
+    let models = in_order(&[("broken", &[&broken.url()]), ("good", &[&good.url()])]);
+    let setup = tests::setup!().models(models).env("RUST_LOG", "trace");
+    let mut gateway = setup.unread().start();
+    let burst = async || {
+        let mut requests = JoinSet::new();
+        for _ in 0..64 {
+            let request = gateway.client().post(gateway.url("/v1/chat/completions"));
+            let request = request.body(r#"{"model":"broken","stream":true,"messages":[]}"#);
+            requests.spawn(async { request.send().await.expect("an answer").bytes().await });
+        }
+        requests.join_all().await;
+    };
     eventually("lines are dropped", async || {
-        assert_eq!(gateway.chat("m").await.status, 200);
+        burst().await;
         gateway.metric("gateway_log_dropped_total", &[]).await.filter(|dropped| *dropped > 0.0)
     })
     .await;
-    assert_eq!(gateway.chat("m").await.status, 200);
+    assert_eq!(gateway.chat("good").await.status, 200);
     gateway.read_log();
     eventually("the log tells of it", async || {
-        assert_eq!(gateway.chat("m").await.status, 200);
+        assert_eq!(gateway.chat("good").await.status, 200);
         gateway.log().contains("lines of this log were dropped").then_some(())
     })
     .await;

@@ -100,7 +100,7 @@ impl Ending {
 
     /// True if a quick search shows that an event neither begins nor finishes a choice. The
     /// first event may have no choice yet: Azure's first event has only content filter results.
-    fn knows(&self, event: &[u8]) -> bool {
+    pub(super) fn knows(&self, event: &[u8]) -> bool {
         match self.kind {
             None => false,
             Some(Kind::Responses) => true,
@@ -182,14 +182,18 @@ pub(super) fn first(event: &[u8]) -> Meaning {
 /// Classifies an event after the commit. Every event of every stream passes here, so an event is
 /// parsed only if it contains a word of an error or of an end.
 pub(super) fn later(event: &[u8]) -> Meaning {
+    if is_doubtful(event) { first(event) } else { Meaning::Content }
+}
+
+/// True if an event may be an error or an end.
+pub(super) fn is_doubtful(event: &[u8]) -> bool {
     count(3 * event.len());
     const LAST: [&[u8]; 3] = [b"completed", b"failed", b"incomplete"];
     let is_last =
         |at| LAST.iter().any(|kind| event[at + RESPONSE.needle().len()..].starts_with(kind));
-    let doubtful = ERROR.find(event).is_some()
+    ERROR.find(event).is_some()
         || DONE.find(event).is_some()
-        || RESPONSE.find_iter(event).any(is_last);
-    if doubtful { first(event) } else { Meaning::Content }
+        || RESPONSE.find_iter(event).any(is_last)
 }
 
 /// Classifies an event that is too long to be kept. If it begins as an error it counts as one:

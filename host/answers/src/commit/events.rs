@@ -97,6 +97,11 @@ impl Events {
         }
     }
 
+    /// True if the next byte begins an event, and no LF of a CRLF can come.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.line_start && !self.cr && (self.spent || (self.tail.is_empty() && self.long.is_none()))
+    }
+
     /// True between two events. Call it only after [`next`](Self::next) has returned None.
     pub(super) fn is_between(&self) -> bool {
         self.long.is_none() && self.tail.iter().all(|byte| matches!(byte, b'\n' | b'\r'))

@@ -34,16 +34,18 @@ mod model;
 #[path = "../../fuzz/oracle.rs"]
 pub mod oracle;
 mod plain;
+mod repeat;
 
 use bytes::Bytes;
 
-use crate::Usage;
+use crate::{Usage, count, usage};
 
 pub use content::Reported;
 use content::{Ending, Meaning};
 use events::{Event, Events};
 use held::Held;
 use plain::Plain;
+use repeat::Repeat;
 
 /// In bytes. A stream that holds more than this without content commits anyway, but never within an
 /// event that begins as an error.
@@ -126,6 +128,9 @@ pub struct Commit {
     known: bool,
     /// True if the last chunk had more than comments.
     moved: bool,
+    repeat: Repeat,
+    /// True if the last chunk was an event like an earlier one: content, and nothing else.
+    repeated: bool,
     /// Reads a plain answer.
     plain: Plain,
     /// The tokens that a whole plain answer reports.
@@ -145,6 +150,8 @@ impl Commit {
             done: false,
             known: false,
             moved: false,
+            repeat: Repeat::default(),
+            repeated: false,
             plain: Plain::default(),
             usage: None,
         }
@@ -175,6 +182,11 @@ impl Commit {
     /// alive.
     pub fn has_moved(&self) -> bool {
         self.moved
+    }
+
+    /// True if the last chunk has no usage, because it is like an earlier one without.
+    pub fn is_repeated(&self) -> bool {
+        self.repeated
     }
 
     /// True if a stream has had its last event or all its finish reasons: at most usage and the
@@ -229,6 +241,7 @@ impl Commit {
     /// # Errors
     /// If the answer is truncated, malformed or empty, or reports an error.
     pub fn end(&mut self, end: End) -> Result<Bytes, Defect> {
+        self.repeated = false;
         match self.shape {
             Shape::Stream => self.end_stream(end),
             Shape::Plain => self.end_plain(end),
@@ -301,6 +314,30 @@ impl Commit {
     }
 
     fn feed_events(&mut self, chunk: Bytes) -> Verdict {
+        let is_fresh = self.is_committed() && self.held.is_empty() && self.events.is_fresh();
+        self.repeated = is_fresh && self.repeat.covers(&chunk);
+        if self.repeated {
+            (self.moved, self.open) = (true, false);
+            return Verdict::Pass(chunk);
+        }
+        let verdict = self.read_events(chunk);
+        if let Verdict::Pass(event) = &verdict
+            && is_fresh
+            && self.moved
+            && self.events.is_fresh()
+            && self.repeat.wants(event)
+            && memchr::memmem::find(&event[..event.len() - 2], b"\n\n").is_none()
+            && self.ending.knows(event)
+            && !content::is_doubtful(event)
+            && !usage::is_named(event)
+        {
+            count(8 * event.len());
+            self.repeat.learn(event);
+        }
+        verdict
+    }
+
+    fn read_events(&mut self, chunk: Bytes) -> Verdict {
         // End of the last event in the chunk that is no error.
         let mut good = 0;
         self.moved = false;

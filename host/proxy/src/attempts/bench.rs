@@ -111,7 +111,7 @@ impl Streamed {
     pub fn feed(&mut self, chunk: Bytes) -> Option<Bytes> {
         match self.commit.feed(chunk) {
             Verdict::Pass(pass) => {
-                if self.commit.usage().is_none() {
+                if self.commit.usage().is_none() && !self.commit.is_repeated() {
                     self.usage.feed(&pass);
                 }
                 Some(pass)

@@ -305,8 +305,16 @@ impl Relay {
                 self.first = joined(first, held);
                 self.complete(Instant::now());
             }
-            Err(Defect::Truncated) => self.state = State::Failed(cause.into()),
-            Err(defect) => self.state = State::Failed(defect.into()),
+            Err(defect) => {
+                // With the last bytes, a client that counts them by the length would have all.
+                if self.commit.shape() == Shape::Plain {
+                    self.first.clear();
+                }
+                self.state = State::Failed(match defect {
+                    Defect::Truncated => cause.into(),
+                    defect => defect.into(),
+                });
+            }
         }
     }
 
@@ -314,7 +322,9 @@ impl Relay {
     /// the client passes here.
     fn watched(&mut self, chunk: Bytes) -> Bytes {
         let usage = self.commit.usage().or_else(|| {
-            self.usage.feed(&chunk);
+            if !self.commit.is_repeated() {
+                self.usage.feed(&chunk);
+            }
             self.usage.found()
         });
         // Recorded at each chunk and not at the end: a client may leave early, and its usage
