@@ -317,8 +317,8 @@ async fn oversized_plain_answer_arrives_unchanged() {
     // Each word is different, so that swapped pieces show.
     let text = |size: usize| {
         let mut words: String = (0..size / 8).map(|n| format!("word-{n} ")).collect();
-        words.truncate(size - 2);
-        format!("\"{words}\"")
+        words.truncate(size - 4);
+        format!("[\"{words}\"]")
     };
     let (longer, long) = (text(3 << 20), text((1 << 20) + 10));
     // Chunk sizes: all in one, a few bytes, and more than one read takes.
