@@ -66,7 +66,7 @@ pub(super) fn side(origin: &Origin) -> Side {
 pub(super) fn is_private(host: &str) -> bool {
     match host.parse() {
         Ok(IpAddr::V4(address)) => is_private_v4(address),
-        Ok(IpAddr::V6(address)) => private_v6(address),
+        Ok(IpAddr::V6(address)) => is_private_v6(address),
         Err(_) => {
             let suffix = [".local", ".internal", ".localhost"];
             !host.contains('.') || suffix.iter().any(|suffix| host.ends_with(suffix))
@@ -81,7 +81,7 @@ pub(super) fn is_private_v4(address: Ipv4Addr) -> bool {
         || address.is_unspecified()
 }
 
-fn private_v6(address: Ipv6Addr) -> bool {
+pub(super) fn is_private_v6(address: Ipv6Addr) -> bool {
     match address.to_ipv4_mapped() {
         Some(mapped) => is_private_v4(mapped),
         None => {

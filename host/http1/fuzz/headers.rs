@@ -37,19 +37,21 @@ pub fn headers(data: &[u8]) {
         "x-request-id",
     ];
     let (given, body) = head_and_body(data);
-    let written = Up { headers: &given, request_id: "id-1", client: None };
+    let written = Up { headers: &given, request_id: "id-1", client: None, hop: "here" };
     let mut up = HeaderMap::new();
     written.each(|name, value| {
         let name = HeaderName::from_bytes(name).expect("a name");
         up.append(name, HeaderValue::from_bytes(value).expect("a value"));
     });
     let stays = |name: &str| NEVER.contains(&name) || NEVER_UP.contains(&name);
-    let own = ["accept-encoding", "content-type", "x-request-id"];
+    let own = ["accept-encoding", "cdn-loop", "content-type", "x-request-id"];
     same_but_for(&given, &up, |name| stays(name) || own.contains(&name));
     assert!(!up.keys().any(|name| stays(name.as_str())), "{up:?}");
     assert!(up.get_all("accept-encoding").iter().eq(["identity"]));
     assert!(up.get_all("content-type").iter().eq(["application/json"]));
     assert!(up.get_all("x-request-id").iter().eq(["id-1"]));
+    assert!(headers::passed(&up, "here"));
+    assert_eq!(up.get_all("cdn-loop").iter().count(), 1);
 
     let down = headers::down(given.clone());
     let stays = |name: &str| {

@@ -22,10 +22,11 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// Request headers that are not forwarded: the client's credentials, and headers that the gateway
 /// sets itself.
-const NOT_UP: [&str; 10] = [
+const NOT_UP: [&str; 11] = [
     "accept-encoding",
     "api-key",
     "authorization",
+    CDN_LOOP,
     "content-length",
     "content-type",
     "cookie",
@@ -34,6 +35,22 @@ const NOT_UP: [&str; 10] = [
     "x-api-key",
     "x-request-id",
 ];
+
+/// The hops of a request (RFC 8586). A gateway that finds itself among them would forward the
+/// request for ever.
+const CDN_LOOP: &str = "cdn-loop";
+
+/// Whether the request has passed the gateway of this name.
+#[must_use]
+pub fn passed(headers: &HeaderMap, hop: &str) -> bool {
+    let values = headers.get_all(CDN_LOOP).iter();
+    let mut hops = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    hops.any(|found| {
+        // Parameters follow a semicolon.
+        let name = found.split(|byte| *byte == b';').next().unwrap_or_default();
+        name.trim_ascii() == hop.as_bytes()
+    })
+}
 
 /// Answer headers that are not forwarded: they name the upstream, set state for its host, or are
 /// set by the gateway itself.
@@ -73,6 +90,8 @@ pub struct Up<'a> {
     /// The client's address, if the upstream may know it. It is appended to `x-forwarded-for`,
     /// after the addresses from a trusted proxy.
     pub client: Option<IpAddr>,
+    /// The name of this gateway. It is appended to the hops of the request.
+    pub hop: &'a str,
 }
 
 impl Up<'_> {
@@ -97,6 +116,14 @@ impl Up<'_> {
             }
             address(&mut all, client);
             header(FORWARDED_FOR.as_bytes(), &all);
+        }
+        match self.headers.get(CDN_LOOP) {
+            None => header(CDN_LOOP.as_bytes(), self.hop.as_bytes()),
+            Some(_) => {
+                let hops = self.headers.get_all(CDN_LOOP).iter().map(|value| value.as_bytes());
+                let hops: Vec<&[u8]> = hops.chain([self.hop.as_bytes()]).collect();
+                header(CDN_LOOP.as_bytes(), &hops.join(&b", "[..]));
+            }
         }
         header(b"x-request-id", self.request_id.as_bytes());
         header(b"content-type", b"application/json");
@@ -149,7 +176,7 @@ mod tests {
     fn up(headers: &HeaderMap, client: Option<IpAddr>) -> Vec<(String, String)> {
         let mut shown = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Up { headers, request_id: "id-1", client }
+        Up { headers, request_id: "id-1", client, hop: "here" }
             .each(|name, value| shown.push((text(name), text(value))));
         shown.sort();
         shown
@@ -164,7 +191,25 @@ mod tests {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close, x-mine"));
         let up = up(&headers, None);
         let names: Vec<&str> = up.iter().map(|(name, _)| &**name).collect();
-        assert_eq!(names, ["accept-encoding", "content-type", "x-mine", "x-request-id"]);
+        assert_eq!(
+            names,
+            ["accept-encoding", "cdn-loop", "content-type", "x-mine", "x-request-id"]
+        );
+    }
+
+    #[test]
+    fn a_gateway_is_found_among_the_hops() {
+        let mut headers = HeaderMap::new();
+        let hops = |headers: &HeaderMap| {
+            let up = up(headers, None).into_iter();
+            up.filter(|(name, _)| name == CDN_LOOP).map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        assert_eq!(hops(&headers), ["here"]);
+        headers.append(CDN_LOOP, HeaderValue::from_static("other; v=1, here-not"));
+        assert!(!passed(&headers, "here"));
+        headers.append(CDN_LOOP, HeaderValue::from_static("a,here ;x=2"));
+        assert!(passed(&headers, "here") && passed(&headers, "other"));
+        assert_eq!(hops(&headers), ["other; v=1, here-not, a,here ;x=2, here"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod access_log;
 mod api;
 mod api_errors;
+mod bounded;
 mod c_bindings;
 mod cache;
 mod candidates;
@@ -52,3 +53,4 @@ mod timeouts;
 mod tls;
 mod tls_upstreams;
 mod upstream_connections;
+mod whole;

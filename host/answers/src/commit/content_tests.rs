@@ -129,8 +129,10 @@ fn a_stream_of_a_known_kind_lacks_its_end_until_that_comes() {
     assert!(!missing(&["data: hello", "data: {\"type\":\"progress\"}"]));
     let mut ending = Ending::default();
     ending.note(text.as_bytes());
-    ending.pass_over();
-    assert!(!ending.is_missing(), "the long event may have held it");
+    ending.note_long(&Seen::default());
+    assert!(ending.is_missing(), "a long event without a reason");
+    ending.note_long(&Seen { begun: 1, finished: 1, ..Seen::default() });
+    assert!(!ending.is_missing());
 }
 
 #[test]
@@ -147,11 +149,30 @@ fn text_about_errors_is_no_error() {
 }
 
 #[test]
-fn a_whole_body_is_one_json_value() {
-    for whole in ["{}", " [1]\n", "\"text\"", "{\"choices\":[]}"] {
-        assert!(is_whole(whole.as_bytes()), "{whole}");
+fn a_keep_alive_has_no_data() {
+    for event in [
+        ": wait\n\n",
+        "\r\n",
+        "data:\n\n",
+        "data: \r\n\r\n",
+        "event: ping\ndata: {}\n\n",
+        ":\n: a\n\n",
+    ] {
+        assert!(is_keep_alive(event.as_bytes()), "{event:?}");
     }
-    for other in ["", "{", "{} {}", "{\"choices\":[", "not found"] {
-        assert!(!is_whole(other.as_bytes()), "{other}");
+    for event in
+        ["data: a\n\n", ": a\ndata: b\n\n", "event: pinged\ndata: a\n\n", "id: 1\ndata: a\n\n"]
+    {
+        assert!(!is_keep_alive(event.as_bytes()), "{event:?}");
+    }
+}
+
+#[test]
+fn a_stream_is_known_by_its_first_field() {
+    for event in ["data: a", ": wait", "\u{feff}event: a", "\nid: 1", "retry: 3"] {
+        assert!(is_known(event.as_bytes()), "{event:?}");
+    }
+    for event in ["<html>", "{\"choices\":[]}", "", "  text"] {
+        assert!(!is_known(event.as_bytes()), "{event:?}");
     }
 }

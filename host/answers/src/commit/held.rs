@@ -1,6 +1,7 @@
 //! A byte queue for the part of an answer that is held back.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
@@ -53,6 +54,20 @@ impl Held {
         let piece = self.pieces.pop_front()?;
         self.bytes -= piece.len();
         Some(piece)
+    }
+
+    /// A copy of the bytes at these positions.
+    pub(super) fn copy(&self, at: Range<usize>) -> Vec<u8> {
+        let (mut copy, mut start) = (Vec::with_capacity(at.len()), 0);
+        for piece in self.pieces.iter().map(|piece| &piece[..]).chain([&self.short[..]]) {
+            let end = start + piece.len();
+            let (from, to) = (at.start.max(start), at.end.min(end));
+            if from < to {
+                copy.extend_from_slice(&piece[from - start..to - start]);
+            }
+            start = end;
+        }
+        copy
     }
 
     /// Removes and returns all bytes. Copies them only if there are several pieces.
@@ -119,6 +134,9 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(held.len(), came.len() - went.len());
+                let middle = held.len() / 3..held.len() - held.len() / 3;
+                let want = &came[went.len() + middle.start..went.len() + middle.end];
+                prop_assert_eq!(held.copy(middle.clone()), want);
             }
             went.extend_from_slice(&held.gather());
             prop_assert_eq!(went, came);

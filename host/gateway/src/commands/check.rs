@@ -9,6 +9,7 @@ use config::{Concurrency, Config, Timeouts, TotalTime, TrialMode};
 use fleet::{CandidateInfo, Snapshot, StrategyInfo};
 
 use super::FileArgs;
+use super::own_address::deployments_at;
 
 pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
     let loader = args.loader()?;
@@ -16,6 +17,14 @@ pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
         Ok(loaded) => {
             for warning in &loaded.snapshot.generation.config.warnings {
                 eprintln!("{warning}");
+            }
+            // As `serve` takes them.
+            let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+            let host = variable("HOST").unwrap_or_else(|| "127.0.0.1".into());
+            let port = variable("PORT").and_then(|port| port.parse().ok()).unwrap_or(8080);
+            let config = &loaded.snapshot.generation.config;
+            for warning in deployments_at(config, &host, port) {
+                eprintln!("warning: {warning}, if it listens there");
             }
             summary(&loaded.snapshot, &mut stdout().lock())?;
             Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod own_address;
 mod schema;
 mod serve;
 mod signals;
@@ -11,6 +12,7 @@ mod stub;
 use std::io::{stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::{OsStr, Resettable};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -99,6 +101,9 @@ impl FileArgs {
     }
 }
 
+/// How long the last lines of the log may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// Parses the arguments and runs the subcommand. Prints its error to standard error, and returns
 /// the exit code.
 #[must_use]
@@ -115,6 +120,7 @@ pub fn main() -> ExitCode {
         Some(Command::Stub(args)) => stub::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Compile) => compile(),
     };
+    proxy::telemetry::flush_log(LAST_LINES);
     done.unwrap_or_else(|error| {
         // A reader that stops early (`gateway check | head -1`) is no error worth a message.
         if serves || !is_broken_pipe(&error) {

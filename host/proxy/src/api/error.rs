@@ -39,6 +39,8 @@ pub(super) enum Error {
     NoSuchPath(String),
     /// The path does not take this method.
     Method { allowed: String },
+    /// This gateway has forwarded the request already: a deployment of this model leads back here.
+    Loop(String),
     /// Every attempt failed.
     Exhausted(Exhausted),
     /// A limit of the gateway is reached.
@@ -89,6 +91,7 @@ impl Error {
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::NoSuchModel { .. } | Error::NoSuchPath(_) => StatusCode::NOT_FOUND,
             Error::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Error::Loop(_) => StatusCode::LOOP_DETECTED,
             Error::Exhausted(exhausted) => exhausted.status(),
             Error::Overloaded(_) | Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -118,6 +121,11 @@ impl Error {
                 format!("there is nothing at {shown}; see /v1/models and /v1/chat/completions")
             }
             Error::Method { allowed } => format!("use one of: {allowed}"),
+            Error::Loop(model) => {
+                format!(
+                    "the request came back to this gateway: a deployment of `{model}` leads here"
+                )
+            }
             Error::Exhausted(exhausted) => exhausted.to_string(),
             Error::Overloaded(crowd) => {
                 format!("the gateway has too many {} now; send the request again", crowd.as_str())
@@ -164,8 +172,10 @@ impl Error {
             Error::NoSuchModel { .. } => ("model_not_found", Some("model")),
             Error::NoSuchPath(_) => ("not_found", None),
             Error::Method { .. } => ("method_not_allowed", None),
+            Error::Loop(_) => ("loop_detected", None),
             Error::Exhausted(exhausted) => match exhausted.phase() {
                 Some(phase) => (phase.code(), None),
+                None if exhausted.status() == StatusCode::LOOP_DETECTED => ("loop_detected", None),
                 None if exhausted.status() == StatusCode::TOO_MANY_REQUESTS => {
                     ("rate_limit_exceeded", None)
                 }

@@ -1,14 +1,17 @@
 //! The inference endpoints, which deployments answer.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Response, header};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use config::Sides;
 use contract::Side;
-use http1::{Refusal, scan};
+use http1::{Refusal, Scan, scan};
 use routing::InferenceEndpoint;
 
 use crate::attempts::{self, Body, Journal};
@@ -27,6 +30,9 @@ const BODY_SLOW: Refusal = Refusal {
     code: "timeout_total",
     message: "the body of the request did not arrive in time",
 };
+
+/// In bytes. Scanning a larger body takes more than a millisecond on a slow core.
+const LARGE: usize = 128 * 1024;
 
 impl Api {
     /// Reads the body, finds the model, and hands the request to the executor.
@@ -87,19 +93,28 @@ impl Api {
         // Taken only now: slow uploads must not take the places of requests that could be answered.
         let admitted = self.requests.take(1, limits.requests);
         journal.admitted = Some(admitted.ok_or(Error::Overloaded(Crowd::Requests))?);
-        let scan = scan(&body)?;
+        let scan = if body.len() > LARGE {
+            // Boxed: few bodies are large.
+            Box::pin(self.scan_aside(body.clone())).await?
+        } else {
+            scan(&body)?
+        };
         let fleet = &snapshot.generation.fleet;
         let Some(model) = fleet.index_of(&scan.model) else {
             return Err(Error::no_such_model(&scan.model, fleet));
         };
         let sides = allowed_sides(&head.headers)?;
         journal.asked(&fleet.models[model], scan.stream, body.len());
+        if http1::headers::passed(&head.headers, &self.gateway.hop) {
+            return Err(Error::Loop(scan.model));
+        }
         let path_and_query = head.uri.into_parts().path_and_query;
         Ok(Box::new(attempts::Request {
             endpoint,
             path_and_query: path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")),
             client: peer,
             headers: head.headers,
+            hop: Arc::clone(&self.gateway.hop),
             body,
             sides,
             _held: held,
@@ -122,6 +137,15 @@ fn allowed_sides(headers: &HeaderMap) -> Result<Sides, Error> {
         sides = sides.and(Sides::only(side));
     }
     Ok(sides)
+}
+
+impl Api {
+    /// Scans a large body on another thread, one at a time for each core.
+    async fn scan_aside(&self, body: Bytes) -> Result<Scan, Error> {
+        let _turn = self.large_scans.acquire().await.map_err(|_| Error::Internal)?;
+        let scanned = spawn_blocking(move || scan(&body)).await;
+        Ok(scanned.map_err(|_| Error::Internal)??)
+    }
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {

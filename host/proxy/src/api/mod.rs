@@ -17,6 +17,7 @@ use std::task::Poll;
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
+use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ClientConfig;
 
 use ::routing::InferenceEndpoint;
@@ -54,6 +55,8 @@ pub(crate) struct Api {
     executor: Executor,
     requests: CoreQuota,
     bodies: CoreQuota,
+    /// One permit: large bodies are scanned one after the other.
+    large_scans: Semaphore,
     /// Most connections that the limit of open files leaves room for.
     most: usize,
 }
@@ -70,7 +73,8 @@ impl Api {
         let view = CoreView::of(Arc::clone(&gateway.board));
         let (requests, bodies) =
             (gateway.admission.requests.on_core(), gateway.admission.bodies.on_core());
-        Self { gateway, view, desk, executor, requests, bodies, most }
+        let large_scans = Semaphore::new(1);
+        Self { gateway, view, desk, executor, requests, bodies, large_scans, most }
     }
 
     /// Takes a place for a new connection. True: the connection is one of the few

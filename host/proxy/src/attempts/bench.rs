@@ -41,6 +41,7 @@ impl Arrived {
             path_and_query: PathAndQuery::from_static(endpoint.path()),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
+            hop: "gateway".into(),
             body,
             sides: config::Sides::BOTH,
             _held: Quota::default().on_core().take(0, 0).expect("taking 0 always succeeds"),
@@ -113,7 +114,7 @@ impl Streamed {
     pub fn feed(&mut self, chunk: Bytes) -> Option<Bytes> {
         match self.commit.feed(chunk) {
             Verdict::Pass(pass) => {
-                if self.commit.usage().is_none() {
+                if self.commit.usage().is_none() && !self.commit.is_repeated() {
                     self.usage.feed(&pass);
                 }
                 Some(pass)

@@ -12,6 +12,7 @@ mod attempt;
 pub mod bench;
 mod blame;
 mod body;
+mod burst;
 mod choice;
 mod complaint;
 mod fallback;

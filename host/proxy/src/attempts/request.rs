@@ -1,6 +1,7 @@
 //! A request whose model is known.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -23,6 +24,8 @@ pub(crate) struct Request {
     pub client: IpAddr,
     /// The client's headers, without forwarding headers unless the peer is a trusted proxy.
     pub headers: HeaderMap,
+    /// The name of this gateway among the hops of the request.
+    pub hop: Arc<str>,
     /// The whole body.
     pub body: Bytes,
     /// The sides that the client allows.
