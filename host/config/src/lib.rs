@@ -10,6 +10,7 @@
 //!
 //! Nothing starts on half a configuration.
 
+mod browsers;
 mod checked;
 mod diagnostic;
 mod document;
@@ -18,6 +19,7 @@ mod endpoint;
 mod env;
 mod fallback;
 mod given;
+mod headers;
 mod join;
 mod limits;
 mod mask;
@@ -29,6 +31,7 @@ mod parse;
 mod place;
 mod probing;
 mod process;
+mod providers;
 mod raw;
 mod redactor;
 mod request;
@@ -40,12 +43,15 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod warnings;
 
+pub use browsers::Cors;
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, PathStep};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
 pub use fallback::{Ambiguous, Fallback, Standby};
+pub use headers::HeaderRules;
 pub use limits::{Concurrency, Limits};
 pub use place::{Endpoint, Origin, Secret};
 pub use probing::{ProbeMethod, ProbeTarget, Probing};
@@ -119,7 +125,8 @@ fn checked(
     };
     // Joined only with a whole routing file: missing parts of it would cause further errors.
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
-        let Joined { models, warnings } = join::join(&models, entries.as_ref(), &mut errors);
+        let Joined { models, warnings } =
+            join::join(&models, entries.as_ref(), &config, &mut errors);
         if errors.is_empty() {
             return Ok(Config { models, warnings, ..config });
         }

@@ -20,6 +20,7 @@ mod names;
 mod objections;
 mod outcome;
 mod permit;
+mod place;
 mod rate;
 mod siblings;
 mod slots;

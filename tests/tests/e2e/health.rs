@@ -157,7 +157,7 @@ async fn probes_ask_what_is_configured_and_nobody_else() {
         "models:\n  - id: m\n    route:\n\
          \x20     - {{base_url: {default}/v1}}\n      - {{base_url: {local}/openai/v1}}\n\
          \x20     - {{base_url: {silent}}}\n      - {{base_url: {remote}}}\n\
-         \x20     - {{base_url: {route}, side: remote, health: /from-models}}\n"
+         \x20     - {{base_url: {route}, side: remote, weight: 1, health: /from-models}}\n"
     );
     let routing = format!(
         "health_check: 0.02\nlocal_deployment:\n\

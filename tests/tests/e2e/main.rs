@@ -6,6 +6,7 @@
 mod access_log;
 mod api;
 mod api_errors;
+mod browsers;
 mod c_bindings;
 mod cache;
 mod candidates;
@@ -23,7 +24,9 @@ mod examples;
 mod fallback;
 mod guests_at_load;
 mod guests_at_run;
+mod headers_pass;
 mod health;
+mod health_probes;
 mod hostile_http;
 mod hostile_tenth;
 mod hostile_upstreams;
