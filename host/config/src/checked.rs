@@ -201,7 +201,8 @@ pub enum Share {
     /// The strategy: `routing.yaml` lists the deployment for this model.
     Assigned,
     /// `models.yaml`: the deployment keeps its configured `weight`, because `routing.yaml` is
-    /// absent, does not mention the model, or lists the model without this route.
+    /// absent, does not mention the model, or lists the model without this route, which states a
+    /// weight.
     Kept,
 }
 

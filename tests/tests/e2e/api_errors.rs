@@ -90,15 +90,7 @@ async fn unknown_models_and_paths_get_404() {
     eventually(&says, message).await;
     let long = gateway.chat(&"x".repeat(100_000)).await;
     assert!(long.text().len() < 1_000, "the name is shown whole");
-    for path in [
-        "/",
-        "/v1",
-        "/v1/chat",
-        "/v1/chat/completions/",
-        "/v1/modelss",
-        "/V1/models",
-        "//v1/models",
-    ] {
+    for path in ["/", "/v1", "/v1/chat", "/v1/modelss", "/V1/models", "//v1/models"] {
         let message = error(
             &gateway.get(path).await,
             404,

@@ -7,7 +7,7 @@ use std::process::Command;
 use tests::{Dialog, Engine, Gate, Gateway, Raw, Reply, Step, eventually, logged, one_model};
 
 const CHAT: &str = "/v1/chat/completions";
-const BODY: &str = r#"{"model":"m","messages":[]}"#;
+const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
 const STREAM: &str = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 
 fn gateway(upstream: &str, more: &str) -> Gateway {
@@ -260,7 +260,7 @@ async fn comments_keep_a_waiting_stream_alive() {
 #[tokio::test]
 async fn a_failure_after_comments_is_an_event() {
     let gate = Gate::default();
-    let refusal = "HTTP/1.1 400 X\r\ncontent-type: application/json\r\ncontent-length: 33\r\n\r\n\
+    let refusal = "HTTP/1.1 400 X\r\ncontent-type: application/json\r\ncontent-length: 34\r\n\r\n\
                    {\"error\":{\"code\":\"from_upstream\"}}";
     let upstream = Raw::steps(vec![Step::Wait(gate.clone()), Step::send(refusal)]);
     let gateway = gateway(&upstream.url(), "keep_alive_comments: 50ms");

@@ -59,7 +59,7 @@ fn names(of: &Received) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn credentials_stay_here_and_remote_deployments_get_a_list() {
+async fn credentials_stay_and_remotes_get_a_list() {
     let upstream = Raw::answering(200, "{}");
     let gateway = gateway(&upstream, "");
     let all = [&NEVER[..], &PLAIN, &API].concat();
