@@ -10,6 +10,7 @@
 //!
 //! Nothing starts on half a configuration.
 
+mod browsers;
 mod capability;
 mod checked;
 mod diagnostic;
@@ -19,6 +20,7 @@ mod endpoint;
 mod env;
 mod fallback;
 mod given;
+mod headers;
 mod join;
 mod limits;
 mod mask;
@@ -30,6 +32,7 @@ mod parse;
 mod place;
 mod probing;
 mod process;
+mod providers;
 mod raw;
 mod redactor;
 #[cfg(any(test, fuzzing))]
@@ -44,13 +47,16 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod warnings;
 
+pub use browsers::Cors;
 pub use capability::{Capability, Modalities, Sides};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, PathStep};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
 pub use fallback::{Ambiguous, Fallback, Standby};
+pub use headers::HeaderRules;
 pub use limits::{Concurrency, Limits};
 pub use place::{Endpoint, Origin, Secret};
 pub use probing::{ProbeMethod, ProbeTarget, Probing};
@@ -136,7 +142,8 @@ fn checked(
     };
     // Joined only with a whole routing file: missing parts of it would cause further errors.
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
-        let Joined { models, warnings } = join::join(&models, entries.as_ref(), &mut errors);
+        let Joined { models, warnings } =
+            join::join(&models, entries.as_ref(), &config, &mut errors);
         if errors.is_empty() {
             return Ok(Config { models, warnings, ..config });
         }

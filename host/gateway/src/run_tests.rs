@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Instant;
+
 use config::Paths;
+use fleet::{FailureKind, Outcome};
 use sandbox::Compiler;
 
 use crate::decider::tests::{generation, tried};
@@ -32,8 +35,14 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
     control.equip(&first).unwrap();
 
     let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));
-    // A change after the trial makes the installation ask the strategy again.
-    first.fleet.models[0].deployments[0].announce_change();
+    // An ejection after the trial makes the installation ask the strategy again.
+    let (deployment, now) = (&first.fleet.models[0].deployments[0], Instant::now());
+    for _ in 0..5 {
+        let slot = deployment.slots.try_enter(now).place().unwrap();
+        let cause = "answered 500".into();
+        let outcome = Outcome::Failure { cause, kind: FailureKind::Answer };
+        deployment.admit(slot, now).unwrap().settle(outcome, now);
+    }
     let installed =
         runtime.block_on(control.install(Loaded { plan, snapshot, seen: Seen::default() }));
     assert_eq!(installed.unwrap_err().to_string(), PANICKED);

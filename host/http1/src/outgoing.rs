@@ -7,10 +7,13 @@ use crate::headers::Up;
 pub struct Outgoing<'a> {
     /// Host and port, for the `Host` header.
     pub authority: Authority<'a>,
-    /// Path of the endpoint. `path_and_query` is appended to it.
+    /// What stands before the path of the API: `/v1`. May be empty.
     pub prefix: &'a str,
-    /// `/v1/...`.
-    pub path_and_query: &'a str,
+    /// `/chat/completions`.
+    pub path: &'a str,
+    /// The query of the endpoint with its `?`, or nothing. The client's query stays here: no
+    /// endpoint has parameters in it, and some clients put their key there.
+    pub query: &'a str,
     /// The credential of the deployment, if it has one.
     pub api_key: Option<&'a str>,
     /// All other headers, without `host`, credential and length.
@@ -33,7 +36,7 @@ impl Outgoing<'_> {
     /// written as HTTP, which the configuration excludes.
     #[must_use]
     pub fn head(&self, length: usize) -> Option<Vec<u8>> {
-        let target = [self.prefix, self.path_and_query];
+        let target = [self.prefix, self.path, self.query];
         if !target.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_graphic())) {
             return None;
         }

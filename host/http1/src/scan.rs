@@ -87,6 +87,8 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     })?;
     let (mut model, mut stream, mut duplicate) = (None, None, None);
     let mut fields = Fields::default();
+    // True if `model` and `stream` are spelled in another case, too.
+    let mut odd = [false; 2];
     let mut field = |key: Range<usize>, value: Range<usize>| {
         let (name, seen) = match &*unquoted(&text[key]) {
             "model" => ("model", &mut model),
@@ -94,6 +96,8 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
             name => {
                 if let Some(place) = fields.place(name) {
                     *place = Some(value);
+                } else if let Some(nth) = folded(name) {
+                    odd[nth] = true;
                 }
                 return;
             }
@@ -103,7 +107,9 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
         }
     };
     json::object(text, &mut field).map_err(|broken| said(body, broken))?;
-    if let Some(name) = duplicate {
+    let twice = [("model", odd[0] && model.is_some()), ("stream", odd[1] && stream.is_some())];
+    let twice = twice.into_iter().find(|(_, is_twice)| *is_twice).map(|(name, _)| name);
+    if let Some(name) = duplicate.or(twice) {
         return Err(ScanError::Duplicate(name));
     }
     let model_at = model.ok_or(ScanError::NoModel)?;
@@ -121,6 +127,19 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     }
     let stream = stream.is_some_and(|at| &text[at] == "true");
     Ok(Scan { model: model.into_owned(), model_at, stream, fields })
+}
+
+/// Which of `model` and `stream` a key is to parsers that ignore case, such as Go's: the last of
+/// the two counts there. They fold the long s, too.
+fn folded(name: &str) -> Option<usize> {
+    if !matches!(name.len(), 5..=7) {
+        return None;
+    }
+    let is = |known: &str| {
+        let mut folded = name.chars().map(|c| if c == 'ſ' { 's' } else { c.to_ascii_lowercase() });
+        known.chars().all(|c| folded.next() == Some(c)) && folded.next().is_none()
+    };
+    ["model", "stream"].into_iter().position(is)
 }
 
 /// The text of a JSON string, which [`json`] must have read.
@@ -165,6 +184,22 @@ mod tests {
         assert_eq!(error(r#"{"model":1}"#), ScanError::ModelType);
         assert_eq!(error(r#"{"model":"a","m\u006fdel":"b"}"#), ScanError::Duplicate("model"));
         assert_eq!(error(r#"{"model":"a","stream":1,"stream":0}"#), ScanError::Duplicate("stream"));
+    }
+
+    #[test]
+    fn a_parameter_in_two_cases_is_given_twice() {
+        for (body, name) in [
+            (r#"{"model":"a","MODEL":"b"}"#, "model"),
+            (r#"{"mOdel":"b","model":"a"}"#, "model"),
+            (r#"{"model":"a","\u004dodel":"b"}"#, "model"),
+            (r#"{"model":"a","stream":false,"Stream":true}"#, "stream"),
+            (r#"{"model":"a","stream":false,"ſtream":true}"#, "stream"),
+        ] {
+            assert_eq!(error(body), ScanError::Duplicate(name), "{body}");
+        }
+        assert_eq!(error(r#"{"MODEL":"a"}"#), ScanError::NoModel);
+        let body = br#"{"model":"a","models":["b"],"STREAM":1,"x":{"MODEL":"b"}}"#;
+        assert_eq!(scan(body).expect("good").model, "a");
     }
 
     #[test]

@@ -214,7 +214,7 @@ fn deployment(port: u16) -> DeploymentConfig {
         name: format!("d{port}"),
         side: Side::Remote,
         kind: "vllm".into(),
-        endpoint: Endpoint { origin, prefix: String::new() },
+        endpoint: Endpoint { origin, prefix: String::new(), query: String::new() },
         api_key: None,
         provider_model_id: "m".into(),
         capability: config::Capability {

@@ -279,7 +279,7 @@ async fn slow_reader_is_told_of_the_failure() {
     let gateway = start(&first, &Engine::start("second"));
     let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
     let body = r#"{"model":"m","stream":true}"#;
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     client.write_all(request.as_bytes()).await.expect("room");
     let (mut text, mut piece) = (Vec::new(), vec![0; 256 << 10]);
@@ -295,7 +295,7 @@ async fn slow_reader_is_told_of_the_failure() {
 /// sending side after the first bytes.
 async fn old_client(gateway: &Gateway, body: &str, half: bool) -> (String, std::io::Result<()>) {
     let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let head = "POST /v1/chat/completions HTTP/1.0\r\nhost: a\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.0\r\nhost: localhost\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     client.write_all(request.as_bytes()).await.expect("room");
     let (mut text, mut piece) = (Vec::new(), vec![0; 256 << 10]);

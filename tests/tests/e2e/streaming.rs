@@ -102,7 +102,7 @@ fn send(gateway: &Gateway, model: &str, stream: bool) -> TcpStream {
     let mut socket = TcpStream::connect(gateway.address()).expect("the gateway listens");
     socket.set_read_timeout(Some(DEADLINE)).expect("an option of every system");
     let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nx-request-id: {model}-{stream}\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-request-id: {model}-{stream}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     socket.write_all((head + &body).as_bytes()).expect("a request");

@@ -65,7 +65,9 @@ fn defaults_work_in_both_files() {
     let config = load_texts(models, Some(routing), &[("A", ""), ("B", "")]).unwrap();
     let endpoints: Vec<_> =
         config.models[0].deployments.iter().map(|d| d.endpoint.to_string()).collect();
-    assert_eq!(endpoints, ["http://a.example:1", "http://b.example:2"]);
+    assert_eq!(endpoints, ["http://b.example:2"]);
+    let config = load_texts(models, None, &[("A", "")]).unwrap();
+    assert_eq!(config.models[0].deployments[0].endpoint.to_string(), "http://a.example:1");
 }
 
 #[test]

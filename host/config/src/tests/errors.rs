@@ -173,8 +173,8 @@ fn urls_are_urls_and_hold_no_credential() {
         ("", "empty"),
         ("http://./v1", "has no host"),
         ("http://user:hunter2@a", "move the credential to `api_key`"),
-        ("http://a/?key=hunter2", "query or fragment"),
-        ("http://a/#hunter2", "query or fragment"),
+        ("http://a/?key=hunter2", "credential in its query"),
+        ("http://a/#hunter2", "has a fragment"),
         ("http://a/v1/chat/completions", "end it at or before `/v1`"),
     ] {
         let models = format!("models:\n  - id: a\n    base_url: '{url}'\n");

@@ -6,8 +6,8 @@ const MODELS: &str = "\
 models:
   - id: a
     route:
-      - {base_url: 'http://gpu:1'}
-      - {base_url: 'http://big:1', concurrency: {max: 16}}
+      - {base_url: 'http://gpu:1', weight: 1}
+      - {base_url: 'http://big:1', weight: 1, concurrency: {max: 16}}
       - {base_url: 'https://api.example'}
 ";
 

@@ -3,16 +3,29 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
+use clap::Args;
 use serde_json::Value;
 
 use config::{Concurrency, Config, Timeouts, TotalTime, TrialMode};
 use fleet::{CandidateInfo, Snapshot, StrategyInfo};
 
-use super::FileArgs;
 use super::own_address::deployments_at;
+use super::{FileArgs, probe};
 
-pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
-    let loader = args.loader()?;
+/// The path of the API that the printed URLs are of.
+const ASKED: &str = "/chat/completions";
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// Also ask each deployment for its models: shows wrong URLs, keys and names
+    #[arg(long)]
+    probe: bool,
+}
+
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let loader = args.files.loader()?;
     match loader.load(None) {
         Ok(loaded) => {
             for warning in &loaded.snapshot.generation.config.warnings {
@@ -27,6 +40,9 @@ pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
                 eprintln!("warning: {warning}, if it listens there");
             }
             summary(&loaded.snapshot, &mut stdout().lock())?;
+            if args.probe {
+                return Ok(probe::run(&loaded.snapshot.generation.fleet, &mut stdout().lock())?);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(refused) => {
@@ -71,7 +87,8 @@ fn summary(snapshot: &Snapshot, out: &mut impl Write) -> std::io::Result<()> {
         for (deployment, weight) in model.deployments.iter().zip(&route.weights) {
             let config = &deployment.config;
             let (name, side) = (&config.name, config.side.as_str());
-            writeln!(out, "  {name:<16} {side:<6} {weight:.4}  {}", config.endpoint)?;
+            let url = config.endpoint.url(ASKED);
+            writeln!(out, "  {name:<16} {side:<6} {weight:.4}  {url}")?;
             timeouts(config.timeouts, usual, out)?;
             if config.concurrency != Concurrency::default() {
                 let concurrency = serde_json::to_value(config.concurrency).unwrap_or_default();
@@ -117,6 +134,8 @@ fn flow(value: &Value) -> String {
         Value::Array(items) => {
             format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
         }
+        // YAML takes a bare `*` for an alias.
+        Value::String(text) if text.contains('*') => format!("'{text}'"),
         Value::String(text) => text.clone(),
         // Prints `5`, not `5.0`.
         Value::Number(number) => {

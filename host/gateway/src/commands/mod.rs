@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod own_address;
+mod probe;
 mod schema;
 mod serve;
 mod signals;
@@ -37,7 +38,7 @@ enum Command {
     /// Serve (the same as no subcommand)
     Serve(serve::ServeArgs),
     /// Check both files: every error with its place, or a summary of models and weights
-    Check(FileArgs),
+    Check(check::CheckArgs),
     /// Print the JSON Schema of a file, for editors
     Schema(schema::SchemaArgs),
     /// Run a gateway with two stub engines, and show what to type next

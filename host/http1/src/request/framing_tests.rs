@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use crate::Refusal;
 use crate::oracle::request::{bodies, read};
+use crate::request::{Apart, RequestFraming};
 
 use super::super::refusals::*;
 
@@ -98,6 +99,10 @@ fn targets_mean_one_path() {
         "/v1/models/org%2Fm%3Alatest",
         "/a..b/...",
         "/a?b=%00&c[]=../",
+        "http://a",
+        "HTTP://a:8000/v1/models",
+        "https://[::1]:80?b",
+        "http://other/a..b",
     ] {
         assert_eq!(target(good), None, "{good}");
     }
@@ -110,8 +115,56 @@ fn targets_mean_one_path() {
         "/%2e%2e",
         "/a%5cb",
         "/a\\b",
+        "*",
+        "a:80",
+        "v1/models",
+        "http:/a",
+        "http:///a",
+        "http://user@a/",
+        "http://a:b/",
+        "http://a/../b",
+        "http://a/b%2fc",
+        "http://a\\b/",
+        "ftp://a/",
     ] {
         assert!(target(bad).is_some(), "{bad}");
+    }
+}
+
+#[test]
+fn offers_of_other_protocols_are_left_out() {
+    let body = "content-length: 3\r\n\r\nabc";
+    for (before, after) in [
+        ("upgrade: h2c\r\n", ""),
+        ("host: b\r\nupgrade: h2c, TLS/1.0\r\n", "host: b\r\n"),
+        ("Upgrade:\r\nx: 1\r\nUPGRADE: foo/2\r\ny: 2\r\n", "x: 1\r\ny: 2\r\n"),
+    ] {
+        let host = if before.contains("host") { "" } else { "host: a\r\n" };
+        for start in ["", "\r\n"] {
+            let request = |fields: &str| format!("POST /x HTTP/1.1\r\n{host}{fields}{body}");
+            let mut bytes = format!("{start}{}", request(before)).into_bytes();
+            let outcome = read([&bytes[..]]);
+            assert_eq!(outcome.refusal, None, "{before}");
+            assert_eq!(outcome.passed, [request(after).into_bytes()]);
+            // The length is found where it stands then.
+            let mut verdict = RequestFraming::start().advance(&bytes).expect("good");
+            verdict.remove_ignored(&mut bytes);
+            let apart = verdict.apart.expect("a body");
+            let head = &mut bytes[verdict.skip..];
+            let length = Apart {
+                bytes: apart.bytes,
+                length_at: apart.length_at.start - verdict.skip..apart.length_at.end - verdict.skip,
+            };
+            length.hide(head);
+            assert!(head.starts_with(
+                format!("POST /x HTTP/1.1\r\n{host}{after}content-length: 0").as_bytes()
+            ));
+        }
+    }
+    let websocket =
+        |offer: &str| refusal(format!("GET / HTTP/1.1\r\nhost: a\r\nupgrade: {offer}\r\n\r\n"));
+    for offer in ["websocket", "WebSocket", "h2c, websocket/13"] {
+        assert_eq!(websocket(offer), Some(WEBSOCKET), "{offer}");
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use answers::commit::{Commit, Defect, End, Shape, Verdict};
 use contract::Side;
 use fleet::Deployment;
-use http1::headers::Up;
+use http1::headers::{Passing, Up};
 use http1::response::ResponseFraming;
 use routing::{Cause, Failure, Phase};
 
@@ -19,6 +19,7 @@ use crate::timeout::{Span, timeout_at};
 use crate::upstream::{Answer, Incoming, Outgoing, Upstream};
 
 use super::burst::{self, Burst};
+use super::dropped::on_dropped;
 use super::journal::Journal;
 use super::request::Request;
 use super::verdict::{Rejection, judge};
@@ -71,19 +72,18 @@ pub(super) async fn attempt(
     span: Span,
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
-    // A remote API is not told the client's address. It sees only the forwarding headers of trusted
-    // proxies.
-    let client = (deployment.config.side == Side::Local).then_some(request.client);
+    let rules = &request.snapshot.generation.config.headers;
+    // A remote API is not told the client's address.
+    let (client, passing) = match deployment.config.side {
+        Side::Local => (Some(request.client), Passing::AllBut(&rules.not_to_local)),
+        Side::Remote => (None, Passing::Only(&rules.to_remote)),
+    };
+    let (headers, request_id) = (&request.headers, journal.id());
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
-        path_and_query: request.path_and_query.as_str(),
-        headers: Up {
-            headers: &request.headers,
-            request_id: journal.id(),
-            client,
-            hop: &request.hop,
-        },
+        path: request.endpoint.relative_path(),
+        headers: Up { headers, request_id, client, hop: &request.hop, passing, on_dropped },
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.terms(journal.started).is_repeatable(),
         pool_idle: timeouts.pool_idle,

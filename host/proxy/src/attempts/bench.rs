@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, StatusCode};
 
 use answers::commit::{Commit, Defect, End, Shape, Verdict};
@@ -38,7 +37,6 @@ impl Arrived {
         let endpoint = InferenceEndpoint::ChatCompletions;
         let request = Request {
             endpoint,
-            path_and_query: PathAndQuery::from_static(endpoint.path()),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
             hop: "gateway".into(),

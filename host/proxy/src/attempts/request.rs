@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::http::uri::PathAndQuery;
 
 use config::Sides;
 use fleet::admission::CoreHold;
@@ -18,8 +17,6 @@ use routing::{InferenceEndpoint, Terms};
 #[derive(Debug)]
 pub(crate) struct Request {
     pub endpoint: InferenceEndpoint,
-    /// Path and query as the client sent them, `/v1/...`.
-    pub path_and_query: PathAndQuery,
     /// Peer address of the connection; an IPv4-mapped address as IPv4.
     pub client: IpAddr,
     /// The client's headers, without forwarding headers unless the peer is a trusted proxy.

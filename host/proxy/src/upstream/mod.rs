@@ -58,8 +58,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// The credential of the deployment, if it has one.
     pub(crate) api_key: Option<&'a Secret>,
-    /// `/v1/...`, appended to the endpoint's prefix.
-    pub(crate) path_and_query: &'a str,
+    /// `/chat/completions`, appended to the endpoint's prefix.
+    pub(crate) path: &'a str,
     /// All but `host`, credential and length.
     pub(crate) headers: Up<'a>,
     /// The whole body, in parts.

@@ -22,7 +22,8 @@ impl Request {
         let head = Head {
             authority: authority(&outgoing.endpoint.origin),
             prefix: &outgoing.endpoint.prefix,
-            path_and_query: outgoing.path_and_query,
+            path: outgoing.path,
+            query: &outgoing.endpoint.query,
             api_key: outgoing.api_key.map(|key| key.expose()),
             headers: outgoing.headers,
         };

@@ -188,7 +188,10 @@ mod tests {
                 std::thread::park();
             },
             _ if name.starts_with("slow") => {
-                LOOKUPS.fetch_add(1, Ordering::Relaxed);
+                // Other tests look up other names at the same time.
+                if name == "slow" {
+                    LOOKUPS.fetch_add(1, Ordering::Relaxed);
+                }
                 std::thread::sleep(Duration::from_millis(50));
                 Ok(vec![IpAddr::from([10, 0, 0, name.len() as u8])])
             }
