@@ -132,4 +132,33 @@ data: [DONE]"#;
             assert!(scan.held.len() <= LONGEST);
         }
     }
+
+    #[test]
+    fn an_unfinished_object_is_held_up_to_the_limit() {
+        for (length, is_held) in [(LONGEST - 1, true), (LONGEST, false)] {
+            let mut text = [KEY, b": {\"prompt_tokens\":3,"].concat();
+            text.resize(KEY.len() + length, b' ');
+            let mut scan = UsageScan::default();
+            scan.feed(&text);
+            assert_eq!(scan.held.len(), if is_held { text.len() } else { 0 });
+            scan.feed(b"\"completion_tokens\":4}");
+            assert_eq!(scan.found().is_some(), is_held, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_last_valid_usage_counts() {
+        let used = |prompt_tokens, completion_tokens| Usage { prompt_tokens, completion_tokens };
+        let mut scan = UsageScan::default();
+        for (text, found) in [
+            (&b"\"usage\":1"[..], None),
+            (b"\"usage\":{\"input_tokens\":1,\"output_tokens\":2}", Some(used(1, 2))),
+            (b"\"usage\":{\"completion_tokens\":9}", Some(used(1, 2))),
+            (b"\"usage\":{\"prompt_tokens\":-1}", Some(used(1, 2))),
+            (b"\"usage\":{\"a\":{\"b\":{}},\"prompt_tokens\":3} }", Some(used(3, 0))),
+        ] {
+            scan.feed(text);
+            assert_eq!(scan.found(), found, "{}", String::from_utf8_lossy(text));
+        }
+    }
 }
