@@ -97,4 +97,21 @@ mod tests {
             assert_eq!(out, want.as_slice(), "in chunks of {size}");
         }
     }
+
+    #[test]
+    fn only_the_start_of_a_match_is_held_back() {
+        for (text, held) in [
+            ("{\"a\":1}", ""),
+            ("{\"model\":\"x", ""),
+            ("{\"mod", "\"mod"),
+            ("{\"model\": ", "\"model\": "),
+            ("{\"model\":\"u", "\"model\":\"u"),
+        ] {
+            let mut rename = Rename::new("up", "m");
+            let passed = rename.feed(Bytes::from_static(text.as_bytes()));
+            assert_eq!(passed, text.strip_suffix(held).expect("its end"), "{text}");
+            assert_eq!(rename.finish(), held, "{text}");
+            assert!(rename.finish().is_empty(), "once");
+        }
+    }
 }

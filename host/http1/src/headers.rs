@@ -188,4 +188,38 @@ mod tests {
         assert!(headers.is_empty());
         assert_eq!(forwarded(&headers, client), ["127.0.0.1"]);
     }
+
+    #[test]
+    fn each_header_crosses_or_stays() {
+        let crosses = |name: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
+            let passed = |(other, value): &(String, String)| other == name && value == "v";
+            (up(&headers, None).iter().any(passed), down(headers).contains_key(name))
+        };
+        for name in HOP_BY_HOP {
+            assert_eq!(crosses(name), (false, false), "{name}");
+        }
+        for name in NOT_UP {
+            assert_eq!(crosses(name), (false, name != "x-request-id"), "{name}");
+        }
+        for name in NOT_DOWN {
+            assert_eq!(crosses(name), (name != "x-request-id", false), "{name}");
+        }
+        for name in ["forwarded", "via", "x-real-ip", "x-forwarded-proto"] {
+            assert_eq!(crosses(name), (true, false), "{name}");
+        }
+        for name in ["x-forwarded", "user-agent", "retry-after"] {
+            assert_eq!(crosses(name), (true, true), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_is_read() {
+        for text in ["0.0.0.0", "10.200.3.44", "255.255.255.255", "::1", "2001:db8::ff00:42"] {
+            let mut written = Vec::new();
+            address(&mut written, text.parse().expect("an address"));
+            assert_eq!(String::from_utf8_lossy(&written), text);
+        }
+    }
 }
