@@ -216,6 +216,10 @@ fn a_choice_without_an_index_is_the_first() {
     assert!(ending.is_sure());
     ending.note(br#"data: {"choices":[{"text":"a"}]}"#);
     assert!(!ending.is_sure(), "choice 0 has begun");
+    let mut ending = Ending::default();
+    ending.note(br#"data: {"token":"a"}"#);
+    ending.note(br#"data: {"choices":[{"finish_reason":"stop"}]}"#);
+    assert!(ending.is_sure(), "choices behind an event of another shape");
 }
 
 proptest! {

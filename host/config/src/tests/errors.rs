@@ -379,3 +379,74 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_file_may_reach_its_limits() {
+    let parsed = |text: &str| super::super::text("x", text, &|_| None);
+    let message = |text: &str| parsed(text).unwrap_err().short();
+    let padded = |length: usize| format!("a: b{}", " ".repeat(length - 4));
+    assert!(parsed(&padded(1 << 20)).is_ok());
+    assert!(message(&padded((1 << 20) + 1)).contains("larger than 1 MiB"));
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(parsed(&nested(65)).is_ok(), "the outermost is level 0");
+    assert!(message(&nested(66)).contains("nested more than 64 levels deep"));
+    let mapped = |levels: usize| format!("{}b{}", "{a: ".repeat(levels), "}".repeat(levels));
+    assert!(parsed(&mapped(64)).is_ok());
+    assert!(message(&mapped(65)).contains("nested more than 64 levels deep"));
+    // The list is a value itself.
+    let list = |values: usize| format!("[{}]", "1,".repeat(values - 1));
+    assert!(parsed(&list(100_000)).is_ok());
+    assert!(message(&list(100_001)).contains("more than 100000 values"));
+    // Two lists: the outer one, and one of 50,000 values that an alias repeats.
+    let repeated = |more: usize| format!("[&a [{}], *a{}]", "1,".repeat(49_998), ",1".repeat(more));
+    assert!(parsed(&repeated(0)).is_ok());
+    assert!(message(&repeated(2)).contains("more than 100000 values"));
+}
+
+#[test]
+fn later_sources_of_a_merge_add_only_new_keys() {
+    let text = "\
+a: &a {x: 1, y: 1}
+b: &b {y: 2, z: 2}
+c: {<<: [*a, *b], x: 3}
+";
+    let document = super::super::text("x", text, &|_| None).unwrap();
+    let read = schema::value(&document, &["c".into()], &serde_json::json!(true)).unwrap();
+    assert_eq!(read, serde_json::json!({"x": 3, "y": 1, "z": 2}));
+}
+
+#[test]
+fn the_place_of_broken_yaml_is_shown() {
+    let found = |text: &str| {
+        super::super::text("x", text, &|_| None)
+            .unwrap_err()
+            .short()
+            .lines()
+            .last()
+            .unwrap()
+            .to_owned()
+    };
+    for (text, start, end) in [
+        (
+            "a: b\nc: [é",
+            "x:2:",
+            "check indentation, quotes and brackets here and on the line before",
+        ),
+        ("a: [${B}]\n", "x:1:", "inside `[ ]` and `{ }` a variable needs quotes: \"${VAR}\""),
+        (
+            "a: ${B}\nc: \"d\n",
+            "x:",
+            "check indentation, quotes and brackets here and on the line before",
+        ),
+        (
+            "? [a]\n: b\n",
+            "x:1:3: a key must be a plain word",
+            "quote it if it begins with `{`, `[`, `*` or `&`",
+        ),
+        ("a: 1\n---\nb: 2\n", "x:3:1: a second document in the file", "remove the `---` before it"),
+        ("a: !b c\n", "x:1:7: tags have no meaning here", "remove the word that begins with `!`"),
+    ] {
+        let found = found(text);
+        assert!(found.starts_with(start) && found.ends_with(end), "{found}");
+    }
+}

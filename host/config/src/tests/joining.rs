@@ -327,3 +327,57 @@ fn hosts_of_private_networks_are_local() {
         assert!(!is_private(host), "{host}");
     }
 }
+
+#[test]
+fn urls_are_read_as_endpoints() {
+    use super::super::endpoint::{is_private, parse, side};
+    for (url, want) in [
+        ("http://A.example/", "http://a.example"),
+        (" http://a.example/v1/ ", "http://a.example"),
+        ("https://a.example:443/openai/v1", "https://a.example/openai"),
+        ("https://a.example:80//v1//", "https://a.example:80"),
+        ("http://a.example:443/v1/v1", "http://a.example:443/v1"),
+        ("http://[::1]/x", "http://[::1]/x"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+    ] {
+        assert_eq!(parse(url).unwrap().to_string(), want, "{url}");
+    }
+    for (url, why) in [
+        ("  ", "the URL is empty"),
+        ("http://a/embeddings", "the URL goes on after the base"),
+        ("http://a/v1/completions/", "the URL goes on after the base"),
+        ("http://user@a", "the URL has a user name or password in it"),
+        ("http://:pass@a", "the URL has a user name or password in it"),
+        ("http://a?b", "the URL has a query or fragment"),
+        ("http://a#b", "the URL has a query or fragment"),
+        ("unix:/a", "this is not an http or https URL"),
+    ] {
+        assert_eq!(parse(url).unwrap_err().0, why, "{url}");
+    }
+    for host in [
+        "engine",
+        "a.local",
+        "a.internal",
+        "a.localhost",
+        "127.0.0.1",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.0.1",
+        "169.254.0.1",
+        "0.0.0.0",
+        "::1",
+        "::",
+        "fd00::1",
+        "fe80::1",
+        "::ffff:10.0.0.1",
+    ] {
+        assert!(is_private(host), "{host}");
+    }
+    for host in ["a.example", "a.locals", "8.8.8.8", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8"]
+    {
+        assert!(!is_private(host), "{host}");
+    }
+    let of = |host: &str| side(&Origin { tls: false, host: host.into(), port: 80 });
+    assert_eq!((of("engine"), of("8.8.8.8")), (Side::Local, Side::Remote));
+}

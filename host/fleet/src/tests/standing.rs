@@ -1,5 +1,9 @@
 //! Cooling, refused credentials, probes and slow start.
 
+use config::SlowStart;
+
+use super::super::slow_start::Ramp;
+use super::super::{Change, Standing};
 use super::*;
 
 #[test]
@@ -136,4 +140,183 @@ fn what_was_seen_long_ago_says_nothing_of_now() {
     let told = |after| scene.at(0).candidate(Condition::Healthy, scene.now + after).latency;
     assert!(told(59 * SECOND).is_some());
     assert_eq!(told(61 * SECOND), None);
+}
+
+/// Ejects a standing at `now` by five failures. Returns how long it lasts.
+fn ejected(standing: &Standing, outcome: &Outcome, now: Instant) -> Duration {
+    let settings = Ejection::default();
+    let mut change = Change::None;
+    for _ in 0..5 {
+        let turn = standing.admit(now).expect("in");
+        change = standing.record(turn, outcome.clone(), now, &settings, None);
+        if let Change::Due(reason) = change {
+            change = standing.eject(turn, reason, &settings, now);
+        }
+    }
+    let Change::Ejected { lasts, .. } = change else { panic!("{change:?}") };
+    lasts
+}
+
+#[test]
+fn jitter_varies_an_ejection_by_a_tenth() {
+    let jitters: [(fn() -> f64, u64); 5] =
+        [(|| 0.0, 30), (|| 1.0, 33), (|| -1.0, 27), (|| 7.0, 33), (|| -7.0, 27)];
+    for (jitter, seconds) in jitters {
+        let (standing, now) = (Standing::with_jitter(jitter), Instant::now());
+        let lasts = ejected(&standing, &failure(), now);
+        assert!((lasts.as_secs_f64() - seconds as f64).abs() < 1e-6, "{lasts:?}");
+        assert_eq!(standing.wait(now), Some(lasts));
+        assert!(!standing.is_open(now + lasts - Duration::from_nanos(1)));
+        assert!(standing.is_open(now + lasts));
+        assert_eq!(standing.wait(now + lasts), None);
+    }
+    let standing = Standing::default();
+    let lasts = [0; 20].map(|_| {
+        let mut now = Instant::now();
+        let lasts = ejected(&standing, &failure(), now);
+        now += lasts;
+        let turn = standing.admit(now).expect("the trial");
+        standing.record(turn, Outcome::Success, now, &Ejection::default(), None);
+        lasts
+    });
+    assert!(lasts.iter().any(|one| about(*one, 30 * SECOND)), "{lasts:?}");
+}
+
+#[test]
+fn an_ejection_happens_once() {
+    let (standing, now, settings) = (Standing::default(), Instant::now(), Ejection::default());
+    let turn = standing.admit(now).expect("in");
+    ejected(&standing, &failure(), now);
+    assert_eq!(standing.eject(turn, "again".into(), &settings, now), Change::None);
+    let panic = standing.admit_in_panic(now).expect("not cooling");
+    assert_eq!(standing.eject(panic, "again".into(), &settings, now), Change::None);
+    assert_eq!(standing.record(panic, Outcome::Success, now, &settings, None), Change::Restored);
+    assert_eq!(
+        standing.eject(panic, "again".into(), &settings, now),
+        Change::None,
+        "restored since"
+    );
+    assert!(standing.is_clear(now) && !standing.is_out(now));
+}
+
+#[test]
+fn a_probe_ends_what_probes_can_see() {
+    let lasts = 30 * SECOND;
+    // The failures, whether a probe failed since, when the good probe was sent, when it ended,
+    // whether the place came up, and whether the ejection ends.
+    for (outcome, failed_at, sent, now, came_up, ends) in [
+        (lost(), None, 1, 2, false, true),
+        (lost(), None, 0, 2, false, false),
+        (lost(), None, 1, 30, false, false),
+        (lost(), None, 1, 29, false, true),
+        (failure(), None, 1, 2, false, false),
+        (failure(), None, 1, 2, true, true),
+        (failure(), Some(1), 2, 3, false, true),
+        (failure(), Some(0), 2, 3, false, false),
+    ] {
+        let (standing, began) = (Standing::with_jitter(|| 0.0), Instant::now());
+        assert_eq!(ejected(&standing, &outcome, began), lasts);
+        let at = |seconds: u32| began + seconds * SECOND;
+        if let Some(failed_at) = failed_at {
+            standing.probe_failed(at(failed_at), at(failed_at));
+        }
+        let changed = standing.probed(at(sent), came_up, at(now), None);
+        assert_eq!(changed, ends || came_up, "{outcome:?} {failed_at:?} {sent} {now}");
+        assert_eq!(standing.is_open(at(now)), ends || now == 30);
+        assert!(standing.is_out(at(now)), "until the trial");
+    }
+    // One failure that no probe can see is enough.
+    let (standing, now) = (Standing::with_jitter(|| 0.0), Instant::now());
+    let turn = standing.admit(now).expect("in");
+    standing.record(
+        turn,
+        failure(),
+        now,
+        &Ejection { consecutive: None, ..Ejection::default() },
+        None,
+    );
+    for _ in 0..4 {
+        let turn = standing.admit(now).expect("in");
+        if let Change::Due(reason) = standing.record(turn, lost(), now, &Ejection::default(), None)
+        {
+            standing.eject(turn, reason, &Ejection::default(), now);
+        }
+    }
+    assert!(standing.is_out(now) && !standing.probed(now + SECOND, false, now + SECOND, None));
+}
+
+#[test]
+fn a_failed_trial_decides_what_probes_can_see() {
+    let settings = Ejection::default();
+    for (first, second, sees) in [
+        (lost(), lost(), true),
+        (lost(), failure(), false),
+        (failure(), lost(), false),
+        (failure(), failure(), false),
+    ] {
+        let (standing, now) = (Standing::with_jitter(|| 0.0), Instant::now());
+        let now = now + ejected(&standing, &first, now);
+        let trial = standing.admit(now).expect("the trial");
+        let change = standing.record(trial, second.clone(), now, &settings, None);
+        assert!(matches!(change, Change::Ejected { lasts, .. } if lasts == 60 * SECOND));
+        let probed = standing.probed(now + SECOND, false, now + 2 * SECOND, None);
+        assert_eq!(probed, sees, "{first:?} {second:?}");
+        if let Change::Ejected { reason, .. } = change {
+            assert!(reason.starts_with("failed again when it was tried: "), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn a_place_that_comes_up_starts_slowly() {
+    let (standing, now, settings) = (Standing::default(), Instant::now(), SlowStart::default());
+    let ramp = Ramp::begin(settings.min_rate, &settings, now);
+    assert!(!standing.probed(now, false, now, ramp), "nothing changed");
+    assert_eq!(standing.state(now, &settings).condition, Condition::Healthy);
+    assert!(standing.probed(now, true, now, ramp));
+    assert_eq!(standing.state(now, &settings).condition, Condition::SlowStart);
+    assert!(standing.is_clear(now) && standing.is_open(now));
+    assert_eq!(standing.next_change(now, &settings), Some(now + SECOND));
+    let end = now + 10 * SECOND;
+    assert_eq!(standing.next_change(end, &settings), None);
+    assert_eq!(standing.state(end, &settings).condition, Condition::Healthy);
+}
+
+#[test]
+fn each_objection_is_seen_alone() {
+    let (now, settings) = (Instant::now(), Ejection::default());
+    let refused = || Outcome::Credential { cause: "answered 401".into() };
+    // The outcome, whether it counts as cooling, is out, is open to panic, and how long it lasts.
+    for (outcome, cools, panics, wait) in
+        [(limited(7), true, false, Some(7 * SECOND)), (refused(), false, true, None)]
+    {
+        let standing = Standing::default();
+        assert!(standing.is_clear(now) && !standing.is_cooling(now) && standing.is_open(now));
+        let turn = standing.admit(now).expect("in");
+        let change = standing.record(turn, outcome.clone(), now, &settings, None);
+        assert_eq!(matches!(change, Change::Cooling { .. }), cools, "{change:?}");
+        assert_eq!(standing.is_cooling(now), cools);
+        assert!(!standing.is_clear(now) && !standing.is_open(now) && !standing.is_out(now));
+        assert!(standing.admit(now).is_none());
+        assert_eq!(standing.admit_in_panic(now).is_some(), panics);
+        assert_eq!(standing.wait(now), wait);
+        assert_eq!(standing.next_change(now, &SlowStart::default()), wait.map(|wait| now + wait));
+        // Again it changes nothing.
+        assert_eq!(standing.record(turn, outcome, now, &settings, None), Change::None);
+        assert_eq!(standing.is_clear(now + 7 * SECOND), cools, "time ends a pause alone");
+    }
+    // A pause of a deployment that is also out, and the other way round.
+    let (standing, turn) =
+        (Standing::with_jitter(|| 0.0), Standing::default().admit(now).expect("in"));
+    ejected(&standing, &failure(), now);
+    standing.record(turn, limited(40), now, &settings, None);
+    assert_eq!(standing.wait(now), Some(40 * SECOND), "the longer one");
+    assert_eq!(standing.next_change(now, &SlowStart::default()), Some(now + 30 * SECOND));
+    assert!(!standing.is_open(now + 30 * SECOND) && standing.is_open(now + 40 * SECOND));
+    standing.record(turn, refused(), now, &settings, None);
+    assert!(!standing.is_open(now + 40 * SECOND) && standing.admit(now + 40 * SECOND).is_none());
+    let panic = standing.admit_in_panic(now + 40 * SECOND).expect("not cooling");
+    let change = standing.record(panic, Outcome::Success, now + 40 * SECOND, &settings, None);
+    assert_eq!((change, standing.is_clear(now + 40 * SECOND)), (Change::Restored, true));
+    assert_eq!(standing.record(panic, Outcome::Success, now, &settings, None), Change::None);
 }
