@@ -236,7 +236,8 @@ proptest! {
                 let colon = if is_spaced { ": " } else { ":" };
                 let at = index.map(|index| format!("\"index\"{colon}{index},")).unwrap_or_default();
                 let reason = if finishes { "\"stop\"" } else { "null" };
-                choices.push(format!("{{{at}\"text\":\"a\",\"finish_reason\"{colon}{reason}}}"));
+                let text = "n".repeat(20);
+                choices.push(format!("{{{at}\"text\":\"{text}\",\"finish_reason\"{colon}{reason}}}"));
                 let index = index.unwrap_or(0).min(127);
                 begun.insert(index);
                 finished.extend(finishes.then_some(index));
