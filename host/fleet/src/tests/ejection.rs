@@ -222,3 +222,15 @@ fn wishes_of_an_earlier_epoch_still_count() {
     second.settle(Outcome::Credential { cause: "answered 401".into() }, scene.now);
     assert_eq!(scene.condition(0), Condition::Credential);
 }
+
+#[test]
+fn the_time_of_each_state_is_told() {
+    let mut scene = Scene::of(2);
+    scene.fail(0, 5);
+    let ejected = scene.at(0).state(scene.now);
+    let lasts = scene.pass_to_change(0);
+    let half_open = scene.at(0).state(scene.now);
+    assert_eq!(half_open.condition, Condition::HalfOpen);
+    assert_eq!(half_open.since, ejected.since + lasts);
+    assert_eq!(half_open.reason, ejected.reason);
+}
