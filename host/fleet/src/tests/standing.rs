@@ -311,6 +311,12 @@ fn each_objection_is_seen_alone() {
     ejected(&standing, &failure(), now);
     standing.record(turn, limited(40), now, &settings, None);
     assert_eq!(standing.wait(now), Some(40 * SECOND), "the longer one");
+    assert!(standing.is_cooling(now) && standing.is_out(now));
+    assert!(!standing.is_cooling(now + 40 * SECOND) && standing.is_out(now + 40 * SECOND));
+    let (standing, turn) =
+        (Standing::with_jitter(|| 0.0), Standing::default().admit(now).expect("in"));
+    ejected(&standing, &failure(), now);
+    standing.record(turn, limited(40), now, &settings, None);
     assert_eq!(standing.next_change(now, &SlowStart::default()), Some(now + 30 * SECOND));
     assert!(!standing.is_open(now + 30 * SECOND) && standing.is_open(now + 40 * SECOND));
     standing.record(turn, refused(), now, &settings, None);

@@ -250,6 +250,9 @@ fn every_kind_of_bad_head_has_its_refusal() {
         (head("no colon"), FIELD),
         (head(": a"), FIELD_NAME),
         (head("x\x7f: a"), FIELD_NAME),
+        (head(&format!("(: {}", "a".repeat(20))), FIELD_NAME),
+        (head(&format!("{}: a", "(".repeat(15))), FIELD_NAME),
+        (head(&format!("{}(: a", "a".repeat(14))), FIELD_NAME),
         (head("x: \x7f"), FIELD_VALUE),
         (head("upgrade: h2c"), UPGRADE),
         (head("expect: 101-continue"), EXPECT),
@@ -272,6 +275,7 @@ fn every_kind_of_bad_head_has_its_refusal() {
         head("expect: 100-Continue"),
         head("x: \t\u{e9}~"),
         head("hosts: a\r\nhos: a\r\nx_forwarded: a"),
+        head("X-Forwarded-For: a\r\nauthorization: a\r\nVia: a"),
         "\r".to_owned(),
         "\r\n".to_owned(),
     ] {
