@@ -242,4 +242,10 @@ mod tests {
         slots.resize(2);
         assert_eq!(free(&slots), 1, "one is taken");
     }
+
+    #[test]
+    fn reasons_have_names_in_the_order_of_their_counters() {
+        let named = Busy::ALL.map(|busy| (busy as usize, busy.as_str()));
+        assert_eq!(named, [(0, "queue_full"), (1, "queue_timeout"), (2, "queue_dispersed")]);
+    }
 }

@@ -243,7 +243,11 @@ fn missing_keys_are_described() {
         ("", "add `v: ...`"),
     ] {
         let missing = format!("the key `v` is missing; {want}");
-        assert_eq!(said("{}", &schema(description)), [missing.clone()], "{description}");
+        assert_eq!(
+            said("{}", &schema(description)),
+            std::slice::from_ref(&missing),
+            "{description}"
+        );
         assert_eq!(said("", &schema(description)), [missing], "nothing is an empty mapping");
     }
     // An optional value that was commented out counts as absent, a required one does not.

@@ -326,3 +326,24 @@ fn each_objection_is_seen_alone() {
     assert_eq!((change, standing.is_clear(now + 40 * SECOND)), (Change::Restored, true));
     assert_eq!(standing.record(panic, Outcome::Success, now, &settings, None), Change::None);
 }
+
+#[test]
+fn a_pause_is_guessed_only_beside_a_usable_deployment() {
+    let unsaid = || Outcome::Limited { cause: "answered 429".into(), wait: None };
+    let mut scene = Scene::of(2);
+    scene.attempt(0, unsaid());
+    assert_eq!(scene.condition(0), Condition::Cooling);
+    assert_eq!(scene.at(0).next_change(scene.now), Some(scene.now + SECOND));
+    scene.attempt(1, unsaid());
+    assert_eq!(scene.condition(1), Condition::Healthy, "the other one is cooling");
+    scene.pass(SECOND);
+    scene.attempt(1, unsaid());
+    assert_eq!(scene.condition(1), Condition::Cooling);
+    let alone = Scene::of(1);
+    alone.attempt(0, unsaid());
+    assert_eq!(alone.condition(0), Condition::Healthy);
+    let scene = Scene::of(2);
+    scene.fail(1, 5);
+    scene.attempt(0, unsaid());
+    assert_eq!(scene.condition(0), Condition::Healthy, "the other one is out");
+}
