@@ -381,3 +381,41 @@ fn urls_are_read_as_endpoints() {
     let of = |host: &str| side(&Origin { tls: false, host: host.into(), port: 80 });
     assert_eq!((of("engine"), of("8.8.8.8")), (Side::Local, Side::Remote));
 }
+
+#[test]
+fn prices_keys_and_probes_are_taken_as_given() {
+    let models = "\
+models:
+  - id: a
+    base_url: http://a.example
+    api_key: ${KEY:-}
+    pricing: {prompt: '0', completion: '', image: 1.5e-6}
+    route:
+      - {health: /up}
+      - {base_url: 'http://engine', health: {path: /up?x, method: HEAD}, pricing: {prompt: '2'}}
+";
+    let config = load_texts(models, None, &[]).unwrap();
+    let model = &config.models[0];
+    let prices = |pricing: &Pricing| {
+        [&pricing.prompt, &pricing.completion, &pricing.image].map(String::clone)
+    };
+    assert_eq!(prices(&model.card.pricing), ["0", "0", "1.5e-6"]);
+    let [first, second] = &model.deployments[..] else { panic!("two") };
+    assert_eq!(
+        (prices(&first.pricing), prices(&second.pricing)),
+        (["0", "0", "1.5e-6"].map(Into::into), ["2", "0", "1.5e-6"].map(Into::into))
+    );
+    assert!(first.api_key.is_none() && second.api_key.is_none(), "an empty key is none");
+    let probe = |path: &str, method| Some(ProbeTarget { path: path.into(), method });
+    assert_eq!(first.probe, probe("/up", ProbeMethod::Get));
+    assert_eq!(second.probe, probe("/up?x", ProbeMethod::Head));
+    for (path, good) in
+        [("/", true), ("/a b", false), ("/a#b", false), ("/é", false), ("up", false)]
+    {
+        let models =
+            format!("models: [{{id: a, route: [{{base_url: 'http://a', health: '{path}'}}]}}]");
+        let said = load_texts(&models, None, &[]).map_err(|errors| errors.short());
+        assert_eq!(said.is_ok(), good, "{path}");
+        assert!(said.err().is_none_or(|said| said.contains("a health path begins with `/`")));
+    }
+}

@@ -387,3 +387,28 @@ fn a_document_knows_its_name_and_texts() {
     assert_eq!(document.error(&["b".into(), 7.into()], "m", "h").short(), "x.yaml:2:1: m; h");
     assert_eq!(document.error(&[], "m", "h").short(), "x.yaml:1:1: m; h");
 }
+
+#[test]
+fn a_place_is_underlined_where_it_can_be_read_at_once() {
+    let text = "a:\n- [1,\n   2]\n- {b: 1,\n   c: 2}\n- ''\n-\nlong:\n  d: 1\n";
+    let document = parsed(text);
+    for (at, line, column, width) in [
+        // A block at its key, an item of a list at its first line, a mapping in a list at its key.
+        (vec![PathStep::from("a")], 1, 1, 1),
+        (vec!["a".into(), 0.into()], 2, 3, 3),
+        (vec!["a".into(), 0.into(), 1.into()], 3, 4, 1),
+        (vec!["a".into(), 1.into()], 4, 4, 1),
+        (vec!["a".into(), 1.into(), "c".into()], 5, 7, 1),
+        (vec!["a".into(), 2.into()], 6, 3, 2),
+        (vec!["long".into()], 8, 1, 4),
+        (vec!["long".into(), "d".into()], 9, 6, 1),
+        (vec![], 1, 1, 1),
+    ] {
+        let error = document.error(&at, "m", "");
+        assert_eq!((error.line, error.column), (line, column), "{at:?}");
+        let shown = error.to_string();
+        assert_eq!(shown.matches('^').count(), width, "{shown}");
+    }
+    assert_eq!(parsed("").error(&[], "m", "").short(), "x.yaml:1:1: m");
+    assert_eq!(parsed("[[], 1]").error(&[0.into()], "m", "").to_string().matches('^').count(), 2);
+}
