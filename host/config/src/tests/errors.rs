@@ -450,3 +450,53 @@ fn the_place_of_broken_yaml_is_shown() {
         assert!(found.starts_with(start) && found.ends_with(end), "{found}");
     }
 }
+
+#[test]
+fn a_dropped_part_causes_no_further_error() {
+    let entry = "local_deployment: [{endpoint: 'ftp://a', models: [a]}]";
+    for (models, routing, said) in [
+        ("models: [{id: a, route: x}]", None, "expected a list, found a string"),
+        ("models: [{id: a, base_url: 'ftp://a'}]", None, "not an http or https URL"),
+        ("models: [{id: a, base_url: '${UNSET}'}]", None, "`UNSET` is not set"),
+        ("models: [{id: a}]", Some("local_deployment: x"), "expected a list, found a string"),
+        ("models: [{id: a}]", Some(entry), "not an http or https URL"),
+        ("models: [{id: a, route: x}]", Some("timeout: 1"), "expected a list, found a string"),
+        ("models: [{id: a}]", Some("timeout: 1"), "the model `a` runs nowhere"),
+        ("models: [{id: a, route: []}]", None, "`route` is empty"),
+    ] {
+        let found = errors(models, routing, &[]);
+        assert!(found.len() == 1 && found[0].contains(said), "{models} {routing:?}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_name_given_twice_is_shown_where_it_stands() {
+    let models = "\
+models:
+  - id: a
+    route: [{base_url: http://a}, {base_url: http://b, name: x}]
+";
+    let first = "{endpoint: 'http://a', models: [a], name: x}";
+    let second = "{endpoint: 'http://b', models: [a]}";
+    let third = "{endpoint: 'http://c', models: [a], name: x}";
+    for (entries, place) in [
+        // The entry names the first deployment, the route the second.
+        (format!("[{first}, {second}]"), "models.yaml:3:62"),
+        (format!("[{third}]"), "routing.yaml:1:62"),
+    ] {
+        let found = errors(models, Some(&format!("local_deployment: {entries}\n")), &[]);
+        let want = format!(
+            "{place}: two deployments of the model are named `x`; give one of them another `name`"
+        );
+        assert_eq!(found, [want]);
+    }
+    // Names that are not given avoid those that are.
+    let models = "\
+models:
+  - id: a
+    route: [{base_url: 'http://a'}, {base_url: 'http://b', name: local-1}, {base_url: 'http://c'}]
+";
+    let config = load_texts(models, None, &[]).unwrap();
+    let names: Vec<_> = config.models[0].deployments.iter().map(|d| &*d.name).collect();
+    assert_eq!(names, ["local-2", "local-1", "local-3"]);
+}

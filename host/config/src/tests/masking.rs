@@ -62,6 +62,7 @@ fn secrets_are_masked_byte_by_byte() {
         ("{id: a, api_key: sk-1}", "{id: a, api_key: ****}"),
         ("{api_key: \"sk,1\", id: a}", "{api_key: \"****\", id: a}"),
         ("{api_key: a${K:-{x}}, id: a}", "{api_key: *${K:-**}*, id: a}"),
+        ("{api_key: ${K:-a,b}, id: a}", "{api_key: ${K:-***}, id: a}"),
         ("api_key: sk-1, 2", "api_key: *******"),
         ("api_key: ${KEY}", "api_key: ${KEY}"),
         ("api_key: a${KEY}b", "api_key: *${KEY}*"),
