@@ -80,6 +80,10 @@ fn secrets_side_by_side_and_in_each_other_are_masked() {
         ("10.0.0.1:x 10.0.0.1:8 10.0.0.1.", "[redacted]:x [redacted] [redacted]."),
         ("a//b ://engine.example", "a//b [redacted]"),
         ("http://engine.example.:1/x\\/y\\z", "[redacted]\\z"),
+        ("http://engine.example:1/x /y", "[redacted] /y"),
+        ("see http://engine.example:1/x,then", "see [redacted],then"),
+        ("http://:1/x http:///x", "http://:1/x http:///x"),
+        ("10.0.0.1,10.0.0.2;1.2.3.4 10.0.0.3", "[redacted],[redacted];1.2.3.4 [redacted]"),
     ] {
         assert_eq!(redactor.redact_text(text.to_owned()), want, "{text}");
     }
