@@ -393,14 +393,17 @@ fn a_file_may_reach_its_limits() {
     let mapped = |levels: usize| format!("{}b{}", "{a: ".repeat(levels), "}".repeat(levels));
     assert!(parsed(&mapped(64)).is_ok());
     assert!(message(&mapped(65)).contains("nested more than 64 levels deep"));
-    // The list is a value itself.
-    let list = |values: usize| format!("[{}]", "1,".repeat(values - 1));
-    assert!(parsed(&list(100_000)).is_ok());
-    assert!(message(&list(100_001)).contains("more than 100000 values"));
-    // Two lists: the outer one, and one of 50,000 values that an alias repeats.
-    let repeated = |more: usize| format!("[&a [{}], *a{}]", "1,".repeat(49_998), ",1".repeat(more));
-    assert!(parsed(&repeated(0)).is_ok());
-    assert!(message(&repeated(2)).contains("more than 100000 values"));
+    // A list of 9,998 values, itself included, is repeated by nine aliases. Each alias is a value
+    // of its own. The outer list has a few values more, behind or before the aliases.
+    let repeated = |before: usize, behind: usize| {
+        let (values, aliases) = ("1,".repeat(9_997), "*a,".repeat(9));
+        format!("[&a [{values}],{}{aliases}{}]", "1,".repeat(before), "1,".repeat(behind))
+    };
+    for (before, behind) in [(10, 0), (0, 10)] {
+        assert!(parsed(&repeated(before, behind)).is_ok());
+        let more = repeated(before + before / 10, behind + behind / 10);
+        assert!(message(&more).contains("more than 100000 values"));
+    }
 }
 
 #[test]
