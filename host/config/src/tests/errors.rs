@@ -463,6 +463,7 @@ fn a_dropped_part_causes_no_further_error() {
         ("models: [{id: a, base_url: '${UNSET}'}]", None, "`UNSET` is not set"),
         ("models: [{id: a}]", Some("local_deployment: x"), "expected a list, found a string"),
         ("models: [{id: a}]", Some(entry), "not an http or https URL"),
+        ("models: [{id: a}]", Some("- a"), "expected a mapping, found a list"),
         ("models: [{id: a, route: x}]", Some("timeout: 1"), "expected a list, found a string"),
         ("models: [{id: a}]", Some("timeout: 1"), "the model `a` runs nowhere"),
         ("models: [{id: a, route: []}]", None, "`route` is empty"),

@@ -200,23 +200,23 @@ fn a_percentage_is_recognised_where_a_share_is_wanted() {
 #[test]
 fn bounds_of_lengths_hold_exactly() {
     let text =
-        json!({"type": "string", "minLength": 2, "maxLength": 3, "description": "A name. More."});
+        json!({"type": "string", "minLength": 3, "maxLength": 4, "description": "A name. More."});
     let list = json!({"type": "array", "minItems": 1, "maxItems": 2});
     for (schema, value, want) in [
-        (&text, "ab", None),
-        (&text, "äöü", None),
+        (&text, "abc", None),
+        (&text, "äöüß", None),
         (
             &text,
-            "a",
+            "ab",
             Some(
-                "1 characters are too few: at least 2; write at least 2 characters (a name), or remove the key",
+                "2 characters are too few: at least 3; write at least 3 characters (a name), or remove the key",
             ),
         ),
-        (&text, "abcde", Some("5 characters are too many: at most 3; remove 2")),
+        (&text, "abcdef", Some("6 characters are too many: at most 4; remove 2")),
         (
             &text,
             "''",
-            Some("`v` is empty; write at least 2 characters (a name), or remove the key"),
+            Some("`v` is empty; write at least 3 characters (a name), or remove the key"),
         ),
         (&list, "[1, 2]", None),
         (&list, "[]", Some("`v` is empty; write at least 1 item, or remove the key")),
@@ -229,7 +229,7 @@ fn bounds_of_lengths_hold_exactly() {
     let nested = json!({"type": "array", "items": list});
     assert_eq!(said("[[]]", &nested), ["this is empty; write at least 1 item"]);
     let required = json!({"required": ["v"], "properties": {"v": text}});
-    assert_eq!(said("v: ''", &required), ["`v` is empty; write at least 2 characters (a name)"]);
+    assert_eq!(said("v: ''", &required), ["`v` is empty; write at least 3 characters (a name)"]);
 }
 
 #[test]
