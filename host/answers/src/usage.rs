@@ -205,4 +205,20 @@ data: [DONE]"#;
             }
         }
     }
+
+    #[test]
+    fn the_last_valid_usage_counts() {
+        let used = |prompt_tokens, completion_tokens| Usage { prompt_tokens, completion_tokens };
+        let mut scan = UsageScan::default();
+        for (text, found) in [
+            (&b"\"usage\":1"[..], None),
+            (b"\"usage\":{\"input_tokens\":1,\"output_tokens\":2}", Some(used(1, 2))),
+            (b"\"usage\":{\"completion_tokens\":9}", Some(used(1, 2))),
+            (b"\"usage\":{\"prompt_tokens\":-1}", Some(used(1, 2))),
+            (b"\"usage\":{\"a\":{\"b\":{}},\"prompt_tokens\":3} }", Some(used(3, 0))),
+        ] {
+            scan.feed(text);
+            assert_eq!(scan.found(), found, "{}", String::from_utf8_lossy(text));
+        }
+    }
 }

@@ -227,4 +227,51 @@ mod tests {
         assert_eq!(named("a".repeat(257)), Err(ScanError::ModelLong));
         assert_eq!(named("\\u0061".repeat(300_000)), Err(ScanError::ModelLong));
     }
+
+    #[test]
+    fn every_field_that_facts_need_has_its_place() {
+        let at = |name: &str, place: fn(&Fields) -> &Option<Range<usize>>| {
+            let body = format!(r#"{{"model":"m","{name}":[1, 2],"x":[3]}}"#);
+            let fields = scan(body.as_bytes()).expect("good").fields;
+            assert_eq!(place(&fields).clone().map(|at| &body[at]), Some("[1, 2]"), "{name}");
+            let mut alone = Fields::default();
+            *alone.place(name).expect("a place") = place(&fields).clone();
+            assert_eq!(alone, fields, "{name}: and no other place");
+        };
+        for name in ["messages", "prompt", "input", "query"] {
+            at(name, |fields| &fields.prompt);
+        }
+        at("tools", |fields| &fields.tools);
+        at("instructions", |fields| &fields.instructions);
+        at("system", |fields| &fields.instructions);
+        for name in ["max_tokens", "max_completion_tokens", "max_output_tokens"] {
+            at(name, |fields| &fields.max_output);
+        }
+        at("prompt_cache_key", |fields| &fields.session[0]);
+        at("user", |fields| &fields.session[1]);
+        at("conversation", |fields| &fields.session[2]);
+        at("previous_response_id", |fields| &fields.session[3]);
+        let twice = br#"{"model":"m","user":"a","user":"bc"}"#;
+        let fields = scan(twice).expect("good").fields;
+        assert_eq!(fields.session[1].clone().map(|at| &twice[at]), Some(&b"\"bc\""[..]));
+        let other = scan(br#"{"model":"m","temperature":1,"Tools":[]}"#).expect("good");
+        assert_eq!(other.fields, Fields::default());
+    }
+
+    #[test]
+    fn only_true_asks_for_a_stream() {
+        for (value, stream) in [("true", true), ("false", false), ("null", false), ("1", false)] {
+            let body = format!(r#"{{"stream":{value},"model":"m"}}"#);
+            assert_eq!(scan(body.as_bytes()).expect("good").stream, stream, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_the_limit() {
+        assert!(scan(format!(r#"{{"model":"{}"}}"#, "a".repeat(NAME_LIMIT)).as_bytes()).is_ok());
+        let name = "\\u0061".repeat(NAME_LIMIT - 1) + "\\/\\/";
+        assert_eq!(error(format!(r#"{{"model":"{name}"}}"#)), ScanError::ModelLong);
+        let not_utf8 = error(b"{\"model\":\n \"\xff\"}");
+        assert!(not_utf8.to_string().ends_with("line 2 column 3: this is not UTF-8"), "{not_utf8}");
+    }
 }

@@ -179,6 +179,50 @@ mod tests {
         assert!(!rest);
     }
 
+    #[test]
+    fn an_event_may_have_exactly_the_longest_size() {
+        for (size, is_whole) in [(LONGEST, true), (LONGEST + 1, false)] {
+            let mut text = vec![b'x'; size - 2];
+            text.extend_from_slice(b"\n\n");
+            for chunk in [size, size - 1, 1000] {
+                let chunks: Vec<&[u8]> = text.chunks(chunk).collect();
+                assert_eq!(cut(&chunks), (vec![is_whole.then(|| text.clone())], false), "{chunk}");
+            }
+            let mut events = Events::default();
+            text.truncate(size - 1);
+            text.push(b'x');
+            assert!(events.next(&text, 0).is_none());
+            assert_eq!(matches!(events.rest(), Some(Event::Whole(_))), is_whole);
+        }
+    }
+
+    #[test]
+    fn it_is_known_whether_the_input_ends_between_events() {
+        for (chunks, is_between, rests) in [
+            (&[""][..], true, false),
+            (&["data: a\n\n"], true, false),
+            (&["data: a\n\n\r\n"], true, false),
+            (&["data: a", "\n\n", ""], true, false),
+            (&["data: a\n\n "], false, false),
+            (&["data: a\n"], false, true),
+            (&[": a", "\n", "b"], false, true),
+        ] {
+            let mut events = Events::default();
+            for chunk in chunks {
+                let mut from = 0;
+                while let Some((_, end)) = events.next(chunk.as_bytes(), from) {
+                    from = end;
+                    assert!(events.rest().is_none(), "{chunks:?}");
+                }
+            }
+            assert_eq!((events.is_between(), events.rest().is_some()), (is_between, rests));
+        }
+        let mut events = Events::default();
+        assert_eq!(events.next(&[b'\n'; 1], 0).map(|(_, end)| end), Some(1));
+        assert!(events.next(&vec![b'x'; LONGEST + 1], 0).is_none());
+        assert!(!events.is_between());
+    }
+
     proptest! {
         #[test]
         fn the_cuts_between_chunks_do_not_matter(

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::events::LONGEST;
 use super::oracle::{Read, read};
-use super::{Commit, Defect, End, Shape, Verdict};
+use super::{Commit, Defect, End, MOST_HELD_OF_A_STREAM, Shape, Verdict};
+use crate::Usage;
 
 /// The kind of one event of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -460,5 +461,78 @@ fn the_work_is_a_multiple_of_bytes_and_chunks() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_whole_body_tells_its_usage() {
+    let used = |prompt_tokens, completion_tokens| Some(Usage { prompt_tokens, completion_tokens });
+    for (body, want) in [
+        (r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#, used(3, 4)),
+        (r#"{"usage":{"input_tokens":5,"output_tokens":6,"x":{}}}"#, used(5, 6)),
+        (r#"{"usage":{"prompt_tokens":7}}"#, used(7, 0)),
+        (r#"{"usage":{"completion_tokens":7}}"#, None),
+        (r#"{"usage":{"prompt_tokens":"7"}}"#, None),
+        (r#"{"usage":null}"#, None),
+        (r#"{"nested":{"usage":{"prompt_tokens":3}}}"#, None),
+    ] {
+        let Read { defect, commit, .. } = read(Shape::Plain, [body.as_bytes()], End::Framed);
+        assert_eq!((defect, commit.usage()), (None, want), "{body}");
+    }
+}
+
+#[test]
+fn a_stream_that_ends_too_early_says_how() {
+    let content = text(Act::Content(0), 0);
+    let other = "data: {\"token\":\"a\"}\n\n";
+    let odd = "data: {\"error\":{\"no\":json";
+    let (empty, truncated) = (Some(Defect::Empty), Some(Defect::Truncated));
+    for (answer, end, want) in [
+        (String::new(), End::Framed, empty.clone()),
+        (": wait\n\n".into(), End::Framed, empty.clone()),
+        (": wait\n\n".into(), End::Closed, empty.clone()),
+        (": wait\n\n".into(), End::Early, truncated.clone()),
+        // An event without its blank line counts all the same, except after an early end.
+        (": wait\n\n: wait".into(), End::Framed, empty),
+        ("data: [DONE]".into(), End::Framed, None),
+        ("data: [DONE]".into(), End::Closed, None),
+        ("data: [DONE]".into(), End::Early, truncated.clone()),
+        (content + "data: {\"choices\"", End::Framed, truncated.clone()),
+        // Text that is not JSON is not cut, not even if it begins as an error.
+        ([other, odd].concat(), End::Framed, None),
+        ([other, "data: {\"error\":{\"a"].concat(), End::Framed, truncated.clone()),
+        ([other, "data: {\"error\":{\"a"].concat(), End::Closed, truncated.clone()),
+        // After [DONE] nothing is missing, but a part of an error is withheld.
+        (text(Act::Done, 0) + "data: {\"choices\"", End::Closed, None),
+        (text(Act::Done, 0) + "data: {\"error\":{\"a", End::Closed, truncated),
+    ] {
+        let Read { passed, defect, .. } = read(Shape::Stream, [answer.as_bytes()], end);
+        assert_eq!(defect, want, "{answer:?} {end:?}");
+        assert!(want.is_some() || passed == answer.as_bytes(), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_error_behind_held_comments_commits_nothing() {
+    let comments = |count| Bytes::from(": wait\n\n".repeat(count));
+    // In eight bytes.
+    let most = MOST_HELD_OF_A_STREAM / 8;
+    let error = format!("data: {{\"error\":{{\"message\":\"{}\"}}}}\n\n", "a".repeat(1000));
+    let mut commit = Commit::new(Shape::Stream);
+    assert_eq!(commit.feed(comments(most)), Verdict::Hold);
+    let mut verdicts = error.as_bytes().chunks(100).map(|piece| {
+        assert!(!commit.is_committed());
+        commit.feed(Bytes::copy_from_slice(piece))
+    });
+    let failed = verdicts.find(|verdict| *verdict != Verdict::Hold);
+    assert!(matches!(failed, Some(Verdict::Fail { pass, .. }) if pass.is_empty()));
+
+    // The comments before an error commit at their size, as they would without it.
+    for (count, commits) in [(most - 1, false), (most, true)] {
+        let mut commit = Commit::new(Shape::Stream);
+        assert_eq!(commit.feed(comments(count)), Verdict::Hold);
+        let verdict = commit.feed(Bytes::from([": wait\n\n", &error[..100]].concat()));
+        let want = if commits { Verdict::Pass(comments(count + 1)) } else { Verdict::Hold };
+        assert_eq!((verdict, commit.is_committed()), (want, commits));
     }
 }

@@ -384,3 +384,85 @@ fn hosts_of_private_networks_are_local() {
         assert!(!is_private(host), "{host}");
     }
 }
+
+#[test]
+fn urls_that_are_no_endpoints_are_refused() {
+    use super::super::endpoint::{is_private, parse, side};
+    for (url, why) in [
+        ("  ", "the URL is empty"),
+        ("http://a/embeddings", "the URL goes on after the base"),
+        ("http://a/v1/completions/", "the URL goes on after the base"),
+        ("http://user@a", "the URL has a user name or password in it"),
+        ("http://:pass@a", "the URL has a user name or password in it"),
+        ("http://a#b", "the URL has a fragment"),
+        ("unix:/a", "this is not an http or https URL"),
+    ] {
+        assert_eq!(parse(url).unwrap_err().0, why, "{url}");
+    }
+    for host in [
+        "engine",
+        "a.local",
+        "a.internal",
+        "a.localhost",
+        "127.0.0.1",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.0.1",
+        "169.254.0.1",
+        "0.0.0.0",
+        "::1",
+        "::",
+        "fd00::1",
+        "fe80::1",
+        "::ffff:10.0.0.1",
+    ] {
+        assert!(is_private(host), "{host}");
+    }
+    for host in ["a.example", "a.locals", "8.8.8.8", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8"]
+    {
+        assert!(!is_private(host), "{host}");
+    }
+    let of = |host: &str| side(&Origin { tls: false, host: host.into(), port: 80 });
+    assert_eq!((of("engine"), of("8.8.8.8")), (Side::Local, Side::Remote));
+}
+
+#[test]
+fn prices_keys_and_probes_are_taken_as_given() {
+    let models = "\
+models:
+  - id: a
+    base_url: http://a.example
+    api_key: ${KEY:-}
+    pricing: {prompt: '0', completion: '', image: 1.5e-6}
+    route:
+      - {health: /up}
+      - {base_url: 'http://engine', health: {path: /up?x, method: HEAD}, pricing: {prompt: '2'}}
+";
+    let config = load_texts(models, None, &[]).unwrap();
+    let model = &config.models[0];
+    let prices = |pricing: &Pricing| {
+        [&pricing.prompt, &pricing.completion, &pricing.image].map(String::clone)
+    };
+    assert_eq!(prices(&model.card.pricing), ["0", "0", "1.5e-6"]);
+    let [first, second] = &model.deployments[..] else { panic!("two") };
+    assert_eq!(
+        (prices(&first.pricing), prices(&second.pricing)),
+        (["0", "0", "1.5e-6"].map(Into::into), ["2", "0", "1.5e-6"].map(Into::into))
+    );
+    assert!(first.api_key.is_none() && second.api_key.is_none(), "an empty key is none");
+    let probe = |deployment: &DeploymentConfig| {
+        let probe = deployment.probe.as_ref().expect("a probe");
+        (probe.path.clone(), probe.method)
+    };
+    assert_eq!(probe(first), ("/up".into(), ProbeMethod::Get));
+    assert_eq!(probe(second), ("/up?x".into(), ProbeMethod::Head));
+    for (path, good) in
+        [("/", true), ("/a b", false), ("/a#b", false), ("/é", false), ("up", false)]
+    {
+        let models =
+            format!("models: [{{id: a, route: [{{base_url: 'http://a', health: '{path}'}}]}}]");
+        let said = load_texts(&models, None, &[]).map_err(|errors| errors.short());
+        assert_eq!(said.is_ok(), good, "{path}");
+        assert!(said.err().is_none_or(|said| said.contains("a health path begins with `/`")));
+    }
+}

@@ -108,3 +108,36 @@ fn the_work_is_a_multiple_of_the_bytes() {
         bound(format!("http://vllm/{text}"));
     }
 }
+
+#[test]
+fn keys_are_masked_from_four_bytes_on() {
+    for (key, masked) in [("abc", false), ("abcd", true)] {
+        let models = format!("models: [{{id: a, base_url: 'http://engine:1', api_key: {key}}}]");
+        let redactor = Redactor::new(&load_texts(&models, None, &[]).unwrap().models);
+        let text = format!("<{key}>");
+        let want = if masked { "<[redacted]>" } else { &*text };
+        assert_eq!(redactor.redact_text(text.clone()), want);
+    }
+}
+
+#[test]
+fn secrets_side_by_side_and_in_each_other_are_masked() {
+    let models = "models: [{id: a, base_url: 'http://engine.example:1', api_key: engine}]";
+    let redactor = Redactor::new(&load_texts(models, None, &[]).unwrap().models);
+    for (text, want) in [
+        ("engineengine", "[redacted]"),
+        ("engine.example:1", "[redacted]"),
+        ("engine.example:12", "[redacted]2"),
+        ("http://engine.example:1/engine?x engine", "[redacted] [redacted]"),
+        ("10.0.0.1:80engine", "[redacted]"),
+        ("10.0.0.1:x 10.0.0.1:8 10.0.0.1.", "[redacted]:x [redacted] [redacted]."),
+        ("a//b ://engine.example", "a//b [redacted]"),
+        ("http://engine.example.:1/x\\/y\\z", "[redacted]\\z"),
+        ("http://engine.example:1/x /y", "[redacted] /y"),
+        ("see http://engine.example:1/x,then", "see [redacted],then"),
+        ("http://:1/x http:///x", "http://:1/x http:///x"),
+        ("10.0.0.1,10.0.0.2;1.2.3.4 10.0.0.3", "[redacted],[redacted];1.2.3.4 [redacted]"),
+    ] {
+        assert_eq!(redactor.redact_text(text.to_owned()), want, "{text}");
+    }
+}

@@ -205,3 +205,12 @@ fn a_gateway_is_found_among_the_hops() {
         assert_eq!(hops(&headers, passing), ["other; v=1, here-not, a,here ;x=2, here"]);
     }
 }
+
+#[test]
+fn an_address_is_written_as_it_is_read() {
+    for text in ["0.0.0.0", "10.200.3.44", "255.255.255.255", "::1", "2001:db8::ff00:42"] {
+        let mut written = Vec::new();
+        address(&mut written, text.parse().expect("an address"));
+        assert_eq!(String::from_utf8_lossy(&written), text);
+    }
+}
