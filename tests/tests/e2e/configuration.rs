@@ -126,9 +126,10 @@ fn variables_work_the_same_in_both_files() {
     let error = text(&setup.arg("check").output().stderr);
     assert!(error.contains("local_fraction") || error.contains("number"), "{error}");
     let setup = tests::setup!()
-        .models("models:\n  - id: $${SET}\n    route: [{base_url: '${UNSET:-http://${SET}:1}/v1', weight: 1}]\n")
+        .models("models:\n  - id: $${SET}\n    base_url: ${UNSET:-http://${SET}:1}/v1\n")
         .routing(
             "routing_parameter:\n  local_fraction: ${FRACTION:-0.5}\nremote_deployment:\n  \
+             - {endpoint: '${UNSET:-http://${SET}:1}', models: ['$${SET}']}\n  \
              - {endpoint: '${EMPTY:-http://${SET}:2}/v1', models: ['$${SET}']}\n",
         )
         .env("SET", "host.test")
