@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what some of the tests use beside Rust, as far as it is missing: python3 with venv, node with
-# npm, clang for WebAssembly, slowhttptest, valgrind. Needs apt-get and root; without them it says what is missing,
+# npm, clang for WebAssembly, slowhttptest, valgrind, curl, a JDK. Needs apt-get and root; without them it says what is missing,
 # and the tests that need it are passed over.
 set -eu
 
@@ -13,6 +13,8 @@ echo '#include <stdlib.h>' | clang --target=wasm32-wasi -x c -fsyntax-only - 2>/
     command -v wasm-ld >/dev/null ||
     missing="$missing clang lld wasi-libc libclang-rt-dev-wasm32"
 command -v slowhttptest >/dev/null || missing="$missing slowhttptest"
+command -v curl >/dev/null || missing="$missing curl"
+command -v javac >/dev/null || missing="$missing default-jdk-headless"
 command -v valgrind >/dev/null || missing="$missing valgrind"
 [ -n "$missing" ] || exit 0
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,7 @@ pub struct Setup {
     folder: TempDir,
     command: Command,
     unlogged: bool,
+    unread: bool,
 }
 
 impl Setup {
@@ -64,7 +65,7 @@ impl Setup {
         command.current_dir(folder.path()).env_clear().env("PORT", "0");
         command.env(CACHE, compiled_strategies(binary, scratch));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { folder, command, unlogged: false }
+        Self { folder, command, unlogged: false, unread: false }
     }
 
     /// Writes `config/models.yaml`.
@@ -118,6 +119,12 @@ impl Setup {
     #[must_use]
     pub fn unlogged(self) -> Self {
         Self { unlogged: true, ..self }
+    }
+
+    /// Reads nothing of its standard error before [`Gateway::read_log`], so that writing its log blocks.
+    #[must_use]
+    pub fn unread(self) -> Self {
+        Self { unread: true, ..self }
     }
 
     /// The gateway's folder.
@@ -186,13 +193,18 @@ impl Setup {
     #[must_use]
     pub fn spawn(mut self) -> Gateway {
         let mut child = self.command.spawn().expect("the binary runs");
+        let mut unread = None;
         let stderr = match child.stderr.take().expect("piped") {
             _ if self.unlogged => Log::follow(std::io::empty()),
+            stderr if self.unread => {
+                unread = Some(stderr);
+                Log::follow(std::io::empty())
+            }
             stderr => Log::follow(stderr),
         };
         let stdout = Log::follow(child.stdout.take().expect("piped"));
         let url = String::new();
-        Gateway { child, url, stdout, stderr, client: client(), folder: self.folder }
+        Gateway { child, url, stdout, stderr, unread, client: client(), folder: self.folder }
     }
 }
 
@@ -203,6 +215,7 @@ pub struct Gateway {
     url: String,
     stdout: Log,
     stderr: Log,
+    unread: Option<ChildStderr>,
     client: reqwest::Client,
     folder: TempDir,
 }
@@ -277,6 +290,13 @@ impl Gateway {
     #[must_use]
     pub fn log(&self) -> String {
         self.stderr.text()
+    }
+
+    /// Begins to read the log of a gateway that was [`unread`](Setup::unread).
+    pub fn read_log(&mut self) {
+        if let Some(stderr) = self.unread.take() {
+            self.stderr = Log::follow(stderr);
+        }
     }
 
     /// What it printed after the line that says where it listens.

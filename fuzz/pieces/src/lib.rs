@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+pub mod work;
+
 /// In an input that comes in pieces: a cut.
 const CUT: u8 = 0xff;
 /// In such an input: many `x`, because limits are further away than inputs are long.

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use pieces::Pieces;
+use pieces::{Pieces, work};
 
 use crate::rename::Rename;
 use crate::usage::UsageScan;
@@ -12,6 +12,9 @@ use super::content::{self, Meaning};
 use super::events::{Event, Events, LONGEST};
 use super::{Commit, Defect, End, MOST_HELD_OF_A_BODY, MOST_HELD_OF_A_STREAM, Shape, Verdict};
 
+/// Bytes that are looked at for each byte of an answer, and for each of its chunks: the beginning of an
+/// event is looked at again with every chunk.
+const WORK: (usize, usize) = (20, 1024);
 /// The data of the error event that ends a broken stream.
 const LAST: &str = "{\"error\":{}}";
 
@@ -26,12 +29,17 @@ pub(crate) struct Read {
     pub(crate) commit: Commit,
 }
 
-/// Reads an answer that comes in these pieces, and checks the limits on held bytes.
+/// Reads an answer that comes in these pieces. Checks the limits on held bytes and on work.
 pub(crate) fn read<'a>(shape: Shape, pieces: impl IntoIterator<Item = &'a [u8]>, end: End) -> Read {
+    let pieces: Vec<_> = pieces.into_iter().collect();
+    let length = pieces.iter().map(|piece| piece.len()).sum();
+    work::bounded(WORK.0, length, (pieces.len(), WORK.1), || read_all(shape, pieces, end))
+}
+
+fn read_all(shape: Shape, pieces: Vec<&[u8]>, end: End) -> Read {
     let most_held = match shape {
         Shape::Stream => MOST_HELD_OF_A_STREAM + LONGEST,
-        Shape::Plain { .. } => MOST_HELD_OF_A_BODY,
-        Shape::Opaque => 0,
+        Shape::Plain => MOST_HELD_OF_A_BODY,
     };
     let (mut commit, mut passed, mut come) = (Commit::new(shape), Vec::new(), 0);
     for piece in pieces {
@@ -57,6 +65,9 @@ pub(crate) fn read<'a>(shape: Shape, pieces: impl IntoIterator<Item = &'a [u8]>,
     let defect = match commit.end(end) {
         Ok(held) => {
             passed.extend_from_slice(&held);
+            assert!(shape == Shape::Plain || commit.held() == 0);
+            std::iter::from_fn(|| commit.next_held())
+                .for_each(|more| passed.extend_from_slice(&more));
             None
         }
         Err(defect) => Some(defect),
@@ -71,12 +82,7 @@ pub(crate) fn read<'a>(shape: Shape, pieces: impl IntoIterator<Item = &'a [u8]>,
 /// The input is four bytes (shape, end, names, a separator), then an answer in pieces.
 pub fn events(input: &[u8]) {
     let (&[shape, end, names, _], input) = input.split_first_chunk().unwrap_or((&[0; 4], b""));
-    let shape = match shape % 4 {
-        0 => Shape::Stream,
-        1 => Shape::Plain { json: true },
-        2 => Shape::Plain { json: false },
-        _ => Shape::Opaque,
-    };
+    let shape = if shape % 4 == 0 { Shape::Stream } else { Shape::Plain };
     let end = [End::Framed, End::Closed, End::Early][usize::from(end % 3)];
     let pieces = Pieces::of(input);
     answer(shape, &pieces, end);
@@ -146,7 +152,7 @@ fn cut_into_events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Optio
             assert!(from < end && end <= piece.len());
             found.push(match event {
                 Event::Whole(text) => Some(text.to_vec()),
-                Event::TooLong(_) => None,
+                Event::TooLong(..) => None,
             });
             from = end;
         }
@@ -170,25 +176,24 @@ fn renamed(pieces: &Pieces, names: u8) {
         [("up/x", "asked"), ("model", ""), ("a\"b", "up"), ("", "\"model\":\"\"")];
     let (from, to) = NAMES[usize::from(names % 4)];
     let rename = |pieces: &[&[u8]]| {
-        let (mut rename, mut out) = (Rename::new(from, to), Vec::new());
-        for piece in pieces {
-            out.extend_from_slice(&rename.feed(Bytes::copy_from_slice(piece)));
-        }
-        out.extend_from_slice(&rename.finish());
-        out
+        work::bounded(4, pieces.concat().len(), (0, 0), || {
+            let (mut rename, mut out) = (Rename::new(from, to), Vec::new());
+            for piece in pieces {
+                out.extend_from_slice(&rename.feed(Bytes::copy_from_slice(piece)));
+            }
+            out.extend_from_slice(&rename.finish());
+            out
+        })
     };
     let text = pieces.text();
     let whole = rename(&[text]);
     for way in pieces.ways() {
         assert_eq!(rename(&way), whole);
     }
-    // The search of raw bytes knows no escapes, and only a few blanks after a key.
-    let is_odd = |text: &[u8]| {
-        let mut runs = text.windows(8).map(|run| run == b"        ");
-        text.iter().any(|byte| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r')) || runs.any(|run| run)
-    };
+    // The search of raw bytes knows no escapes in keys.
+    let has_odd_keys = text.windows(2).any(|pair| pair == b"\\u");
     if let Ok(mut value) = serde_json::from_slice(text)
-        && !is_odd(text)
+        && !has_odd_keys
     {
         rename_in(&mut value, from, to);
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&whole).ok(), Some(value));
@@ -215,14 +220,12 @@ fn rename_in(value: &mut serde_json::Value, from: &str, to: &str) {
 }
 
 fn usage(pieces: &Pieces) {
-    // A usage object longer than the scan's limit may be missed if it is cut.
-    if pieces.text().len() > 2000 {
-        return;
-    }
     let scan = |pieces: &[&[u8]]| {
-        let mut scan = UsageScan::default();
-        pieces.iter().for_each(|piece| scan.feed(piece));
-        scan.found()
+        work::bounded(6, pieces.concat().len(), (0, 0), || {
+            let mut scan = UsageScan::default();
+            pieces.iter().for_each(|piece| scan.feed(piece));
+            scan.found()
+        })
     };
     let whole = scan(&[pieces.text()]);
     for way in pieces.ways() {

@@ -1,5 +1,8 @@
 //! Finds the token usage that an upstream reports, without parsing the answer. A raw search for
 //! `"usage":{...}` is safe: inside a JSON string its quotes would be escaped.
+//!
+//! Every byte is searched once and kept at most once, however the answer is cut and whatever is in
+//! it. [`MOST_NESTED`] bounds how often it is parsed.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -8,11 +11,15 @@ use memchr::memmem::Finder;
 
 use http1::json;
 
+use crate::count;
+
 const KEY: &[u8] = b"\"usage\"";
 /// Built once: building it takes longer than searching an event.
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 /// In bytes. The scan gives up an unfinished usage object of this length; real ones are shorter.
 const LONGEST: usize = 2048;
+/// Of usage objects within each other, only so many of the innermost are parsed.
+const MOST_NESTED: usize = 4;
 
 /// Tokens as the upstream counted them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +30,17 @@ pub struct Usage {
     pub completion_tokens: u64,
 }
 
-/// Searches an answer chunk by chunk. Between chunks it keeps at most the start of one usage
-/// object.
+/// Searches an answer chunk by chunk. Between chunks it keeps at most one usage object.
 #[derive(Debug, Default)]
 pub struct UsageScan {
-    /// The end of the input so far, if it may be the start of a usage object.
-    held: Vec<u8>,
+    /// Bytes of [`KEY`] that the input so far ends with. All of them: the value comes next.
+    key: usize,
+    /// The text from the outermost open usage object on. Empty if none is open.
+    text: Vec<u8>,
+    /// The open usage objects: where each begins in `text`, and the braces open before it.
+    open: Vec<(usize, usize)>,
+    /// Open braces in `text`.
+    depth: usize,
     found: Option<Usage>,
 }
 
@@ -40,64 +52,92 @@ impl UsageScan {
 
     /// Searches the next chunk, which may be cut anywhere.
     pub fn feed(&mut self, chunk: &[u8]) {
-        if self.held.is_empty() {
-            let rest = self.search(chunk);
-            self.held = chunk[rest..].to_vec();
-        } else {
-            let mut all = std::mem::take(&mut self.held);
-            all.extend_from_slice(chunk);
-            let rest = self.search(&all);
-            self.held = all.split_off(rest);
+        let mut at = 0;
+        while at < chunk.len() {
+            if self.key > 0 || !self.open.is_empty() {
+                count(1);
+                self.step(chunk[at]);
+                at += 1;
+                continue;
+            }
+            let Some(found) = FINDER.find(&chunk[at..]) else {
+                count(chunk.len() - at);
+                self.key = beginning(&chunk[at..]);
+                return;
+            };
+            at += found + KEY.len();
+            count(found + KEY.len());
+            self.key = KEY.len();
         }
     }
 
-    /// Takes every whole usage object. Returns the position where an unfinished one may begin.
-    fn search(&mut self, text: &[u8]) -> usize {
-        let mut from = 0;
-        while let Some(at) = FINDER.find(&text[from..]) {
-            let start = from + at;
-            let value = &text[start + KEY.len()..];
-            match object(value) {
-                Object::Whole(json) => {
-                    let usage = str::from_utf8(json).ok().and_then(of_object);
-                    self.found = usage.or(self.found);
-                    from = start + KEY.len();
+    /// Takes one byte after the beginning of a key, or inside a usage object.
+    fn step(&mut self, byte: u8) {
+        let is_open = !self.open.is_empty();
+        if is_open {
+            self.text.push(byte);
+        }
+        if self.key == KEY.len() {
+            match byte {
+                b' ' | b'\t' | b'\n' | b'\r' | b':' => return,
+                b'{' => {
+                    if !is_open {
+                        self.text.push(byte);
+                    }
+                    if self.open.len() == MOST_NESTED {
+                        self.open.remove(0);
+                    }
+                    self.open.push((self.text.len() - 1, self.depth));
                 }
-                Object::Unfinished if value.len() < LONGEST => return start,
-                Object::Unfinished | Object::None => from = start + KEY.len(),
+                _ => self.key = 0,
             }
         }
-        // The key itself may be cut: keep what may be its start.
-        let tail = text.len().saturating_sub(KEY.len() - 1).max(from);
-        (tail..text.len()).find(|i| KEY.starts_with(&text[*i..])).unwrap_or(text.len())
-    }
-}
-
-enum Object<'a> {
-    Whole(&'a [u8]),
-    Unfinished,
-    None,
-}
-
-/// The JSON object after `: `, if there is one. Counting braces is enough because usage objects
-/// contain only numbers and objects, no strings.
-fn object(text: &[u8]) -> Object<'_> {
-    let Some(start) = text.iter().position(|b| !matches!(b, b' ' | b':')) else {
-        return Object::Unfinished;
-    };
-    if text[start] != b'{' {
-        return Object::None;
-    }
-    let mut depth = 0usize;
-    for (i, byte) in text.iter().enumerate().skip(start) {
+        // A quote that ends no key may begin one.
+        self.key = match KEY.get(self.key) {
+            Some(next) if *next == byte => self.key + 1,
+            _ => usize::from(byte == KEY[0]),
+        };
         match byte {
-            b'{' => depth += 1,
-            b'}' if depth == 1 => return Object::Whole(&text[start..=i]),
-            b'}' => depth -= 1,
+            _ if self.open.is_empty() => {}
+            b'{' => self.depth += 1,
+            b'}' => self.close(),
+            _ if self.text.len() > LONGEST => self.forget(),
             _ => {}
         }
     }
-    Object::Unfinished
+
+    /// Takes the brace at the end of `text`. Counting braces is enough, because usage objects
+    /// contain only numbers and objects, no strings.
+    fn close(&mut self) {
+        self.depth -= 1;
+        while let Some((start, depth)) = self.open.last().copied()
+            && depth == self.depth
+        {
+            self.open.pop();
+            count(self.text.len() - start);
+            let usage = str::from_utf8(&self.text[start..]).ok().and_then(of_object);
+            self.found = usage.or(self.found);
+        }
+        if self.open.is_empty() {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.open.clear();
+        self.text.clear();
+        self.depth = 0;
+    }
+}
+
+/// How many bytes of [`KEY`] a text ends with that holds no whole one.
+fn beginning(text: &[u8]) -> usize {
+    (1..KEY.len()).rev().find(|length| text.ends_with(&KEY[..*length])).unwrap_or(0)
+}
+
+/// True if a text has the key of a usage object.
+pub(crate) fn is_named(text: &[u8]) -> bool {
+    FINDER.find(text).is_some()
 }
 
 /// Parses a usage object, of chat and completions (`prompt_tokens`) or of responses
@@ -115,6 +155,8 @@ pub fn of_object(text: &str) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
+    use pieces::work;
+
     use super::*;
 
     #[test]
@@ -129,7 +171,54 @@ data: [DONE]"#;
             text.chunks(size).for_each(|chunk| scan.feed(chunk));
             let want = Usage { prompt_tokens: 3, completion_tokens: 4 };
             assert_eq!(scan.found(), Some(want), "in chunks of {size}");
-            assert!(scan.held.len() <= LONGEST);
+            assert!(scan.text.is_empty());
+        }
+    }
+
+    #[test]
+    fn usage_is_found_behind_and_within_other_text() {
+        let good = r#""usage":{"prompt_tokens":3}"#;
+        for text in [
+            format!("\"usag{good}"),
+            format!("\"usage\" : 1,{good}"),
+            format!("\"usage\":\n\t{{{good}}}"),
+            format!("\"usage\":{{\"a\":{{}},{good}}}}}}}"),
+            format!("{}{good}", "\"usage\":{".repeat(300)),
+        ] {
+            let mut scan = UsageScan::default();
+            scan.feed(text.as_bytes());
+            assert_eq!(scan.found().map(|usage| usage.prompt_tokens), Some(3), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_work_is_a_multiple_of_the_bytes() {
+        for part in ["\"usage\":{", "\"usage\":{}", "\"usage\"", "{\"usage\":{\"a\":1}", "\"usag"] {
+            let text = part.repeat((1 << 20) / part.len());
+            for size in [1, 7, 1000, 1 << 16] {
+                let calls = text.len().div_ceil(size);
+                work::bounded(2 + MOST_NESTED, text.len(), (calls, 0), || {
+                    let mut scan = UsageScan::default();
+                    text.as_bytes().chunks(size).for_each(|chunk| scan.feed(chunk));
+                    assert!(scan.text.len() <= LONGEST + 1);
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_valid_usage_counts() {
+        let used = |prompt_tokens, completion_tokens| Usage { prompt_tokens, completion_tokens };
+        let mut scan = UsageScan::default();
+        for (text, found) in [
+            (&b"\"usage\":1"[..], None),
+            (b"\"usage\":{\"input_tokens\":1,\"output_tokens\":2}", Some(used(1, 2))),
+            (b"\"usage\":{\"completion_tokens\":9}", Some(used(1, 2))),
+            (b"\"usage\":{\"prompt_tokens\":-1}", Some(used(1, 2))),
+            (b"\"usage\":{\"a\":{\"b\":{}},\"prompt_tokens\":3} }", Some(used(3, 0))),
+        ] {
+            scan.feed(text);
+            assert_eq!(scan.found(), found, "{}", String::from_utf8_lossy(text));
         }
     }
 }

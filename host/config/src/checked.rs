@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -12,9 +13,9 @@ use contract::Side;
 use super::probing::ProbeCounts;
 use super::timeouts::TimeLimits;
 use super::{
-    Capability, ClientTimeouts, Concurrency, Diagnostic, Document, Ejection, Endpoint, Fallback,
-    Limits, ProbeTarget, Probing, RequestFacts, Sandbox, Secret, Shutdown, Sides, SlowStart,
-    StrategyConfig, Timeouts, TotalTime,
+    Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection, Endpoint,
+    Fallback, HeaderRules, Limits, ProbeTarget, Probing, RequestFacts, Sandbox, Secret, Shutdown,
+    Sides, SlowStart, StrategyConfig, Timeouts, TotalTime,
 };
 
 /// Everything that both files say, checked. The default has no models, and the settings that hold
@@ -46,6 +47,15 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// The headers that strategies see.
     pub request: RequestFacts,
+    /// Which headers pass between clients and deployments.
+    pub headers: HeaderRules,
+    /// Web pages of other origins that may use the gateway.
+    pub cors: Cors,
+    /// Names under which clients reach the gateway, in lower case, beside those of this machine.
+    /// `*`: any.
+    pub hosts: Vec<String>,
+    /// Time after which a stream without content gets a comment. None: never.
+    pub keep_alive_comments: Option<Duration>,
     /// Limits over all clients.
     pub limits: Limits,
     /// How the process stops.
@@ -76,6 +86,13 @@ impl Config {
             ("slow_start", written(&self.slow_start)),
             ("limits", written(&self.limits)),
             ("request", written(&self.request)),
+            ("headers", written(&self.headers)),
+            ("cors", written(&self.cors)),
+            ("hosts", written(&self.hosts)),
+            (
+                "keep_alive_comments",
+                self.keep_alive_comments.unwrap_or_default().as_secs_f64().into(),
+            ),
             ("sandbox", written(&self.sandbox)),
             ("shutdown", written(&self.shutdown)),
         ]
@@ -188,7 +205,8 @@ pub enum Share {
     /// The strategy: `routing.yaml` lists the deployment for this model.
     Assigned,
     /// `models.yaml`: the deployment keeps its configured `weight`, because `routing.yaml` is
-    /// absent, does not mention the model, or lists the model without this route.
+    /// absent, does not mention the model, or lists the model without this route, which states a
+    /// weight.
     Kept,
 }
 

@@ -21,7 +21,7 @@ pub struct Document {
 }
 
 /// One step from a value to one inside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PathStep {
     /// Into a mapping.
     Key(String),

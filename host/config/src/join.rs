@@ -11,14 +11,15 @@ use contract::Side;
 
 use super::diagnostic::nearest;
 use super::document::steps;
+use super::endpoint::BaseUrl;
 use super::limits::SharedConcurrency;
 use super::models::{Listed, ListedRoute, Models, capability};
-use super::raw::health_path;
 use super::raw::models::RawRoute;
 use super::routing::{Entries, Entry};
 use super::timeouts::TimeLimits;
+use super::warnings::Review;
 use super::{
-    Concurrency, DeploymentConfig, Diagnostic, Document, Endpoint, Model, PathStep, ProbeMethod,
+    Concurrency, Config, DeploymentConfig, Diagnostic, Document, Endpoint, Model, PathStep,
     ProbeTarget, Secret, Share, endpoint, strategy,
 };
 
@@ -32,6 +33,7 @@ pub(super) struct Joined {
 pub(super) fn join(
     models: &Models,
     entries: Option<&Entries>,
+    config: &Config,
     errors: &mut Vec<Diagnostic>,
 ) -> Joined {
     let mut names = HashMap::new();
@@ -48,6 +50,7 @@ pub(super) fn join(
         (entries.concurrency.clone(), entries.timeouts.clone())
     });
     let mut capped = Vec::new();
+    let mut review = Review::new(models, entries, &config.strategies);
     let mut joined = Vec::with_capacity(models.list.len());
     for (index, model) in models.list.iter().enumerate() {
         let listed = mentions.get(&index).unwrap_or(&none);
@@ -56,8 +59,9 @@ pub(super) fn join(
         let mut drafts = drafts(model, listed, outer);
         capped.extend(shared_cap(&drafts, &concurrency).then_some(model));
         name(&mut drafts, models, entries, errors);
-        let known =
-            whole && !model.incomplete && listed.iter().all(|entry| entry.endpoint.is_some());
+        let own = strategies.as_ref().map_or(0, |strategies| strategies[index]);
+        review.model(model, listed, &drafts, own, timeouts.total());
+        let known = whole && !model.incomplete && listed.iter().all(|entry| entry.base.is_some());
         normalise(&mut drafts, model, known, &models.document, errors);
         joined.push(Model {
             id: model.id.clone(),
@@ -65,14 +69,16 @@ pub(super) fn join(
             card: model.card.clone(),
             sides: model.sides,
             total: timeouts.total(),
-            strategy: strategies.as_ref().map_or(0, |strategies| strategies[index]),
+            strategy: own,
             deployments: drafts.into_iter().map(|draft| draft.deployment).collect(),
         });
     }
     share_connections(&mut joined);
-    let warnings =
-        entries.and_then(|entries| one_cap_for_both(&entries.document, &concurrency, &capped));
-    Joined { models: joined, warnings: warnings.into_iter().collect() }
+    let mut warnings = review.finish();
+    warnings.extend(
+        entries.and_then(|entries| one_cap_for_both(&entries.document, &concurrency, &capped)),
+    );
+    Joined { models: joined, warnings }
 }
 
 /// Whether both sides of a model have a deployment that uses the shared `max`. A remote API then
@@ -156,7 +162,7 @@ fn mentions<'e>(
                 errors.push(unknown_model(&entries.document, &at, name, models));
                 continue;
             };
-            let Some(endpoint) = &entry.endpoint else {
+            let Some(endpoint) = entry.join_key() else {
                 mentions.entry(index).or_default().push(entry);
                 continue;
             };
@@ -193,12 +199,12 @@ pub(super) fn unknown_model(
 }
 
 /// A deployment whose weight is not normalised yet. It comes from a route, an entry, or both.
-struct Draft<'a> {
-    deployment: DeploymentConfig,
+pub(super) struct Draft<'a> {
+    pub(super) deployment: DeploymentConfig,
     /// Whether the entry or the route gives the name.
-    named: bool,
-    entry: Option<&'a Entry>,
-    route: Option<&'a ListedRoute>,
+    pub(super) named: bool,
+    pub(super) entry: Option<&'a Entry>,
+    pub(super) route: Option<&'a ListedRoute>,
 }
 
 /// Settings for the deployments of a model, for keys that neither route nor entry gives.
@@ -209,22 +215,29 @@ struct Outer<'a> {
 }
 
 /// The deployments of the model's routes, then those that entries create, each in the order of its
-/// file.
+/// file. If some entry lists the model, a route that no entry lists needs a weight of its own to
+/// take part: a route that was forgotten must not cost money.
 fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer<'_>) -> Vec<Draft<'a>> {
-    let entry_of = |endpoint: &Endpoint| {
-        listed.iter().copied().find(|entry| entry.endpoint.as_ref() == Some(endpoint))
+    let entry_of = |base: &BaseUrl| {
+        listed.iter().copied().find(|entry| entry.join_key() == Some(&base.join_key))
     };
-    let routes = model.routes.iter();
-    let mut drafts: Vec<_> =
-        routes.map(|route| joined(route, entry_of(&route.endpoint), outer)).collect();
+    let routes = model.routes.iter().map(|route| (route, entry_of(&route.base)));
+    let used = routes.filter(|(route, entry)| !is_forgotten(route, *entry, listed));
+    let mut drafts: Vec<_> = used.map(|(route, entry)| joined(route, entry, outer)).collect();
     for entry in listed {
-        if let Some(endpoint) = &entry.endpoint
-            && model.routes.iter().all(|route| route.endpoint != *endpoint)
+        if let Some(base) = &entry.base
+            && model.routes.iter().all(|route| route.base.join_key != base.join_key)
         {
-            drafts.push(created(model, entry, endpoint, outer));
+            drafts.push(created(model, entry, base, outer));
         }
     }
     drafts
+}
+
+/// Whether a route gets no traffic: entries list its model, but not the route, and it states no
+/// weight.
+pub(super) fn is_forgotten(route: &ListedRoute, entry: Option<&Entry>, listed: &[&Entry]) -> bool {
+    entry.is_none() && !listed.is_empty() && route.weight.is_none()
 }
 
 fn joined<'a>(route: &'a ListedRoute, entry: Option<&'a Entry>, outer: Outer<'_>) -> Draft<'a> {
@@ -232,70 +245,62 @@ fn joined<'a>(route: &'a ListedRoute, entry: Option<&'a Entry>, outer: Outer<'_>
         Some(entry) => entry.side,
         None => route.side.unwrap_or_else(|| endpoint::side(&route.endpoint.origin)),
     };
+    let mut endpoint = route.endpoint.clone();
+    if let Some(path) = entry.and_then(|entry| entry.path.as_deref()) {
+        endpoint = route.base.at(&route.kind, Some(path));
+    }
     let name = entry.and_then(|entry| entry.name.as_ref()).or(route.name.as_ref());
     let health = entry.and_then(|entry| entry.health.as_ref()).or(route.health.as_ref());
     let api_key = entry.and_then(|entry| entry.api_key.as_ref()).or(route.api_key.as_ref());
     let concurrency = route.concurrency.over(&outer.concurrency.of(side));
     let timeouts = route.timeouts.over(outer.timeouts);
-    let deployment = DeploymentConfig {
+    let mut deployment = DeploymentConfig {
         name: name.cloned().unwrap_or_default(),
         side,
         kind: route.kind.clone(),
-        endpoint: route.endpoint.clone(),
+        endpoint,
         api_key: api_key.cloned(),
         provider_model_id: route.provider_model_id.clone(),
         capability: route.capability,
-        weight: route.weight,
+        weight: route.weight.unwrap_or(1.0),
         share: if entry.is_some() { Share::Assigned } else { Share::Kept },
         pricing: route.pricing.clone(),
-        probe: probe(side, health),
+        probe: None,
         timeouts: entry
             .map_or(timeouts.attempt(), |entry| entry.timeouts.over(&timeouts).attempt()),
         concurrency: entry.map_or(concurrency, |entry| entry.concurrency.over(&concurrency)),
     };
+    deployment.probe = ProbeTarget::of(&deployment, health);
     Draft { deployment, named: name.is_some(), entry, route: Some(route) }
 }
 
-fn created<'a>(
-    model: &Listed,
-    entry: &'a Entry,
-    endpoint: &Endpoint,
-    outer: Outer<'_>,
-) -> Draft<'a> {
-    let deployment = DeploymentConfig {
+fn created<'a>(model: &Listed, entry: &'a Entry, base: &BaseUrl, outer: Outer<'_>) -> Draft<'a> {
+    let endpoint = base.at(&model.card.provider, entry.path.as_deref());
+    let mut deployment = DeploymentConfig {
         name: entry.name.clone().unwrap_or_default(),
         side: entry.side,
         kind: model.card.provider.clone(),
-        endpoint: endpoint.clone(),
-        api_key: entry.api_key.clone().or_else(|| key_for(model, endpoint)),
+        api_key: entry.api_key.clone().or_else(|| key_for(model, &endpoint)),
+        endpoint,
         provider_model_id: model.provider_model_id.clone(),
         capability: capability(&RawRoute::default(), &model.card),
         weight: 1.0,
         share: Share::Assigned,
         pricing: model.card.pricing.clone(),
-        probe: probe(entry.side, entry.health.as_ref()),
+        probe: None,
         timeouts: entry.timeouts.over(outer.timeouts).attempt(),
         concurrency: entry.concurrency.over(&outer.concurrency.of(entry.side)),
     };
+    deployment.probe = ProbeTarget::of(&deployment, entry.health.as_ref());
     Draft { deployment, named: entry.name.is_some(), entry: Some(entry), route: None }
 }
 
 /// The key that the model has for the origin of an endpoint, if any.
 fn key_for(model: &Listed, endpoint: &Endpoint) -> Option<Secret> {
-    let own = model.base.as_ref().zip(model.key.as_ref());
+    let own = model.base.as_ref().map(|base| &base.endpoint).zip(model.key.as_ref());
     let routes = model.routes.iter().filter_map(|r| Some((&r.endpoint, r.api_key.as_ref()?)));
     let mut keys = own.into_iter().chain(routes);
     keys.find(|(of, _)| of.origin == endpoint.origin).map(|(_, key)| key.clone())
-}
-
-/// The probe of a deployment. A remote one is probed only if it names a probe: a public API has no
-/// health page, and a probe must not cost money.
-fn probe(side: Side, given: Option<&ProbeTarget>) -> Option<ProbeTarget> {
-    let default = || ProbeTarget { path: health_path(), method: ProbeMethod::Get };
-    match side {
-        Side::Local => Some(given.cloned().unwrap_or_else(default)),
-        Side::Remote => given.cloned(),
-    }
 }
 
 /// Gives every deployment a name. A name given twice is reported at the second place.

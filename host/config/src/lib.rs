@@ -10,6 +10,7 @@
 //!
 //! Nothing starts on half a configuration.
 
+mod browsers;
 mod capability;
 mod checked;
 mod diagnostic;
@@ -19,6 +20,7 @@ mod endpoint;
 mod env;
 mod fallback;
 mod given;
+mod headers;
 mod join;
 mod limits;
 mod mask;
@@ -30,8 +32,12 @@ mod parse;
 mod place;
 mod probing;
 mod process;
+mod providers;
 mod raw;
 mod redactor;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/redactor.rs"]
+pub mod redactor_oracle;
 mod request;
 mod routing;
 pub mod schema;
@@ -41,13 +47,16 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod warnings;
 
+pub use browsers::Cors;
 pub use capability::{Capability, Modalities, Sides};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, PathStep};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
 pub use fallback::{Ambiguous, Fallback, Standby};
+pub use headers::HeaderRules;
 pub use limits::{Concurrency, Limits};
 pub use place::{Endpoint, Origin, Secret};
 pub use probing::{ProbeMethod, ProbeTarget, Probing};
@@ -57,10 +66,22 @@ pub use request::RequestFacts;
 pub use strategy::{CandidateConfig, Rollback, StrategyConfig, TrialMode};
 pub use timeouts::{ClientTimeouts, Timeouts, TotalTime};
 
+#[cfg(any(test, fuzzing))]
+use pieces::work::count;
+
+/// Counts the bytes that are looked at, in tests and fuzz targets only.
+#[cfg(not(any(test, fuzzing)))]
+#[inline(always)]
+fn count(_bytes: usize) {}
+
 use join::Joined;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// In bytes: ten times the files of 10,000 models.
+const LARGEST_FILE: u64 = 32 << 20;
 
 /// Where the two files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +142,8 @@ fn checked(
     };
     // Joined only with a whole routing file: missing parts of it would cause further errors.
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
-        let Joined { models, warnings } = join::join(&models, entries.as_ref(), &mut errors);
+        let Joined { models, warnings } =
+            join::join(&models, entries.as_ref(), &config, &mut errors);
         if errors.is_empty() {
             return Ok(Config { models, warnings, ..config });
         }
@@ -165,11 +187,15 @@ fn read(
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Arc<Document>> {
     let file = path.display().to_string();
-    let bytes = match std::fs::read(path) {
+    let bytes = match contents(path) {
         Ok(bytes) => bytes,
         Err(error) => {
             let help = match error.kind() {
                 ErrorKind::NotFound => missing?,
+                ErrorKind::InvalidInput => "name a regular file",
+                ErrorKind::FileTooLarge => {
+                    "split its models over several gateways, or name another file"
+                }
                 _ => "check the path and its permissions",
             };
             errors.push(Diagnostic::of_file(file, format!("cannot be read: {error}"), help));
@@ -183,4 +209,22 @@ fn read(
     let (document, found) = Document::parse(file, text, env);
     errors.extend(found);
     document.map(Arc::new)
+}
+
+/// The bytes of a regular file. Opening a FIFO may block, and a device may never end.
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?;
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "it is a folder" } else { "it is no regular file" };
+        return Err(io::Error::new(ErrorKind::InvalidInput, what));
+    }
+    let mut bytes = Vec::new();
+    if kind.len() <= LARGEST_FILE {
+        File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    }
+    if kind.len().max(bytes.len() as u64) > LARGEST_FILE {
+        let what = format!("it is larger than {} MiB", LARGEST_FILE >> 20);
+        return Err(io::Error::new(ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use contract::Side;
 
 use super::document::steps;
+use super::endpoint::BaseUrl;
 use super::given::Given;
-use super::raw::RawHealth;
+use super::probing::GivenProbe;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
+use super::raw::{RawHealth, RawProbe, RawStatus};
 use super::{
     Capability, Diagnostic, Document, Endpoint, Modalities, ModelCard, PathStep, Pricing,
-    ProbeMethod, ProbeTarget, Secret, Sides, endpoint, schema,
+    ProbeMethod, Secret, Sides, endpoint, schema,
 };
 
 /// `models.yaml`, checked by itself.
@@ -33,9 +35,11 @@ pub(super) struct Listed {
     pub(super) sides: Sides,
     pub(super) card: ModelCard,
     pub(super) provider_model_id: String,
+    /// What stands before the paths of the API at `base`, if it is given.
+    pub(super) path: Option<String>,
     /// The model's own key, which belongs to `base`.
     pub(super) key: Option<Secret>,
-    pub(super) base: Option<Endpoint>,
+    pub(super) base: Option<BaseUrl>,
     pub(super) timeouts: Given,
     pub(super) routes: Vec<ListedRoute>,
     /// Some of its routes are missing here. Their errors are reported already.
@@ -48,13 +52,17 @@ pub(super) struct ListedRoute {
     pub(super) name: Option<String>,
     pub(super) side: Option<Side>,
     pub(super) kind: String,
+    /// As the file has it: entries of `routing.yaml` are joined by it.
+    pub(super) base: BaseUrl,
+    /// Where requests go.
     pub(super) endpoint: Endpoint,
     pub(super) api_key: Option<Secret>,
     pub(super) provider_model_id: String,
-    pub(super) weight: f64,
+    /// None: none is given.
+    pub(super) weight: Option<f64>,
     pub(super) pricing: Pricing,
     pub(super) capability: Capability,
-    pub(super) health: Option<ProbeTarget>,
+    pub(super) health: Option<GivenProbe>,
     pub(super) concurrency: Given,
     pub(super) timeouts: Given,
 }
@@ -169,6 +177,7 @@ impl Check<'_> {
             provider_model_id,
             key: self.key(at, raw.api_key),
             base: self.endpoint(&join(at, "base_url"), raw.base_url.as_deref()),
+            path: self.path(at, raw.path),
             timeouts: raw.timeouts,
             routes: Vec::new(),
             incomplete: false,
@@ -196,7 +205,7 @@ impl Check<'_> {
             self.errors.push(self.document.error(at, message, help));
         }
         let same_host = match (&own, &model.base) {
-            (Some(own), Some(base)) => own.origin == base.origin,
+            (Some(own), Some(base)) => own.endpoint.origin == base.endpoint.origin,
             _ => true,
         };
         let inherited = model.key.clone().filter(|_| same_host);
@@ -207,21 +216,25 @@ impl Check<'_> {
         };
         let health = self.health(at, raw.health.as_ref());
         let capability = capability(&raw, &model.card);
-        let endpoint = match raw.base_url {
-            Some(_) => own?,
-            None => model.base.clone()?,
+        // A `path` belongs to the URL beside it.
+        let own_path = self.path(at, raw.path).filter(|_| !is_model);
+        let (base, path) = match raw.base_url {
+            Some(_) => (own?, own_path),
+            None => (model.base.clone()?, own_path.or_else(|| model.path.clone())),
         };
+        let kind = raw.kind.unwrap_or_else(|| model.card.provider.clone());
         Some(ListedRoute {
             at: at.to_vec(),
             name: raw.name,
             side: raw.side,
-            kind: raw.kind.unwrap_or_else(|| model.card.provider.clone()),
-            endpoint,
+            endpoint: base.at(&kind, path.as_deref()),
+            base,
+            kind,
             api_key: self.key(at, raw.api_key).or(inherited),
             provider_model_id: raw
                 .provider_model_id
                 .unwrap_or_else(|| model.provider_model_id.clone()),
-            weight: raw.weight.unwrap_or(1.0),
+            weight: raw.weight,
             pricing,
             capability,
             health,
@@ -231,7 +244,7 @@ impl Check<'_> {
     }
 
     /// Parses a URL. None: it is not given, has an unset variable, or is invalid and reported.
-    pub(super) fn endpoint(&mut self, at: &[PathStep], text: Option<&str>) -> Option<Endpoint> {
+    pub(super) fn endpoint(&mut self, at: &[PathStep], text: Option<&str>) -> Option<BaseUrl> {
         text?;
         match endpoint::parse(self.document.text(at)?) {
             Ok(endpoint) => Some(endpoint),
@@ -240,6 +253,22 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    /// Checks the `path` beside a URL: what stands before `/chat/completions`.
+    pub(super) fn path(&mut self, at: &[PathStep], text: Option<String>) -> Option<String> {
+        let at = join(at, "path");
+        let text = text?;
+        let known = self.document.text(&at).is_some();
+        let plain = |b: u8| b.is_ascii_graphic() && !b"?#\\".contains(&b);
+        let dots = text.split('/').any(|segment| matches!(segment, "." | ".."));
+        let begins = text.is_empty() || text.starts_with('/');
+        if known && !(begins && !dots && text.bytes().all(plain)) {
+            let help =
+                "write what stands before `/chat/completions`: /v1, /openai/v1, or / for nothing";
+            self.errors.push(self.document.error(&at, "this is not a path", help));
+        }
+        Some(text)
     }
 
     /// The prices under `at`. Those that are not given are of `default`.
@@ -280,19 +309,33 @@ impl Check<'_> {
         &mut self,
         at: &[PathStep],
         raw: Option<&RawHealth>,
-    ) -> Option<ProbeTarget> {
+    ) -> Option<GivenProbe> {
         let at = join(at, "health");
-        let (at, path, method) = match raw? {
-            RawHealth::Path(path) => (at, path, ProbeMethod::Get),
-            RawHealth::Probe(probe) => (join(&at, "path"), &probe.path, probe.method),
+        let (at, given) = match raw? {
+            RawHealth::Path(path) => {
+                let path = Some(path.clone());
+                let method = ProbeMethod::Get;
+                (at, GivenProbe { path, method, status: Vec::new(), body: None })
+            }
+            RawHealth::Probe(RawProbe { path, method, status, body }) => {
+                let status = match status.clone() {
+                    None => Vec::new(),
+                    Some(RawStatus::One(status)) => vec![status],
+                    Some(RawStatus::Several(all)) => all,
+                };
+                let (path, body) = (path.clone(), body.clone());
+                (join(&at, "path"), GivenProbe { path, method: *method, status, body })
+            }
         };
         let known = self.document.text(&at).is_some();
-        let visible = path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-        if known && !(path.starts_with('/') && visible) {
+        let is_path = |path: &String| {
+            path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+        };
+        if known && !given.path.as_ref().is_none_or(is_path) {
             let help = "write it as `/health`: the gateway asks the host of the deployment";
             self.errors.push(self.document.error(&at, "a health path begins with `/`", help));
         }
-        Some(ProbeTarget { path: path.clone(), method })
+        Some(given)
     }
 }
 

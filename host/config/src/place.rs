@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Where a deployment listens: scheme, host, port, and the path in front of `/v1`.
+/// Where a deployment listens: scheme, host, port, and what stands before and behind the paths of
+/// the API.
 ///
 /// Two endpoints are equal by the rule for joining: a trailing `/` and a final `/v1` do not count,
 /// the host is compared in lower case, and a scheme's default port equals no port.
@@ -10,8 +11,20 @@ use std::fmt;
 pub struct Endpoint {
     /// Scheme, host and port to connect to.
     pub origin: Origin,
-    /// `""` or `/openai`: what stands between the host and `/v1`. Never ends in `/`.
+    /// What stands before `/chat/completions`: `/v1`, `/v1beta/openai`, or nothing. Never ends in
+    /// `/`.
     pub prefix: String,
+    /// The query of each request with its `?`, or nothing: `?api-version=preview`.
+    pub query: String,
+}
+
+impl Endpoint {
+    /// The URL of one path of the API: `/chat/completions`.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        let Self { origin, prefix, query } = self;
+        format!("{origin}{prefix}{path}{query}")
+    }
 }
 
 /// Scheme, host and port. Keys belong to an origin, and connections are pooled by origin.
@@ -52,9 +65,11 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Without a final `/v1`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.origin, self.prefix)
+        let Self { origin, prefix, query } = self;
+        write!(f, "{origin}{}{query}", prefix.strip_suffix("/v1").unwrap_or(prefix))
     }
 }
 

@@ -5,6 +5,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use contract::Side;
+
+use super::{DeploymentConfig, Secret, providers};
+
 /// The settings of health probes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Probing {
@@ -30,13 +34,58 @@ pub(crate) struct ProbeCounts {
     pub(crate) up_after: u32,
 }
 
-/// The target of a health probe. Status 200 means healthy.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// The target of a health probe, and which answers mean healthy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ProbeTarget {
     /// Absolute path at the deployment's origin: `/health`.
     pub path: String,
-    /// Method of the request.
+    /// Method of the request. A HEAD that is not allowed is asked again as GET.
     pub method: ProbeMethod,
+    /// Statuses that mean healthy. Empty: 200 and 204.
+    pub status: Vec<u16>,
+    /// A text that the body must have. None: a body that says that the engine loads or sleeps is
+    /// not healthy.
+    pub body: Option<String>,
+    /// The path of the list of models, which is asked where `path` does not exist.
+    pub last_resort: Option<String>,
+    /// The key of the deployment.
+    pub key: Option<Secret>,
+}
+
+/// The health probe as a file gives it.
+#[derive(Debug, Clone)]
+pub(crate) struct GivenProbe {
+    /// None: that of the kind.
+    pub(crate) path: Option<String>,
+    pub(crate) method: ProbeMethod,
+    pub(crate) status: Vec<u16>,
+    pub(crate) body: Option<String>,
+}
+
+impl ProbeTarget {
+    /// The probe of a deployment. None: it is not probed, as a remote one that names no probe: a
+    /// public API has no health page, and a probe must not cost money.
+    pub(crate) fn of(deployment: &DeploymentConfig, given: Option<&GivenProbe>) -> Option<Self> {
+        let DeploymentConfig { side, kind, endpoint, api_key, .. } = deployment;
+        if *side == Side::Remote && given.is_none() {
+            return None;
+        }
+        let (path, last_resort) = match given.and_then(|given| given.path.clone()) {
+            Some(path) => (path, None),
+            None => match providers::of_kind(kind).and_then(|provider| provider.health) {
+                Some(path) => (path.to_owned(), None),
+                None => ("/health".to_owned(), Some(format!("{}/models", endpoint.prefix))),
+            },
+        };
+        Some(Self {
+            path,
+            method: given.map_or(ProbeMethod::Get, |given| given.method),
+            status: given.map_or_else(Vec::new, |given| given.status.clone()),
+            body: given.and_then(|given| given.body.clone()),
+            last_resort,
+            key: api_key.clone(),
+        })
+    }
 }
 
 /// The method of a health probe. Methods that change state are not offered.

@@ -1,30 +1,45 @@
 //! Removes secrets from the words of engines. Engines often repeat the URL or the key that they
 //! were called with, and the addresses of engines behind them.
+//!
+//! The texts come from others, so the work is bounded by their length: every step reads the text
+//! once, at each of at most [`LEVELS`] levels of escapes.
+
+mod addresses;
+mod escapes;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ops::Range;
 
+use aho_corasick::AhoCorasick;
 use bytes::{Bytes, BytesMut};
-use memchr::memmem;
+use memchr::memmem::Finder;
 
-use super::{Model, endpoint};
+use super::{Model, count, endpoint};
+
+use escapes::Level;
 
 const MASK: &[u8] = b"[redacted]";
 /// Shorter keys are not masked: they are no secrets, and any text contains them.
 const SHORTEST_KEY: usize = 4;
+/// The text as it is, and escapes within escapes: an error that quotes another one as a JSON string
+/// escapes it twice.
+const LEVELS: usize = 4;
 
 /// Masks the keys and addresses of all deployments, and every URL and address in a private network:
 /// there may be more engines than are configured.
 #[derive(Default)]
 pub struct Redactor {
-    keys: BTreeSet<String>,
-    /// In lower case.
+    /// Finds the keys. None without any.
+    keys: Option<AhoCorasick>,
+    /// Finds, in any case, what is masked wherever it occurs: hosts with their ports, and hosts
+    /// that are more than a plain word.
+    places: Option<AhoCorasick>,
+    /// In lower case. Only URLs of these are masked.
     hosts: BTreeSet<String>,
-    /// Masked wherever they occur: hosts with their ports, and hosts that are more than a plain
-    /// word.
-    places: BTreeSet<String>,
+    /// The addresses among the hosts, for their other spellings.
+    addresses: BTreeSet<IpAddr>,
 }
 
 impl Redactor {
@@ -32,23 +47,23 @@ impl Redactor {
     #[must_use]
     pub fn new(models: &[Model]) -> Self {
         let mut redactor = Self::default();
+        let (mut keys, mut places) = (BTreeSet::new(), BTreeSet::new());
         for deployment in models.iter().flat_map(|model| &model.deployments) {
             let origin = &deployment.endpoint.origin;
             redactor.hosts.insert(origin.host.clone());
-            let place = match origin.host.contains(':') {
+            redactor.addresses.extend(origin.host.parse::<IpAddr>());
+            places.insert(match origin.host.contains(':') {
                 true => format!("[{}]:{}", origin.host, origin.port),
                 false => format!("{}:{}", origin.host, origin.port),
-            };
-            redactor.places.insert(place);
+            });
             if origin.host.contains(['.', ':']) {
-                redactor.places.insert(origin.host.clone());
+                places.insert(origin.host.clone());
             }
-            if let Some(key) = deployment.api_key.as_ref().map(|key| key.expose()) {
-                // As it is, and with `/` escaped as some write it in JSON.
-                redactor.keys.extend([key.to_owned(), key.replace('/', "\\/")]);
-            }
+            let key = deployment.api_key.as_ref().map(|key| key.expose());
+            keys.extend(key.filter(|key| key.len() >= SHORTEST_KEY).map(str::to_owned));
         }
-        redactor.keys.retain(|key| key.len() >= SHORTEST_KEY);
+        redactor.keys = finder(&keys, false);
+        redactor.places = finder(&places, true);
         redactor
     }
 
@@ -60,12 +75,10 @@ impl Redactor {
             return text;
         }
         let (mut out, mut done) = (BytesMut::with_capacity(text.len()), 0);
-        for span in spans {
-            if span.start >= done {
-                out.extend_from_slice(&text[done..span.start]);
-                out.extend_from_slice(MASK);
-            }
-            done = done.max(span.end);
+        for span in merged(&spans, text.len()) {
+            out.extend_from_slice(&text[done..span.start]);
+            out.extend_from_slice(MASK);
+            done = span.end;
         }
         out.extend_from_slice(&text[done..]);
         out.freeze()
@@ -83,76 +96,104 @@ impl Redactor {
         !self.spans(text).is_empty()
     }
 
-    /// The ranges to mask, sorted by their start. They may overlap.
+    /// The ranges to mask, in any order. They may overlap.
     fn spans(&self, text: &[u8]) -> Vec<Range<usize>> {
-        let lower = text.to_ascii_lowercase();
         let mut spans = Vec::new();
-        let words = self.keys.iter().map(|key| (text, key));
-        for (text, word) in words.chain(self.places.iter().map(|place| (&lower[..], place))) {
-            spans.extend(memmem::find_iter(text, word).map(|at| at..at + word.len()));
+        self.spans_of(text, |span| spans.push(span));
+        let mut level = Level::of(text);
+        for _ in 1..LEVELS {
+            let Some(next) = level.unescaped() else { break };
+            level = next;
+            self.spans_of(level.text(), |span| spans.push(level.origin(span)));
         }
-        // The second has `/` escaped as some write it in JSON.
-        for mark in ["://", ":\\/\\/"] {
-            let urls = memmem::find_iter(&lower, mark);
-            spans.extend(urls.filter_map(|at| self.url(&lower, at, at + mark.len())));
-        }
-        spans.extend(addresses(&lower));
-        spans.sort_unstable_by_key(|span| span.start);
         spans
     }
 
-    /// The range of the URL around a `://`, if its host is secret.
-    fn url(&self, text: &[u8], mark: usize, authority: usize) -> Option<Range<usize>> {
-        let in_authority = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~%:@[]".contains(byte);
-        let length = text[authority..].iter().take_while(|byte| in_authority(byte)).count();
-        let told = std::str::from_utf8(&text[authority..authority + length]).ok()?;
-        let host = told.rsplit('@').next()?;
-        let host = match host.strip_prefix('[') {
-            Some(v6) => v6.split(']').next()?,
-            None => host.split(':').next()?,
-        };
-        let host = host.trim_end_matches('.');
-        let hidden = self.hosts.contains(host) || endpoint::is_private(host);
-        if host.is_empty() || !hidden {
-            return None;
+    /// The ranges to mask in a text without its escapes.
+    fn spans_of(&self, text: &[u8], mut found: impl FnMut(Range<usize>)) {
+        for finder in self.keys.iter().chain(&self.places) {
+            count(text.len());
+            finder.find_overlapping_iter(text).for_each(|word| found(word.range()));
         }
-        let in_scheme = |byte: &&u8| byte.is_ascii_alphanumeric();
-        let scheme = text[..mark].iter().rev().take_while(in_scheme).count();
-        let mut end = authority + length;
-        while let Some(byte) = text.get(end) {
-            let escaped = *byte == b'\\' && text.get(end + 1) == Some(&b'/');
-            if !escaped && (byte.is_ascii_whitespace() || b"\"'<>()[]{},\\".contains(byte)) {
-                break;
+        self.urls(text, &mut found);
+        addresses::v4(text, &mut found);
+        addresses::v6(text, &self.addresses, &mut found);
+    }
+
+    /// The ranges of the URLs whose hosts are secret.
+    fn urls(&self, text: &[u8], found: &mut impl FnMut(Range<usize>)) {
+        const MARK: &str = "://";
+        let finder = Finder::new(MARK);
+        let mut from = 0;
+        count(text.len());
+        while let Some(mark) = finder.find(&text[from..]).map(|at| from + at) {
+            let authority = mark + MARK.len();
+            from = authority;
+            let end = authority + span(&text[authority..], is_in_authority);
+            count(end - authority);
+            if !self.hides(&text[authority..end]) {
+                continue;
             }
-            end += 1;
+            let scheme = text[..mark].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric());
+            let start = mark - scheme.count();
+            let rest = span(&text[end..], |byte| {
+                !(byte.is_ascii_whitespace() || b"\"'<>()[]{},\\".contains(&byte))
+            });
+            count(mark - start + rest);
+            // A URL in the path of a masked one is masked with it, and not looked at again.
+            from = end + rest;
+            found(start..from);
         }
-        Some(mark - scheme..end)
+    }
+
+    /// True if the host in the authority of a URL is secret.
+    fn hides(&self, authority: &[u8]) -> bool {
+        let Ok(authority) = std::str::from_utf8(authority) else { return false };
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let host = match host.strip_prefix('[') {
+            Some(v6) => v6.split([']', '%']).next(),
+            None => host.split(':').next(),
+        };
+        let host = host.unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+        !host.is_empty() && (self.hosts.contains(&host) || endpoint::is_private(&host))
     }
 }
 
-/// The ranges of IPv4 addresses in private networks, with their ports.
-fn addresses(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let start = from + text[from..].iter().position(u8::is_ascii_digit)?;
-            let run = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
-            let length = text[start..].iter().take_while(run).count();
-            from = start + length;
-            let run = std::str::from_utf8(&text[start..from]).unwrap_or_default();
-            let address = run.trim_end_matches('.');
-            if address.parse().is_ok_and(|address: Ipv4Addr| endpoint::is_private_v4(address)) {
-                let end = start + address.len();
-                return Some(start..end + port(&text[end..]));
-            }
-        }
-    })
+fn finder(words: &BTreeSet<String>, ignore_case: bool) -> Option<AhoCorasick> {
+    let mut builder = AhoCorasick::builder();
+    let finder = builder.ascii_case_insensitive(ignore_case).build(words);
+    // It fails only for more words than fit into memory.
+    finder.ok().filter(|_| !words.is_empty())
 }
 
-/// The length of `:8000` at the start of a text.
-fn port(text: &[u8]) -> usize {
-    let digits = text.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
-    if text.first() == Some(&b':') && digits > 0 { 1 + digits } else { 0 }
+/// How many bytes at the start of a text are such bytes.
+fn span(text: &[u8], is: impl Fn(u8) -> bool) -> usize {
+    text.iter().take_while(|byte| is(**byte)).count()
+}
+
+fn is_in_authority(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b".-_~%:@[]".contains(&byte)
+}
+
+/// The parts of a text of this length that the spans cover, in order. Takes no sorting: a text may
+/// have a span for every few of its bytes.
+fn merged(spans: &[Range<usize>], length: usize) -> Vec<Range<usize>> {
+    let mut change = vec![0_i32; length + 1];
+    for span in spans {
+        change[span.start] += 1;
+        change[span.end] -= 1;
+    }
+    let (mut merged, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, change) in change.into_iter().enumerate() {
+        let was = depth;
+        depth += change;
+        match (was > 0, depth > 0) {
+            (false, true) => start = at,
+            (true, false) => merged.push(start..at),
+            _ => {}
+        }
+    }
+    merged
 }
 
 /// Shows no secret.

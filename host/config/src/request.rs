@@ -6,19 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::document::steps;
 use super::models::{Check, join};
 
-/// Headers that carry credentials. Strategies never see them, whatever the file says.
-const CREDENTIALS: [&str; 9] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "api-key",
-    "x-auth-token",
-    "x-goog-api-key",
-    "x-amz-security-token",
-];
-
 /// Headers that strategies on the request path see. Credentials cannot be listed.
 // After the check the names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -54,7 +41,7 @@ impl Check<'_> {
         if name.is_empty() || !name.bytes().all(token) {
             let help = "write letters, digits and `-`: x-session-id";
             self.errors.push(self.document.error(at, "this is not a header name", help));
-        } else if CREDENTIALS.contains(&&*name) {
+        } else if http1::headers::is_credential(&name) || name == "set-cookie" {
             let help = "name a header that carries no credential, such as x-session-id";
             let message = "strategies are never told credentials";
             self.errors.push(self.document.error(at, message, help));

@@ -8,16 +8,16 @@ use ipnet::IpNet;
 use contract::Side;
 
 use super::document::steps;
+use super::endpoint::BaseUrl;
 use super::given::Given;
 use super::limits::SharedConcurrency;
 use super::models::{Check, join, typed, without_deployments};
+use super::probing::GivenProbe;
 use super::raw::routing::{RawEntry, RoutingFile};
 use super::raw::strategy::RawStrategy;
 use super::strategy::Own;
 use super::timeouts::TimeLimits;
-use super::{
-    Config, Diagnostic, Document, Endpoint, LogOutput, PathStep, ProbeTarget, Secret, schema,
-};
+use super::{Config, Diagnostic, Document, Endpoint, LogOutput, PathStep, Secret, schema};
 
 /// The parts of `routing.yaml` that are joined with the models.
 pub(super) struct Entries {
@@ -40,13 +40,22 @@ pub(super) struct Entry {
     pub(super) at: Vec<PathStep>,
     pub(super) side: Side,
     /// None: it is invalid or unknown, which is reported already.
-    pub(super) endpoint: Option<Endpoint>,
+    pub(super) base: Option<BaseUrl>,
+    /// What stands before the paths of the API, if it is given.
+    pub(super) path: Option<String>,
     pub(super) models: Vec<String>,
     pub(super) name: Option<String>,
     pub(super) api_key: Option<Secret>,
-    pub(super) health: Option<ProbeTarget>,
+    pub(super) health: Option<GivenProbe>,
     pub(super) concurrency: Given,
     pub(super) timeouts: Given,
+}
+
+impl Entry {
+    /// The endpoint that routes are joined by.
+    pub(super) fn join_key(&self) -> Option<&Endpoint> {
+        self.base.as_ref().map(|base| &base.join_key)
+    }
 }
 
 /// Checks the file. Returns its lists, and a configuration without models.
@@ -62,6 +71,8 @@ pub(super) fn check(
     let ejection = check.ejection(raw.ejection);
     let limits = check.limits(raw.limits);
     let request = check.request(raw.request);
+    let headers = check.header_rules(raw.headers);
+    let (cors, hosts) = (check.cors(raw.cors), check.hosts(raw.hosts));
     let mut list = check.list(Side::Local, raw.local_deployment);
     list.extend(check.list(Side::Remote, raw.remote_deployment));
     let first = RawStrategy {
@@ -90,6 +101,10 @@ pub(super) fn check(
         slow_start: raw.slow_start,
         sandbox: raw.sandbox,
         request,
+        headers,
+        cors,
+        hosts,
+        keep_alive_comments: raw.keep_alive_comments,
         limits,
         shutdown: raw.shutdown,
         access_log: raw.logging.output.filter(|output| !output.is_empty()).map(
@@ -128,7 +143,8 @@ impl Check<'_> {
         let mut entry = |(index, raw): (usize, RawEntry)| {
             let at = steps![key, index];
             Entry {
-                endpoint: self.endpoint(&join(&at, "endpoint"), Some(&raw.endpoint)),
+                base: self.endpoint(&join(&at, "endpoint"), Some(&raw.endpoint)),
+                path: self.path(&at, raw.path),
                 health: self.health(&at, raw.health.as_ref()),
                 at: at.to_vec(),
                 side,

@@ -27,6 +27,17 @@ pub struct StrategyConfig {
     pub candidate: Option<Box<CandidateConfig>>,
 }
 
+/// Built-in strategies that keep a session or a prompt where it was.
+const AFFINE: [&str; 2] = ["session-affinity", "prefix-affinity"];
+
+impl StrategyConfig {
+    /// True if it places sessions or prompts by the names of deployments.
+    #[must_use]
+    pub fn is_affine(&self) -> bool {
+        AFFINE.contains(&&*self.reference)
+    }
+}
+
 /// A strategy that is tried beside the one in use.
 #[derive(Debug, Clone)]
 pub struct CandidateConfig {

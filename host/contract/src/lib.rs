@@ -238,4 +238,66 @@ mod tests {
             assert_eq!(fault.cause(), label, "{fault}");
         }
     }
+
+    /// Gives every local deployment the weight 7.
+    struct Fixed(Description);
+
+    impl Strategy for Fixed {
+        fn description(&self) -> &Description {
+            &self.0
+        }
+
+        fn assign(
+            &mut self,
+            local: &[Candidate<'_>],
+            _: &[Candidate<'_>],
+        ) -> Result<RawWeights, Fault> {
+            Ok(RawWeights { local: vec![7.0; local.len()], remote: Vec::new() })
+        }
+    }
+
+    #[test]
+    fn a_strategy_decides_off_the_path_and_learns_nothing() {
+        let mut strategy = Fixed(Description {
+            name: "fixed".into(),
+            version: "1".into(),
+            summary: String::new(),
+            parameters: serde_json::json!({}),
+            refresh: None,
+            needs: Needs::default(),
+        });
+        assert!(strategy.on_path().is_none() && !strategy.learns());
+        assert_eq!(strategy.outcome(&[]), Ok(()));
+        let place = Place {
+            name: "d".into(),
+            model: "m".into(),
+            side: Side::Local,
+            weight: 1.0,
+            capacity: 1,
+            price: None,
+            context_length: 1,
+        };
+        let (place, latency) = (&place, None);
+        let one = Candidate { id: 0, place, in_flight: 0, queued: 0, latency, error_rate: 0.0 };
+        let (local, facts) = ([one], &Facts::default());
+        let question = Question { model: "m", stream: false, facts, local: &local, remote: &[] };
+        assert_eq!(strategy.assign_request(question), strategy.assign(&local, &[]));
+    }
+
+    #[test]
+    fn needs_of_two_are_those_of_either() {
+        let needs = |bits: u8| Needs {
+            prompt_tokens: bits & 1 != 0,
+            session: bits & 2 != 0,
+            prefixes: bits & 4 != 0,
+        };
+        for (a, b) in (0..8).flat_map(|a| (0..8).map(move |b| (a, b))) {
+            assert_eq!(needs(a).or(needs(b)), needs(a | b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn sides_have_names() {
+        assert_eq!([Side::Local, Side::Remote].map(Side::as_str), ["local", "remote"]);
+    }
 }

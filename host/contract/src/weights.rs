@@ -133,4 +133,13 @@ mod tests {
         let weights = check(&[5e-324, 0.0], &[0.0]).expect("good");
         assert_eq!(weights.local(), [1.0, 0.0]);
     }
+
+    #[test]
+    fn even_weights_sum_to_one() {
+        let even = Weights::even(3, 1);
+        assert_eq!((even.local(), even.remote()), (&[0.25; 3][..], &[0.25][..]));
+        assert_eq!(Weights::even(0, 2).remote(), [0.5; 2]);
+        let none = Weights::even(0, 0);
+        assert!(none.local().is_empty() && none.remote().is_empty());
+    }
 }

@@ -159,6 +159,27 @@ mod tests {
         assert!(!budget.withdraw(none, now));
     }
 
+    #[test]
+    fn refused_requests_are_counted() {
+        let (budget, _) = new();
+        assert_eq!(budget.denied(), 0);
+        (0..3).for_each(|_| budget.deny());
+        assert_eq!(budget.denied(), 3);
+    }
+
+    #[test]
+    fn the_fixed_rate_is_spread_over_the_second() {
+        let (budget, now) = new();
+        let limit = RetryBudget { percent: 0, per_second: 4 };
+        let taken = |at: Instant| (0..10).filter(|_| budget.withdraw(limit, at)).count();
+        let ms = Duration::from_millis;
+        let steps =
+            [(0, 4), (249, 0), (250, 1), (499, 0), (1000, 3), (1999, 3), (2000, 1), (9000, 4)];
+        for (at, count) in steps {
+            assert_eq!(taken(now + ms(at)), count, "after {at} ms");
+        }
+    }
+
     proptest! {
         /// In any order and over any time, extra attempts are at most a fifth of the requests, plus
         /// ten per second, plus the ten saved up.

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redactor};
-use contract::{Candidate, Place, Price, Side};
+use config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redactor, StrategyConfig};
+use contract::{Candidate, Place, Side};
 
 use super::load::clock;
 use super::names::{self, Letters};
+use super::place::place_of;
 use super::siblings::{Member, Siblings};
 use super::standing::{Change, Standing};
 use super::suspicions::Suspicions;
@@ -357,6 +358,8 @@ impl Fleet {
         let (changes, deciding) = (Arc::clone(&self.changes), Arc::clone(&self.deciding));
         let siblings = Arc::new(Siblings::new(config, changes, rate, deciding, members));
         let id: Arc<str> = model.id.as_str().into();
+        let strategy = config.strategies.get(model.strategy);
+        let is_affine = strategy.is_some_and(StrategyConfig::is_affine);
         let mut deployment = |(config, (standing, suspicions, health)): (
             &DeploymentConfig,
             (Arc<Standing>, _, _),
@@ -365,7 +368,7 @@ impl Fleet {
             Arc::new(Deployment {
                 model: Arc::clone(&id),
                 id: std::mem::replace(first, *first + 1),
-                place: place_of(model, config),
+                place: place_of(model, config, is_affine),
                 load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
                 health,
                 slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
@@ -425,20 +428,6 @@ impl Fleet {
             }
             deployment.slots.resize(deployment.config.concurrency.max);
         }
-    }
-}
-
-/// The fixed facts of a deployment, as strategies are told them.
-fn place_of(model: &Model, config: &DeploymentConfig) -> Place {
-    let price = config.pricing.prompt.parse().ok().zip(config.pricing.completion.parse().ok());
-    Place {
-        name: config.name.clone(),
-        model: model.id.clone(),
-        side: config.side,
-        weight: config.weight,
-        capacity: config.concurrency.max,
-        price: price.map(|(prompt, completion)| Price { prompt, completion }),
-        context_length: config.capability.context_length,
     }
 }
 

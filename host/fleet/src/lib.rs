@@ -24,6 +24,7 @@ mod names;
 mod objections;
 mod outcome;
 mod permit;
+mod place;
 mod pressure;
 mod rate;
 mod reports;

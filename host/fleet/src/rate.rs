@@ -120,4 +120,34 @@ mod tests {
         assert!(!rate.note_below(2.0, later));
         assert_eq!(rate.count(later), 2.0);
     }
+
+    #[test]
+    fn events_leave_evenly_over_the_next_window() {
+        let start = Instant::now();
+        let rate = Rate::new(Duration::from_secs(4), start);
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        (0..8).for_each(|_| rate.note(at(1.0)));
+        (0..2).for_each(|_| rate.note(at(5.0)));
+        for (seconds, count) in
+            [(5.0, 8.0), (6.0, 6.0), (7.0, 4.0), (7.5, 3.0), (8.0, 2.0), (10.0, 1.0), (12.0, 0.0)]
+        {
+            assert!((rate.count(at(seconds)) - count).abs() < 1e-9, "after {seconds} s");
+            assert!((rate.per_second(at(seconds)) - count / 4.0).abs() < 1e-9);
+        }
+        assert!(rate.note_below(1.0, at(12.0)), "exactly the limit");
+        assert!(!rate.note_below(1.5, at(12.0)));
+        assert!(rate.note_below(2.0, at(12.0)));
+    }
+
+    #[test]
+    fn a_count_that_is_full_stays_full() {
+        let start = Instant::now();
+        let rate = Rate::new(Duration::from_secs(1), start);
+        rate.word.store(3 << (2 * BITS) | 5 << BITS | (FULL - 1), Ordering::Relaxed);
+        let now = start + Duration::from_secs(3);
+        for _ in 0..3 {
+            rate.note(now);
+            assert_eq!(rate.word.load(Ordering::Relaxed), 3 << (2 * BITS) | 5 << BITS | FULL);
+        }
+    }
 }

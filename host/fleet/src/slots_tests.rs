@@ -1,4 +1,5 @@
 use super::*;
+use crate::Busy;
 
 fn new(max: u32) -> Arc<Slots> {
     Arc::new(Slots::with_jitter(Side::Local, max, || 0.0))
@@ -104,4 +105,13 @@ fn slow_start_begins_at_a_part_of_the_peak() {
     assert!(matches!(slots.try_enter(now + Duration::from_secs(10)), Entry::Place(_)));
     slots.come_back(None, now);
     assert!(matches!(slots.try_enter(now), Entry::Place(_)));
+}
+
+#[test]
+fn reasons_have_names_in_the_order_of_their_counters() {
+    let named = Busy::ALL.map(|busy| (busy as usize, busy.as_str()));
+    assert_eq!(
+        named,
+        [(0, "queue_full"), (1, "queue_timeout"), (2, "queue_dispersed"), (3, "learned_limit")]
+    );
 }

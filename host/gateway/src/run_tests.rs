@@ -13,10 +13,6 @@ use crate::reload::Seen;
 
 use super::*;
 
-fn failure() -> Outcome {
-    Outcome::Failure { cause: "answered 500".into(), kind: FailureKind::Answer }
-}
-
 #[test]
 fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
     let folder = tempfile::tempdir().unwrap();
@@ -39,12 +35,13 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
     control.equip(&first).unwrap();
 
     let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));
-    // A change after the trial makes the installation ask the strategy again.
-    let deployment = &first.fleet.models[0].deployments[0];
+    // An ejection after the trial makes the installation ask the strategy again.
+    let (deployment, now) = (&first.fleet.models[0].deployments[0], Instant::now());
     for _ in 0..5 {
-        let place = deployment.slots.try_enter(Instant::now()).place().unwrap();
-        let permit = deployment.admit(place, Instant::now()).unwrap();
-        permit.settle(failure(), Instant::now());
+        let slot = deployment.slots.try_enter(now).place().unwrap();
+        let cause = "answered 500".into();
+        let outcome = Outcome::Failure { cause, kind: FailureKind::Answer };
+        deployment.admit(slot, now).unwrap().settle(outcome, now);
     }
     let installed =
         runtime.block_on(control.install(Loaded { plan, snapshot, seen: Seen::default() }));

@@ -1,6 +1,10 @@
 //! Decides which headers cross the gateway. Hop-by-hop headers never do (RFC 9110, 7.6.1). They are
 //! a fixed set, so that neither side can have headers dropped by naming them in `Connection`. The
-//! client's credentials never go up, and headers that reveal the upstream never come down.
+//! client's credentials never go up, nor what a browser says of the page that asks. Headers that
+//! reveal the upstream or its account, or that command the client's browser or proxy, never come
+//! down. What else passes can be set.
+
+mod class;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -8,59 +12,142 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use http::header::HeaderName;
 
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+use class::Class;
 
-/// Request headers that are not forwarded: the client's credentials, and headers that the gateway
-/// sets itself.
-const NOT_UP: [&str; 10] = [
-    "accept-encoding",
-    "api-key",
-    "authorization",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "host",
-    "x-api-key",
-    "x-request-id",
-];
-
-/// Answer headers that are not forwarded: they name the upstream, set state for its host, or are
-/// set by the gateway itself.
-const NOT_DOWN: [&str; 9] = [
+/// Answer headers that are not forwarded: they name the upstream or its account, set state for its
+/// host, command the client's browser or a proxy in front of the gateway, or are set by the gateway
+/// itself.
+const NOT_DOWN: [&str; 31] = [
+    "accept-ch",
     "alt-svc",
+    "clear-site-data",
     "content-location",
+    "content-security-policy",
+    "content-security-policy-report-only",
+    "critical-ch",
+    "expect-ct",
+    "link",
     "location",
+    "nel",
+    "origin-agent-cluster",
+    "permissions-policy",
+    "proxy-authorization",
+    "public-key-pins",
+    "refresh",
+    "report-to",
+    "reporting-endpoints",
     "server",
+    "service-worker-allowed",
     "set-cookie",
+    "set-cookie2",
+    "sourcemap",
+    "speculation-rules",
     "strict-transport-security",
     "www-authenticate",
+    "x-lighttpd-send-file",
+    "x-powered-by",
     "x-request-id",
+    "x-sendfile",
     "x-should-retry",
 ];
 
+/// Beginnings of names of answer headers that are not forwarded, for the same reasons.
+const NOT_DOWN_FAMILIES: [&str; 4] =
+    ["access-control-", "cross-origin-", "x-accel-", "x-lighttpd-"];
+
 /// The addresses that a request came through, as reported by proxies in front of the gateway.
 const FORWARDED_FOR: &str = "x-forwarded-for";
-const FORWARDING: [&str; 3] = ["forwarded", "via", "x-real-ip"];
 
-fn is_forwarding(name: &HeaderName) -> bool {
-    FORWARDING.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
+/// The hops of a request (RFC 8586). A gateway that finds itself among them would forward the
+/// request for ever.
+const CDN_LOOP: &str = "cdn-loop";
+
+/// What remote APIs are told of the software that asks. Some refuse requests without any.
+const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"));
+
+/// Where headers go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// From clients to remote deployments.
+    ToRemote,
+    /// From clients to local deployments.
+    ToLocal,
+    /// From deployments to clients.
+    ToClient,
+}
+
+/// Which of the headers pass that neither always nor never do. Names are in lower case, and a final
+/// `*` stands for any ending.
+#[derive(Debug, Clone, Copy)]
+pub enum Passing<'a> {
+    /// These and what the API needs: the rule for remote deployments.
+    Only(&'a [String]),
+    /// All but these: the rule for local deployments, and for clients.
+    AllBut(&'a [String]),
+}
+
+impl Passing<'_> {
+    fn lets(&self, class: Class, name: &str) -> bool {
+        match (self, class) {
+            (_, Class::Hop | Class::Own | Class::Credential | Class::Page | Class::Account) => {
+                false
+            }
+            (Self::Only(_), Class::Api) => true,
+            (Self::Only(names), _) => is_named(names, name),
+            (Self::AllBut(names), _) => !is_named(names, name),
+        }
+    }
+
+    fn way(&self) -> Way {
+        match self {
+            Self::Only(_) => Way::ToRemote,
+            Self::AllBut(_) => Way::ToLocal,
+        }
+    }
+}
+
+/// Whether one of `names` is this name, or a beginning of it followed by `*`.
+fn is_named(names: &[String], name: &str) -> bool {
+    names.iter().any(|named| match named.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => named == name,
+    })
+}
+
+/// True if clients cannot have this header sent to a deployment, whatever is configured: it is a
+/// credential, it is about one connection, or the gateway sets it itself.
+#[must_use]
+pub fn never_goes_up(name: &str) -> bool {
+    let class = class::of(&name.to_ascii_lowercase());
+    !Passing::AllBut(&[]).lets(class, name)
+}
+
+/// True if the header is a client's credential, by its name.
+#[must_use]
+pub fn is_credential(name: &str) -> bool {
+    class::of(&name.to_ascii_lowercase()) == Class::Credential
+}
+
+/// Whether the request has passed the gateway of this name.
+#[must_use]
+pub fn passed(headers: &HeaderMap, hop: &str) -> bool {
+    let values = headers.get_all(CDN_LOOP).iter();
+    let mut hops = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    hops.any(|found| {
+        // Parameters follow a semicolon.
+        let name = found.split(|byte| *byte == b';').next().unwrap_or_default();
+        name.trim_ascii() == hop.as_bytes()
+    })
 }
 
 /// Drops the forwarding headers. Needed for a client that is not a trusted proxy.
 pub fn drop_forwarding(headers: &mut HeaderMap) {
-    drop_all(headers, is_forwarding);
+    drop_all(headers, |name| class::of(name.as_str()) == Class::Forwarding);
 }
+
+/// Called with each header that a client or a deployment sent and that does not pass. Not called
+/// for those that belong to one connection or that the gateway sets itself.
+pub type OnDropped = fn(Way, &str);
 
 /// The headers of an upstream request, without `host`, credential and length: those of the client
 /// that may pass, and the gateway's own.
@@ -73,6 +160,12 @@ pub struct Up<'a> {
     /// The client's address, if the upstream may know it. It is appended to `x-forwarded-for`,
     /// after the addresses from a trusted proxy.
     pub client: Option<IpAddr>,
+    /// The name of this gateway. It is appended to the hops of the request.
+    pub hop: &'a str,
+    /// Which of the client's headers pass.
+    pub passing: Passing<'a>,
+    /// Told of those that do not.
+    pub on_dropped: OnDropped,
 }
 
 impl Up<'_> {
@@ -82,12 +175,21 @@ impl Up<'_> {
     /// that `curl -d` sends.
     pub fn each(&self, mut header: impl FnMut(&[u8], &[u8])) {
         let is_told = self.client.is_some();
+        let mut names_agent = false;
         for (name, value) in self.headers {
             let name = name.as_str();
-            let replaced = NOT_UP.contains(&name) || (is_told && name == FORWARDED_FOR);
-            if !replaced && !HOP_BY_HOP.contains(&name) {
-                header(name.as_bytes(), value.as_bytes());
+            let class = class::of(name);
+            if self.passing.lets(class, name) {
+                names_agent |= class == Class::Agent;
+                if !(is_told && name == FORWARDED_FOR) {
+                    header(name.as_bytes(), value.as_bytes());
+                }
+            } else if !matches!(class, Class::Hop | Class::Own) {
+                (self.on_dropped)(self.passing.way(), name);
             }
+        }
+        if matches!(self.passing, Passing::Only(_)) && !names_agent {
+            header(b"user-agent", USER_AGENT.as_bytes());
         }
         if let Some(client) = self.client {
             let mut all = Vec::with_capacity(64);
@@ -97,6 +199,14 @@ impl Up<'_> {
             }
             address(&mut all, client);
             header(FORWARDED_FOR.as_bytes(), &all);
+        }
+        match self.headers.get(CDN_LOOP) {
+            None => header(CDN_LOOP.as_bytes(), self.hop.as_bytes()),
+            Some(_) => {
+                let hops = self.headers.get_all(CDN_LOOP).iter().map(|value| value.as_bytes());
+                let hops: Vec<&[u8]> = hops.chain([self.hop.as_bytes()]).collect();
+                header(CDN_LOOP.as_bytes(), &hops.join(&b", "[..]));
+            }
         }
         header(b"x-request-id", self.request_id.as_bytes());
         header(b"content-type", b"application/json");
@@ -122,15 +232,51 @@ fn address(to: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-/// The headers of an answer that go to the client.
-#[must_use]
-pub fn down(mut headers: HeaderMap) -> HeaderMap {
-    let stays = |name: &HeaderName| {
-        let is = name.as_str();
-        HOP_BY_HOP.contains(&is) || NOT_DOWN.contains(&is) || is_forwarding(name)
-    };
-    drop_all(&mut headers, stays);
-    headers
+/// Which headers of an answer go to the client.
+#[derive(Debug, Clone, Copy)]
+pub struct Down<'a> {
+    /// Headers that do not, beside those that never do. As in [`Passing`].
+    pub dropped: &'a [String],
+    /// Whether the client is told the rate limits of the deployment's key.
+    pub rate_limits: bool,
+    /// Told of those that do not pass.
+    pub on_dropped: OnDropped,
+}
+
+impl Down<'_> {
+    /// The headers of an answer that go to the client.
+    #[must_use]
+    pub fn pass(&self, mut headers: HeaderMap) -> HeaderMap {
+        drop_all(&mut headers, |name| {
+            let name = name.as_str();
+            let class = class::of(name);
+            let never = matches!(class, Class::Hop | Class::Account | Class::Forwarding)
+                || NOT_DOWN.contains(&name)
+                || NOT_DOWN_FAMILIES.iter().any(|start| name.starts_with(start));
+            let stays =
+                never || (!self.rate_limits && is_rate_limit(name)) || is_named(self.dropped, name);
+            if stays && class != Class::Hop && class != Class::Own {
+                (self.on_dropped)(Way::ToClient, name);
+            }
+            stays
+        });
+        headers
+    }
+}
+
+/// True for a header that says how much of a rate limit is used. `retry-after` is none: it is about
+/// this answer.
+fn is_rate_limit(name: &str) -> bool {
+    const NAMES: [&str; 3] = ["ratelimit", "rate-limit", "ratelimit-policy"];
+    const BEGINNINGS: [&str; 6] = [
+        "ratelimit-",
+        "x-ratelimit-",
+        "x-rate-limit-",
+        "anthropic-ratelimit-",
+        "x-ms-ratelimit-",
+        "x-ms-rate-limit-",
+    ];
+    NAMES.contains(&name) || BEGINNINGS.iter().any(|start| name.starts_with(start))
 }
 
 fn drop_all(headers: &mut HeaderMap, dropped: impl Fn(&HeaderName) -> bool) {
@@ -141,51 +287,5 @@ fn drop_all(headers: &mut HeaderMap, dropped: impl Fn(&HeaderName) -> bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use hyper::header::{self, HeaderValue};
-
-    use super::*;
-
-    fn up(headers: &HeaderMap, client: Option<IpAddr>) -> Vec<(String, String)> {
-        let mut shown = Vec::new();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Up { headers, request_id: "id-1", client }
-            .each(|name, value| shown.push((text(name), text(value))));
-        shown.sort();
-        shown
-    }
-
-    #[test]
-    fn credentials_and_hop_by_hop_headers_stay_here() {
-        let mut headers = HeaderMap::new();
-        for name in ["authorization", "x-api-key", "cookie", "te", "x-mine"] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
-        }
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close, x-mine"));
-        let up = up(&headers, None);
-        let names: Vec<&str> = up.iter().map(|(name, _)| &**name).collect();
-        assert_eq!(names, ["accept-encoding", "content-type", "x-mine", "x-request-id"]);
-    }
-
-    #[test]
-    fn forwarding_headers_never_come_down_and_go_up_from_trusted_proxies_only() {
-        let mut headers = HeaderMap::new();
-        for name in ["x-forwarded-for", "forwarded", "via", "x-real-ip"] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
-        }
-        assert!(down(headers.clone()).is_empty());
-        let client = Some(IpAddr::from([127, 0, 0, 1]));
-        let forwarded = |headers: &HeaderMap, client| {
-            let mut up = up(headers, client);
-            up.retain(|(name, _)| name == FORWARDED_FOR);
-            up.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
-        };
-        assert_eq!(forwarded(&headers, None), ["v"]);
-        assert_eq!(forwarded(&headers, client), ["v, 127.0.0.1"]);
-        let other = "2001:db8::10".parse().ok();
-        assert_eq!(forwarded(&headers, other), ["v, 2001:db8::10"]);
-        drop_forwarding(&mut headers);
-        assert!(headers.is_empty());
-        assert_eq!(forwarded(&headers, client), ["127.0.0.1"]);
-    }
-}
+#[path = "headers/tests.rs"]
+mod tests;

@@ -351,7 +351,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Counts the bytes before the first quote, backslash or control byte.
-fn plain(text: &[u8]) -> usize {
+pub(crate) fn plain(text: &[u8]) -> usize {
     // For longer texts it pays to call memchr.
     let (short, long) = text.split_at(text.len().min(64));
     let (chunks, rest) = short.as_chunks();

@@ -5,6 +5,7 @@
 //! - [`headers`]: which header fields cross the gateway. [`outgoing`]: the head of an upstream
 //!   request.
 //! - [`json`] and [`scan`]: find the positions of a body's values without building them.
+//!   [`json_stream`] checks an answer while it arrives.
 //!
 //! Input that two parsers could read differently is refused: a client's request with a [`Refusal`],
 //! an upstream's answer as [`Malformed`](response::Malformed).
@@ -12,6 +13,7 @@
 mod bytes16;
 pub mod headers;
 pub mod json;
+pub mod json_stream;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/mod.rs"]
 pub mod oracle;

@@ -7,10 +7,13 @@ use crate::headers::Up;
 pub struct Outgoing<'a> {
     /// Host and port, for the `Host` header.
     pub authority: Authority<'a>,
-    /// Path of the endpoint. `path_and_query` is appended to it.
+    /// What stands before the path of the API: `/v1`. May be empty.
     pub prefix: &'a str,
-    /// `/v1/...`.
-    pub path_and_query: &'a str,
+    /// `/chat/completions`.
+    pub path: &'a str,
+    /// The query of the endpoint with its `?`, or nothing. The client's query stays here: no
+    /// endpoint has parameters in it, and some clients put their key there.
+    pub query: &'a str,
     /// The credential of the deployment, if it has one.
     pub api_key: Option<&'a str>,
     /// All other headers, without `host`, credential and length.
@@ -33,7 +36,7 @@ impl Outgoing<'_> {
     /// written as HTTP, which the configuration excludes.
     #[must_use]
     pub fn head(&self, length: usize) -> Option<Vec<u8>> {
-        let target = [self.prefix, self.path_and_query];
+        let target = [self.prefix, self.path, self.query];
         if !target.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_graphic())) {
             return None;
         }
@@ -76,6 +79,67 @@ impl Authority<'_> {
         if self.port != if self.tls { 443 } else { 80 } {
             head.push(b':');
             head.extend_from_slice(itoa::Buffer::new().format(self.port).as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::headers::Passing;
+
+    fn head(prefix: &str, [path, query]: [&str; 2], api_key: Option<&str>) -> Option<String> {
+        let headers = &HeaderMap::new();
+        let headers = Up {
+            headers,
+            request_id: "id-1",
+            client: None,
+            hop: "here",
+            passing: Passing::AllBut(&[]),
+            on_dropped: |_, _| {},
+        };
+        let authority = Authority { host: "engine", port: 8000, tls: false };
+        let head = Outgoing { authority, prefix, path, query, api_key, headers }.head(12);
+        head.map(|head| String::from_utf8(head).expect("text"))
+    }
+
+    #[test]
+    fn a_head_is_written_in_full() {
+        let rest = "cdn-loop: here\r\nx-request-id: id-1\r\ncontent-type: application/json\r\n\
+            accept-encoding: identity\r\ncontent-length: 12\r\n\r\n";
+        let line = "POST /p/v1/x?a=b HTTP/1.1\r\nhost: engine:8000\r\n";
+        assert_eq!(head("/p", ["/v1/x", "?a=b"], None), Some([line, rest].concat()));
+        let key = "authorization: Bearer a key\r\n";
+        assert_eq!(head("/p", ["/v1/x", "?a=b"], Some("a key")), Some([line, key, rest].concat()));
+    }
+
+    #[test]
+    fn nothing_can_be_written_into_a_head_unseen() {
+        for part in ["/a b", "/a\r\nb", "/\u{e9}", "/\x7f"] {
+            assert_eq!(head(part, ["/v1", ""], None), None, "{part:?}");
+            assert_eq!(head("", [part, ""], None), None, "{part:?}");
+            assert_eq!(head("", ["/v1", part], None), None, "{part:?}");
+        }
+        for key in ["a\r\nb", "a\0", "\x7f"] {
+            assert_eq!(head("", ["/v1", ""], Some(key)), None, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn default_ports_are_left_out_and_addresses_have_brackets() {
+        for (host, port, tls, want) in [
+            ("a", 80, false, "a"),
+            ("a", 443, false, "a:443"),
+            ("a", 443, true, "a"),
+            ("a", 80, true, "a:80"),
+            ("::1", 80, false, "[::1]"),
+            ("::1", 8080, true, "[::1]:8080"),
+        ] {
+            let mut written = Vec::new();
+            Authority { host, port, tls }.write(&mut written);
+            assert_eq!(String::from_utf8_lossy(&written), want);
         }
     }
 }

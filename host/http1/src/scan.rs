@@ -87,6 +87,8 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     })?;
     let (mut model, mut stream, mut duplicate) = (None, None, None);
     let mut fields = Fields::default();
+    // True if `model` and `stream` are spelled in another case, too.
+    let mut odd = [false; 2];
     let mut field = |key: Range<usize>, value: Range<usize>| {
         let (name, seen) = match &*unquoted(&text[key]) {
             "model" => ("model", &mut model),
@@ -94,6 +96,8 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
             name => {
                 if let Some(place) = fields.place(name) {
                     *place = Some(value);
+                } else if let Some(nth) = folded(name) {
+                    odd[nth] = true;
                 }
                 return;
             }
@@ -103,7 +107,9 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
         }
     };
     json::object(text, &mut field).map_err(|broken| said(body, broken))?;
-    if let Some(name) = duplicate {
+    let twice = [("model", odd[0] && model.is_some()), ("stream", odd[1] && stream.is_some())];
+    let twice = twice.into_iter().find(|(_, is_twice)| *is_twice).map(|(name, _)| name);
+    if let Some(name) = duplicate.or(twice) {
         return Err(ScanError::Duplicate(name));
     }
     let model_at = model.ok_or(ScanError::NoModel)?;
@@ -121,6 +127,19 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     }
     let stream = stream.is_some_and(|at| &text[at] == "true");
     Ok(Scan { model: model.into_owned(), model_at, stream, fields })
+}
+
+/// Which of `model` and `stream` a key is to parsers that ignore case, such as Go's: the last of
+/// the two counts there. They fold the long s, too.
+fn folded(name: &str) -> Option<usize> {
+    if !matches!(name.len(), 5..=7) {
+        return None;
+    }
+    let is = |known: &str| {
+        let mut folded = name.chars().map(|c| if c == 'ſ' { 's' } else { c.to_ascii_lowercase() });
+        known.chars().all(|c| folded.next() == Some(c)) && folded.next().is_none()
+    };
+    ["model", "stream"].into_iter().position(is)
 }
 
 /// The text of a JSON string, which [`json`] must have read.
@@ -168,6 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_in_two_cases_is_given_twice() {
+        for (body, name) in [
+            (r#"{"model":"a","MODEL":"b"}"#, "model"),
+            (r#"{"mOdel":"b","model":"a"}"#, "model"),
+            (r#"{"model":"a","\u004dodel":"b"}"#, "model"),
+            (r#"{"model":"a","stream":false,"Stream":true}"#, "stream"),
+            (r#"{"model":"a","stream":false,"ſtream":true}"#, "stream"),
+        ] {
+            assert_eq!(error(body), ScanError::Duplicate(name), "{body}");
+        }
+        assert_eq!(error(r#"{"MODEL":"a"}"#), ScanError::NoModel);
+        let body = br#"{"model":"a","models":["b"],"STREAM":1,"x":{"MODEL":"b"}}"#;
+        assert_eq!(scan(body).expect("good").model, "a");
+    }
+
+    #[test]
     fn an_error_names_its_place() {
         let said = error("{\"model\": \"a\",\n \"é\": \"\\ud800\"}").to_string();
         assert!(
@@ -191,5 +226,52 @@ mod tests {
         assert_eq!(named("\\u0061".repeat(257)), Err(ScanError::ModelLong));
         assert_eq!(named("a".repeat(257)), Err(ScanError::ModelLong));
         assert_eq!(named("\\u0061".repeat(300_000)), Err(ScanError::ModelLong));
+    }
+
+    #[test]
+    fn every_field_that_facts_need_has_its_place() {
+        let at = |name: &str, place: fn(&Fields) -> &Option<Range<usize>>| {
+            let body = format!(r#"{{"model":"m","{name}":[1, 2],"x":[3]}}"#);
+            let fields = scan(body.as_bytes()).expect("good").fields;
+            assert_eq!(place(&fields).clone().map(|at| &body[at]), Some("[1, 2]"), "{name}");
+            let mut alone = Fields::default();
+            *alone.place(name).expect("a place") = place(&fields).clone();
+            assert_eq!(alone, fields, "{name}: and no other place");
+        };
+        for name in ["messages", "prompt", "input", "query"] {
+            at(name, |fields| &fields.prompt);
+        }
+        at("tools", |fields| &fields.tools);
+        at("instructions", |fields| &fields.instructions);
+        at("system", |fields| &fields.instructions);
+        for name in ["max_tokens", "max_completion_tokens", "max_output_tokens"] {
+            at(name, |fields| &fields.max_output);
+        }
+        at("prompt_cache_key", |fields| &fields.session[0]);
+        at("user", |fields| &fields.session[1]);
+        at("conversation", |fields| &fields.session[2]);
+        at("previous_response_id", |fields| &fields.session[3]);
+        let twice = br#"{"model":"m","user":"a","user":"bc"}"#;
+        let fields = scan(twice).expect("good").fields;
+        assert_eq!(fields.session[1].clone().map(|at| &twice[at]), Some(&b"\"bc\""[..]));
+        let other = scan(br#"{"model":"m","temperature":1,"Tools":[]}"#).expect("good");
+        assert_eq!(other.fields, Fields::default());
+    }
+
+    #[test]
+    fn only_true_asks_for_a_stream() {
+        for (value, stream) in [("true", true), ("false", false), ("null", false), ("1", false)] {
+            let body = format!(r#"{{"stream":{value},"model":"m"}}"#);
+            assert_eq!(scan(body.as_bytes()).expect("good").stream, stream, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_the_limit() {
+        assert!(scan(format!(r#"{{"model":"{}"}}"#, "a".repeat(NAME_LIMIT)).as_bytes()).is_ok());
+        let name = "\\u0061".repeat(NAME_LIMIT - 1) + "\\/\\/";
+        assert_eq!(error(format!(r#"{{"model":"{name}"}}"#)), ScanError::ModelLong);
+        let not_utf8 = error(b"{\"model\":\n \"\xff\"}");
+        assert!(not_utf8.to_string().ends_with("line 2 column 3: this is not UTF-8"), "{not_utf8}");
     }
 }

@@ -19,6 +19,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Bearer token that shows endpoints in `/routing`. None: nobody sees them.
     pub admin_token: Option<Secret>,
+    /// The name of this gateway in `CDN-Loop`. Each start has its own.
+    pub(crate) hop: Arc<str>,
     /// Counts connections, requests and bodies against their limits.
     pub(crate) admission: Admission,
     /// The stage of the shutdown.
@@ -34,7 +36,8 @@ impl Gateway {
     #[must_use]
     pub fn new(board: Arc<Board>, metrics: Arc<Metrics>, admin_token: Option<Secret>) -> Self {
         let (stop, admission, logging, renderer) = Default::default();
-        Self { board, metrics, admin_token, admission, stop, logging, renderer }
+        let hop = format!("gateway-{:016x}", rand::random::<u64>()).into();
+        Self { board, metrics, admin_token, hop, admission, stop, logging, renderer }
     }
 
     /// The access log in use, if there is one.

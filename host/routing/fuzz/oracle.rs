@@ -55,7 +55,7 @@ pub fn scan(body: &[u8]) {
         Err(ScanError::ModelLong) => {
             assert!(matches!(&models[..], [Value::String(name)] if name.len() > 256));
         }
-        Err(ScanError::Duplicate(name)) => assert!(theirs.all(name).len() > 1),
+        Err(ScanError::Duplicate(name)) => assert!(theirs.in_any_case(name) > 1),
         Err(ScanError::Json(_)) => {}
     }
 }
@@ -64,6 +64,12 @@ pub fn scan(body: &[u8]) {
 struct Fields(Vec<(String, Value)>);
 
 impl Fields {
+    /// How often a parser that ignores case finds this field. The long s folds to an s.
+    fn in_any_case(&self, name: &str) -> usize {
+        let is = |key: &str| key.replace('ſ', "s").eq_ignore_ascii_case(name);
+        self.0.iter().filter(|(key, _)| is(key)).count()
+    }
+
     fn all(&self, name: &str) -> Vec<Value> {
         self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
     }

@@ -102,6 +102,10 @@ pub enum Cause {
     Truncated,
     /// The answer ended without anything a client could use.
     Empty,
+    /// The answer is neither JSON nor an event stream.
+    Malformed,
+    /// The answer is compressed, although the gateway asked for `identity`.
+    Encoded,
     /// The body of an answer of status 200 is an error that says no more than that.
     Reported,
     /// The gateway is stopping, and its time for requests in flight is over.
@@ -329,6 +333,12 @@ impl Cause {
                 ..FAILED.worded("truncated", "the answer ended before it was whole")
             },
             Self::Empty => FAILED.worded("empty", "the answer ended without content"),
+            Self::Malformed => {
+                FAILED.worded("malformed", "the answer is neither JSON nor an event stream")
+            }
+            Self::Encoded => {
+                FAILED.worded("encoded", "the answer is compressed, which was not asked for")
+            }
             Self::Reported => CauseFacts {
                 speaker: Speaker::Both,
                 ..FAILED.worded("error_in_body", "answered with an error")
@@ -348,6 +358,9 @@ impl Cause {
     /// The rows of answers that failed by their status.
     const fn answer_facts(self) -> CauseFacts {
         match self {
+            Self::Status(status) if status.as_u16() == 508 => {
+                status_facts(status).answered("status_", "the request comes back from it, ", status)
+            }
             Self::Status(status) => status_facts(status).answered("status_", "answered ", status),
             Self::Overloaded(_) => CauseFacts {
                 status: StatusCode::SERVICE_UNAVAILABLE,
@@ -440,6 +453,13 @@ const fn status_facts(status: StatusCode) -> CauseFacts {
         429 | 503 => FULL.told(status),
         498 | 529 => FULL.told(StatusCode::SERVICE_UNAVAILABLE),
         504 => CauseFacts { status, ..ANSWERED },
+        // A gateway behind it, maybe this one, has seen the request before.
+        508 => CauseFacts {
+            charged: Charged::Nobody,
+            waste: None,
+            again: false,
+            ..FAILED.told(status)
+        },
         400..=499 => CauseFacts { charged: Charged::Nobody, waste: None, ..ANSWERED },
         _ => ANSWERED,
     }

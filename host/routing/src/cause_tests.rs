@@ -112,6 +112,13 @@ fn statuses_that_another_deployment_may_not_give() {
 }
 
 #[test]
+fn a_loop_is_nobodys_fault() {
+    let text = "the request comes back from it, 508";
+    let row = ("status_508", text, Charged::Nobody, None, 508, true, false, Ending::Failed);
+    check(&[(Cause::Status(code(508)), row)]);
+}
+
+#[test]
 fn an_engine_that_is_overloaded_is_full() {
     let limited = Charged::Deployment(Effect::Limited);
     let row = ("overloaded", "is overloaded", limited, None, 503, true, true, Ending::Limited);
@@ -169,6 +176,8 @@ fn refusals_that_sending_again_does_not_help() {
 fn answers_without_use() {
     use Ending::Failed;
     let text = "answered with an error";
+    let malformed = "the answer is neither JSON nor an event stream";
+    let encoded = "the answer is compressed, which was not asked for";
     check(&[
         (
             Cause::Protocol,
@@ -178,6 +187,8 @@ fn answers_without_use() {
             Cause::Empty,
             ("empty", "the answer ended without content", ANSWER, BROKEN, 502, true, true, Failed),
         ),
+        (Cause::Malformed, ("malformed", malformed, ANSWER, BROKEN, 502, true, true, Failed)),
+        (Cause::Encoded, ("encoded", encoded, ANSWER, BROKEN, 502, true, true, Failed)),
         (Cause::Reported, ("error_in_body", text, ANSWER, BROKEN, 502, true, true, Failed)),
     ]);
 }

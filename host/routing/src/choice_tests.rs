@@ -76,6 +76,7 @@ fn deployment(port: u16) -> DeploymentConfig {
         endpoint: Endpoint {
             origin: Origin { tls: false, host: "h".into(), port },
             prefix: String::new(),
+            query: String::new(),
         },
         api_key: None,
         provider_model_id: "m".into(),

@@ -51,6 +51,8 @@ impl Cause {
             // Full, or given up: words about anything but money are about the moment.
             (429, Some(Sense::Billing)) => Self::Refused(status),
             (408 | 409 | 424 | 425 | 429 | 498 | 499 | 529, _) => Self::Status(status),
+            // The words are those of another gateway.
+            (508, _) if matches!(at, Place::Answer) => Self::Status(status),
             (503, Some(Sense::Model)) => Self::NoModel(status),
             (503, _) => Self::Status(status),
             // A number that no success has, and no error either.

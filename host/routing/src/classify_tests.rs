@@ -21,7 +21,7 @@ fn a_status_alone() {
         (&[404, 405, 501, 505], Cause::NoEndpoint),
         (&[408, 409, 424, 425, 499], Cause::Status),
         (&[429, 503, 498, 529], Cause::Status),
-        (&[500, 502, 504, 520, 599], Cause::Status),
+        (&[500, 502, 504, 508, 520, 599], Cause::Status),
         (&[300, 304, 307, 101], Cause::Unexpected),
     ] {
         for status in statuses {
@@ -61,6 +61,7 @@ fn words_say_more_than_a_status() {
         // What a status says firmly.
         (401, Sense::Model, Cause::Credential(code(401))),
         (429, Sense::TooLong, Cause::Status(code(429))),
+        (508, Sense::Endpoint, Cause::Status(code(508))),
         (502, Sense::Key, Cause::Status(code(502))),
         (500, Sense::Billing, Cause::Status(code(500))),
     ] {

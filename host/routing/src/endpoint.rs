@@ -40,6 +40,13 @@ impl InferenceEndpoint {
         }
     }
 
+    /// The path behind what stands before the paths of the API at a deployment:
+    /// `/chat/completions`.
+    #[must_use]
+    pub fn relative_path(self) -> &'static str {
+        self.path().strip_prefix("/v1").unwrap_or(self.path())
+    }
+
     /// True if answering a request twice does no harm. Responses can store their answers and call
     /// tools; the others only compute.
     #[must_use]

@@ -61,6 +61,7 @@ impl Failure {
         match defect {
             Defect::Truncated => Cause::Truncated.into(),
             Defect::Empty => Cause::Empty.into(),
+            Defect::Malformed => Cause::Malformed.into(),
             Defect::Reported(words) => {
                 let sense = Sense::of(words.status, &words, sent);
                 let status = words.status.and_then(|status| StatusCode::from_u16(status).ok());
@@ -129,15 +130,11 @@ impl Failure {
     /// at it, or died of it.
     #[must_use]
     pub fn may_be_poison(&self) -> bool {
-        let engines = matches!(
-            self.cause,
-            Cause::Status(_)
-                | Cause::Reported
-                | Cause::Broken
-                | Cause::Truncated
-                | Cause::Empty
-                | Cause::Protocol
-        );
+        let engines = match self.cause {
+            Cause::Status(_) | Cause::Reported | Cause::Broken => true,
+            Cause::Truncated | Cause::Empty | Cause::Malformed | Cause::Protocol => true,
+            _ => false,
+        };
         engines && matches!(self.outcome(Overtime::Deployment), Outcome::Failure { .. })
     }
 }
@@ -248,6 +245,7 @@ mod tests {
     fn defects_of_answers_become_failures() {
         assert_eq!(Failure::of_defect(Defect::Truncated, "m").cause, Cause::Truncated);
         assert_eq!(Failure::of_defect(Defect::Empty, "m").cause, Cause::Empty);
+        assert_eq!(Failure::of_defect(Defect::Malformed, "m").cause, Cause::Malformed);
         let reported = |message: &str, status| {
             let words = Words { message: message.into(), status, ..Words::default() };
             Failure::of_defect(Defect::Reported(words), "m")

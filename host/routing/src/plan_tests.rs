@@ -214,7 +214,7 @@ fn deployment(port: u16) -> DeploymentConfig {
         name: format!("d{port}"),
         side: Side::Remote,
         kind: "vllm".into(),
-        endpoint: Endpoint { origin, prefix: String::new() },
+        endpoint: Endpoint { origin, prefix: String::new(), query: String::new() },
         api_key: None,
         provider_model_id: "m".into(),
         capability: config::Capability {
@@ -372,6 +372,21 @@ fn a_broken_decision_is_made_anew() {
     scene.plan.decide_all();
     assert_eq!(scene.plan.next(scene.now), Some(scene.now));
     assert_eq!(scene.decide(Duration::ZERO), ["m0", "m1"]);
+}
+
+#[test]
+fn good_answers_are_counted_once() {
+    let mut scene = Scene::of(&[0, 0, 1], &[Spec::default(), refreshes(100 * MS)]);
+    let counted = |scene: &mut Scene| -> Vec<(String, usize)> {
+        scene.plan.answers().map(|(name, count)| (name.to_owned(), count)).collect()
+    };
+    let harmonic = |count| ("harmonic".to_owned(), count);
+    assert_eq!(counted(&mut scene), [harmonic(2), harmonic(1)]);
+    assert_eq!(counted(&mut scene), [harmonic(0), harmonic(0)]);
+    scene.decide_next();
+    scene.attempt(0, 0, limited(SECOND));
+    scene.decide(MS);
+    assert_eq!(counted(&mut scene), [harmonic(1), harmonic(1)]);
 }
 
 /// Something that happens at a deployment of a model, and how many milliseconds pass after it.

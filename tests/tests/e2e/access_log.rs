@@ -200,7 +200,7 @@ async fn the_log_can_go_to_standard_output() {
 }
 
 /// Every metric family, and its labels.
-const FAMILIES: [(&str, &[&str]); 16] = [
+const FAMILIES: [(&str, &[&str]); 17] = [
     ("gateway_requests_total", &["model", "status"]),
     ("gateway_attempts_total", &["deployment", "model", "outcome", "side"]),
     ("gateway_request_duration_seconds_count", &["model"]),
@@ -216,6 +216,7 @@ const FAMILIES: [(&str, &[&str]); 16] = [
     ("gateway_strategy_calls_total", &["outcome", "strategy"]),
     ("gateway_reloads_total", &["result"]),
     ("gateway_access_log_dropped_total", &[]),
+    ("gateway_log_dropped_total", &[]),
     ("gateway_first_byte_seconds_bucket", &["deployment", "model", "le"]),
 ];
 

@@ -90,15 +90,7 @@ async fn unknown_models_and_paths_get_404() {
     eventually(&says, message).await;
     let long = gateway.chat(&"x".repeat(100_000)).await;
     assert!(long.text().len() < 1_000, "the name is shown whole");
-    for path in [
-        "/",
-        "/v1",
-        "/v1/chat",
-        "/v1/chat/completions/",
-        "/v1/modelss",
-        "/V1/models",
-        "//v1/models",
-    ] {
+    for path in ["/", "/v1", "/v1/chat", "/v1/modelss", "/V1/models", "//v1/models"] {
         let message = error(
             &gateway.get(path).await,
             404,
@@ -156,7 +148,7 @@ async fn a_body_over_the_limit_is_a_413() {
     too_large(gateway.post(CHAT, body_of((1 << 20) + 1)).await);
     // A declared length is refused before the body is read, a chunked body as soon as it is too
     // long.
-    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\n");
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\n");
     let mut client = Dialog::with(&gateway).await;
     client.send(format!("{head}content-length: 1000000000000\r\n\r\n{{")).await;
     too_large(client.answer().await);
@@ -184,7 +176,9 @@ async fn a_body_that_breaks_off_reaches_nobody() {
     let mut client = Dialog::with(&gateway).await;
     let whole = r#"{"model":"m","messages":[]}"#;
     client
-        .send(format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{whole}"))
+        .send(format!(
+            "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{whole}"
+        ))
         .await;
     drop(client);
     eventually("it is counted", async || {

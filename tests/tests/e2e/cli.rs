@@ -138,8 +138,11 @@ fn check_sums_up_what_the_files_come_to() {
         assert!(settings.iter().any(|said| said == line), "{line}: {settings:?}");
     }
     let said = &said[2 + settings.len()..];
-    assert_eq!(said[0], ["local-1", "local", "0.6000", "http://10.0.0.1:8000"]);
-    assert_eq!(said[1], ["remote-1", "remote", "0.4000", "https://api.example.com"]);
+    assert_eq!(said[0], ["local-1", "local", "0.6000", "http://10.0.0.1:8000/v1/chat/completions"]);
+    assert_eq!(
+        said[1],
+        ["remote-1", "remote", "0.4000", "https://api.example.com/v1/chat/completions"]
+    );
     assert_eq!(said.len(), 2);
     assert!(!stdout(&output).contains("0ns") && !stdout(&output).contains("Last"));
 }

@@ -270,27 +270,6 @@ async fn stream_without_its_last_event_is_truncated() {
 }
 
 #[tokio::test]
-async fn encoded_answer_passes_only_with_known_length() {
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n";
-    let sure = Raw::steps(vec![Step::send(&format!("{head}content-length: 4\r\n\r\n\u{1f}abc"))]);
-    let second = Engine::start("second");
-    let gateway = start(&sure, &second);
-    let request = gateway.client().post(gateway.url("/v1/chat/completions"));
-    let request = request.header("accept-encoding", "gzip, br").body(r#"{"model":"m"}"#);
-    let reply = Reply::read(request.send().await.expect("an answer")).await.expect("whole");
-    assert_eq!((reply.status, reply.body.as_slice()), (200, &b"\x1fabc"[..]));
-    assert_eq!(reply.header("content-encoding"), "gzip");
-    assert_eq!(sure.last().header("accept-encoding"), Some("identity"));
-    assert_eq!(gateway.attempts(&reply).await, [("first".into(), "ok".into())]);
-    let unsure = Raw::steps(vec![Step::send(&format!("{head}\r\n\u{1f}abc")), Step::Close]);
-    let gateway = start(&unsure, &second);
-    let reply = gateway.chat("m").await;
-    assert_eq!((reply.status, reply.engine()), (200, "second"));
-    let attempts = [("first".into(), "protocol".into()), ("second".into(), "ok".into())];
-    assert_eq!(gateway.attempts(&reply).await, attempts);
-}
-
-#[tokio::test]
 async fn slow_reader_is_told_of_the_failure() {
     // More than all socket buffers hold: much is unwritten when the upstream fails.
     let piece = format!("data: {}\n\n", "x".repeat(64 << 10));
@@ -300,7 +279,7 @@ async fn slow_reader_is_told_of_the_failure() {
     let gateway = start(&first, &Engine::start("second"));
     let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
     let body = r#"{"model":"m","stream":true}"#;
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     client.write_all(request.as_bytes()).await.expect("room");
     let (mut text, mut piece) = (Vec::new(), vec![0; 256 << 10]);
@@ -316,7 +295,7 @@ async fn slow_reader_is_told_of_the_failure() {
 /// sending side after the first bytes.
 async fn old_client(gateway: &Gateway, body: &str, half: bool) -> (String, std::io::Result<()>) {
     let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let head = "POST /v1/chat/completions HTTP/1.0\r\nhost: a\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.0\r\nhost: localhost\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     client.write_all(request.as_bytes()).await.expect("room");
     let (mut text, mut piece) = (Vec::new(), vec![0; 256 << 10]);
@@ -338,8 +317,8 @@ async fn oversized_plain_answer_arrives_unchanged() {
     // Each word is different, so that swapped pieces show.
     let text = |size: usize| {
         let mut words: String = (0..size / 8).map(|n| format!("word-{n} ")).collect();
-        words.truncate(size - 2);
-        format!("\"{words}\"")
+        words.truncate(size - 4);
+        format!("[\"{words}\"]")
     };
     let (longer, long) = (text(3 << 20), text((1 << 20) + 10));
     // Chunk sizes: all in one, a few bytes, and more than one read takes.

@@ -13,7 +13,7 @@ const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}
 fn request() -> String {
     let length = BODY.len();
     format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-length: {length}\r\n\r\n{BODY}"
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{BODY}"
     )
 }
 

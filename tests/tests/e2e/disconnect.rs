@@ -22,7 +22,7 @@ fn request(act: &str, fields: &str) -> String {
     let body = format!(r#"{{"model":"m","messages":[],"stream":{stream},"act":"{act}"}}"#);
     let length = body.len();
     format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
     )
 }
 
@@ -166,7 +166,7 @@ async fn departing_client_cancels_its_upload() {
     let gateway = tests::setup!().models(one_model(&[&port.url()])).start();
     for how in [Leave::Close, Leave::Reset, Leave::HalfClose] {
         let body = format!(r#"{{"model":"m","messages":[],"filler":"{}"}}"#, "x".repeat(16 << 20));
-        let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n";
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n";
         let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
         let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
         client.write_all(request.as_bytes()).await.expect("room");

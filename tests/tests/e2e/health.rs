@@ -103,7 +103,7 @@ async fn health_changes_weights_and_they_come_back_exactly() {
 }
 
 #[tokio::test]
-async fn consecutive_results_change_state_and_only_200_passes() {
+async fn consecutive_results_change_state() {
     const ANSWERS: [u16; 12] = [503, 200, 204, 200, 404, 302, 500, 200, 503, 503, 200, 200];
     for (settings, changes) in [
         // Down by the 6th, up by the 8th, down by the 10th, up by the 11th.
@@ -115,7 +115,9 @@ async fn consecutive_results_change_state_and_only_200_passes() {
         let upstream = probed(|number| ANSWERS.get(number).copied().unwrap_or(200));
         let url = upstream.url();
         let more = format!("health_check: 0.02\n{settings}");
-        let setup = tests::setup!().models(one_model(&[&url]));
+        // A path that is named has no last resort.
+        let models = one_model(&[&url]) + "        health: /health\n";
+        let setup = tests::setup!().models(models);
         let gateway = setup.routing(split(1.0, &[&url], &[], &more)).start();
         // The next probe is sent after the result of this one was recorded.
         probed_more(&upstream, ANSWERS.len() + 1).await;
@@ -157,7 +159,7 @@ async fn probes_ask_what_is_configured_and_nobody_else() {
         "models:\n  - id: m\n    route:\n\
          \x20     - {{base_url: {default}/v1}}\n      - {{base_url: {local}/openai/v1}}\n\
          \x20     - {{base_url: {silent}}}\n      - {{base_url: {remote}}}\n\
-         \x20     - {{base_url: {route}, side: remote, health: /from-models}}\n"
+         \x20     - {{base_url: {route}, side: remote, weight: 1, health: /from-models}}\n"
     );
     let routing = format!(
         "health_check: 0.02\nlocal_deployment:\n\

@@ -47,7 +47,7 @@ async fn ask(gateway: &Gateway, kind: &str) -> TcpStream {
     let stream = kind != "plain";
     let body = format!(r#"{{"model":"m","messages":[],"stream":{stream},"kind":"{kind}"}}"#);
     let length = body.len();
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nconnection: close\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
     let request = format!("{head}content-length: {length}\r\n\r\n{body}");
     let mut client = TcpStream::connect(gateway.address()).await.expect("it listens");
     client.write_all(request.as_bytes()).await.expect("room");
@@ -109,7 +109,7 @@ async fn bodies_for_a_non_reading_upstream_are_freed() {
     let size = body.len() as u64;
     let before = gateway.memory();
     for _ in 0..6 {
-        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\n";
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
         let request = format!("{head}content-length: {size}\r\n\r\n{body}");
         let mut client = TcpStream::connect(gateway.address()).await.expect("it listens");
         client.write_all(request.as_bytes()).await.expect("room");

@@ -10,7 +10,7 @@ use tests::{
 
 const WHOLE: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
-const REQUEST: &str = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 27\r\n\r\n{\"model\":\"m\",\"messages\":[]}";
+const REQUEST: &str = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 27\r\n\r\n{\"model\":\"m\",\"messages\":[]}";
 
 /// An upstream whose answers all wait for the gate.
 fn gated() -> (Gate, Raw) {
@@ -255,7 +255,8 @@ async fn bodies_are_limited_together() {
     assert!(gateway.metric("gateway_bodies_bytes", &[]).await > Some(700e3));
     // A declared length reserves no memory.
     let mut announced = Dialog::with(&gateway).await;
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n{";
+    let head =
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n{";
     assert!(announced.send(head).await);
     gate.open();
     assert_eq!(placed.await.expect("no panic").expect("an answer").status(), 200);
@@ -281,7 +282,7 @@ async fn excess_connection_gets_503_but_health_answers() {
     assert_eq!(reply.header("connection"), "close");
     assert!(over.ends().await);
     let mut health = Dialog::with(&gateway).await;
-    assert!(health.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").await);
+    assert!(health.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await);
     assert_eq!(health.answer().await.status, 200);
     assert!(health.ends().await, "it has its one answer");
     // The number of connections that get such an answer is limited, too.

@@ -1,21 +1,13 @@
 //! Signals during start, in bursts, and right after start.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::process::Signal;
 use tests::{Engine, Gateway, Setup, eventually, one_model};
 
-/// A starting gateway: its `models.yaml` is a pipe, and it waits until something is written to it.
-fn waiting() -> (Gateway, PathBuf) {
-    let setup = tests::setup!();
-    let pipe = setup.folder().join("pipe");
-    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
-    std::fs::hard_link(&pipe, setup.folder().join("config/models.yaml")).expect("a link");
-    (setup.spawn(), pipe)
+/// A starting gateway: its strategy never ends its first call.
+fn waiting() -> Gateway {
+    let routing = "routing_strategy: start-loop\nsandbox: {compile_timeout: 60, call_timeout: 60}";
+    let setup = tests::setup!().models(one_model(&["http://127.0.0.1:1"])).routing(routing);
+    setup.file("plugins/start-loop.wasm", tests::guest("start-loop")).spawn()
 }
 
 /// Waits until the process has a handler for the signal.
@@ -37,17 +29,12 @@ fn nowhere() -> Setup {
 
 #[tokio::test]
 async fn hangups_while_it_starts_do_no_harm() {
-    let (mut gateway, pipe) = waiting();
+    // Its strategy has to be compiled.
+    let setup =
+        tests::setup!().models(one_model(&["http://127.0.0.1:1"])).env("GATEWAY_CACHE", "off");
+    let mut gateway = setup.routing("routing_strategy: fixed\n").spawn();
     catches(&gateway, Signal::HUP).await;
-    // Opening fails until the gateway has opened the pipe for reading.
-    let mut to = OpenOptions::new();
-    to.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    let mut pipe = eventually("the gateway reads", async || to.open(&pipe).ok()).await;
     (0..100).for_each(|_| gateway.signal(Signal::HUP));
-    let models = one_model(&["http://127.0.0.1:1"]);
-    gateway.replace("config/models.yaml", &models);
-    pipe.write_all(models.as_bytes()).expect("room");
-    drop(pipe);
     gateway.listens();
     gateway.loaded_since(0).await;
     assert!(gateway.is_running());
@@ -56,7 +43,7 @@ async fn hangups_while_it_starts_do_no_harm() {
 #[tokio::test]
 async fn starting_gateway_ends_at_the_first_signal() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let (mut gateway, _) = waiting();
+        let mut gateway = waiting();
         catches(&gateway, signal).await;
         gateway.signal(signal);
         assert_eq!(gateway.ended().await.code(), Some(code));

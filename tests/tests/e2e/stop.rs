@@ -76,12 +76,15 @@ async fn closed(gateway: &Gateway) {
 }
 
 fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
 }
 
 fn chat() -> String {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
-    format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// Sends a request, and checks that the answer announces the end of the connection.

@@ -102,7 +102,7 @@ fn send(gateway: &Gateway, model: &str, stream: bool) -> TcpStream {
     let mut socket = TcpStream::connect(gateway.address()).expect("the gateway listens");
     socket.set_read_timeout(Some(DEADLINE)).expect("an option of every system");
     let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nx-request-id: {model}-{stream}\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-request-id: {model}-{stream}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     socket.write_all((head + &body).as_bytes()).expect("a request");
@@ -203,8 +203,10 @@ async fn endless_stream_breaks_at_the_total_timeout() {
 async fn slow_reader_does_not_make_its_upstream_idle() {
     // More than all socket buffers hold, so that the gateway has to wait for the client.
     let size = 24 << 20;
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n");
-    let raw = Raw::steps(vec![Step::send(&head), Step::Send(vec![b'x'; size])]);
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    let head = format!("{head}content-length: {size}\r\n\r\n");
+    let body = format!("[\"{}\"]", "x".repeat(size - 4));
+    let raw = Raw::steps(vec![Step::send(&head), Step::send(&body)]);
     let gateway = start(&["m"], &[&raw.url()], "timeouts: {idle: 1}");
     let mut socket = send(&gateway, "m", true);
     let mut text = vec![0; 64];
@@ -279,10 +281,11 @@ fn naming(size: usize) -> Raw {
     Raw::start(move |received, wire| {
         let body: Value = serde_json::from_slice(&received.body).expect("JSON");
         let text = format!(
-            "{{\"id\":1,\"model\": {0},\"c\":\"\\\"model\\\":\\\"meta/up\\\"\"}}\n\ndata: {{\"model\":{0}}}",
+            "{{\"id\":1,\"model\": {0},\"c\":\"\\\"model\\\":\\\"meta/up\\\"\",\"d\":{{\"model\":{0}}}}}",
             body["model"]
         );
         if body["stream"] == true {
+            let text = format!("data: {text}\n\n");
             wire.step(&Step::stream());
             text.as_bytes().chunks(size).for_each(|piece| wire.step(&Step::chunk(piece)));
             wire.step(&Step::chunk(""));
@@ -305,13 +308,12 @@ async fn each_side_sees_its_own_model_name() {
         ] {
             let streamed = gateway.stream(asked).await.expect("an answer");
             let streamed = Reply::read(streamed).await.expect("a whole answer");
-            for reply in [gateway.chat(asked).await, streamed] {
-                let text = reply.text();
-                let want = format!(
-                    "{{\"id\":1,\"model\": \"{asked}\",\"c\":\"\\\"model\\\":\\\"meta/up\\\"\"}}\n\ndata: {{\"model\":\"{asked}\"}}"
-                );
-                assert_eq!(text, want, "{asked}, in pieces of {size}");
-            }
+            let want = format!(
+                "{{\"id\":1,\"model\": \"{asked}\",\"c\":\"\\\"model\\\":\\\"meta/up\\\"\",\"d\":{{\"model\":\"{asked}\"}}}}"
+            );
+            assert_eq!(gateway.chat(asked).await.text(), want, "{asked}");
+            let want = format!("data: {want}\n\n");
+            assert_eq!(streamed.text(), want, "{asked}, in pieces of {size}");
             let received: Value = serde_json::from_slice(&raw.last().body).expect("JSON");
             assert_eq!(received["model"], sent);
         }

@@ -72,8 +72,9 @@ fn check_shows_what_differs_from_the_defaults() {
     let said = String::from_utf8_lossy(&output.stdout);
     let shown = |line: &&str| line.starts_with("timeouts:") || line.starts_with(['m', ' ']);
     let lines: Vec<&str> = said.lines().filter(shown).map(str::trim).collect();
-    let place =
-        |host: &str| format!("{:<16} {:<6} 1.0000  http://{host}.test", "remote-1", "remote");
+    let place = |host: &str| {
+        format!("{:<16} {:<6} 1.0000  http://{host}.test/v1/chat/completions", "remote-1", "remote")
+    };
     assert_eq!(
         lines,
         [
@@ -153,7 +154,7 @@ async fn client_timeout_has_one_name_everywhere() {
     let routing = logged("timeouts: {client_headers: 0.2, client_idle: 0.2}");
     let models = "models: [{id: m, base_url: 'http://127.0.0.1:1'}]\n";
     let gateway = tests::setup!().models(models).routing(routing).start();
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n";
     for (sent, code) in [
         (head.to_owned(), "timeout_client_headers"),
         (format!("{head}Content-Length: 100\r\n\r\n{{"), "timeout_client_idle"),
@@ -188,7 +189,8 @@ fn in_front_of(upstream: &Raw, timeouts: &str) -> Gateway {
 async fn ask(gateway: &Gateway, id: &str) -> TcpStream {
     let body = r#"{"model":"m","stream":true,"messages":[]}"#;
     let mut stream = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nx-request-id: {id}\r\n");
+    let head =
+        format!("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nx-request-id: {id}\r\n");
     let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.expect("room");
     stream

@@ -80,15 +80,15 @@ async fn connection_is_reused_only_after_framed_answers() {
 #[tokio::test]
 async fn bodiless_answer_ends_with_its_head() {
     let table = [
-        ("HTTP/1.1 204 No Content\r\n\r\n", 204, 1),
-        ("HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n", 204, 2),
+        ("HTTP/1.1 204 No Content\r\n\r\n", 1),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n", 2),
     ];
-    let upstreams = table.map(|(head, ..)| Raw::steps(vec![Step::send(head)]));
+    let upstreams = table.map(|(head, _)| Raw::steps(vec![Step::send(head)]));
     let gateway = with_a_model_for_each(&upstreams);
-    for (i, (head, status, connections)) in table.into_iter().enumerate() {
+    for (i, (head, connections)) in table.into_iter().enumerate() {
         for _ in 0..2 {
             let reply = gateway.chat(&format!("m-{i}")).await;
-            assert_eq!((reply.status, reply.text().as_str()), (status, ""), "{head}");
+            assert!(reply.status == 502 && reply.text().contains("without content"), "{head}");
         }
         assert_eq!(upstreams[i].connections(), connections, "{head}");
     }
@@ -257,7 +257,7 @@ async fn a_large_body_arrives_whole() {
 
 #[tokio::test]
 async fn a_large_answer_arrives_whole() {
-    let text = "0123456789abcdef".repeat(1 << 18);
+    let text = format!("[\"{}\"]", "0123456789abcdef".repeat(1 << 18));
     let chunks: String = text.as_bytes().chunks(10_007).fold(String::new(), |all, chunk| {
         all + &format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk))
     });

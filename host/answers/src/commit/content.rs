@@ -8,11 +8,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use http1::json_stream::JsonStream;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::count;
 use crate::refusal::Words;
+
+use super::long::Seen;
 
 /// Built once: building a finder takes longer than searching a text as short as an event.
 type Word = LazyLock<Finder<'static>>;
@@ -45,13 +49,11 @@ pub(super) struct Ending {
     begun: u128,
     /// The choices that have had a finish reason. A subset of `begun`.
     finished: u128,
-    /// An event was too long to parse, so a finish reason may have been missed.
-    blind: bool,
 }
 
 /// How a stream marks its end, apart from `[DONE]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// Chat and completions: each choice has a finish reason.
     Choices,
     /// Responses: a final event, such as `response.completed`.
@@ -64,6 +66,8 @@ impl Ending {
     /// Records one event. Every event of every stream passes here, so an event is parsed only if it
     /// may begin or finish a choice.
     pub(super) fn note(&mut self, event: &[u8]) {
+        // Each byte is searched for three words, and read again where one of them is.
+        count(6 * event.len());
         if self.knows(event) {
             return;
         }
@@ -87,7 +91,7 @@ impl Ending {
 
     /// True if a quick search shows that an event neither begins nor finishes a choice. The
     /// first event may have no choice yet: Azure's first event has only content filter results.
-    fn knows(&self, event: &[u8]) -> bool {
+    pub(super) fn knows(&self, event: &[u8]) -> bool {
         match self.kind {
             None => false,
             Some(Kind::Responses) => true,
@@ -114,9 +118,11 @@ impl Ending {
         })
     }
 
-    /// Records an event that is too long to parse.
-    pub(super) fn pass_over(&mut self) {
-        self.blind = true;
+    /// Records an event that is too long to be kept.
+    pub(super) fn note_long(&mut self, seen: &Seen) {
+        self.kind = self.kind.or(seen.kind);
+        self.begun |= seen.begun;
+        self.finished |= seen.finished;
     }
 
     /// True if at least one choice has begun and every choice that has begun is finished.
@@ -130,7 +136,6 @@ impl Ending {
     /// [`Meaning::Done`] first.
     pub(super) fn is_missing(&self) -> bool {
         match self.kind {
-            _ if self.blind => false,
             Some(Kind::Choices) => self.begun != self.finished,
             Some(Kind::Responses) => true,
             Some(Kind::Unknown) | None => false,
@@ -139,7 +144,7 @@ impl Ending {
 }
 
 /// The bit of a choice. Choices from index 127 on share the last bit; no client asks for so many.
-fn bit(index: u32) -> u128 {
+pub(super) fn bit(index: u32) -> u128 {
     1 << index.min(u128::BITS - 1)
 }
 
@@ -153,6 +158,7 @@ fn has_finish_reason(event: &[u8]) -> bool {
 
 /// Classifies an event before the commit, by parsing it.
 pub(super) fn first(event: &[u8]) -> Meaning {
+    count(3 * event.len());
     let Some((name, data)) = fields(event) else { return Meaning::Opening };
     if data.trim_ascii() == b"[DONE]" {
         return Meaning::Done;
@@ -167,21 +173,50 @@ pub(super) fn first(event: &[u8]) -> Meaning {
 /// Classifies an event after the commit. Every event of every stream passes here, so an event is
 /// parsed only if it contains a word of an error or of an end.
 pub(super) fn later(event: &[u8]) -> Meaning {
+    if is_doubtful(event) { first(event) } else { Meaning::Content }
+}
+
+/// True if an event may be an error or an end.
+pub(super) fn is_doubtful(event: &[u8]) -> bool {
+    count(3 * event.len());
     const LAST: [&[u8]; 3] = [b"completed", b"failed", b"incomplete"];
     let is_last =
         |at| LAST.iter().any(|kind| event[at + RESPONSE.needle().len()..].starts_with(kind));
-    let doubtful = ERROR.find(event).is_some()
+    ERROR.find(event).is_some()
         || DONE.find(event).is_some()
-        || RESPONSE.find_iter(event).any(is_last);
-    if doubtful { first(event) } else { Meaning::Content }
+        || RESPONSE.find_iter(event).any(is_last)
 }
 
-/// Classifies an event that is too long to parse, by its beginning. If it begins as an error it
-/// counts as one: passing any of it on would show the client the engine's own text.
-pub(super) fn of_long(start: &[u8]) -> Meaning {
-    match begins_as_error(start) {
-        true => Meaning::Error(Words::default()),
-        false => Meaning::Content,
+/// Classifies an event that is too long to be kept. If it begins as an error it counts as one:
+/// passing any of it on would show the client the engine's own text.
+pub(super) fn of_long(start: &[u8], seen: &Seen) -> Meaning {
+    if begins_as_error(start) {
+        return Meaning::Error(Words::default());
+    }
+    let name = fields(start).map_or(&b""[..], |(name, _)| name);
+    let is_last = matches!(name, b"response.completed" | b"response.incomplete");
+    if is_last || seen.is_last { Meaning::Done } else { Meaning::Content }
+}
+
+/// The data of an event, which need not be whole.
+pub(super) fn data(event: &[u8]) -> Cow<'_, [u8]> {
+    fields(event).map_or_else(Default::default, |(_, data)| data)
+}
+
+/// True if an event, which need not be whole, has a field that streams have, or a comment.
+pub(super) fn is_known(event: &[u8]) -> bool {
+    let start = event.strip_prefix("\u{feff}".as_bytes()).unwrap_or(event).trim_ascii_start();
+    const FIELDS: [&[u8]; 5] = [b":", b"data", b"event", b"id", b"retry"];
+    FIELDS.iter().any(|field| start.starts_with(field))
+}
+
+/// True if an event only keeps the connection alive: a comment, no data, or a ping.
+pub(super) fn is_keep_alive(event: &[u8]) -> bool {
+    match event.first() {
+        Some(b':' | b'\n' | b'\r') => fields(event).is_none(),
+        Some(b'd') => event.strip_prefix(b"data:").is_some_and(|data| data.trim_ascii().is_empty()),
+        Some(b'e') => event.starts_with(b"event: ping\n") || event.starts_with(b"event: ping\r"),
+        _ => false,
     }
 }
 
@@ -192,7 +227,9 @@ pub(super) fn begins_as_error(start: &[u8]) -> bool {
     const ENOUGH: usize = 256;
     const FAILED: [&[u8]; 3] =
         [b"{\"type\":\"error\"", b"{\"type\":\"response.failed\"", b"{\"object\":\"error\""];
-    let Some((name, data)) = fields(&start[..start.len().min(ENOUGH)]) else { return false };
+    let start = &start[..start.len().min(ENOUGH)];
+    count(2 * start.len());
+    let Some((name, data)) = fields(start) else { return false };
     if matches!(name, b"error" | b"response.failed") {
         return true;
     }
@@ -219,21 +256,11 @@ fn first_of_list(body: &[u8]) -> Option<&[u8]> {
     Some(first.ok()?.get().as_bytes())
 }
 
-/// Whether `body` is one whole JSON value.
-pub(super) fn is_whole(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
-}
-
 /// True if an event without its final blank line ends in the middle of a JSON object.
 pub(super) fn is_cut(event: &[u8]) -> bool {
-    fields(event).is_some_and(|(_, data)| data.starts_with(b"{") && stops_early(&data))
-}
-
-/// True if a sequence of JSON values ends in the middle of one. False for text that is not JSON.
-pub(super) fn stops_early(body: &[u8]) -> bool {
-    let mut values =
-        serde_json::Deserializer::from_slice(body).into_iter::<serde::de::IgnoredAny>();
-    values.any(|value| value.is_err_and(|error| error.is_eof()))
+    let data = data(event);
+    let mut json = JsonStream::default();
+    data.starts_with(b"{") && json.feed(&data, |_| {}).is_ok() && !json.is_done()
 }
 
 /// The name and the data of an event. None if it has neither, like a comment or `retry: 3`.

@@ -1,5 +1,11 @@
 //! How events and whole answers are read.
 
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -129,8 +135,10 @@ fn a_stream_of_a_known_kind_lacks_its_end_until_that_comes() {
     assert!(!missing(&["data: hello", "data: {\"type\":\"progress\"}"]));
     let mut ending = Ending::default();
     ending.note(text.as_bytes());
-    ending.pass_over();
-    assert!(!ending.is_missing(), "the long event may have held it");
+    ending.note_long(&Seen::default());
+    assert!(ending.is_missing(), "a long event without a reason");
+    ending.note_long(&Seen { begun: 1, finished: 1, ..Seen::default() });
+    assert!(!ending.is_missing());
 }
 
 #[test]
@@ -147,11 +155,117 @@ fn text_about_errors_is_no_error() {
 }
 
 #[test]
-fn a_whole_body_is_one_json_value() {
-    for whole in ["{}", " [1]\n", "\"text\"", "{\"choices\":[]}"] {
-        assert!(is_whole(whole.as_bytes()), "{whole}");
+fn a_keep_alive_has_no_data() {
+    for event in [
+        ": wait\n\n",
+        "\r\n",
+        "data:\n\n",
+        "data: \r\n\r\n",
+        "event: ping\ndata: {}\n\n",
+        ":\n: a\n\n",
+    ] {
+        assert!(is_keep_alive(event.as_bytes()), "{event:?}");
     }
-    for other in ["", "{", "{} {}", "{\"choices\":[", "not found"] {
-        assert!(!is_whole(other.as_bytes()), "{other}");
+    for event in
+        ["data: a\n\n", ": a\ndata: b\n\n", "event: pinged\ndata: a\n\n", "id: 1\ndata: a\n\n"]
+    {
+        assert!(!is_keep_alive(event.as_bytes()), "{event:?}");
+    }
+}
+
+#[test]
+fn a_stream_is_known_by_its_first_field() {
+    for event in ["data: a", ": wait", "\u{feff}event: a", "\nid: 1", "retry: 3"] {
+        assert!(is_known(event.as_bytes()), "{event:?}");
+    }
+    for event in ["<html>", "{\"choices\":[]}", "", "  text"] {
+        assert!(!is_known(event.as_bytes()), "{event:?}");
+    }
+}
+
+#[test]
+fn the_beginning_of_an_error_is_known() {
+    for (start, is_error) in [
+        ("event: error", true),
+        ("event: response.failed\ndata: {", true),
+        ("event: errors", false),
+        ("event: message\ndata: error", false),
+        (": error", false),
+        ("", false),
+        (r#"data: {"error":{"#, false),
+        (r#"data: {"error":{""#, true),
+        (r#"data: { "error" : "oom"#, true),
+        (r#"data: {"error":1"#, false),
+        (r#"data: {"error":12"#, true),
+        (r#"data: {"error":null"#, false),
+        (r#"data: {"error":"""#, false),
+        (r#"data: {"error":[]"#, false),
+        (r#"data: {"error":{}"#, false),
+        (r#"data: {"errors":{"#, false),
+        (r#"data: {"type":"error""#, true),
+        (r#"data: {"type":"response.failed""#, true),
+        (r#"data: {"object":"error""#, true),
+        (r#"data: {"type":"response.created""#, false),
+        (r#"data: {"object":"chunk","error":{"#, false),
+    ] {
+        assert_eq!(begins_as_error(start.as_bytes()), is_error, "{start}");
+        let error = Meaning::Error(Words::default());
+        let want = if is_error { error } else { Meaning::Content };
+        assert_eq!(of_long(start.as_bytes(), &Seen::default()), want, "{start}");
+    }
+}
+
+#[test]
+fn only_an_object_that_stops_is_cut() {
+    for (event, cut) in [
+        ("data: {\"a\":1", true),
+        ("event: x\ndata: {\"a\":[", true),
+        ("data: {\"a\":1}", false),
+        ("data: {\"a\":x", false),
+        ("data: [1", false),
+        ("data: \"a", false),
+        (": {\"a\":1", false),
+    ] {
+        assert_eq!(is_cut(event.as_bytes()), cut, "{event}");
+    }
+}
+
+#[test]
+fn a_choice_without_an_index_is_the_first() {
+    let mut ending = Ending::default();
+    ending.note(br#"data: {"choices":[{"index":1,"finish_reason":"stop"}]}"#);
+    assert!(ending.is_sure());
+    ending.note(br#"data: {"choices":[{"text":"a"}]}"#);
+    assert!(!ending.is_sure(), "choice 0 has begun");
+    let mut ending = Ending::default();
+    ending.note(br#"data: {"token":"a"}"#);
+    ending.note(br#"data: {"choices":[{"finish_reason":"stop"}]}"#);
+    assert!(ending.is_sure(), "choices behind an event of another shape");
+}
+
+proptest! {
+    /// An event is a list of choices: the index, a blank after each colon, a finish reason.
+    #[test]
+    fn the_quick_search_misses_no_choice(
+        events in vec(vec((option::of(prop_oneof![0u8..4, 125u8..130]), any::<bool>(), any::<bool>()), 0..3), 0..12),
+    ) {
+        let mut ending = Ending::default();
+        let (mut begun, mut finished) = (BTreeSet::new(), BTreeSet::new());
+        for event in events {
+            let mut choices = Vec::new();
+            for (index, is_spaced, finishes) in event {
+                let colon = if is_spaced { ": " } else { ":" };
+                let at = index.map(|index| format!("\"index\"{colon}{index},")).unwrap_or_default();
+                let reason = if finishes { "\"stop\"" } else { "null" };
+                let text = "n".repeat(20);
+                choices.push(format!("{{{at}\"text\":\"{text}\",\"finish_reason\"{colon}{reason}}}"));
+                let index = index.unwrap_or(0).min(127);
+                begun.insert(index);
+                finished.extend(finishes.then_some(index));
+            }
+            ending.note(format!("data: {{\"choices\":[{}]}}\n\n", choices.join(",")).as_bytes());
+            prop_assert_eq!(ending.is_sure(), !begun.is_empty() && begun == finished);
+            prop_assert_eq!(ending.is_missing(), begun != finished);
+        }
     }
 }

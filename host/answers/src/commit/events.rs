@@ -4,16 +4,21 @@
 
 use memchr::memchr2;
 
-/// In bytes. Only this much of the beginning of a longer event is examined.
+use crate::count;
+
+use super::content;
+use super::long::Long;
+
+/// In bytes. Only this much of the beginning of a longer event is kept.
 pub(super) const LONGEST: usize = 64 * 1024;
 
 /// One event, with the blank line that ends it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Event<'a> {
     /// The complete text.
     Whole(&'a [u8]),
-    /// The first [`LONGEST`] bytes of a longer event.
-    TooLong(&'a [u8]),
+    /// The first [`LONGEST`] bytes of a longer event, and what was read of all of it.
+    TooLong(&'a [u8], &'a Long),
 }
 
 /// Splits a stream that comes in chunks. Keeps at most [`LONGEST`] bytes between chunks.
@@ -23,8 +28,10 @@ pub(super) struct Events {
     tail: Vec<u8>,
     /// True if `tail` is a finished event that was returned. The next call clears it.
     spent: bool,
-    /// True if `tail` is only the beginning of the current event.
-    too_long: bool,
+    /// Set if `tail` is only the beginning of the event.
+    long: Option<Box<Long>>,
+    /// True if `tail` has more than white space.
+    written: bool,
     /// True if no byte of the current line has come.
     line_start: bool,
     /// True if the last byte was a CR, which may be followed by its LF.
@@ -33,7 +40,14 @@ pub(super) struct Events {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { tail: Vec::new(), spent: false, too_long: false, line_start: true, cr: false }
+        Self {
+            tail: Vec::new(),
+            spent: false,
+            long: None,
+            written: false,
+            line_start: true,
+            cr: false,
+        }
     }
 }
 
@@ -47,6 +61,7 @@ impl Events {
     ) -> Option<(Event<'a>, usize)> {
         if std::mem::take(&mut self.spent) {
             self.tail.clear();
+            (self.long, self.written) = (None, false);
         }
         let mut at = from;
         while let Some(end) = memchr2(b'\n', b'\r', &chunk[at..]).map(|found| at + found) {
@@ -61,9 +76,11 @@ impl Events {
             let ends_event = blank && self.line_start;
             (self.line_start, self.cr) = (true, !lf);
             if ends_event {
+                count(at - from);
                 return Some((self.take(&chunk[from..at]), at));
             }
         }
+        count(chunk.len() - from);
         if at < chunk.len() {
             (self.line_start, self.cr) = (false, false);
         }
@@ -73,16 +90,21 @@ impl Events {
 
     /// The incomplete event at the end of the input so far. None between two events.
     pub(super) fn rest(&self) -> Option<Event<'_>> {
-        if self.too_long {
-            return Some(Event::TooLong(&self.tail));
+        match &self.long {
+            _ if self.spent => None,
+            Some(long) => Some(Event::TooLong(&self.tail, long)),
+            None => self.written.then_some(Event::Whole(&self.tail)),
         }
-        (!self.spent && self.tail.iter().any(|b| !b.is_ascii_whitespace()))
-            .then_some(Event::Whole(&self.tail))
+    }
+
+    /// True if the next byte begins an event, and no LF of a CRLF can come.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.line_start && !self.cr && (self.spent || (self.tail.is_empty() && self.long.is_none()))
     }
 
     /// True between two events. Call it only after [`next`](Self::next) has returned None.
     pub(super) fn is_between(&self) -> bool {
-        !self.too_long && self.tail.iter().all(|byte| matches!(byte, b'\n' | b'\r'))
+        self.long.is_none() && self.tail.iter().all(|byte| matches!(byte, b'\n' | b'\r'))
     }
 
     fn take<'a>(&'a mut self, end: &'a [u8]) -> Event<'a> {
@@ -91,16 +113,22 @@ impl Events {
         }
         self.keep(end);
         self.spent = true;
-        match std::mem::take(&mut self.too_long) {
-            true => Event::TooLong(&self.tail),
-            false => Event::Whole(&self.tail),
+        match &self.long {
+            Some(long) => Event::TooLong(&self.tail, long),
+            None => Event::Whole(&self.tail),
         }
     }
 
     fn keep(&mut self, more: &[u8]) {
+        count(2 * more.len());
+        self.written |= more.iter().any(|byte| !byte.is_ascii_whitespace());
         let kept = more.len().min(LONGEST - self.tail.len());
-        self.too_long |= kept < more.len();
         self.tail.extend_from_slice(&more[..kept]);
+        if kept < more.len() {
+            let tail = &self.tail;
+            let begin = || Box::new(Long::begin(&content::data(tail)));
+            self.long.get_or_insert_with(begin).feed(&more[kept..]);
+        }
     }
 }
 
@@ -117,7 +145,7 @@ mod tests {
             while let Some((event, end)) = events.next(chunk, from) {
                 found.push(match event {
                     Event::Whole(text) => Some(text.to_vec()),
-                    Event::TooLong(_) => None,
+                    Event::TooLong(..) => None,
                 });
                 from = end;
             }
@@ -149,6 +177,50 @@ mod tests {
         let (found, rest) = cut(&chunks);
         assert_eq!(found, [None, Some(b"data: b\n\n".to_vec())]);
         assert!(!rest);
+    }
+
+    #[test]
+    fn an_event_may_have_exactly_the_longest_size() {
+        for (size, is_whole) in [(LONGEST, true), (LONGEST + 1, false)] {
+            let mut text = vec![b'x'; size - 2];
+            text.extend_from_slice(b"\n\n");
+            for chunk in [size, size - 1, 1000] {
+                let chunks: Vec<&[u8]> = text.chunks(chunk).collect();
+                assert_eq!(cut(&chunks), (vec![is_whole.then(|| text.clone())], false), "{chunk}");
+            }
+            let mut events = Events::default();
+            text.truncate(size - 1);
+            text.push(b'x');
+            assert!(events.next(&text, 0).is_none());
+            assert_eq!(matches!(events.rest(), Some(Event::Whole(_))), is_whole);
+        }
+    }
+
+    #[test]
+    fn it_is_known_whether_the_input_ends_between_events() {
+        for (chunks, is_between, rests) in [
+            (&[""][..], true, false),
+            (&["data: a\n\n"], true, false),
+            (&["data: a\n\n\r\n"], true, false),
+            (&["data: a", "\n\n", ""], true, false),
+            (&["data: a\n\n "], false, false),
+            (&["data: a\n"], false, true),
+            (&[": a", "\n", "b"], false, true),
+        ] {
+            let mut events = Events::default();
+            for chunk in chunks {
+                let mut from = 0;
+                while let Some((_, end)) = events.next(chunk.as_bytes(), from) {
+                    from = end;
+                    assert!(events.rest().is_none(), "{chunks:?}");
+                }
+            }
+            assert_eq!((events.is_between(), events.rest().is_some()), (is_between, rests));
+        }
+        let mut events = Events::default();
+        assert_eq!(events.next(&[b'\n'; 1], 0).map(|(_, end)| end), Some(1));
+        assert!(events.next(&vec![b'x'; LONGEST + 1], 0).is_none());
+        assert!(!events.is_between());
     }
 
     proptest! {

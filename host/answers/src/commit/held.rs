@@ -1,6 +1,7 @@
 //! A byte queue for the part of an answer that is held back.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
@@ -55,6 +56,20 @@ impl Held {
         Some(piece)
     }
 
+    /// A copy of the bytes at these positions.
+    pub(super) fn copy(&self, at: Range<usize>) -> Vec<u8> {
+        let (mut copy, mut start) = (Vec::with_capacity(at.len()), 0);
+        for piece in self.pieces.iter().map(|piece| &piece[..]).chain([&self.short[..]]) {
+            let end = start + piece.len();
+            let (from, to) = (at.start.max(start), at.end.min(end));
+            if from < to {
+                copy.extend_from_slice(&piece[from - start..to - start]);
+            }
+            start = end;
+        }
+        copy
+    }
+
     /// Removes and returns all bytes. Copies them only if there are several pieces.
     pub(super) fn gather(&mut self) -> Bytes {
         self.close();
@@ -105,6 +120,30 @@ mod tests {
         assert!(count.len() <= (1 << 20) / COLLECTED + 2, "{count:?}");
     }
 
+    #[test]
+    fn only_short_pieces_behind_the_first_are_copied() {
+        let sizes = [1, SHORT - 1, SHORT, SHORT - 1, SHORT];
+        let pieces = sizes.map(|size| Bytes::from(vec![b'x'; size]));
+        let mut held = Held::default();
+        pieces.iter().for_each(|piece| held.push(piece.clone()));
+        for (i, piece) in pieces.iter().enumerate() {
+            let next = held.pop().expect("a piece");
+            assert_eq!(next.len(), piece.len());
+            let is_copy = next.as_ptr() != piece.as_ptr();
+            assert_eq!(is_copy, i > 0 && piece.len() < SHORT, "{i}");
+        }
+        assert!(held.is_empty());
+    }
+
+    #[test]
+    fn short_pieces_are_merged_up_to_the_limit() {
+        let mut held = Held::default();
+        (0..=COLLECTED / 256 + 1).for_each(|_| held.push(Bytes::from_static(&[b'x'; 256])));
+        let sizes: Vec<usize> =
+            std::iter::from_fn(|| held.pop()).map(|piece| piece.len()).collect();
+        assert_eq!(sizes, [256, COLLECTED, 256]);
+    }
+
     proptest! {
         #[test]
         fn bytes_go_out_as_they_came(steps in proptest::collection::vec((0usize..2000, 0u8..4), 0..200)) {
@@ -119,6 +158,9 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(held.len(), came.len() - went.len());
+                let middle = held.len() / 3..held.len() - held.len() / 3;
+                let want = &came[went.len() + middle.start..went.len() + middle.end];
+                prop_assert_eq!(held.copy(middle.clone()), want);
             }
             went.extend_from_slice(&held.gather());
             prop_assert_eq!(went, came);

@@ -12,7 +12,10 @@
 //! Before the commit nothing has gone to the client, so another deployment can be tried after any
 //! failure: no connection, a bad status, a body that ends early, an error object in an answer of
 //! status 200. A stream commits at its first *content*; roles, comments and keep-alives before it
-//! are held. A plain answer commits when it is whole.
+//! are held. A plain answer commits when it is whole, or at its size.
+//!
+//! An answer is passed as whole only if its framing and its content say so: one JSON object or
+//! array, or a stream that has the end of its kind.
 //!
 //! After the commit a failure is reported to the client, never hidden, and the text of two engines
 //! is never joined. An event that begins as an error is still held until it is whole: engines write
@@ -24,24 +27,25 @@
 mod content;
 mod events;
 mod held;
+mod long;
 #[cfg(test)]
 mod model;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/oracle.rs"]
 pub mod oracle;
-
-use std::ops::Range;
+mod plain;
+mod repeat;
 
 use bytes::Bytes;
 
-use http1::json;
-
 use crate::refusal::Words;
-use crate::{Usage, usage};
+use crate::{Usage, count, usage};
 
 use content::{Ending, Meaning};
 use events::{Event, Events};
 use held::Held;
+use plain::Plain;
+use repeat::Repeat;
 
 /// In bytes. A stream that holds more than this without content commits anyway, but never within an
 /// event that begins as an error.
@@ -53,15 +57,10 @@ const MOST_HELD_OF_A_BODY: usize = if cfg!(fuzzing) { 16 * 1024 } else { 1024 * 
 /// How an answer is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// One body, which commits when it is whole.
-    Plain {
-        /// Whether its content type is JSON.
-        json: bool,
-    },
+    /// One JSON object or array.
+    Plain,
     /// An event stream.
     Stream,
-    /// A compressed body, which the gateway did not ask for and cannot read. Passes at once.
-    Opaque,
 }
 
 /// How the upstream ended a body.
@@ -82,6 +81,8 @@ pub enum Defect {
     Truncated,
     /// It ended without anything a client could use.
     Empty,
+    /// It is neither JSON nor an event stream.
+    Malformed,
     /// It contains an error that the engine reports.
     Reported(Words),
 }
@@ -97,7 +98,7 @@ pub enum Verdict {
     Fail {
         /// Good bytes from before the failure, still to be sent. Empty before the commit.
         pass: Bytes,
-        /// Always [`Defect::Reported`]: the other defects show only at the end.
+        /// [`Defect::Reported`] or [`Defect::Malformed`]: the others show only at the end.
         defect: Defect,
     },
 }
@@ -123,8 +124,15 @@ pub struct Commit {
     ending: Ending,
     /// True after a [`Meaning::Done`].
     done: bool,
-    /// The last non-blank byte of the body.
-    last_byte: u8,
+    /// True if an event of the stream has a field or a comment.
+    known: bool,
+    /// True if the last chunk had more than comments.
+    moved: bool,
+    repeat: Repeat,
+    /// True if the last chunk was an event like an earlier one: content, and nothing else.
+    repeated: bool,
+    /// Reads a plain answer.
+    plain: Plain,
     /// The tokens that a whole plain answer reports.
     usage: Option<Usage>,
 }
@@ -140,7 +148,11 @@ impl Commit {
             open: false,
             ending: Ending::default(),
             done: false,
-            last_byte: 0,
+            known: false,
+            moved: false,
+            repeat: Repeat::default(),
+            repeated: false,
+            plain: Plain::default(),
             usage: None,
         }
     }
@@ -161,6 +173,33 @@ impl Commit {
         self.usage
     }
 
+    /// How many bytes of a plain answer [`next_held`](Self::next_held) will still return.
+    pub fn held(&self) -> usize {
+        if self.shape == Shape::Plain && self.is_committed() { self.held.len() } else { 0 }
+    }
+
+    /// True if the last chunk had more than comments and other events that only keep a connection
+    /// alive.
+    pub fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// True if the last chunk has no usage, because it is like an earlier one without.
+    pub fn is_repeated(&self) -> bool {
+        self.repeated
+    }
+
+    /// True if a stream has had its last event or all its finish reasons: at most usage and the
+    /// end can follow.
+    pub fn is_finished(&self) -> bool {
+        self.done || self.ending.is_sure()
+    }
+
+    /// True if a stream has had its last event. It is whole even if the body does not end.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// How the answer is read.
     pub fn shape(&self) -> Shape {
         self.shape
@@ -168,88 +207,60 @@ impl Commit {
 
     /// Takes the next chunk of the body, which may be cut anywhere.
     pub fn feed(&mut self, chunk: Bytes) -> Verdict {
-        if let Some(byte) = chunk.iter().rev().find(|byte| !byte.is_ascii_whitespace()) {
-            self.last_byte = *byte;
-        }
         match self.shape {
-            Shape::Opaque => self.pass(chunk),
-            Shape::Plain { .. } if self.held.is_empty() && self.is_committed() => {
-                Verdict::Pass(chunk)
-            }
-            Shape::Plain { .. } => {
-                self.held.push(chunk);
-                if self.held.len() > MOST_HELD_OF_A_BODY {
-                    self.phase = Phase::Passing;
-                }
-                self.next_held().map_or(Verdict::Hold, Verdict::Pass)
-            }
+            Shape::Plain => self.feed_plain(chunk),
             Shape::Stream => self.feed_events(chunk),
         }
     }
 
-    /// The next held piece of a plain answer that committed at its size. The caller sends these
-    /// before it reads more. Each piece is freed once it is sent.
+    fn feed_plain(&mut self, chunk: Bytes) -> Verdict {
+        self.moved = true;
+        if let Err(defect) = self.plain.feed(&chunk) {
+            return Verdict::Fail { pass: Bytes::new(), defect };
+        }
+        if self.held.is_empty() && self.is_committed() {
+            return Verdict::Pass(chunk);
+        }
+        self.held.push(chunk);
+        if self.held.len() > MOST_HELD_OF_A_BODY {
+            self.phase = Phase::Passing;
+        }
+        self.next_held().map_or(Verdict::Hold, Verdict::Pass)
+    }
+
+    /// The next held piece of a committed plain answer. The caller sends these before it reads
+    /// more. Each piece is freed once it is sent.
     pub fn next_held(&mut self) -> Option<Bytes> {
-        let is_plain = matches!(self.shape, Shape::Plain { .. });
+        let is_plain = self.shape == Shape::Plain;
         (is_plain && self.is_committed()).then(|| self.held.pop()).flatten()
     }
 
-    /// Takes the end of the body. Returns the bytes still held, to be sent to the client.
+    /// Takes the end of the body. Returns bytes that are still held, to be sent to the client.
+    /// [`next_held`](Self::next_held) returns the rest of them.
     ///
     /// # Errors
-    /// If the answer is truncated or empty, or reports an error.
+    /// If the answer is truncated, malformed or empty, or reports an error.
     pub fn end(&mut self, end: End) -> Result<Bytes, Defect> {
+        self.repeated = false;
         match self.shape {
             Shape::Stream => self.end_stream(end),
-            _ if end == End::Early => Err(Defect::Truncated),
-            Shape::Plain { .. } => self.end_plain(end),
-            // A compressed body cannot be checked, and a close may be a broken connection.
-            Shape::Opaque if end == End::Closed => Err(Defect::Truncated),
-            Shape::Opaque => Ok(Bytes::new()),
+            Shape::Plain => self.end_plain(end),
         }
     }
 
     fn end_plain(&mut self, end: End) -> Result<Bytes, Defect> {
-        if self.phase == Phase::Passing {
-            // Too large to parse. A JSON body that was cut seldom ends with a bracket.
-            let closed = matches!(self.last_byte, b'}' | b']');
-            return if end == End::Framed || closed {
-                Ok(self.held.gather())
-            } else {
-                Err(Defect::Truncated)
-            };
-        }
-        let body = self.held.gather();
-        if body.trim_ascii().is_empty() {
-            return Err(Defect::Empty);
-        }
-        if let Some(error) = content::error_in(&body) {
-            return Err(Defect::Reported(error));
-        }
-        let is_json = matches!(self.shape, Shape::Plain { json: true });
-        // Most bodies are one whole object, which needs no second check.
-        if !self.is_object(&body) {
-            let cut = is_json && content::stops_early(&body);
-            if cut || (end == End::Closed && !content::is_whole(&body)) {
-                return Err(Defect::Truncated);
+        self.plain.end(end)?;
+        if self.phase == Phase::Holding {
+            if let Some(error) = self.plain.error(&self.held) {
+                return Err(Defect::Reported(error));
             }
+            self.usage = self.plain.usage(&self.held);
+            self.phase = Phase::Passing;
         }
-        self.phase = Phase::Passing;
-        Ok(body)
-    }
-
-    /// True if a body is one whole JSON object. Also reads its usage, which saves a second pass.
-    fn is_object(&mut self, body: &[u8]) -> bool {
-        let Ok(text) = simdutf8::basic::from_utf8(body) else { return false };
-        let mut usage = None;
-        let field = |key: Range<usize>, value| {
-            if &text[key] == "\"usage\"" {
-                usage = Some(value);
-            }
-        };
-        let is_whole = json::object(text, field).is_ok();
-        self.usage = usage.and_then(|value| usage::of_object(&text[value]));
-        is_whole
+        Ok(match self.held.len() {
+            ..=plain::SMALL => self.held.gather(),
+            _ => self.held.pop().unwrap_or_default(),
+        })
     }
 
     fn end_stream(&mut self, end: End) -> Result<Bytes, Defect> {
@@ -257,13 +268,15 @@ impl Commit {
             return Err(Defect::Truncated);
         }
         // The last event may lack its blank line. Clients read it all the same.
-        if let Some(Event::Whole(text)) = self.events.rest() {
-            self.ending.note(text);
+        match self.events.rest() {
+            Some(Event::Whole(text)) => self.ending.note(text),
+            Some(Event::TooLong(_, long)) => self.ending.note_long(&long.seen),
+            None => {}
         }
         let meaning = match self.events.rest() {
             Some(Event::Whole(text)) if self.phase == Phase::Holding => Some(content::first(text)),
             Some(Event::Whole(text)) => Some(content::later(text)),
-            Some(Event::TooLong(_)) => Some(Meaning::Content),
+            Some(Event::TooLong(start, long)) => Some(content::of_long(start, &long.seen)),
             None => None,
         };
         match meaning {
@@ -271,7 +284,11 @@ impl Commit {
             Some(meaning) => self.note(&meaning),
             None => {}
         }
-        let cut = matches!(self.events.rest(), Some(Event::Whole(text)) if content::is_cut(text));
+        let cut = match self.events.rest() {
+            Some(Event::Whole(text)) => content::is_cut(text),
+            Some(Event::TooLong(_, long)) => long.is_cut(),
+            None => false,
+        };
         // A held event that may be an error is never passed in part.
         if cut && self.withholds() {
             return Err(Defect::Truncated);
@@ -283,7 +300,7 @@ impl Commit {
                 self.phase == Phase::Passing && !cut && !missing
             }
             // A close may be a broken connection, so the end must have been seen.
-            End::Closed => self.done || self.ending.is_sure(),
+            End::Closed => self.done || (!cut && self.ending.is_sure()),
             End::Early => self.done,
         };
         match self.phase {
@@ -297,18 +314,47 @@ impl Commit {
     }
 
     fn feed_events(&mut self, chunk: Bytes) -> Verdict {
+        let is_fresh = self.is_committed() && self.held.is_empty() && self.events.is_fresh();
+        self.repeated = is_fresh && self.repeat.covers(&chunk);
+        if self.repeated {
+            (self.moved, self.open) = (true, false);
+            return Verdict::Pass(chunk);
+        }
+        let verdict = self.read_events(chunk);
+        if let Verdict::Pass(event) = &verdict
+            && is_fresh
+            && self.moved
+            && self.events.is_fresh()
+            && self.repeat.wants(event)
+            && memchr::memmem::find(&event[..event.len() - 2], b"\n\n").is_none()
+            && self.ending.knows(event)
+            && !content::is_doubtful(event)
+            && !usage::is_named(event)
+        {
+            count(8 * event.len());
+            self.repeat.learn(event);
+        }
+        verdict
+    }
+
+    fn read_events(&mut self, chunk: Bytes) -> Verdict {
         // End of the last event in the chunk that is no error.
         let mut good = 0;
+        self.moved = false;
         while let Some((event, end)) = self.events.next(&chunk, good) {
             match &event {
                 Event::Whole(text) => self.ending.note(text),
-                Event::TooLong(_) => self.ending.pass_over(),
+                Event::TooLong(_, long) => self.ending.note_long(&long.seen),
             }
             let meaning = match event {
-                Event::Whole(text) if self.phase == Phase::Holding => content::first(text),
+                Event::Whole(text) if self.phase == Phase::Holding => {
+                    self.known |= content::is_known(text);
+                    content::first(text)
+                }
                 Event::Whole(text) => content::later(text),
-                Event::TooLong(start) => content::of_long(start),
+                Event::TooLong(start, long) => content::of_long(start, &long.seen),
             };
+            self.moved |= !matches!(event, Event::Whole(text) if content::is_keep_alive(text));
             if let Meaning::Error(error) = meaning {
                 let pass = self.passable(&chunk, good);
                 return Verdict::Fail { pass, defect: Defect::Reported(error) };
@@ -317,22 +363,42 @@ impl Commit {
             good = end;
         }
         match self.events.rest() {
-            Some(Event::Whole(start)) if content::begins_as_error(start) => {
-                return self.withhold(&chunk, good);
+            Some(Event::Whole(start)) => {
+                // Judged by its first byte: it is looked at again with every chunk.
+                self.moved |= start.first() != Some(&b':');
+                if content::begins_as_error(start) {
+                    return self.withhold(&chunk, good);
+                }
             }
-            Some(Event::TooLong(start)) => {
-                if let Meaning::Error(error) = content::of_long(start) {
+            Some(Event::TooLong(start, long)) => {
+                self.moved = true;
+                if let Meaning::Error(error) = content::of_long(start, &long.seen) {
                     let pass = self.passable(&chunk, good);
                     return Verdict::Fail { pass, defect: Defect::Reported(error) };
                 }
             }
-            _ => {}
+            None => {}
         }
-        if self.phase == Phase::Passing || self.held.len() + chunk.len() > MOST_HELD_OF_A_STREAM {
+        if self.phase == Phase::Passing {
             return self.pass(chunk);
+        }
+        if self.held.len() + chunk.len() > MOST_HELD_OF_A_STREAM {
+            return match self.is_known() {
+                true => self.pass(chunk),
+                false => Verdict::Fail { pass: Bytes::new(), defect: Defect::Malformed },
+            };
         }
         self.held.push(chunk);
         Verdict::Hold
+    }
+
+    /// True if anything that came is that of an event stream.
+    fn is_known(&self) -> bool {
+        self.known
+            || match self.events.rest() {
+                Some(Event::Whole(start) | Event::TooLong(start, _)) => content::is_known(start),
+                None => false,
+            }
     }
 
     /// Commits the answer, unless the event has no content.

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::events::LONGEST;
 use super::oracle::{Read, read};
-use super::{Commit, Defect, End, Shape, Verdict};
+use super::{Commit, Defect, End, MOST_HELD_OF_A_STREAM, Shape, Verdict};
+use crate::Usage;
 
 /// The kind of one event of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +67,7 @@ fn expected(upstreams: &[Upstream]) -> Outcome {
         let outcome = match upstream {
             Upstream::Fails => None,
             Upstream::Answers { body, end } => {
-                let whole = *end == End::Framed || (*end == End::Closed && body.ends_with('}'));
-                let good = whole && !body.is_empty() && !body.contains("error");
+                let good = *end != End::Early && body.ends_with('}') && !body.contains("error");
                 good.then(|| Outcome::Whole(body.as_bytes().to_vec()))
             }
             Upstream::Streams { acts, end } => expected_stream(acts, *end, from),
@@ -108,9 +108,7 @@ fn actual(upstreams: &[Upstream], cuts: &[usize]) -> Outcome {
     for (from, upstream) in upstreams.iter().enumerate() {
         let (shape, bytes, end) = match upstream {
             Upstream::Fails => continue,
-            Upstream::Answers { body, end } => {
-                (Shape::Plain { json: false }, body.as_bytes().to_vec(), *end)
-            }
+            Upstream::Answers { body, end } => (Shape::Plain, body.as_bytes().to_vec(), *end),
             Upstream::Streams { acts, end } => {
                 let all: String = acts.iter().map(|act| text(*act, from)).collect();
                 (Shape::Stream, all.into_bytes(), *end)
@@ -197,9 +195,10 @@ fn what_is_held_is_bounded() {
     let committed_after = (1..).find(|_| commit.feed(comment.clone()) != Verdict::Hold);
     assert_eq!(committed_after, Some(9), "at most 64 KiB of comments are held");
 
-    let mut commit = Commit::new(Shape::Plain { json: false });
-    let [first, second, third, fourth] =
-        [b'1', b'2', b'3', b'4'].map(|digit| Bytes::from(vec![digit; 512 * 1024]));
+    let mut commit = Commit::new(Shape::Plain);
+    let [mut first, second, third, fourth] = [b'1', b'2', b'3', b'4'].map(|d| vec![d; 512 * 1024]);
+    first[0] = b'[';
+    let [first, second, third, fourth] = [first, second, third, fourth].map(Bytes::from);
     assert_eq!(commit.feed(first.clone()), Verdict::Hold);
     assert_eq!(commit.feed(second.clone()), Verdict::Hold);
     assert_eq!(commit.next_held(), None, "exactly 1 MiB is still held");
@@ -219,7 +218,7 @@ fn what_is_framed_as_whole_and_stops_in_the_middle_is_truncated() {
     assert!(matches!(commit.feed(text.into()), Verdict::Pass(_)));
     assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
 
-    let mut commit = Commit::new(Shape::Plain { json: true });
+    let mut commit = Commit::new(Shape::Plain);
     assert_eq!(commit.feed("{\"choices\":[{\"messag".into()), Verdict::Hold);
     assert_eq!(commit.end(End::Framed), Err(Defect::Truncated));
 }
@@ -320,11 +319,220 @@ fn a_healthy_stream_is_passed_chunk_by_chunk_and_as_it_is() {
     }
 }
 
+/// The verdict on an answer in pieces of any size.
+fn verdict(shape: Shape, text: &str, end: End) -> Option<Defect> {
+    let verdicts = [1 << 16, 1000, text.len().max(1)].map(|size| {
+        let read = read(shape, text.as_bytes().chunks(size), end);
+        assert!(read.defect.is_some() || read.passed == text.as_bytes());
+        read.defect
+    });
+    assert_eq!(verdicts[0], verdicts[1]);
+    assert_eq!(verdicts[0], verdicts[2]);
+    verdicts.into_iter().next().flatten()
+}
+
 #[test]
-fn what_cannot_be_looked_into_and_ends_by_closing_is_never_whole() {
-    for (end, whole) in [(End::Framed, true), (End::Closed, false), (End::Early, false)] {
-        let mut commit = Commit::new(Shape::Opaque);
-        assert!(matches!(commit.feed("\x1f".into()), Verdict::Pass(_)));
-        assert_eq!(commit.end(end).is_ok(), whole, "{end:?}");
+fn a_body_of_any_size_is_whole_only_as_json() {
+    for size in [10, 100_000, 2 << 20] {
+        let text = "x}".repeat(size / 2);
+        let whole =
+            format!("{{\"choices\":[{{\"text\":\"{text}\"}}],\"usage\":{{\"prompt_tokens\":1}}}}");
+        for end in [End::Framed, End::Closed] {
+            assert_eq!(verdict(Shape::Plain, &whole, end), None);
+            // Cut behind a brace.
+            let cut = &whole[..whole.rfind("}]").expect("is there") + 1];
+            assert_eq!(verdict(Shape::Plain, cut, end), Some(Defect::Truncated));
+            let more = whole.clone() + "}";
+            assert_eq!(verdict(Shape::Plain, &more, end), Some(Defect::Malformed));
+        }
+        assert_eq!(verdict(Shape::Plain, &whole, End::Early), Some(Defect::Truncated));
+        for other in [format!("data: {whole}\n\n"), format!("<html>{text}"), text] {
+            assert_eq!(verdict(Shape::Plain, &other, End::Framed), Some(Defect::Malformed));
+        }
+    }
+    assert_eq!(verdict(Shape::Plain, " \n", End::Framed), Some(Defect::Empty));
+}
+
+#[test]
+fn error_and_usage_are_found_in_bodies_of_any_size() {
+    for size in [10, 100_000, 900_000] {
+        let text = "x".repeat(size);
+        let body = format!("{{\"id\":\"{text}\",\"error\":{{\"message\":\"oom\",\"code\":400}}}}");
+        let Some(Defect::Reported(error)) = verdict(Shape::Plain, &body, End::Framed) else {
+            panic!("no error in {size} bytes")
+        };
+        assert_eq!((&*error.message, error.status), ("oom", Some(400)));
+        let list = format!("[{{\"error\":{{\"message\":\"oom\"}}}},\"{text}\"]");
+        let Some(Defect::Reported(error)) = verdict(Shape::Plain, &list, End::Framed) else {
+            panic!("no error in a list of {size} bytes")
+        };
+        assert_eq!(error.message, "oom");
+        let body =
+            format!("{{\"error\":null,\"id\":\"{text}\",\"usage\":{{\"prompt_tokens\":7}}}}");
+        let Read { defect, commit, .. } =
+            read(Shape::Plain, body.as_bytes().chunks(999), End::Framed);
+        assert_eq!((defect, commit.usage().map(|usage| usage.prompt_tokens)), (None, Some(7)));
+    }
+}
+
+#[test]
+fn a_long_event_needs_its_end_as_a_short_one_does() {
+    let long = "x".repeat(2 * LONGEST);
+    let event = |reason: &str| {
+        choice(0, &format!("\"delta\":{{\"content\":\"{long}\"}},\"finish_reason\":{reason}"))
+    };
+    let [open, finished] = ["null", "\"stop\""].map(event);
+    let done = text(Act::Done, 0);
+    for end in [End::Framed, End::Closed] {
+        let of = |text: &str| verdict(Shape::Stream, text, end);
+        assert_eq!(of(&open), Some(Defect::Truncated));
+        assert_eq!(of(&(text(Act::Content(0), 0) + &open)), Some(Defect::Truncated));
+        assert_eq!(of(&finished), None);
+        assert_eq!(of(&(open.clone() + &done)), None);
+        assert_eq!(
+            of(&(text(Act::Content(0), 0) + &finished[..finished.len() - 4])),
+            Some(Defect::Truncated)
+        );
+        let last =
+            format!("{{\"type\":\"response.completed\",\"response\":{{\"text\":\"{long}\"}}}}");
+        assert_eq!(
+            of(&format!("data: {{\"type\":\"response.created\"}}\n\ndata: {last}\n\n")),
+            None
+        );
+        let other = last.replace("completed", "output_text.done");
+        assert_eq!(of(&format!("data: {other}\n\n")), Some(Defect::Truncated));
+    }
+}
+
+#[test]
+fn what_is_no_event_stream_never_commits() {
+    let html = "<html>".to_owned() + &"<p>text</p>\n\n".repeat(20_000);
+    assert_eq!(verdict(Shape::Stream, &html, End::Framed), Some(Defect::Malformed));
+    let html = html.replace('\n', "");
+    assert_eq!(verdict(Shape::Stream, &html, End::Framed), Some(Defect::Malformed));
+    assert_eq!(verdict(Shape::Stream, "{\"choices\":[]}", End::Framed), Some(Defect::Empty));
+}
+
+#[test]
+fn comments_do_not_move_a_stream() {
+    let mut commit = Commit::new(Shape::Stream);
+    let mut moves = |text: &str| {
+        let _ = commit.feed(Bytes::copy_from_slice(text.as_bytes()));
+        commit.has_moved()
+    };
+    assert!(moves(&text(Act::Content(0), 0)));
+    assert!(!moves(": wait\n\n") && !moves(": wa") && !moves("it\n\n") && !moves("\n"));
+    assert!(moves("data: {\"cho") && moves("ices\":[]}\n\n"));
+    assert!(moves(": wait\n\ndata: a\n\n"));
+    assert!(!commit.is_finished());
+    let _ = commit.feed(text(Act::Finish(0), 0).into());
+    assert!(commit.is_finished() && !commit.is_done());
+}
+
+#[test]
+fn the_work_is_a_multiple_of_bytes_and_chunks() {
+    for part in [
+        ": a\n\n",
+        "\n",
+        " ",
+        "data: ",
+        "data:error\n\n",
+        "data: {\"choices\":[{\"index\":1}]}\n\n",
+        "\"index\":",
+        "data: {\"finish_reason\":1,\"index\":2}\n\n",
+        "data: {\"error\":",
+        "event: error\n",
+        "data: response.\n\n",
+        "[DONE]",
+        "{\"error\":",
+        "[",
+        "[[],",
+        "{\"usage\":{},",
+        "\"",
+    ] {
+        for before in
+            ["", "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n", "data: "]
+        {
+            for (size, length) in [(1, 4 << 10), (100, 70 << 10), (1 << 16, 140 << 10)] {
+                let text = before.to_owned() + &part.repeat(length / part.len());
+                for shape in [Shape::Plain, Shape::Stream] {
+                    // The oracle bounds the work.
+                    let _ = read(shape, text.as_bytes().chunks(size), End::Framed);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_whole_body_tells_its_usage() {
+    let used = |prompt_tokens, completion_tokens| Some(Usage { prompt_tokens, completion_tokens });
+    for (body, want) in [
+        (r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#, used(3, 4)),
+        (r#"{"usage":{"input_tokens":5,"output_tokens":6,"x":{}}}"#, used(5, 6)),
+        (r#"{"usage":{"prompt_tokens":7}}"#, used(7, 0)),
+        (r#"{"usage":{"completion_tokens":7}}"#, None),
+        (r#"{"usage":{"prompt_tokens":"7"}}"#, None),
+        (r#"{"usage":null}"#, None),
+        (r#"{"nested":{"usage":{"prompt_tokens":3}}}"#, None),
+    ] {
+        let Read { defect, commit, .. } = read(Shape::Plain, [body.as_bytes()], End::Framed);
+        assert_eq!((defect, commit.usage()), (None, want), "{body}");
+    }
+}
+
+#[test]
+fn a_stream_that_ends_too_early_says_how() {
+    let content = text(Act::Content(0), 0);
+    let other = "data: {\"token\":\"a\"}\n\n";
+    let odd = "data: {\"error\":{\"no\":json";
+    let (empty, truncated) = (Some(Defect::Empty), Some(Defect::Truncated));
+    for (answer, end, want) in [
+        (String::new(), End::Framed, empty.clone()),
+        (": wait\n\n".into(), End::Framed, empty.clone()),
+        (": wait\n\n".into(), End::Closed, empty.clone()),
+        (": wait\n\n".into(), End::Early, truncated.clone()),
+        // An event without its blank line counts all the same, except after an early end.
+        (": wait\n\n: wait".into(), End::Framed, empty),
+        ("data: [DONE]".into(), End::Framed, None),
+        ("data: [DONE]".into(), End::Closed, None),
+        ("data: [DONE]".into(), End::Early, truncated.clone()),
+        (content + "data: {\"choices\"", End::Framed, truncated.clone()),
+        // Text that is not JSON is not cut, not even if it begins as an error.
+        ([other, odd].concat(), End::Framed, None),
+        ([other, "data: {\"error\":{\"a"].concat(), End::Framed, truncated.clone()),
+        ([other, "data: {\"error\":{\"a"].concat(), End::Closed, truncated.clone()),
+        // After [DONE] nothing is missing, but a part of an error is withheld.
+        (text(Act::Done, 0) + "data: {\"choices\"", End::Closed, None),
+        (text(Act::Done, 0) + "data: {\"error\":{\"a", End::Closed, truncated),
+    ] {
+        let Read { passed, defect, .. } = read(Shape::Stream, [answer.as_bytes()], end);
+        assert_eq!(defect, want, "{answer:?} {end:?}");
+        assert!(want.is_some() || passed == answer.as_bytes(), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_error_behind_held_comments_commits_nothing() {
+    let comments = |count| Bytes::from(": wait\n\n".repeat(count));
+    // In eight bytes.
+    let most = MOST_HELD_OF_A_STREAM / 8;
+    let error = format!("data: {{\"error\":{{\"message\":\"{}\"}}}}\n\n", "a".repeat(1000));
+    let mut commit = Commit::new(Shape::Stream);
+    assert_eq!(commit.feed(comments(most)), Verdict::Hold);
+    let mut verdicts = error.as_bytes().chunks(100).map(|piece| {
+        assert!(!commit.is_committed());
+        commit.feed(Bytes::copy_from_slice(piece))
+    });
+    let failed = verdicts.find(|verdict| *verdict != Verdict::Hold);
+    assert!(matches!(failed, Some(Verdict::Fail { pass, .. }) if pass.is_empty()));
+
+    // The comments before an error commit at their size, as they would without it.
+    for (count, commits) in [(most - 1, false), (most, true)] {
+        let mut commit = Commit::new(Shape::Stream);
+        assert_eq!(commit.feed(comments(count)), Verdict::Hold);
+        let verdict = commit.feed(Bytes::from([": wait\n\n", &error[..100]].concat()));
+        let want = if commits { Verdict::Pass(comments(count + 1)) } else { Verdict::Hold };
+        assert_eq!((verdict, commit.is_committed()), (want, commits));
     }
 }

@@ -10,28 +10,41 @@ use serde::Deserialize;
 
 use super::ProbeMethod;
 
-/// The health probe of a deployment: a path (asked with GET), or path and method.
+/// The health probe of a deployment: a path (asked with GET), or what is asked and which answers
+/// mean healthy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum RawHealth {
     /// `/health`
     Path(String),
-    /// `{path: /health, method: HEAD}`
+    /// `{path: /health, method: HEAD, status: 204, body: ok}`
     Probe(RawProbe),
 }
 
-/// Path and method of a health probe.
+/// What a health probe asks, and which answers mean healthy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawProbe {
-    /// Absolute path at the deployment's host.
-    #[serde(default = "health_path")]
-    pub(super) path: String,
-    /// GET or HEAD.
+    /// Absolute path at the deployment's host. Default: what the kind is known for, else /health,
+    /// or the list of models where that does not exist.
+    pub(crate) path: Option<String>,
+    /// GET or HEAD. A HEAD that is answered with 405 is asked again as GET.
     #[serde(default)]
-    pub(super) method: ProbeMethod,
+    pub(crate) method: ProbeMethod,
+    /// A status that means healthy, or several. Default: 200 and 204.
+    pub(crate) status: Option<RawStatus>,
+    /// A text that the first 4 KiB of the answer must have. Default: anything but an engine that says
+    /// that it is loading or sleeping.
+    #[schemars(length(min = 1, max = 256))]
+    pub(crate) body: Option<String>,
 }
 
-pub(super) fn health_path() -> String {
-    "/health".to_owned()
+/// One status or several.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum RawStatus {
+    /// `204`
+    One(#[schemars(range(min = 100, max = 599))] u16),
+    /// `[200, 503]`
+    Several(#[schemars(length(min = 1))] Vec<u16>),
 }

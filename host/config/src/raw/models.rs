@@ -35,6 +35,9 @@ pub(crate) struct RawModel {
     pub(crate) provider: String,
     /// Where it runs, with or without a final /v1. Also the default of its routes.
     pub(crate) base_url: Option<String>,
+    /// What stands before /chat/completions at `base_url`. Default: what the host is known for, the
+    /// URL's own path if it ends in a version or openai, else that path and /v1.
+    pub(crate) path: Option<String>,
     /// The key for `base_url`. A route to the same host uses it if it has no key of its own.
     pub(crate) api_key: Option<String>,
     /// The model's name upstream. Default: the id.
@@ -91,11 +94,15 @@ pub(crate) struct RawModel {
 pub(crate) struct RawRoute {
     /// Kind of the upstream. Default: the model's `provider`.
     pub(crate) kind: Option<String>,
-    /// Share of the model's traffic, relative to its other routes. 0: standby. Default: 1.
+    /// Share of the model's traffic, relative to its other routes. 0: standby. Default: 1; no
+    /// traffic if routing.yaml lists the model, and not this route.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub(crate) weight: Option<f64>,
     /// Default: the model's.
     pub(crate) base_url: Option<String>,
+    /// What stands before /chat/completions. Default: found as for the model, or the model's if
+    /// `base_url` is.
+    pub(crate) path: Option<String>,
     /// Default: the model's, if the host is the same.
     pub(crate) api_key: Option<String>,
     /// Default: the model's.

@@ -12,7 +12,10 @@ use crate::limits::{SharedConcurrency, own_concurrency};
 use crate::probing::ProbeCounts;
 use crate::seconds::{self, Time, TimeOrZero};
 use crate::timeouts::{self, TimeLimits};
-use crate::{Ejection, Fallback, Limits, Probing, RequestFacts, Sandbox, Shutdown, SlowStart};
+use crate::{
+    Cors, Ejection, Fallback, HeaderRules, Limits, Probing, RequestFacts, Sandbox, Shutdown,
+    SlowStart,
+};
 
 use super::RawHealth;
 use super::strategy::{RawCandidate, RawStrategy};
@@ -87,6 +90,21 @@ pub(crate) struct RoutingFile {
     /// Networks of proxies whose forwarding headers (x-forwarded-for, ...) go upstream: 10.0.0.0/8.
     #[serde(default)]
     pub(crate) trusted_proxies: Vec<String>,
+    /// Which headers pass between clients and deployments.
+    #[serde(default)]
+    pub(crate) headers: HeaderRules,
+    /// Web pages of other origins that may use the gateway.
+    #[serde(default)]
+    pub(crate) cors: Cors,
+    /// Names under which clients reach the gateway, beside localhost: gateway.example.com. `*`: any.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub(crate) hosts: Vec<String>,
+    /// Time after which a stream without content gets a comment, and then again and again. The first
+    /// commits the answer: no other deployment is tried visibly after it. 0: no comments.
+    #[serde(default, with = "seconds::zero_is_none")]
+    #[schemars(with = "TimeOrZero")]
+    pub(crate) keep_alive_comments: Option<Duration>,
 }
 
 /// One place that runs some models.
@@ -95,6 +113,8 @@ pub(crate) struct RoutingFile {
 pub(crate) struct RawEntry {
     /// Where it listens, with or without a final /v1.
     pub(crate) endpoint: String,
+    /// What stands before /chat/completions. Default: that of the route, else found as for base_url.
+    pub(crate) path: Option<String>,
     /// Ids or aliases of the models of models.yaml that it runs.
     #[schemars(length(min = 1))]
     pub(crate) models: Vec<String>,

@@ -65,7 +65,9 @@ fn defaults_work_in_both_files() {
     let config = load_texts(models, Some(routing), &[("A", ""), ("B", "")]).unwrap();
     let endpoints: Vec<_> =
         config.models[0].deployments.iter().map(|d| d.endpoint.to_string()).collect();
-    assert_eq!(endpoints, ["http://a.example:1", "http://b.example:2"]);
+    assert_eq!(endpoints, ["http://b.example:2"]);
+    let config = load_texts(models, None, &[("A", "")]).unwrap();
+    assert_eq!(config.models[0].deployments[0].endpoint.to_string(), "http://a.example:1");
 }
 
 #[test]
@@ -103,4 +105,37 @@ fn a_value_cannot_add_a_key() {
 fn an_unquoted_variable_in_brackets_says_so() {
     let found = errors("models: [{id: a, base_url: ${A}}]", None, &[("A", "http://a")]);
     assert!(found[0].contains("a variable needs quotes"), "{found:?}");
+}
+
+#[test]
+fn defaults_nest_up_to_the_limit() {
+    let nested = |depth| format!("{}x{}", "${U:-".repeat(depth), "}".repeat(depth));
+    assert_eq!(expanded(&nested(8)).unwrap(), "x");
+    let too_deep = "the defaults around `${U}` are nested too deeply";
+    assert_eq!(expanded(&nested(9)).unwrap_err(), too_deep);
+    assert_eq!(expanded("${UNSET:-{a}}").unwrap(), "{a}", "a lone brace is no reference");
+    assert_eq!(expanded("a}b${SET}}").unwrap(), "a}bvalue}");
+}
+
+#[test]
+fn what_cannot_be_replaced_is_underlined() {
+    let found = |value: &str| {
+        let found = errors(&format!("models: [{{id: a, base_url: '{value}'}}]"), None, &[]);
+        found.into_iter().find(|error| error.contains("${") || error.contains("variable")).unwrap()
+    };
+    for (value, column, message) in [
+        (
+            "x${A}",
+            30,
+            "the environment variable `A` is not set; set A, or give a default: `${A:-value}`",
+        ),
+        ("xy${A", 31, "`${` without its `}`; close it, or write `$${` for a literal `${`"),
+        (
+            "x${1}",
+            30,
+            "this is neither `${VAR}` nor `${VAR:-default}`; a name has letters, digits and `_`; write `$${` for a literal `${`",
+        ),
+    ] {
+        assert_eq!(found(value), format!("models.yaml:1:{column}: {message}"));
+    }
 }

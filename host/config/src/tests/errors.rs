@@ -173,8 +173,8 @@ fn urls_are_urls_and_hold_no_credential() {
         ("", "empty"),
         ("http://./v1", "has no host"),
         ("http://user:hunter2@a", "move the credential to `api_key`"),
-        ("http://a/?key=hunter2", "query or fragment"),
-        ("http://a/#hunter2", "query or fragment"),
+        ("http://a/?key=hunter2", "credential in its query"),
+        ("http://a/#hunter2", "has a fragment"),
         ("http://a/v1/chat/completions", "end it at or before `/v1`"),
     ] {
         let models = format!("models:\n  - id: a\n    base_url: '{url}'\n");
@@ -378,4 +378,129 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_file_may_reach_its_limits() {
+    let parsed = |text: &str| super::super::text("x", text, &|_| None);
+    let message = |text: &str| parsed(text).unwrap_err().short();
+    let padded = |length: usize| format!("a: b{}", " ".repeat(length - 4));
+    assert!(parsed(&padded(1 << 20)).is_ok());
+    assert!(message(&padded((1 << 20) + 1)).contains("larger than 1 MiB"));
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(parsed(&nested(65)).is_ok(), "the outermost is level 0");
+    assert!(message(&nested(66)).contains("nested more than 64 levels deep"));
+    let mapped = |levels: usize| format!("{}b{}", "{a: ".repeat(levels), "}".repeat(levels));
+    assert!(parsed(&mapped(64)).is_ok());
+    assert!(message(&mapped(65)).contains("nested more than 64 levels deep"));
+    // A list of 9,998 values, itself included, is repeated by nine aliases. Each alias is a value
+    // of its own. The outer list has a few values more, behind or before the aliases.
+    let repeated = |before: usize, behind: usize| {
+        let (values, aliases) = ("1,".repeat(9_997), "*a,".repeat(9));
+        format!("[&a [{values}],{}{aliases}{}]", "1,".repeat(before), "1,".repeat(behind))
+    };
+    for (before, behind) in [(10, 0), (0, 10)] {
+        assert!(parsed(&repeated(before, behind)).is_ok());
+        let more = repeated(before + before / 10, behind + behind / 10);
+        assert!(message(&more).contains("more than 100000 values"));
+    }
+}
+
+#[test]
+fn later_sources_of_a_merge_add_only_new_keys() {
+    let text = "\
+a: &a {x: 1, y: 1}
+b: &b {y: 2, z: 2}
+c: {<<: [*a, *b], x: 3}
+";
+    let document = super::super::text("x", text, &|_| None).unwrap();
+    let read = schema::value(&document, &["c".into()], &serde_json::json!(true)).unwrap();
+    assert_eq!(read, serde_json::json!({"x": 3, "y": 1, "z": 2}));
+}
+
+#[test]
+fn the_place_of_broken_yaml_is_shown() {
+    let found = |text: &str| {
+        super::super::text("x", text, &|_| None)
+            .unwrap_err()
+            .short()
+            .lines()
+            .last()
+            .unwrap()
+            .to_owned()
+    };
+    for (text, start, end) in [
+        (
+            "a: b\nc: [é",
+            "x:2:",
+            "check indentation, quotes and brackets here and on the line before",
+        ),
+        ("a: [${B}]\n", "x:1:", "inside `[ ]` and `{ }` a variable needs quotes: \"${VAR}\""),
+        (
+            "a: ${B}\nc: \"d\n",
+            "x:",
+            "check indentation, quotes and brackets here and on the line before",
+        ),
+        (
+            "? [a]\n: b\n",
+            "x:1:3: a key must be a plain word",
+            "quote it if it begins with `{`, `[`, `*` or `&`",
+        ),
+        ("a: 1\n---\nb: 2\n", "x:3:1: a second document in the file", "remove the `---` before it"),
+        ("a: !b c\n", "x:1:7: tags have no meaning here", "remove the word that begins with `!`"),
+    ] {
+        let found = found(text);
+        assert!(found.starts_with(start) && found.ends_with(end), "{found}");
+    }
+}
+
+#[test]
+fn a_dropped_part_causes_no_further_error() {
+    let entry = "local_deployment: [{endpoint: 'ftp://a', models: [a]}]";
+    for (models, routing, said) in [
+        ("models: [{id: a, route: x}]", None, "expected a list, found a string"),
+        ("models: [{id: a, base_url: 'ftp://a'}]", None, "not an http or https URL"),
+        ("models: [{id: a, base_url: '${UNSET}'}]", None, "`UNSET` is not set"),
+        ("models: [{id: a}]", Some("local_deployment: x"), "expected a list, found a string"),
+        ("models: [{id: a}]", Some(entry), "not an http or https URL"),
+        ("models: [{id: a}]", Some("- a"), "expected a mapping, found a list"),
+        ("models: [{id: a, route: x}]", Some("timeout: 1"), "expected a list, found a string"),
+        ("models: [{id: a}]", Some("timeout: 1"), "the model `a` runs nowhere"),
+        ("models: [{id: a, route: []}]", None, "`route` is empty"),
+    ] {
+        let found = errors(models, routing, &[]);
+        assert!(found.len() == 1 && found[0].contains(said), "{models} {routing:?}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_name_given_twice_is_shown_where_it_stands() {
+    let models = "\
+models:
+  - id: a
+    route: [{base_url: http://a}, {base_url: http://b, name: x, weight: 1}]
+";
+    let first = "{endpoint: 'http://a', models: [a], name: x}";
+    let second = "{endpoint: 'http://b', models: [a]}";
+    let third = "{endpoint: 'http://c', models: [a], name: x}";
+    for (entries, place) in [
+        // The entry names the first deployment, the route the second.
+        (format!("[{first}, {second}]"), "models.yaml:3:62"),
+        (format!("[{third}]"), "routing.yaml:1:62"),
+    ] {
+        let found = errors(models, Some(&format!("local_deployment: {entries}\n")), &[]);
+        let want = format!(
+            "{place}: two deployments of the model are named `x`; give one of them another `name`"
+        );
+        assert_eq!(found, [want]);
+    }
+    // Names that are not given avoid those that are.
+    let models = "\
+models:
+  - id: a
+    route: [{base_url: 'http://a'}, {base_url: 'http://b', name: local-1}, {base_url: 'http://c'}]
+";
+    let config = load_texts(models, None, &[]).unwrap();
+    let names: Vec<_> = config.models[0].deployments.iter().map(|d| &*d.name).collect();
+    assert_eq!(names, ["local-2", "local-1", "local-3"]);
 }

@@ -120,3 +120,32 @@ fn the_reader_agrees_with_serde_yaml() {
         assert_eq!(read, expected, "{}", path.display());
     }
 }
+
+#[test]
+fn other_files_are_read_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        document(&path, "make one", &|_| None).map_err(|errors| errors.short())
+    };
+    assert_eq!(read("good", b"a: 1").unwrap().text(&["a".into()]), Some("1"));
+    for (bytes, why) in [
+        (&b"a: 1\na: 2"[..], "the key `a` is given twice"),
+        (b"a: ${UNSET}", "the environment variable `UNSET` is not set"),
+        (b"a: [", "not valid YAML"),
+        (b"a: \xff", "is not UTF-8 text; save it as UTF-8"),
+    ] {
+        let said = read("bad", bytes).unwrap_err();
+        assert!(said.contains(why) && said.lines().count() == 1, "{said}");
+        if let Ok(text) = str::from_utf8(bytes) {
+            let said = super::super::text("x", text, &|_| None).unwrap_err().short();
+            assert!(said.contains(why), "{said}");
+        }
+    }
+    let missing = |path: &Path| document(path, "make one", &|_| None).unwrap_err().short();
+    let said = missing(&folder.path().join("none"));
+    assert!(said.contains("cannot be read") && said.ends_with("; make one"), "{said}");
+    let said = missing(folder.path());
+    assert!(said.ends_with("it is a folder; name a regular file"), "{said}");
+}

@@ -70,6 +70,63 @@ local_deployment:
 }
 
 #[test]
+fn a_route_that_no_entry_lists_needs_a_weight() {
+    let models = "\
+models:
+  - id: a
+    route:
+      - {base_url: 'http://one'}
+      - {base_url: 'http://two'}
+      - {base_url: 'http://three', weight: 0}
+      - {base_url: 'http://four', weight: 1}
+  - {id: b, base_url: 'http://five'}
+";
+    let routing = "local_deployment: [{endpoint: 'http://one', models: [a]}]";
+    let config = load_texts(models, Some(routing), &[]).unwrap();
+    assert_eq!(
+        deployments(&config),
+        [
+            "local-1 http://one 0.500 assigned",
+            "local-2 http://three 0.000 kept",
+            "local-3 http://four 0.500 kept",
+            "local-1 http://five 1.000 kept",
+        ]
+    );
+}
+
+#[test]
+fn an_entry_joins_whatever_path_the_api_has() {
+    let models = "\
+models:
+  - id: a
+    base_url: http://one/llama
+    path: /api
+    route:
+      - {}
+      - {base_url: 'http://two', path: /}
+      - {base_url: 'https://api.example', kind: gemini}
+";
+    let routing = "\
+local_deployment:
+  - {endpoint: 'http://ONE/llama/', models: [a]}
+  - {endpoint: 'http://two/v1', models: [a], path: /v2}
+remote_deployment: [{endpoint: 'https://api.example', models: [a]}]
+";
+    for (routing, two) in [(None, "http://two"), (Some(routing), "http://two/v2")] {
+        let config = load_texts(models, routing, &[]).unwrap();
+        let urls: Vec<_> =
+            config.models[0].deployments.iter().map(|d| d.endpoint.url("/models")).collect();
+        let two = format!("{two}/models");
+        assert_eq!(
+            urls,
+            ["http://one/api/models", &two, "https://api.example/v1beta/openai/models"]
+        );
+    }
+    let bad = "models: [{id: a, base_url: 'http://a', path: v1?x}]";
+    assert!(errors(bad, None, &[])[0].contains("this is not a path"));
+}
+
+#[test]
 fn models_of_one_endpoint_do_not_leak_to_another() {
     let routing = "\
 local_deployment:
@@ -107,7 +164,7 @@ remote_deployment:
     let config = load_texts(TWO, Some(routing), &[]).unwrap();
     assert_eq!(keys(&config.models[0]), [Some("key-api"), None, None, Some("key-api")]);
     let b = keys(&config.models[1]);
-    assert_eq!(b, [Some("key-b"), None, Some("key-b"), None, Some("key-own")]);
+    assert_eq!(b, [None, Some("key-b"), None, Some("key-own")]);
 }
 
 #[test]
@@ -192,7 +249,7 @@ models:
     assert_eq!((first.kind.as_str(), first.provider_model_id.as_str()), ("vllm", "meta/full"));
     assert_eq!((second.kind.as_str(), second.provider_model_id.as_str()), ("sglang", "other"));
     assert_eq!((first.weight, second.weight), (0.0, 1.0));
-    assert_eq!(second.endpoint.prefix, "/openai");
+    assert_eq!(second.endpoint.prefix, "/openai/v1");
     assert_eq!(full.card.pricing.prompt, "0.00000015", "to the letter");
     assert_eq!((&*first.pricing.prompt, &*first.pricing.completion), ("0", "1.50"));
 }
@@ -277,7 +334,7 @@ models:
   - id: a
     route:
       - {base_url: 'http://one:1', concurrency: {max: 8, wait: 2.5}}
-      - {base_url: 'http://two:1'}
+      - {base_url: 'http://two:1', weight: 1}
 ";
     let routing = "\
 concurrency: {queue: 7}
@@ -325,5 +382,87 @@ fn hosts_of_private_networks_are_local() {
         "localhost.example",
     ] {
         assert!(!is_private(host), "{host}");
+    }
+}
+
+#[test]
+fn urls_that_are_no_endpoints_are_refused() {
+    use super::super::endpoint::{is_private, parse, side};
+    for (url, why) in [
+        ("  ", "the URL is empty"),
+        ("http://a/embeddings", "the URL goes on after the base"),
+        ("http://a/v1/completions/", "the URL goes on after the base"),
+        ("http://user@a", "the URL has a user name or password in it"),
+        ("http://:pass@a", "the URL has a user name or password in it"),
+        ("http://a#b", "the URL has a fragment"),
+        ("unix:/a", "this is not an http or https URL"),
+    ] {
+        assert_eq!(parse(url).unwrap_err().0, why, "{url}");
+    }
+    for host in [
+        "engine",
+        "a.local",
+        "a.internal",
+        "a.localhost",
+        "127.0.0.1",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.0.1",
+        "169.254.0.1",
+        "0.0.0.0",
+        "::1",
+        "::",
+        "fd00::1",
+        "fe80::1",
+        "::ffff:10.0.0.1",
+    ] {
+        assert!(is_private(host), "{host}");
+    }
+    for host in ["a.example", "a.locals", "8.8.8.8", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8"]
+    {
+        assert!(!is_private(host), "{host}");
+    }
+    let of = |host: &str| side(&Origin { tls: false, host: host.into(), port: 80 });
+    assert_eq!((of("engine"), of("8.8.8.8")), (Side::Local, Side::Remote));
+}
+
+#[test]
+fn prices_keys_and_probes_are_taken_as_given() {
+    let models = "\
+models:
+  - id: a
+    base_url: http://a.example
+    api_key: ${KEY:-}
+    pricing: {prompt: '0', completion: '', image: 1.5e-6}
+    route:
+      - {health: /up}
+      - {base_url: 'http://engine', health: {path: /up?x, method: HEAD}, pricing: {prompt: '2'}}
+";
+    let config = load_texts(models, None, &[]).unwrap();
+    let model = &config.models[0];
+    let prices = |pricing: &Pricing| {
+        [&pricing.prompt, &pricing.completion, &pricing.image].map(String::clone)
+    };
+    assert_eq!(prices(&model.card.pricing), ["0", "0", "1.5e-6"]);
+    let [first, second] = &model.deployments[..] else { panic!("two") };
+    assert_eq!(
+        (prices(&first.pricing), prices(&second.pricing)),
+        (["0", "0", "1.5e-6"].map(Into::into), ["2", "0", "1.5e-6"].map(Into::into))
+    );
+    assert!(first.api_key.is_none() && second.api_key.is_none(), "an empty key is none");
+    let probe = |deployment: &DeploymentConfig| {
+        let probe = deployment.probe.as_ref().expect("a probe");
+        (probe.path.clone(), probe.method)
+    };
+    assert_eq!(probe(first), ("/up".into(), ProbeMethod::Get));
+    assert_eq!(probe(second), ("/up?x".into(), ProbeMethod::Head));
+    for (path, good) in
+        [("/", true), ("/a b", false), ("/a#b", false), ("/é", false), ("up", false)]
+    {
+        let models =
+            format!("models: [{{id: a, route: [{{base_url: 'http://a', health: '{path}'}}]}}]");
+        let said = load_texts(&models, None, &[]).map_err(|errors| errors.short());
+        assert_eq!(said.is_ok(), good, "{path}");
+        assert!(said.err().is_none_or(|said| said.contains("a health path begins with `/`")));
     }
 }

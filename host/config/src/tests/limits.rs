@@ -6,8 +6,8 @@ const MODELS: &str = "\
 models:
   - id: a
     route:
-      - {base_url: 'http://gpu:1'}
-      - {base_url: 'http://big:1', concurrency: {max: 16}}
+      - {base_url: 'http://gpu:1', weight: 1}
+      - {base_url: 'http://big:1', weight: 1, concurrency: {max: 16}}
       - {base_url: 'https://api.example'}
 ";
 
@@ -66,4 +66,37 @@ fn all_bodies_may_be_as_large_as_one() {
     assert!(load_texts(MODELS, Some(&routing(8)), &[]).is_ok());
     let less = errors(MODELS, Some(&routing(7)), &[]).join("\n");
     assert!(less.contains("one body may be larger than all of them together"), "{less}");
+}
+
+#[test]
+fn a_shared_maximum_of_one_side_is_no_mistake() {
+    let warned = |local: &str, remote: &str, entries: &str| {
+        let models = format!(
+            "models: [{{id: a, route: [{{base_url: 'http://gpu:1'{local}}}, {{base_url: 'https://api.example'{remote}}}]}}]"
+        );
+        let routing = format!("concurrency: {{max: 4.0}}\n{entries}");
+        let warnings = load_texts(&models, Some(&routing), &[]).unwrap().warnings;
+        let is_of_maximum = |warning: &Diagnostic| warning.help.contains("concurrency");
+        warnings.into_iter().filter(is_of_maximum).collect::<Vec<_>>()
+    };
+    let own = ", concurrency: {max: 7}";
+    let other = ", concurrency: {queue: 7}";
+    for (local, remote, is_shared) in [
+        ("", "", true),
+        (own, "", false),
+        ("", own, false),
+        (own, own, false),
+        (other, other, true),
+    ] {
+        assert_eq!(warned(local, remote, "").len(), usize::from(is_shared), "{local} {remote}");
+    }
+    let entry = "remote_deployment: [{endpoint: 'https://api.example', models: [a], concurrency: {max: 7}}]\n";
+    assert!(warned("", "", entry).is_empty(), "an entry has its own");
+    let more = "remote_deployment: [{endpoint: 'https://b.example', models: [a]}]\n";
+    assert_eq!(warned(", weight: 1", own, more).len(), 1, "one remote has none");
+    let help = &warned("", "", "")[0].help;
+    assert!(
+        help.starts_with("write `concurrency: {local: {max: 8}}`"),
+        "4.0 is no whole number: {help}"
+    );
 }

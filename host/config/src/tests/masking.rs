@@ -51,3 +51,51 @@ fn a_misspelt_key_is_hidden_in_other_errors() {
     assert!(shown.contains("unknown key `nme`"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn secrets_are_masked_byte_by_byte() {
+    for (line, want) in [
+        ("api_key: sk-1", "api_key: ****"),
+        ("api_key: sk-1\r\nid: a\n", "api_key: ****\r\nid: a\n"),
+        ("'api_key' : 'sk-1' # note", "'api_key' : '****' # note"),
+        ("{api_key: sk-1, id: a}", "{api_key: ****, id: a}"),
+        ("{id: a, api_key: sk-1}", "{id: a, api_key: ****}"),
+        ("{api_key: \"sk,1\", id: a}", "{api_key: \"****\", id: a}"),
+        ("{api_key: a${K:-{x}}, id: a}", "{api_key: *${K:-**}*, id: a}"),
+        ("{api_key: ${K:-a,b}, id: a}", "{api_key: ${K:-***}, id: a}"),
+        ("api_key: sk-1, 2", "api_key: *******"),
+        ("api_key: ${KEY}", "api_key: ${KEY}"),
+        ("api_key: a${KEY}b", "api_key: *${KEY}*"),
+        ("api_key: ${KEY:-sk-1}b", "api_key: ${KEY:-****}*"),
+        ("api_key: ${A:-${B:-x}y}z", "api_key: ${A:-${B:-*}*}*"),
+        ("api_key: $${KEY}", "api_key: *******"),
+        ("api_key: ${1A", "api_key: ****"),
+        ("api_key: ${}", "api_key: ***"),
+        ("api_key: é", "api_key: **"),
+        ("api_key: 'x", "api_key: '*"),
+        ("api_key: '", "api_key: '"),
+        ("api_key:", "api_key:"),
+        ("API_KEY: a", "API_KEY: *"),
+        ("my-token: a", "my-token: *"),
+        ("key: a", "key: a"),
+        ("id: a # token: b", "id: a # token: *"),
+        ("http://u:p@h/a?q=1#f x", "http://***@h/a?***** x"),
+        ("'https://h/a#f' and wss://a@b@c", "'https://h/a#*' and wss://***@c"),
+        ("http://h/a@b", "http://h/a@b"),
+        ("http://h:1/v1", "http://h:1/v1"),
+    ] {
+        assert_eq!(mask::mask(line), want, "{line}");
+        assert_eq!(mask::mask(line).len(), line.len());
+    }
+}
+
+#[test]
+fn keys_of_secrets_are_known_with_their_misspellings() {
+    for key in ["api_key", "API-KEY", "apikey", "my_key", "ky", "auth_tokn", "passwrd", "Secret"] {
+        assert!(mask::may_be_secret(key), "{key}");
+    }
+    for key in ["id", "name", "base_url", "weight", "keyboard", "tokens_per_second"] {
+        assert!(!mask::may_be_secret(key), "{key}");
+    }
+    assert!(mask::is_secret("x_api_key") && !mask::is_secret("api_kye"));
+}

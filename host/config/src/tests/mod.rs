@@ -11,6 +11,8 @@ mod schemas;
 mod seconds;
 mod strategies;
 mod timeouts;
+mod values;
+mod warnings;
 
 use super::*;
 

@@ -76,3 +76,41 @@ fn a_hostile_schema_ends() {
         assert_eq!(parameter_errors("{a: [1]}", &schema), Vec::<String>::new());
     }
 }
+
+#[test]
+fn schemas_may_nest_up_to_the_limit() {
+    let nested = |levels| (0..levels).fold(json!(true), |inner, _| json!({"allOf": [inner]}));
+    let document = text("x", "1", &|_| None).unwrap();
+    assert!(schema::check(&document, &[], &nested(95)).is_empty());
+    let errors = schema::check(&document, &[], &nested(96));
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].message, "the schema of this value is too deep or too wide to check");
+}
+
+#[test]
+fn the_meant_alternative_is_judged() {
+    // An object that names a strategy, a list of them, or a word.
+    let schema = json!({"anyOf": [
+        {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+        {"$ref": "#/$defs/list"},
+        {"enum": ["none", "all"], "type": "string"},
+    ], "$defs": {"list": {"type": "array", "maxItems": 1}}});
+    let read = |text: &str| {
+        let document = super::super::text("x", &format!("v: {text}"), &|_| None).unwrap();
+        let whole = json!({"properties": {"v": schema}, "$defs": schema["$defs"]});
+        schema::value(&document, &[], &whole)
+            .map_err(|errors| errors.into_iter().map(|error| error.message).collect::<Vec<_>>())
+    };
+    assert_eq!(read("{name: a}"), Ok(json!({"v": {"name": "a"}})));
+    assert_eq!(read("[1]"), Ok(json!({"v": [1]})));
+    assert_eq!(read("all"), Ok(json!({"v": "all"})));
+    for (text, message) in [
+        ("{}", "the key `name` is missing"),
+        ("{name: 5}", "expected a string, found a number"),
+        ("[1, 2]", "2 items are too many: at most 1"),
+        ("some", "this is not one of the values known here"),
+        ("5", "expected a mapping or a list or a string, found a number"),
+    ] {
+        assert_eq!(read(text), Err(vec![message.to_owned()]), "{text}");
+    }
+}

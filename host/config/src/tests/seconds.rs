@@ -76,3 +76,11 @@ fn a_unit_does_not_widen_the_range() {
         ]
     );
 }
+
+#[test]
+fn a_time_above_zero_is_at_least_a_millisecond() {
+    for (text, micros) in [("0.0001", 1000), ("0.5ms", 1000), ("0.0015", 1500), ("1ms", 1000)] {
+        let config = load_texts(MODELS, Some(&format!("timeout: {text}\n")), &[]).unwrap();
+        assert_eq!(config.probing.timeout, Duration::from_micros(micros), "{text}");
+    }
+}

@@ -82,3 +82,33 @@ request:
     assert_eq!(request.session_header.as_deref(), Some("x-session-id"));
     assert_eq!((request.tenant_header, request.headers), (None, vec!["x-tier".to_owned()]));
 }
+
+#[test]
+fn a_digest_has_64_hexadecimal_digits() {
+    let digest = |text: &str| {
+        load_texts(TWO, Some(&format!("sha256: '{text}'\n")), &[])
+            .map(|c| c.strategies[0].sha256.clone())
+    };
+    let good = "0aF".repeat(21) + "9";
+    assert_eq!(digest(&good).unwrap(), Some(good.to_lowercase()));
+    for bad in [&good[1..], &format!("{good}0"), &good.replace('F', "g")] {
+        let said = digest(bad).unwrap_err().short();
+        assert!(said.contains("not a SHA-256 digest"), "{said}");
+    }
+}
+
+#[test]
+fn proxies_are_addresses_or_networks() {
+    let routing = "trusted_proxies: [10.0.0.0/8, 192.0.2.1, '::1', 10.0.0.0/33, here]\n";
+    assert_eq!(
+        errors(TWO, Some(routing), &[]),
+        [
+            "routing.yaml:1:49: this is not a network; write an address or a network: 10.0.0.0/8",
+            "routing.yaml:1:62: this is not a network; write an address or a network: 10.0.0.0/8",
+        ]
+    );
+    let good = "trusted_proxies: [10.0.0.0/8, 192.0.2.1, '::1']\n";
+    let proxies = load_texts(TWO, Some(good), &[]).unwrap().trusted_proxies;
+    let shown: Vec<_> = proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.0/8", "192.0.2.1/32", "::1/128"]);
+}

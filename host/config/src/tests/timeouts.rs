@@ -10,8 +10,8 @@ models:
     timeouts: {connect: 2, first_byte: 20, idle: 20, total: 200}
     route:
       - {base_url: 'http://one', timeouts: {first_byte: 30, idle: 30}}
-      - {base_url: 'http://two'}
-  - {id: b, base_url: 'http://three'}
+      - {base_url: 'http://two', weight: 1}
+  - {id: b, route: [{base_url: 'http://three', weight: 1}]}
 ";
 
 const ROUTING: &str = "\

@@ -141,3 +141,85 @@ fn in_panic_an_ejected_one_may_prove_itself() {
     scene.attempt(0, Outcome::Success);
     assert_eq!(scene.condition(0), Condition::Healthy);
 }
+
+#[test]
+fn the_share_of_failures_counts_from_a_full_window() {
+    let ejection =
+        Ejection { consecutive: None, percent: Some(50), window: 4, ..Ejection::default() };
+    // F fails, S succeeds. The window has the last four.
+    for (attempts, condition) in [
+        ("FFF", Condition::Healthy),
+        ("FSSS", Condition::Healthy),
+        ("SSSSF", Condition::Healthy),
+        ("FFSS", Condition::Healthy),
+        ("SSFF", Condition::Ejected),
+        ("FSSF", Condition::Ejected),
+        ("SFSSSF", Condition::Healthy),
+        ("FFFSSSF", Condition::Healthy),
+        ("FFFSSF", Condition::Ejected),
+    ] {
+        let scene = Scene::with(2, ejection);
+        for attempt in attempts.chars() {
+            scene.attempt(0, if attempt == 'F' { failure() } else { Outcome::Success });
+        }
+        // A success never ejects, not even if it fills the window.
+        assert_eq!(scene.condition(0), condition, "{attempts}");
+    }
+    let reason = Scene::with(2, ejection);
+    [Outcome::Success, failure(), Outcome::Success, failure()]
+        .into_iter()
+        .for_each(|outcome| reason.attempt(0, outcome));
+    let said = reason.at(0).state(reason.now).reason;
+    assert_eq!(said.as_deref(), Some("2 of the last 4 attempts failed, the last: answered 500"));
+}
+
+#[test]
+fn what_began_before_a_return_says_nothing_after_it() {
+    let mut scene = Scene::of(2);
+    let early: Vec<Permit> = (0..5).map(|_| scene.admit(0).expect("in")).collect();
+    scene.fail(0, 5);
+    scene.pass_to_change(0);
+    scene.admit(0).expect("the trial").settle(Outcome::Success, scene.now);
+    early.into_iter().for_each(|permit| permit.settle(failure(), scene.now));
+    assert_eq!(scene.condition(0), Condition::Healthy);
+    scene.fail(0, 4);
+    assert_eq!(scene.condition(0), Condition::Healthy, "only four count");
+    scene.fail(0, 1);
+    assert_eq!(scene.condition(0), Condition::Ejected);
+}
+
+#[test]
+fn a_trial_of_an_earlier_ejection_has_no_say() {
+    let mut scene = Scene::of(2);
+    scene.fail(0, 5);
+    scene.pass_to_change(0);
+    let trial = scene.admit(0).expect("the trial");
+    // In panic mode another request restores it, and new failures eject it.
+    scene.attempt(0, Outcome::Success);
+    scene.fail(0, 5);
+    scene.pass_to_change(0);
+    let second = scene.admit(0).expect("the second trial");
+    drop(trial);
+    assert!(scene.admit(0).is_none(), "the second trial is under way");
+    drop(second);
+
+    let mut late = scene.admit(0).expect("a third trial");
+    scene.attempt(0, Outcome::Success);
+    scene.fail(0, 5);
+    late.begun(scene.now);
+    assert_eq!(scene.condition(0), Condition::Ejected, "its answer came too late");
+    late.settle(Outcome::Success, scene.now);
+    assert_eq!(scene.condition(0), Condition::Ejected);
+}
+
+#[test]
+fn the_time_of_each_state_is_told() {
+    let mut scene = Scene::of(2);
+    scene.fail(0, 5);
+    let ejected = scene.at(0).state(scene.now);
+    let lasts = scene.pass_to_change(0);
+    let half_open = scene.at(0).state(scene.now);
+    assert_eq!(half_open.condition, Condition::HalfOpen);
+    assert_eq!(half_open.since, ejected.since + lasts);
+    assert_eq!(half_open.reason, ejected.reason);
+}

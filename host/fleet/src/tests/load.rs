@@ -78,3 +78,73 @@ fn half_may_be_ejected_and_never_the_last() {
         assert_eq!(may_go(others.iter().copied()), may, "{others:?}");
     }
 }
+
+#[test]
+fn averages_move_by_a_tenth() {
+    let (load, is) = (Load::default(), |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} {b}"));
+    assert_eq!((load.latency(), load.error_rate(), load.is_failing()), (None, 0.0, false));
+    load.record_first_byte(SECOND, SECOND);
+    is(load.latency().expect("one"), 1000.0);
+    load.record_first_byte(2 * SECOND, SECOND);
+    is(load.latency().expect("two"), 1100.0);
+    load.record_failure(SECOND, SECOND);
+    is(load.error_rate(), 0.1);
+    load.record_failure(SECOND, SECOND);
+    is(load.error_rate(), 0.19);
+    assert!(load.is_failing());
+    load.record_success();
+    is(load.error_rate(), 0.171);
+    assert!(!load.is_failing());
+    load.record_failure(SECOND, SECOND);
+    load.forget();
+    assert_eq!((load.latency(), load.error_rate(), load.is_failing()), (None, 0.0, false));
+    (0..3).for_each(|_| load.record_ejection());
+    assert_eq!(load.ejections(), 3);
+}
+
+#[test]
+fn a_failure_counts_as_slow() {
+    // The latency before, how long the failure took, and the latency after it, in seconds.
+    for (before, took, after) in [
+        (None, 1, 5.0),
+        (None, 7, 7.0),
+        (Some(2), 1, 2.3),
+        (Some(10), 1, 11.0),
+        (Some(10), 30, 12.0),
+        (Some(300), 1, 330.0),
+        (Some(400), 1, 420.0),
+        (Some(400), 700, 430.0),
+    ] {
+        let load = Load::default();
+        if let Some(before) = before {
+            load.record_first_byte(before * SECOND, SECOND);
+        }
+        load.record_failure(took * SECOND, SECOND);
+        let latency = load.latency().expect("a failure") / 1e3;
+        assert!((latency - after).abs() < 1e-6, "{before:?} {took}: {latency}");
+    }
+}
+
+#[test]
+fn an_observation_is_recent_for_a_minute() {
+    let load = Load::default();
+    load.record_first_byte(SECOND, 3 * SECOND);
+    let ms = Duration::from_millis;
+    for (now, is_recent) in [(0, true), (3_000, true), (62_999, true), (63_000, false)] {
+        assert_eq!(load.recent_latency(ms(now)).is_some(), is_recent, "{now}");
+    }
+}
+
+#[test]
+fn failures_make_a_deployment_look_busier() {
+    let load = Arc::new(Load::default());
+    let _under_way: Vec<_> = (0..3).map(|_| load.enter()).collect();
+    let mut failed = 0;
+    // After so many failures: 4 / 0.9^n - 1.
+    for (failures, seen) in [(0, 3), (1, 3), (2, 4), (7, 7), (20, 32), (1000, u32::MAX)] {
+        (failed..failures).for_each(|_| load.record_failure(SECOND, SECOND));
+        failed = failures;
+        assert_eq!(load.apparent_in_flight(), seen, "{failures}");
+        assert_eq!(load.in_flight(), 3);
+    }
+}

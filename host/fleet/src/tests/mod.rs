@@ -84,7 +84,7 @@ impl Scene {
     }
 }
 
-fn deployment(port: u16) -> DeploymentConfig {
+pub(crate) fn deployment(port: u16) -> DeploymentConfig {
     DeploymentConfig {
         name: format!("d{port}"),
         side: Side::Remote,
@@ -92,6 +92,7 @@ fn deployment(port: u16) -> DeploymentConfig {
         endpoint: Endpoint {
             origin: Origin { tls: false, host: "h".into(), port },
             prefix: String::new(),
+            query: String::new(),
         },
         api_key: None,
         provider_model_id: "m".into(),
@@ -110,7 +111,7 @@ fn deployment(port: u16) -> DeploymentConfig {
     }
 }
 
-fn model(deployments: Vec<DeploymentConfig>) -> Model {
+pub(crate) fn model(deployments: Vec<DeploymentConfig>) -> Model {
     let card = ModelCard {
         name: "m".into(),
         provider: "vllm".into(),

@@ -1,5 +1,9 @@
 //! Cooling, probes and slow start.
 
+use config::SlowStart;
+
+use super::super::slow_start::Ramp;
+use super::super::{Change, Standing};
 use super::*;
 
 #[test]
@@ -115,4 +119,76 @@ fn what_was_seen_long_ago_says_nothing_of_now() {
     let told = |after| scene.at(0).candidate(Condition::Healthy, scene.now + after).latency;
     assert!(told(59 * SECOND).is_some());
     assert_eq!(told(61 * SECOND), None);
+}
+
+/// Ejects a standing at `now` by five failures. Returns how long it lasts.
+fn ejected(standing: &Standing, outcome: &Outcome, now: Instant) -> Duration {
+    let settings = Ejection::default();
+    let mut change = Change::None;
+    for _ in 0..5 {
+        let turn = standing.admit(now).expect("in");
+        change = standing.record(turn, outcome.clone(), now, &settings, None);
+        if let Change::Due(reason) = change {
+            change = standing.eject(turn, reason, &settings, now);
+        }
+    }
+    let Change::Ejected { lasts, .. } = change else { panic!("{change:?}") };
+    lasts
+}
+
+#[test]
+fn jitter_varies_an_ejection_by_a_tenth() {
+    let jitters: [(fn() -> f64, u64); 5] =
+        [(|| 0.0, 30), (|| 1.0, 33), (|| -1.0, 27), (|| 7.0, 33), (|| -7.0, 27)];
+    for (jitter, seconds) in jitters {
+        let (standing, now) = (Standing::with_jitter(jitter), Instant::now());
+        let lasts = ejected(&standing, &failure(), now);
+        assert!((lasts.as_secs_f64() - seconds as f64).abs() < 1e-6, "{lasts:?}");
+        assert_eq!(standing.wait(now), Some(lasts));
+        assert!(!standing.is_open(now + lasts - Duration::from_nanos(1)));
+        assert!(standing.is_open(now + lasts));
+        assert_eq!(standing.wait(now + lasts), None);
+    }
+    let standing = Standing::default();
+    let lasts = [0; 20].map(|_| {
+        let mut now = Instant::now();
+        let lasts = ejected(&standing, &failure(), now);
+        now += lasts;
+        let turn = standing.admit(now).expect("the trial");
+        standing.record(turn, Outcome::Success, now, &Ejection::default(), None);
+        lasts
+    });
+    assert!(lasts.iter().any(|one| about(*one, 30 * SECOND)), "{lasts:?}");
+}
+
+#[test]
+fn an_ejection_happens_once() {
+    let (standing, now, settings) = (Standing::default(), Instant::now(), Ejection::default());
+    let turn = standing.admit(now).expect("in");
+    ejected(&standing, &failure(), now);
+    assert_eq!(standing.eject(turn, "again".into(), &settings, now), Change::None);
+    let panic = standing.admit_in_panic(now).expect("not cooling");
+    assert_eq!(standing.eject(panic, "again".into(), &settings, now), Change::None);
+    assert_eq!(standing.record(panic, Outcome::Success, now, &settings, None), Change::Restored);
+    assert_eq!(
+        standing.eject(panic, "again".into(), &settings, now),
+        Change::None,
+        "restored since"
+    );
+    assert!(standing.is_clear(now) && !standing.is_out(now));
+}
+
+#[test]
+fn a_place_that_comes_up_starts_slowly() {
+    let (standing, now, settings) = (Standing::default(), Instant::now(), SlowStart::default());
+    let ramp = Ramp::begin(settings.min_rate, &settings, now);
+    assert!(!standing.probed(now, false, now, ramp), "nothing changed");
+    assert_eq!(standing.state(now, &settings).condition, Condition::Healthy);
+    assert!(standing.probed(now, true, now, ramp));
+    assert_eq!(standing.state(now, &settings).condition, Condition::SlowStart);
+    assert!(standing.is_clear(now) && standing.is_open(now));
+    assert_eq!(standing.next_change(now, &settings), Some(now + SECOND));
+    let end = now + 10 * SECOND;
+    assert_eq!(standing.next_change(end, &settings), None);
+    assert_eq!(standing.state(end, &settings).condition, Condition::Healthy);
 }

@@ -3,21 +3,46 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
+use clap::Args;
 use serde_json::Value;
 
 use config::{Concurrency, Config, Timeouts, TotalTime, TrialMode};
 use fleet::{CandidateInfo, Snapshot, StrategyInfo};
 
-use super::FileArgs;
+use super::own_address::deployments_at;
+use super::{FileArgs, probe};
 
-pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
-    let loader = args.loader()?;
+/// The path of the API that the printed URLs are of.
+const ASKED: &str = "/chat/completions";
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// Also ask each deployment for its models: shows wrong URLs, keys and names
+    #[arg(long)]
+    probe: bool,
+}
+
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let loader = args.files.loader()?;
     match loader.load(None) {
         Ok(loaded) => {
             for warning in &loaded.snapshot.generation.config.warnings {
                 eprintln!("{warning}");
             }
+            // As `serve` takes them.
+            let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+            let host = variable("HOST").unwrap_or_else(|| "127.0.0.1".into());
+            let port = variable("PORT").and_then(|port| port.parse().ok()).unwrap_or(8080);
+            let config = &loaded.snapshot.generation.config;
+            for warning in deployments_at(config, &host, port) {
+                eprintln!("warning: {warning}, if it listens there");
+            }
             summary(&loaded.snapshot, &mut stdout().lock())?;
+            if args.probe {
+                return Ok(probe::run(&loaded.snapshot.generation.fleet, &mut stdout().lock())?);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(refused) => {
@@ -62,7 +87,8 @@ fn summary(snapshot: &Snapshot, out: &mut impl Write) -> std::io::Result<()> {
         for (deployment, weight) in model.deployments.iter().zip(&route.weights) {
             let config = &deployment.config;
             let (name, side) = (&config.name, config.side.as_str());
-            writeln!(out, "  {name:<16} {side:<6} {weight:.4}  {}", config.endpoint)?;
+            let url = config.endpoint.url(ASKED);
+            writeln!(out, "  {name:<16} {side:<6} {weight:.4}  {url}")?;
             timeouts(config.timeouts, usual, out)?;
             if config.concurrency != Concurrency::default() {
                 let concurrency = serde_json::to_value(config.concurrency).unwrap_or_default();
@@ -108,6 +134,8 @@ fn flow(value: &Value) -> String {
         Value::Array(items) => {
             format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
         }
+        // YAML takes a bare `*` for an alias.
+        Value::String(text) if text.contains('*') => format!("'{text}'"),
         Value::String(text) => text.clone(),
         // Prints `5`, not `5.0`.
         Value::Number(number) => {

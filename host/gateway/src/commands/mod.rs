@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+mod own_address;
+mod probe;
 mod schema;
 mod serve;
 mod signals;
@@ -11,6 +13,7 @@ mod stub;
 use std::io::{stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::{OsStr, Resettable};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -35,7 +38,7 @@ enum Command {
     /// Serve (the same as no subcommand)
     Serve(serve::ServeArgs),
     /// Check both files: every error with its place, or a summary of models and weights
-    Check(FileArgs),
+    Check(check::CheckArgs),
     /// Print the JSON Schema of a file, for editors
     Schema(schema::SchemaArgs),
     /// Run a gateway with two stub engines, and show what to type next
@@ -99,6 +102,9 @@ impl FileArgs {
     }
 }
 
+/// How long the last lines of the log may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// Parses the arguments and runs the subcommand. Prints its error to standard error, and returns
 /// the exit code.
 #[must_use]
@@ -115,6 +121,7 @@ pub fn main() -> ExitCode {
         Some(Command::Stub(args)) => stub::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Compile) => compile(),
     };
+    proxy::telemetry::flush_log(LAST_LINES);
     done.unwrap_or_else(|error| {
         // A reader that stops early (`gateway check | head -1`) is no error worth a message.
         if serves || !is_broken_pipe(&error) {

@@ -11,7 +11,7 @@ use config::Secret;
 
 use crate::run::RunOptions;
 
-use super::{FileArgs, signals};
+use super::{FileArgs, own_address, signals};
 
 /// Serve (the same as no subcommand)
 #[derive(Debug, Clone, Args)]
@@ -49,6 +49,10 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind((args.host.as_str(), args.port))
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
     let address = listener.local_addr()?;
+    let config = &loaded.snapshot.generation.config;
+    for warning in own_address::deployments_at(config, &args.host, address.port()) {
+        tracing::warn!("{warning}");
+    }
     let cores = match args.cores {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         cores => cores,

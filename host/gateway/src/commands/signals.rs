@@ -5,12 +5,16 @@ use std::io;
 use std::process::exit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::run::Signals;
+
+/// How long the last lines of the log may take at a second signal.
+const LAST_LINES: Duration = Duration::from_millis(100);
 
 /// The signals received since [`receive`]. SIGINT and SIGTERM end the process at once, except for
 /// the one that [`Self::stop_in_order`] expects. The exit code is 128 plus the signal's number.
@@ -61,6 +65,7 @@ pub(super) fn receive() -> io::Result<Received> {
                 else => return,
             };
             if !told.in_order.swap(false, Ordering::AcqRel) {
+                proxy::telemetry::flush_log(LAST_LINES);
                 exit(128 + kind.as_raw_value());
             }
             told.stop.notify_one();

@@ -7,6 +7,9 @@ use anyhow::anyhow;
 use config::{Config, Diagnostics, LogOutput, PathStep};
 use proxy::Gateway;
 
+/// `ENXIO`: a FIFO that nobody reads.
+const NO_READER: i32 = 6;
+
 /// Directs the access log to the output that `config` names.
 ///
 /// # Errors
@@ -26,6 +29,9 @@ pub(crate) fn open(gateway: &Gateway, config: &Config) -> anyhow::Result<()> {
             "let the gateway's user write there, or name another file: `output: access.log`"
         }
         ErrorKind::IsADirectory => "name a file in that folder: `output: access.log`",
+        _ if error.raw_os_error() == Some(NO_READER) => {
+            "start the reader of this FIFO first, or name a file: `output: access.log`"
+        }
         _ => "name another file, or stdout: `output: stdout`",
     };
     // Only routing.yaml can name a log.

@@ -123,6 +123,15 @@ pub(super) fn connection(value: &[u8]) -> Result<(), Refusal> {
     if names.into_iter().all(good) { Ok(()) } else { Err(CONNECTION) }
 }
 
+/// True if an `Upgrade` header offers a websocket. Its client waits for nothing else.
+pub(super) fn names_websocket(value: &[u8]) -> bool {
+    let mut protocols = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    protocols.any(|protocol| {
+        let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+        name.eq_ignore_ascii_case(b"websocket")
+    })
+}
+
 /// True for one or more `tchar`s of RFC 9110.
 pub(super) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && span(text, &TOKEN).0 == text.len()

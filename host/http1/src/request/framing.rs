@@ -36,6 +36,26 @@ pub struct Disposition {
     /// Set if the bytes that pass are a head whose body is not judged. The caller may read that
     /// body itself instead of passing it.
     pub apart: Option<Apart>,
+    /// Lines of the head that hyper must not see, as positions in the judged bytes, in their order.
+    ignored: Vec<Range<usize>>,
+}
+
+impl Disposition {
+    /// Removes ignored lines from the head in `bytes`, the judged bytes. What stands before such a
+    /// line moves to its place, so that more bytes are skipped and fewer pass.
+    pub fn remove_ignored(&mut self, bytes: &mut [u8]) {
+        for line in std::mem::take(&mut self.ignored) {
+            let length = line.len();
+            bytes.copy_within(self.skip..line.start, self.skip + length);
+            self.skip += length;
+            self.pass -= length;
+            if let Some(Apart { length_at, .. }) = &mut self.apart
+                && length_at.start < line.start
+            {
+                *length_at = length_at.start + length..length_at.end + length;
+            }
+        }
+    }
 }
 
 /// A body of known length.
@@ -84,7 +104,8 @@ impl RequestFraming {
                     }
                     Length::Chunked => RequestFraming::Chunked(ChunkedRequest::default()),
                 };
-                Ok(Disposition { skip: whole.start, pass: whole.end - whole.start, apart })
+                let pass = whole.end - whole.start;
+                Ok(Disposition { skip: whole.start, pass, apart, ignored: whole.ignored })
             }
             RequestFraming::Body(left) => {
                 let pass = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));

@@ -5,8 +5,10 @@ use proptest::prelude::*;
 
 use crate::Refusal;
 use crate::oracle::request::{bodies, read};
+use crate::request::Apart;
 
 use super::super::refusals::*;
+use super::{Disposition, RequestFraming};
 
 fn refusal(bytes: impl AsRef<[u8]>) -> Option<Refusal> {
     read([bytes.as_ref()]).refusal
@@ -98,6 +100,10 @@ fn targets_mean_one_path() {
         "/v1/models/org%2Fm%3Alatest",
         "/a..b/...",
         "/a?b=%00&c[]=../",
+        "http://a",
+        "HTTP://a:8000/v1/models",
+        "https://[::1]:80?b",
+        "http://other/a..b",
     ] {
         assert_eq!(target(good), None, "{good}");
     }
@@ -110,8 +116,56 @@ fn targets_mean_one_path() {
         "/%2e%2e",
         "/a%5cb",
         "/a\\b",
+        "*",
+        "a:80",
+        "v1/models",
+        "http:/a",
+        "http:///a",
+        "http://user@a/",
+        "http://a:b/",
+        "http://a/../b",
+        "http://a/b%2fc",
+        "http://a\\b/",
+        "ftp://a/",
     ] {
         assert!(target(bad).is_some(), "{bad}");
+    }
+}
+
+#[test]
+fn offers_of_other_protocols_are_left_out() {
+    let body = "content-length: 3\r\n\r\nabc";
+    for (before, after) in [
+        ("upgrade: h2c\r\n", ""),
+        ("host: b\r\nupgrade: h2c, TLS/1.0\r\n", "host: b\r\n"),
+        ("Upgrade:\r\nx: 1\r\nUPGRADE: foo/2\r\ny: 2\r\n", "x: 1\r\ny: 2\r\n"),
+    ] {
+        let host = if before.contains("host") { "" } else { "host: a\r\n" };
+        for start in ["", "\r\n"] {
+            let request = |fields: &str| format!("POST /x HTTP/1.1\r\n{host}{fields}{body}");
+            let mut bytes = format!("{start}{}", request(before)).into_bytes();
+            let outcome = read([&bytes[..]]);
+            assert_eq!(outcome.refusal, None, "{before}");
+            assert_eq!(outcome.passed, [request(after).into_bytes()]);
+            // The length is found where it stands then.
+            let mut verdict = RequestFraming::start().advance(&bytes).expect("good");
+            verdict.remove_ignored(&mut bytes);
+            let apart = verdict.apart.expect("a body");
+            let head = &mut bytes[verdict.skip..];
+            let length = Apart {
+                bytes: apart.bytes,
+                length_at: apart.length_at.start - verdict.skip..apart.length_at.end - verdict.skip,
+            };
+            length.hide(head);
+            assert!(head.starts_with(
+                format!("POST /x HTTP/1.1\r\n{host}{after}content-length: 0").as_bytes()
+            ));
+        }
+    }
+    let websocket =
+        |offer: &str| refusal(format!("GET / HTTP/1.1\r\nhost: a\r\nupgrade: {offer}\r\n\r\n"));
+    for offer in ["websocket", "WebSocket", "h2c, websocket/13"] {
+        assert_eq!(websocket(offer), Some(WEBSOCKET), "{offer}");
     }
 }
 
@@ -185,4 +239,223 @@ proptest! {
         }
         prop_assert_eq!(read(cut(&bytes, &at)), read([bytes.as_slice()]));
     }
+}
+
+/// A request line of this length, its line end included.
+fn line_of(length: usize) -> String {
+    let around = "GET / HTTP/1.1\r\n".len();
+    format!("GET /{} HTTP/1.1\r\n", "a".repeat(length - around))
+}
+
+#[test]
+fn a_head_may_reach_its_limits() {
+    let line = |length| line_of(length) + "host: a\r\n\r\n";
+    let of_head = |length: usize| {
+        let around = head("x: ").len();
+        head(&format!("x: {}", "a".repeat(length - around)))
+    };
+    // The host is a field, too.
+    let fields = |count: usize| head(&vec!["x: a"; count - 1].join("\r\n"));
+    for (largest, more, why) in [
+        (line(8 << 10), line((8 << 10) + 1), REQUEST_LINE_LONG),
+        ("G".repeat(8 << 10), "G".repeat((8 << 10) + 1), REQUEST_LINE_LONG),
+        (of_head(64 << 10), of_head((64 << 10) + 1), HEAD_LARGE),
+        (fields(100), fields(101), FIELDS),
+        (
+            head("content-length: 9223372036854775807"),
+            head("content-length: 9223372036854775808"),
+            LENGTH,
+        ),
+    ] {
+        // An empty line before the head does not count.
+        for before in ["", "\r\n"] {
+            assert_eq!(refusal(format!("{before}{largest}")), None, "{:.40}", largest);
+            assert_eq!(refusal(format!("{before}{more}")), Some(why), "{:.40}", more);
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_bad_head_has_its_refusal() {
+    let line = |line: &str| format!("{line}\r\nhost: a\r\n\r\n");
+    for (bytes, expected) in [
+        (line("GET / HTTP/1.2"), VERSION),
+        (line("GET / HTTP/2.0"), VERSION),
+        (line("GET / HTTP/x.1"), REQUEST_LINE),
+        (line("GET / HTTP/1.x"), REQUEST_LINE),
+        (line("GET / http/1.1"), REQUEST_LINE),
+        (line("GET /"), REQUEST_LINE),
+        (line("GET"), REQUEST_LINE),
+        (line("GET / HTTP/1.1 "), REQUEST_LINE),
+        (line("GET  / HTTP/1.1"), REQUEST_LINE),
+        (line("G@T / HTTP/1.1"), METHOD),
+        (line("@ET / HTTP/1.1"), METHOD),
+        (line(" GET / HTTP/1.1"), METHOD),
+        ("\rG".to_owned(), METHOD),
+        (line("CONNECT / HTTP/1.1"), METHOD_FORBIDDEN),
+        (line("TRACE / HTTP/1.1"), METHOD_FORBIDDEN),
+        ("\r\n\x16".to_owned(), TLS),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), HOST_MISSING),
+        ("GET / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), CODING_OLD),
+        (head("transfer-encoding: chunked\r\ntransfer-encoding: chunked"), CODING_TWICE),
+        (head("transfer-encoding: chunked\r\ncontent-length: 5"), BOTH),
+        (head("content-length: 0\r\ntransfer-encoding: chunked"), BOTH),
+        (head("no colon"), FIELD),
+        (head(": a"), FIELD_NAME),
+        (head("x\x7f: a"), FIELD_NAME),
+        (head(&format!("(: {}", "a".repeat(20))), FIELD_NAME),
+        (head(&format!("{}: a", "(".repeat(15))), FIELD_NAME),
+        (head(&format!("{}(: a", "a".repeat(14))), FIELD_NAME),
+        (head("x: \x7f"), FIELD_VALUE),
+        (head("upgrade: websocket"), WEBSOCKET),
+        (head("expect: 101-continue"), EXPECT),
+        (head("content-length:"), LENGTH),
+        (head("content-length: +5"), LENGTH),
+        (head("content-length: 5/"), LENGTH),
+        (head("content-length: 5:"), LENGTH),
+        (head("content-length: 99999999999999999999"), LENGTH),
+        (head("connection: close, a b"), CONNECTION),
+        (head("connection: X-Forwarded-Any"), CONNECTION),
+        (head("connection: content_length"), CONNECTION),
+        (head("host_: a\r\nx_real_ip: a"), FIELD_TWIN),
+    ] {
+        assert_eq!(refusal(&bytes), Some(expected), "{bytes:?}");
+    }
+    for good in [
+        "GET / HTTP/1.0\r\n\r\n".to_owned(),
+        head("connection: keep-alive, , x-mine"),
+        head("connection:"),
+        head("expect: 100-Continue"),
+        head("x: \t\u{e9}~"),
+        head("hosts: a\r\nhos: a\r\nx_forwarded: a"),
+        head("X-Forwarded-For: a\r\nauthorization: a\r\nVia: a"),
+        "\r".to_owned(),
+        "\r\n".to_owned(),
+    ] {
+        assert_eq!(refusal(&good), None, "{good:?}");
+    }
+}
+
+#[test]
+fn chunks_may_reach_their_limits() {
+    let body = |body: String| format!("{}{body}", head("transfer-encoding: chunked"));
+    let last = "0\r\n\r\n";
+    let sized = |digits: usize| body(format!("{}1\r\nx\r\n{last}", "0".repeat(digits - 1)));
+    let extended = |length| body(format!("1;{}\r\nx\r\n{last}", "a".repeat(length)));
+    // Sixteen extensions, the last of which has one byte more or less.
+    let extensions = |length: usize| {
+        let chunk = |length| format!("1;{}\r\nx\r\n", "a".repeat(length));
+        body(chunk(256).repeat(length / 256) + &chunk(length % 256) + last)
+    };
+    let trailers = |count| body(format!("0\r\n{}\r\n", "x: a\r\n".repeat(count)));
+    // The lines of trailers, the empty one included.
+    let trailer = |length: usize| {
+        body(format!("0\r\nx: {}\r\n\r\n", "a".repeat(length - "x: \r\n\r\n".len())))
+    };
+    for (largest, more, why) in [
+        (sized(15), sized(16), CHUNK_SIZE),
+        (extended(256), extended(257), CHUNK_EXTENSION),
+        (extensions(4 << 10), extensions((4 << 10) + 1), CHUNK_EXTENSION),
+        (trailers(16), trailers(17), TRAILERS),
+        (trailer(4 << 10), trailer((4 << 10) + 1), TRAILERS),
+    ] {
+        assert_eq!(refusal(&largest), None, "{:.120}", largest);
+        assert_eq!(refusal(&more), Some(why), "{:.120}", more);
+    }
+    for (bytes, expected) in [
+        ("5;a\x7f\r\n", CHUNK_EXTENSION),
+        ("5;\x1f\r\n", CHUNK_EXTENSION),
+        ("5\rx", CHUNK_SIZE),
+        ("g\r\n", CHUNK_SIZE),
+        ("1\r\nx\ry", CHUNK_END),
+        ("0\r\nno colon\r\n\r\n", TRAILER),
+        ("0\r\nHost: a\r\n\r\n", TRAILER),
+    ] {
+        assert_eq!(refusal(body(bytes.to_owned())), Some(expected), "{bytes:?}");
+    }
+    assert_eq!(refusal(body("Aa\r\n".to_owned())), None);
+    assert_eq!(refusal(body(format!("1;\t ~\r\nx\r\n{last}"))), None);
+}
+
+#[test]
+fn every_kind_of_bad_target_has_its_refusal() {
+    let target = |target: &str| refusal(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n"));
+    for (bad, expected) in [
+        ("*", TARGET_FORM),
+        ("a/", TARGET_FORM),
+        ("http:a/", TARGET_FORM),
+        ("/a#b", TARGET_BYTE),
+        ("/a\"", TARGET_BYTE),
+        ("/a?b#c", TARGET_BYTE),
+        ("/a[", TARGET_BYTE),
+        ("/%", TARGET_ESCAPE),
+        ("/%4", TARGET_ESCAPE),
+        ("/%4g", TARGET_ESCAPE),
+        ("/%+1", TARGET_ESCAPE),
+        ("/%00", TARGET_ESCAPE),
+        ("/%7f", TARGET_ESCAPE),
+        ("/%2E", TARGET_ESCAPE),
+        ("/%5C", TARGET_ESCAPE),
+        ("/a%2Fb", TARGET_ESCAPE),
+        ("/v1/models%2Fb", TARGET_ESCAPE),
+        ("/v1/models/a%5Cb", TARGET_ESCAPE),
+        ("/a?b=%", TARGET_ESCAPE),
+        ("/a?b=%4", TARGET_ESCAPE),
+        ("/a?b=%zz", TARGET_ESCAPE),
+        // Escapes in both parts.
+        ("/%2e?%41", TARGET_ESCAPE),
+        ("/%41?%4", TARGET_ESCAPE),
+        ("/.", TARGET_DOTS),
+        ("/a/../b?c", TARGET_DOTS),
+        ("/v1/models/a%2F..%2Fb", TARGET_DOTS),
+        ("/v1/models/a/b%2fc%2f.", TARGET_DOTS),
+        ("/v1/models/.%2Fa%2Fb", TARGET_DOTS),
+        ("/v1/models/a%2Fb/..%2fc", TARGET_DOTS),
+    ] {
+        assert_eq!(target(bad), Some(expected), "{bad}");
+    }
+    for good in [
+        "/%41%c3%a9?%2e%2f%5c%00",
+        "/v1/models/a%2F.b%2F..c%2F...",
+        "/v1/models/a%2F%2Fb.%2F",
+        "/.a/b./c?../.",
+        "/?",
+        "/a?b?c/[]{}|",
+        "/~a!$&'()*+,;=:@-_",
+    ] {
+        assert_eq!(target(good), None, "{good}");
+    }
+}
+
+#[test]
+fn a_body_of_known_length_is_left_to_the_caller() {
+    let mut framing = RequestFraming::start();
+    let mut bytes = head("content-length: 105\r\nx-1: 1").into_bytes();
+    let Disposition { skip, pass, apart, .. } = framing.advance(&bytes).expect("good");
+    assert_eq!((skip, pass, framing.in_head()), (0, bytes.len(), false));
+    let apart = apart.expect("a body");
+    assert_eq!(apart.bytes, 105);
+    apart.hide(&mut bytes);
+    assert_eq!(bytes, head("content-length: 000\r\nx-1: 1").into_bytes());
+    assert_eq!(framing.advance(b"body").expect("good"), Disposition::default());
+
+    for fields in ["content-length: 0", "x: a", "expect: 100-continue"] {
+        let mut framing = RequestFraming::start();
+        let read = framing.advance(head(fields).as_bytes()).expect("good");
+        assert_eq!(read.apart, None, "{fields}");
+        assert!(matches!(framing, RequestFraming::End), "{fields}");
+    }
+}
+
+#[test]
+fn a_body_that_is_waited_for_passes_to_its_end() {
+    let mut framing = RequestFraming::start();
+    let bytes = head("content-length: 5\r\nexpect: 100-continue").into_bytes();
+    let passes = |pass| Disposition { pass, ..Disposition::default() };
+    assert_eq!(framing.advance(&bytes), Ok(passes(bytes.len())));
+    assert!(!framing.in_head());
+    for (bytes, pass) in [(&b"he"[..], 2), (b"llo, and more", 3), (b"more", 0)] {
+        assert_eq!(framing.advance(bytes), Ok(passes(pass)));
+    }
+    assert!(matches!(framing, RequestFraming::End));
 }

@@ -35,6 +35,7 @@ pub struct RequestHead {
     length_at: Range<usize>,
     chunked: bool,
     expects: bool,
+    ignored: Vec<Range<usize>>,
 }
 
 /// A complete head.
@@ -50,6 +51,8 @@ pub(super) struct Whole {
     pub(super) length_at: Range<usize>,
     /// True if the client waits for `100 Continue` before it sends the body.
     pub(super) expects: bool,
+    /// Lines that are ignored, in their order.
+    pub(super) ignored: Vec<Range<usize>>,
 }
 
 /// How the body of a request ends.
@@ -149,7 +152,12 @@ impl RequestHead {
         match name {
             Name::Plain => Ok(()),
             Name::Twin => Err(FIELD_TWIN),
-            Name::Upgrade => Err(UPGRADE),
+            Name::Upgrade if field::names_websocket(value) => Err(WEBSOCKET),
+            // A server may ignore an offer (RFC 9110, 7.8). Java's HttpClient and curl offer h2c.
+            Name::Upgrade => {
+                self.ignored.push(at);
+                Ok(())
+            }
             Name::Host => self.host(value),
             Name::ContentLength => self.length(value, at),
             Name::TransferEncoding => self.coding(value),
@@ -188,7 +196,7 @@ impl RequestHead {
         if value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(CODING) }
     }
 
-    fn finish(&self, end: usize) -> Result<Whole, Refusal> {
+    fn finish(&mut self, end: usize) -> Result<Whole, Refusal> {
         if !self.host && !self.http10 {
             return Err(HOST_MISSING);
         }
@@ -198,7 +206,8 @@ impl RequestHead {
             (false, length) => Length::Known(length.unwrap_or(0)),
         };
         let length_at = self.length_at.clone();
-        Ok(Whole { start: self.start, end, body, length_at, expects: self.expects })
+        let ignored = std::mem::take(&mut self.ignored);
+        Ok(Whole { start: self.start, end, body, length_at, expects: self.expects, ignored })
     }
 }
 

@@ -22,7 +22,7 @@ refusals! {
     REQUEST_LINE_LONG = 414, "uri_too_long", "the request line is longer than 8 KiB";
     METHOD = 400, "bad_method", "the request does not begin with a method";
     METHOD_FORBIDDEN = 405, "method_not_allowed", "CONNECT and TRACE are not answered here";
-    TARGET_FORM = 400, "bad_target", "the request's target does not begin with a slash";
+    TARGET_FORM = 400, "bad_target", "the request's target is neither a path nor an http URL";
     TARGET_BYTE = 400, "bad_target", "the request's target holds a byte that must be encoded";
     TARGET_ESCAPE = 400, "bad_target", "the request's target holds an escape that is not allowed";
     TARGET_DOTS = 400, "bad_target", "the request's path holds a dot segment";
@@ -45,7 +45,7 @@ refusals! {
     CODING_OLD = 400, "bad_framing", "the request has a Transfer-Encoding header in HTTP/1.0";
     BOTH = 400, "bad_framing", "the request has both Content-Length and Transfer-Encoding";
     CONNECTION = 400, "bad_connection", "the Connection header names a header that must not be dropped";
-    UPGRADE = 400, "upgrade_refused", "no other protocol is spoken here: send no Upgrade header";
+    WEBSOCKET = 400, "upgrade_refused", "websockets are not spoken here: send a POST with \"stream\": true for a stream of events, and no Upgrade header";
     EXPECT = 417, "expectation_failed", "the Expect header may only say 100-continue";
 
     // The body.

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use crate::Refusal;
 
-use super::field::{Bytes, letters_and, span};
+use super::field::{self, Bytes, letters_and, span};
 use super::refusals::{TARGET_BYTE, TARGET_DOTS, TARGET_ESCAPE, TARGET_FORM};
 
 /// After this prefix a slash may be encoded: ids of models contain slashes, and SDKs encode them.
@@ -18,12 +18,13 @@ static QUERY: Bytes = letters_and(b"/-._~!$&'()*+,;=:@?[]{}|", &[(b'%', ESCAPE)]
 const DOT: u8 = 2;
 const ESCAPE: u8 = 4;
 
-/// Refuses a target that is not a path with an optional query, or that servers could read
-/// differently.
+/// Refuses a target that is not a path with an optional query, with or without `http://host` before
+/// it (RFC 9112, 3.2.2), or that servers could read differently.
 pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
-    if target.first() != Some(&b'/') {
-        return Err(TARGET_FORM);
-    }
+    let target = match target.first() {
+        Some(b'/') => target,
+        _ => after_authority(target).ok_or(TARGET_FORM)?,
+    };
     let (end, in_path) = span(target, &PATH);
     let (path, query) = target.split_at(end);
     let (end, in_query) = span(query, &QUERY);
@@ -35,6 +36,17 @@ pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
         escapes(query, |_| true)?;
     }
     if in_path & DOT != 0 && has_dots(path) { Err(TARGET_DOTS) } else { Ok(()) }
+}
+
+/// Path and query of an http URL. None: it is none, or its host is no host and port.
+fn after_authority(target: &[u8]) -> Option<&[u8]> {
+    let is = |scheme: &[u8]| {
+        target.get(..scheme.len())?.eq_ignore_ascii_case(scheme).then_some(scheme.len())
+    };
+    let start = is(b"http://").or_else(|| is(b"https://"))?;
+    let rest = &target[start..];
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    field::is_host(&rest[..end]).then_some(&rest[end..])
 }
 
 /// True if an encoded byte of a path is harmless when a server decodes it.

@@ -79,6 +79,8 @@ pub(super) async fn collect(
             return Err(full());
         }
         if !more {
+            // Reading may have reserved twice as much as came.
+            whole.shrink_to_fit();
             return Ok((whole.into(), held));
         }
     }

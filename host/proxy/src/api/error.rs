@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use fleet::Fleet;
 use http1::{Refusal, ScanError};
-use routing::Exhausted;
+use routing::{Exhausted, InferenceEndpoint};
 
 use crate::attempts::{Body, RequestOutcome};
+use crate::telemetry::Metrics;
 
 /// Most characters shown of a text that the client chose.
 const SHOWN: usize = 100;
@@ -39,6 +41,8 @@ pub(super) enum Error {
     NoSuchPath(String),
     /// The path does not take this method.
     Method { allowed: String },
+    /// This gateway has forwarded the request already: a deployment of this model leads back here.
+    Loop(String),
     /// Every attempt failed.
     Exhausted(Exhausted),
     /// A limit of the gateway is reached.
@@ -89,6 +93,7 @@ impl Error {
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::NoSuchModel { .. } | Error::NoSuchPath(_) => StatusCode::NOT_FOUND,
             Error::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Error::Loop(_) => StatusCode::LOOP_DETECTED,
             Error::Exhausted(exhausted) => exhausted.status(),
             Error::Overloaded(_) | Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -115,9 +120,22 @@ impl Error {
             }
             Error::NoSuchPath(path) => {
                 let shown: String = path.chars().take(SHOWN).collect();
-                format!("there is nothing at {shown}; see /v1/models and /v1/chat/completions")
+                match meant(path) {
+                    Some(meant) => format!(
+                        "there is nothing at {shown}; this is at {meant}: the base URL of the \
+                         client must end in /v1, once, and have no other path"
+                    ),
+                    None => format!(
+                        "there is nothing at {shown}; see /v1/models and /v1/chat/completions"
+                    ),
+                }
             }
             Error::Method { allowed } => format!("use one of: {allowed}"),
+            Error::Loop(model) => {
+                format!(
+                    "the request came back to this gateway: a deployment of `{model}` leads here"
+                )
+            }
             Error::Exhausted(exhausted) => exhausted.to_string(),
             Error::Overloaded(crowd) => {
                 format!("the gateway has too many {} now; send the request again", crowd.as_str())
@@ -164,8 +182,10 @@ impl Error {
             Error::NoSuchModel { .. } => ("model_not_found", Some("model")),
             Error::NoSuchPath(_) => ("not_found", None),
             Error::Method { .. } => ("method_not_allowed", None),
+            Error::Loop(_) => ("loop_detected", None),
             Error::Exhausted(exhausted) => match exhausted.phase() {
                 Some(phase) => (phase.code(), None),
+                None if exhausted.status() == StatusCode::LOOP_DETECTED => ("loop_detected", None),
                 None if exhausted.status() == StatusCode::TOO_MANY_REQUESTS => {
                     ("rate_limit_exceeded", None)
                 }
@@ -180,9 +200,22 @@ impl Error {
         }
     }
 
-    pub(super) fn into_response(self) -> Response<Body> {
-        let status = self.status();
-        let kind = match status.as_u16() {
+    /// Counts it, if there is a metric of its kind.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        match self {
+            Error::Refused(refusal) => metrics.refused(refusal.code),
+            Error::Overloaded(crowd) => metrics.shed(crowd.as_str()),
+            Error::Exhausted(exhausted) => exhausted.shed().iter().for_each(|of| metrics.shed(of)),
+            _ => {}
+        }
+    }
+
+    /// The error object that the client reads.
+    pub(super) fn object(&self) -> Value {
+        if let Some(object) = self.engines().and_then(|body| serde_json::from_slice(body).ok()) {
+            return object;
+        }
+        let kind = match self.status().as_u16() {
             429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
             _ => "server_error",
@@ -194,12 +227,23 @@ impl Error {
         };
         let kind = words.and_then(|words| words.kind.as_deref()).unwrap_or(kind);
         let error = json!({"message": self.message(), "type": kind, "param": param, "code": code});
-        let mut response = super::json(&json!({ "error": error }));
-        if let Error::Exhausted(exhausted) = &self
-            && let Some(body) = exhausted.body()
-        {
-            *response.body_mut() = Body::own(body.clone());
+        json!({ "error": error })
+    }
+
+    /// The engine's own error object, if the client gets it as it is.
+    fn engines(&self) -> Option<&Bytes> {
+        match self {
+            Error::Exhausted(exhausted) => exhausted.body(),
+            _ => None,
         }
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let status = self.status();
+        let mut response = match self.engines() {
+            Some(body) => super::with_type(Body::own(body.clone()), "application/json"),
+            None => super::json(&self.object()),
+        };
         *response.status_mut() = status;
         let headers = response.headers_mut();
         match &self {
@@ -243,6 +287,18 @@ impl Error {
         }
         response
     }
+}
+
+/// The path that a client meant whose base URL lacks `/v1`, or has too much before or behind it.
+fn meant(path: &str) -> Option<&'static str> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let known = InferenceEndpoint::ALL.map(InferenceEndpoint::path);
+    let mut known = known.into_iter().chain(["/v1/models"]);
+    known.find(|known| {
+        let relative = known.strip_prefix("/v1").unwrap_or(known);
+        // `/completions` is the end of `/chat/completions`, which is before it in the list.
+        path.ends_with(relative)
+    })
 }
 
 impl From<ScanError> for Error {

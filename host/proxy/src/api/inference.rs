@@ -1,22 +1,27 @@
 //! The inference endpoints, which deployments answer.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
-use hyper::http::uri::PathAndQuery;
+use bytes::{Buf, Bytes};
 use hyper::{HeaderMap, Response, header};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use config::Sides;
 use contract::Side;
-use http1::{Refusal, scan};
+use http1::{Refusal, Scan, scan};
 use routing::InferenceEndpoint;
 
-use crate::attempts::{self, Body, Journal};
+use crate::attempts::{self, Body, Early, Journal};
 use crate::timeout::timeout_at;
 
 use super::body::{collect, forget};
 use super::error::Crowd;
-use super::{Api, Client, Error, RequestBody};
+use super::{Api, Client, Error, RequestBody, with_type};
+
+const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The request header that forbids the other side.
 const SIDE: &str = "x-gateway-side";
@@ -27,6 +32,9 @@ const BODY_SLOW: Refusal = Refusal {
     code: "timeout_total",
     message: "the body of the request did not arrive in time",
 };
+
+/// In bytes. Scanning a larger body takes more than a millisecond on a slow core.
+const LARGE: usize = 128 * 1024;
 
 impl Api {
     /// Reads the body, finds the model, and hands the request to the executor.
@@ -45,14 +53,41 @@ impl Api {
                 return Err(error);
             }
         };
-        match self.executor.execute(request, journal).await {
-            Ok(response) => Ok(response),
-            Err((exhausted, mut journal)) => {
-                let error = Error::Exhausted(exhausted);
-                journal.finished(error.status().as_u16(), error.outcome(), error.code().0);
-                Err(error)
+        match request.snapshot.generation.config.keep_alive_comments {
+            Some(every) if request.scan.stream => {
+                Box::pin(self.early(request, journal, every)).await
             }
+            _ => concluded(self.executor.execute(request, journal).await),
         }
+    }
+
+    /// Answers like any request if an answer begins within `every`, else begins a stream of
+    /// comments, which the answer follows.
+    async fn early(
+        &self,
+        request: Box<attempts::Request>,
+        journal: Box<Journal>,
+        every: Duration,
+    ) -> Result<Response<Body>, Error> {
+        let id: Rc<str> = journal.id().into();
+        let end = Instant::from_std(request.terms(journal.started).end());
+        let executor = Rc::clone(&self.executor);
+        let mut answer =
+            Box::pin(async move { concluded(executor.execute(request, journal).await) });
+        if let Ok(answer) = timeout_at(Instant::now() + every, answer.as_mut()).await {
+            return answer;
+        }
+        let (stop, gateway) = (Arc::clone(self.stop()), Arc::clone(&self.gateway));
+        let answer = Box::pin(async move {
+            answer.await.map_err(|error| {
+                error.count(&gateway.metrics);
+                error.object()
+            })
+        });
+        let mut response =
+            with_type(Body::early(Early { answer, every, end, id, stop }), "text/event-stream");
+        attempts::live(response.headers_mut());
+        Ok(response)
     }
 
     async fn read(
@@ -83,23 +118,34 @@ impl Api {
         }
         let end = Instant::from_std(journal.started) + config.total.0;
         let read = timeout_at(end, collect(body, limits, &self.bodies)).await;
-        let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
+        let (mut body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
+        // Some editors and clients write a mark of UTF-8 first, which engines refuse.
+        if body.starts_with(UTF8_MARK) {
+            body.advance(UTF8_MARK.len());
+        }
         // Taken only now: slow uploads must not take the places of requests that could be answered.
         let admitted = self.requests.take(1, limits.requests);
         journal.admitted = Some(admitted.ok_or(Error::Overloaded(Crowd::Requests))?);
-        let scan = scan(&body)?;
+        let scan = if body.len() > LARGE {
+            // Boxed: few bodies are large.
+            Box::pin(self.scan_aside(body.clone())).await?
+        } else {
+            scan(&body)?
+        };
         let fleet = &snapshot.generation.fleet;
         let Some(model) = fleet.index_of(&scan.model) else {
             return Err(Error::no_such_model(&scan.model, fleet));
         };
         let sides = allowed_sides(&head.headers)?;
         journal.asked(&fleet.models[model], scan.stream, body.len());
-        let path_and_query = head.uri.into_parts().path_and_query;
+        if http1::headers::passed(&head.headers, &self.gateway.hop) {
+            return Err(Error::Loop(scan.model));
+        }
         Ok(Box::new(attempts::Request {
             endpoint,
-            path_and_query: path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")),
             client: peer,
             headers: head.headers,
+            hop: Arc::clone(&self.gateway.hop),
             body,
             sides,
             _held: held,
@@ -122,6 +168,24 @@ fn allowed_sides(headers: &HeaderMap) -> Result<Sides, Error> {
         sides = sides.and(Sides::only(side));
     }
     Ok(sides)
+}
+
+impl Api {
+    /// Scans a large body on another thread, one at a time for each core.
+    async fn scan_aside(&self, body: Bytes) -> Result<Scan, Error> {
+        let _turn = self.large_scans.acquire().await.map_err(|_| Error::Internal)?;
+        let scanned = spawn_blocking(move || scan(&body)).await;
+        Ok(scanned.map_err(|_| Error::Internal)??)
+    }
+}
+
+/// The end of a request that was attempted.
+fn concluded(answer: attempts::Answer) -> Result<Response<Body>, Error> {
+    answer.map_err(|(exhausted, mut journal)| {
+        let error = Error::Exhausted(exhausted);
+        journal.finished(error.status().as_u16(), error.outcome(), error.code().0);
+        error
+    })
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {

@@ -7,6 +7,7 @@ mod inference;
 mod metrics;
 mod models;
 mod routing;
+mod visitor;
 
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use std::task::Poll;
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
+use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ClientConfig;
 
 use ::routing::InferenceEndpoint;
@@ -33,6 +35,7 @@ use crate::telemetry::catch;
 
 pub(crate) use body::RequestBody;
 use error::Error;
+use visitor::Visitor;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -51,17 +54,26 @@ pub(crate) struct Api {
     gateway: Arc<Gateway>,
     view: CoreView,
     desk: Rc<Desk>,
-    executor: Executor,
+    executor: Rc<Executor>,
     requests: CoreQuota,
     bodies: CoreQuota,
+    /// One permit: large bodies are scanned one after the other.
+    large_scans: Semaphore,
     /// Most connections that the limit of open files leaves room for.
     most: usize,
+    /// Only this machine reaches the listener.
+    is_loopback: bool,
 }
 
 impl Api {
     /// Must be called inside a `LocalRuntime`.
-    pub(crate) fn new(gateway: Arc<Gateway>, tls: Arc<ClientConfig>, most: usize) -> Self {
-        let executor = Executor::new(tls);
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        tls: Arc<ClientConfig>,
+        most: usize,
+        is_loopback: bool,
+    ) -> Self {
+        let executor = Rc::new(Executor::new(tls));
         let desk = Rc::new(Desk {
             metrics: Arc::clone(&gateway.metrics),
             logging: Arc::clone(&gateway.logging),
@@ -70,7 +82,8 @@ impl Api {
         let view = CoreView::of(Arc::clone(&gateway.board));
         let (requests, bodies) =
             (gateway.admission.requests.on_core(), gateway.admission.bodies.on_core());
-        Self { gateway, view, desk, executor, requests, bodies, most }
+        let large_scans = Semaphore::new(1);
+        Self { gateway, view, desk, executor, requests, bodies, large_scans, most, is_loopback }
     }
 
     /// Takes a place for a new connection. True: the connection is one of the few
@@ -107,18 +120,52 @@ impl Api {
         client: Client,
     ) -> Response<Body> {
         let id = request_id(request.headers());
-        let mut dispatched = pin!(self.dispatch(request, &id, client));
+        let (visitor, preflight) = {
+            let snapshot = self.view.now();
+            let config = &snapshot.generation.config;
+            let visitor = Visitor::of(&request, config, self.is_loopback);
+            let preflight = visitor.preflight(&request, &config.cors);
+            (visitor, preflight)
+        };
+        let mut response = match (&visitor, preflight) {
+            (_, Some(answer)) => self.finish(Ok(answer), &id),
+            (Visitor::Refused { refusal, .. }, None) => {
+                self.turn_away(*refusal, request.uri().path(), &id)
+            }
+            _ => self.answer_visitor(request, &id, client).await,
+        };
+        visitor.mark(response.headers_mut());
+        response
+    }
+
+    /// Refuses a request for who sends it. Like any other, one that deployments would answer is a
+    /// line of the access log.
+    fn turn_away(&self, refusal: Refusal, path: &str, id: &Rc<str>) -> Response<Body> {
+        if let Some(endpoint) = InferenceEndpoint::at(trimmed(path)) {
+            let mut journal = self.journal(Rc::clone(id), endpoint.path());
+            journal.finished(refusal.status, RequestOutcome::Refused, refusal.code.into());
+        }
+        self.finish(Err(Error::Refused(refusal)), id)
+    }
+
+    async fn answer_visitor(
+        &self,
+        request: Request<impl RequestBody>,
+        id: &Rc<str>,
+        client: Client,
+    ) -> Response<Body> {
+        let mut dispatched = pin!(self.dispatch(request, id, client));
         let answer = poll_fn(|cx| match catch(|| dispatched.as_mut().poll(cx)) {
             Ok(Poll::Pending) if self.stop().stage() == Stage::Over => {
                 Poll::Ready(Err(Error::Stopping))
             }
             Ok(answer) => answer,
             Err(panic) => {
-                panic.log_of_request(&id);
+                panic.log_of_request(id);
                 Poll::Ready(Err(Error::Internal))
             }
         });
-        self.finish(answer.await, &id)
+        self.finish(answer.await, id)
     }
 
     /// Answers input that is no valid request.
@@ -134,13 +181,8 @@ impl Api {
     }
 
     fn finish(&self, answer: Result<Response<Body>, Error>, id: &str) -> Response<Body> {
-        match &answer {
-            Err(Error::Refused(refusal)) => self.gateway.metrics.refused(refusal.code),
-            Err(Error::Overloaded(crowd)) => self.gateway.metrics.shed(crowd.as_str()),
-            Err(Error::Exhausted(exhausted)) => {
-                exhausted.shed().iter().for_each(|of| self.gateway.metrics.shed(of));
-            }
-            _ => {}
+        if let Err(error) = &answer {
+            error.count(&self.gateway.metrics);
         }
         let mut response = answer.unwrap_or_else(Error::into_response);
         if let Ok(id) = HeaderValue::from_str(id) {
@@ -158,7 +200,7 @@ impl Api {
         id: &Rc<str>,
         client: Client,
     ) -> Result<Response<Body>, Error> {
-        let path = request.uri().path();
+        let path = trimmed(request.uri().path());
         if let Some(endpoint) = InferenceEndpoint::at(path) {
             allow(&request, &[Method::POST])?;
             return self.infer(request, endpoint, id, client).await;
@@ -205,6 +247,11 @@ impl Api {
         })?;
         Ok(with_type(Body::page(rendered), kind))
     }
+}
+
+/// A path without a final slash, which some clients add.
+fn trimmed(path: &str) -> &str {
+    path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path)
 }
 
 fn allow<B>(request: &Request<B>, methods: &[Method]) -> Result<(), Error> {

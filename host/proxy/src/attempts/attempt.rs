@@ -2,22 +2,24 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use hyper::StatusCode;
+use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::http::response::Parts;
+use hyper::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use answers::commit::{Commit, Defect, End, Shape, Verdict};
 use contract::Side;
 use fleet::Deployment;
-use http1::headers::Up;
+use http1::headers::{Passing, Up};
 use http1::response::ResponseFraming;
 use routing::{Cause, Failure, Phase};
 
 use crate::timeout::{Span, timeout_at};
 use crate::upstream::{Answer, Incoming, Outgoing, Upstream};
 
+use super::burst::{self, Burst};
+use super::dropped::on_dropped;
 use super::journal::Journal;
 use super::request::Request;
 use super::verdict::{Rejection, judge};
@@ -38,8 +40,10 @@ pub(super) struct Committed {
     pub(super) head: Parts,
     /// The bytes up to the commit point.
     pub(super) first: Bytes,
-    /// The rest of the body.
+    /// The rest of the body, behind `unread`.
     pub(super) rest: Rest,
+    /// Bytes of the body that came with the first ones, and have not been judged.
+    pub(super) unread: Bytes,
     /// Judges the rest of the body as it arrives.
     pub(super) commit: Commit,
 }
@@ -68,14 +72,18 @@ pub(super) async fn attempt(
     span: Span,
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
-    // A remote API is not told the client's address. It sees only the forwarding headers of trusted
-    // proxies.
-    let client = (deployment.config.side == Side::Local).then_some(request.client);
+    let rules = &request.snapshot.generation.config.headers;
+    // A remote API is not told the client's address.
+    let (client, passing) = match deployment.config.side {
+        Side::Local => (Some(request.client), Passing::AllBut(&rules.not_to_local)),
+        Side::Remote => (None, Passing::Only(&rules.to_remote)),
+    };
+    let (headers, request_id) = (&request.headers, journal.id());
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
-        path_and_query: request.path_and_query.as_str(),
-        headers: Up { headers: &request.headers, request_id: journal.id(), client },
+        path: request.endpoint.relative_path(),
+        headers: Up { headers, request_id, client, hop: &request.hop, passing, on_dropped },
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.terms(journal.started).is_repeatable(),
         pool_idle: timeouts.pool_idle,
@@ -92,13 +100,16 @@ pub(super) async fn attempt(
         let judged = judge(answer, deployment, request, span.end);
         return Box::pin(judged).await.map(Begun::Rejection);
     }
-    let shape = shape(&answer.head, request.scan.stream);
-    if shape == Shape::Opaque && answer.body.framing() == ResponseFraming::UntilClose {
-        // Nothing shows whether an encoded body that ends with its connection is whole, and the
-        // gateway asked for `identity`. Another deployment may do better.
-        tracing::debug!("an encoded answer without a length is refused");
-        return Err(Cause::Protocol.into());
+    if answer.head.status == StatusCode::NO_CONTENT
+        || answer.head.status == StatusCode::RESET_CONTENT
+    {
+        return Err(Cause::Empty.into());
     }
+    if is_encoded(&answer.head.headers) {
+        // Its error, its end and its usage cannot be read. Another deployment may do better.
+        return Err(Cause::Encoded.into());
+    }
+    let shape = shape(&answer.head, request.scan.stream);
     let sent = &deployment.config.provider_model_id;
     let committed = begin(answer, shape, timeouts.idle, span.end, sent).await?;
     Ok(Begun::Committed(committed))
@@ -116,26 +127,36 @@ async fn begin(
 ) -> Result<Box<Committed>, Failure> {
     let failed = |defect| Failure::of_defect(defect, sent);
     let mut commit = Commit::new(shape);
-    let mut limit = first_byte;
+    let (mut limit, mut burst, mut unread) = (first_byte, Burst::default(), Bytes::new());
+    let begun =
+        |commit, first, unread, rest| Ok(Box::new(Committed { head, first, rest, unread, commit }));
     loop {
-        let chunk = timeout_at(limit.at, std::future::poll_fn(|cx| body.poll_chunk(cx))).await;
-        let verdict = match chunk.map_err(|_| Cause::TimedOut(limit.phase))? {
-            Some(Ok(chunk)) => commit.feed(chunk),
-            None => {
-                let first = commit.end(how(body.framing())).map_err(failed)?;
-                return Ok(Box::new(Committed { head, first, rest: Rest::Whole, commit }));
+        burst.pause().await;
+        let verdict = if unread.is_empty() {
+            let chunk = timeout_at(limit.at, std::future::poll_fn(|cx| body.poll_chunk(cx))).await;
+            match chunk.map_err(|_| Cause::TimedOut(limit.phase))? {
+                Some(Ok(chunk)) => {
+                    unread = chunk;
+                    continue;
+                }
+                None => {
+                    let first = commit.end(how(body.framing())).map_err(failed)?;
+                    return begun(commit, first, unread, Rest::Whole);
+                }
+                Some(Err(error)) => return Err(Cause::from(error).into()),
             }
-            Some(Err(error)) => return Err(Cause::from(error).into()),
+        } else {
+            let rest = burst::cut(&mut unread);
+            let chunk = std::mem::replace(&mut unread, rest);
+            burst.note(chunk.len());
+            commit.feed(chunk)
         };
         match verdict {
             Verdict::Hold if commit.shape() == Shape::Stream => {}
             Verdict::Hold => limit = Span { now: Instant::now(), end }.deadline(idle, Phase::Idle),
-            Verdict::Pass(first) => {
-                return Ok(Box::new(Committed { head, first, rest: Rest::Coming(body), commit }));
-            }
+            Verdict::Pass(first) => return begun(commit, first, unread, Rest::Coming(body)),
             Verdict::Fail { pass, defect } if commit.is_committed() => {
-                let rest = Rest::Failed(defect);
-                return Ok(Box::new(Committed { head, first: pass, rest, commit }));
+                return begun(commit, pass, unread, Rest::Failed(defect));
             }
             Verdict::Fail { defect, .. } => return Err(failed(defect)),
         }
@@ -150,34 +171,35 @@ pub(super) fn how(framing: ResponseFraming) -> End {
     }
 }
 
+/// True if the body has a coding other than `identity`. Names of codings ignore case.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| {
+        let coding = coding.trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    })
+}
+
 /// How an answer is read. The content type decides. If it says neither JSON nor event stream,
 /// `asked` decides: whether the client asked for a stream.
 fn shape(head: &Parts, asked: bool) -> Shape {
-    let headers = &head.headers;
-    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
-    if encoded || head.status == StatusCode::NO_CONTENT {
-        return Shape::Opaque;
-    }
-    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
     let is = |name: &[u8]| kind.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name));
     if is(b"text/event-stream") || (asked && !is(b"application/json")) {
         Shape::Stream
     } else {
-        Shape::Plain { json: is(b"application/json") }
+        Shape::Plain
     }
 }
 
 /// The request body for this deployment: the client's bytes, with the model's name replaced if the
-/// deployment has another.
-fn body_for(request: &Request, name: &str) -> Bytes {
+/// deployment has another. The bytes are shared: a request holds its body once.
+fn body_for(request: &Request, name: &str) -> [Bytes; 3] {
     if request.scan.model == name {
-        return request.body.clone();
+        return [request.body.clone(), Bytes::new(), Bytes::new()];
     }
     let quoted = serde_json::Value::from(name).to_string();
     let at = &request.scan.model_at;
-    let mut body = BytesMut::with_capacity(request.body.len() + quoted.len());
-    body.extend_from_slice(&request.body[..at.start]);
-    body.extend_from_slice(quoted.as_bytes());
-    body.extend_from_slice(&request.body[at.end..]);
-    body.freeze()
+    [request.body.slice(..at.start), quoted.into(), request.body.slice(at.end..)]
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, StatusCode};
 
 use answers::commit::{Commit, Defect, End, Shape, Verdict};
@@ -38,9 +37,9 @@ impl Arrived {
         let endpoint = InferenceEndpoint::ChatCompletions;
         let request = Request {
             endpoint,
-            path_and_query: PathAndQuery::from_static(endpoint.path()),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             headers: HeaderMap::new(),
+            hop: "gateway".into(),
             body,
             sides: config::Sides::BOTH,
             _held: Quota::default().on_core().take(0, 0).expect("taking 0 always succeeds"),
@@ -113,7 +112,7 @@ impl Streamed {
     pub fn feed(&mut self, chunk: Bytes) -> Option<Bytes> {
         match self.commit.feed(chunk) {
             Verdict::Pass(pass) => {
-                if self.commit.usage().is_none() {
+                if self.commit.usage().is_none() && !self.commit.is_repeated() {
                     self.usage.feed(&pass);
                 }
                 Some(pass)

@@ -13,6 +13,7 @@ use crate::render::{Rendered, Rendering};
 use crate::telemetry::catch;
 
 use super::relay::Relay;
+use super::waiting::{Early, Waiting};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -25,6 +26,7 @@ enum Kind {
     Own(Option<Bytes>),
     Page(Rendering),
     Relay(Box<Relay>),
+    Waiting(Box<Waiting>),
 }
 
 impl Body {
@@ -47,12 +49,18 @@ impl Body {
         Self(Kind::Relay(relay))
     }
 
+    /// A stream that begins before its answer.
+    pub(crate) fn early(early: Early) -> Self {
+        Self(Kind::Waiting(Box::new(Waiting::new(early))))
+    }
+
     /// Deadline for sending the body. None: the client may take any time.
     #[must_use]
     pub(crate) fn end(&self) -> Option<Instant> {
         match &self.0 {
             Kind::Own(_) | Kind::Page(_) => None,
             Kind::Relay(relay) => Some(relay.end()),
+            Kind::Waiting(waiting) => Some(waiting.end()),
         }
     }
 
@@ -62,6 +70,7 @@ impl Body {
         match &mut self.0 {
             Kind::Own(_) | Kind::Page(_) => {}
             Kind::Relay(relay) => relay.give_up(phase),
+            Kind::Waiting(waiting) => waiting.give_up(phase),
         }
     }
 }
@@ -77,6 +86,9 @@ impl HttpBody for Body {
         match &mut self.0 {
             Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Page(page) => page.poll(cx).map(|next| next.map(|piece| Ok(Frame::data(piece?)))),
+            Kind::Waiting(waiting) => {
+                waiting.poll(cx).map(|next| next.map(|next| next.map(Frame::data)))
+            }
             Kind::Relay(relay) => match catch(|| relay.poll(cx)) {
                 Ok(next) => next.map(|next| next.map(|next| next.map(Frame::data))),
                 Err(panic) => {
@@ -94,13 +106,14 @@ impl HttpBody for Body {
             Kind::Own(bytes) => bytes.is_none(),
             Kind::Page(page) => page.is_end(),
             Kind::Relay(relay) => relay.is_end(),
+            Kind::Waiting(waiting) => waiting.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Kind::Page(_) => SizeHint::new(),
+            Kind::Page(_) | Kind::Waiting(_) => SizeHint::new(),
             Kind::Relay(relay) => relay.length().map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }

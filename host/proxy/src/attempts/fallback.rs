@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::Response;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+};
+use hyper::{HeaderMap, Response};
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
+use answers::commit::Shape;
+use config::HeaderRules;
 use contract::Side;
 use fleet::Permit;
-use http1::headers;
+use http1::headers::Down;
 use routing::Exhausted;
 
 use crate::timeout::Span;
@@ -21,6 +25,7 @@ use super::blame::Blame;
 use super::body::Body;
 use super::choice::choose;
 use super::complaint;
+use super::dropped::on_dropped;
 use super::journal::Journal;
 use super::limits;
 use super::refusal;
@@ -31,6 +36,8 @@ use super::verdict::Rejection;
 
 /// The end of a request: the answer of a deployment, or why there is none.
 pub(crate) type Answer = Result<Response<Body>, (Exhausted, Box<Journal>)>;
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Executes requests on one core. Owns the core's upstream connections.
 #[derive(Debug)]
@@ -71,7 +78,9 @@ impl Executor {
             match attempt(&self.upstream, deployment, &request, &journal, span).await {
                 // A wrong request says nothing about the deployment: the permit is dropped
                 // unsettled.
-                Ok(Begun::Rejection(rejection)) => return Ok(reject(*rejection, &permit, journal)),
+                Ok(Begun::Rejection(rejection)) => {
+                    return Ok(reject(*rejection, &permit, &request, journal));
+                }
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
                     permit.begun(now.into_std());
@@ -100,16 +109,24 @@ impl Executor {
     }
 }
 
+/// The headers of an answer that go to the client.
+fn down(headers: HeaderMap, request: &Request) -> HeaderMap {
+    let rules = &request.snapshot.generation.config.headers;
+    let HeaderRules { not_to_clients: dropped, rate_limits, .. } = rules;
+    Down { dropped, rate_limits: *rate_limits, on_dropped }.pass(headers)
+}
+
 /// Tells the client in the upstream's words that its request is wrong.
 fn reject(
     Rejection { head, text }: Rejection,
     permit: &Permit,
+    request: &Request,
     mut journal: Box<Journal>,
 ) -> Response<Body> {
     let redactor = &permit.deployment().redactor;
     let status = head.status;
     journal.rejected(status, Instant::now().into_std());
-    let mut headers = headers::down(head.headers);
+    let mut headers = down(head.headers, request);
     refusal::redact_headers(&mut headers, redactor);
     let text = match text {
         Some(text) => redactor.redact(text),
@@ -131,6 +148,18 @@ fn reject(
 /// Replaces an error body of an upstream that cannot be read whole.
 const UNREADABLE: &str = r#"{"error":{"message":"the deployment refused the request","type":"invalid_request_error","param":null,"code":null}}"#;
 
+/// Marks a stream as one that no cache keeps and no proxy holds back: nginx would send it all at
+/// its end.
+pub(crate) fn live(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+}
+
+/// Whether an answer is such a stream.
+pub(super) fn is_live(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_ACCEL_BUFFERING)
+}
+
 fn respond(
     mut committed: Box<Committed>,
     permit: Permit,
@@ -142,7 +171,7 @@ fn respond(
     journal.answering(committed.head.status, span.now.into_std());
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
-    let mut down = headers::down(std::mem::take(&mut committed.head.headers));
+    let mut down = down(std::mem::take(&mut committed.head.headers), request);
     // Some gateways tell where they sent a request: LiteLLM's `x-litellm-model-api-base`.
     let telling = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().starts_with("x-") && redactor.finds_any(value.as_bytes())
@@ -151,6 +180,9 @@ fn respond(
         refusal::redact_headers(&mut down, redactor);
     }
     *response.headers_mut() = down;
+    if committed.commit.shape() == Shape::Stream {
+        live(response.headers_mut());
+    }
     let relay = Relay::new(committed, permit, &request.scan.model, journal, span);
     // Renaming changes the length, and an error event adds to it.
     if !relay.keeps_length() {

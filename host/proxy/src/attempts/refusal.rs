@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
-use hyper::header::CONTENT_ENCODING;
 use tokio::time::{Instant, timeout_at};
 
 use answers::refusal::Words;
@@ -15,14 +14,15 @@ use routing::Failure;
 
 use crate::upstream::Answer;
 
+use super::attempt::is_encoded;
+
 /// Largest error body that is passed on, in bytes. A larger one is replaced.
 const LONGEST: usize = 64 * 1024;
 
 /// Reads the body of a refusal. It may pause for at most `idle`, and must end by `end`. None: it
 /// broke or was too slow, or secrets cannot be found in it, because it is too long or compressed.
 pub(super) async fn read(answer: &mut Answer, idle: Duration, end: Instant) -> Option<Bytes> {
-    let encoding = answer.head.headers.get(CONTENT_ENCODING);
-    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if is_encoded(&answer.head.headers) {
         return None;
     }
     let (body, mut text) = (&mut answer.body, BytesMut::new());
@@ -40,10 +40,18 @@ pub(super) async fn read(answer: &mut Answer, idle: Duration, end: Instant) -> O
 /// Longest message of an engine that clients are told, in characters.
 const LONGEST_MESSAGE: usize = 1000;
 
+/// Of a longer message only the beginning is read, in bytes.
+const READ_OF_MESSAGE: usize = 16 * 1024;
+
 /// An engine's words as clients may see them. They are cut after redaction, because the redactor does
-/// not find half a key.
+/// not find half a key. A word that is cut before redaction is left out.
 pub(super) fn words(said: Words, redactor: &Redactor) -> Words {
-    let clean = |text: String| -> String {
+    let clean = |mut text: String| -> String {
+        if text.len() > READ_OF_MESSAGE {
+            text.truncate(text.floor_char_boundary(READ_OF_MESSAGE));
+            let last = text.rfind(char::is_whitespace).unwrap_or(0);
+            text.truncate(last);
+        }
         redactor.redact_text(text).chars().take(LONGEST_MESSAGE).collect()
     };
     let word = |word: Option<String>| word.map(clean);

@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use answers::commit::{Commit, Defect, End, Shape, Verdict};
 use answers::rename::Rename;
 use answers::usage::UsageScan;
+use config::Timeouts;
 use fleet::{Deployment, Outcome, Permit};
 use routing::{Cause, Failure, Overtime, Phase, Speaker};
 
@@ -31,6 +32,7 @@ use crate::upstream::{BodyError, Incoming};
 
 use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
+use super::burst::{self, Burst};
 use super::journal::Journal;
 use super::refusal;
 
@@ -40,15 +42,22 @@ pub(super) struct Relay {
     state: State,
     /// Bytes that are ready for the client.
     first: Bytes,
+    /// Bytes of the upstream that have not been judged.
+    unread: Bytes,
     commit: Commit,
     rename: Option<Rename>,
     usage: UsageScan,
     idle: Duration,
+    /// How long the upstream may send nothing but comments, at least `idle`.
+    longest_idle: Duration,
     end: Instant,
     /// When the relay was last polled.
     polled: Instant,
-    /// The relay waits for the upstream. The timer was set when this wait began.
-    waiting: bool,
+    /// Set while the relay waits for the upstream: when this wait began. The timer was set then.
+    waiting: Option<Instant>,
+    /// How long the upstream was waited for since it sent more than comments.
+    quiet: Duration,
+    burst: Burst,
     /// None before the first wait: most plain answers arrive whole and need no timer.
     timer: Option<Pin<Box<Sleep>>>,
     journal: Box<Journal>,
@@ -62,6 +71,8 @@ pub(super) struct Relay {
 enum State {
     /// More may come.
     Coming(Incoming),
+    /// The answer is whole, and the commit holds the rest of it.
+    Held,
     /// The answer has failed. The client must be told.
     Failed(Failure),
     /// The client has been told. Its connection must be aborted.
@@ -80,24 +91,28 @@ impl Relay {
         Span { now, end }: Span,
     ) -> Box<Self> {
         let deployment = Arc::clone(permit.deployment());
-        let idle = deployment.config.timeouts.idle;
+        let Timeouts { idle, first_byte, .. } = deployment.config.timeouts;
         let sent = &deployment.config.provider_model_id;
-        let Committed { first, rest, commit, .. } = *committed;
+        let Committed { first, rest, unread, commit, .. } = *committed;
         let whole = matches!(rest, Rest::Whole);
         let mut relay = Box::new(Self {
             state: match rest {
-                Rest::Whole => State::Ended,
+                Rest::Whole => State::Held,
                 Rest::Coming(body) => State::Coming(body),
                 Rest::Failed(defect) => State::Failed(Failure::of_defect(defect, sent)),
             },
             first: Bytes::new(),
+            unread,
             commit,
             rename: (sent != asked).then(|| Rename::new(sent, asked)),
             usage: UsageScan::default(),
             idle,
+            longest_idle: idle.max(first_byte),
             end,
             polled: now,
-            waiting: false,
+            waiting: None,
+            quiet: Duration::ZERO,
+            burst: Burst::default(),
             timer: None,
             journal,
             deployment,
@@ -107,7 +122,6 @@ impl Relay {
         // Like all later chunks: it may contain the usage and the model's name.
         relay.first = relay.watched(first);
         if whole {
-            relay.first = relay.with_held();
             relay.complete(now);
         } else {
             relay.end_with_last();
@@ -117,7 +131,12 @@ impl Relay {
 
     /// The length of the whole body. None: it is not known yet.
     pub(super) fn length(&self) -> Option<u64> {
-        matches!(self.state, State::Ended).then_some(self.first.len() as u64)
+        let is_known = match self.state {
+            State::Ended => true,
+            State::Held => self.rename.is_none(),
+            _ => false,
+        };
+        is_known.then(|| (self.first.len() + self.commit.held()) as u64)
     }
 
     /// Whether the upstream's `content-length` can be kept: a plain body still follows, and the
@@ -139,7 +158,7 @@ impl Relay {
 
     /// Ends the answer, because the client's connection was given up at this time limit.
     pub(super) fn give_up(&mut self, phase: Phase) {
-        if matches!(self.state, State::Coming(_)) {
+        if matches!(self.state, State::Coming(_) | State::Held) {
             self.time_out(phase);
         }
         self.tell();
@@ -156,6 +175,13 @@ impl Relay {
             let is_late = matches!(self.state, State::Coming(_)) && self.is_late();
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
+                State::Held => {
+                    ready!(self.burst.poll(cx));
+                    let held = self.commit.next_held().unwrap_or_default();
+                    self.burst.note(held.len());
+                    self.first = self.watched(held);
+                    self.end_if_sent();
+                }
                 // Checked before each read: the timer never fires while an upstream always has
                 // data.
                 State::Coming(_) if is_late => self.time_out(Phase::Total),
@@ -163,13 +189,21 @@ impl Relay {
                     self.state = State::Failed(Cause::Stopping.into());
                 }
                 State::Coming(body) => {
+                    ready!(self.burst.poll(cx));
                     if let Some(held) = self.commit.next_held() {
                         self.first = self.watched(held);
                         continue;
                     }
+                    if !self.unread.is_empty() {
+                        let unread = std::mem::take(&mut self.unread);
+                        self.take(Some(Ok(unread)));
+                        continue;
+                    }
                     match body.poll_chunk(cx) {
                         Poll::Ready(chunk) => {
-                            self.waiting = false;
+                            if let Some(since) = self.waiting.take() {
+                                self.quiet += since.elapsed();
+                            }
                             if let Some(permit) = &self.permit {
                                 permit.hear(self.polled.into_std());
                             }
@@ -195,15 +229,29 @@ impl Relay {
 
     /// Waits for the upstream, at most for `idle`. Each wait restarts the timer, so that the
     /// upstream is not charged for time in which a slow client did not ask for more.
+    ///
+    /// Comments extend the wait up to `first_byte` in all: some providers say by them that a model
+    /// still thinks. Once the stream has its finish reasons they extend nothing.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.burst.reset();
         let end = self.end;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        if !std::mem::replace(&mut self.waiting, true) {
-            timer.as_mut().reset(end.min(Instant::now() + self.idle));
+        if self.waiting.is_none() {
+            let most = if self.commit.is_finished() { self.idle } else { self.longest_idle };
+            let wait = self.idle.min(most.saturating_sub(self.quiet));
+            let now = Instant::now();
+            timer.as_mut().reset(end.min(now + wait));
+            self.waiting = Some(now);
         }
         ready!(timer.as_mut().poll(cx));
-        let over = Instant::now() >= self.end;
-        self.time_out(if over { Phase::Total } else { Phase::Idle });
+        if Instant::now() >= self.end {
+            self.time_out(Phase::Total);
+        } else if self.commit.is_done() {
+            // The last event has come, and only the end of the body is missing.
+            self.finish(End::Early, Cause::TimedOut(Phase::Idle));
+        } else {
+            self.time_out(Phase::Idle);
+        }
         Poll::Ready(())
     }
 
@@ -229,8 +277,14 @@ impl Relay {
         match chunk {
             None => self.finish(how(framing), Cause::Truncated),
             Some(Err(error)) => self.finish(End::Early, error.into()),
-            Some(Ok(chunk)) => {
-                match self.commit.feed(chunk) {
+            Some(Ok(mut chunk)) => {
+                self.unread = burst::cut(&mut chunk);
+                self.burst.note(chunk.len());
+                let verdict = self.commit.feed(chunk);
+                if self.commit.has_moved() {
+                    self.quiet = Duration::ZERO;
+                }
+                match verdict {
                     Verdict::Hold => {}
                     Verdict::Pass(pass) => self.first = self.watched(pass),
                     Verdict::Fail { pass, defect } => {
@@ -248,6 +302,7 @@ impl Relay {
     /// body of known length.
     fn end_with_last(&mut self) {
         if let State::Coming(body) = &self.state
+            && self.unread.is_empty()
             && body.is_end()
         {
             self.finish(how(body.framing()), Cause::Truncated);
@@ -261,11 +316,18 @@ impl Relay {
                 let held = self.watched(held);
                 let first = std::mem::take(&mut self.first);
                 self.first = joined(first, held);
-                self.first = self.with_held();
                 self.complete(Instant::now());
             }
-            Err(Defect::Truncated) => self.state = State::Failed(cause.into()),
-            Err(defect) => self.state = State::Failed(self.failure(defect)),
+            Err(defect) => {
+                // With the last bytes, a client that counts them by the length would have all.
+                if self.commit.shape() == Shape::Plain {
+                    self.first.clear();
+                }
+                self.state = State::Failed(match defect {
+                    Defect::Truncated => cause.into(),
+                    defect => self.failure(defect),
+                });
+            }
         }
     }
 
@@ -273,7 +335,9 @@ impl Relay {
     /// the client passes here.
     fn watched(&mut self, chunk: Bytes) -> Bytes {
         let usage = self.commit.usage().or_else(|| {
-            self.usage.feed(&chunk);
+            if !self.commit.is_repeated() {
+                self.usage.feed(&chunk);
+            }
             self.usage.found()
         });
         // Recorded at each chunk and not at the end: a client may leave early, and its usage
@@ -285,19 +349,26 @@ impl Relay {
         }
     }
 
-    /// The last bytes of the body for the client, including those that renaming held back.
-    fn with_held(&mut self) -> Bytes {
-        let first = std::mem::take(&mut self.first);
-        match &mut self.rename {
-            Some(rename) => joined(first, rename.finish()),
-            None => first,
-        }
-    }
-
+    /// Completes an answer that is whole. The commit may still hold a part of it.
     fn complete(&mut self, now: Instant) {
-        self.state = State::Ended;
+        self.state = State::Held;
         self.settle(Outcome::Success, now);
         self.journal.completed();
+        self.end_if_sent();
+    }
+
+    /// Ends a whole answer once the commit holds no more of it. Adds the bytes that renaming held
+    /// back.
+    fn end_if_sent(&mut self) {
+        if self.commit.held() > 0 {
+            return;
+        }
+        let first = std::mem::take(&mut self.first);
+        self.first = match &mut self.rename {
+            Some(rename) => joined(first, rename.finish()),
+            None => first,
+        };
+        self.state = State::Ended;
     }
 
     fn settle(&mut self, outcome: Outcome, now: Instant) {

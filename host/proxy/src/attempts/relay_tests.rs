@@ -49,6 +49,7 @@ async fn relay(total: Duration) -> (Box<Relay>, TcpStream, Arc<Deployment>) {
         head: Response::new(()).into_parts().0,
         first: Bytes::new(),
         rest: Rest::Coming(Incoming::until_close(ours)),
+        unread: Bytes::new(),
         commit: Commit::new(Shape::Stream),
     });
     let now = Instant::now();

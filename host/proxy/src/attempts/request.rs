@@ -1,11 +1,11 @@
 //! A request whose model is known.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::http::uri::PathAndQuery;
 
 use config::Sides;
 use fleet::admission::CoreHold;
@@ -17,12 +17,12 @@ use routing::{InferenceEndpoint, Terms};
 #[derive(Debug)]
 pub(crate) struct Request {
     pub endpoint: InferenceEndpoint,
-    /// Path and query as the client sent them, `/v1/...`.
-    pub path_and_query: PathAndQuery,
     /// Peer address of the connection; an IPv4-mapped address as IPv4.
     pub client: IpAddr,
     /// The client's headers, without forwarding headers unless the peer is a trusted proxy.
     pub headers: HeaderMap,
+    /// The name of this gateway among the hops of the request.
+    pub hop: Arc<str>,
     /// The whole body.
     pub body: Bytes,
     /// The sides that the client allows.

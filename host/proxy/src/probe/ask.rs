@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::Response;
 use reqwest::header::{self, HeaderValue};
+use serde_json::Value;
 
 use config::{Origin, ProbeMethod, ProbeTarget};
 
@@ -29,33 +31,154 @@ pub(super) struct Answer {
     pub(super) result: Option<Result<(), String>>,
 }
 
+/// Most bytes of an answer that are read.
+const READ: usize = 4 << 10;
+/// Words by which engines say that they are there, but answer nothing yet.
+const NOT_READY: [&str; 4] = ["loading", "sleeping", "starting", "initializing"];
+
 impl Probe {
-    /// Asks a place. Only status 200 means healthy.
+    /// Asks a place.
     pub(super) async fn ask(self, place: &Place) -> Answer {
         let sent = Instant::now();
-        Answer { sent, result: self.send(place).await }
+        let asked = tokio::time::timeout(self.timeout, self.judge(place)).await;
+        let late = || Some(Err(format!("no answer to a probe within {:?}", self.timeout)));
+        Answer { sent, result: asked.unwrap_or_else(|_| late()) }
     }
 
-    async fn send(self, (origin, target): &Place) -> Option<Result<(), String>> {
-        let Self { client, timeout, closes } = self;
-        let method = match target.method {
+    /// Asks once, and once more where the method or the path turns out to be unknown.
+    async fn judge(&self, (origin, target): &Place) -> Option<Result<(), String>> {
+        use ProbeMethod::{Get, Head};
+        let mut method = target.method;
+        let mut answer = match self.send(origin, &target.path, method, target).await? {
+            Ok(answer) => answer,
+            Err(reason) => return Some(Err(reason)),
+        };
+        let is_missing = |answer: &Response| matches!(answer.status().as_u16(), 404 | 405 | 501);
+        if method == Head && matches!(answer.status().as_u16(), 405 | 501) {
+            method = Get;
+            answer = match self.send(origin, &target.path, Get, target).await? {
+                Ok(answer) => answer,
+                Err(reason) => return Some(Err(reason)),
+            };
+        }
+        if let Some(path) = target.last_resort.as_ref().filter(|_| is_missing(&answer)) {
+            method = Get;
+            answer = match self.send(origin, path, Get, target).await? {
+                Ok(answer) => answer,
+                Err(reason) => return Some(Err(reason)),
+            };
+        }
+        let status = answer.status().as_u16();
+        let is_good = match &target.status[..] {
+            [] => matches!(status, 200 | 204),
+            good => good.contains(&status),
+        };
+        if !is_good {
+            return Some(Err(format!("probe answered {status}")));
+        }
+        if method == Head {
+            return Some(Ok(()));
+        }
+        Some(match beginning(answer).await {
+            Ok(body) => judge_body(&body, target.body.as_deref()),
+            Err(_) => Err("probe got no whole answer".to_owned()),
+        })
+    }
+
+    /// Sends one request. None: it was not sent for want of a file descriptor.
+    async fn send(
+        &self,
+        origin: &Origin,
+        path: &str,
+        method: ProbeMethod,
+        target: &ProbeTarget,
+    ) -> Option<Result<Response, String>> {
+        let method = match method {
             ProbeMethod::Get => reqwest::Method::GET,
             ProbeMethod::Head => reqwest::Method::HEAD,
         };
-        let mut request =
-            client.request(method, format!("{origin}{}", target.path)).timeout(timeout);
-        if closes {
+        let mut request = self.client.request(method, format!("{origin}{path}"));
+        if let Some(key) = &target.key {
+            request = request.bearer_auth(key.expose());
+        }
+        if self.closes {
             request = request.header(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Some(match request.send().await {
-            Ok(response) if response.status() == reqwest::StatusCode::OK => Ok(()),
-            Ok(response) => Err(format!("probe answered {}", response.status().as_u16())),
+            Ok(response) => Ok(response),
             Err(error) if error.is_connect() && descriptors::are_exhausted(&error) => return None,
-            Err(error) if error.is_timeout() => {
-                Err(format!("no answer to a probe within {timeout:?}"))
-            }
             Err(error) if error.is_connect() => Err("probe could not connect".to_owned()),
             Err(_) => Err("probe got no valid answer".to_owned()),
         })
+    }
+}
+
+/// The first bytes of a body. Reading all of a short one lets its connection be used again.
+async fn beginning(mut answer: Response) -> reqwest::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while body.len() < READ {
+        let Some(chunk) = answer.chunk().await? else { break };
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(READ);
+    Ok(body)
+}
+
+/// Whether a body says that the engine is ready. `wanted`: a text that it must have.
+fn judge_body(body: &[u8], wanted: Option<&str>) -> Result<(), String> {
+    let text = String::from_utf8_lossy(body);
+    if let Some(wanted) = wanted {
+        let is_there = text.contains(wanted);
+        return if is_there { Ok(()) } else { Err("probe answered another body".to_owned()) };
+    }
+    let said = match serde_json::from_str::<Value>(&text) {
+        Ok(Value::Object(fields)) => {
+            if fields.get("is_sleeping").is_some_and(|sleeps| *sleeps == Value::Bool(true)) {
+                return Err("probe answered that the engine is sleeping".to_owned());
+            }
+            let words = ["status", "state"].into_iter().filter_map(|key| fields.get(key)?.as_str());
+            words.collect::<Vec<_>>().join(" ")
+        }
+        Ok(Value::String(word)) => word,
+        Ok(_) => String::new(),
+        // A page may say anything. A text is short.
+        Err(_) if text.trim_start().starts_with('<') || text.len() > 256 => String::new(),
+        Err(_) => text.into_owned(),
+    };
+    let said = said.to_ascii_lowercase();
+    match NOT_READY.into_iter().find(|word| said.contains(word)) {
+        Some(word) => Err(format!("probe answered that the engine is {word}")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_that_load_or_sleep_are_not_ready() {
+        for body in [
+            r#"{"status":"loading model"}"#,
+            r#"{"state": "Sleeping"}"#,
+            r#"{"is_sleeping": true}"#,
+            "Loading model",
+            r#""starting""#,
+        ] {
+            assert!(judge_body(body.as_bytes(), None).is_err(), "{body}");
+        }
+        for body in [
+            "",
+            "OK",
+            "Ollama is running",
+            r#"{"status":"ok"}"#,
+            r#"{"is_sleeping": false}"#,
+            r#"{"object":"list","data":[{"id":"sleeping-beauty"}]}"#,
+            "<html><script>/* loading */</script></html>",
+        ] {
+            assert_eq!(judge_body(body.as_bytes(), None), Ok(()), "{body}");
+        }
+        assert_eq!(judge_body(b"loading: no", Some("no")), Ok(()));
+        assert!(judge_body(b"OK", Some("ready")).is_err());
     }
 }

@@ -70,11 +70,13 @@ impl Cores {
         rustix::net::listen(listener, BACKLOG)?;
         // Half of them: the attempt of a request takes a descriptor too.
         let most = descriptors::raise() / 2;
+        let is_loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
         let (tell, ended) = mpsc::unbounded_channel();
         for (core, lobby) in Lobby::of(cores).into_iter().enumerate() {
             let end = End(tell.clone());
             let listener = listener.try_clone()?;
             let (gateway, tls) = (Arc::clone(gateway), Arc::clone(tls));
+            let at = Place { most, is_loopback };
             let run = move || {
                 let _end = end;
                 // A `LocalSet` would poll the accepting task whenever a connection makes progress.
@@ -83,7 +85,7 @@ impl Cores {
                     .build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
-                        runtime.block_on(serve(listener, lobby, gateway, tls, most));
+                        runtime.block_on(serve(listener, lobby, gateway, tls, at));
                         // Does not wait for a blocking DNS lookup.
                         runtime.shutdown_background();
                     }
@@ -110,6 +112,15 @@ impl Cores {
     }
 }
 
+/// What a core knows of its listener.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Most connections that the limit of open files leaves room for.
+    most: usize,
+    /// Only this machine reaches it.
+    is_loopback: bool,
+}
+
 /// Reports the end of a thread, also after a panic.
 struct End(mpsc::UnboundedSender<()>);
 
@@ -125,14 +136,14 @@ async fn serve(
     mut lobby: Lobby,
     gateway: Arc<Gateway>,
     tls: Arc<ClientConfig>,
-    most: usize,
+    at: Place,
 ) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a core cannot accept"),
     };
     let stop = Arc::clone(&gateway.stop);
-    let api = Rc::new(Api::new(gateway, tls, most));
+    let api = Rc::new(Api::new(gateway, tls, at.most, at.is_loopback));
     let mut connections = JoinSet::new();
     tokio::select! {
         biased;

@@ -31,7 +31,7 @@ fn gateway() -> Arc<Gateway> {
 async fn connections_that_wait_when_accepting_ends_are_answered() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let request = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let connect = |_| {
         let mut client = TcpStream::connect(address).expect("it listens");
         client.write_all(request).expect("room");

@@ -1,11 +1,24 @@
 //! The gateway's own log, always on standard error: text on a terminal, JSON elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::LazyLock;
+use std::time::Duration;
 
+use prometheus::IntCounter;
 pub use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use super::lines::Lines;
+
+/// The log of the process.
+static LINES: LazyLock<Lines> = LazyLock::new(|| Lines::new(counter()));
+
+fn counter() -> IntCounter {
+    let help = "Lines of the gateway's own log that were lost.";
+    IntCounter::new("gateway_log_dropped_total", help).expect("a valid name")
+}
 
 /// The crates of the gateway. In `RUST_LOG` the word `gateway` stands for all of them.
 const CRATES: [&str; 10] = [
@@ -33,7 +46,7 @@ pub fn init(default: LevelFilter) {
         Err(error) => (Targets::new().with_default(default), Some(error)),
     };
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(&*LINES)
         // Reporting on standard error that standard error is gone panics.
         .log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(targets);
@@ -42,10 +55,25 @@ pub fn init(default: LevelFilter) {
     } else {
         registry.with(lines.json().flatten_event(true)).try_init()
     };
+    if started.is_ok()
+        && let Err(error) = LINES.start(std::io::stderr())
+    {
+        eprintln!("error: the log cannot be written: {error}");
+    }
     super::panic::log_panics();
     if let (Ok(()), Some(error)) = (started, error) {
         tracing::warn!(RUST_LOG = asked, %error, %default, "RUST_LOG is not used: write `debug` or `gateway=debug,info`");
     }
+}
+
+/// Waits until the log is written, for at most `longest`. Blocks: for the end of the process only.
+pub fn flush(longest: Duration) {
+    LINES.flush(longest);
+}
+
+/// Counts the lines of the log that were lost.
+pub(super) fn dropped() -> IntCounter {
+    LINES.dropped.clone()
 }
 
 /// The directives of a filter. Those of `gateway` are repeated for every crate; those of a module

@@ -3,6 +3,10 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::time::Duration;
+
+/// How long the log of a panic that may end the process is waited for.
+const LAST: Duration = Duration::from_millis(200);
 
 thread_local! {
     /// Whether a caller further up will log the panic.
@@ -63,6 +67,8 @@ fn report(info: &PanicHookInfo<'_>) {
         });
     if !kept {
         panic.log("a panic");
+        // The process may end by it.
+        super::log::flush(LAST);
     }
 }
 

@@ -2,7 +2,7 @@
 //! an upstream may refuse a large body before it has read it.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::task::{Context, Poll, ready};
 
 use http1::response::{HeadReader, Malformed, ResponseHead};
@@ -126,14 +126,12 @@ impl Exchange<'_> {
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let [head, body] = self.request.rest(self.written);
-            if head.is_empty() && body.is_empty() {
+            // One slice is written directly, without a copy.
+            let (slices, count) = self.request.rest(self.written);
+            if count == 0 {
                 return self.connection.poll_flush(cx);
             }
-            let slices = [IoSlice::new(head), IoSlice::new(body)];
-            // One slice is written directly, without a copy.
-            let slices = if head.is_empty() { &slices[1..] } else { &slices[..] };
-            match ready!(self.connection.poll_write(cx, slices))? {
+            match ready!(self.connection.poll_write(cx, &slices[..count]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.written += written,
             }

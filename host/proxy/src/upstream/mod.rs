@@ -15,6 +15,7 @@ mod connection;
 mod exchange;
 mod pool;
 mod request;
+mod resolve;
 #[cfg(test)]
 mod tests;
 
@@ -57,12 +58,12 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// The credential of the deployment, if it has one.
     pub(crate) api_key: Option<&'a Secret>,
-    /// `/v1/...`, appended to the endpoint's prefix.
-    pub(crate) path_and_query: &'a str,
+    /// `/chat/completions`, appended to the endpoint's prefix.
+    pub(crate) path: &'a str,
     /// All but `host`, credential and length.
     pub(crate) headers: Up<'a>,
-    /// The whole body.
-    pub(crate) body: Bytes,
+    /// The whole body, in parts.
+    pub(crate) body: [Bytes; 3],
     /// Whether the upstream may see the request twice.
     pub(crate) repeatable: bool,
     /// How long connections to the origin are kept unused from now on.
@@ -138,7 +139,7 @@ impl Upstream {
         }
         let before = |error: SendError| SendError { written: written || error.written, ..error };
         // Boxed: most requests find a connection, and need no room for making one.
-        let connected = Box::pin(self.connector.connect(origin));
+        let connected = Box::pin(self.connector.connect(origin, connect.at));
         let connected = timeout_at(connect.at, connected).await;
         let late = || Err(Cause::TimedOut(connect.phase).into());
         let connection = connected.unwrap_or_else(|_| late()).map_err(before)?;

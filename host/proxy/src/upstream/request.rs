@@ -1,5 +1,7 @@
 //! A request as it is written to the wire.
 
+use std::io::IoSlice;
+
 use bytes::Bytes;
 
 use config::Origin;
@@ -9,8 +11,8 @@ use super::Outgoing;
 
 /// Head and body, which may be written more than once.
 pub(super) struct Request {
-    head: Vec<u8>,
-    body: Bytes,
+    /// The head, then the parts of the body.
+    parts: [Bytes; 4],
 }
 
 impl Request {
@@ -20,17 +22,28 @@ impl Request {
         let head = Head {
             authority: authority(&outgoing.endpoint.origin),
             prefix: &outgoing.endpoint.prefix,
-            path_and_query: outgoing.path_and_query,
+            path: outgoing.path,
+            query: &outgoing.endpoint.query,
             api_key: outgoing.api_key.map(|key| key.expose()),
             headers: outgoing.headers,
         };
-        Some(Self { head: head.head(outgoing.body.len())?, body: outgoing.body.clone() })
+        let [first, second, third] = outgoing.body.clone();
+        let head = head.head(first.len() + second.len() + third.len())?;
+        Some(Self { parts: [head.into(), first, second, third] })
     }
 
-    /// What is left of head and body after `written` bytes. Both are empty at the end.
-    pub(super) fn rest(&self, written: usize) -> [&[u8]; 2] {
-        let of_body = written.saturating_sub(self.head.len());
-        [&self.head[written.min(self.head.len())..], &self.body[of_body..]]
+    /// The parts that are left after `written` bytes, and their number. The others are empty.
+    pub(super) fn rest(&self, mut written: usize) -> ([IoSlice<'_>; 4], usize) {
+        let (mut rest, mut count) = ([IoSlice::new(&[]); 4], 0);
+        for part in &self.parts {
+            let skipped = written.min(part.len());
+            written -= skipped;
+            if skipped < part.len() {
+                rest[count] = IoSlice::new(&part[skipped..]);
+                count += 1;
+            }
+        }
+        (rest, count)
     }
 }
 
@@ -41,6 +54,18 @@ fn authority(Origin { tls, host, port }: &Origin) -> Authority<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_is_each_part_from_its_place() {
+        let parts = ["head", "", "name", "tail"].map(|part| Bytes::from_static(part.as_bytes()));
+        let request = Request { parts };
+        for written in 0..=12 {
+            let (rest, count) = request.rest(written);
+            let rest: Vec<u8> = rest[..count].iter().flat_map(|part| part.to_vec()).collect();
+            assert_eq!(rest, b"headnametail"[written..]);
+        }
+        assert_eq!((request.rest(4).1, request.rest(9).1, request.rest(12).1), (2, 1, 0));
+    }
 
     #[test]
     fn authorities_are_written_as_they_are_formatted() {

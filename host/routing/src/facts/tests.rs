@@ -121,3 +121,103 @@ fn headers_are_told_as_far_as_they_are_printable_and_short() {
     let told = ["x-tier", "x-long", "x-odd", "x-empty", "x-none"].map(|n| header(&headers, n));
     assert_eq!(told, [Some("gold"), None, None, None, None]);
 }
+
+/// The facts that are needed: all, or none of the costly ones.
+fn told(body: &Value, headers: &HeaderMap, config: &RequestFacts, all: bool) -> Facts {
+    let body = body.to_string().into_bytes();
+    let scan = scan(&body).unwrap();
+    let needs = Needs { prompt_tokens: all, session: all, prefixes: all };
+    of(Asked { model: "m", headers, body: &body, scan: &scan }, config, needs)
+}
+
+#[test]
+fn only_facts_that_are_needed_are_told() {
+    let config = RequestFacts {
+        session_header: Some("x-session".into()),
+        tenant_header: Some("x-tenant".into()),
+        headers: vec!["x-tier".into(), "x-none".into()],
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("x-tenant", "acme".parse().unwrap());
+    headers.insert("x-tier", "gold".parse().unwrap());
+    let mut body = chat(&[("user", &"x".repeat(600))]);
+    body["max_tokens"] = json!(9);
+    let cheap = told(&body, &headers, &config, false);
+    assert_eq!((cheap.prompt_tokens, cheap.session, cheap.prefixes), (None, None, vec![]));
+    assert_eq!((cheap.max_output_tokens, cheap.tenant.as_deref()), (Some(9), Some("acme")));
+    assert_eq!(cheap.headers, [("x-tier".to_owned(), "gold".to_owned())]);
+    let all = told(&body, &headers, &config, true);
+    assert!(all.prompt_tokens.is_some() && all.session.is_some() && all.prefixes.len() == 1);
+    // The header names the session, whatever the body says.
+    headers.insert("x-session", "s1".parse().unwrap());
+    let named = told(&body, &headers, &config, true).session;
+    assert_ne!(named, all.session);
+    assert_eq!(told(&chat(&[("user", "a")]), &headers, &config, true).session, named);
+    let none = told(&json!({"model": "m"}), &HeaderMap::new(), &RequestFacts::default(), true);
+    assert_eq!((none.tenant, none.session, none.prompt_tokens), (None, None, None));
+}
+
+#[test]
+fn instructions_are_part_of_an_unnamed_session_and_of_prefixes() {
+    let told = |instructions: &str, tools: Value| {
+        let mut body = chat(&[("user", &"x".repeat(600))]);
+        body["instructions"] = json!(instructions);
+        body["tools"] = tools;
+        told(&body, &HeaderMap::new(), &RequestFacts::default(), true)
+    };
+    let (one, other, tools) = (told("a", json!([])), told("b", json!([])), told("a", json!([1])));
+    assert_ne!(one.session, other.session);
+    assert_eq!(one.session, tools.session, "tools may change within a conversation");
+    assert!(one.prefixes != other.prefixes && one.prefixes != tools.prefixes);
+    let long = told(&"word ".repeat(40), json!([1, 2, 3]));
+    // 200 bytes for 1, and three numbers.
+    assert_eq!(long.prompt_tokens, one.prompt_tokens.map(|tokens| tokens - 1 + 50 + 3));
+}
+
+#[test]
+fn prefixes_are_whole_blocks_up_to_a_limit() {
+    let prefixes = |bytes: usize| {
+        // The prompt in quotes, of which the closing one does not count.
+        let body = json!({"model": "m", "prompt": "x".repeat(bytes - 1)});
+        found(&body).2.len()
+    };
+    let sizes =
+        [1, BLOCK - 1, BLOCK, 2 * BLOCK - 1, 2 * BLOCK, BLOCKS * BLOCK, (BLOCKS + 1) * BLOCK];
+    assert_eq!(sizes.map(prefixes), [0, 0, 1, 1, 2, BLOCKS, BLOCKS]);
+}
+
+#[test]
+fn a_prompt_without_a_user_is_known_by_its_first_block() {
+    let session = |prompt: &str| found(&json!({"model": "m", "prompt": prompt})).1;
+    let block = "x".repeat(BLOCK);
+    assert_eq!(session(&block), session(&format!("{block} and more")));
+    assert_ne!(session(&block[2..]), session(&format!("{} and more", &block[2..])));
+    let system = |more: &str| found(&chat(&[("system", "a"), ("assistant", more)])).1;
+    assert_ne!(system("b"), system("c"), "all of a short list counts");
+    let spaced = |role: &str| prompt::is_of_user(format!("{{ {role} }}").as_bytes());
+    assert!(spaced("\"role\" : \"user\"") && spaced("\"a\":1,\"role\":\"user\""));
+    assert!(!spaced("\"role\":\"users") && !spaced("\"role\" \"user\"") && !spaced("\"a\":1"));
+}
+
+#[test]
+fn tokens_are_counted_by_kind() {
+    let long = "A".repeat(1024);
+    for (json, tokens) in [
+        ("\"\"", 0),
+        ("\"a\"", 1),
+        ("\"abcd\"", 1),
+        ("\"abcde\"", 2),
+        ("[1,-2.5e+3, 4]", 3),
+        ("{\"key\" : \"abcd\"}", 4),
+        ("{\"a\":{\"b\":1}}", 7),
+        ("[true,null]", 0),
+        (r#""\\\"abcd""#, 2),
+        ("\"data:x\"", 500),
+        (&*format!("\"{long}\""), 256),
+        (&*format!("\"{long}A\""), 500),
+        (&*format!("\"{long} \""), 500),
+        (&*format!("\" {long}\""), 257),
+    ] {
+        assert_eq!(prompt::tokens(json.as_bytes()), tokens, "{json:.40}");
+    }
+}

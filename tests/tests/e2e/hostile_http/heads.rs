@@ -86,9 +86,10 @@ fn lines() -> Vec<Row> {
 
 fn targets() -> Vec<Row> {
     let bad = [
-        "http://a/v1/models",
-        "https://a/v1/models",
         "HTTP://user@a/",
+        "http://a/../v1/models",
+        "http://a/v1%2fmodels",
+        "ftp://a/v1/models",
         "http:/v1/models",
         "a:80",
         "*",
@@ -147,6 +148,13 @@ fn targets() -> Vec<Row> {
     let odd = "/v1/chat/completions?a[]={b}|c&d=%00'(e)*//..?";
     let request = String::from_utf8(with("x: a")).expect("text");
     rows.push(row("an odd query", Answered, request.replace("/v1/chat/completions", odd)));
+    for before in ["http://a", "HTTPS://other:80"] {
+        let whole = format!("{before}/v1/chat/completions");
+        let bytes = request.replace("/v1/chat/completions", &whole);
+        rows.push(row(&format!("the target {whole}"), Answered, bytes));
+    }
+    let slash = request.replace("/v1/chat/completions", "/v1/chat/completions/");
+    rows.push(row("a final slash", Answered, slash));
     rows
 }
 
@@ -280,15 +288,15 @@ fn connections() -> Vec<Row> {
         let name = format!("Connection: {name}");
         rows.push(row(&name, Closed(400), with(&name)));
     }
+    rows.push(row("a websocket", Closed(400), with("Upgrade: websocket\r\nConnection: Upgrade")));
     for upgrade in [
-        "Upgrade: websocket\r\nConnection: Upgrade",
         "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
         "Upgrade: TLS/1.0",
         "Upgrade: h2c",
         "Upgrade:",
         "upgrade: x, y",
     ] {
-        rows.push(row(&format!("{upgrade:?}"), Closed(400), with(upgrade)));
+        rows.push(row(&format!("{upgrade:?}"), Answered, with(upgrade)));
     }
     for good in [
         "Connection: keep-alive",

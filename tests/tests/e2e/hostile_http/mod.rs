@@ -14,9 +14,10 @@ use table::{Row, Wanted};
 
 const WHOLE: &str = r#"{"id":"x","choices":[{"message":{"role":"assistant","content":"hi"}}]}"#;
 
-/// A gateway in front of an upstream that answers anything.
+/// A gateway in front of an upstream that answers anything. It answers to every host, because hosts
+/// are among what is tried.
 fn gateway(upstream: &Raw) -> Gateway {
-    tests::setup!().models(one_model(&[&upstream.url()])).start()
+    tests::setup!().models(one_model(&[&upstream.url()])).routing("hosts: ['*']\n").start()
 }
 
 /// Sends every row on a connection of its own, a few at a time. Gives the rows that failed.
@@ -72,7 +73,8 @@ async fn forwarded_requests_satisfy_a_strict_parser() {
         eprintln!("passed over: there is no python3");
         return;
     };
-    let gateway = tests::setup!().models(one_model(&[&upstream.url()])).start();
+    let models = one_model(&[&upstream.url()]);
+    let gateway = tests::setup!().models(models).routing("hosts: ['*']\n").start();
     let mut rows = [heads::rows(), framing::rows(), bodies::rows()].concat();
     rows.retain(|row| row.wanted == Wanted::Answered);
     let wrong = run(&gateway, rows).await;

@@ -194,3 +194,62 @@ fn chunks_that_are_not_framed_as_chunks_are_refused() {
     assert_eq!(whole(&trailers(1000)).body, b"hi");
     assert!(refused(trailers(5000).as_bytes()));
 }
+
+#[test]
+fn a_connection_is_used_again_only_beyond_doubt() {
+    let read = |head: &str| whole(&format!("{head}\r\n\r\n")).keep_alive;
+    for (head, keep_alive) in [
+        ("HTTP/1.1 204 N", true),
+        ("HTTP/1.1 204 N\r\ncontent-length: 0", true),
+        ("HTTP/1.1 204 N\r\ncontent-length: 1", false),
+        ("HTTP/1.1 204 N\r\nconnection: close", false),
+        ("HTTP/1.1 304 N\r\ntransfer-encoding: chunked", false),
+        ("HTTP/1.1 304 N\r\nconnection: keep-alive, close", false),
+        ("HTTP/1.0 204 N", false),
+        ("HTTP/1.0 204 N\r\nconnection: keep-alive", true),
+        ("HTTP/1.0 204 N\r\nconnection: keep-alive\r\nconnection: x", true),
+        ("HTTP/1.1 200 N\r\nconnection: close\r\nconnection: x\r\ncontent-length: 0", false),
+        ("HTTP/1.1 200 N\r\ncontent-length: 0", true),
+    ] {
+        assert_eq!(read(head), keep_alive, "{head:?}");
+    }
+}
+
+#[test]
+fn lengths_are_read_to_the_last_digit() {
+    for (digits, body) in [("10", "0123456789"), ("011", "0123456789a"), ("9", "012345678")] {
+        let read = whole(&format!("HTTP/1.1 200 N\r\ncontent-length: {digits}\r\n\r\n{body}"));
+        assert_eq!((&*read.body, read.behind), (body.as_bytes(), 0), "{digits}");
+    }
+    for (digits, good) in [(18, true), (19, false)] {
+        let head = format!("HTTP/1.1 200 N\r\ncontent-length: {}0\r\n\r\n", "0".repeat(digits - 1));
+        assert_eq!(refused(head.as_bytes()), !good, "{digits}");
+    }
+}
+
+#[test]
+fn chunks_may_reach_their_limits() {
+    let body =
+        |text: String| format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{text}");
+    let sized = |digits: usize| body(format!("{}1\r\nx\r\n0\r\n\r\n", "0".repeat(digits - 1)));
+    let extended = |length| body(format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(length)));
+    // Bytes of names and values, over all trailers.
+    let trailers = |length: usize| {
+        let name = "n".repeat(length / 4);
+        let value = "v".repeat(length / 4);
+        let more = "v".repeat(length % 4);
+        body(format!("1\r\nx\r\n0\r\n{name}:{value}\r\n{name}:{value}{more}\r\n\r\n"))
+    };
+    for (largest, more) in [
+        (sized(16), sized(17)),
+        (extended(4 * 1024), extended(4 * 1024 + 1)),
+        (trailers(16 * 1024), trailers(16 * 1024 + 1)),
+    ] {
+        assert_eq!(whole(&largest).body, b"x");
+        assert!(refused(more.as_bytes()), "{more:.120}");
+    }
+    for bad in ["1;\x7f\r\n", "1;\x1f\r\n", "0\r\nn: \x7f\r\n", "0\r\nn(: v\r\n", "0\r\nn\r\n"] {
+        assert!(refused(body(bad.to_owned()).as_bytes()), "{bad:?}");
+    }
+    assert_eq!(whole(&body("1\t;a=\t~\u{e9}\r\nx\r\n0\r\nn!~9:\tv\r\n\r\n".into())).body, b"x");
+}

@@ -116,7 +116,8 @@ impl Edge {
             return Ok(());
         }
         let in_head = self.framing.in_head();
-        let verdict = self.framing.advance(source.buffer.filled())?;
+        let mut verdict = self.framing.advance(source.buffer.filled())?;
+        verdict.remove_ignored(source.buffer.filled_mut());
         if let Some(body) = verdict.apart {
             source.set_apart(&body);
         }

@@ -27,7 +27,7 @@ const FIELDS: [(&str, &str); 22] = [
     ("status", "The status that the client got; 499 if it left before the answer"),
     (
         "outcome",
-        "`ok`, `rejected` (by a deployment), `shed` (no room), `error`, `refused` (invalid), `cancelled`, `broken` (after the commit point)",
+        "`ok`, `rejected` (wrong, says a deployment), `refused` (wrong, says the gateway), `shed` (no room), `error`, `cancelled`, `broken` (half sent)",
     ),
     ("error", "The `code` of the error that the client got; null if there was none"),
     ("stream", "Whether the client asked for a stream"),

@@ -15,12 +15,15 @@ mod record;
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use prometheus::IntCounter;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use config::LogOutput;
 
@@ -221,6 +224,17 @@ fn write(shared: &Shared, mut output: Output, dropped: &IntCounter) {
     }
 }
 
+/// Opens a file for appending, or a FIFO that has a reader. Without one it fails at once.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    // The writer has a thread of its own, which may wait.
+    let flags = fcntl_getfl(&file)?;
+    fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
 struct Output {
     to: LogOutput,
     file: Option<File>,
@@ -230,7 +244,7 @@ impl Output {
     fn open(to: LogOutput) -> io::Result<Self> {
         let file = match &to {
             LogOutput::Stdout => None,
-            LogOutput::File(path) => Some(OpenOptions::new().append(true).create(true).open(path)?),
+            LogOutput::File(path) => Some(open(path)?),
         };
         Ok(Self { to, file })
     }

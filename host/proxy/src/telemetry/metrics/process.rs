@@ -7,6 +7,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result};
 
 use fleet::admission::Admission;
 
+use crate::telemetry::log;
+
 /// All reasons of [`Process::shed`].
 const SHED: [&str; 5] = ["connections", "requests", "bodies", "concurrency", "descriptors"];
 
@@ -38,6 +40,7 @@ impl Process {
         // There from the start: an alert on a counter misses its first step from nothing to 1.
         SHED.iter().for_each(|reason| drop(shed.with_label_values(&[*reason])));
         ["loaded", "refused"].iter().for_each(|result| drop(reloads.with_label_values(&[*result])));
+        families.of(log::dropped())?;
         Ok(Self {
             in_flight: families.gauge("gateway_requests_in_flight", "Requests being answered.")?,
             refused: families.counters(

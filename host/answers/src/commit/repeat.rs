@@ -1,0 +1,173 @@
+//! Recognises an event that differs from an earlier one in nothing but its text. Most events of a
+//! stream do, and one comparison takes the place of six searches.
+//!
+//! The model is one whole event that says nothing but content. An event with the same beginning and
+//! the same end can only differ from it in what the middle has, or what begins before the middle
+//! and reaches into it. Only that window is searched.
+
+use crate::count;
+
+/// In bytes. A longer event is no model, and is compared with none.
+const LONGEST: usize = 1024;
+/// In bytes. A longer middle is searched in the usual way.
+const LONGEST_MIDDLE: usize = 128;
+/// In bytes. An event that differs within these may have other fields.
+const SHORTEST_START: usize = 16;
+/// Events that are tried as a model. A stream that still repeats none of them never will.
+const MOST_TRIED: u8 = 16;
+/// What may tell more than content, by its first byte. The longest is `"finish_reason"`.
+const WORDS: [&[u8]; 8] = [
+    b"\"choices\"",
+    b"\"index\"",
+    b"\"finish_reason\"",
+    b"\"usage\"",
+    b"error",
+    b"[DONE]",
+    b"response.",
+    b"\"error\"",
+];
+const LONGEST_WORD: usize = b"\"finish_reason\"".len();
+
+/// The model of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Repeat {
+    model: Vec<u8>,
+    tried: u8,
+}
+
+impl Repeat {
+    /// Whether an event that follows an ordinary path may become the model.
+    pub(super) fn wants(&self, event: &[u8]) -> bool {
+        self.tried < MOST_TRIED
+            && (SHORTEST_START..=LONGEST).contains(&event.len())
+            && event.ends_with(b"\n\n")
+            && memchr::memchr(b'\r', event).is_none()
+    }
+
+    /// Makes an event the model. It must be whole, as in [`wants`](Self::wants), have no usage, and
+    /// say nothing but content of choices that have begun.
+    pub(super) fn learn(&mut self, event: &[u8]) {
+        self.tried += 1;
+        self.model.clear();
+        self.model.extend_from_slice(event);
+    }
+
+    /// True if a chunk is one event, and says nothing but content because the model does.
+    pub(super) fn covers(&self, chunk: &[u8]) -> bool {
+        let model = &self.model[..];
+        if model.is_empty() || chunk.len() > LONGEST {
+            return false;
+        }
+        let shorter = chunk.len().min(model.len());
+        let end = same_end(chunk, model).min(shorter.saturating_sub(SHORTEST_START));
+        let start = same_start(&chunk[..chunk.len() - end], &model[..model.len() - end]);
+        count(2 * chunk.len());
+        // The blank line belongs to the end, so both are one event if no line begins or ends in
+        // the middle of either. The line of the middle has bytes before it.
+        let (middle, other) = (start..chunk.len() - end, start..model.len() - end);
+        let is_line = |text: &[u8]| !text.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
+        start >= SHORTEST_START
+            && end > 2
+            && middle.len() <= LONGEST_MIDDLE
+            && other.len() <= LONGEST_MIDDLE
+            && chunk[start - 1] != b'\n'
+            && is_line(&chunk[middle.clone()])
+            && is_line(&model[other])
+            && !says_more(chunk, middle.start, middle.end)
+    }
+}
+
+/// True if a word that may tell more than content reaches into these bytes, or its value does.
+fn says_more(chunk: &[u8], from: usize, to: usize) -> bool {
+    // A word's value follows blanks and a colon. An index may have more digits.
+    let is_value = |byte: &&u8| byte.is_ascii_digit() || matches!(byte, b':' | b' ');
+    let before = chunk[..from].iter().rev().take_while(is_value).count();
+    let first = from.saturating_sub(before + LONGEST_WORD);
+    count(to - first);
+    (first..to).any(|at| {
+        matches!(chunk[at], b'"' | b'e' | b'[' | b'r')
+            && WORDS.iter().any(|word| chunk[at..].starts_with(word))
+    })
+}
+
+fn same_start(a: &[u8], b: &[u8]) -> usize {
+    let (a16, b16) = (a.as_chunks::<16>().0, b.as_chunks::<16>().0);
+    let chunks = a16.iter().zip(b16).take_while(|(a, b)| a == b).count();
+    let rest = 16 * chunks;
+    rest + a[rest..].iter().zip(&b[rest..]).take_while(|(a, b)| a == b).count()
+}
+
+fn same_end(a: &[u8], b: &[u8]) -> usize {
+    let (a16, b16) = (a.as_rchunks::<16>().1, b.as_rchunks::<16>().1);
+    let chunks = a16.iter().rev().zip(b16.iter().rev()).take_while(|(a, b)| a == b).count();
+    let rest = 16 * chunks;
+    let (a, b) = (&a[..a.len() - rest], &b[..b.len() - rest]);
+    rest + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(content: &str, more: &str) -> Vec<u8> {
+        format!("data: {{\"id\":\"a\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]{more}}}\n\n")
+            .into_bytes()
+    }
+
+    #[test]
+    fn an_event_with_other_text_is_covered() {
+        let mut repeat = Repeat::default();
+        assert!(!repeat.covers(&event("a", "")), "there is no model");
+        assert!(repeat.wants(&event(" token", "")));
+        repeat.learn(&event(" token", ""));
+        for text in
+            ["", " token", " to", " tokens", "index finish", "\\n\\n", "é", &"y".repeat(100)]
+        {
+            assert!(repeat.covers(&event(text, "")), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_may_say_more_is_not() {
+        let mut repeat = Repeat::default();
+        repeat.learn(&event(" token", ""));
+        let text = |event: Vec<u8>| String::from_utf8(event).expect("text");
+        let good = text(event("a", ""));
+        for other in [
+            text(event("an error", "")),
+            text(event("[DONE]", "")),
+            text(event("\"},\"finish_reason\":\"stop\",\"a\":{\"b\":\"", "")),
+            text(event("a", ",\"usage\":{\"prompt_tokens\":1}")),
+            text(event("a", ",\"error\":{}")),
+            text(event("a\n\ndata: b", "")),
+            text(event(&"z".repeat(200), "")),
+            good.replace("null", "\"stop\""),
+            good.replace("null", "1"),
+            good.replace("\"index\":0", "\"index\":1"),
+            good.replace("\"index\":0", "\"index\":01"),
+            good.clone() + &good,
+            good.replace("\n\n", "\n"),
+            good.replace("data: {", "data: {\"error\":1,"),
+            good.replace("data", "date"),
+            "data: [DONE]\n\n".into(),
+        ] {
+            assert!(!repeat.covers(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn starts_and_ends_are_compared_to_the_byte() {
+        for length in 0..40 {
+            let text = vec![b'a'; length];
+            for at in 0..length {
+                let mut other = text.clone();
+                other[at] = b'b';
+                assert_eq!(
+                    (same_start(&text, &other), same_end(&text, &other)),
+                    (at, length - at - 1)
+                );
+            }
+            assert_eq!((same_start(&text, &text), same_end(&text, &text)), (length, length));
+        }
+    }
+}

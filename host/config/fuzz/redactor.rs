@@ -1,0 +1,70 @@
+//! Fuzz oracle: no secret stays in the words of an engine, and the work is bounded by their length.
+
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+
+use pieces::work;
+
+use super::{Document, Redactor, checked, endpoint};
+
+const MODELS: &str = "\
+models:
+  - {id: a, base_url: 'https://API.example/v1', api_key: 'sk-a/b+c'}
+  - {id: b, base_url: 'http://vllm:8000', api_key: abcd}
+  - {id: c, base_url: 'http://[fd00::7]:8000'}
+  - {id: d, base_url: 'http://[2001:db8::7]:8000'}
+";
+/// What no answer to a client may hold, in lower case.
+const SECRETS: [&str; 5] = ["sk-a/b+c", "abcd", "api.example", "vllm:8000", "2001:db8::7"];
+/// Bytes looked at for each byte of input.
+const FACTOR: usize = 100;
+
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| {
+    let (document, errors) = Document::parse("models.yaml".into(), MODELS.into(), &|_| None);
+    let config = checked(document.map(Arc::new), None, true, errors).expect("a good file");
+    Redactor::new(&config.models)
+});
+
+/// Checks that masking leaves no secret, however JSON spells it, and nothing else away.
+pub fn redactor(input: &[u8]) {
+    let masked = work::bounded(FACTOR, input.len(), (1, 0), || {
+        REDACTOR.redact(Bytes::copy_from_slice(input))
+    });
+    assert_eq!(REDACTOR.finds_any(input), masked != input, "found and masked differ");
+    let text = String::from_utf8_lossy(&masked).into_owned();
+    clean(&text);
+    // As a client reads it.
+    if let Ok(read) = serde_json::from_str::<String>(&format!("\"{text}\"")) {
+        clean(&read);
+    }
+}
+
+fn clean(text: &str) {
+    let lower = text.to_ascii_lowercase();
+    for secret in SECRETS {
+        assert!(!lower.contains(secret), "{secret} in {text}");
+    }
+    let tokens = lower.split(|c: char| !(c.is_ascii_hexdigit() || matches!(c, '.' | ':')));
+    for token in tokens.filter(|token| token.len() > 2) {
+        let is_private = token.parse::<IpAddr>().is_ok() && endpoint::is_private(token);
+        assert!(!is_private || is_in_a_word(&lower, token), "{token} in {text}");
+    }
+}
+
+/// True if the token is a part of a longer word, such as `x::1`.
+fn is_in_a_word(text: &str, token: &str) -> bool {
+    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+    text.match_indices(token).all(|(at, _)| {
+        is_word(text[..at].chars().next_back()) || is_word(text[at + token.len()..].chars().next())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_seed_holds() {
+        pieces::replay("redactor", super::redactor);
+    }
+}
