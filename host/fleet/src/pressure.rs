@@ -315,8 +315,7 @@ impl Pressure {
         self.counts();
         self.allowance.answered(now);
         let Some(limit) = self.limit else { return };
-        // Those above it were sent before it fell.
-        self.round += u32::from(out == limit);
+        self.round += u32::from(out >= limit);
         if self.round < limit {
             return;
         }
