@@ -115,7 +115,7 @@ async fn routing_shows_strategy_weights_states_and_reload() {
     let deployment = |name, side, weight| {
         json!({
             "name": name, "side": side, "weight": weight,
-            "state": "healthy", "reason": null, "since": null,
+            "state": "healthy", "reason": null, "since": null, "limit": 1000, "refusals": 0, "stalls": 0,
         })
     };
     let expected = json!({

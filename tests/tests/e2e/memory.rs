@@ -32,11 +32,15 @@ fn flooding() -> (Raw, Arc<AtomicU64>) {
         };
         match asked.contains("plain") {
             true => {
-                wire.send(head("application/json") + &format!("content-length: {most}\r\n\r\n"))
+                let length = format!("content-length: {}\r\n\r\n[\"", most + 4);
+                wire.send(head("application/json") + &length);
             }
             false => wire.send(head("text/event-stream") + "\r\n" + event),
         }
         wire.flood(&piece, most, &count);
+        if asked.contains("plain") {
+            wire.send("\"]");
+        }
         wire.close();
     });
     (raw, taken)
