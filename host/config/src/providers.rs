@@ -47,7 +47,7 @@ pub(super) fn of_host(host: &str) -> Option<&'static Provider> {
     let all = || PROVIDERS.iter();
     all()
         .find(|provider| provider.hosts.contains(&host))
-        .or_else(|| all().find(|provider| provider.hosts.iter().any(|of| is_its(&of))))
+        .or_else(|| all().find(|provider| provider.hosts.iter().any(&is_its)))
 }
 
 /// The provider that a `kind` names.

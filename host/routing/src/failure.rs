@@ -130,11 +130,16 @@ impl Failure {
     /// at it, or died of it.
     #[must_use]
     pub fn may_be_poison(&self) -> bool {
-        let engines = match self.cause {
-            Cause::Status(_) | Cause::Reported | Cause::Broken => true,
-            Cause::Truncated | Cause::Empty | Cause::Malformed | Cause::Protocol => true,
-            _ => false,
-        };
+        let engines = matches!(
+            self.cause,
+            Cause::Status(_)
+                | Cause::Reported
+                | Cause::Broken
+                | Cause::Truncated
+                | Cause::Empty
+                | Cause::Malformed
+                | Cause::Protocol
+        );
         engines && matches!(self.outcome(Overtime::Deployment), Outcome::Failure { .. })
     }
 }

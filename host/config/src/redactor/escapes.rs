@@ -4,11 +4,14 @@ use std::ops::Range;
 
 use crate::count;
 
+/// The range of each byte in the original.
+type Origins = Vec<(u32, u32)>;
+
 /// A text, and where each of its bytes comes from in the original.
 pub(super) struct Level<'a> {
     original: &'a [u8],
     /// The text and the range of each byte in the original. None: it is the original.
-    unescaped: Option<(Vec<u8>, Vec<(u32, u32)>)>,
+    unescaped: Option<(Vec<u8>, Origins)>,
 }
 
 impl<'a> Level<'a> {
@@ -63,7 +66,7 @@ impl<'a> Level<'a> {
             }
             at += length;
         }
-        changed.then(|| Self { original: self.original, unescaped: Some((out, origins)) })
+        changed.then_some(Self { original: self.original, unescaped: Some((out, origins)) })
     }
 }
 

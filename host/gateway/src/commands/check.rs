@@ -41,7 +41,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             }
             summary(&loaded.snapshot, &mut stdout().lock())?;
             if args.probe {
-                return Ok(probe::run(&loaded.snapshot.generation.fleet, &mut stdout().lock())?);
+                return probe::run(&loaded.snapshot.generation.fleet, &mut stdout().lock());
             }
             Ok(ExitCode::SUCCESS)
         }
