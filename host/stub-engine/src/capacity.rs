@@ -1,5 +1,5 @@
-//! How much the engine takes: places, a queue, and an allowance of calls per minute. What is beyond
-//! them is refused, as full engines and APIs with rate limits do.
+//! How much the engine takes: places, a queue, and an allowance of calls per minute. Calls beyond
+//! them are refused, as full engines and APIs with rate limits do.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -1,10 +1,10 @@
 //! What an answer's headers say of the requests that its deployment allows: `Retry-After`, and what
 //! is left of an allowance.
 //!
-//! The spellings are those of OpenAI, Azure, Groq, OpenRouter and many others
-//! (`x-ratelimit-remaining-requests`, a time such as `6m0s`), of Anthropic
-//! (`anthropic-ratelimit-requests-remaining`, a date), and of GitHub and the IETF's draft
-//! (`x-ratelimit-remaining`, `ratelimit-reset`, seconds or a Unix time).
+//! Three spellings are read:
+//! - OpenAI, Azure, Groq: `x-ratelimit-remaining-requests`, and a time such as `6m0s`.
+//! - Anthropic: `anthropic-ratelimit-requests-remaining`, and a date.
+//! - GitHub, the IETF's draft: `x-ratelimit-remaining`, and seconds or a Unix time.
 
 use std::time::{Duration, SystemTime};
 
