@@ -1,22 +1,16 @@
-//! Deployments and the models they serve: configuration joined with live state.
+//! A deployment: its configuration joined with its live state.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redactor, StrategyConfig};
+use config::{DeploymentConfig, Redactor};
 use contract::{Candidate, Place, Side};
 
 use super::load::clock;
-use super::names::{self, Letters};
-use super::place::place_of;
-use super::siblings::{Member, Siblings};
+use super::siblings::Siblings;
 use super::standing::{Change, Standing};
 use super::suspicions::Suspicions;
-use super::{
-    Budget, ChangeNotifier, Condition, DeploymentMeters, Health, Load, ModelMeters, Permit,
-    ProbeRequests, Ramp, Reports, Slot, Slots, State, StrategyTable,
-};
+use super::{Condition, DeploymentMeters, Health, Load, Permit, Ramp, Reports, Slot, Slots, State};
 
 /// The reason that is shown of a stalled deployment.
 const STALLED: &str =
@@ -229,229 +223,12 @@ impl Deployment {
     }
 
     /// Time until it may be used again. None if it may be used now.
-    fn wait(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         self.standing.wait(now).max(self.suspicions.wait(now))
     }
 
     /// Tells the decision layer that the state of this deployment changed.
     pub fn announce_change(&self) {
         self.siblings.changes.add(&self.model);
-    }
-}
-
-/// A model with its deployments.
-#[derive(Debug)]
-pub struct FleetModel {
-    /// Its configuration.
-    pub config: Model,
-    /// In the order of the configuration.
-    pub deployments: Vec<Arc<Deployment>>,
-    /// Counters of its requests. Kept over reloads.
-    pub meters: Arc<ModelMeters>,
-    /// The deployments differ in what they can do, so that a request may fit some of them only.
-    pub is_varied: bool,
-    siblings: Arc<Siblings>,
-}
-
-impl FleetModel {
-    /// Counts a request. Slow start depends on the rate of requests.
-    pub fn note(&self, now: Instant) {
-        self.siblings.rate.note(now);
-    }
-
-    /// The shortest time until one of its deployments that are ejected or cooling may be used
-    /// again.
-    #[must_use]
-    pub fn wait(&self, now: Instant) -> Option<Duration> {
-        self.deployments.iter().filter_map(|deployment| deployment.wait(now)).min()
-    }
-}
-
-/// All models, found by id or alias.
-#[derive(Debug)]
-pub struct Fleet {
-    /// In the order of `models.yaml`.
-    pub models: Vec<FleetModel>,
-    /// The retry budget of all models. Kept over reloads.
-    pub budget: Arc<Budget>,
-    /// Models whose deployments changed.
-    pub changes: Arc<ChangeNotifier>,
-    /// Places to probe at once.
-    pub probe_requests: Arc<ProbeRequests>,
-    /// Counters of strategies by name. Kept over reloads.
-    pub strategies: Arc<StrategyTable>,
-    redactor: Arc<Redactor>,
-    /// Held while an ejection is decided. Kept over reloads.
-    deciding: Arc<Mutex<()>>,
-    by_name: foldhash::HashMap<String, usize>,
-    /// For each strategy, the positions of its models.
-    by_strategy: Vec<Vec<usize>>,
-    /// Letter counts of each model's id, to find similar ids.
-    letters: Vec<Letters>,
-}
-
-impl Fleet {
-    /// Joins a configuration with the live state of `previous`. A deployment with the same model,
-    /// endpoint and upstream model keeps its load, slots, standing and counters, so that a reload
-    /// forgets nothing.
-    #[must_use]
-    pub fn build(config: &Config, previous: Option<&Fleet>) -> Self {
-        let now = Instant::now();
-        let mut fleet = Self {
-            models: Vec::new(),
-            redactor: Arc::new(Redactor::new(&config.models)),
-            budget: previous
-                .map_or_else(|| Arc::new(Budget::new(now)), |fleet| Arc::clone(&fleet.budget)),
-            changes: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.changes)),
-            probe_requests: previous
-                .map_or_else(Arc::default, |fleet| Arc::clone(&fleet.probe_requests)),
-            strategies: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.strategies)),
-            deciding: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.deciding)),
-            by_name: foldhash::HashMap::default(),
-            by_strategy: Vec::new(),
-            letters: config.models.iter().map(|model| Letters::of(&model.id)).collect(),
-        };
-        let mut healths = Healths::of(config, previous, &fleet.probe_requests);
-        // Ids count the deployments of all models of one strategy.
-        let mut ids: HashMap<usize, u32> = HashMap::new();
-        for (index, model) in config.models.iter().enumerate() {
-            let first = ids.entry(model.strategy).or_default();
-            fleet.by_name.insert(model.id.clone(), index);
-            if fleet.by_strategy.len() <= model.strategy {
-                fleet.by_strategy.resize_with(model.strategy + 1, Vec::new);
-            }
-            fleet.by_strategy[model.strategy].push(index);
-            fleet.by_name.extend(model.aliases.iter().map(|alias| (alias.clone(), index)));
-            let old = previous.and_then(|fleet| Some(&fleet.models[fleet.index_of(&model.id)?]));
-            let model = fleet.model(config, model, old, &mut healths, first);
-            fleet.models.push(model);
-        }
-        fleet
-    }
-
-    fn model(
-        &self,
-        config: &Config,
-        model: &Model,
-        old: Option<&FleetModel>,
-        healths: &mut Healths,
-        first: &mut u32,
-    ) -> FleetModel {
-        // The previous deployment with the same endpoint and upstream model: its name may have
-        // changed.
-        let same = |config: &DeploymentConfig| {
-            let place = |config: &DeploymentConfig| {
-                (config.endpoint.clone(), config.provider_model_id.clone())
-            };
-            old?.deployments.iter().find(|old| place(&old.config) == place(config))
-        };
-        let member = |config: &DeploymentConfig| Member {
-            standing: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.standing)),
-            suspicions: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.suspicions)),
-            health: healths.health(config),
-        };
-        let members: Vec<Member> = model.deployments.iter().map(member).collect();
-        let state =
-            |m: &Member| (Arc::clone(&m.standing), Arc::clone(&m.suspicions), m.health.clone());
-        let states: Vec<_> = members.iter().map(state).collect();
-        let rate = old.map(|old| Arc::clone(&old.siblings.rate));
-        let (changes, deciding) = (Arc::clone(&self.changes), Arc::clone(&self.deciding));
-        let siblings = Arc::new(Siblings::new(config, changes, rate, deciding, members));
-        let id: Arc<str> = model.id.as_str().into();
-        let strategy = config.strategies.get(model.strategy);
-        let is_affine = strategy.is_some_and(StrategyConfig::is_affine);
-        let mut deployment = |(config, (standing, suspicions, health)): (
-            &DeploymentConfig,
-            (Arc<Standing>, _, _),
-        )| {
-            let slots = || Arc::new(Slots::new(config.side, config.concurrency.max));
-            Arc::new(Deployment {
-                model: Arc::clone(&id),
-                id: std::mem::replace(first, *first + 1),
-                place: place_of(model, config, is_affine),
-                load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
-                health,
-                slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
-                redactor: Arc::clone(&self.redactor),
-                meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
-                reports: Reports::default(),
-                standing,
-                suspicions,
-                siblings: Arc::clone(&siblings),
-                config: config.clone(),
-            })
-        };
-        let deployments = model.deployments.iter().zip(states).map(&mut deployment).collect();
-        let new = || Arc::new(ModelMeters::of(&model.id));
-        let meters = old.map_or_else(new, |old| Arc::clone(&old.meters));
-        let capability = |at: usize| model.deployments[at].capability;
-        let is_varied = (1..model.deployments.len()).any(|at| capability(at) != capability(0));
-        FleetModel { config: model.clone(), deployments, meters, is_varied, siblings }
-    }
-
-    /// The index of the model with this id or alias.
-    #[must_use]
-    pub fn index_of(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
-    }
-
-    /// The `count` model ids most similar to `name`, the most similar first.
-    pub fn nearest(&self, name: &str, count: usize) -> impl Iterator<Item = &str> {
-        let id = |at: usize| &*self.models[at].config.id;
-        names::nearest(name, count, &self.letters, id).into_iter().map(id)
-    }
-
-    /// The places of all models of the strategy at this index. The strategy is told of them once.
-    #[must_use]
-    pub fn places(&self, strategy: usize) -> Vec<Place> {
-        let models = self.models_of(strategy).iter().map(|model| &self.models[*model]);
-        models.flat_map(|model| &model.deployments).map(|d| d.place.clone()).collect()
-    }
-
-    /// Positions of the models that the strategy at this index decides for.
-    #[must_use]
-    pub fn models_of(&self, strategy: usize) -> &[usize] {
-        self.by_strategy.get(strategy).map_or(&[], Vec::as_slice)
-    }
-
-    /// Every deployment of every model.
-    pub fn deployments(&self) -> impl Iterator<Item = &Arc<Deployment>> {
-        self.models.iter().flat_map(|model| &model.deployments)
-    }
-
-    /// Puts this fleet in use. Suspected deployments are tried again, since the files may have a new
-    /// key or model. Slots are resized to the new configuration.
-    pub fn loaded(&self) {
-        for deployment in self.deployments() {
-            if deployment.suspicions.loaded() {
-                deployment.announce_change();
-            }
-            deployment.slots.resize(deployment.config.concurrency.max);
-        }
-    }
-}
-
-/// The health of every probed place. Deployments with the same origin and probe share one.
-struct Healths {
-    probing: bool,
-    requests: Arc<ProbeRequests>,
-    known: HashMap<(Origin, ProbeTarget), Arc<Health>>,
-}
-
-impl Healths {
-    fn of(config: &Config, previous: Option<&Fleet>, requests: &Arc<ProbeRequests>) -> Self {
-        let known = previous.into_iter().flat_map(Fleet::deployments).filter_map(|old| {
-            let place = (old.config.endpoint.origin.clone(), old.config.probe.clone()?);
-            Some((place, Arc::clone(old.health.as_ref()?)))
-        });
-        let requests = Arc::clone(requests);
-        Self { probing: config.probing.interval.is_some(), requests, known: known.collect() }
-    }
-
-    fn health(&mut self, config: &DeploymentConfig) -> Option<Arc<Health>> {
-        let probe = config.probe.clone().filter(|_| self.probing)?;
-        let place = (config.endpoint.origin.clone(), probe);
-        let new = || Arc::new(Health::of(Arc::clone(&self.requests)));
-        Some(Arc::clone(self.known.entry(place).or_insert_with(new)))
     }
 }

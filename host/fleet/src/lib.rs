@@ -20,6 +20,7 @@ mod hearsay;
 mod line;
 mod load;
 mod meters;
+mod models;
 mod names;
 mod objections;
 mod outcome;
@@ -44,7 +45,7 @@ pub use attempt_queue::AttemptQueue;
 pub use budget::{Active, Budget};
 pub use changes::ChangeNotifier;
 pub use core_view::{CoreView, Held};
-pub use deployment::{Deployment, Fleet, FleetModel};
+pub use deployment::Deployment;
 pub use ejection::{Sibling, may_go};
 pub use eligible::{Eligible, Prospect};
 pub use health::{Health, Observation, ProbeRequests};
@@ -55,6 +56,7 @@ pub use meters::{
     Counter, DeploymentMeters, Durations, ModelMeters, StrategyMeters, StrategyTable, Tally, Waste,
     Wasted,
 };
+pub use models::{Fleet, FleetModel};
 pub use outcome::{FailureKind, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;

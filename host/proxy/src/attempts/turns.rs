@@ -2,6 +2,7 @@
 //! [`Itinerary`] makes every decision.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use answers::refusal::Feature;
@@ -110,18 +111,7 @@ impl<'a> Turns<'a> {
         loop {
             match self.itinerary.step(event, &live, budget, &mut rand::rng(), now) {
                 Step::Enter(at) => {
-                    let deployment = &live.model.deployments[at];
-                    event = match deployment.slots.try_enter(now) {
-                        Entry::Place(place) => {
-                            slot = Some(place);
-                            Event::Entered
-                        }
-                        Entry::Full => Event::Full,
-                        Entry::Pressed { soon } => {
-                            journal.passed_over(deployment, Busy::Pressed, Duration::ZERO);
-                            Event::Pressed { soon }
-                        }
-                    };
+                    (event, slot) = enter(&live.model.deployments[at], journal, now);
                 }
                 Step::Wait { until } => {
                     // Boxed: few requests wait, and the others stay small.
@@ -191,6 +181,22 @@ impl<'a> Turns<'a> {
         let name = |at: usize| model.deployments[at].config.name.clone();
         let exhausted = self.itinerary.exhausted(name, &model.config.id, model.wait(now), now);
         Exhausted { forbidden, ..exhausted }
+    }
+}
+
+/// Takes a place without waiting, if one is free.
+fn enter(
+    deployment: &Arc<Deployment>,
+    journal: &mut Journal,
+    now: Instant,
+) -> (Event, Option<Slot>) {
+    match deployment.slots.try_enter(now) {
+        Entry::Place(place) => (Event::Entered, Some(place)),
+        Entry::Full => (Event::Full, None),
+        Entry::Pressed { soon } => {
+            journal.passed_over(deployment, Busy::Pressed, Duration::ZERO);
+            (Event::Pressed { soon }, None)
+        }
     }
 }
 

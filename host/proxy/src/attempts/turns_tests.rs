@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use config::{Config, Fallback, Paths, Standby, load};
 use fleet::{Eligible, FailureKind, State};
