@@ -149,7 +149,8 @@ async fn the_end_of_a_pause_wakes_the_first() {
     assert!(waits(first.as_mut()) && waits(second.as_mut()));
     let (_, place) = first.await.expect("the pause ends");
     assert!(waits(second.as_mut()), "one trial at a time");
-    slots.answer(Instant::now());
+    let now = Instant::now();
+    slots.answer(now, now);
     drop(place);
     assert!(second.await.is_ok());
 }

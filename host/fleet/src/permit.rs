@@ -74,7 +74,7 @@ impl Permit {
         match outcome.is_good() {
             Some(true) => {
                 deployment.load.record_success();
-                deployment.slots.answer(now);
+                deployment.slots.answer(self.issued, now);
             }
             Some(false) => {
                 let took = now.saturating_duration_since(self.issued);

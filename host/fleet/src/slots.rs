@@ -255,10 +255,10 @@ impl Slots {
         true
     }
 
-    /// Records a good answer. Its attempt still holds its place.
-    pub fn answer(&self, now: Instant) {
+    /// Records a good answer to an attempt that was sent at `sent`, and still holds its place.
+    pub fn answer(&self, sent: Instant, now: Instant) {
         if self.pressed.load(Ordering::Acquire) {
-            self.learn(|pressure, taken, max| pressure.answered(taken, max, now));
+            self.learn(|pressure, taken, max| pressure.answered(sent, taken, max, now));
         }
     }
 

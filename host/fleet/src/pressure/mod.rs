@@ -7,9 +7,10 @@
 //!
 //! The gateway may share an engine with other gateways. None of them sees the others, so the
 //! limits converge by the two rules of TCP's congestion control (Chiu and Jain, 1989): the one
-//! that takes more gives up more, and all rise alike. The values were tuned by simulation. Its tests
-//! hold them to 95 % use of four places and more, and to 40 % in the median for the lesser of two
-//! gateways. `bench/busy` measures both with real gateways.
+//! that takes more gives up more, and all rise alike. A gateway that fills the engine offers a place
+//! from time to time ([`offers`]). The values were tuned by simulation. Its tests hold them to 95 %
+//! use of an engine, and to 42 % in the median for the lesser of two gateways. `bench/busy` measures
+//! both with real gateways.
 //!
 //! Pure: the caller passes the time, the number of requests that are out, and the configured
 //! maximum.
@@ -20,24 +21,24 @@ use contract::Side;
 
 use super::allowance::{Allowance, Quota};
 
-/// Time until a refused level is tried again. It doubles up to [`LONGEST`] with each refusal.
-const AGAIN: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(30);
-/// A refused level of a local deployment is tried again sooner, after this many requests. A refusal
-/// by one's own engine costs a round trip, and an engine that grew must not stay half used.
-const REQUESTS: u32 = 24;
+mod offers;
+mod ramp;
+mod refused_level;
+#[cfg(test)]
+mod scene_tests;
+#[cfg(test)]
+mod tests;
+
+use offers::Offers;
+pub(super) use ramp::LimitRamp;
+use refused_level::{AGAIN, REQUESTS, RefusedLevel};
+
 /// Pause after a refusal while nothing else was out. It doubles up to [`Pressure::longest_pause`].
 const PAUSE: Duration = Duration::from_millis(100);
-/// A refusal of a level that is tried again also gives up a place for a round, so that another
-/// gateway that gets nothing finds it: at most once in that time, and always while shared.
-const YIELD: Duration = Duration::from_secs(8);
-/// A deployment counts as shared for that long after a refusal that was not of our making. A shared
-/// one yields at each refusal.
+/// A deployment counts as shared for that long after a refusal that was not of our making.
 const SHARED: Duration = Duration::from_secs(60);
 /// Part of the limit that is kept after a refusal at a level that was good before.
 const KEPT: f64 = 0.8;
-/// Part of the limit that is yielded, at least one place.
-const YIELDED: f64 = 0.05;
 /// Stalls below the last good level lower the limit once they are one in so many answers, and at
 /// least two. A single slow prompt is no sign of a full engine.
 const STALLS: u32 = 4;
@@ -64,22 +65,13 @@ pub(super) struct Pressure {
     stall: Option<Stall>,
     ramp: Option<LimitRamp>,
     allowance: Allowance,
-    /// When a place was given up last.
-    yielded: Option<Instant>,
+    /// When the limit was set last.
+    changed: Option<Instant>,
+    offers: Offers,
     /// The last refusal that was not of our making.
     shared: Option<Instant>,
     /// Returns jitter from -1 to 1: gateways that share an engine must not try together.
     jitter: fn() -> f64,
-}
-
-/// The level that was refused last.
-#[derive(Debug, Clone, Copy)]
-struct RefusedLevel {
-    level: u32,
-    step: Duration,
-    until: Instant,
-    /// Requests since the refusal.
-    requests: u32,
 }
 
 /// Nothing was out, and the deployment still refused: others keep it full.
@@ -98,17 +90,6 @@ struct Stall {
     began: SystemTime,
     /// A request is out that tries whether it is over.
     on_trial: bool,
-}
-
-/// Slow start: the limit rises in a line from `from` to what it was.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LimitRamp {
-    /// The limit at the start, at least 1.
-    pub(super) from: u32,
-    /// The limit at the end.
-    pub(super) to: u32,
-    pub(super) began: Instant,
-    pub(super) lasts: Duration,
 }
 
 /// The places at one moment.
@@ -138,7 +119,8 @@ impl Pressure {
             stall: None,
             ramp: None,
             allowance: Allowance::default(),
-            yielded: None,
+            changed: None,
+            offers: Offers::default(),
             shared: None,
             jitter,
         }
@@ -245,32 +227,32 @@ impl Pressure {
         // is left when each refusal comes shows how many it took. Later each request has its level,
         // whatever ended since it was sent.
         let since = *self.since.get_or_insert(now);
-        let out = if sent > since { level } else { out };
+        let out = if sent > since { level.max(out) } else { out };
         if out <= 1 {
             let step = self.pause.map_or(PAUSE, |pause| (pause.step * 2).min(self.longest_pause()));
             let until = now + self.jittered(step, now);
             self.pause = Some(Pause { step, until, requests: 0 });
             self.shared = Some(now);
-            (self.limit, self.good, self.round) = (Some(1), 0, 0);
+            self.good = 0;
+            self.set(Some(1), now);
             return;
         }
         let limit = self.limit.unwrap_or(max).min(max);
         if out <= self.good {
             self.shared = Some(now);
-            self.fall_to(kept(limit, KEPT), now);
+            self.offers.taken();
+            self.fall_to(kept(limit, KEPT), false, now);
             return;
         }
         let was_retry = self.limit == Some(out) && self.good + 1 == out;
-        self.limit = Some(limit.min(out - 1));
+        let lower = limit.min(out - 1);
         self.good = self.good.min(out - 1);
-        self.round = 0;
         // A limit that is lower already says nothing of that level.
         if out <= limit.saturating_add(1) {
-            self.refuse_level(out, now);
+            self.refuse_level(out, false, now);
         }
-        if was_retry {
-            self.yield_some(now);
-        }
+        let left = if was_retry { self.offers.left_of(lower) } else { lower };
+        self.set(Some(left), now);
     }
 
     /// A request that was sent at `sent` got no first byte in time, although others were answered.
@@ -293,11 +275,11 @@ impl Pressure {
         }
         if out > self.good {
             let limit = self.limit.unwrap_or(max).min(max).min(out - 1);
-            (self.limit, self.round) = (Some(limit), 0);
-            self.refuse_level(limit + 1, now);
+            self.set(Some(limit), now);
+            self.refuse_level(limit + 1, true, now);
         } else if self.stalls >= 2 && self.stalls.saturating_mul(STALLS) >= self.answered {
             let limit = self.limit.unwrap_or(max).min(max);
-            self.fall_to(kept(limit, KEPT), now);
+            self.fall_to(kept(limit, KEPT), true, now);
         } else {
             return;
         }
@@ -309,21 +291,32 @@ impl Pressure {
         self.stall.take_if(|stall| sent >= stall.since).is_some()
     }
 
-    /// An answer was good. `out` requests were out, it included.
-    pub(super) fn answered(&mut self, out: u32, max: u32, now: Instant) {
+    /// The answer to a request that was sent at `sent` was good. `out` requests were out, it
+    /// included.
+    pub(super) fn answered(&mut self, sent: Instant, out: u32, max: u32, now: Instant) {
         self.pause = None;
         self.answered = self.answered.saturating_add(1);
         self.counts();
+        self.offers.earn();
         self.allowance.answered(now);
         let Some(limit) = self.limit else { return };
-        self.round += u32::from(out >= limit);
-        if self.round < limit {
+        if out < limit {
             return;
         }
-        self.good = self.good.max(limit);
-        if self.may_try(limit + 1, now) {
-            self.round = 0;
-            self.limit = (limit + 1 < max).then_some(limit + 1);
+        // Requests that were sent before the limit was set do not show that it is good.
+        if self.changed.is_none_or(|changed| sent >= changed) {
+            self.round += 1;
+            // An engine that refuses what it has no place for has taken one more: it has grown.
+            self.refused.take_if(|refused| !refused.by_stall && refused.level <= limit);
+        }
+        let is_good = self.round >= limit;
+        if is_good {
+            self.good = self.good.max(limit);
+            self.offers.regained(limit);
+        }
+        // With nothing known against any level the limit doubles with each round.
+        if (is_good || self.refused.is_none()) && self.may_try(limit + 1, now) {
+            self.set((limit + 1 < max).then_some(limit + 1), now);
         }
     }
 
@@ -339,7 +332,7 @@ impl Pressure {
 
     fn counts(&mut self) {
         if let Some(refused) = &mut self.refused {
-            refused.requests = refused.requests.saturating_add(1);
+            refused.count();
         }
         if let Some(pause) = &mut self.pause {
             pause.requests = pause.requests.saturating_add(1);
@@ -348,43 +341,33 @@ impl Pressure {
 
     /// True if a limit may rise to this level.
     fn may_try(&self, level: u32, now: Instant) -> bool {
-        let Some(refused) = self.refused else { return true };
-        level < refused.level
-            || now >= refused.until
-            || (self.side == Side::Local && refused.requests >= REQUESTS)
+        self.refused.is_none_or(|refused| refused.allows(level, self.side, now))
     }
 
-    fn refuse_level(&mut self, level: u32, now: Instant) {
-        let step = match self.refused {
-            // One burst of refusals is one refusal.
-            Some(refused) if refused.level == level && !self.may_try(level, now) => return,
-            // What the others leave changes all the time.
-            Some(refused) if refused.level == level && !self.is_shared(now) => {
-                (refused.step * 2).min(LONGEST)
-            }
-            _ => AGAIN,
-        };
-        let until = now + self.jittered(step, now);
-        self.refused = Some(RefusedLevel { level, step, until, requests: 0 });
-    }
-
-    fn fall_to(&mut self, limit: u32, now: Instant) {
-        self.fell = Some(now);
-        self.limit = Some(limit);
-        self.good = self.good.min(limit);
-        self.round = 0;
-        let until = now + self.jittered(AGAIN, now);
-        self.refused = Some(RefusedLevel { level: limit + 1, step: AGAIN, until, requests: 0 });
-    }
-
-    fn yield_some(&mut self, now: Instant) {
-        let since = self.yielded.map(|at| now.saturating_duration_since(at));
-        if (self.is_shared(now) || since.is_none_or(|since| since >= YIELD))
-            && let Some(limit) = &mut self.limit
-        {
-            self.yielded = Some(now);
-            *limit = kept(*limit, 1.0 - YIELDED);
+    fn refuse_level(&mut self, level: u32, by_stall: bool, now: Instant) {
+        let before = self.refused.filter(|refused| refused.level == level);
+        // One burst of refusals is one refusal.
+        if before.is_some_and(|refused| !refused.allows(level, self.side, now)) {
+            return;
         }
+        let step = RefusedLevel::step(before, level, self.is_shared(now));
+        let wait = self.jittered(step, now);
+        self.refused = Some(RefusedLevel::new(level, by_stall, step, now + wait));
+    }
+
+    fn fall_to(&mut self, limit: u32, by_stall: bool, now: Instant) {
+        self.fell = Some(now);
+        self.good = self.good.min(limit);
+        self.set(Some(limit), now);
+        let wait = self.jittered(AGAIN, now);
+        self.refused = Some(RefusedLevel::new(limit + 1, by_stall, AGAIN, now + wait));
+    }
+
+    /// Sets the limit, which begins a new round.
+    fn set(&mut self, limit: Option<u32>, now: Instant) {
+        self.limit = limit;
+        self.round = 0;
+        self.changed = Some(now);
     }
 
     /// True if a local deployment is used by others, too.
@@ -394,10 +377,11 @@ impl Pressure {
     }
 
     /// The longest pause after a refusal while nothing was out. A refusal by a local deployment
-    /// costs nothing, and its owner wants it full.
+    /// costs little, its owner wants it full, and the place that another gateway offers is free for
+    /// no longer than an answer takes.
     fn longest_pause(&self) -> Duration {
         match self.side {
-            Side::Local => Duration::from_secs(2),
+            Side::Local => Duration::from_secs(1),
             Side::Remote => Duration::from_secs(30),
         }
     }
@@ -409,32 +393,9 @@ impl Pressure {
     }
 }
 
-impl LimitRamp {
-    /// The limit at `now`, and when it rises next. None once the ramp is over.
-    fn limit(&self, now: Instant) -> Option<(u32, Instant)> {
-        let passed = now.saturating_duration_since(self.began).div_duration_f64(self.lasts);
-        if passed >= 1.0 {
-            return None;
-        }
-        let span = f64::from(self.to.saturating_sub(self.from));
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a part of a u32"
-        )]
-        let risen = (span * passed) as u32;
-        let next = self.began + self.lasts.mul_f64((f64::from(risen + 1) / span.max(1.0)).min(1.0));
-        Some((self.from + risen, next.max(now + Duration::from_millis(1))))
-    }
-}
-
 /// This part of a limit, rounded down, at least 1 and below the limit where that is above 1.
 fn kept(limit: u32, part: f64) -> u32 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a u32")]
     let part = (f64::from(limit) * part) as u32;
     part.clamp(1, limit.saturating_sub(1).max(1))
 }
-
-#[cfg(test)]
-#[path = "pressure_tests.rs"]
-mod tests;
