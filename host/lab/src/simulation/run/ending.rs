@@ -97,7 +97,7 @@ impl Run<'_> {
         match outcome.is_good() {
             Some(true) => {
                 site.load.record_success();
-                site.slots.answer(now);
+                site.slots.answer(site.instant(since), now);
             }
             Some(false) => site.load.record_failure(self.now - since, self.now),
             None => {}
