@@ -35,6 +35,22 @@ impl Deployment {
         self.tell(change, now);
     }
 
+    /// Records that a probe was refused for its key. `cause`, for people: `probe answered 401`.
+    /// The probe's word is enough, unless requests were answered within the hour: then the path
+    /// of the probe wants another key.
+    pub fn probe_key_refused(&self, cause: &str, now: Instant) {
+        if !self.suspicions.is_proven(None, now) {
+            self.suspect(&Outcome::Credential { cause: cause.to_owned() }, None, 0, now);
+        }
+    }
+
+    /// Records that a probe is answered after one that was refused for its key: a request may try
+    /// the key at once. Returns true if the state changed.
+    #[must_use]
+    pub fn probe_key_accepted(&self, now: Instant) -> bool {
+        self.suspicions.retry(Suspicion::Credential, now)
+    }
+
     /// Records that an answer began at an endpoint. It disproves suspicions.
     pub fn answered(&self, endpoint: usize, now: Instant) {
         let change = self.suspicions.answered(endpoint, now);

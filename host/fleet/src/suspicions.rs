@@ -192,7 +192,7 @@ impl Suspicions {
     }
 
     /// True if an answer began at `endpoint` (None: at any) within the last hour.
-    fn is_proven(&self, endpoint: Option<usize>, now: Instant) -> bool {
+    pub(super) fn is_proven(&self, endpoint: Option<usize>, now: Instant) -> bool {
         let now = seconds(now);
         let recent = |cell: &AtomicU32| {
             let answered = cell.load(Ordering::Relaxed);
@@ -275,6 +275,15 @@ impl Suspicions {
                 (out.until, changed) = (now, true);
             }
             changed
+        })
+    }
+
+    /// Ends the time for which the deployment is out for this suspicion: it is half-open. Returns
+    /// true if its state changed.
+    pub(super) fn retry(&self, of: Suspicion, now: Instant) -> bool {
+        self.with(|held| {
+            let out = held.row(of, 0).out.as_mut().filter(|out| out.until > now);
+            out.map(|out| out.until = now).is_some()
         })
     }
 

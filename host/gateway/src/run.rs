@@ -159,12 +159,7 @@ impl Control {
         tls: &Arc<ClientConfig>,
         worker: Handle,
     ) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(ClientConfig::clone(tls))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .pool_idle_timeout(probe::KEEP_ALIVE)
-            .build()?;
+        let client = probe::client(ClientConfig::clone(tls))?;
         let (loader, probes) = (Arc::new(loader), Mutex::default());
         Ok(Self { gateway, decider, loader, client, probes, worker })
     }

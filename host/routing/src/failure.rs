@@ -71,11 +71,12 @@ impl Failure {
         }
     }
 
-    /// The failure with the engine's words, if it has some.
+    /// The failure with the engine's words, if it has some, and the wait that they ask for.
     #[must_use]
     pub fn with(self, words: Words) -> Self {
+        let retry_after = self.retry_after.or(words.wait);
         let said = (words != Words::default()).then(|| Box::new(words));
-        Self { said, ..self }
+        Self { said, retry_after, ..self }
     }
 
     /// The message of the engine.

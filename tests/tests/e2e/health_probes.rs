@@ -1,5 +1,8 @@
 //! What health probes ask, and which answers mean healthy.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use tests::{Gateway, Raw, Received, eventually, one_model, split};
 
 /// An upstream that answers `GET /health` and the rest as `answer` says: a status and a body.
@@ -119,4 +122,17 @@ async fn a_named_path_has_no_last_resort() {
     let models = one_model(&[&url]).replace("base_url", "health: /up\n        base_url");
     let gateway = tests::setup!().models(models).routing(routing).start();
     assert_eq!(becomes(&gateway, "unhealthy").await, "probe answered 404");
+}
+
+#[tokio::test]
+async fn a_probe_tells_that_the_key_is_refused() {
+    let accepts = Arc::new(AtomicBool::new(false));
+    let is_accepted = Arc::clone(&accepts);
+    let upstream = upstream(move |_| if is_accepted.load(SeqCst) { (200, "") } else { (401, "") });
+    let gateway = gateway(&upstream, ", api_key: sk-old", "");
+    let reason = becomes(&gateway, "credential").await;
+    assert!(reason.contains("probe answered 401") && reason.contains("api_key"), "{reason}");
+    // The engine is restarted with the key: the next probe shows it.
+    accepts.store(true, SeqCst);
+    becomes(&gateway, "half_open").await;
 }

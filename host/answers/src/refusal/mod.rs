@@ -7,9 +7,11 @@
 mod spellings;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod words;
 
 use spellings::{PHRASES, Spelling, WORDS};
+pub use wait::duration;
 pub use words::Words;
 
 /// Something that a request may need and that not every engine has.

@@ -1,9 +1,12 @@
 //! The error object of an engine, in any of the shapes that engines write it in.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use super::{floor, wait};
 
 /// Longest text without an error object that counts as a message, in bytes. A longer one is a page.
 const LONGEST_TEXT: usize = 1024;
@@ -24,6 +27,8 @@ pub struct Words {
     pub code: Option<String>,
     /// The status in the body, 400 to 599. It may differ from the status of the answer.
     pub status: Option<u16>,
+    /// The time that the engine asks to wait, at most a day.
+    pub wait: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +53,17 @@ struct Raw<'a> {
     status: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error_type: Option<&'a RawValue>,
+    /// Google's list of details, one of which may be a [`Detail`].
+    #[serde(borrow, default)]
+    details: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "retry_after_seconds", alias = "retryAfter")]
+    retry_after: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Detail<'a> {
+    #[serde(borrow, rename = "retryDelay")]
+    retry_delay: Cow<'a, str>,
 }
 
 impl Words {
@@ -66,7 +82,8 @@ impl Words {
             true => serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()),
             false => String::new(),
         };
-        Self { message, ..Self::default() }
+        let wait = wait::in_message(&message);
+        Self { message, wait, ..Self::default() }
     }
 
     /// The words in a value: an error object, a string, a list of either, or an object around them.
@@ -77,7 +94,9 @@ impl Words {
     fn in_value(value: &RawValue, levels: usize) -> Self {
         let text = value.get().trim_start();
         if levels == 0 || text.starts_with('"') {
-            return Self { message: string(Some(value)), ..Self::default() };
+            let message = string(Some(value));
+            let wait = wait::in_message(&message[..floor(&message, LONGEST_TEXT)]);
+            return Self { message, wait, ..Self::default() };
         }
         if text.starts_with('[') {
             // Google wraps errors of its OpenAI endpoint in a list, FastAPI lists what is invalid.
@@ -103,8 +122,15 @@ impl Words {
         };
         let letters = |text: &String| text.parse::<f64>().is_err();
         let code = word(raw.code.filter(says)).filter(letters);
+        let message = string(raw.message.or(raw.msg));
+        let told = |value: &RawValue| wait::in_field(value.get().trim_matches('"'));
         Self {
-            message: string(raw.message.or(raw.msg)),
+            wait: raw
+                .retry_after
+                .and_then(told)
+                .or_else(|| in_details(raw.details?))
+                .or_else(|| wait::in_message(&message[..floor(&message, LONGEST_TEXT)])),
+            message,
             kind: word(raw.kind.or(raw.error_type).filter(says)),
             param: word(raw.param.filter(says)),
             code: code.or_else(|| word(raw.status.filter(says)).filter(letters)),
@@ -120,8 +146,19 @@ impl Words {
             param: self.param.or(outer.param),
             code: self.code.or(outer.code),
             status: self.status.or(outer.status),
+            wait: self.wait.or(outer.wait),
         }
     }
+}
+
+/// The wait in the first of Google's details that has one.
+fn in_details(details: &RawValue) -> Option<Duration> {
+    let details: Vec<&RawValue> = serde_json::from_str(details.get()).ok()?;
+    let delay = |detail: &&RawValue| {
+        let Detail { retry_delay } = serde_json::from_str(detail.get()).ok()?;
+        wait::duration(&retry_delay)
+    };
+    details.iter().find_map(delay)
 }
 
 /// True if a value is present and says something.
@@ -213,6 +250,27 @@ mod tests {
             assert_eq!(got, (message, kind, code, status), "{body}");
         }
         assert_eq!(words(r#"{"error":{"message":"no","param":"p"}}"#).param.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn a_wait_is_read_where_it_is_told() {
+        for (body, wait) in [
+            (r#"{"error":{"message":"Please try again in 20s. Visit","code":"c"}}"#, Some(20.0)),
+            (r#"{"error":"retry after 2 seconds"}"#, Some(2.0)),
+            (r#"{"error":{"message":"no","retry_after":1.5}}"#, Some(1.5)),
+            (r#"{"message":"no","retryAfter":"3"}"#, Some(3.0)),
+            (
+                r#"[{"error":{"code":429,"message":"no","details":[
+                    {"@type":"type.googleapis.com/google.rpc.Help","links":[]},
+                    {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.5s"}]}}]"#,
+                Some(34.5),
+            ),
+            (r#"{"error":{"message":"no","details":{"retryDelay":"34s"}}}"#, None),
+            (r#"{"error":{"message":"no","retry_after":"soon"}}"#, None),
+            (r#"{"error":{"message":"no","retry_after":-1}}"#, None),
+        ] {
+            assert_eq!(words(body).wait, wait.map(Duration::from_secs_f64), "{body}");
+        }
     }
 
     #[test]

@@ -261,3 +261,28 @@ fn only_a_deployment_that_answers_others_is_above_a_request() {
     scene.answers();
     assert!(scene.at(0).is_above(1, scene.now));
 }
+
+#[test]
+fn a_probe_with_a_refused_key_is_certain() {
+    let mut scene = Scene::of(2);
+    scene.at(0).probe_key_refused("probe answered 401", scene.now);
+    assert_eq!(scene.condition(0), Condition::Credential);
+    assert!(scene.reason().starts_with("probe answered 401"), "{}", scene.reason());
+    assert_eq!(scene.condition(1), Condition::Healthy);
+    // Probes that say so again while it is out do not lengthen that.
+    scene.now += Duration::from_secs(29);
+    scene.at(0).probe_key_refused("probe answered 401", scene.now);
+    scene.now += Duration::from_secs(1);
+    assert_eq!(scene.condition(0), Condition::HalfOpen);
+    scene.at(0).probe_key_refused("probe answered 401", scene.now);
+    assert_eq!(scene.condition(0), Condition::Credential);
+    // The key was put right at the engine.
+    assert!(scene.at(0).probe_key_accepted(scene.now));
+    assert_eq!(scene.condition(0), Condition::HalfOpen);
+    scene.answers();
+    assert_eq!(scene.condition(0), Condition::Healthy);
+    assert!(!scene.at(0).probe_key_accepted(scene.now), "nothing changes");
+    // Where requests are answered, only the probe's path wants another key.
+    scene.at(0).probe_key_refused("probe answered 401", scene.now);
+    assert_eq!(scene.condition(0), Condition::Healthy);
+}

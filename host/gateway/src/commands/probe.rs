@@ -28,12 +28,7 @@ type Place = (Endpoint, Option<Secret>);
 /// Asks each place once, and prints a line for each deployment. Fails if one of them cannot answer.
 pub(super) fn run(fleet: &Fleet, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(proxy::tls::client()?)
-        .timeout(PATIENCE)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()?;
+    let client = proxy::probe::client(proxy::tls::client()?)?;
     let place = |of: &Arc<Deployment>| (of.config.endpoint.clone(), of.config.api_key.clone());
     let mut places: Vec<Place> = Vec::new();
     for deployment in fleet.deployments() {
@@ -67,7 +62,7 @@ pub(super) fn run(fleet: &Fleet, out: &mut impl Write) -> anyhow::Result<ExitCod
 }
 
 async fn list(client: &reqwest::Client, (endpoint, key): &Place) -> Listed {
-    let mut request = client.get(endpoint.url("/models"));
+    let mut request = client.get(endpoint.url("/models")).timeout(PATIENCE);
     if let Some(key) = key {
         request = request.bearer_auth(key.expose());
     }

@@ -8,6 +8,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use answers::refusal::duration;
 use fleet::Quota;
 use hyper::HeaderMap;
 use time::OffsetDateTime;
@@ -69,25 +70,7 @@ fn reset_time(text: &str) -> Option<Duration> {
     if let Ok(date) = OffsetDateTime::parse(text, &Rfc3339) {
         return Some(until(Duration::from_secs(date.unix_timestamp().try_into().ok()?)));
     }
-    let (mut sum, mut rest) = (Duration::ZERO, text);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(digits);
-        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit);
-        let seconds = match unit {
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            "d" => 86_400.0,
-            _ => return None,
-        };
-        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        sum = sum.checked_add(part)?;
-        rest = tail;
-    }
-    (!text.is_empty()).then_some(sum)
+    duration(text)
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -98,10 +81,10 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 /// valid header.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(hyper::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        // More seconds than fit into a `u64`.
-        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => LONGEST,
+    let wait = match text.parse::<f64>() {
+        // A fraction is no valid header, but some write one, and the SDKs read it.
+        Ok(seconds) if seconds >= 0.0 => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST),
+        Ok(_) => return None,
         Err(_) => {
             let date = httpdate::parse_http_date(text).ok()?;
             date.duration_since(SystemTime::now()).unwrap_or_default()
@@ -207,7 +190,8 @@ mod tests {
         assert_eq!(read("99999999999999999999999"), Some(LONGEST));
         assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "long ago");
         assert_eq!(read("Fri, 31 Dec 9999 23:59:59 GMT"), Some(LONGEST));
-        for text in ["", "-1", "1.5", "soon"] {
+        assert_eq!(read("1.5"), Some(Duration::from_millis(1500)));
+        for text in ["", "-1", "nan", "soon"] {
             assert_eq!(read(text), None, "{text}");
         }
         let soon = SystemTime::now() + Duration::from_secs(60);

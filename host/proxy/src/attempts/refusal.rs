@@ -61,6 +61,7 @@ pub(super) fn words(said: Words, redactor: &Redactor) -> Words {
         param: word(said.param),
         code: word(said.code),
         status: said.status,
+        wait: said.wait,
     }
 }
 

@@ -65,7 +65,8 @@ pub(super) async fn judge(
         Cause::Rejected(_) => Ok(Box::new(Rejection { head: answer.head, text })),
         cause => {
             let body = text.filter(|text| is_error_object(&answer.head, text));
-            Err(Failure { retry_after, body, ..Failure::from(cause).with(words) })
+            let failure = Failure { retry_after, ..cause.into() };
+            Err(Failure { body, ..failure.with(words) })
         }
     }
 }

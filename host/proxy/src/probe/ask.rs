@@ -28,7 +28,23 @@ pub(super) struct Answer {
     pub(super) sent: Instant,
     /// An error is the reason in words, without an address. None: the probe was not sent for want
     /// of a file descriptor, which says nothing about the place.
-    pub(super) result: Option<Result<(), String>>,
+    pub(super) result: Option<Result<(), NotReady>>,
+}
+
+/// Why a probe was not answered as a healthy place answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NotReady {
+    /// In words, without an address.
+    Down(String),
+    /// The place answered, and refused the key that the probe carried, or the lack of one. For
+    /// people: `probe answered 401`.
+    KeyRefused(String),
+}
+
+impl From<&str> for NotReady {
+    fn from(reason: &str) -> Self {
+        Self::Down(reason.to_owned())
+    }
 }
 
 /// Most bytes of an answer that are read.
@@ -41,12 +57,13 @@ impl Probe {
     pub(super) async fn ask(self, place: &Place) -> Answer {
         let sent = Instant::now();
         let asked = tokio::time::timeout(self.timeout, self.judge(place)).await;
-        let late = || Some(Err(format!("no answer to a probe within {:?}", self.timeout)));
+        let late =
+            || Some(Err(NotReady::Down(format!("no answer to a probe within {:?}", self.timeout))));
         Answer { sent, result: asked.unwrap_or_else(|_| late()) }
     }
 
     /// Asks once, and once more where the method or the path turns out to be unknown.
-    async fn judge(&self, (origin, target): &Place) -> Option<Result<(), String>> {
+    async fn judge(&self, (origin, target): &Place) -> Option<Result<(), NotReady>> {
         use ProbeMethod::{Get, Head};
         let mut method = target.method;
         let mut answer = match self.send(origin, &target.path, method, target).await? {
@@ -74,14 +91,18 @@ impl Probe {
             good => good.contains(&status),
         };
         if !is_good {
-            return Some(Err(format!("probe answered {status}")));
+            let reason = format!("probe answered {status}");
+            return Some(Err(match status {
+                401 | 407 => NotReady::KeyRefused(reason),
+                _ => NotReady::Down(reason),
+            }));
         }
         if method == Head {
             return Some(Ok(()));
         }
         Some(match beginning(answer).await {
             Ok(body) => judge_body(&body, target.body.as_deref()),
-            Err(_) => Err("probe got no whole answer".to_owned()),
+            Err(_) => Err("probe got no whole answer".into()),
         })
     }
 
@@ -92,7 +113,7 @@ impl Probe {
         path: &str,
         method: ProbeMethod,
         target: &ProbeTarget,
-    ) -> Option<Result<Response, String>> {
+    ) -> Option<Result<Response, NotReady>> {
         let method = match method {
             ProbeMethod::Get => reqwest::Method::GET,
             ProbeMethod::Head => reqwest::Method::HEAD,
@@ -107,8 +128,8 @@ impl Probe {
         Some(match request.send().await {
             Ok(response) => Ok(response),
             Err(error) if error.is_connect() && descriptors::are_exhausted(&error) => return None,
-            Err(error) if error.is_connect() => Err("probe could not connect".to_owned()),
-            Err(_) => Err("probe got no valid answer".to_owned()),
+            Err(error) if error.is_connect() => Err("probe could not connect".into()),
+            Err(_) => Err("probe got no valid answer".into()),
         })
     }
 }
@@ -125,16 +146,16 @@ async fn beginning(mut answer: Response) -> reqwest::Result<Vec<u8>> {
 }
 
 /// Whether a body says that the engine is ready. `wanted`: a text that it must have.
-fn judge_body(body: &[u8], wanted: Option<&str>) -> Result<(), String> {
+fn judge_body(body: &[u8], wanted: Option<&str>) -> Result<(), NotReady> {
     let text = String::from_utf8_lossy(body);
     if let Some(wanted) = wanted {
         let is_there = text.contains(wanted);
-        return if is_there { Ok(()) } else { Err("probe answered another body".to_owned()) };
+        return if is_there { Ok(()) } else { Err("probe answered another body".into()) };
     }
     let said = match serde_json::from_str::<Value>(&text) {
         Ok(Value::Object(fields)) => {
             if fields.get("is_sleeping").is_some_and(|sleeps| *sleeps == Value::Bool(true)) {
-                return Err("probe answered that the engine is sleeping".to_owned());
+                return Err("probe answered that the engine is sleeping".into());
             }
             let words = ["status", "state"].into_iter().filter_map(|key| fields.get(key)?.as_str());
             words.collect::<Vec<_>>().join(" ")
@@ -147,7 +168,7 @@ fn judge_body(body: &[u8], wanted: Option<&str>) -> Result<(), String> {
     };
     let said = said.to_ascii_lowercase();
     match NOT_READY.into_iter().find(|word| said.contains(word)) {
-        Some(word) => Err(format!("probe answered that the engine is {word}")),
+        Some(word) => Err(NotReady::Down(format!("probe answered that the engine is {word}"))),
         None => Ok(()),
     }
 }

@@ -19,17 +19,34 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::rustls::ClientConfig;
 
 use config::Probing;
 use fleet::{Fleet, ProbeRequests};
 
 use crate::telemetry::catch;
+use crate::upstream::SharedNames;
 
 use ask::Answer;
 use places::{Id, Places};
 
 /// How long a connection is kept unused for the next probe.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(4);
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+
+/// A client for probes. It follows no redirect, uses no proxy, and asks for names together with the
+/// requests.
+///
+/// # Errors
+/// If the client cannot be built.
+pub fn client(tls: ClientConfig) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(SharedNames)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .pool_idle_timeout(KEEP_ALIVE)
+        .build()
+}
 
 /// The probes of a gateway. Dropping it stops them.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use config::Probing;
 use fleet::{Deployment, Fleet, Health};
 
-use super::ask::{Answer, Place, Probe};
+use super::ask::{Answer, NotReady, Place, Probe};
 use super::calendar::{Calendar, phase};
 
 /// Most probes under way at places whose last probe failed. Such a probe may take its whole time
@@ -52,6 +52,8 @@ struct Probed {
     state: ProbeState,
     /// Whether its last probe failed.
     failed: bool,
+    /// Whether its last probe was refused for its key.
+    key_refused: bool,
 }
 
 /// What happens next at a place.
@@ -143,7 +145,8 @@ impl Places {
         self.by_health.insert(address(health), id);
         let (health, sharers) = (Arc::clone(health), vec![Arc::clone(deployment)]);
         let state = ProbeState::Due(now);
-        self.probed.insert(id, Probed { place, health, sharers, state, failed: false });
+        let (failed, key_refused) = (false, false);
+        self.probed.insert(id, Probed { place, health, sharers, state, failed, key_refused });
         Some(id)
     }
 
@@ -229,11 +232,14 @@ impl Places {
         let again = matches!(probed.state, ProbeState::Asked { again: true, .. });
         let next = if again { now } else { calendar.next(phase(&probed.place), jitter, now) };
         if let Some(Answer { sent, result: Some(result) }) = answer {
-            probed.failed = result.is_err();
+            probed.failed = matches!(result, Err(NotReady::Down(_)));
+            let key_refused = matches!(result, Err(NotReady::KeyRefused(_)));
+            let key_accepted = std::mem::replace(&mut probed.key_refused, key_refused)
+                && !(key_refused || probed.failed);
             self.set_due(id, next);
             // Called last: a panic in it must not end the probes of this place.
             if let Some(probed) = self.probed.get(&id) {
-                probed.record(result, sent, &self.probing);
+                probed.record(result, sent, key_accepted, &self.probing);
             }
             return;
         }
@@ -255,9 +261,21 @@ impl ProbeState {
 }
 
 impl Probed {
-    /// Takes the result of a probe that was sent at `sent`. Tells the decision layer which
-    /// deployments changed their state.
-    fn record(&self, result: Result<(), String>, sent: Instant, probing: &Probing) {
+    /// Takes the result of a probe that was sent at `sent`. `key_accepted`: the probe before was
+    /// refused for its key. Tells the decision layer which deployments changed their state.
+    fn record(
+        &self,
+        result: Result<(), NotReady>,
+        sent: Instant,
+        key_accepted: bool,
+        probing: &Probing,
+    ) {
+        // A place that refuses a key is there.
+        let (result, refused) = match result {
+            Ok(()) => (Ok(()), None),
+            Err(NotReady::KeyRefused(cause)) => (Ok(()), Some(cause)),
+            Err(NotReady::Down(reason)) => (Err(reason), None),
+        };
         let good = result.is_ok();
         let turned = self.health.record(result, probing);
         if turned {
@@ -273,6 +291,11 @@ impl Probed {
                 changed |= deployment.probed(sent, turned, Instant::now());
             } else {
                 deployment.probe_failed(sent);
+            }
+            if let Some(cause) = &refused {
+                deployment.probe_key_refused(cause, Instant::now());
+            } else if key_accepted {
+                changed |= deployment.probe_key_accepted(Instant::now());
             }
             if turned && !good {
                 deployment.slots.disperse();

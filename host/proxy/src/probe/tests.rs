@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use config::{Config, Paths};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::ask::NotReady;
 use super::*;
 
 fn probing(interval: Duration) -> Probing {
@@ -23,8 +24,7 @@ fn fleet(models: &str, probing: Probing, previous: Option<&Fleet>) -> Fleet {
 }
 
 fn client() -> reqwest::Client {
-    let tls = crate::tls::client().unwrap();
-    reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap()
+    super::client(crate::tls::client().unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ fn many(count: usize) -> String {
 }
 
 /// Ends the probe of a place.
-fn answer(places: &mut Places, id: Id, result: Result<(), String>, now: Instant) {
+fn answer(places: &mut Places, id: Id, result: Result<(), NotReady>, now: Instant) {
     places.ended(id, Some(Answer { sent: now, result: Some(result) }), 0.0, now);
 }
 
@@ -100,7 +100,7 @@ async fn probes_are_spread_and_hung_ones_delay_no_good_one() {
         now = time;
         for id in begin(&mut places, &mut running, now) {
             first.push(id);
-            let result = if id < 1_000 { Err("refused".to_owned()) } else { Ok(()) };
+            let result = if id < 1_000 { Err("refused".into()) } else { Ok(()) };
             answer(&mut places, id, result, now);
         }
     }

@@ -41,6 +41,7 @@ use connect::Connector;
 use exchange::{Exchanged, Failed, Progress, exchange};
 use pool::{Pool, Shelf};
 use request::Request;
+pub(crate) use resolve::SharedNames;
 
 /// Longest idle time of a connection for a request that must not be sent twice.
 const FRESH: Duration = Duration::from_secs(1);

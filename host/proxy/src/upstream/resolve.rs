@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,22 @@ const STACK: usize = 512 << 10;
 /// The resolver of the process.
 pub(super) static RESOLVER: std::sync::LazyLock<Resolver> =
     std::sync::LazyLock::new(|| Resolver::new(of_system));
+
+/// The resolver of the process, for clients of control traffic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SharedNames;
+
+impl reqwest::dns::Resolve for SharedNames {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(async move {
+            let addresses = RESOLVER.resolve(name.as_str()).await?;
+            // reqwest replaces the port.
+            let addresses: Vec<_> = addresses.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
+            let addresses: reqwest::dns::Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
+        })
+    }
+}
 
 /// The addresses of a name, in the order of the system's preference.
 pub(super) type Answer = Result<Arc<[IpAddr]>, Arc<io::Error>>;
