@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use memchr::memchr2;
 
-use crate::bytes16;
+use crate::{bytes16, count};
 
 /// Limit on nested arrays and objects, the outermost included.
 pub const DEPTH: usize = 128;
@@ -136,9 +136,11 @@ impl<'a> Reader<'a> {
 
     #[inline(never)]
     fn spaces(&mut self) -> u8 {
+        let start = self.at;
         while let b' ' | b'\t' | b'\n' | b'\r' = self.peek() {
             self.at += 1;
         }
+        count(self.at - start);
         self.peek()
     }
 
@@ -346,12 +348,20 @@ impl<'a> Reader<'a> {
         while self.peek().is_ascii_digit() {
             self.at += 1;
         }
+        count(self.at - start);
         if self.at == start { Err("a digit must be here") } else { Ok(()) }
     }
 }
 
 /// Counts the bytes before the first quote, backslash or control byte.
 pub(crate) fn plain(text: &[u8]) -> usize {
+    let length = plain_length(text);
+    count(length + 1);
+    length
+}
+
+#[inline(always)]
+fn plain_length(text: &[u8]) -> usize {
     // For longer texts it pays to call memchr.
     let (short, long) = text.split_at(text.len().min(64));
     let (chunks, rest) = short.as_chunks();

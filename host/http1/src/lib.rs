@@ -23,5 +23,13 @@ pub mod request;
 pub mod response;
 mod scan;
 
+#[cfg(any(test, fuzzing))]
+use pieces::work::count;
+
+/// Counts the bytes that are looked at, in tests and fuzz targets only.
+#[cfg(not(any(test, fuzzing)))]
+#[inline(always)]
+fn count(_bytes: usize) {}
+
 pub use refusal::Refusal;
 pub use scan::{Fields, Scan, ScanError, scan};

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::count;
 use crate::json::{self, Broken};
 
 /// Limit on a model's name, in bytes.
@@ -144,6 +145,7 @@ fn folded(name: &str) -> Option<usize> {
 
 /// The text of a JSON string, which [`json`] must have read.
 fn unquoted(string: &str) -> Cow<'_, str> {
+    count(string.len());
     match string.get(1..string.len() - 1) {
         Some(inside) if !inside.contains('\\') => Cow::Borrowed(inside),
         _ => serde_json::from_str(string).unwrap_or_default(),
@@ -263,6 +265,25 @@ mod tests {
         for (value, stream) in [("true", true), ("false", false), ("null", false), ("1", false)] {
             let body = format!(r#"{{"stream":{value},"model":"m"}}"#);
             assert_eq!(scan(body.as_bytes()).expect("good").stream, stream, "{value}");
+        }
+    }
+
+    #[test]
+    fn work_is_linear() {
+        let many = |part: &str| part.repeat(100_000 / part.len());
+        for body in [
+            format!(r#"{{"model":"m"{}}}"#, many(r#","k":1"#)),
+            format!(r#"{{"model":"m"{}}}"#, many(r#","messages":[1]"#)),
+            format!(r#"{{"model":"m"{}}}"#, many(r#","\u006d\u006fdel\n":"\\""#)),
+            format!(r#"{{"model":"m","x":"{}"}}"#, many("\\u0041")),
+            format!(r#"{{"model":"m","x":"{}"}}"#, many(" é")),
+            format!(r#"{{"model":"m","x":{}}}"#, many("1")),
+            format!(r#"{{{}"model":"m"}}"#, many(" \t\n")),
+            format!(r#"{{"model":"m","x":[{}1]}}"#, many("[],")),
+            many("{\"model\":"),
+            many("\""),
+        ] {
+            let _ = pieces::work::bounded(3, body.len(), (1, 16), || scan(body.as_bytes()));
         }
     }
 

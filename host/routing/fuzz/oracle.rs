@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use config::{Fallback, Standby};
 use contract::{BadWeights, RawWeights, Weights};
 use http1::{ScanError, json};
+use pieces::work;
 
 use crate::draw::draw;
 use crate::facts;
@@ -19,7 +20,8 @@ use crate::facts;
 /// refuse only bodies that serde_json refuses, or that it is documented to refuse.
 pub fn scan(body: &[u8]) {
     let theirs = serde_json::from_slice::<Fields>(body);
-    let ours = http1::scan(body);
+    // Keys are read once more, for their names.
+    let ours = work::bounded(3, body.len(), (1, 16), || http1::scan(body));
     if let Err(ScanError::Json(said)) = &ours {
         let deep = said.ends_with("levels deep") && depth(body) > json::DEPTH;
         let large = said.ends_with("too large") && is_near_the_largest(body);

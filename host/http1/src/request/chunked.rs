@@ -1,7 +1,7 @@
 //! Judges a chunked body as it arrives. Its bytes pass unchanged: every server reads a body that
 //! passes here in the same way.
 
-use crate::Refusal;
+use crate::{Refusal, count};
 
 use super::field;
 use super::refusals::{CHUNK_END, CHUNK_EXTENSION, CHUNK_SIZE, TRAILER, TRAILERS};
@@ -57,6 +57,7 @@ impl ChunkedRequest {
                     left => State::Data(left),
                 };
             } else {
+                count(1);
                 self.state = self.next(bytes[at])?;
                 at += 1;
             }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use crate::Refusal;
+use crate::{Refusal, count};
 
 use super::field::{self, Name};
 use super::refusals::*;
@@ -71,12 +71,16 @@ impl RequestHead {
             return Ok(None);
         }
         loop {
-            let Some(found) = memchr(b'\n', &bytes[self.searched..]) else {
+            let new = &bytes[self.searched..];
+            let Some(found) = memchr(b'\n', new) else {
+                count(new.len());
                 self.searched = bytes.len();
                 return self.within_limits(bytes.len()).map(|()| None);
             };
             let end = self.searched + found + 1;
             self.within_limits(end)?;
+            // The line is read once more to be judged.
+            count(found + 1 + (end - self.line));
             let at = self.line..end;
             let line = bytes[at.clone()].strip_suffix(b"\r\n").ok_or(BARE_LF)?;
             (self.line, self.searched) = (end, end);

@@ -4,6 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::Malformed;
+use crate::count;
 
 /// Limit on one chunk's extension, in bytes.
 const EXTENSION: u32 = 4 * 1024;
@@ -54,6 +55,7 @@ impl ChunkedResponse {
         let (mut at, mut payload) = (0, 0..0);
         while at < buffer.len() && !matches!(self.at, At::Done | At::Bad(_)) {
             if self.at != At::Data {
+                count(1);
                 self.at = self.frame(buffer[at]).unwrap_or_else(At::Bad);
                 at += 1;
                 continue;
@@ -63,6 +65,7 @@ impl ChunkedResponse {
             if payload.is_empty() {
                 payload = at..at + size;
             } else if size <= COPIED {
+                count(size);
                 buffer.copy_within(at..at + size, payload.end);
                 payload.end += size;
             } else {

@@ -10,6 +10,7 @@ use http::{Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 
 use super::{ChunkedResponse, Decoder, Malformed};
+use crate::count;
 
 /// Limit on a head, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -64,7 +65,8 @@ impl HeadReader {
         if buffer[..start] != START[..start] {
             return Err(Malformed("this is not HTTP/1"));
         }
-        for at in memchr::memchr_iter(b'\n', &buffer[self.seen..]) {
+        let new = &buffer[self.seen..];
+        for at in memchr::memchr_iter(b'\n', new) {
             let at = self.seen + at;
             if at > LONGEST {
                 break;
@@ -73,10 +75,12 @@ impl HeadReader {
                 return Err(Malformed("a line ends in LF alone"));
             }
             if at == self.line + 1 {
+                count(at + 1 - self.seen);
                 return Ok(Some(at + 1));
             }
             self.line = at + 1;
         }
+        count(new.len());
         self.seen = buffer.len();
         if self.seen > LONGEST {
             return Err(Malformed("the head is too long"));
@@ -87,6 +91,7 @@ impl HeadReader {
 
 /// Parses a whole head. None for an interim answer.
 fn parse(bytes: Bytes) -> Result<Option<ResponseHead>, Malformed> {
+    count(bytes.len());
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS];
     let mut answer = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
