@@ -16,8 +16,10 @@ models:
   - {id: c, base_url: 'http://[fd00::7]:8000'}
   - {id: d, base_url: 'http://[2001:db8::7]:8000'}
 ";
-/// What no answer to a client may hold, in lower case.
-const SECRETS: [&str; 5] = ["sk-a/b+c", "abcd", "api.example", "vllm:8000", "2001:db8::7"];
+/// What no answer to a client may hold.
+const KEYS: [&str; 2] = ["sk-a/b+c", "abcd"];
+/// The same in any case.
+const PLACES: [&str; 3] = ["api.example", "vllm:8000", "2001:db8::7"];
 /// Bytes looked at for each byte of input.
 const FACTOR: usize = 100;
 
@@ -43,8 +45,11 @@ pub fn redactor(input: &[u8]) {
 
 fn clean(text: &str) {
     let lower = text.to_ascii_lowercase();
-    for secret in SECRETS {
-        assert!(!lower.contains(secret), "{secret} in {text}");
+    for key in KEYS {
+        assert!(!text.contains(key), "{key} in {text}");
+    }
+    for place in PLACES {
+        assert!(!lower.contains(place), "{place} in {text}");
     }
     let mut from = 0;
     for token in lower.split_inclusive(|c: char| !is_part(c)) {
