@@ -79,7 +79,7 @@ impl Executor {
                 // A wrong request says nothing about the deployment: the permit is dropped
                 // unsettled.
                 Ok(Begun::Rejection(rejection)) => {
-                    return Ok(reject(*rejection, &permit, &request, journal));
+                    return Ok(reject(*rejection, &permit, &request, journal).await);
                 }
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
@@ -95,7 +95,7 @@ impl Executor {
                 }
                 Err(mut failure) => {
                     // Redacted here: the client may be told these words if every attempt fails.
-                    refusal::redact(&mut failure, &deployment.redactor);
+                    refusal::redact(&mut failure, &deployment.redactor).await;
                     journal.failed(failure.cause, failure.ending());
                     let now = Instant::now().into_std();
                     complaint::tell(deployment, &failure, journal.id(), now);
@@ -117,7 +117,7 @@ fn down(headers: HeaderMap, request: &Request) -> HeaderMap {
 }
 
 /// Tells the client in the upstream's words that its request is wrong.
-fn reject(
+async fn reject(
     Rejection { head, text }: Rejection,
     permit: &Permit,
     request: &Request,
@@ -129,7 +129,11 @@ fn reject(
     let mut headers = down(head.headers, request);
     refusal::redact_headers(&mut headers, redactor);
     let text = match text {
-        Some(text) => redactor.redact(text),
+        Some(text) => refusal::mask(text, redactor).await,
+        None => None,
+    };
+    let text = match text {
+        Some(text) => text,
         None => {
             headers.remove(CONTENT_ENCODING);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -172,11 +176,7 @@ fn respond(
     let mut response = Response::new(());
     *response.status_mut() = committed.head.status;
     let mut down = down(std::mem::take(&mut committed.head.headers), request);
-    // Some gateways tell where they sent a request: LiteLLM's `x-litellm-model-api-base`.
-    let telling = |(name, value): (&HeaderName, &HeaderValue)| {
-        name.as_str().starts_with("x-") && redactor.finds_any(value.as_bytes())
-    };
-    if down.iter().any(telling) {
+    if refusal::tells(&down, redactor) {
         refusal::redact_headers(&mut down, redactor);
     }
     *response.headers_mut() = down;
