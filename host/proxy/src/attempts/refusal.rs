@@ -139,7 +139,7 @@ mod tests {
             let body = format!("{} at https://inside.example/v1", "x".repeat(length));
             let masked = mask(Bytes::from(body), &redactor).await.expect("masked");
             let masked = String::from_utf8(masked.to_vec()).expect("text");
-            assert!(!masked.contains("inside") && masked.starts_with("xxxxxxxxxx at"), "{masked}");
+            assert!(!masked.contains("inside") && masked.contains("x at "), "{length}");
         }
     }
 
