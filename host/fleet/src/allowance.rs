@@ -255,6 +255,52 @@ mod tests {
     }
 
     #[test]
+    fn something_is_known_after_each_sign() {
+        let now = Instant::now();
+        let mut refused = Allowance::default();
+        refused.refused(false, now);
+        assert!(!refused.is_unknown());
+        let mut told = Allowance::default();
+        told.told(Quota { remaining: 9, reset: 1000 * MS }, 0, now);
+        assert!(!told.is_unknown());
+        refused.refused = None;
+        refused.learned = Some(Learned { rate: 1.0, saved: 0.0, at: now, since: now });
+        assert!(!refused.is_unknown());
+    }
+
+    #[test]
+    fn refusals_without_answers_teach_no_rate() {
+        let (mut allowance, now) = (Allowance::default(), Instant::now());
+        allowance.refused(false, now);
+        allowance.refused(false, now + 2000 * MS);
+        assert!(allowance.closed(now + 2000 * MS).is_none());
+    }
+
+    #[test]
+    fn a_learned_rate_opens_with_time() {
+        let (mut allowance, now) = (Allowance::default(), Instant::now());
+        allowance.refused(false, now);
+        (0..2).for_each(|_| allowance.answered(now));
+        // The least time between two refusals that are not one.
+        let then = now + TOGETHER;
+        allowance.refused(false, then);
+        let gap = Duration::from_secs_f64(1.0 / (4.0 * OVER));
+        for nth in 0..5 {
+            let from = then + gap * nth;
+            assert!(allowance.closed(from + gap - 2 * MS).is_some(), "{nth}");
+            assert!(allowance.closed(from + gap + MS).is_none(), "{nth}");
+            allowance.spend(from + gap + MS);
+        }
+        // An idle second saves up a second's worth, and no more.
+        let idle = then + 10_000 * MS;
+        for _ in 0..4 {
+            assert!(allowance.closed(idle).is_none());
+            allowance.spend(idle);
+        }
+        assert!(allowance.closed(idle).is_some());
+    }
+
+    #[test]
     fn a_rate_rises_and_is_forgotten() {
         let (mut allowance, now) = (Allowance::default(), Instant::now());
         allowance.refused(false, now);
