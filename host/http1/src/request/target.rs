@@ -84,3 +84,7 @@ fn has_dots(path: &[u8]) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;

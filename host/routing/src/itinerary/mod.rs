@@ -23,7 +23,11 @@
 //! was drawn.
 
 #[cfg(test)]
+mod fitting;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod scene;
 mod step;
 #[cfg(test)]
 mod tests;
