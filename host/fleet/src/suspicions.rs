@@ -26,7 +26,7 @@ use super::{Change, Condition, State};
 pub use row::Suspicion;
 use row::{Out, Row};
 
-/// Endpoints that are told apart, as positions chosen by the caller.
+/// Number of endpoints that are told apart. The caller chooses their positions.
 pub const ENDPOINTS: usize = 8;
 
 /// How long an answer proves that the model and the endpoint exist there.
@@ -60,7 +60,7 @@ pub(super) struct Suspicions {
 
 /// The deployment is out.
 const OUT: u32 = 1;
-/// Something is counted, which an answer must reset.
+/// Signs or failures are counted, and an answer must reset them.
 const HEARD: u32 = 2;
 /// The bit of the first endpoint.
 const FIRST: u32 = 8;
@@ -78,7 +78,7 @@ struct Held {
 #[derive(Debug, Default)]
 struct Failing {
     first: Option<u64>,
-    /// Different requests failed.
+    /// True if at least two different requests failed.
     mixed: bool,
 }
 
@@ -103,8 +103,8 @@ impl Suspicions {
         }
     }
 
-    /// A request is sent although the deployment is out, for want of a better one. It is the trial
-    /// if that is due.
+    /// Admits a request although the deployment is out, because there is no better one. The request
+    /// is the trial if one is due.
     pub(super) fn admit_in_panic(&self, now: Instant) {
         if self.word.load(Ordering::Acquire) & OUT != 0 {
             let mut held = self.lock();
@@ -184,7 +184,8 @@ impl Suspicions {
         only && !held.failing.mixed && self.is_proven(None, now)
     }
 
-    /// The files were loaded, and may have a new key, model or address.
+    /// Forgets everything after a reload, because the files may have a new key, model or address.
+    /// Returns true if the deployment was out.
     pub(super) fn loaded(&self) -> bool {
         self.with(|held| {
             let was_out = held.outs().next().is_some();
@@ -193,8 +194,8 @@ impl Suspicions {
         })
     }
 
-    /// The place has come up after it was down, perhaps with another model. Returns true if its
-    /// state changed.
+    /// Makes a trial due, because the place came up after it was down, perhaps with another model.
+    /// Returns true if the state changed.
     pub(super) fn came_up(&self, now: Instant) -> bool {
         self.answered.iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
         self.with(|held| {
@@ -207,7 +208,7 @@ impl Suspicions {
         })
     }
 
-    /// The state that the suspicions give. None: they give none.
+    /// The state of the deployment by its suspicions. None if it is not out.
     pub(super) fn state(&self, now: Instant) -> Option<State> {
         if self.is_clear() {
             return None;
@@ -238,7 +239,7 @@ impl Suspicions {
         (last > now).then(|| last - now)
     }
 
-    /// True if it is not out, also not half-open.
+    /// True if the deployment is neither out nor half-open.
     pub(super) fn is_clear(&self) -> bool {
         self.word.load(Ordering::Acquire) & OUT == 0
     }

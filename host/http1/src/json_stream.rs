@@ -26,7 +26,7 @@ pub enum Found<'a> {
     Top(Field<'a>),
     /// A field of an object in the array `choices` of the outermost object.
     OfChoice(Field<'a>),
-    /// That object.
+    /// The end of such an object.
     Choice,
 }
 
@@ -178,7 +178,7 @@ impl JsonStream {
         length
     }
 
-    /// Keeps a part of a key or a scalar value, if it belongs to a field that is found.
+    /// Keeps a part of a key or a scalar value, if its field is reported.
     fn keep(&mut self, text: &[u8], is_key: bool) {
         if is_key {
             if let Some(level) = self.level() {
@@ -189,7 +189,8 @@ impl JsonStream {
         }
     }
 
-    /// The current object, if its fields are found: 0 is the outermost, 1 a choice.
+    /// The index in `fields` of the current object: 0 for the outermost one, 1 for a choice. None
+    /// for others, whose fields are not reported.
     fn level(&self) -> Option<usize> {
         match (self.depth, self.objects & 0b111) {
             (1, 1) => Some(0),

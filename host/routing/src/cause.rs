@@ -87,7 +87,7 @@ pub enum Cause {
     Protocol,
     /// A status that another deployment might not give: 408, 429, 5xx.
     Status(StatusCode),
-    /// The deployment says that it is full, by another status than those that mean it.
+    /// The deployment says that it is full, but its status does not mean that.
     Overloaded(StatusCode),
     /// The request is wrong, wherever it is sent.
     Rejected(StatusCode),
@@ -111,7 +111,7 @@ pub enum Cause {
     Malformed,
     /// The answer is compressed, although the gateway asked for `identity`.
     Encoded,
-    /// The body of an answer of status 200 is an error that says no more than that.
+    /// The body of an answer of status 200 is an error without a known meaning.
     Reported,
     /// The gateway is stopping, and its time for requests in flight is over.
     Stopping,
@@ -122,7 +122,7 @@ pub enum Cause {
 /// What a deployment lacks for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
-    /// Room: the context is too short.
+    /// A context that is long enough.
     Context,
     /// A feature.
     Feature(Feature),

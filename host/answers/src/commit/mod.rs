@@ -11,11 +11,11 @@
 //!
 //! Before the commit nothing has gone to the client, so another deployment can be tried after any
 //! failure: no connection, a bad status, a body that ends early, an error object in an answer of
-//! status 200. A stream commits at its first *content*; roles, comments and keep-alives before it
-//! are held. A plain answer commits when it is whole, or at its size.
+//! status 200. A stream commits at its first *content*. Roles, comments and keep-alives before it
+//! are held. A plain answer commits when it is whole, or when it exceeds 1 MiB.
 //!
 //! An answer is passed as whole only if its framing and its content say so: one JSON object or
-//! array, or a stream that has the end of its kind.
+//! array, or a stream with the end that its kind has (`[DONE]`, finish reasons).
 //!
 //! After the commit a failure is reported to the client, never hidden, and the text of two engines
 //! is never joined. An event that begins as an error is still held until it is whole: engines write
@@ -101,7 +101,8 @@ pub enum Verdict {
     Fail {
         /// Good bytes from before the failure, still to be sent. Empty before the commit.
         pass: Bytes,
-        /// [`Defect::Reported`] or [`Defect::Malformed`]: the others show only at the end.
+        /// [`Defect::Reported`] or [`Defect::Malformed`]. Other defects show only at the end of the
+        /// body.
         defect: Defect,
     },
 }
@@ -127,12 +128,12 @@ pub struct Commit {
     ending: Ending,
     /// True after a [`Meaning::Done`].
     done: bool,
-    /// True if an event of the stream has a field or a comment.
+    /// True once an event had a field of the event-stream format, or a comment.
     known: bool,
     /// True if the last chunk had more than comments.
     moved: bool,
     repeat: Repeat,
-    /// True if the last chunk was an event like an earlier one: content, and nothing else.
+    /// True if the last chunk was one event that [`Repeat`] recognised: only content.
     repeated: bool,
     /// Reads a plain answer.
     plain: Plain,
@@ -187,7 +188,7 @@ impl Commit {
         self.moved
     }
 
-    /// True if the last chunk has no usage, because it is like an earlier one without.
+    /// True if the last chunk matches an earlier event. Such an event has no usage.
     pub fn is_repeated(&self) -> bool {
         self.repeated
     }

@@ -84,7 +84,7 @@ impl Commit {
     }
 
     fn read_events(&mut self, chunk: Bytes) -> Verdict {
-        // End of the last event in the chunk that is no error.
+        // End of the last event before any error in the chunk.
         let mut good = 0;
         self.moved = false;
         while let Some((event, end)) = self.events.next(&chunk, good) {
@@ -110,7 +110,7 @@ impl Commit {
         }
         match self.events.rest() {
             Some(Event::Whole(start)) => {
-                // Judged by its first byte: it is looked at again with every chunk.
+                // Only its first byte counts: every chunk reads the event again.
                 self.moved |= start.first() != Some(&b':');
                 if content::begins_as_error(start) {
                     return self.withhold(&chunk, good);
@@ -138,7 +138,7 @@ impl Commit {
         Verdict::Hold
     }
 
-    /// True if anything that came is that of an event stream.
+    /// True if any event so far has the format of an event stream.
     fn is_known(&self) -> bool {
         self.known
             || match self.events.rest() {

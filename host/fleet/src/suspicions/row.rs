@@ -12,7 +12,7 @@ const TRIAL: Duration = Duration::from_secs(10);
 pub enum Suspicion {
     /// It refuses the gateway's key.
     Credential,
-    /// It refuses all requests, for reasons that look like each request's own.
+    /// It refuses all requests, each for a reason that seems to be the request's own fault.
     Refused,
     /// It lacks the model.
     Model,
@@ -22,7 +22,7 @@ pub enum Suspicion {
 
 /// When a suspicion takes effect, and for how long.
 struct Rule {
-    /// Different requests that must say so.
+    /// How many different requests must give the sign.
     requests: usize,
     first: Duration,
     most: Duration,

@@ -24,7 +24,7 @@ use super::{Api, Client, Error, RequestBody, with_type};
 
 const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The request header that forbids the other side.
+/// The request header that restricts a request to one side.
 const SIDE: &str = "x-gateway-side";
 
 /// A body that arrives a byte at a time may take no longer than `total`.
@@ -166,7 +166,7 @@ fn without_mark(mut body: Bytes) -> Bytes {
     body
 }
 
-/// The sides that the client allows. Each value narrows: the sides are those that all values allow.
+/// The sides that all values of the header allow.
 fn allowed_sides(headers: &HeaderMap) -> Result<Sides, Error> {
     let mut sides = Sides::BOTH;
     for value in headers.get_all(SIDE) {
@@ -189,7 +189,7 @@ impl Api {
     }
 }
 
-/// The end of a request that was attempted.
+/// Turns the attempts' answer into the client's, and notes an error in the journal.
 fn concluded(answer: attempts::Answer) -> Result<Response<Body>, Error> {
     answer.map_err(|(exhausted, mut journal)| {
         let error = Error::Exhausted(exhausted);

@@ -84,7 +84,7 @@ impl Executor {
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
                     permit.begun(now.into_std());
-                    // A limit of one's own engine shows in its refusals.
+                    // The limit of a local engine shows in its refusals.
                     if permit.deployment().config.side == Side::Remote
                         && let Some(quota) = limits::quota(&committed.head.headers)
                     {
@@ -155,7 +155,7 @@ pub(crate) fn live(headers: &mut HeaderMap) {
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
-/// Whether an answer is such a stream.
+/// True if [`live`] has marked the answer.
 pub(super) fn is_live(headers: &HeaderMap) -> bool {
     headers.contains_key(X_ACCEL_BUFFERING)
 }

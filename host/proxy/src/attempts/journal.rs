@@ -223,8 +223,8 @@ impl Journal {
         self.first_byte = Some(now.saturating_duration_since(self.started));
     }
 
-    /// Records that the attempt under way ended with the word that the request is wrong, which the
-    /// client gets now. Its time says nothing of how fast the deployment answers.
+    /// Records that the deployment rejected the request as wrong, and that the client gets this
+    /// answer now. The time is no sample of the deployment's latency.
     pub(super) fn rejected(&mut self, status: StatusCode, now: Instant) {
         let Some(trying) = &mut self.trying else { return };
         trying.answered = Some(now.saturating_duration_since(trying.since));

@@ -54,7 +54,7 @@ pub(super) struct Relay {
     polled: Instant,
     /// Set while the relay waits for the upstream: when this wait began. The timer was set then.
     waiting: Option<Instant>,
-    /// How long the upstream was waited for since it sent more than comments.
+    /// Total time of waiting for the upstream since it last sent more than comments.
     quiet: Duration,
     burst: Burst,
     /// None before the first wait: most plain answers arrive whole and need no timer.
@@ -295,7 +295,8 @@ impl Relay {
                 self.complete(Instant::now());
             }
             Err(defect) => {
-                // With the last bytes, a client that counts them by the length would have all.
+                // Without the last bytes, a client that counts by `content-length` sees that the
+                // answer is incomplete.
                 if self.commit.shape() == Shape::Plain {
                     self.first.clear();
                 }

@@ -33,7 +33,7 @@ pub(super) struct Answer {
 
 /// Most bytes of an answer that are read.
 const READ: usize = 4 << 10;
-/// Words by which engines say that they are there, but answer nothing yet.
+/// Words of engines that run, but do not answer requests yet.
 const NOT_READY: [&str; 4] = ["loading", "sleeping", "starting", "initializing"];
 
 impl Probe {

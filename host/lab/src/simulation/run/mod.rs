@@ -39,8 +39,8 @@ const ATTEMPTS: u64 = 4;
 #[derive(Debug)]
 pub(super) enum Event {
     Arrives(usize),
-    /// A request's time in a line is over. Ignored if it has left that line: its visits are
-    /// counted.
+    /// A request's time in a line is over. Ignored if the request has left that line: it then has
+    /// another `visit`.
     Waited {
         request: usize,
         visit: u32,

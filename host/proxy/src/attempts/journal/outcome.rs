@@ -7,7 +7,7 @@ use fleet::DeploymentMeters;
 pub(crate) enum RequestOutcome {
     /// The client got a whole answer.
     Ok,
-    /// The client got a deployment's word that the request is wrong.
+    /// A deployment answered that the request is wrong, and the client got that answer.
     Rejected,
     /// There was no room for the request: the gateway or its deployments are full.
     Shed,
