@@ -28,8 +28,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 const REQUESTS: u32 = 24;
 /// Pause after a refusal while nothing else was out. It doubles up to [`Pressure::longest_pause`].
 const PAUSE: Duration = Duration::from_millis(100);
-/// Shortest time between two yields, unless the deployment is shared. A yield follows the refusal
-/// of a retried level: the limit gives up places for a round, so that another gateway finds them.
+/// A refusal of a level that is tried again also gives up a place for a round, so that another
+/// gateway that gets nothing finds it: at most once in that time, and always while shared.
 const YIELD: Duration = Duration::from_secs(8);
 /// A deployment counts as shared for that long after a refusal that was not of our making. A shared
 /// one yields at each refusal.
@@ -38,8 +38,8 @@ const SHARED: Duration = Duration::from_secs(60);
 const KEPT: f64 = 0.8;
 /// Part of the limit that is yielded, at least one place.
 const YIELDED: f64 = 0.05;
-/// Stalls below the last good level lower the limit if there are at least two of them, and one for
-/// every this many answers. A single slow prompt is no sign of a full engine.
+/// Stalls below the last good level lower the limit once they are one in so many answers, and at
+/// least two. A single slow prompt is no sign of a full engine.
 const STALLS: u32 = 4;
 
 /// What is known of the pressure on one deployment.
@@ -90,7 +90,7 @@ struct Pause {
     requests: u32,
 }
 
-/// No request that was sent after this time has got its first byte.
+/// Since then no request that was sent later has got its first byte.
 #[derive(Debug, Clone, Copy)]
 struct Stall {
     since: Instant,
@@ -158,8 +158,8 @@ impl Pressure {
         self.limit.filter(|limit| *limit < max)
     }
 
-    /// True if the end of a request is expected to free a place. False during a stall, and after a
-    /// refusal with nothing else out.
+    /// True if a place is expected when a request ends: neither did the deployment refuse a request
+    /// with nothing else out, nor does it stall.
     pub(super) fn is_hopeful(&self) -> bool {
         self.pause.is_none() && self.stall.is_none()
     }
@@ -241,8 +241,9 @@ impl Pressure {
         now: Instant,
     ) {
         self.ramp = None;
-        // Of the first burst the engine may refuse any request, so the number still out at each
-        // refusal shows how many it took. For requests sent later, their level counts.
+        // Of requests that were sent in one burst, the engine may have refused any. The number that
+        // is left when each refusal comes shows how many it took. Later each request has its level,
+        // whatever ended since it was sent.
         let since = *self.since.get_or_insert(now);
         let out = if sent > since { level } else { out };
         if out <= 1 {

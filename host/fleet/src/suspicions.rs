@@ -208,7 +208,7 @@ impl Suspicions {
         })
     }
 
-    /// The state of the deployment by its suspicions. None if it is not out.
+    /// The state that the suspicions give. None: they give none.
     pub(super) fn state(&self, now: Instant) -> Option<State> {
         if self.is_clear() {
             return None;
