@@ -23,8 +23,8 @@ use escapes::Level;
 const MASK: &[u8] = b"[redacted]";
 /// Shorter keys are not masked: they are no secrets, and any text contains them.
 const SHORTEST_KEY: usize = 4;
-/// The text as it is, and escapes within escapes: an error that quotes another one as a JSON string
-/// escapes it twice.
+/// How many levels of escapes are searched, the text as it is included. An error that quotes
+/// another one as a JSON string escapes it twice.
 const LEVELS: usize = 4;
 
 /// Masks the keys and addresses of all deployments, and every URL and address in a private network:
@@ -162,7 +162,7 @@ impl Redactor {
 fn finder(words: &BTreeSet<String>, ignore_case: bool) -> Option<AhoCorasick> {
     let mut builder = AhoCorasick::builder();
     let finder = builder.ascii_case_insensitive(ignore_case).build(words);
-    // It fails only for more words than fit into memory.
+    // Building fails only if the words do not fit into memory.
     finder.ok().filter(|_| !words.is_empty())
 }
 

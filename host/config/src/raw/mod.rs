@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::ProbeMethod;
 
-/// The health probe of a deployment: a path (asked with GET), or what is asked and which answers
+/// The health probe of a deployment: a path (asked with GET), or a request and the answers that
 /// mean healthy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -21,7 +21,7 @@ pub(super) enum RawHealth {
     Probe(RawProbe),
 }
 
-/// What a health probe asks, and which answers mean healthy.
+/// The request of a health probe, and the answers that mean healthy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawProbe {

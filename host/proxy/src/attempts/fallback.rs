@@ -84,7 +84,7 @@ impl Executor {
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
                     permit.begun(now.into_std());
-                    // The limit of a local engine shows in its refusals.
+                    // A limit of one's own engine shows in its refusals.
                     if permit.deployment().config.side == Side::Remote
                         && let Some(quota) = limits::quota(&committed.head.headers)
                     {
