@@ -369,7 +369,7 @@ fn failed(name: &[u8], data: &[u8], envelope: Option<&Envelope<'_>>) -> Option<W
     };
     let kind = envelope.kind.map(RawValue::get);
     if says(envelope.error) {
-        // Reads the whole object: engines also write fields beside the error.
+        // All of it: engines also write fields beside the error.
         return Some(Words::in_body(data));
     }
     if kind == Some("\"response.failed\"") {

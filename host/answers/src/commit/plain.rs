@@ -17,7 +17,7 @@ use super::{Defect, End};
 pub(super) const SMALL: usize = 64 * 1024;
 /// In bytes. A longer field of an error is not shown.
 const LONGEST_FIELD: usize = 16 * 1024;
-/// Fields of the outermost object that show an error or contain its words.
+/// The fields of an outermost object that tell an error, and those that have words of it.
 const OF_ERROR: [&str; 12] = [
     "error",
     "object",
