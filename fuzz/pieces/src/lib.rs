@@ -5,11 +5,11 @@ use std::path::Path;
 
 pub mod work;
 
-/// In an input that comes in pieces: a cut.
+/// In an input that comes in pieces, this byte is a cut.
 const CUT: u8 = 0xff;
-/// In such an input: many `x`, because limits are further away than inputs are long.
+/// In such an input, this byte stands for many `x`, because limits are larger than inputs.
 const LONG: u8 = 0xfe;
-/// So many of them, and up to this length of the text.
+/// How many `x` that byte adds, and the length of the text beyond which it adds none.
 const XS: (usize, usize) = (4096, 128 << 10);
 /// Up to this length a text is also read byte by byte.
 const SHORT: usize = 1024;
@@ -44,7 +44,7 @@ impl Pieces {
         &self.text
     }
 
-    /// Cut in one way and another; no piece is empty.
+    /// The text, cut in several ways. No piece is empty.
     pub fn ways(&self) -> impl Iterator<Item = Vec<&[u8]>> {
         let as_asked = self.cuts.windows(2).map(|ends| &self.text[ends[0]..ends[1]]).collect();
         let bytes = (self.text.len() <= SHORT).then(|| self.text.chunks(1).collect());
@@ -52,8 +52,8 @@ impl Pieces {
     }
 }
 
-/// The payload of a chunked body and what follows it, read in the plainest way: for comparison, of bodies
-/// that are known to be good. None: it is not whole.
+/// Decodes a chunked body in the simplest way, for comparison. Returns the payload and the bytes
+/// after the body, which must be valid. None if it is incomplete.
 #[must_use]
 pub fn dechunk(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let (mut body, mut rest) = (Vec::new(), text);

@@ -1,4 +1,5 @@
-//! Counts the bytes that scanners look at, so that a test can hold them to a multiple of their input.
+//! Counts the bytes that scanners read, so that tests can bound the work by a multiple of the
+//! input.
 //!
 //! A scanner calls [`count`] once for each stretch that it reads. Outside of tests and fuzzing the crates compile
 //! the calls away.
@@ -14,15 +15,16 @@ pub fn count(bytes: usize) {
     BYTES.set(BYTES.get() + bytes);
 }
 
-/// Runs `scan`. Returns its result, and the bytes that this thread's scanners looked at meanwhile.
+/// Runs `scan`. Returns its result, and the number of bytes that scanners read on this thread
+/// meanwhile.
 pub fn of<T>(scan: impl FnOnce() -> T) -> (T, usize) {
     let before = BYTES.get();
     let done = scan();
     (done, BYTES.get() - before)
 }
 
-/// Runs `scan`, and checks that its scanners look at no more than `factor` bytes for each byte of input and
-/// `each` for each call.
+/// Runs `scan`, and checks its work: at most `factor` bytes read per byte of input, plus `each`
+/// bytes per call of `count`.
 ///
 /// # Panics
 /// If they look at more.

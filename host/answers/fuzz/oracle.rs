@@ -12,8 +12,8 @@ use super::content::{self, Meaning};
 use super::events::{Event, Events, LONGEST};
 use super::{Commit, Defect, End, MOST_HELD_OF_A_BODY, MOST_HELD_OF_A_STREAM, Shape, Verdict};
 
-/// Bytes that are looked at for each byte of an answer, and for each of its chunks: the beginning of an
-/// event is looked at again with every chunk.
+/// Bytes that scanners may read, per byte of an answer and per chunk. Every chunk reads the
+/// beginning of its event again.
 const WORK: (usize, usize) = (20, 1024);
 /// The data of the error event that ends a broken stream.
 const LAST: &str = "{\"error\":{}}";
@@ -190,7 +190,7 @@ fn renamed(pieces: &Pieces, names: u8) {
     for way in pieces.ways() {
         assert_eq!(rename(&way), whole);
     }
-    // The search of raw bytes knows no escapes in keys.
+    // The search of raw bytes does not decode escapes in keys.
     let has_odd_keys = text.windows(2).any(|pair| pair == b"\\u");
     if let Ok(mut value) = serde_json::from_slice(text)
         && !has_odd_keys

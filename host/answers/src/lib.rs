@@ -10,7 +10,7 @@ pub mod usage;
 #[cfg(any(test, fuzzing))]
 use pieces::work::count;
 
-/// Counts the bytes that are looked at, in tests and fuzz targets only.
+/// Counts the bytes that scanners read, in tests and fuzz targets only.
 #[cfg(not(any(test, fuzzing)))]
 #[inline(always)]
 fn count(_bytes: usize) {}

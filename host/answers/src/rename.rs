@@ -36,7 +36,7 @@ pub struct Rename {
 /// The part of an answer that the next byte belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
-    /// Anything. This many bytes of the key have come.
+    /// Any text. It ends with this many bytes of the key.
     Key(usize),
     /// The text between key and value. True after the colon.
     Colon(bool),
@@ -47,9 +47,9 @@ enum At {
 /// The output for one chunk.
 struct Out<'a> {
     chunk: &'a Bytes,
-    /// Everything that differs from the chunk, or follows such a difference.
+    /// The output from the first difference on. None while the output equals the chunk.
     changed: Option<BytesMut>,
-    /// The end of the part of the chunk that is in `changed`, or was replaced there.
+    /// How far into the chunk `changed` reaches.
     done: usize,
     /// Where the current name begins in the chunk. 0 if it began in an earlier chunk.
     name: usize,
@@ -163,7 +163,7 @@ impl Rename {
         }
     }
 
-    /// True if the bytes held and these are the upstream's name.
+    /// True if the held bytes and `end` together are the upstream's name.
     fn is_name(&self, end: &[u8]) -> bool {
         let is = |string: &[u8]| {
             string == self.quoted
@@ -189,7 +189,7 @@ impl Rename {
 }
 
 impl At {
-    /// What follows a byte between the beginning of a key and the value.
+    /// The state after a byte that comes between the beginning of the key and its value.
     fn after(self, byte: u8) -> Self {
         match self {
             At::Key(begun) if byte == KEY[begun] => {

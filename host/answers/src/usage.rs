@@ -2,7 +2,7 @@
 //! `"usage":{...}` is safe: inside a JSON string its quotes would be escaped.
 //!
 //! Every byte is searched once and kept at most once, however the answer is cut and whatever is in
-//! it. [`MOST_NESTED`] bounds how often it is parsed.
+//! it. [`MOST_NESTED`] bounds how often a byte is parsed.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ const KEY: &[u8] = b"\"usage\"";
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 /// In bytes. The scan gives up an unfinished usage object of this length; real ones are shorter.
 const LONGEST: usize = 2048;
-/// Of usage objects within each other, only so many of the innermost are parsed.
+/// Of nested usage objects only this many are parsed, the innermost ones.
 const MOST_NESTED: usize = 4;
 
 /// Tokens as the upstream counted them.
@@ -33,7 +33,8 @@ pub struct Usage {
 /// Searches an answer chunk by chunk. Between chunks it keeps at most one usage object.
 #[derive(Debug, Default)]
 pub struct UsageScan {
-    /// Bytes of [`KEY`] that the input so far ends with. All of them: the value comes next.
+    /// How many bytes of [`KEY`] the input so far ends with. After all of them the value comes
+    /// next.
     key: usize,
     /// The text from the outermost open usage object on. Empty if none is open.
     text: Vec<u8>,
@@ -130,7 +131,7 @@ impl UsageScan {
     }
 }
 
-/// How many bytes of [`KEY`] a text ends with that holds no whole one.
+/// How many bytes of [`KEY`] a text ends with. The text contains no whole key.
 fn beginning(text: &[u8]) -> usize {
     (1..KEY.len()).rev().find(|length| text.ends_with(&KEY[..*length])).unwrap_or(0)
 }

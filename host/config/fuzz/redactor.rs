@@ -29,7 +29,7 @@ static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| {
     Redactor::new(&config.models)
 });
 
-/// Checks that masking leaves no secret, however JSON spells it, and nothing else away.
+/// Checks that masking removes every secret, in any JSON spelling, and nothing else.
 pub fn redactor(input: &[u8]) {
     let masked = work::bounded(FACTOR, input.len(), (1, 0), || {
         REDACTOR.redact(Bytes::copy_from_slice(input))
@@ -58,7 +58,7 @@ fn clean(text: &str) {
         let is_private =
             token.len() > 2 && token.parse::<IpAddr>().is_ok() && endpoint::is_private(token);
         let (before, after) = (&lower[..at], &lower[at + token.len()..]);
-        // What was masked beside it may have been the rest of the word.
+        // The masked text beside it may have been the rest of a longer word.
         let is_in_a_word = is_word(before.chars().next_back())
             || is_word(after.chars().next())
             || before.ends_with(MASK)
@@ -73,7 +73,7 @@ fn is_part(c: char) -> bool {
     c.is_ascii_hexdigit() || matches!(c, '.' | ':')
 }
 
-/// True of a part of a longer word, such as that before `::1` in `x::1`.
+/// True if the character extends a word, as the `x` in `x::1` does.
 fn is_word(c: Option<char>) -> bool {
     c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -82,7 +82,7 @@ impl Check<'_> {
     }
 }
 
-/// An origin as browsers write it. None: it is none.
+/// An origin as browsers write it. None if the text is not an origin.
 fn origin_of(text: &str) -> Option<String> {
     if matches!(text, "*" | "null") {
         return Some(text.to_owned());

@@ -42,13 +42,13 @@ impl Modalities {
         Self(names.iter().map(bit).fold(0, |all, bit| all | bit))
     }
 
-    /// The modalities that are in one or the other.
+    /// The union of both sets.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// True if all of `others` are in it.
+    /// True if the set contains all of `others`.
     #[must_use]
     pub const fn has(self, others: Self) -> bool {
         self.0 & others.0 == others.0
@@ -72,7 +72,7 @@ impl Sides {
         Self { local: matches!(side, Side::Local), remote: matches!(side, Side::Remote) }
     }
 
-    /// True if `side` is in it.
+    /// True if the set contains `side`.
     #[must_use]
     pub const fn has(self, side: Side) -> bool {
         match side {
@@ -81,7 +81,7 @@ impl Sides {
         }
     }
 
-    /// The sides that are in both. It never has a side that one of them lacks.
+    /// The sides that both sets have.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self { local: self.local && other.local, remote: self.remote && other.remote }

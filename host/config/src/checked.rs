@@ -113,7 +113,7 @@ pub struct Model {
     pub aliases: Vec<String>,
     /// Its description in `/v1/models`.
     pub card: ModelCard,
-    /// The sides that its requests may go to. The other side is forbidden, whatever happens.
+    /// The sides that its requests may go to. Nothing overrides it.
     pub sides: Sides,
     /// Time limit of a whole request: its own, or that of `routing.yaml`.
     pub total: TotalTime,

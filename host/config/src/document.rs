@@ -116,8 +116,8 @@ impl Document {
         self.point(self.locate(at).0, message, help)
     }
 
-    /// An error at an unknown key. The snippet shows no values under it but booleans, short numbers
-    /// and references to variables: a misspelt `api_key` holds a key.
+    /// An error at an unknown key. Of the values under it the snippet shows only booleans, short
+    /// numbers and references to variables, because a misspelt `api_key` holds a key.
     pub(super) fn key_error(
         &self,
         at: &[PathStep],

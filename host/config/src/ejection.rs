@@ -28,8 +28,8 @@ pub struct Ejection {
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     pub base: Duration,
-    /// Time of the first ejection if only connections failed: refused, reset, no such name. It
-    /// doubles with each one after it.
+    /// Duration of the first ejection if only connections failed: refused, reset, no such name. It
+    /// doubles with each further ejection.
     #[serde(with = "seconds")]
     #[schemars(with = "Time")]
     pub connect_base: Duration,

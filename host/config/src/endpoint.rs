@@ -1,9 +1,13 @@
 //! Parses the URLs of the files into [`Endpoint`]s.
 //!
-//! Engines and providers have their API at different paths. What stands before `/chat/completions`
-//! is, in this order: `path` of the file, what the host is known for, the path of the URL if it
-//! ends in a version or `openai`, what the kind is known for if the URL has no path, and else the
-//! path of the URL and `/v1`.
+//! Engines and providers have their API at different paths. The first of these gives the prefix of
+//! the paths, which comes before `/chat/completions`:
+//!
+//! 1. `path` of the file
+//! 2. the known path of the host
+//! 3. the path of the URL, if it ends in a version or `openai`
+//! 4. the known path of the kind, if the URL has no path
+//! 5. the path of the URL and `/v1`
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,8 +22,8 @@ use super::{Endpoint, Origin, providers};
 pub(super) struct BaseUrl {
     /// The endpoint without regard to kind and `path`.
     pub(super) endpoint: Endpoint,
-    /// The same without a final `/v1`. Two URLs are joined if these are equal, whatever kind and
-    /// `path` say.
+    /// The endpoint without a final `/v1`. Entries and routes join if their keys are equal. `kind`
+    /// and `path` do not count.
     pub(super) join_key: Endpoint,
     /// The URL has no path.
     is_bare: bool,
@@ -103,7 +107,7 @@ pub(super) fn parse(text: &str) -> Result<BaseUrl, BadUrl> {
     Ok(BaseUrl { endpoint, join_key, is_bare })
 }
 
-/// What stands before the paths of the API, for a URL with this host and path.
+/// The prefix of the API's paths, for a URL with this host and path.
 fn prefix(host: &str, path: &str) -> String {
     if let Some(provider) = providers::of_host(host) {
         let known = provider.path;

@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 use super::document::steps;
 use super::models::Check;
 
-/// Which headers pass, beside those that always or never do. A name may end in `*`.
+/// Which headers pass where no fixed rule decides. A name may end in `*`.
 // After the check the names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeaderRules {
-    /// Headers of clients that remote deployments get, beside what the API and tracing need.
+    /// Client headers that remote deployments get, in addition to those of the API and of tracing.
     #[schemars(length(max = 64))]
     pub to_remote: Vec<String>,
-    /// Headers of clients that local deployments do not get. They get all others.
+    /// Client headers that local deployments do not get. All others pass.
     #[schemars(length(max = 64))]
     pub not_to_local: Vec<String>,
-    /// Headers of answers that clients do not get. They get all others.
+    /// Answer headers that clients do not get. All others pass.
     #[schemars(length(max = 64))]
     pub not_to_clients: Vec<String>,
     /// Whether clients are told the rate limits of the deployment's key.

@@ -234,8 +234,8 @@ fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer<'_>) -> Vec<
     drafts
 }
 
-/// Whether a route gets no traffic: entries list its model, but not the route, and it states no
-/// weight.
+/// True if a route gets no traffic: entries list its model but not the route, and the route states
+/// no weight.
 pub(super) fn is_forgotten(route: &ListedRoute, entry: Option<&Entry>, listed: &[&Entry]) -> bool {
     entry.is_none() && !listed.is_empty() && route.weight.is_none()
 }

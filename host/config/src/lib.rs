@@ -69,7 +69,7 @@ pub use timeouts::{ClientTimeouts, Timeouts, TotalTime};
 #[cfg(any(test, fuzzing))]
 use pieces::work::count;
 
-/// Counts the bytes that are looked at, in tests and fuzz targets only.
+/// Counts the bytes that scanners read, in tests and fuzz targets only.
 #[cfg(not(any(test, fuzzing)))]
 #[inline(always)]
 fn count(_bytes: usize) {}
@@ -80,7 +80,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// In bytes: ten times the files of 10,000 models.
+/// In bytes: ten times the size of the files for 10,000 models.
 const LARGEST_FILE: u64 = 32 << 20;
 
 /// Where the two files are.
@@ -211,7 +211,7 @@ fn read(
     document.map(Arc::new)
 }
 
-/// The bytes of a regular file. Opening a FIFO may block, and a device may never end.
+/// Reads a regular file. Refuses all others: opening a FIFO may block, and a device may never end.
 fn contents(path: &Path) -> io::Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?;
     if !kind.is_file() {

@@ -35,7 +35,7 @@ pub(super) struct Listed {
     pub(super) sides: Sides,
     pub(super) card: ModelCard,
     pub(super) provider_model_id: String,
-    /// What stands before the paths of the API at `base`, if it is given.
+    /// The configured prefix of the API's paths at `base`.
     pub(super) path: Option<String>,
     /// The model's own key, which belongs to `base`.
     pub(super) key: Option<Secret>,
@@ -52,13 +52,13 @@ pub(super) struct ListedRoute {
     pub(super) name: Option<String>,
     pub(super) side: Option<Side>,
     pub(super) kind: String,
-    /// As the file has it: entries of `routing.yaml` are joined by it.
+    /// The URL as the file has it. Entries of `routing.yaml` join by it.
     pub(super) base: BaseUrl,
     /// Where requests go.
     pub(super) endpoint: Endpoint,
     pub(super) api_key: Option<Secret>,
     pub(super) provider_model_id: String,
-    /// None: none is given.
+    /// None if the file gives none.
     pub(super) weight: Option<f64>,
     pub(super) pricing: Pricing,
     pub(super) capability: Capability,
@@ -255,7 +255,7 @@ impl Check<'_> {
         }
     }
 
-    /// Checks the `path` beside a URL: what stands before `/chat/completions`.
+    /// Checks the `path` beside a URL: the prefix before `/chat/completions`.
     pub(super) fn path(&mut self, at: &[PathStep], text: Option<String>) -> Option<String> {
         let at = join(at, "path");
         let text = text?;
@@ -339,7 +339,7 @@ impl Check<'_> {
     }
 }
 
-/// What a route can do. Keys that it does not give are the model's.
+/// What a route can do. Keys that it lacks are taken from the model.
 pub(super) fn capability(raw: &RawRoute, card: &ModelCard) -> Capability {
     let of = |own: &Option<Vec<String>>, models: &[String]| match own {
         Some(own) => Modalities::of(own),

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// Where a deployment listens: scheme, host, port, and what stands before and behind the paths of
-/// the API.
+/// Where a deployment listens: scheme, host, port, and the prefix and query of the API's URLs.
 ///
 /// Two endpoints are equal by the rule for joining: a trailing `/` and a final `/v1` do not count,
 /// the host is compared in lower case, and a scheme's default port equals no port.
@@ -11,8 +10,7 @@ use std::fmt;
 pub struct Endpoint {
     /// Scheme, host and port to connect to.
     pub origin: Origin,
-    /// What stands before `/chat/completions`: `/v1`, `/v1beta/openai`, or nothing. Never ends in
-    /// `/`.
+    /// The prefix of the API's paths: `/v1`, `/v1beta/openai`, or empty. Never ends in `/`.
     pub prefix: String,
     /// The query of each request with its `?`, or nothing: `?api-version=preview`.
     pub query: String,

@@ -43,10 +43,10 @@ pub struct ProbeTarget {
     pub method: ProbeMethod,
     /// Statuses that mean healthy. Empty: 200 and 204.
     pub status: Vec<u16>,
-    /// A text that the body must have. None: a body that says that the engine loads or sleeps is
-    /// not healthy.
+    /// A text that the body must contain. None: every body is healthy, unless it says that the
+    /// engine is loading or sleeping.
     pub body: Option<String>,
-    /// The path of the list of models, which is asked where `path` does not exist.
+    /// The path of the list of models. It is asked if `path` does not exist.
     pub last_resort: Option<String>,
     /// The key of the deployment.
     pub key: Option<Secret>,
@@ -55,7 +55,7 @@ pub struct ProbeTarget {
 /// The health probe as a file gives it.
 #[derive(Debug, Clone)]
 pub(crate) struct GivenProbe {
-    /// None: that of the kind.
+    /// None: the path of the kind.
     pub(crate) path: Option<String>,
     pub(crate) method: ProbeMethod,
     pub(crate) status: Vec<u16>,
@@ -63,8 +63,8 @@ pub(crate) struct GivenProbe {
 }
 
 impl ProbeTarget {
-    /// The probe of a deployment. None: it is not probed, as a remote one that names no probe: a
-    /// public API has no health page, and a probe must not cost money.
+    /// The probe of a deployment. None if it is not probed. A remote deployment is probed only if
+    /// the file gives it a probe: a public API has no health page, and a probe must not cost money.
     pub(crate) fn of(deployment: &DeploymentConfig, given: Option<&GivenProbe>) -> Option<Self> {
         let DeploymentConfig { side, kind, endpoint, api_key, .. } = deployment;
         if *side == Side::Remote && given.is_none() {

@@ -9,9 +9,9 @@ use super::diagnostic::nearest;
 pub(super) struct Provider {
     kinds: Vec<&'static str>,
     hosts: Vec<&'static str>,
-    /// What stands before `/chat/completions`.
+    /// The prefix before `/chat/completions`.
     pub(super) path: &'static str,
-    /// Where a local one answers probes. None: not known.
+    /// Where a local engine of this kind answers probes. None if not known.
     pub(super) health: Option<&'static str>,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn of_host(host: &str) -> Option<&'static Provider> {
         Some(end) => host.ends_with(end) && host.len() > end.len(),
         None => host == *of,
     };
-    // The whole name of a host counts before the end of one.
+    // A row for the whole host name goes before a row for its end.
     let all = || PROVIDERS.iter();
     all()
         .find(|provider| provider.hosts.contains(&host))

@@ -23,20 +23,20 @@ use escapes::Level;
 const MASK: &[u8] = b"[redacted]";
 /// Shorter keys are not masked: they are no secrets, and any text contains them.
 const SHORTEST_KEY: usize = 4;
-/// The text as it is, and escapes within escapes: an error that quotes another one as a JSON string
-/// escapes it twice.
+/// How many levels of escapes are searched, the text as it is included. An error that quotes
+/// another one as a JSON string escapes it twice.
 const LEVELS: usize = 4;
 
 /// Masks the keys and addresses of all deployments, and every URL and address in a private network:
 /// there may be more engines than are configured.
 #[derive(Default)]
 pub struct Redactor {
-    /// Finds the keys. None without any.
+    /// Finds the keys. None if there are no keys.
     keys: Option<AhoCorasick>,
-    /// Finds, in any case, what is masked wherever it occurs: hosts with their ports, and hosts
-    /// that are more than a plain word.
+    /// Finds hosts with their ports, and hosts that contain a dot or colon, in upper or lower case.
+    /// They are masked wherever they occur.
     places: Option<AhoCorasick>,
-    /// In lower case. Only URLs of these are masked.
+    /// All hosts, in lower case. A host that is a plain word is masked only in a URL.
     hosts: BTreeSet<String>,
     /// The addresses among the hosts, for their other spellings.
     addresses: BTreeSet<IpAddr>,
@@ -162,11 +162,11 @@ impl Redactor {
 fn finder(words: &BTreeSet<String>, ignore_case: bool) -> Option<AhoCorasick> {
     let mut builder = AhoCorasick::builder();
     let finder = builder.ascii_case_insensitive(ignore_case).build(words);
-    // It fails only for more words than fit into memory.
+    // Building fails only if the words do not fit into memory.
     finder.ok().filter(|_| !words.is_empty())
 }
 
-/// How many bytes at the start of a text are such bytes.
+/// How many bytes at the start of a text satisfy `is`.
 fn span(text: &[u8], is: impl Fn(u8) -> bool) -> usize {
     text.iter().take_while(|byte| is(**byte)).count()
 }
@@ -175,8 +175,8 @@ fn is_in_authority(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b".-_~%:@[]".contains(&byte)
 }
 
-/// The parts of a text of this length that the spans cover, in order. Takes no sorting: a text may
-/// have a span for every few of its bytes.
+/// The parts of a text of this length that the spans cover, in order. Does not sort, because a text
+/// may have a span for every few bytes.
 fn merged(spans: &[Range<usize>], length: usize) -> Vec<Range<usize>> {
     let mut change = vec![0_i32; length + 1];
     for span in spans {

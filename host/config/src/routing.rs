@@ -107,17 +107,21 @@ pub(super) fn check(
         keep_alive_comments: raw.keep_alive_comments,
         limits,
         shutdown: raw.shutdown,
-        access_log: raw.logging.output.filter(|output| !output.is_empty()).map(
-            |output| match output.as_str() {
-                "stdout" | "-" => LogOutput::Stdout,
-                file => LogOutput::File(file.into()),
-            },
-        ),
+        access_log: log_output(raw.logging.output),
         routing_file: Some(Arc::clone(&document)),
         warnings: Vec::new(),
     };
     let (concurrency, timeouts) = (raw.concurrency, raw.timeouts);
     Some((Entries { document, list, whole, concurrency, timeouts, strategies: own }, config))
+}
+
+/// The output of the access log. None if it is absent or empty.
+fn log_output(output: Option<String>) -> Option<LogOutput> {
+    let output = output.filter(|output| !output.is_empty())?;
+    Some(match output.as_str() {
+        "stdout" | "-" => LogOutput::Stdout,
+        file => LogOutput::File(file.into()),
+    })
 }
 
 impl Check<'_> {

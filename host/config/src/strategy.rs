@@ -27,7 +27,7 @@ pub struct StrategyConfig {
     pub candidate: Option<Box<CandidateConfig>>,
 }
 
-/// Built-in strategies that keep a session or a prompt where it was.
+/// Built-in strategies that send a session or a prompt to the deployment that had it before.
 const AFFINE: [&str; 2] = ["session-affinity", "prefix-affinity"];
 
 impl StrategyConfig {

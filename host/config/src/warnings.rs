@@ -31,11 +31,11 @@ pub(super) struct Review<'a> {
     models: &'a Document,
     entries: Option<&'a Entries>,
     strategies: &'a [StrategyConfig],
-    /// Entries of which a further deployment was told.
+    /// Entries that a warning already named, because they create a deployment.
     created: HashSet<&'a [PathStep]>,
-    /// Kinds that were told to be unknown.
+    /// Unknown kinds that a warning already named.
     kinds: HashSet<String>,
-    /// A model is listed that has the first strategy.
+    /// True if a list names a model that has the first strategy.
     first_has_effect: bool,
     found: Vec<Diagnostic>,
 }
@@ -147,7 +147,7 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// A `first_byte` that `total` never lets come to its end.
+    /// Warns of a `first_byte` that is longer than `total`.
     fn patience(&mut self, model: &Listed, drafts: &[Draft<'_>], TotalTime(total): TotalTime) {
         let Some(draft) = drafts.iter().find(|d| d.deployment.timeouts.first_byte > total) else {
             return;

@@ -145,7 +145,7 @@ pub enum Ending {
     ClientError,
     /// The client went away.
     Cancelled,
-    /// With 429, or with 503 and a `Retry-After`.
+    /// With a status that says that the deployment is full, such as 429 or 503.
     Limited,
     /// With another error, or without a connection.
     Failed,

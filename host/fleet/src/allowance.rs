@@ -2,26 +2,27 @@
 //!
 //! APIs limit the requests of a key by the minute, with a token bucket or a fixed window. Most tell
 //! what is left (`x-ratelimit-remaining-requests` and the like). Some only refuse, and name a time
-//! to wait. Between two refusals they allowed exactly what was answered, so the answers in that time
-//! are the rate. Requests then go at that rate, and a little over it, because a limit that was
-//! raised shows in no other way.
+//! to wait. Between two refusals an API allowed exactly the requests that it answered. Their number
+//! per time is the learned rate. Requests then go slightly faster than that, because nothing else
+//! shows that a limit was raised.
 //!
 //! Pure: the caller passes the time.
 
 use std::time::{Duration, Instant};
 
-/// Requests go faster than the learned rate by this factor. At a deployment that is refused more
-/// than it takes, one request in twenty is refused for it.
+/// Requests go faster than the learned rate by this factor. While demand exceeds the limit, this
+/// costs one refusal in twenty requests.
 const OVER: f64 = 1.05;
 /// After this time without a refusal the learned rate rises by [`OVER`].
 const RISES: Duration = Duration::from_secs(10);
 /// After this time without a refusal the learned rate is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(600);
-/// Refusals closer than that are one: they answer requests that were out at the same time.
+/// Refusals within this time count as one, because their requests were out at the same time.
 const TOGETHER: Duration = Duration::from_millis(500);
-/// No lower rate is learned, per second: one request in a minute shows whether there is more.
+/// The lowest rate that is learned, per second. One request in a minute shows whether more are
+/// allowed.
 const SLOWEST: f64 = 1.0 / 60.0;
-/// The longest time that a deployment is left alone for an allowance that is used up.
+/// Longest pause for an allowance that is used up.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What an answer says of the allowance.
@@ -39,7 +40,7 @@ pub(super) struct Allowance {
     learned: Option<Learned>,
     /// The last refusal, and the good answers since then.
     refused: Option<(Instant, u32)>,
-    /// What it told last, less the requests since then.
+    /// The allowance that the last answer reported, less the requests since then.
     told: Option<Told>,
 }
 
@@ -61,7 +62,7 @@ struct Told {
 }
 
 impl Allowance {
-    /// True if nothing is known, so that nothing is limited.
+    /// True if no allowance is known, so that requests are not limited.
     pub(super) fn is_unknown(&self) -> bool {
         self.learned.is_none() && self.told.is_none() && self.refused.is_none()
     }
@@ -79,7 +80,7 @@ impl Allowance {
         told.max(learned)
     }
 
-    /// A request goes now.
+    /// Counts a request that goes now.
     pub(super) fn spend(&mut self, now: Instant) {
         if let Some(told) = &mut self.told {
             told.remaining = told.remaining.saturating_sub(1);
@@ -89,8 +90,8 @@ impl Allowance {
         }
     }
 
-    /// A request was refused. `told`: the deployment named a time to wait, which the caller keeps, so
-    /// that a request may go after it.
+    /// Counts a refused request. `told`: the deployment named a time to wait. The caller observes
+    /// that time, so one request may go right after it.
     pub(super) fn refused(&mut self, told: bool, now: Instant) {
         let Some((last, good)) = self.refused else {
             self.refused = Some((now, 0));
@@ -115,7 +116,7 @@ impl Allowance {
         self.refused = Some((now, 0));
     }
 
-    /// A request was answered.
+    /// Counts an answered request.
     pub(super) fn answered(&mut self, now: Instant) {
         let Some((last, good)) = &mut self.refused else { return };
         *good = good.saturating_add(1);
@@ -129,7 +130,8 @@ impl Allowance {
         }
     }
 
-    /// An answer told what is left, while `others` requests were out that it may not have counted.
+    /// Notes what an answer reports to be left. It may not include the `others` requests that were
+    /// out.
     pub(super) fn told(&mut self, quota: Quota, others: u32, now: Instant) {
         let remaining = quota.remaining.saturating_sub(others);
         self.told = Some(Told { remaining, resets: now + quota.reset.min(LONGEST) });
@@ -137,8 +139,8 @@ impl Allowance {
 }
 
 impl Learned {
-    /// Saves up what time has brought. At most one second's worth is saved, and at least one
-    /// request.
+    /// Adds the requests that the time since the last call allows. Returns the sum, which is at
+    /// most one second's worth, or one request if that is more.
     fn save(&mut self, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.saved = (self.saved + passed * self.rate * OVER).min(self.rate.max(1.0));

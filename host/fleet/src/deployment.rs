@@ -38,7 +38,7 @@ pub struct Deployment {
     pub redactor: Arc<Redactor>,
     /// Counters of its attempts. Kept over reloads.
     pub meters: Arc<DeploymentMeters>,
-    /// Its failures as the log tells them.
+    /// Counts its failures between their lines in the log.
     pub reports: Reports,
     pub(super) standing: Arc<Standing>,
     pub(super) suspicions: Arc<Suspicions>,
@@ -94,7 +94,7 @@ impl Deployment {
     }
 
     /// Admits a request that has a slot. None if the deployment is ejected, cooling or suspected.
-    /// After the time of that, exactly one request at a time is admitted.
+    /// When that time is over, exactly one request at a time is admitted.
     #[must_use]
     pub fn admit(self: &Arc<Self>, slot: Slot, now: Instant) -> Option<Permit> {
         if !self.suspicions.admit(now) {
@@ -112,11 +112,10 @@ impl Deployment {
         Some(Permit::new(self, turn, slot, now))
     }
 
-    /// Records that it refused an attempt. A remote deployment that names a `wait` has an allowance
-    /// of requests per time, and is left alone for that long. A local one is full: its wait is a
-    /// guess of its own, and its places are free again sooner. The attempt was number `level` at it,
-    /// at `sent`.
-    /// Returns the time to leave it alone.
+    /// Records that it refused an attempt, which was sent at `sent` as its number `level`. Returns
+    /// the time to leave the deployment alone. A remote deployment that names a `wait` limits
+    /// requests per time, and gets none for that long. A local one is full: its `wait` is a guess,
+    /// and its places are free again sooner.
     pub(super) fn refused(
         &self,
         wait: Option<Duration>,
@@ -129,7 +128,7 @@ impl Deployment {
             return wait;
         }
         if is_remote && self.slots.taken() <= 1 {
-            // Nothing else was out, so that it is the allowance that is used up.
+            // Nothing else was out, so the allowance may be used up.
             self.slots.suspect_spent(now);
         }
         self.slots.refuse(level, sent, now);
@@ -215,7 +214,7 @@ impl Deployment {
         self.announce_change();
     }
 
-    /// Begins slow start of its places, if it comes back with one.
+    /// Begins slow start of its places. If `ramp` is None it gets all places at once.
     fn come_back(&self, ramp: Option<Ramp>, now: Instant) {
         let settings = &self.siblings.slow_start;
         let lasts = settings.duration.filter(|_| ramp.is_some());

@@ -66,7 +66,8 @@ impl Eligible {
         let panic =
             !eligible.contains(&true) || (standby == Standby::Never && kept_only(&eligible));
         if panic {
-            // A request may wait for one that cools, but nothing overrides its wish.
+            // A request may wait for a cooling deployment. Nothing overrides the pause that it
+            // asked for.
             let cooling = |prospect: &Prospect| prospect.condition == Condition::Cooling;
             eligible = prospects.iter().map(|prospect| !cooling(prospect)).collect();
         }

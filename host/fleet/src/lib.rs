@@ -2,9 +2,9 @@
 //! weights that the decision layer publishes and the execution layer reads.
 //!
 //! A deployment's state has two sources: `health` has the results of its probes, and `standing`
-//! learns from its requests (ejection, cooling). `suspicions` are what different requests say alike:
-//! a refused key, a missing model. The request path holds a [`Permit`]
-//! for each attempt, and settles it with the outcome.
+//! learns from its requests (ejection, cooling). `suspicions` has what several different requests
+//! showed: a refused key, a missing model. The request path holds a [`Permit`] for each attempt,
+//! and settles it with the outcome.
 
 pub mod admission;
 mod allowance;

@@ -68,7 +68,8 @@ struct Waiter {
     tell: Mutex<Option<oneshot::Sender<Told>>>,
     /// The number of queues that it is still in.
     queues: AtomicUsize,
-    /// Woken to look again when a deployment opens by itself. Only the first of each queue is.
+    /// Woken to look again when a deployment opens by itself. Each queue wakes only its first
+    /// request.
     look: Notify,
 }
 
@@ -89,7 +90,7 @@ pub(super) struct Queue {
     /// The length, read without the lock. It is raised before the waiting request looks for a free
     /// place, and read after a place was freed, so that no place is missed.
     len: AtomicUsize,
-    /// By order of arrival, with the position by which the request knows the deployment.
+    /// Keyed by order of arrival. The position is that of the deployment in the request's own list.
     waiting: Mutex<BTreeMap<u64, (usize, Arc<Waiter>)>>,
 }
 

@@ -1,24 +1,13 @@
 use std::pin::{Pin, pin};
 
-use contract::Side;
 use futures_util::FutureExt;
 
 use super::super::slots::Entry;
+use super::super::slots::tests::{new, place};
 use super::*;
 
 /// Length of the queues.
 const QUEUE: u32 = 2;
-
-fn new(max: u32) -> Arc<Slots> {
-    Arc::new(Slots::with_jitter(Side::Local, max, || 0.0))
-}
-
-fn place(slots: &Arc<Slots>) -> Slot {
-    match slots.try_enter(Instant::now()) {
-        Entry::Place(slot) => slot,
-        entry => panic!("{entry:?}"),
-    }
-}
 
 fn far() -> Instant {
     Instant::now() + Duration::from_secs(3600)

@@ -25,7 +25,8 @@ pub struct FleetModel {
     pub deployments: Vec<Arc<Deployment>>,
     /// Counters of its requests. Kept over reloads.
     pub meters: Arc<ModelMeters>,
-    /// The deployments differ in what they can do, so that a request may fit some of them only.
+    /// True if the deployments differ in what they can do. A request may then fit only some of
+    /// them.
     pub is_varied: bool,
     siblings: Arc<Siblings>,
 }

@@ -44,7 +44,7 @@ impl Objections {
         }
         let until = now + wait;
         if let Some(cooling) = &mut self.cooling {
-            // No change to publish: those who wait for the old end look again then.
+            // Nothing to publish: requests that wait for the old end look again then.
             cooling.until = cooling.until.max(until);
             return Change::None;
         }

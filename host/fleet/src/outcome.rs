@@ -55,8 +55,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// True if the attempt went well, false if it failed. None if it says nothing of how well the
-    /// deployment works: a full one is no bad one.
+    /// True if the attempt went well, false if it failed. None if it does not show how well the
+    /// deployment works.
     #[must_use]
     pub fn is_good(&self) -> Option<bool> {
         match self {
@@ -73,7 +73,8 @@ impl Outcome {
         }
     }
 
-    /// What it is once it is known whether the deployment answered others meanwhile.
+    /// Decides a [`Late`](Self::Late) outcome: a failure, unless `answered_others` returns true.
+    /// All other outcomes stay as they are.
     #[must_use]
     pub fn judged(self, answered_others: impl FnOnce() -> bool) -> Self {
         match self {
@@ -83,7 +84,7 @@ impl Outcome {
         }
     }
 
-    /// What it makes the deployment suspected of, with the cause.
+    /// The suspicion that it supports, with its cause.
     #[must_use]
     pub fn suspicion(&self) -> Option<(Suspicion, &str)> {
         match self {

@@ -65,8 +65,8 @@ impl Permit {
         self.deployment.slots.tell(quota, now);
     }
 
-    /// Ends the attempt. The outcome may eject, cool or restore the deployment, and changes what is
-    /// known of how many requests it takes.
+    /// Ends the attempt. The outcome may eject, cool or restore the deployment, and adjusts its
+    /// learned limit.
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         let Some(turn) = self.turn.take() else { return };
         let deployment = &self.deployment;

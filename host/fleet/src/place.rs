@@ -3,9 +3,9 @@
 use config::{DeploymentConfig, Model};
 use contract::{Place, Price};
 
-/// The fixed facts of a deployment, as strategies are told them. A strategy that places sessions by
-/// names is told a key of the endpoint in place of a default name: those count positions, and a
-/// line inserted before them would move nearly all sessions.
+/// The fixed facts of a deployment, as strategies are told them. If the strategy places sessions by
+/// name, a key of the endpoint takes the place of a default name. Default names count positions, so
+/// an inserted line would move nearly all sessions.
 pub(super) fn place_of(model: &Model, config: &DeploymentConfig, is_affine: bool) -> Place {
     let price = config.pricing.prompt.parse().ok().zip(config.pricing.completion.parse().ok());
     let name = match is_affine && has_default_name(config) {

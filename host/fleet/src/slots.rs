@@ -190,7 +190,7 @@ impl Slots {
     }
 
     /// Like [`serve`](Self::serve), after a change. If requests still wait, the first of them looks
-    /// again when the deployment opens, which it may do later than it knows.
+    /// again, because the deployment may open at another time than before.
     fn serve_anew(self: &Arc<Self>, now: Instant) {
         self.serve(now);
         if self.queue.len() > 0 && self.opens(now).is_some() {
@@ -230,8 +230,8 @@ impl Slots {
         self.learn(|pressure, _, _| pressure.spent(true, now));
     }
 
-    /// Records that an attempt was refused while nothing else was out, which
-    /// [`refuse`](Self::refuse) counts: the allowance may be used up.
+    /// Records that the allowance may be used up: an attempt was refused while nothing else was
+    /// out. [`refuse`](Self::refuse) counts the refusal.
     pub(super) fn suspect_spent(&self, now: Instant) {
         self.learn(|pressure, _, _| pressure.spent(false, now));
     }
@@ -382,4 +382,4 @@ fn millis(now: Instant) -> u64 {
 
 #[cfg(test)]
 #[path = "slots_tests.rs"]
-mod tests;
+pub(super) mod tests;

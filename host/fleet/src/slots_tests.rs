@@ -1,11 +1,11 @@
 use super::*;
 use crate::Busy;
 
-fn new(max: u32) -> Arc<Slots> {
+pub(crate) fn new(max: u32) -> Arc<Slots> {
     Arc::new(Slots::with_jitter(Side::Local, max, || 0.0))
 }
 
-fn place(slots: &Arc<Slots>) -> Slot {
+pub(crate) fn place(slots: &Arc<Slots>) -> Slot {
     match slots.try_enter(Instant::now()) {
         Entry::Place(slot) => slot,
         entry => panic!("{entry:?}"),

@@ -40,7 +40,7 @@ pub enum Change {
         /// It was out for the same before, and its trial has failed.
         again: bool,
     },
-    /// Its ejection or what it was suspected of is over.
+    /// Its ejection or suspicion is over.
     Restored,
 }
 
@@ -158,7 +158,7 @@ impl Standing {
     }
 
     /// Records the outcome of an attempt. Outcomes of an earlier epoch are ignored, except a wish
-    /// for a pause. Suspicions are none of its business.
+    /// for a pause. Suspicions are recorded elsewhere.
     pub fn record(
         &self,
         turn: Turn,

@@ -14,72 +14,25 @@
 //! ```
 //! The request path reads an atomic first. The caller passes the time.
 
+mod row;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::load::clock;
 use super::{Change, Condition, State};
 
-/// Endpoints that are told apart, as positions chosen by the caller.
+pub use row::Suspicion;
+use row::{Out, Row};
+
+/// Number of endpoints that are told apart. The caller chooses their positions.
 pub const ENDPOINTS: usize = 8;
 
-/// Time after which another request may try a deployment whose trial has not ended.
-const TRIAL: Duration = Duration::from_secs(10);
 /// How long an answer proves that the model and the endpoint exist there.
 const PROVEN: Duration = Duration::from_secs(3600);
 /// Seconds between two notes of an answer, so that cores seldom write to a shared cache line.
 const COARSE: u32 = 60;
-
-/// What a deployment is suspected of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Suspicion {
-    /// It refuses the gateway's key.
-    Credential,
-    /// It refuses all requests, for reasons that look like each request's own.
-    Refused,
-    /// It lacks the model.
-    Model,
-    /// It lacks one endpoint.
-    Endpoint,
-}
-
-/// When a suspicion takes effect, and for how long.
-struct Rule {
-    /// Different requests that must say so.
-    requests: usize,
-    first: Duration,
-    most: Duration,
-}
-
-impl Rule {
-    /// `first` and `most` are in seconds.
-    const fn of(requests: usize, first: u64, most: u64) -> Self {
-        Self { requests, first: Duration::from_secs(first), most: Duration::from_secs(most) }
-    }
-}
-
-impl Suspicion {
-    const fn rule(self) -> Rule {
-        match self {
-            Self::Credential | Self::Model => Rule::of(2, 30, 600),
-            Self::Refused => Rule::of(5, 30, 600),
-            Self::Endpoint => Rule::of(2, 300, 300),
-        }
-    }
-
-    /// The condition of a deployment that is out for it. None: the deployment is only skipped for
-    /// an endpoint.
-    #[must_use]
-    pub const fn condition(self) -> Option<Condition> {
-        match self {
-            Self::Credential => Some(Condition::Credential),
-            Self::Refused => Some(Condition::Refused),
-            Self::Model => Some(Condition::Misconfigured),
-            Self::Endpoint => None,
-        }
-    }
-}
 
 /// One sign of a suspicion, from one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +60,7 @@ pub(super) struct Suspicions {
 
 /// The deployment is out.
 const OUT: u32 = 1;
-/// Something is counted, which an answer must reset.
+/// Signs or failures are counted, and an answer must reset them.
 const HEARD: u32 = 2;
 /// The bit of the first endpoint.
 const FIRST: u32 = 8;
@@ -121,35 +74,11 @@ struct Held {
     failing: Failing,
 }
 
-/// One suspicion.
-#[derive(Debug, Default)]
-struct Row {
-    /// Digests of different requests since the last answer, at most [`Rule::requests`].
-    heard: Vec<u64>,
-    out: Option<Out>,
-}
-
-#[derive(Debug)]
-struct Out {
-    reason: String,
-    since: SystemTime,
-    until: Instant,
-    lasts: Duration,
-    /// When its trial began. None: no request tries it.
-    trial: Option<Instant>,
-}
-
-impl Out {
-    fn is_free(&self, now: Instant) -> bool {
-        self.until <= now && self.trial.is_none_or(|began| began + TRIAL <= now)
-    }
-}
-
 /// The requests that failed since the last answer.
 #[derive(Debug, Default)]
 struct Failing {
     first: Option<u64>,
-    /// Different requests failed.
+    /// True if at least two different requests failed.
     mixed: bool,
 }
 
@@ -174,8 +103,8 @@ impl Suspicions {
         }
     }
 
-    /// A request is sent although the deployment is out, for want of a better one. It is the trial
-    /// if that is due.
+    /// Admits a request although the deployment is out, because there is no better one. The request
+    /// is the trial if one is due.
     pub(super) fn admit_in_panic(&self, now: Instant) {
         if self.word.load(Ordering::Acquire) & OUT != 0 {
             let mut held = self.lock();
@@ -255,7 +184,8 @@ impl Suspicions {
         only && !held.failing.mixed && self.is_proven(None, now)
     }
 
-    /// The files were loaded, and may have a new key, model or address.
+    /// Forgets everything after a reload, because the files may have a new key, model or address.
+    /// Returns true if the deployment was out.
     pub(super) fn loaded(&self) -> bool {
         self.with(|held| {
             let was_out = held.outs().next().is_some();
@@ -264,8 +194,8 @@ impl Suspicions {
         })
     }
 
-    /// The place has come up after it was down, perhaps with another model. Returns true if its
-    /// state changed.
+    /// Makes a trial due, because the place came up after it was down, perhaps with another model.
+    /// Returns true if the state changed.
     pub(super) fn came_up(&self, now: Instant) -> bool {
         self.answered.iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
         self.with(|held| {
@@ -318,7 +248,7 @@ impl Suspicions {
         (last > now).then(|| last - now)
     }
 
-    /// True if it is not out, also not half-open.
+    /// True if the deployment is neither out nor half-open.
     pub(super) fn is_clear(&self) -> bool {
         self.word.load(Ordering::Acquire) & OUT == 0
     }
@@ -370,38 +300,6 @@ impl Held {
         let lacking = self.endpoints.iter().enumerate().filter(|(_, row)| row.out.is_some());
         let bits = lacking.fold(0, |bits, (at, _)| bits | 1 << (FIRST as usize + at));
         (u32::from(out) * OUT) | (u32::from(heard) * HEARD) | bits
-    }
-}
-
-impl Row {
-    fn note(
-        &mut self,
-        of: Suspicion,
-        reason: String,
-        request: Option<u64>,
-        now: Instant,
-    ) -> Change {
-        let rule = of.rule();
-        let lasts = match &self.out {
-            // Sent before the deployment went out.
-            Some(out) if out.trial.is_none() && out.until > now => return Change::None,
-            Some(out) => out.lasts.saturating_mul(2).min(rule.most),
-            None => {
-                if let Some(request) = request.filter(|request| !self.heard.contains(request)) {
-                    self.heard.push(request);
-                }
-                if self.heard.len() < rule.requests && request.is_some() {
-                    return Change::None;
-                }
-                self.heard.truncate(rule.requests);
-                rule.first
-            }
-        };
-        let again = self.out.is_some();
-        let since = SystemTime::now();
-        self.out =
-            Some(Out { reason: reason.clone(), since, until: now + lasts, lasts, trial: None });
-        Change::Suspected { reason, again }
     }
 }
 

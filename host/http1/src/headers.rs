@@ -62,7 +62,7 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 /// request for ever.
 const CDN_LOOP: &str = "cdn-loop";
 
-/// What remote APIs are told of the software that asks. Some refuse requests without any.
+/// The `user-agent` for remote APIs. Some refuse requests without one.
 const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"));
 
 /// Where headers go.
@@ -76,8 +76,8 @@ pub enum Way {
     ToClient,
 }
 
-/// Which of the headers pass that neither always nor never do. Names are in lower case, and a final
-/// `*` stands for any ending.
+/// Which headers pass where no fixed rule decides. Names are in lower case, and a final `*` stands
+/// for any ending.
 #[derive(Debug, Clone, Copy)]
 pub enum Passing<'a> {
     /// These and what the API needs: the rule for remote deployments.
@@ -235,7 +235,7 @@ fn address(to: &mut Vec<u8>, address: IpAddr) {
 /// Which headers of an answer go to the client.
 #[derive(Debug, Clone, Copy)]
 pub struct Down<'a> {
-    /// Headers that do not, beside those that never do. As in [`Passing`].
+    /// Further headers that do not pass. Names are written as in [`Passing`].
     pub dropped: &'a [String],
     /// Whether the client is told the rate limits of the deployment's key.
     pub rate_limits: bool,

@@ -6,9 +6,13 @@
 //! It accepts what clients accept: unpaired surrogates, `NaN` and `Infinity` (Python writes and
 //! reads them) and numbers of any size. [`crate::json`], for requests, does not.
 
+mod token;
+
 use std::ops::Range;
 
 use crate::json::{DEPTH, plain};
+
+use token::{At, Digits, Escape};
 
 /// Bytes kept of a key.
 const KEY: usize = 16;
@@ -22,7 +26,7 @@ pub enum Found<'a> {
     Top(Field<'a>),
     /// A field of an object in the array `choices` of the outermost object.
     OfChoice(Field<'a>),
-    /// That object.
+    /// The end of such an object.
     Choice,
 }
 
@@ -59,51 +63,6 @@ pub struct JsonStream {
     fields: [Current; 2],
     /// The field whose scalar value is being read.
     scalar: Option<usize>,
-}
-
-/// What the next byte belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
-    /// White space or a byte order mark before the text.
-    Beginning,
-    Value,
-    /// The first value of an array, or its end.
-    FirstValue,
-    Key,
-    /// The first key of an object, or its end.
-    FirstKey,
-    /// Inside a key if true, else inside a string.
-    Text(bool, Escape),
-    Colon,
-    Number(Digits),
-    /// The rest of a literal.
-    Literal(&'static [u8]),
-    /// The end of a value.
-    After,
-    Done,
-    Broken(&'static str),
-}
-
-/// What comes next in a string.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Escape {
-    None,
-    Begun,
-    /// This many hexadecimal digits.
-    Hex(u8),
-}
-
-/// The part of a number that came last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Digits {
-    Minus,
-    Zero,
-    Whole,
-    Point,
-    Fraction,
-    E,
-    Sign,
-    Exponent,
 }
 
 #[derive(Debug, Default)]
@@ -219,7 +178,7 @@ impl JsonStream {
         length
     }
 
-    /// Keeps a part of a key or a scalar value, if it belongs to a field that is found.
+    /// Keeps a part of a key or a scalar value, if its field is reported.
     fn keep(&mut self, text: &[u8], is_key: bool) {
         if is_key {
             if let Some(level) = self.level() {
@@ -230,7 +189,8 @@ impl JsonStream {
         }
     }
 
-    /// The current object, if its fields are found: 0 is the outermost, 1 a choice.
+    /// The index in `fields` of the current object: 0 for the outermost one, 1 for a choice. None
+    /// for others, whose fields are not reported.
     fn level(&self) -> Option<usize> {
         match (self.depth, self.objects & 0b111) {
             (1, 1) => Some(0),
@@ -395,37 +355,6 @@ impl JsonStream {
 /// True for a byte of the byte order mark at the start of a text.
 fn is_mark(byte: u8, at: usize) -> bool {
     "\u{feff}".as_bytes().get(at) == Some(&byte)
-}
-
-impl Escape {
-    fn after(self, byte: u8) -> Result<Self, &'static str> {
-        match (self, byte) {
-            (Self::Begun, b'u') => Ok(Self::Hex(4)),
-            (Self::Begun, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(Self::None),
-            (Self::Hex(1), _) if byte.is_ascii_hexdigit() => Ok(Self::None),
-            (Self::Hex(left), _) if byte.is_ascii_hexdigit() => Ok(Self::Hex(left - 1)),
-            _ => Err("a string holds an unknown escape"),
-        }
-    }
-}
-
-impl Digits {
-    /// The part that this byte belongs to. None if the number has ended before it.
-    fn after(self, byte: u8) -> Result<Option<At>, &'static str> {
-        let next = match (self, byte) {
-            (Self::Minus, b'I') => return Ok(Some(At::Literal(b"nfinity"))),
-            (Self::Minus, b'0') => Self::Zero,
-            (Self::Minus, b'1'..=b'9') | (Self::Whole, b'0'..=b'9') => Self::Whole,
-            (Self::Zero | Self::Whole, b'.') => Self::Point,
-            (Self::Point | Self::Fraction, b'0'..=b'9') => Self::Fraction,
-            (Self::Zero | Self::Whole | Self::Fraction, b'e' | b'E') => Self::E,
-            (Self::E, b'+' | b'-') => Self::Sign,
-            (Self::E | Self::Sign | Self::Exponent, b'0'..=b'9') => Self::Exponent,
-            (Self::Zero | Self::Whole | Self::Fraction | Self::Exponent, _) => return Ok(None),
-            _ => return Err("a digit must be here"),
-        };
-        Ok(Some(At::Number(next)))
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::headers::Up;
 pub struct Outgoing<'a> {
     /// Host and port, for the `Host` header.
     pub authority: Authority<'a>,
-    /// What stands before the path of the API: `/v1`. May be empty.
+    /// The prefix of the API's paths: `/v1`. May be empty.
     pub prefix: &'a str,
     /// `/chat/completions`.
     pub path: &'a str,

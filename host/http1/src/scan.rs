@@ -130,8 +130,8 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     Ok(Scan { model: model.into_owned(), model_at, stream, fields })
 }
 
-/// Which of `model` and `stream` a key is to parsers that ignore case, such as Go's: the last of
-/// the two counts there. They fold the long s, too.
+/// Which of `model` and `stream` a key means to parsers that ignore case, such as Go's. The last of
+/// several such keys counts there. These parsers also read the long s (U+017F) as an s.
 fn folded(name: &str) -> Option<usize> {
     if !matches!(name.len(), 5..=7) {
         return None;

@@ -1,5 +1,5 @@
-//! File descriptors. Every connection takes one, and every attempt another. Running out of them
-//! says that the gateway, not its peer, has no room for another socket.
+//! File descriptors. Every connection takes one, and every attempt another. Without free ones the
+//! gateway has no room for another socket. Its peers are not at fault.
 
 use std::error::Error;
 use std::fs::File;

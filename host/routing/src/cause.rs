@@ -1,6 +1,8 @@
 //! Why an attempt failed, and what follows from that: one table, row by row in [`Cause::facts`].
 //! Two reasons that are handled differently anywhere have two rows here.
 
+mod facts;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -8,7 +10,10 @@ use http::StatusCode;
 
 use answers::refusal::Feature;
 use contract::Ending;
-use fleet::{FailureKind, Suspicion, Waste};
+use fleet::{Suspicion, Waste};
+
+use facts::{ANSWERED, FAILED, FULL, LOST, OURS, REFUSED, TIMED_OUT, suspect};
+pub use facts::{CauseFacts, Charged, Effect, Speaker, Wording};
 
 /// The time limit that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +87,7 @@ pub enum Cause {
     Protocol,
     /// A status that another deployment might not give: 408, 429, 5xx.
     Status(StatusCode),
-    /// The deployment says that it is full, by another status than those that mean it.
+    /// The deployment says that it is full, but its status does not mean that.
     Overloaded(StatusCode),
     /// The request is wrong, wherever it is sent.
     Rejected(StatusCode),
@@ -106,7 +111,7 @@ pub enum Cause {
     Malformed,
     /// The answer is compressed, although the gateway asked for `identity`.
     Encoded,
-    /// The body of an answer of status 200 is an error that says no more than that.
+    /// The body of an answer of status 200 is an error without a known meaning.
     Reported,
     /// The gateway is stopping, and its time for requests in flight is over.
     Stopping,
@@ -117,7 +122,7 @@ pub enum Cause {
 /// What a deployment lacks for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
-    /// Room: the context is too short.
+    /// A context that is long enough.
     Context,
     /// A feature.
     Feature(Feature),
@@ -140,156 +145,6 @@ impl Lack {
             Self::Context => "the request does not fit its context",
             Self::Feature(_) => "it lacks a feature that the request needs",
         }
-    }
-}
-
-/// What follows from a [`Cause`]: one row of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CauseFacts {
-    /// The label in logs and metrics. Bounded: the only number in it is a status.
-    pub label: Wording,
-    /// The text for people.
-    pub text: Wording,
-    /// Who is charged, and with what.
-    pub charged: Charged,
-    /// Why the engine's work was wasted. None if the engine did no work.
-    pub waste: Option<Waste>,
-    /// The status that the client gets if no other attempt succeeds.
-    pub status: StatusCode,
-    /// Whose words the client gets in that case.
-    pub speaker: Speaker,
-    /// True if another deployment may be tried.
-    pub elsewhere: bool,
-    /// True if the client may succeed by sending the request again at once.
-    pub again: bool,
-    /// The ending that strategies are told.
-    pub ending: Ending,
-}
-
-/// Who is charged with a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Charged {
-    /// The deployment, with this effect.
-    Deployment(Effect),
-    /// The client.
-    Client,
-    /// The gateway.
-    Gateway,
-    /// Nobody: the deployment gave up on this one request.
-    Nobody,
-}
-
-/// What a failure does to its deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It counts towards ejection.
-    Failure(FailureKind),
-    /// The deployment is full, and takes fewer requests for a time.
-    Limited,
-    /// A stall if the deployment answered others meanwhile, else a failure of the answer.
-    Late,
-    /// It counts as a sign of this. The deployment goes out of use only after different requests
-    /// gave the same sign.
-    Suspicion(Suspicion),
-    /// A failure of the answer, if the attempt had its fair part of the request's time:
-    /// [`Overtime`].
-    ///
-    /// [`Overtime`]: crate::Overtime
-    Overtime,
-}
-
-/// Whose words the error message contains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaker {
-    /// The gateway's.
-    Gateway,
-    /// The engine's alone, if it sent a message.
-    Engine,
-    /// The gateway's, followed by the engine's.
-    Both,
-}
-
-/// A fixed text, with a status appended if there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wording {
-    text: &'static str,
-    status: Option<StatusCode>,
-}
-
-impl Wording {
-    const fn plain(text: &'static str) -> Self {
-        Self { text, status: None }
-    }
-}
-
-impl fmt::Display for Wording {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text)?;
-        self.status.map_or(Ok(()), |status| write!(f, "{}", status.as_u16()))
-    }
-}
-
-/// A lost connection. A probe would fail, too.
-const LOST: Charged = Charged::Deployment(Effect::Failure(FailureKind::Connection));
-
-/// The default row: the deployment failed to answer, and another one may succeed.
-const FAILED: CauseFacts = CauseFacts {
-    label: Wording::plain(""),
-    text: Wording::plain(""),
-    charged: Charged::Deployment(Effect::Failure(FailureKind::Answer)),
-    waste: Some(Waste::Broken),
-    status: StatusCode::BAD_GATEWAY,
-    speaker: Speaker::Gateway,
-    elsewhere: true,
-    again: true,
-    ending: Ending::Failed,
-};
-
-/// The row of a time limit.
-const TIMED_OUT: CauseFacts = CauseFacts {
-    waste: Some(Waste::Timeout),
-    status: StatusCode::GATEWAY_TIMEOUT,
-    ending: Ending::TimedOut,
-    ..FAILED
-};
-
-/// The row of a failure of the gateway itself, which ends the request.
-const OURS: CauseFacts = CauseFacts { charged: Charged::Gateway, elsewhere: false, ..FAILED };
-
-/// The row of an answer that has a status and perhaps words.
-const ANSWERED: CauseFacts = CauseFacts { speaker: Speaker::Both, ..FAILED };
-
-/// The row of a deployment that is full. It works, and nobody is charged with a failure.
-const FULL: CauseFacts = CauseFacts {
-    charged: Charged::Deployment(Effect::Limited),
-    waste: None,
-    ending: Ending::Limited,
-    ..ANSWERED
-};
-
-/// The row of a refusal. The engine did no work, and would refuse the same request again.
-const REFUSED: CauseFacts =
-    CauseFacts { waste: None, speaker: Speaker::Engine, again: false, ..FAILED };
-
-const fn suspect(of: Suspicion) -> Charged {
-    Charged::Deployment(Effect::Suspicion(of))
-}
-
-impl CauseFacts {
-    /// Sets the status that the client gets.
-    const fn told(self, status: StatusCode) -> Self {
-        Self { status, ..self }
-    }
-
-    const fn worded(self, label: &'static str, text: &'static str) -> Self {
-        Self { label: Wording::plain(label), text: Wording::plain(text), ..self }
-    }
-
-    /// Sets `label` and `text`, each with the status appended.
-    const fn answered(self, label: &'static str, text: &'static str, status: StatusCode) -> Self {
-        let status = Some(status);
-        let (label, text) = (Wording { text: label, status }, Wording { text, status });
-        Self { label, text, ..self }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The table, row by row, as clients, metrics and strategies see it.
 
+use fleet::FailureKind;
+
 use super::*;
 
 /// A row as it is written here: label, text, charged, waste, status, elsewhere, again, ending.

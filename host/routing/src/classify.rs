@@ -48,14 +48,15 @@ impl Cause {
             (401 | 407, Some(Sense::Refused | Sense::Billing)) => Self::Refused(status),
             (401 | 407, _) => Self::Credential(status),
             (402, _) => Self::Refused(status),
-            // Full, or given up: words about anything but money are about the moment.
+            // These statuses mean full, or given up. Of the words only those about money change
+            // that.
             (429, Some(Sense::Billing)) => Self::Refused(status),
             (408 | 409 | 424 | 425 | 429 | 498 | 499 | 529, _) => Self::Status(status),
             // The words are those of another gateway.
             (508, _) if matches!(at, Place::Answer) => Self::Status(status),
             (503, Some(Sense::Model)) => Self::NoModel(status),
             (503, _) => Self::Status(status),
-            // A number that no success has, and no error either.
+            // A number that is neither a success nor an error.
             (0..=399, _) => Self::Unexpected(status),
             (_, Some(sense)) if counts(sense, status) => Self::of_sense(sense, status),
             (403, _) => Self::Refused(status),

@@ -12,7 +12,7 @@ use http1::Fields;
 
 use super::facts;
 
-/// The estimate of a prompt's tokens may be too high by less than this factor.
+/// The estimate of a prompt's tokens is less than this factor too high.
 const MARGIN: u64 = 2;
 
 type Word = LazyLock<Finder<'static>>;
@@ -52,7 +52,7 @@ pub fn demand(model: &FleetModel, body: &[u8], fields: &Fields) -> Demand {
     }
 }
 
-/// Tokens that a prompt surely has, from their estimate.
+/// A lower bound of a prompt's tokens, from their estimate.
 fn surely(estimate: u32) -> u64 {
     u64::from(estimate) / MARGIN
 }

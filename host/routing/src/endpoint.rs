@@ -40,8 +40,7 @@ impl InferenceEndpoint {
         }
     }
 
-    /// The path behind what stands before the paths of the API at a deployment:
-    /// `/chat/completions`.
+    /// The path after a deployment's prefix: `/chat/completions`.
     #[must_use]
     pub fn relative_path(self) -> &'static str {
         self.path().strip_prefix("/v1").unwrap_or(self.path())

@@ -33,8 +33,8 @@ pub struct Exhausted {
 }
 
 impl Exhausted {
-    /// The failure that decides the client's answer, the most useful one: that the client must wait
-    /// (the shortest wait), that the request is at fault, else what an engine said, else the last.
+    /// The failure that decides the client's answer, the most useful one. In this order: the
+    /// shortest wait, a fault of the request, an engine's words, the last failure.
     fn telling(&self) -> Option<&Failure> {
         let failures = || self.failures.iter().rev().map(|(_, failure)| failure);
         let waits = |failure: &&Failure| {

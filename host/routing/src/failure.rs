@@ -54,8 +54,8 @@ impl From<Cause> for Failure {
 }
 
 impl Failure {
-    /// An answer of status 200 that turned out to be none. `sent` is the model's name as it was
-    /// sent.
+    /// The failure of an answer of status 200 that has this defect. `sent` is the model's name as
+    /// it was sent.
     #[must_use]
     pub fn of_defect(defect: Defect, sent: &str) -> Self {
         match defect {
@@ -127,8 +127,8 @@ impl Failure {
         }
     }
 
-    /// True if a request that fails so at two deployments may be at fault itself: the engine failed
-    /// at it, or died of it.
+    /// True if the request may be at fault when it fails like this at two deployments: the engine
+    /// failed or crashed while working on it.
     #[must_use]
     pub fn may_be_poison(&self) -> bool {
         let engines = matches!(

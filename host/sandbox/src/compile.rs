@@ -10,13 +10,15 @@
 //! normal priority, because they are small and a gateway on a busy machine cannot serve before it
 //! has one.
 
+mod job;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -29,6 +31,8 @@ use super::source::Bytes;
 use super::text::printable;
 use super::translate::{Order, Reply, translate};
 use super::{LoadError, child};
+
+use job::{Job, Waiting};
 
 /// Maximum number of children: one for the current load, one left by the load before it.
 const CHILDREN: usize = 2;
@@ -273,97 +277,6 @@ impl Components {
 impl Drop for Components {
     fn drop(&mut self) {
         lock(&self.jobs).iter().for_each(|job| job.stop());
-    }
-}
-
-/// The compilation of one component, on a thread of its own.
-struct Job {
-    engine: Engine,
-    digest: String,
-    /// Its limits. A load with other limits needs another job.
-    order: Order,
-    /// Number of threads that wait for the result.
-    waiting: AtomicUsize,
-    stopped: AtomicBool,
-    /// None while the job is at work.
-    result: Mutex<Option<Result<Arc<Vec<u8>>, Failure>>>,
-    ended: Condvar,
-}
-
-impl Job {
-    fn new(engine: Engine, digest: String, order: Order) -> Self {
-        let (waiting, stopped, result, ended) = Default::default();
-        Self { engine, digest, order, waiting, stopped, result, ended }
-    }
-
-    fn is_for(&self, engine: &Engine, digest: &str, order: Order) -> bool {
-        let is_same = self.digest == digest && Engine::same(&self.engine, engine);
-        is_same && self.order == order && !self.is_stopped()
-    }
-
-    /// True if no thread waits for the result.
-    fn is_left(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0
-    }
-
-    fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-
-    fn is_at_work(&self) -> bool {
-        lock(&self.result).is_none()
-    }
-
-    fn end(&self, compiled: Result<Vec<u8>, Failure>) {
-        *lock(&self.result) = Some(compiled.map(Arc::new));
-        self.ended.notify_all();
-    }
-}
-
-/// One waiter, counted in [`Job::waiting`] until it is dropped.
-struct Waiting {
-    job: Arc<Job>,
-}
-
-impl Waiting {
-    fn on(job: &Arc<Job>) -> Self {
-        job.waiting.fetch_add(1, Ordering::Relaxed);
-        Self { job: Arc::clone(job) }
-    }
-
-    /// Waits for the machine code until `limit` or cancellation.
-    fn until(
-        &self,
-        limit: Option<Duration>,
-        cancellation: &Cancellation,
-    ) -> Result<Arc<Vec<u8>>, Failure> {
-        let begun = Instant::now();
-        let mut result = lock(&self.job.result);
-        loop {
-            if let Some(result) = &*result {
-                return result.clone();
-            }
-            if cancellation.is_canceled() {
-                return Err(Failure::Canceled);
-            }
-            if let Some(limit) = limit
-                && begun.elapsed() >= limit
-            {
-                return Err(Failure::TimedOut(limit));
-            }
-            let waited = self.job.ended.wait_timeout(result, LOOK);
-            result = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.job.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

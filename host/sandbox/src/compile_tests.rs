@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use rustix::process::{Pid, test_kill_process};
 use tempfile::TempDir;

@@ -1,4 +1,4 @@
-//! A full deployment is not a broken one: it is never ejected for it, and is kept full.
+//! A full deployment is not a broken one. It is kept full, and never ejected for being full.
 
 use std::time::Duration;
 

@@ -310,7 +310,7 @@ async fn features_are_found_where_they_are() {
         let reply = gateway.post(CHAT, body.to_owned()).await;
         assert_eq!(reply.engine(), engine, "{body}: {}", reply.text());
     }
-    // An engine that lacks what its route does not say.
+    // An engine that lacks a feature, which its route does not say.
     let jinja = Raw::answering(500, &error("tools param requires --jinja flag", ""));
     let models = two_routes((&jinja.url(), ", supports_tools: true"), (&remote, has), "");
     let gateway = tests::setup!().models(models).routing(logged("")).start();

@@ -66,7 +66,7 @@ impl Ending {
     /// Records one event. Every event of every stream passes here, so an event is parsed only if it
     /// may begin or finish a choice.
     pub(super) fn note(&mut self, event: &[u8]) {
-        // Each byte is searched for three words, and read again where one of them is.
+        // The event is searched for three words. A word that is found is read again.
         count(6 * event.len());
         if self.knows(event) {
             return;
@@ -187,8 +187,8 @@ pub(super) fn is_doubtful(event: &[u8]) -> bool {
         || RESPONSE.find_iter(event).any(is_last)
 }
 
-/// Classifies an event that is too long to be kept. If it begins as an error it counts as one:
-/// passing any of it on would show the client the engine's own text.
+/// Classifies an event that is too long to be kept. If it begins as an error, it counts as one,
+/// because a part of it would show the client the engine's own text.
 pub(super) fn of_long(start: &[u8], seen: &Seen) -> Meaning {
     if begins_as_error(start) {
         return Meaning::Error(Words::default());
@@ -198,12 +198,13 @@ pub(super) fn of_long(start: &[u8], seen: &Seen) -> Meaning {
     if is_last || seen.is_last { Meaning::Done } else { Meaning::Content }
 }
 
-/// The data of an event, which need not be whole.
+/// The data of an event. The event may be incomplete.
 pub(super) fn data(event: &[u8]) -> Cow<'_, [u8]> {
     fields(event).map_or_else(Default::default, |(_, data)| data)
 }
 
-/// True if an event, which need not be whole, has a field that streams have, or a comment.
+/// True if an event has a comment, or a field of the event-stream format. The event may be
+/// incomplete.
 pub(super) fn is_known(event: &[u8]) -> bool {
     let start = event.strip_prefix("\u{feff}".as_bytes()).unwrap_or(event).trim_ascii_start();
     const FIELDS: [&[u8]; 5] = [b":", b"data", b"event", b"id", b"retry"];

@@ -244,7 +244,8 @@ fn a_choice_without_an_index_is_the_first() {
 }
 
 proptest! {
-    /// An event is a list of choices: the index, a blank after each colon, a finish reason.
+    /// Generates events as lists of choices. A choice has an index or none, blanks after its colons
+    /// or none, and a finish reason or none.
     #[test]
     fn the_quick_search_misses_no_choice(
         events in vec(vec((option::of(prop_oneof![0u8..4, 125u8..130]), any::<bool>(), any::<bool>()), 0..3), 0..12),

@@ -9,7 +9,7 @@ use crate::count;
 use super::content;
 use super::long::Long;
 
-/// In bytes. Only this much of the beginning of a longer event is kept.
+/// In bytes. Of a longer event only its beginning, up to this size, is kept.
 pub(super) const LONGEST: usize = 64 * 1024;
 
 /// One event, with the blank line that ends it.
@@ -17,7 +17,7 @@ pub(super) const LONGEST: usize = 64 * 1024;
 pub(super) enum Event<'a> {
     /// The complete text.
     Whole(&'a [u8]),
-    /// The first [`LONGEST`] bytes of a longer event, and what was read of all of it.
+    /// A longer event: its first [`LONGEST`] bytes, and the facts found in the whole of it.
     TooLong(&'a [u8], &'a Long),
 }
 
@@ -97,7 +97,7 @@ impl Events {
         }
     }
 
-    /// True if the next byte begins an event, and no LF of a CRLF can come.
+    /// True if the next byte begins an event. False while the LF of a CRLF may still come.
     pub(super) fn is_fresh(&self) -> bool {
         self.line_start && !self.cr && (self.spent || (self.tail.is_empty() && self.long.is_none()))
     }

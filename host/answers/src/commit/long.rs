@@ -9,20 +9,20 @@ use super::content::{Kind, bit};
 #[derive(Debug, Default)]
 pub(super) struct Long {
     json: JsonStream,
-    /// The data has ended: it is one line, and its end has come or it is no JSON.
+    /// True once the first line of data has ended, or is not JSON. Later bytes are ignored.
     over: bool,
     pub(super) seen: Seen,
 }
 
-/// What an event says of its stream.
+/// The facts about a stream that one of its events tells.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// None: nothing tells.
+    /// None if no field tells it.
     pub(super) kind: Option<Kind>,
-    /// The choices that it has and those that it finishes: see [`bit`].
+    /// The choices that it contains, one bit each: see [`bit`].
     pub(super) begun: u128,
     pub(super) finished: u128,
-    /// It is the last event of a response.
+    /// True for the last event of a response.
     pub(super) is_last: bool,
     /// The current choice.
     pub(super) index: u32,

@@ -1,4 +1,4 @@
-//! A plain answer: one body, which must be one whole JSON object or array. All endpoints answer so.
+//! A plain answer: a body that must be one whole JSON object or array, at every endpoint.
 
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ impl Plain {
     /// # Errors
     /// If the body cannot become JSON.
     pub(super) fn feed(&mut self, piece: &[u8]) -> Result<(), Defect> {
-        // The end of a string is searched, and its bytes are checked.
+        // Each byte is read twice: once to find the end of a string, once to check it.
         count(2 * piece.len());
         let (usage, fields) = (&mut self.usage, &mut self.fields);
         let read = self.json.feed(piece, |found| {
@@ -78,7 +78,7 @@ impl Plain {
 
     /// The error that the whole body reports, if it reports one.
     pub(super) fn error(&self, held: &Held) -> Option<Words> {
-        // An error in a list is its first value, which only a parse finds.
+        // In a list the first value may be the error. Only a parse finds it.
         let beginning = held.copy(0..held.len().min(SMALL));
         if held.len() <= SMALL || beginning.trim_ascii_start().starts_with(b"[") {
             count(3 * beginning.len());

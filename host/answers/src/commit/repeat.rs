@@ -1,9 +1,9 @@
 //! Recognises an event that differs from an earlier one in nothing but its text. Most events of a
 //! stream do, and one comparison takes the place of six searches.
 //!
-//! The model is one whole event that says nothing but content. An event with the same beginning and
-//! the same end can only differ from it in what the middle has, or what begins before the middle
-//! and reaches into it. Only that window is searched.
+//! The model is one whole event that has only content. An event with the same beginning and the
+//! same end differs from it only in the middle. A word that tells more than content can lie in the
+//! middle, or begin before it and reach into it. Only that window is searched.
 
 use crate::count;
 
@@ -11,11 +11,13 @@ use crate::count;
 const LONGEST: usize = 1024;
 /// In bytes. A longer middle is searched in the usual way.
 const LONGEST_MIDDLE: usize = 128;
-/// In bytes. An event that differs within these may have other fields.
+/// In bytes. An event that differs from the model earlier than this may have other fields.
 const SHORTEST_START: usize = 16;
-/// Events that are tried as a model. A stream that still repeats none of them never will.
+/// Maximum number of events that become the model in turn. A stream that repeats none of them is
+/// not expected to repeat any.
 const MOST_TRIED: u8 = 16;
-/// What may tell more than content, by its first byte. The longest is `"finish_reason"`.
+/// Words that may tell more than content. [`says_more`] knows their first bytes. The longest is
+/// `"finish_reason"`.
 const WORDS: [&[u8]; 8] = [
     b"\"choices\"",
     b"\"index\"",
@@ -36,7 +38,7 @@ pub(super) struct Repeat {
 }
 
 impl Repeat {
-    /// Whether an event that follows an ordinary path may become the model.
+    /// True if an event, read in the usual way, may become the model.
     pub(super) fn wants(&self, event: &[u8]) -> bool {
         self.tried < MOST_TRIED
             && (SHORTEST_START..=LONGEST).contains(&event.len())
@@ -52,7 +54,7 @@ impl Repeat {
         self.model.extend_from_slice(event);
     }
 
-    /// True if a chunk is one event, and says nothing but content because the model does.
+    /// True if a chunk is one event that has only content, because it matches the model.
     pub(super) fn covers(&self, chunk: &[u8]) -> bool {
         let model = &self.model[..];
         if model.is_empty() || chunk.len() > LONGEST {
@@ -62,8 +64,8 @@ impl Repeat {
         let end = same_end(chunk, model).min(shorter.saturating_sub(SHORTEST_START));
         let start = same_start(&chunk[..chunk.len() - end], &model[..model.len() - end]);
         count(2 * chunk.len());
-        // The blank line belongs to the end, so both are one event if no line begins or ends in
-        // the middle of either. The line of the middle has bytes before it.
+        // The common end includes the blank line. So the chunk is one event, like the model, if
+        // neither middle contains a line end and the middle does not begin a line.
         let (middle, other) = (start..chunk.len() - end, start..model.len() - end);
         let is_line = |text: &[u8]| !text.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
         start >= SHORTEST_START
@@ -77,7 +79,7 @@ impl Repeat {
     }
 }
 
-/// True if a word that may tell more than content reaches into these bytes, or its value does.
+/// True if one of [`WORDS`], or its value, lies in these bytes or reaches into them.
 fn says_more(chunk: &[u8], from: usize, to: usize) -> bool {
     // A word's value follows blanks and a colon. An index may have more digits.
     let is_value = |byte: &&u8| byte.is_ascii_digit() || matches!(byte, b':' | b' ');

@@ -38,7 +38,8 @@ pub enum Sense {
     Lacks(Feature),
     /// The account has no credit, or the request is too dear for it.
     Billing,
-    /// The request was refused for its own sake, whatever the status says.
+    /// This one request was refused, by moderation, a firewall or an account's setting. The status
+    /// may say otherwise.
     Refused,
     /// The key is refused, or lacks a permission.
     Key,
@@ -66,8 +67,8 @@ impl Sense {
         sense.or_else(|| heard.misses(sent).then_some(Self::Model))
     }
 
-    /// The context length that a message names: the smaller one of the numbers that can be one. None
-    /// if it names none.
+    /// The context length that a message names, in tokens: the smallest number in it that can be
+    /// one. None if there is no such number.
     #[must_use]
     pub fn context_length(words: &Words) -> Option<u64> {
         let text = &words.message[..floor(&words.message, LONGEST)];
@@ -117,8 +118,8 @@ impl Heard {
         spellings::FEATURES.iter().find(named).map(|(feature, _)| Sense::Lacks(*feature))
     }
 
-    /// True if a 400 or 404 says that the model of this name does not exist. A 404 that names it
-    /// says so by that alone.
+    /// True if a 400 or 404 says that the model of this name does not exist. A 404 needs only to
+    /// name the model.
     fn misses(&self, sent: &str) -> bool {
         let unknown = || spellings::UNKNOWN_MODEL.iter().any(|word| self.message.contains(word));
         match self.status {
@@ -140,7 +141,7 @@ impl Heard {
     }
 }
 
-/// The largest border of a character up to `at`.
+/// The last boundary of a character that is not after `at`.
 fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }

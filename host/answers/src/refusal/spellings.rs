@@ -6,7 +6,7 @@ use super::{Feature, Sense};
 /// One way to say something in a message.
 pub(super) struct Spelling {
     pub(super) sense: Sense,
-    /// Statuses with which it counts. Empty: with all.
+    /// Statuses with which the spelling counts. Empty: all.
     pub(super) statuses: &'static [u16],
     /// All of these occur in the message. Alternatives are separated by `|`.
     pub(super) parts: &'static [&'static str],
@@ -183,7 +183,8 @@ pub(super) const PHRASES: &[Spelling] = &[
         &["unexpected endpoint|invalid url (|cannot post|no route matched|page not found|\
            unknown endpoint|no such endpoint|unknown path"],
     ),
-    // Features that are named by what the engine was started with, or by the words it expects.
+    // Features that a message names by a start option of the engine, or by the content types it
+    // expects.
     spelling(
         Sense::Lacks(Feature::Tools),
         UNFIT,
@@ -241,7 +242,7 @@ pub(super) const LACKING: &[&str] = &[
     "not available for this model",
 ];
 
-/// Features by what messages call them. The first row that fits counts.
+/// Names of features in messages. The first row that fits counts.
 pub(super) const FEATURES: &[(Feature, &[&str])] = &[
     (Feature::Tools, &["tool", "function call"]),
     (Feature::Audio, &["audio"]),

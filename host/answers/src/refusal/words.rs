@@ -181,70 +181,70 @@ mod tests {
         Words::in_body(body.as_bytes())
     }
 
+    /// A body, and its message, type, code and status.
+    type Shape =
+        (&'static str, &'static str, Option<&'static str>, Option<&'static str>, Option<u16>);
+
+    const SHAPES: [Shape; 14] = [
+        // OpenAI, vLLM since 0.10, SGLang, llama.cpp
+        (
+            r#"{"error":{"message":"no","type":"t","param":"p","code":"c"}}"#,
+            "no",
+            Some("t"),
+            Some("c"),
+            None,
+        ),
+        (r#"{"error":{"message":"no","code":400}}"#, "no", None, None, Some(400)),
+        // vLLM before
+        (
+            r#"{"object":"error","message":"no","type":"t","code":400}"#,
+            "no",
+            Some("t"),
+            None,
+            Some(400),
+        ),
+        // Ollama's own API, LM Studio
+        (r#"{"error":"no"}"#, "no", None, None, None),
+        // TGI
+        (r#"{"error":"no","error_type":"overloaded"}"#, "no", Some("overloaded"), None, None),
+        // Anthropic
+        (r#"{"type":"error","error":{"type":"t","message":"no"}}"#, "no", Some("t"), None, None),
+        // Gemini
+        (
+            r#"[{"error":{"code":429,"message":"no","status":"RESOURCE_EXHAUSTED"}}]"#,
+            "no",
+            None,
+            Some("RESOURCE_EXHAUSTED"),
+            Some(429),
+        ),
+        // OpenRouter
+        (
+            r#"{"error":{"message":"no","code":"503","metadata":{}},"user_id":"u"}"#,
+            "no",
+            None,
+            None,
+            Some(503),
+        ),
+        // FastAPI
+        (r#"{"detail":"no"}"#, "no", None, None, None),
+        (r#"{"detail":[{"loc":["body"],"msg":"no","type":"t"}]}"#, "no", Some("t"), None, None),
+        (r#"{"detail":{"error":{"message":"no"}}}"#, "no", None, None, None),
+        // Mistral
+        (
+            r#"{"object":"error","message":"no","type":"t","code":"3051"}"#,
+            "no",
+            Some("t"),
+            None,
+            None,
+        ),
+        // plain text
+        ("no\n", "no", None, None, None),
+        (r#""no""#, "no", None, None, None),
+    ];
+
     #[test]
     fn every_shape_of_an_error_is_read() {
-        for (body, message, kind, code, status) in [
-            // OpenAI, vLLM since 0.10, SGLang, llama.cpp
-            (
-                r#"{"error":{"message":"no","type":"t","param":"p","code":"c"}}"#,
-                "no",
-                Some("t"),
-                Some("c"),
-                None,
-            ),
-            (r#"{"error":{"message":"no","code":400}}"#, "no", None, None, Some(400)),
-            // vLLM before
-            (
-                r#"{"object":"error","message":"no","type":"t","code":400}"#,
-                "no",
-                Some("t"),
-                None,
-                Some(400),
-            ),
-            // Ollama's own API, LM Studio
-            (r#"{"error":"no"}"#, "no", None, None, None),
-            // TGI
-            (r#"{"error":"no","error_type":"overloaded"}"#, "no", Some("overloaded"), None, None),
-            // Anthropic
-            (
-                r#"{"type":"error","error":{"type":"t","message":"no"}}"#,
-                "no",
-                Some("t"),
-                None,
-                None,
-            ),
-            // Gemini
-            (
-                r#"[{"error":{"code":429,"message":"no","status":"RESOURCE_EXHAUSTED"}}]"#,
-                "no",
-                None,
-                Some("RESOURCE_EXHAUSTED"),
-                Some(429),
-            ),
-            // OpenRouter
-            (
-                r#"{"error":{"message":"no","code":"503","metadata":{}},"user_id":"u"}"#,
-                "no",
-                None,
-                None,
-                Some(503),
-            ),
-            // FastAPI
-            (r#"{"detail":"no"}"#, "no", None, None, None),
-            (r#"{"detail":[{"loc":["body"],"msg":"no","type":"t"}]}"#, "no", Some("t"), None, None),
-            (r#"{"detail":{"error":{"message":"no"}}}"#, "no", None, None, None),
-            // Mistral
-            (
-                r#"{"object":"error","message":"no","type":"t","code":"3051"}"#,
-                "no",
-                Some("t"),
-                None,
-                None,
-            ),
-            // plain text
-            ("no\n", "no", None, None, None),
-            (r#""no""#, "no", None, None, None),
-        ] {
+        for (body, message, kind, code, status) in SHAPES {
             let found = words(body);
             let got = (&*found.message, found.kind.as_deref(), found.code.as_deref(), found.status);
             assert_eq!(got, (message, kind, code, status), "{body}");

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::ProbeMethod;
 
-/// The health probe of a deployment: a path (asked with GET), or what is asked and which answers
+/// The health probe of a deployment: a path (asked with GET), or a request and the answers that
 /// mean healthy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -21,20 +21,20 @@ pub(super) enum RawHealth {
     Probe(RawProbe),
 }
 
-/// What a health probe asks, and which answers mean healthy.
+/// The request of a health probe, and the answers that mean healthy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawProbe {
-    /// Absolute path at the deployment's host. Default: what the kind is known for, else /health,
-    /// or the list of models where that does not exist.
+    /// Absolute path at the deployment's host. Default: the health path of the kind, else /health,
+    /// and the list of models if that does not exist.
     pub(crate) path: Option<String>,
-    /// GET or HEAD. A HEAD that is answered with 405 is asked again as GET.
+    /// GET or HEAD. A HEAD that gets 405 is repeated as GET.
     #[serde(default)]
     pub(crate) method: ProbeMethod,
     /// A status that means healthy, or several. Default: 200 and 204.
     pub(crate) status: Option<RawStatus>,
-    /// A text that the first 4 KiB of the answer must have. Default: anything but an engine that says
-    /// that it is loading or sleeping.
+    /// A text that the first 4 KiB of the answer must contain. Default: any answer, unless it says
+    /// that the engine is loading or sleeping.
     #[schemars(length(min = 1, max = 256))]
     pub(crate) body: Option<String>,
 }

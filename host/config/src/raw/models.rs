@@ -35,8 +35,8 @@ pub(crate) struct RawModel {
     pub(crate) provider: String,
     /// Where it runs, with or without a final /v1. Also the default of its routes.
     pub(crate) base_url: Option<String>,
-    /// What stands before /chat/completions at `base_url`. Default: what the host is known for, the
-    /// URL's own path if it ends in a version or openai, else that path and /v1.
+    /// The part of the URL before /chat/completions. Default: the known path of the host, the path
+    /// of `base_url` if it ends in a version or openai, else that path and /v1.
     pub(crate) path: Option<String>,
     /// The key for `base_url`. A route to the same host uses it if it has no key of its own.
     pub(crate) api_key: Option<String>,
@@ -45,7 +45,8 @@ pub(crate) struct RawModel {
     /// Other names clients may use. Unique.
     #[serde(default)]
     pub(crate) aliases: Vec<String>,
-    /// Where its requests may go: `[local]` keeps them in the house, whatever happens. Default: both.
+    /// Sides that its requests may go to. `[local]` keeps them in the house, and nothing overrides
+    /// it. Default: both.
     #[serde(default = "both_sides")]
     #[schemars(length(min = 1))]
     pub(crate) sides: Vec<Side>,
@@ -94,14 +95,14 @@ pub(crate) struct RawModel {
 pub(crate) struct RawRoute {
     /// Kind of the upstream. Default: the model's `provider`.
     pub(crate) kind: Option<String>,
-    /// Share of the model's traffic, relative to its other routes. 0: standby. Default: 1; no
-    /// traffic if routing.yaml lists the model, and not this route.
+    /// Share of the model's traffic, relative to its other routes. 0: standby. Default: 1, or no
+    /// traffic if routing.yaml lists the model without this route.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub(crate) weight: Option<f64>,
     /// Default: the model's.
     pub(crate) base_url: Option<String>,
-    /// What stands before /chat/completions. Default: found as for the model, or the model's if
-    /// `base_url` is.
+    /// The part of the URL before /chat/completions. Default: found from `base_url` as for the
+    /// model. A route without its own `base_url` has the model's.
     pub(crate) path: Option<String>,
     /// Default: the model's, if the host is the same.
     pub(crate) api_key: Option<String>,

@@ -100,8 +100,8 @@ pub(crate) struct RoutingFile {
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub(crate) hosts: Vec<String>,
-    /// Time after which a stream without content gets a comment, and then again and again. The first
-    /// commits the answer: no other deployment is tried visibly after it. 0: no comments.
+    /// Interval of comments in a stream that has no content yet. The first comment sends the head
+    /// with status 200, so a later failure is an error event instead of a status. 0: no comments.
     #[serde(default, with = "seconds::zero_is_none")]
     #[schemars(with = "TimeOrZero")]
     pub(crate) keep_alive_comments: Option<Duration>,
@@ -113,7 +113,8 @@ pub(crate) struct RoutingFile {
 pub(crate) struct RawEntry {
     /// Where it listens, with or without a final /v1.
     pub(crate) endpoint: String,
-    /// What stands before /chat/completions. Default: that of the route, else found as for base_url.
+    /// The part of the URL before /chat/completions. Default: that of the route, else found from
+    /// `endpoint` as for a base_url.
     pub(crate) path: Option<String>,
     /// Ids or aliases of the models of models.yaml that it runs.
     #[schemars(length(min = 1))]

@@ -12,7 +12,8 @@ use super::span;
 
 /// In bytes: a word of hexadecimal digits, the longest IPv6 address, and a port.
 const LONGEST_RUN: usize = 64;
-/// Positions in a run at which an address is looked for: one for each group, and a few before.
+/// Maximum number of positions in a run at which an address may begin: one for each group, and a
+/// few before it.
 const MOST_STARTS: usize = 12;
 
 /// Finds the IPv4 addresses in private networks, with their ports.
@@ -77,7 +78,7 @@ fn address(
         let last = rest.iter().rposition(|byte| *byte == b':')?;
         if start == 0 || !is_word(start - 1) {
             count(2 * rest.len());
-            // With its last group, and with that as a port or nothing behind a colon.
+            // Parse the whole, then without the last group, which may be a port or empty.
             let both = [rest.len(), last].map(|length| (length, parse(&rest[..length])));
             let parsed =
                 || both.into_iter().filter_map(|(length, address)| Some((length, address?)));
@@ -86,12 +87,12 @@ fn address(
             {
                 return Some(start..start + length);
             }
-            // A part of a public address is none of a private one.
+            // A part of a public address does not count as a private address.
             if parsed().next().is_some() {
                 return None;
             }
         }
-        // Behind the next colon, or at it if the address may begin with two.
+        // Next try behind the next colon, or at it if it may be the first of two.
         let colon = rest.iter().position(|byte| *byte == b':')?;
         start += colon.max(1);
     }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod endpoints;
 mod env;
 mod errors;
 mod files;
@@ -9,10 +10,12 @@ mod masking;
 mod redactor;
 mod schemas;
 mod seconds;
+mod shown;
 mod strategies;
 mod timeouts;
 mod values;
 mod warnings;
+mod yaml;
 
 use super::*;
 

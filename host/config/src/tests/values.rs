@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::super::diagnostic::{Cutout, nearest};
+use super::super::diagnostic::nearest;
 use super::*;
 
-fn parsed(text: &str) -> Document {
+pub(super) fn parsed(text: &str) -> Document {
     super::super::text("x.yaml", text, &|_| None).unwrap()
 }
 
@@ -78,76 +78,87 @@ fn types_are_told_apart() {
     }
 }
 
+/// Checks the error of each text under the schema of its value `v`.
+fn check_said(rows: &[(Value, &str, &str)]) {
+    for (schema, text, want) in rows {
+        let few = json!({"type": "number", "exclusiveMaximum": 4});
+        let whole = json!({"properties": {"v": schema}, "$defs": {"few": few}});
+        assert_eq!(said(text, &whole), [*want], "{schema} {text}");
+    }
+}
+
 #[test]
 fn the_remedy_fits_what_was_found() {
-    let number = json!({"type": "number"});
+    let number = || json!({"type": "number"});
     let items = json!({"type": "array", "items": {"type": "boolean"}});
-    for (schema, text, want) in [
-        (&number, "v: a", "expected a number, found a string; write a number"),
-        (&number, "v: '5'", "expected a number, found a string; remove the quotes"),
-        (&number, "v: {}", "expected a number, found a mapping; write a number"),
-        (&number, "v: [5]", "expected a number, found a list; write a number"),
-        (&number, "v: true", "expected a number, found a boolean; write a number"),
-        (&items, "v: true", "expected a list, found a boolean; put it in brackets: `v: [...]`"),
-        (&items, "v: [1]", "expected a boolean, found a number; write true or false"),
+    check_said(&[
+        (number(), "v: a", "expected a number, found a string; write a number"),
+        (number(), "v: '5'", "expected a number, found a string; remove the quotes"),
+        (number(), "v: {}", "expected a number, found a mapping; write a number"),
+        (number(), "v: [5]", "expected a number, found a list; write a number"),
+        (number(), "v: true", "expected a number, found a boolean; write a number"),
         (
-            &json!({"type": ["string", "null"]}),
+            items.clone(),
+            "v: true",
+            "expected a list, found a boolean; put it in brackets: `v: [...]`",
+        ),
+        (items.clone(), "v: [1]", "expected a boolean, found a number; write true or false"),
+        (
+            json!({"type": ["string", "null"]}),
             "v: 5",
             "expected a string, found a number; put it in quotes",
         ),
         (
-            &json!({"type": "object"}),
+            json!({"type": "object"}),
             "v: a",
             "expected a mapping, found a string; write keys and values: `v: {...}`",
         ),
         (
-            &json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "boolean"}]}),
+            json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "boolean"}]}),
             "v: a",
             "expected a whole number or a boolean, found a string; write a whole number or a boolean",
         ),
         (
-            &json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "boolean"}]}),
+            json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "boolean"}]}),
             "v: 0",
             "the number must be at least 1; write a whole number at least 1",
         ),
-        (&json!({"const": 5}), "v: 6", "this is not one of the values known here; write 5"),
+    ]);
+}
+
+#[test]
+fn the_remedy_fits_the_schema() {
+    check_said(&[
+        (json!({"const": 5}), "v: 6", "this is not one of the values known here; write 5"),
         (
-            &json!({"anyOf": [{"const": "fast"}, {"const": "cheap"}]}),
+            json!({"anyOf": [{"const": "fast"}, {"const": "cheap"}]}),
             "v: other",
             "this is not one of the values known here; write `fast` or `cheap`",
         ),
-        (&json!(false), "v: 1", "nothing may be given here; remove it"),
-        (&json!({"not": {}}), "v: 1", "this cannot be given here; remove it"),
+        (json!(false), "v: 1", "nothing may be given here; remove it"),
+        (json!({"not": {}}), "v: 1", "this cannot be given here; remove it"),
+        (json!({"allOf": [{"maximum": 3}]}), "v: 4", "the number must be at most 3; write a value"),
         (
-            &json!({"allOf": [{"maximum": 3}]}),
-            "v: 4",
-            "the number must be at most 3; write a value",
-        ),
-        (
-            &json!({"$ref": "#/$defs/few"}),
+            json!({"$ref": "#/$defs/few"}),
             "v: 4",
             "the number must be below 4; write a number below 4",
         ),
         (
-            &json!({"type": "object", "additionalProperties": false}),
+            json!({"type": "object", "additionalProperties": false}),
             "v: {a: 1}",
             "unknown key `a`; remove it: no key is known here",
         ),
         (
-            &json!({"type": "object", "additionalProperties": false, "properties": {"one": {}, "two": {}}}),
+            json!({"type": "object", "additionalProperties": false, "properties": {"one": {}, "two": {}}}),
             "v: {other: 1}",
             "unknown key `other`; known here: one, two",
         ),
         (
-            &json!({"additionalProperties": {"type": "integer"}}),
+            json!({"additionalProperties": {"type": "integer"}}),
             "v: {a: x}",
             "expected a whole number, found a string; write a whole number",
         ),
-    ] {
-        let few = json!({"type": "number", "exclusiveMaximum": 4});
-        let whole = json!({"properties": {"v": schema}, "$defs": {"few": few}});
-        assert_eq!(said(text, &whole), [want], "{schema} {text}");
-    }
+    ]);
 }
 
 #[test]
@@ -293,31 +304,6 @@ fn wanted_keys_are_listed() {
 }
 
 #[test]
-fn a_diagnostic_counts_lines_and_characters() {
-    let at = |start| {
-        let cutout = Cutout { text: "aé\nb".into(), span: start..start, also: None };
-        let found = Diagnostic::at("f".into(), cutout, "m", "");
-        (found.line, found.column)
-    };
-    for (offset, place) in
-        [(0, (1, 1)), (1, (1, 2)), (2, (1, 2)), (3, (1, 3)), (4, (2, 1)), (5, (2, 2)), (99, (2, 2))]
-    {
-        assert_eq!(at(offset), place, "{offset}");
-    }
-    let of_file = |help: &str| Diagnostic::of_file("f".into(), "m\u{7}", help).short();
-    assert_eq!(of_file(""), "f:1:1: m\\u{7}");
-    assert_eq!(of_file("h"), "f:1:1: m\\u{7}; h");
-    let two = Diagnostics::new(vec![Diagnostic::of_file("f".into(), "one", "two"); 2]);
-    assert_eq!(two.short(), "f:1:1: one; two\nf:1:1: one; two");
-    assert_eq!((two.iter().count(), (&two).into_iter().count()), (2, 2));
-    assert_eq!(two.to_string(), two.render(false));
-    assert!(two.render(true).contains("\u{1b}[") && !two.render(false).contains('\u{1b}'));
-    assert!(two.to_string().contains("error: one"));
-    let warning = Diagnostic::of_file("f".into(), "one", "").into_warning().to_string();
-    assert!(warning.contains("warning: one") && !warning.contains("help"), "{warning}");
-}
-
-#[test]
 fn a_word_is_near_if_a_third_of_it_differs() {
     for (word, known, near) in [
         ("abc", &["abd"][..], Some("abd")),
@@ -334,81 +320,4 @@ fn a_word_is_near_if_a_third_of_it_differs() {
     ] {
         assert_eq!(nearest(word, known.iter().copied()), near, "{word} {known:?}");
     }
-}
-
-#[test]
-fn settings_are_shown_as_the_files_write_them() {
-    let of = |config: &Config| {
-        serde_json::Map::from_iter(
-            config.settings().into_iter().map(|(key, value)| (key.to_owned(), value)),
-        )
-    };
-    let routing = "\
-timeouts: {connect: 1500ms}
-health_check: 30
-timeout: 0.5
-health: {down_after: 4}
-limits: {body_mib: 8}
-sandbox: {stack_kib: 128}
-ejection: {consecutive: 0}
-slow_start: {duration: 0}
-";
-    let models = "models: [{id: a, base_url: 'http://a'}]";
-    let shown = of(&load_texts(models, Some(routing), &[]).unwrap());
-    assert_eq!(shown["timeouts"]["connect"], json!(1.5));
-    assert_eq!(shown["timeouts"]["total"], json!(600.0));
-    assert_eq!(shown["timeouts"]["keep_alive"], json!(75.0));
-    assert_eq!((&shown["health_check"], &shown["timeout"]), (&json!(30.0), &json!(0.5)));
-    assert_eq!(shown["health"], json!({"down_after": 4, "up_after": 1}));
-    assert_eq!(
-        (&shown["limits"]["body_mib"], &shown["limits"]["bodies_mib"]),
-        (&json!(8), &json!(1024))
-    );
-    assert_eq!(shown["sandbox"]["stack_kib"], json!(128));
-    assert_eq!(shown["ejection"]["consecutive"], json!(0));
-    assert_eq!(shown["slow_start"]["duration"], json!(0.0));
-    assert_eq!(of(&Config::default())["health_check"], json!(0.0));
-}
-
-#[test]
-fn a_document_knows_its_name_and_texts() {
-    let document = parsed("a: 5\nb: [x]\n");
-    assert_eq!(document.file(), "x.yaml");
-    let at = |steps: &[PathStep]| document.text(steps).map(str::to_owned);
-    assert_eq!(at(&["a".into()]), Some("5".to_owned()));
-    assert_eq!(at(&["b".into(), 0.into()]), Some("x".to_owned()));
-    for missing in
-        [&["b".into()][..], &["b".into(), 1.into()], &["c".into()], &["a".into(), 0.into()]]
-    {
-        assert_eq!(at(missing), None, "{missing:?}");
-    }
-    let error = document.error(&["b".into(), 0.into()], "m", "h");
-    assert_eq!(error.short(), "x.yaml:2:5: m; h");
-    assert_eq!(document.error(&["b".into(), 7.into()], "m", "h").short(), "x.yaml:2:1: m; h");
-    assert_eq!(document.error(&[], "m", "h").short(), "x.yaml:1:1: m; h");
-}
-
-#[test]
-fn a_place_is_underlined_where_it_can_be_read_at_once() {
-    let text = "a:\n- [1,\n   2]\n- {b: 1,\n   c: 2}\n- ''\n-\nlong:\n  d: 1\n";
-    let document = parsed(text);
-    for (at, line, column, width) in [
-        // A block at its key, an item of a list at its first line, a mapping in a list at its key.
-        (vec![PathStep::from("a")], 1, 1, 1),
-        (vec!["a".into(), 0.into()], 2, 3, 3),
-        (vec!["a".into(), 0.into(), 1.into()], 3, 4, 1),
-        (vec!["a".into(), 1.into()], 4, 4, 1),
-        (vec!["a".into(), 1.into(), "c".into()], 5, 7, 1),
-        (vec!["a".into(), 2.into()], 6, 3, 2),
-        (vec!["long".into()], 8, 1, 4),
-        (vec!["long".into(), "d".into()], 9, 6, 1),
-        (vec![], 1, 1, 1),
-    ] {
-        let error = document.error(&at, "m", "");
-        assert_eq!((error.line, error.column), (line, column), "{at:?}");
-        let shown = error.to_string();
-        assert_eq!(shown.matches('^').count(), width, "{shown}");
-    }
-    assert_eq!(parsed("").error(&[], "m", "").short(), "x.yaml:1:1: m");
-    assert_eq!(parsed("[[], 1]").error(&[0.into()], "m", "").to_string().matches('^').count(), 2);
 }

@@ -12,7 +12,7 @@ use fleet::{CandidateInfo, Snapshot, StrategyInfo};
 use super::own_address::deployments_at;
 use super::{FileArgs, probe};
 
-/// The path of the API that the printed URLs are of.
+/// The path of the API in the printed URLs.
 const ASKED: &str = "/chat/completions";
 
 #[derive(Debug, Args)]

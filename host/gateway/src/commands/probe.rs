@@ -90,7 +90,7 @@ async fn list(client: &reqwest::Client, (endpoint, key): &Place) -> Listed {
     names(&body).ok_or_else(|| "it answers, but not with a list of models".to_owned())
 }
 
-/// The cause of an error that says most. It has no URL in it.
+/// The innermost cause of an error. It says most, and contains no URL.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

@@ -41,7 +41,8 @@ pub(super) fn content(file: &Path) -> Content {
     digest(file).ok()
 }
 
-/// In bytes. The digest of a larger file, which no load reads, is that of its length and time.
+/// In bytes. No load reads a larger file, so its digest covers only its length and time of
+/// modification.
 const LARGEST: u64 = 64 << 20;
 
 fn digest(file: &Path) -> io::Result<[u8; 32]> {

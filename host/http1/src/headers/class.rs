@@ -1,30 +1,30 @@
-//! What the name of a header says about it: whose business it is.
+//! Classifies headers by their names.
 //!
-//! Names that are known are in a table. Of other names the words count: `x-acme-token` is a
-//! credential, whoever invented it.
+//! Known names are in a table. Other names are classified by the words in them: `x-acme-token` is a
+//! credential.
 
 use std::sync::LazyLock;
 
-/// Whose business a header is.
+/// What a header is about, which decides where it may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// One connection's, or it would change what the request is.
+    /// About one connection, or able to change the meaning of the request.
     Hop,
-    /// The gateway's own: it sets the header itself, or answers for what the header asks.
+    /// Set or answered by the gateway itself.
     Own,
     /// A credential of the client, or its identity at a proxy in front of the gateway.
     Credential,
-    /// The web page's that sent the request. Engines refuse requests of foreign pages.
+    /// Names the web page that sent the request. Engines refuse requests of foreign pages.
     Page,
-    /// An account's at the provider. Requests go to the account of the deployment's key.
+    /// Names an account at the provider. Requests go to the account of the deployment's key.
     Account,
-    /// Says where a request came from. Only trusted proxies may.
+    /// Says where a request came from. Only trusted proxies may send it.
     Forwarding,
-    /// What the API needs, and tracing.
+    /// Needed by the API, or for tracing.
     Api,
     /// Names the software of the client.
     Agent,
-    /// Nobody's in particular.
+    /// All others.
     Plain,
 }
 
@@ -41,7 +41,7 @@ const KNOWN: [(Class, &[&str]); 8] = [
             "trailer",
             "transfer-encoding",
             "upgrade",
-            // Servers take these for another method or path.
+            // Servers may read these as a different method or path.
             "x-http-method",
             "x-http-method-override",
             "x-method-override",

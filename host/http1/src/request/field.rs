@@ -123,7 +123,7 @@ pub(super) fn connection(value: &[u8]) -> Result<(), Refusal> {
     if names.into_iter().all(good) { Ok(()) } else { Err(CONNECTION) }
 }
 
-/// True if an `Upgrade` header offers a websocket. Its client waits for nothing else.
+/// True if an `Upgrade` header offers a websocket. Its client accepts no other answer.
 pub(super) fn names_websocket(value: &[u8]) -> bool {
     let mut protocols = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     protocols.any(|protocol| {

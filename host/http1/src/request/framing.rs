@@ -41,8 +41,8 @@ pub struct Disposition {
 }
 
 impl Disposition {
-    /// Removes ignored lines from the head in `bytes`, the judged bytes. What stands before such a
-    /// line moves to its place, so that more bytes are skipped and fewer pass.
+    /// Removes ignored lines from the head in `bytes`, the judged bytes. The bytes before such a
+    /// line move over it. More bytes are then skipped, and fewer pass.
     pub fn remove_ignored(&mut self, bytes: &mut [u8]) {
         for line in std::mem::take(&mut self.ignored) {
             let length = line.len();

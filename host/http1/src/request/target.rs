@@ -38,7 +38,8 @@ pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
     if in_path & DOT != 0 && has_dots(path) { Err(TARGET_DOTS) } else { Ok(()) }
 }
 
-/// Path and query of an http URL. None: it is none, or its host is no host and port.
+/// Path and query of an http URL. None if the target is not an http URL, or its authority is not a
+/// host and port.
 fn after_authority(target: &[u8]) -> Option<&[u8]> {
     let is = |scheme: &[u8]| {
         target.get(..scheme.len())?.eq_ignore_ascii_case(scheme).then_some(scheme.len())
@@ -84,3 +85,7 @@ fn has_dots(path: &[u8]) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ pub enum ResponseFraming {
     Length,
     /// By the last chunk.
     Chunked,
-    /// By the end of the connection, which an upstream that crashes ends, too.
+    /// By the end of the connection. A crash of the upstream ends it in the same way.
     UntilClose,
 }
 

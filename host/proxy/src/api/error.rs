@@ -289,7 +289,7 @@ impl Error {
     }
 }
 
-/// The path that a client meant whose base URL lacks `/v1`, or has too much before or behind it.
+/// The path that the client meant. Its base URL lacks `/v1`, or has too much before or after it.
 fn meant(path: &str) -> Option<&'static str> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let known = InferenceEndpoint::ALL.map(InferenceEndpoint::path);

@@ -1,5 +1,6 @@
 //! The inference endpoints, which deployments answer.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use hyper::{HeaderMap, Response, header};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use config::Sides;
+use config::{Config, Sides};
 use contract::Side;
 use http1::{Refusal, Scan, scan};
 use routing::InferenceEndpoint;
@@ -23,7 +24,7 @@ use super::{Api, Client, Error, RequestBody, with_type};
 
 const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The request header that forbids the other side.
+/// The request header that restricts a request to one side.
 const SIDE: &str = "x-gateway-side";
 
 /// A body that arrives a byte at a time may take no longer than `total`.
@@ -112,17 +113,11 @@ impl Api {
         }
         let config = &snapshot.generation.config;
         let peer = client.address.to_canonical();
-        // Only trusted proxies may say where a request comes from.
-        if !config.trusted_proxies.iter().any(|network| network.contains(&peer)) {
-            http1::headers::drop_forwarding(&mut head.headers);
-        }
+        drop_untrusted(&mut head.headers, peer, config);
         let end = Instant::from_std(journal.started) + config.total.0;
         let read = timeout_at(end, collect(body, limits, &self.bodies)).await;
-        let (mut body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
-        // Some editors and clients write a mark of UTF-8 first, which engines refuse.
-        if body.starts_with(UTF8_MARK) {
-            body.advance(UTF8_MARK.len());
-        }
+        let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
+        let body = without_mark(body);
         // Taken only now: slow uploads must not take the places of requests that could be answered.
         let admitted = self.requests.take(1, limits.requests);
         journal.admitted = Some(admitted.ok_or(Error::Overloaded(Crowd::Requests))?);
@@ -156,7 +151,22 @@ impl Api {
     }
 }
 
-/// The sides that the client allows. Each value narrows: the sides are those that all values allow.
+/// Drops the headers that say where a request comes from, unless a trusted proxy sent it.
+fn drop_untrusted(headers: &mut HeaderMap, peer: IpAddr, config: &Config) {
+    if !config.trusted_proxies.iter().any(|network| network.contains(&peer)) {
+        http1::headers::drop_forwarding(headers);
+    }
+}
+
+/// Drops a byte order mark, which some editors and clients write and engines refuse.
+fn without_mark(mut body: Bytes) -> Bytes {
+    if body.starts_with(UTF8_MARK) {
+        body.advance(UTF8_MARK.len());
+    }
+    body
+}
+
+/// The sides that all values of the header allow.
 fn allowed_sides(headers: &HeaderMap) -> Result<Sides, Error> {
     let mut sides = Sides::BOTH;
     for value in headers.get_all(SIDE) {
@@ -179,7 +189,7 @@ impl Api {
     }
 }
 
-/// The end of a request that was attempted.
+/// Turns the attempts' answer into the client's, and notes an error in the journal.
 fn concluded(answer: attempts::Answer) -> Result<Response<Body>, Error> {
     answer.map_err(|(exhausted, mut journal)| {
         let error = Error::Exhausted(exhausted);

@@ -138,8 +138,8 @@ impl Api {
         response
     }
 
-    /// Refuses a request for who sends it. Like any other, one that deployments would answer is a
-    /// line of the access log.
+    /// Refuses a request because of its sender. A request to an inference endpoint gets a line in
+    /// the access log.
     fn turn_away(&self, refusal: Refusal, path: &str, id: &Rc<str>) -> Response<Body> {
         if let Some(endpoint) = InferenceEndpoint::at(trimmed(path)) {
             let mut journal = self.journal(Rc::clone(id), endpoint.path());

@@ -46,7 +46,7 @@ pub(super) enum Visitor {
     Own { varies: bool },
     /// A page that `cors.origins` allows. The value is that of `access-control-allow-origin`.
     Allowed(HeaderValue),
-    /// Nobody who may send requests.
+    /// A sender whose request is refused.
     Refused { refusal: Refusal, varies: bool },
 }
 
@@ -80,7 +80,8 @@ impl Visitor {
         }
     }
 
-    /// The answer to a preflight. None: the request is none, or not of a page that may ask.
+    /// The answer to a preflight. None if the request is not a preflight, or its page is not
+    /// allowed.
     pub(super) fn preflight<B>(&self, request: &Request<B>, cors: &Cors) -> Option<Response<Body>> {
         let Self::Allowed(_) = self else { return None };
         let asked = request.headers();
@@ -125,8 +126,8 @@ fn allows_all(cors: &Cors) -> bool {
     cors.origins.iter().any(|origin| origin == "*")
 }
 
-/// The value of `access-control-allow-headers`. Where all are allowed those that the page asks for
-/// are listed: `*` does not cover `authorization`.
+/// The value of `access-control-allow-headers`. If all headers are allowed, it lists those that the
+/// page asks for, because `*` does not cover `authorization`.
 fn allowed_headers(asked: &HeaderMap, cors: &Cors) -> Option<HeaderValue> {
     if cors.headers.iter().any(|name| name == "*") {
         return asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
@@ -134,7 +135,7 @@ fn allowed_headers(asked: &HeaderMap, cors: &Cors) -> Option<HeaderValue> {
     HeaderValue::from_str(&cors.headers.join(", ")).ok().filter(|names| !names.is_empty())
 }
 
-/// Where a request went. None: it is of HTTP/1.0, and does not say so.
+/// The host and port that a request was sent to. None if an HTTP/1.0 request does not say it.
 fn reached<B>(request: &Request<B>) -> Option<Authority<'_>> {
     let text = match request.uri().authority() {
         // A target with a host overrides the header (RFC 9112, 3.2.2).
@@ -163,8 +164,8 @@ fn is_own(origin: &str, reached: Option<Authority<'_>>, config: &Config) -> bool
     if is_named(config, page.host) {
         return port == default || Some(port) == reached_port;
     }
-    // A name that only its page's owner knows would be a way around `hosts`. An address is nobody's
-    // name.
+    // If `hosts` is set, another name may belong to a foreign page (DNS rebinding). An IP address
+    // cannot be rebound.
     let is_trusted = |host: &str| {
         let all = config.hosts.is_empty() || is_named(config, "*");
         all || is_this_machine(host) || address(host).is_some()
@@ -208,7 +209,7 @@ impl<'a> Authority<'a> {
             },
         };
         let host = host.strip_suffix('.').unwrap_or(host);
-        // No page and no listener has port 0, so nothing is equal to a port that is none.
+        // An invalid port becomes 0, which equals the port of no page and no listener.
         let port = port.filter(|port| !port.is_empty()).map(|port| port.parse().unwrap_or(0));
         Self { host, port }
     }

@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 
 /// In bytes. Reading so many takes at most a millisecond, whatever is in them.
 const MOST: usize = 16 * 1024;
-/// In bytes: what one chunk costs in addition.
+/// In bytes. The fixed cost of one chunk.
 const CHUNK: usize = 256;
 
 /// Counts the bytes that one task has read without a pause.

@@ -1,4 +1,5 @@
-//! Names headers that do not pass in the log, each once: who misses one must be able to find out.
+//! Names each header that does not pass once in the log, so that operators can find out why one is
+//! missing.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -6,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use http1::headers::Way;
 
-/// Most names that the log tells for each way: clients choose names.
+/// Maximum number of names in the log for each [`Way`]. It is bounded because clients choose the
+/// names.
 const MOST: usize = 64;
 /// Most characters of a name that the log shows.
 const SHOWN: usize = 64;

@@ -159,7 +159,7 @@ pub(crate) fn live(headers: &mut HeaderMap) {
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
-/// Whether an answer is such a stream.
+/// True if [`live`] has marked the answer.
 pub(super) fn is_live(headers: &HeaderMap) -> bool {
     headers.contains_key(X_ACCEL_BUFFERING)
 }

@@ -1,6 +1,8 @@
 //! The journal of a request collects the data for its access-log line, for metrics, and for
 //! strategies that learn.
 
+mod outcome;
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,49 +14,16 @@ use hyper::StatusCode;
 use answers::Usage;
 use contract::Ending;
 use fleet::admission::CoreHold;
-use fleet::{AttemptQueue, Busy, Deployment, DeploymentMeters, FleetModel, ModelMeters, Waste};
+use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Waste};
 use routing::{Cause, TrialPart};
 
 use crate::stop::{Stage, Stop};
 use crate::telemetry::{self, Logging, Metrics};
 
+pub(crate) use outcome::RequestOutcome;
+
 /// Status in the log of a request whose client left before the answer.
 const UNANSWERED: u16 = 499;
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RequestOutcome {
-    /// The client got a whole answer.
-    Ok,
-    /// The client got a deployment's word that the request is wrong.
-    Rejected,
-    /// There was no room for the request: the gateway or its deployments are full.
-    Shed,
-    /// The client got an error from the gateway itself.
-    Error,
-    /// The answer failed after its commit point.
-    Broken,
-    /// The input was not a valid HTTP request.
-    Refused,
-    /// The client left before the end of its answer.
-    Cancelled,
-}
-
-impl RequestOutcome {
-    /// The name in the access log.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => DeploymentMeters::OK,
-            Self::Rejected => "rejected",
-            Self::Shed => "shed",
-            Self::Error => "error",
-            Self::Broken => "broken",
-            Self::Refused => "refused",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
 
 /// Where the journals of one core report to.
 #[derive(Debug)]
@@ -254,8 +223,8 @@ impl Journal {
         self.first_byte = Some(now.saturating_duration_since(self.started));
     }
 
-    /// Records that the attempt under way ended with the word that the request is wrong, which the
-    /// client gets now. Its time says nothing of how fast the deployment answers.
+    /// Records that the deployment rejected the request as wrong, and that the client gets this
+    /// answer now. The time is no sample of the deployment's latency.
     pub(super) fn rejected(&mut self, status: StatusCode, now: Instant) {
         let Some(trying) = &mut self.trying else { return };
         trying.answered = Some(now.saturating_duration_since(trying.since));

@@ -50,7 +50,7 @@ pub(super) fn quota(headers: &HeaderMap) -> Option<Quota> {
         let reset = reset_time(text(headers, reset)?)?.min(LONGEST);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let remaining = remaining as u32;
-        // How many requests some tokens are good for is not known.
+        // The number of requests that the remaining tokens allow is unknown.
         (!is_tokens || remaining == 0).then_some(Quota { remaining, reset })
     });
     quotas.min_by_key(|quota| (quota.remaining, std::cmp::Reverse(quota.reset)))

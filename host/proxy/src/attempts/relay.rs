@@ -9,6 +9,8 @@
 //! flight, the upstream's connection. It all ends in the body's `Drop`, because only the drop shows
 //! that a client left.
 
+mod broken;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +18,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use answers::commit::{Commit, Defect, End, Shape, Verdict};
@@ -24,9 +25,8 @@ use answers::rename::Rename;
 use answers::usage::UsageScan;
 use config::Timeouts;
 use fleet::{Deployment, Outcome, Permit};
-use routing::{Cause, Failure, Overtime, Phase, Speaker};
+use routing::{Cause, Failure, Phase};
 
-use crate::telemetry::Panic;
 use crate::timeout::Span;
 use crate::upstream::{BodyError, Incoming};
 
@@ -34,7 +34,6 @@ use super::attempt::{Committed, Rest, how};
 use super::body::BoxError;
 use super::burst::{self, Burst};
 use super::journal::Journal;
-use super::refusal;
 
 /// An upstream's answer under way.
 #[derive(Debug)]
@@ -55,7 +54,7 @@ pub(super) struct Relay {
     polled: Instant,
     /// Set while the relay waits for the upstream: when this wait began. The timer was set then.
     waiting: Option<Instant>,
-    /// How long the upstream was waited for since it sent more than comments.
+    /// Total time of waiting for the upstream since it last sent more than comments.
     quiet: Duration,
     burst: Burst,
     /// None before the first wait: most plain answers arrive whole and need no timer.
@@ -156,14 +155,6 @@ impl Relay {
         self.end
     }
 
-    /// Ends the answer, because the client's connection was given up at this time limit.
-    pub(super) fn give_up(&mut self, phase: Phase) {
-        if matches!(self.state, State::Coming(_) | State::Held) {
-            self.time_out(phase);
-        }
-        self.tell();
-    }
-
     /// The next chunk of the body. None: the body has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
         loop {
@@ -255,21 +246,6 @@ impl Relay {
         Poll::Ready(())
     }
 
-    /// Records that `poll` panicked. The client is told, unless telling it panicked too: then its
-    /// connection is only aborted.
-    pub(super) fn panicked(&mut self, panic: &Panic) {
-        panic.log_of_request(self.journal.id());
-        let tells = !self.panicked && !matches!(self.state, State::Ended | State::Told);
-        self.panicked = true;
-        self.state = match tells {
-            true => State::Failed(Cause::Internal.into()),
-            false => {
-                self.journal.broken(Cause::Internal);
-                State::Told
-            }
-        };
-    }
-
     /// Judges a chunk, or the end of the body.
     fn take(&mut self, chunk: Option<Result<Bytes, BodyError>>) {
         let State::Coming(body) = &self.state else { return };
@@ -319,7 +295,8 @@ impl Relay {
                 self.complete(Instant::now());
             }
             Err(defect) => {
-                // With the last bytes, a client that counts them by the length would have all.
+                // Without the last bytes, a client that counts by `content-length` sees that the
+                // answer is incomplete.
                 if self.commit.shape() == Shape::Plain {
                     self.first.clear();
                 }
@@ -379,50 +356,6 @@ impl Relay {
 
     fn failure(&self, defect: Defect) -> Failure {
         Failure::of_defect(defect, &self.deployment.config.provider_model_id)
-    }
-
-    fn time_out(&mut self, phase: Phase) {
-        self.state = State::Failed(Cause::TimedOut(phase).into());
-    }
-
-    /// Tells the client of the failure, and records it.
-    fn tell(&mut self) {
-        let State::Failed(failure) = &self.state else { return };
-        let failure = failure.clone();
-        // Past the commit point `total` is charged to nobody: a long answer is no failure.
-        self.settle(failure.outcome(Overtime::Nobody), Instant::now());
-        self.journal.broken(failure.cause);
-        let config = &self.deployment.config;
-        tracing::warn!(
-            request_id = self.journal.id(), model = %self.deployment.model,
-            deployment = %config.name, cause = %failure.cause.label(),
-            "an answer broke off after its commit point"
-        );
-        if self.commit.shape() == Shape::Stream {
-            self.first = self.error_event(&failure);
-        }
-        // Set last: if anything above panics, the client has not been told.
-        self.state = State::Told;
-    }
-
-    /// The last event of a stream that failed. It is never `[DONE]` and has no finish reason.
-    fn error_event(&self, failure: &Failure) -> Bytes {
-        let config = &self.deployment.config;
-        let speaks = failure.cause.facts().speaker != Speaker::Gateway;
-        let said = failure.said.as_deref().filter(|said| speaks && !said.message.is_empty());
-        let message = match said.cloned() {
-            Some(said) => {
-                let said = refusal::words(said, &self.deployment.redactor);
-                format!("{}: {}", failure.cause, said.message)
-            }
-            None => format!("the answer of {} broke off: {}", config.name, failure.cause),
-        };
-        let code = failure.cause.label();
-        let error =
-            json!({"message": message, "type": "server_error", "param": null, "code": code});
-        // Ends an event that was passed in part. The client would take the error for its rest.
-        let gap = if self.commit.is_between_events() { "" } else { "\n\n" };
-        format!("{gap}data: {}\n\n", json!({ "error": error })).into()
     }
 }
 

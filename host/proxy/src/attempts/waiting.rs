@@ -63,7 +63,7 @@ enum State {
     Awaited(Awaited),
     /// The answer is a stream, which is passed on.
     Streaming(Body),
-    /// The answer is none, but says why. Its bytes so far.
+    /// The answer is an error instead of a stream. Its bytes so far.
     Refused(Body, BytesMut),
     /// The client has been told of a failure. Its connection must be aborted.
     Told,

@@ -49,7 +49,7 @@ impl From<&str> for NotReady {
 
 /// Most bytes of an answer that are read.
 const READ: usize = 4 << 10;
-/// Words by which engines say that they are there, but answer nothing yet.
+/// Words of engines that run, but do not answer requests yet.
 const NOT_READY: [&str; 4] = ["loading", "sleeping", "starting", "initializing"];
 
 impl Probe {

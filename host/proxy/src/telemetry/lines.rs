@@ -49,7 +49,7 @@ impl Lines {
         std::thread::Builder::new().name("log".into()).spawn(run).map(drop)
     }
 
-    /// Waits for lines, and writes them. `told`: the dropped lines that the log has told of.
+    /// Waits for lines, and writes them. `told`: how many dropped lines the log has reported.
     fn write(&self, to: &mut impl Write, told: &mut u64) {
         let idle = |waiting: &mut Waiting| waiting.text.is_empty();
         let waiting = self.changed.wait_while(self.lock(), idle);

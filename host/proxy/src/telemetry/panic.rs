@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::time::Duration;
 
-/// How long the log of a panic that may end the process is waited for.
+/// Longest wait for the log to be written after a panic, which may end the process.
 const LAST: Duration = Duration::from_millis(200);
 
 thread_local! {

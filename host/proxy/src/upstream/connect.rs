@@ -148,8 +148,7 @@ async fn first<T, F: Future<Output = io::Result<T>>>(
     .await
 }
 
-/// An error with its sources, the most telling of which is the last: `Connection refused`,
-/// `UnknownIssuer`.
+/// An error with all its sources. The last one says most: `Connection refused`, `UnknownIssuer`.
 fn detail(error: &dyn Error) -> Box<str> {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -136,7 +136,7 @@ impl Resolver {
             let thread = std::thread::Builder::new().name("resolver".into()).stack_size(STACK);
             match thread.spawn(move || work(lookup, &shared)) {
                 Ok(_) => names.threads += 1,
-                // A thread that runs takes it. Without one the request fails now.
+                // A running thread takes the look-up. Without any thread the request fails now.
                 Err(error) if names.threads == 0 => {
                     let error = Arc::new(error);
                     for Asked { name, tell } in std::mem::take(&mut names.queue) {

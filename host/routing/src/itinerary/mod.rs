@@ -23,7 +23,11 @@
 //! was drawn.
 
 #[cfg(test)]
+mod fitting;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod scene;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -252,7 +256,7 @@ impl<'a> Itinerary<'a> {
         }
         let until = self.end().min(now + COOLING);
         let unfit = self.unfit;
-        // Waiting for a long pause is in vain, and so is waiting for what the request does not fit.
+        // A request does not wait for a long pause, nor for a deployment that it does not fit.
         self.full.retain(|full| {
             unfit.is_none_or(|unfit| deployments.fits(full.at, unfit))
                 && deployments.cools_until(full.at, now).is_none_or(|cools| cools <= until)

@@ -7,13 +7,16 @@ use rand::rngs::StdRng;
 use config::{Ambiguous, Fallback, RetryBudget, Standby};
 use http::StatusCode;
 
-use super::tests::{FALLBACK, Known, WELL, terms};
+use super::scene::{FALLBACK, Known, LONG, WELL, terms};
 use super::*;
 
 fn known() -> impl Strategy<Value = Known> {
     let often = || prop::bool::weighted(0.8);
     (often(), often(), prop::bool::weighted(0.2), often(), any::<bool>()).prop_map(
-        |(eligible, open, cooling, up, failing)| Known { eligible, open, cooling, up, failing },
+        |(eligible, open, cools, up, failing)| {
+            let cools = cools.then_some(LONG);
+            Known { eligible, open, cools, up, failing, ..WELL }
+        },
     )
 }
 
@@ -122,8 +125,8 @@ proptest! {
         once.dedup();
         prop_assert_eq!(once.len(), trace.entered.len(), "a deployment is tried twice");
         for at in &trace.entered {
-            let Known { eligible, open, cooling, .. } = deployments[*at];
-            let usable = if in_panic { !cooling } else { eligible && open };
+            let Known { eligible, open, cools, .. } = deployments[*at];
+            let usable = if in_panic { cools.is_none() } else { eligible && open };
             prop_assert!(usable);
             prop_assert!(weights[*at] > 0.0 || fallback.standby == Standby::Last);
         }

@@ -1,132 +1,13 @@
 //! One request at a time, step by step, on values alone.
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-
-use config::{Ambiguous, Fallback, RetryBudget, Standby};
+use config::Ambiguous;
 use fleet::FailureKind;
 use http::StatusCode;
 
-use crate::{InferenceEndpoint, Lack};
+use crate::InferenceEndpoint;
 
+use super::scene::*;
 use super::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-/// The `total` of every request here.
-const TOTAL: Duration = Duration::from_secs(100);
-/// The patience of every deployment here.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What is left of every pause here.
-const COOLS: Duration = Duration::from_secs(60);
-
-/// The state of one deployment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
-    pub(super) eligible: bool,
-    pub(super) open: bool,
-    pub(super) cooling: bool,
-    pub(super) up: bool,
-    pub(super) failing: bool,
-}
-
-pub(super) const WELL: Known =
-    Known { eligible: true, open: true, cooling: false, up: true, failing: false };
-const OUT: Known = Known { eligible: false, open: false, ..WELL };
-
-impl Deployments for Vec<Known> {
-    fn is_eligible(&self, at: usize) -> bool {
-        self[at].eligible
-    }
-
-    fn is_open(&self, at: usize, _now: Instant) -> bool {
-        self[at].open
-    }
-
-    fn cools_until(&self, at: usize, now: Instant) -> Option<Instant> {
-        self[at].cooling.then_some(now + COOLS)
-    }
-
-    fn is_up(&self, at: usize) -> bool {
-        self[at].up
-    }
-
-    fn is_failing(&self, at: usize) -> bool {
-        self[at].failing
-    }
-
-    fn patience(&self, _at: usize) -> Duration {
-        PATIENCE
-    }
-}
-
-pub(super) const FALLBACK: Fallback = Fallback {
-    attempts: 3,
-    standby: Standby::Last,
-    ambiguous: Ambiguous::Once,
-    budget: RetryBudget { percent: 0, per_second: 10 },
-};
-
-/// A request, and everything that it depends on.
-struct Scene {
-    deployments: Vec<Known>,
-    budget: Budget,
-    rng: StdRng,
-    now: Instant,
-    itinerary: Itinerary<'static>,
-}
-
-pub(super) fn terms(fallback: Fallback, started: Instant) -> Terms {
-    let endpoint = InferenceEndpoint::ChatCompletions;
-    Terms { fallback, endpoint, panic: false, started, total: TOTAL }
-}
-
-impl Scene {
-    fn new(weights: &[f64], deployments: Vec<Known>) -> Self {
-        Self::with(weights, deployments, |_| {})
-    }
-
-    fn with(weights: &[f64], deployments: Vec<Known>, change: impl FnOnce(&mut Terms)) -> Self {
-        let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(7));
-        let mut terms = terms(FALLBACK, now);
-        change(&mut terms);
-        let itinerary = Itinerary::begin(weights.to_vec(), terms, &deployments, &mut rng, now);
-        // A second's worth of the fixed rate is saved up from the beginning.
-        Self { deployments, budget: Budget::new(now), rng, now, itinerary }
-    }
-
-    fn step(&mut self, event: Event) -> Step {
-        self.itinerary.step(event, &self.deployments, &self.budget, &mut self.rng, self.now)
-    }
-
-    /// Takes a request that is `Ready` to its next attempt, and begins it.
-    fn attempt(&mut self) -> usize {
-        let Step::Enter(at) = self.step(Event::Ready) else { panic!("no turn") };
-        assert_eq!(self.step(Event::Entered), Step::Attempt(at));
-        self.itinerary.began(self.now);
-        at
-    }
-
-    fn fail(&mut self, cause: Cause) -> Outcome {
-        self.itinerary.failed(cause.into())
-    }
-
-    /// Fails ambiguously: the request may have been answered.
-    fn lose(&mut self) {
-        let lost = Failure { ambiguous: true, ..Cause::Broken.into() };
-        let _ = self.itinerary.failed(lost);
-    }
-
-    fn spend_the_budget(&self) {
-        while self.budget.withdraw(FALLBACK.budget, self.now) {}
-    }
-
-    fn exhausted(self) -> Exhausted {
-        self.itinerary.exhausted(|at| format!("d{at}"), "m", None, self.now)
-    }
-}
-
-const FAILED: Cause = Cause::Status(StatusCode::INTERNAL_SERVER_ERROR);
 
 #[test]
 fn attempts_go_by_weight_and_end_with_their_number() {
@@ -280,51 +161,18 @@ fn refusals_without_end_have_an_end() {
 
 #[test]
 fn a_short_pause_is_waited_for() {
-    let cooling = Known { cooling: true, ..OUT };
+    let cooling = Known { cools: Some(LONG), ..OUT };
     let mut scene = Scene::new(&[1.0, 0.0], vec![cooling, OUT]);
     scene.itinerary.left = 1;
     assert_eq!(scene.attempt(), 1, "in panic");
     let mut scene = Scene::new(&[1.0], vec![cooling]);
     assert_eq!(scene.step(Event::Ready), Step::GiveUp, "too long a pause");
-    let short = Short(Duration::from_secs(9));
-    let mut rng = StdRng::seed_from_u64(7);
-    let mut itinerary =
-        Itinerary::begin(&[1.0][..], terms(FALLBACK, scene.now), &short, &mut rng, scene.now);
+    let short = Known { cools: Some(PATIENCE - SECOND), ..OUT };
+    let mut scene = Scene::new(&[1.0], vec![short]);
     let until = scene.now + PATIENCE;
-    let step = itinerary.step(Event::Ready, &short, &scene.budget, &mut rng, scene.now);
-    assert_eq!(step, Step::Wait { until });
-    assert_eq!(itinerary.wanted(), [0]);
-    let step = itinerary.step(Event::Placed(0), &short, &scene.budget, &mut rng, scene.now);
-    assert_eq!(step, Step::Attempt(0));
-}
-
-/// One deployment, which asks for a pause of this time.
-struct Short(Duration);
-
-impl Deployments for Short {
-    fn is_eligible(&self, _at: usize) -> bool {
-        false
-    }
-
-    fn is_open(&self, _at: usize, _now: Instant) -> bool {
-        false
-    }
-
-    fn cools_until(&self, _at: usize, now: Instant) -> Option<Instant> {
-        Some(now + self.0)
-    }
-
-    fn is_up(&self, _at: usize) -> bool {
-        true
-    }
-
-    fn is_failing(&self, _at: usize) -> bool {
-        false
-    }
-
-    fn patience(&self, _at: usize) -> Duration {
-        PATIENCE
-    }
+    assert_eq!(scene.step(Event::Ready), Step::Wait { until });
+    assert_eq!(scene.itinerary.wanted(), [0]);
+    assert_eq!(scene.step(Event::Placed(0)), Step::Attempt(0));
 }
 
 #[test]
@@ -340,7 +188,7 @@ fn nobody_waits_at_a_deployment_that_is_down() {
 
 #[test]
 fn panic_tries_everything_but_who_asks_to_be_left_alone() {
-    let cooling = Known { cooling: true, ..OUT };
+    let cooling = Known { cools: Some(LONG), ..OUT };
     let mut scene = Scene::new(&[1.0, 0.0, 0.0], vec![cooling, OUT, OUT]);
     assert!(scene.itinerary.is_panic());
     let mut tried = vec![scene.attempt()];
@@ -468,98 +316,4 @@ fn a_wait_is_passed_on() {
     let (wait, now) = (Some(SECOND), scene.now);
     let told = scene.itinerary.exhausted(|_| String::new(), "m", wait, now);
     assert_eq!((told.wait, told.failures), (wait, Vec::new()));
-}
-
-/// Deployments with a context length each. Those of length 0 are forbidden.
-struct Lengths(Vec<u64>);
-
-impl Deployments for Lengths {
-    fn is_eligible(&self, _at: usize) -> bool {
-        true
-    }
-
-    fn is_open(&self, _at: usize, _now: Instant) -> bool {
-        true
-    }
-
-    fn cools_until(&self, _at: usize, _now: Instant) -> Option<Instant> {
-        None
-    }
-
-    fn is_up(&self, _at: usize) -> bool {
-        true
-    }
-
-    fn is_failing(&self, _at: usize) -> bool {
-        false
-    }
-
-    fn patience(&self, _at: usize) -> Duration {
-        PATIENCE
-    }
-
-    fn is_forbidden(&self, at: usize) -> bool {
-        self.0[at] == 0
-    }
-
-    fn fits(&self, at: usize, unfit: Unfit) -> bool {
-        self.0[at] > unfit.context_length.unwrap_or(self.0[unfit.at])
-    }
-}
-
-/// The deployments that a request is tried at, if each attempt fails like that.
-fn tried(lengths: &[u64], panic: bool, failure: &Failure) -> Vec<usize> {
-    let (deployments, now) = (Lengths(lengths.to_vec()), Instant::now());
-    let (budget, mut rng) = (Budget::new(now), StdRng::seed_from_u64(1));
-    let weights: Vec<f64> =
-        lengths.iter().enumerate().map(|(i, _)| 1000f64.powi(-(i as i32))).collect();
-    let fallback = Fallback { attempts: 9, ..FALLBACK };
-    let terms = Terms { panic, ..terms(fallback, now) };
-    let mut itinerary = Itinerary::begin(weights, terms, &deployments, &mut rng, now);
-    let (mut tried, mut event) = (Vec::new(), Event::Ready);
-    loop {
-        match itinerary.step(event, &deployments, &budget, &mut rng, now) {
-            Step::Enter(_) => event = Event::Entered,
-            Step::Attempt(at) => {
-                itinerary.began(now);
-                itinerary.failed(failure.clone());
-                tried.push(at);
-                event = Event::Ready;
-            }
-            _ => return tried,
-        }
-    }
-}
-
-#[test]
-fn what_did_not_fit_goes_to_a_larger_one_only() {
-    let too_long = |said: Option<&str>| {
-        let cause = Cause::Unfit(Lack::Context, StatusCode::BAD_REQUEST);
-        let message = said.unwrap_or_default().to_owned();
-        Failure::from(cause).with(answers::refusal::Words { message, ..Default::default() })
-    };
-    let mut all = tried(&[16, 128, 16, 64], false, &too_long(None));
-    assert!(all.len() > 1 && all.iter().all(|at| *at != 2), "{all:?}");
-    all.dedup();
-    assert_eq!(tried(&[16, 16, 8], false, &too_long(None)), [0], "nobody has more");
-    let said = "the maximum context length is 4096 tokens, you requested 5000 tokens: too long";
-    assert_eq!(
-        tried(&[8192, 8192], false, &too_long(Some(said))).len(),
-        2,
-        "it has less than it should"
-    );
-}
-
-proptest::proptest! {
-    #[test]
-    fn what_is_forbidden_gets_no_attempt(
-        lengths in proptest::collection::vec(0..3u64, 1..6),
-        panic in proptest::prelude::any::<bool>(),
-    ) {
-        let failed = Failure::from(Cause::Connect);
-        let allowed = lengths.iter().filter(|length| **length > 0).count();
-        let tried = tried(&lengths, panic, &failed);
-        proptest::prop_assert!(tried.iter().all(|at| lengths[*at] > 0), "{tried:?}");
-        proptest::prop_assert_eq!(tried.len(), allowed, "and each of the others does");
-    }
 }

@@ -12,34 +12,37 @@ fn request(fields: &str, body: &str) -> String {
     format!("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}")
 }
 
+/// Values of `Content-Length` that are refused.
+const BAD_LENGTHS: [&str; 23] = [
+    "",
+    "+27",
+    "-27",
+    "-0",
+    "0x1b",
+    "1b",
+    "27,27",
+    "27, 27",
+    "27 27",
+    "2 7",
+    "27;",
+    "27.0",
+    "2.7e1",
+    "\"27\"",
+    "27\u{b}",
+    "NaN",
+    "\u{ff12}\u{ff17}",
+    "9223372036854775808",
+    "18446744073709551616",
+    "18446744073709551643",
+    "99999999999999999999999999",
+    "1_000",
+    "027,0",
+];
+
 fn lengths() -> Vec<Row> {
     let good = BODY.len();
     let mut rows = Vec::new();
-    for length in [
-        "",
-        "+27",
-        "-27",
-        "-0",
-        "0x1b",
-        "1b",
-        "27,27",
-        "27, 27",
-        "27 27",
-        "2 7",
-        "27;",
-        "27.0",
-        "2.7e1",
-        "\"27\"",
-        "27\u{b}",
-        "NaN",
-        "\u{ff12}\u{ff17}",
-        "9223372036854775808",
-        "18446744073709551616",
-        "18446744073709551643",
-        "99999999999999999999999999",
-        "1_000",
-        "027,0",
-    ] {
+    for length in BAD_LENGTHS {
         let fields = format!("Content-Length: {length}");
         rows.push(row(&format!("{fields:?}"), Closed(400), request(&fields, BODY)));
     }
@@ -76,35 +79,38 @@ fn lengths() -> Vec<Row> {
     rows
 }
 
+/// Values of `Transfer-Encoding` that are refused.
+const BAD_CODINGS: [&str; 24] = [
+    "gzip",
+    "gzip, chunked",
+    "chunked, gzip",
+    ",chunked",
+    "chunked,",
+    "chunked, chunked",
+    "chunked;q=1",
+    "identity",
+    "chunked, identity",
+    "identity, chunked",
+    "x",
+    "xchunked",
+    "chunkedx",
+    "\"chunked\"",
+    "",
+    "chunk",
+    "deflate",
+    "chunked\u{b}",
+    "\u{b}chunked",
+    "chunked\u{0}",
+    "cow",
+    "chunked ; a",
+    "'chunked'",
+    "ch\u{fc}nked",
+];
+
 fn codings() -> Vec<Row> {
     let chunked = format!("{:x}\r\n{BODY}\r\n0\r\n\r\n", BODY.len());
     let mut rows = Vec::new();
-    for coding in [
-        "gzip",
-        "gzip, chunked",
-        "chunked, gzip",
-        ",chunked",
-        "chunked,",
-        "chunked, chunked",
-        "chunked;q=1",
-        "identity",
-        "chunked, identity",
-        "identity, chunked",
-        "x",
-        "xchunked",
-        "chunkedx",
-        "\"chunked\"",
-        "",
-        "chunk",
-        "deflate",
-        "chunked\u{b}",
-        "\u{b}chunked",
-        "chunked\u{0}",
-        "cow",
-        "chunked ; a",
-        "'chunked'",
-        "ch\u{fc}nked",
-    ] {
+    for coding in BAD_CODINGS {
         let fields = format!("Transfer-Encoding: {coding}");
         rows.push(row(&format!("{fields:?}"), Closed(400), request(&fields, &chunked)));
     }

@@ -9,13 +9,14 @@
 //! strategy.
 
 mod ending;
+mod line;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use config::Ejection;
 use contract::Strategy;
-use fleet::{Budget, Busy, Change, Entry, Slot};
+use fleet::{Budget, Busy, Change, Slot};
 use routing::{Cause, Event as Came, InferenceEndpoint, Itinerary, Step, Terms};
 
 use super::attempt::SimulatedAttempt;
@@ -38,8 +39,8 @@ const ATTEMPTS: u64 = 4;
 #[derive(Debug)]
 pub(super) enum Event {
     Arrives(usize),
-    /// A request's time in a line is over. Ignored if it has left that line: its visits are
-    /// counted.
+    /// A request's time in a line is over. Ignored if the request has left that line: it then has
+    /// another `visit`.
     Waited {
         request: usize,
         visit: u32,
@@ -274,65 +275,6 @@ impl<'a> Run<'a> {
                 },
                 Step::GiveUp => return self.finish(request, Fate::Failed),
             };
-        }
-    }
-
-    /// Puts a request into the lines that it wants. False if all of them are full.
-    fn stand_in_line(&mut self, request: usize, until: Instant) -> bool {
-        let Some(way) = self.ways[request].as_mut() else { return false };
-        let has_room = |at: &usize| {
-            let site: &Site<'_> = &self.sites[*at];
-            site.line.len() < site.config.concurrency.queue as usize
-        };
-        let sites: Vec<usize> = way.itinerary.wanted().iter().copied().filter(has_room).collect();
-        if sites.is_empty() {
-            return false;
-        }
-        for &at in &sites {
-            self.sites[at].line.push_back(request);
-        }
-        way.waiting = Some(Wait { sites: sites.clone(), since: self.now });
-        way.visit += 1;
-        let event = Event::Waited { request, visit: way.visit };
-        self.events.plan(until - self.epoch, event);
-        for at in sites {
-            self.opens(at);
-        }
-        true
-    }
-
-    fn leave_line(&mut self, request: usize) {
-        let way = self.ways[request].as_mut();
-        if let Some(Wait { sites, since }) = way.and_then(|way| way.waiting.take()) {
-            for at in sites {
-                self.sites[at].line.retain(|waiting| *waiting != request);
-            }
-            self.records[request].queued += self.now - since;
-        }
-    }
-
-    /// Gives the free places of a deployment to the requests in its line.
-    fn serve(&mut self, at: usize) {
-        while let Some(&request) = self.sites[at].line.front() {
-            let site = &self.sites[at];
-            let Entry::Place(place) = site.slots.try_enter(site.instant(self.now)) else { break };
-            self.leave_line(request);
-            if let Some(way) = &mut self.ways[request] {
-                way.slot = Some(place);
-            }
-            self.go_on(request, Came::Placed(at));
-        }
-        self.opens(at);
-    }
-
-    /// Plans to look at a deployment again that may have places without any event.
-    fn opens(&mut self, at: usize) {
-        let site = &self.sites[at];
-        if site.line.is_empty() {
-            return;
-        }
-        if let Some(opens) = site.slots.opens(site.instant(self.now)) {
-            self.events.plan(opens - self.epoch, Event::Opens(at));
         }
     }
 

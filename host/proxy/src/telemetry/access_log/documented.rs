@@ -27,7 +27,7 @@ const FIELDS: [(&str, &str); 22] = [
     ("status", "The status that the client got; 499 if it left before the answer"),
     (
         "outcome",
-        "`ok`, `rejected` (wrong, says a deployment), `refused` (wrong, says the gateway), `shed` (no room), `error`, `cancelled`, `broken` (half sent)",
+        "`ok`, `rejected` (a deployment calls it wrong), `refused` (the gateway calls it wrong), `shed` (no room), `error`, `cancelled`, `broken` (cut)",
     ),
     ("error", "The `code` of the error that the client got; null if there was none"),
     ("stream", "Whether the client asked for a stream"),

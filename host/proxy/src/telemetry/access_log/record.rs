@@ -21,8 +21,7 @@ pub struct Record<'a> {
     pub side: Option<&'static str>,
     /// Status that the client got. 499 if it left before the answer.
     pub status: u16,
-    /// How it ended: `ok`, `error`, `refused` (no valid request), `cancelled` (by the client),
-    /// `broken` (after the commit point).
+    /// How it ended: the name of a `RequestOutcome`.
     pub outcome: &'static str,
     /// The `code` of the error that the client got, if it got one.
     pub error: Option<&'a str>,
@@ -49,8 +48,7 @@ pub struct Record<'a> {
 pub struct AttemptRecord<'a> {
     /// The name of the deployment.
     pub deployment: &'a str,
-    /// `ok`, why it failed, or why it was not made: `queue_full`, `queue_timeout`,
-    /// `queue_dispersed`.
+    /// `ok`, why it failed, or why it was not made, such as `queue_full`.
     pub outcome: &'a str,
     /// Time until the answer began or the attempt failed. If no attempt was made: time in line.
     pub took: Duration,

@@ -35,6 +35,30 @@ pub(super) enum Each {
     Meters(fn(&ModelMeters, &mut Samples<'_>)),
     /// Once for each model, for all its deployments.
     Model(fn(&FleetModel, &Route, &mut Samples<'_>)),
+    /// Once for each deployment, with the labels [`PLACE`].
+    Gauge(Value),
+    /// Once for each deployment, with the labels [`PLACE`].
+    Counter(Count),
+}
+
+type Value = fn(&Deployment, &Route, usize) -> f64;
+type Count = fn(&Deployment) -> u64;
+
+impl Each {
+    /// Adds the samples of one model.
+    fn add(self, model: &FleetModel, route: &Route, samples: &mut Samples<'_>) {
+        let deployments = model.deployments.iter();
+        match self {
+            Self::Fleet(_) | Self::Meters(_) => {}
+            Self::Model(add) => add(model, route, samples),
+            Self::Gauge(value) => deployments.enumerate().for_each(|(at, deployment)| {
+                samples.add(&place(deployment), value(deployment, route, at));
+            }),
+            Self::Counter(count) => deployments.for_each(|deployment| {
+                samples.count(&place(deployment), count(deployment));
+            }),
+        }
+    }
 }
 
 /// How far the families are written.
@@ -64,9 +88,9 @@ impl Cursor {
                 add(models.get(at).map_or(scrape.unrouted, |model| &model.meters), &mut samples);
                 at >= models.len()
             }
-            Each::Model(add) => {
+            each => {
                 if let Some(model) = models.get(at) {
-                    add(model, &scrape.snapshot.routes[at], &mut samples);
+                    each.add(model, &scrape.snapshot.routes[at], &mut samples);
                 }
                 at + 1 >= models.len()
             }
@@ -169,87 +193,45 @@ const FAMILIES: &[Family] = &[
             }
         }),
     },
-    Family {
-        name: "gateway_deployment_queued",
-        help: "Requests that wait for a place at the deployment.",
-        kind: Kind::Gauge,
-        labels: &PLACE,
-        each: Each::Model(|model, route, samples| {
-            gauge(model, route, samples, |deployment, _, _| deployment.slots.waiting() as f64);
-        }),
-    },
-    Family {
-        name: "gateway_deployment_limit",
-        help: "Requests that the deployment takes at a time: as configured, or less as learned.",
-        kind: Kind::Gauge,
-        labels: &PLACE,
-        each: Each::Model(|model, route, samples| {
-            gauge(model, route, samples, |deployment, _, _| {
-                let limit = deployment.slots.report().limit;
-                f64::from(limit.unwrap_or_else(|| deployment.slots.max()))
-            });
-        }),
-    },
-    Family {
-        name: "gateway_deployment_refusals_total",
-        help: "Attempts that a full deployment refused (429, 503 and the like).",
-        kind: Kind::Counter,
-        labels: &PLACE,
-        each: Each::Model(|model, _, samples| {
-            for deployment in &model.deployments {
-                samples.count(&place(deployment), deployment.slots.report().refusals);
-            }
-        }),
-    },
-    Family {
-        name: "gateway_deployment_stalls_total",
-        help: "Attempts without a first byte in time, while the deployment answered others.",
-        kind: Kind::Counter,
-        labels: &PLACE,
-        each: Each::Model(|model, _, samples| {
-            for deployment in &model.deployments {
-                samples.count(&place(deployment), deployment.slots.report().stalls);
-            }
-        }),
-    },
-    Family {
-        name: "gateway_deployment_in_flight",
-        help: "Attempts under way.",
-        kind: Kind::Gauge,
-        labels: &PLACE,
-        each: Each::Model(|model, route, samples| {
-            gauge(model, route, samples, |deployment, _, _| f64::from(deployment.load.in_flight()));
-        }),
-    },
-    Family {
-        name: "gateway_deployment_error_rate",
-        help: "Share of recent attempts that failed, 0 to 1, as strategies see it.",
-        kind: Kind::Gauge,
-        labels: &PLACE,
-        each: Each::Model(|model, route, samples| {
-            gauge(model, route, samples, |deployment, _, _| deployment.load.error_rate());
-        }),
-    },
-    Family {
-        name: "gateway_deployment_weight",
-        help: "Share of the model's traffic, 0 to 1.",
-        kind: Kind::Gauge,
-        labels: &PLACE,
-        each: Each::Model(|model, route, samples| {
-            gauge(model, route, samples, |_, route, at| route.weights[at]);
-        }),
-    },
-    Family {
-        name: "gateway_deployment_healthy",
-        help: "1 if the deployment is eligible, else 0.",
-        kind: Kind::Gauge,
-        labels: &PLACE,
-        each: Each::Model(|model, route, samples| {
-            gauge(model, route, samples, |_, route, at| {
-                f64::from(u8::from(route.states[at].is_eligible()))
-            });
-        }),
-    },
+    gauge(
+        "gateway_deployment_queued",
+        "Requests that wait for a place at the deployment.",
+        |deployment, _, _| deployment.slots.waiting() as f64,
+    ),
+    gauge(
+        "gateway_deployment_limit",
+        "Requests that the deployment takes at a time: as configured, or less as learned.",
+        |deployment, _, _| {
+            let limit = deployment.slots.report().limit;
+            f64::from(limit.unwrap_or_else(|| deployment.slots.max()))
+        },
+    ),
+    counter(
+        "gateway_deployment_refusals_total",
+        "Attempts that a full deployment refused (429, 503 and the like).",
+        |deployment| deployment.slots.report().refusals,
+    ),
+    counter(
+        "gateway_deployment_stalls_total",
+        "Attempts without a first byte in time, while the deployment answered others.",
+        |deployment| deployment.slots.report().stalls,
+    ),
+    gauge("gateway_deployment_in_flight", "Attempts under way.", |deployment, _, _| {
+        f64::from(deployment.load.in_flight())
+    }),
+    gauge(
+        "gateway_deployment_error_rate",
+        "Share of recent attempts that failed, 0 to 1, as strategies see it.",
+        |deployment, _, _| deployment.load.error_rate(),
+    ),
+    gauge("gateway_deployment_weight", "Share of the model's traffic, 0 to 1.", |_, route, at| {
+        route.weights[at]
+    }),
+    gauge(
+        "gateway_deployment_healthy",
+        "1 if the deployment is eligible, else 0.",
+        |_, route, at| f64::from(u8::from(route.states[at].is_eligible())),
+    ),
     Family {
         name: "gateway_deployment_state",
         help: "1, with the state that the deployment is in as a label.",
@@ -262,17 +244,9 @@ const FAMILIES: &[Family] = &[
             }
         }),
     },
-    Family {
-        name: "gateway_ejections_total",
-        help: "Ejections of the deployment.",
-        kind: Kind::Counter,
-        labels: &PLACE,
-        each: Each::Model(|model, _, samples| {
-            for deployment in &model.deployments {
-                samples.count(&place(deployment), deployment.load.ejections());
-            }
-        }),
-    },
+    counter("gateway_ejections_total", "Ejections of the deployment.", |deployment| {
+        deployment.load.ejections()
+    }),
     Family {
         name: "gateway_strategy_calls_total",
         help: "Calls of the strategy, by how they ended.",
@@ -295,15 +269,14 @@ fn place(deployment: &Deployment) -> [&str; 3] {
     [&deployment.model, &deployment.config.name, deployment.config.side.as_str()]
 }
 
-fn gauge(
-    model: &FleetModel,
-    route: &Route,
-    samples: &mut Samples<'_>,
-    value: impl Fn(&Deployment, &Route, usize) -> f64,
-) {
-    for (at, deployment) in model.deployments.iter().enumerate() {
-        samples.add(&place(deployment), value(deployment, route, at));
-    }
+/// A gauge of each deployment. `value` gets the deployment's position in the route, too.
+const fn gauge(name: &'static str, help: &'static str, value: Value) -> Family {
+    Family { name, help, kind: Kind::Gauge, labels: &PLACE, each: Each::Gauge(value) }
+}
+
+/// A counter of each deployment.
+const fn counter(name: &'static str, help: &'static str, value: Count) -> Family {
+    Family { name, help, kind: Kind::Counter, labels: &PLACE, each: Each::Counter(value) }
 }
 
 fn by_cause(model: &FleetModel, mut each: impl FnMut([&str; 3], Waste, &DeploymentMeters)) {
