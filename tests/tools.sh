@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what some of the tests use beside Rust, as far as it is missing: python3 with venv, node with
-# npm, clang for WebAssembly, slowhttptest, valgrind, curl, a JDK. Needs apt-get and root; without them it says what is missing,
-# and the tests that need it are passed over.
+# npm, clang for WebAssembly, slowhttptest, valgrind, curl, a JDK, Chromium, nginx. Needs apt-get and root; without them it
+# says what is missing, and the tests that need it are passed over.
 set -eu
 
 missing=
@@ -16,6 +16,8 @@ command -v slowhttptest >/dev/null || missing="$missing slowhttptest"
 command -v curl >/dev/null || missing="$missing curl"
 command -v javac >/dev/null || missing="$missing default-jdk-headless"
 command -v valgrind >/dev/null || missing="$missing valgrind"
+command -v chromium >/dev/null || missing="$missing chromium"
+command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$missing nginx"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

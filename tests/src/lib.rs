@@ -14,11 +14,13 @@
 //! is measured against it. [`let_pass`] is for tests that something does *not* happen: waiting
 //! longer cannot fail them.
 
+mod chromium;
 mod client;
 mod dialog;
 mod engine;
 mod gateway;
 mod guest;
+mod nginx;
 mod port;
 mod process;
 mod raw;
@@ -31,17 +33,20 @@ mod usage;
 
 use std::time::{Duration, Instant};
 
+pub use chromium::{Chromium, Page};
 pub use client::{Reply, client};
 pub use dialog::Dialog;
 pub use engine::{Engine, EngineOptions};
 pub use gateway::{Gateway, Log, Setup};
 pub use guest::{CoreGuest, component, guest, guests, text as guest_text};
+pub use nginx::Nginx;
 pub use port::Port;
 pub use process::StubProcess;
 pub use raw::{Gate, Raw, Received, Step, Wire};
 pub use steady::Steady;
 pub use strict::Strict;
 pub use telemetry::{ACCESS_LOG, outcomes};
+use toolchain::{CHROMIUM, NGINX};
 pub use toolchain::{CLANG, COMPILING, NODE, PYTHON, RUST, Toolchain, try_out};
 pub use traffic::{Tally, Traffic};
 

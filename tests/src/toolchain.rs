@@ -1,4 +1,4 @@
-//! Toolchains of other languages, for tests that build strategies in them.
+//! Programs that tests use beside Rust: toolchains that build strategies, browsers, proxies.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::Setup;
 /// processor time in a debug build. Ends a test that hangs.
 pub const COMPILING: Duration = Duration::from_secs(600);
 
-/// The tools of a language. `tests/tools.sh` installs them.
+/// The tools of a language, or another program. `tests/tools.sh` installs them.
 #[derive(Debug)]
 pub struct Toolchain {
     /// The language.
@@ -46,6 +46,12 @@ pub const CLANG: Toolchain = Toolchain {
     look: "echo '#include <stdlib.h>' | clang --target=wasm32-wasi -x c -fsyntax-only - && \
            wasm-ld --version && node -e 'fetch' && npm --version",
 };
+/// A browser.
+pub(crate) const CHROMIUM: Toolchain =
+    Toolchain { name: "chromium", needs: "chromium", look: "command -v chromium" };
+/// A proxy. Its folder is in the path of root alone.
+pub(crate) const NGINX: Toolchain =
+    Toolchain { name: "nginx", needs: "nginx", look: "PATH=$PATH:/usr/sbin nginx -v" };
 
 impl Toolchain {
     /// Whether this machine has it. If not, prints that, and fails in CI.

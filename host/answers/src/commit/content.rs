@@ -26,6 +26,8 @@ static FINISH_REASON: Word = LazyLock::new(|| Finder::new("\"finish_reason\""));
 static ERROR: Word = LazyLock::new(|| Finder::new("error"));
 static DONE: Word = LazyLock::new(|| Finder::new("[DONE]"));
 static RESPONSE: Word = LazyLock::new(|| Finder::new("response."));
+static SUCCESS: Word = LazyLock::new(|| Finder::new("\"success\""));
+static BASE_RESP: Word = LazyLock::new(|| Finder::new("\"base_resp\""));
 
 /// How one event counts for the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,18 +238,19 @@ pub(super) fn begins_as_error(start: &[u8]) -> bool {
     }
     let data: Vec<u8> =
         data.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(32).collect();
-    // The first two bytes of the values that are not errors, as in `says`.
-    let is_nothing = |value: &[u8]| matches!(value, b"nu" | b"\"\"" | b"[]" | b"{}");
+    let data = data.strip_prefix(b"[").unwrap_or(&data);
+    // The first two bytes of the values that are not errors, as in `reports`.
+    let is_nothing =
+        |value: &[u8]| matches!(value, b"nu" | b"fa" | b"0," | b"0}" | b"\"\"" | b"[]" | b"{}");
     let value = data.strip_prefix(b"{\"error\":").and_then(|value| value.get(..2));
     value.is_some_and(|value| !is_nothing(value)) || FAILED.iter().any(|f| data.starts_with(f))
 }
 
 /// The error that a whole body reports, if it reports one.
 pub(super) fn error_in(body: &[u8]) -> Option<Words> {
-    ERROR.find(body)?;
-    // Google's OpenAI endpoint wraps its errors in a list.
-    let body = first_of_list(body).unwrap_or(body);
-    failed(b"", body, Envelope::of(body).as_ref())
+    ERROR.find(body).or_else(|| SUCCESS.find(body)).or_else(|| BASE_RESP.find(body))?;
+    let envelope = Envelope::of(body);
+    failed(b"", body, envelope.as_ref()).or_else(|| envelope?.refusal(body))
 }
 
 /// The first value of a JSON list.
@@ -304,6 +307,12 @@ struct Envelope<'a> {
     choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow, default)]
     response: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    errors: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    success: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    base_resp: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -316,6 +325,17 @@ struct Choice<'a> {
     text: Option<&'a RawValue>,
     #[serde(borrow, default)]
     finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+/// The result of a call, which MiniMax adds to every answer.
+#[derive(Deserialize)]
+struct BaseResp {
+    /// 0: it went well.
+    status_code: i64,
+    #[serde(default)]
+    status_msg: String,
 }
 
 impl<'a> Envelope<'a> {
@@ -340,6 +360,20 @@ impl<'a> Envelope<'a> {
             _ => Meaning::Content,
         }
     }
+
+    /// The words of a whole body that says it failed, and has no answer: `{"success": false}`, a
+    /// list of `errors`, or a `base_resp` with a code.
+    fn refusal(&self, body: &[u8]) -> Option<Words> {
+        if self.choices.as_ref().is_some_and(|choices| !choices.is_empty()) {
+            return None;
+        }
+        let base = self.base_resp.and_then(|base| serde_json::from_str(base.get()).ok());
+        if let Some(BaseResp { status_code: 1.., status_msg }) = base {
+            return Some(Words { message: status_msg, ..Words::default() });
+        }
+        let is_false = self.success.is_some_and(|success| success.get() == "false");
+        (is_false || says(self.errors)).then(|| Words::in_body(body))
+    }
 }
 
 impl Choice<'_> {
@@ -357,20 +391,36 @@ fn says(value: Option<&RawValue>) -> bool {
     value.is_some_and(|value| !matches!(value.get(), "null" | "\"\"" | "[]" | "{}"))
 }
 
+/// True if the value of an `error` field is an error. Some engines write `false` or 0 for none.
+fn reports(value: Option<&RawValue>) -> bool {
+    says(value) && value.is_some_and(|value| !matches!(value.get(), "false" | "0"))
+}
+
 /// The error in an event or body, in any of the shapes that engines use. `name` is empty for a
 /// body.
 fn failed(name: &[u8], data: &[u8], envelope: Option<&Envelope<'_>>) -> Option<Words> {
     let named = name == b"error";
     let Some(envelope) = envelope else {
+        // Google's OpenAI endpoint wraps its errors in a list.
+        if let Some(first) = first_of_list(data)
+            && let Some(envelope) = Envelope::of(first)
+        {
+            return failed(name, first, Some(&envelope));
+        }
         return named.then(|| Words {
             message: String::from_utf8_lossy(data).into_owned(),
             ..Words::default()
         });
     };
     let kind = envelope.kind.map(RawValue::get);
-    if says(envelope.error) {
+    if reports(envelope.error) {
         // All of it: engines also write fields beside the error.
         return Some(Words::in_body(data));
+    }
+    // OpenRouter: the engine behind it failed, maybe within the answer.
+    let choices = envelope.choices.iter().flatten();
+    if let Some(error) = choices.filter_map(|choice| choice.error).find(|e| reports(Some(e))) {
+        return Some(Words::of(error));
     }
     if kind == Some("\"response.failed\"") {
         let said = envelope.response.map(Words::of);

@@ -71,6 +71,13 @@ fn an_error_is_seen_in_every_shape_that_engines_give_it() {
             500,
             "no",
         ),
+        // OpenRouter names the failure of one choice, Google wraps errors in a list.
+        (
+            r#"data: {"choices":[{"finish_reason":"error","error":{"message":"no","code":502}}]}"#,
+            502,
+            "no",
+        ),
+        (r#"data: [{"error":{"message":"no","code":503}}]"#, 503, "no"),
     ];
     for (event, status, message) in cases {
         for meaning in [first(event.as_bytes()), later(event.as_bytes())] {
@@ -78,6 +85,32 @@ fn an_error_is_seen_in_every_shape_that_engines_give_it() {
             assert_eq!(error.message, message, "{event}");
             assert_eq!(error.status.unwrap_or(0), status, "{event}");
         }
+    }
+}
+
+#[test]
+fn a_body_without_an_answer_may_say_that_it_failed() {
+    for (body, message) in [
+        (r#"{"success":false,"code":500,"msg":"no"}"#, "no"),
+        (r#"{"result":null,"success": false,"errors":[{"code":7009,"message":"no"}]}"#, "no"),
+        (r#"{"errors":["no"]}"#, "no"),
+        (r#"{"choices":null,"base_resp":{"status_code":1008,"status_msg":"no"}}"#, "no"),
+        (r#"{"base_resp":{"status_code":2013}}"#, ""),
+        (r#"[{"error":"no"},{}]"#, "no"),
+    ] {
+        let words = error_in(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
+        assert_eq!(words.message, message, "{body}");
+    }
+    for body in [
+        r#"{"error":false,"choices":[]}"#,
+        r#"{"error":0,"data":[]}"#,
+        r#"{"success":true,"errors":[],"data":[]}"#,
+        r#"{"choices":[{"text":"a","error":null}],"success":false,"errors":["odd"]}"#,
+        r#"{"choices":[{"text":"a"}],"base_resp":{"status_code":0,"status_msg":"success"}}"#,
+        r#"{"base_resp":"odd","success":"false"}"#,
+        r#"["success","error"]"#,
+    ] {
+        assert_eq!(error_in(body.as_bytes()), None, "{body}");
     }
 }
 
@@ -201,6 +234,9 @@ fn the_beginning_of_an_error_is_known() {
         (r#"data: {"error":"""#, false),
         (r#"data: {"error":[]"#, false),
         (r#"data: {"error":{}"#, false),
+        (r#"data: {"error":false"#, false),
+        (r#"data: {"error":0,"#, false),
+        (r#"data: [{"error":{""#, true),
         (r#"data: {"errors":{"#, false),
         (r#"data: {"type":"error""#, true),
         (r#"data: {"type":"response.failed""#, true),

@@ -18,7 +18,7 @@ pub(super) const SMALL: usize = 64 * 1024;
 /// In bytes. A longer field of an error is not shown.
 const LONGEST_FIELD: usize = 16 * 1024;
 /// The fields of an outermost object that tell an error, and those that have words of it.
-const OF_ERROR: [&str; 12] = [
+const OF_ERROR: [&str; 14] = [
     "error",
     "object",
     "type",
@@ -31,6 +31,8 @@ const OF_ERROR: [&str; 12] = [
     "msg",
     "param",
     "error_type",
+    "success",
+    "base_resp",
 ];
 
 /// Reads a plain answer as it arrives.

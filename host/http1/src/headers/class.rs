@@ -214,18 +214,32 @@ pub(super) fn of(name: &str) -> Class {
 
 /// The class of a name that is in no table.
 fn by_words(name: &str) -> Class {
-    const FAMILIES: [(&str, Class); 8] = [
+    const FAMILIES: [(&str, Class); 18] = [
         ("x-forwarded-", Class::Forwarding),
         ("x-vercel-", Class::Forwarding),
+        ("x-envoy-", Class::Forwarding),
+        ("x-akamai-", Class::Forwarding),
+        ("akamai-", Class::Forwarding),
+        ("fastly-", Class::Forwarding),
         ("sec-", Class::Page),
         ("cf-access-", Class::Credential),
         ("x-ms-client-principal", Class::Credential),
         ("x-goog-iap-", Class::Credential),
         ("x-amz-", Class::Credential),
         ("tailscale-user-", Class::Credential),
+        ("remote-", Class::Credential),
+        ("x-remote-", Class::Credential),
+        ("x-webauth-", Class::Credential),
+        ("x-pomerium-", Class::Credential),
+        ("ssl-client-", Class::Credential),
+        ("x-ssl-client-", Class::Credential),
     ];
     if let Some((_, class)) = FAMILIES.iter().find(|(start, _)| name.starts_with(start)) {
         return *class;
+    }
+    // Each proxy has its own name for the client's address: `incap-client-ip`.
+    if name.ends_with("-ip") {
+        return Class::Forwarding;
     }
     if is_credential(name) { Class::Credential } else { Class::Plain }
 }
@@ -236,7 +250,7 @@ fn is_credential(name: &str) -> bool {
     const PARTS: [&str; 9] = [
         "apikey",
         "authoriz",
-        "authentic",
+        "authenti",
         "cookie",
         "credential",
         "passw",
@@ -244,8 +258,23 @@ fn is_credential(name: &str) -> bool {
         "signature",
         "token",
     ];
-    const WORDS: [&str; 10] =
-        ["auth", "bearer", "csrf", "jwt", "key", "oidc", "otp", "pat", "sas", "xsrf"];
+    const WORDS: [&str; 15] = [
+        "auth",
+        "bearer",
+        "cert",
+        "clientcert",
+        "csrf",
+        "jwt",
+        "key",
+        "oidc",
+        "otp",
+        "pat",
+        "pwd",
+        "sas",
+        "sig",
+        "username",
+        "xsrf",
+    ];
     name.split(['-', '_', '.']).any(|word| {
         // `max-tokens` and `token-count` are numbers, but a credential that leaks costs more than a
         // header that an engine misses.

@@ -70,12 +70,15 @@ fn no_credential_goes_up_however_it_is_named() {
         "cf-access-jwt-assertion",
         "cookie",
         "ocp-apim-subscription-key",
+        "client-cert",
         "private-token",
         "proxy-authorization",
         "x-access-token",
         "x-acme-auth",
         "x-amz-security-token",
         "x-amzn-oidc-data",
+        "x-arr-clientcert",
+        "x-authentik-username",
         "x-api-key",
         "x-api_key",
         "x-auth-token",
@@ -87,6 +90,7 @@ fn no_credential_goes_up_however_it_is_named() {
         "x-goog-iap-jwt-assertion",
         "x-hub-signature-256",
         "x-ms-client-principal-name",
+        "x-user-pwd",
         "x-vault-token",
         "xi-api-key",
     ];
@@ -115,6 +119,21 @@ fn nothing_of_a_page_or_an_account_goes_up() {
 }
 
 #[test]
+fn users_that_a_proxy_names_stay_here() {
+    let names = [
+        "remote-email",
+        "remote-groups",
+        "ssl-client-s-dn",
+        "x-pomerium-claim-email",
+        "x-remote-group",
+        "x-ssl-client-verify",
+        "x-webauth-email",
+    ];
+    assert!(names_up(&names, ALL).is_empty());
+    assert!(names.iter().all(|name| never_goes_up(name)));
+}
+
+#[test]
 fn remote_deployments_get_a_list_and_local_ones_the_rest() {
     let names = ["accept", "openai-beta", "traceparent", "user-agent", "x-stainless-os", "x-team"];
     assert_eq!(names_up(&names, LISTED), ["accept", "openai-beta", "traceparent", "user-agent"]);
@@ -138,7 +157,17 @@ fn remote_deployments_are_told_the_gateways_agent() {
 
 #[test]
 fn forwarding_headers_go_up_from_trusted_proxies_only() {
-    let names = ["x-forwarded-for", "forwarded", "via", "x-real-ip", "cf-connecting-ip"];
+    let names = [
+        "x-forwarded-for",
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "cf-connecting-ip",
+        "incap-client-ip",
+        "x-acme-client-ip",
+        "x-envoy-upstream-rq-timeout-ms",
+        "x-remote-ip",
+    ];
     let mut headers = given(&names);
     let client = Some(IpAddr::from([127, 0, 0, 1]));
     let forwarded = |headers: &HeaderMap, client| {

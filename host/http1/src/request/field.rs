@@ -9,7 +9,7 @@ use super::refusals::{CONNECTION, FIELD, FIELD_NAME, FIELD_VALUE, FOLD};
 
 /// Headers that servers base decisions on. A `Connection` header must not drop them, a trailer must
 /// not add them, and they must not be spelled with underscores, which some servers read as hyphens.
-const DECIDING: [&[u8]; 18] = [
+const DECIDING: [&[u8]; 19] = [
     b"api-key",
     b"authorization",
     b"connection",
@@ -24,6 +24,7 @@ const DECIDING: [&[u8]; 18] = [
     b"transfer-encoding",
     b"via",
     b"x-api-key",
+    b"x-gateway-side",
     b"x-real-ip",
     b"x-request-id",
     b"x-http-method-override",

@@ -100,10 +100,11 @@ pub(super) async fn attempt(
         let judged = judge(answer, deployment, request, span.end);
         return Box::pin(judged).await.map(Begun::Rejection);
     }
-    if answer.head.status == StatusCode::NO_CONTENT
-        || answer.head.status == StatusCode::RESET_CONTENT
-    {
-        return Err(Cause::Empty.into());
+    match answer.head.status {
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => return Err(Cause::Empty.into()),
+        // No part was asked for: this one may have less than the whole answer.
+        status @ StatusCode::PARTIAL_CONTENT => return Err(Cause::Unexpected(status).into()),
+        _ => {}
     }
     if is_encoded(&answer.head.headers) {
         // Its error, its end and its usage cannot be read. Another deployment may do better.

@@ -46,7 +46,8 @@ pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
 pub(super) fn quota(headers: &HeaderMap) -> Option<Quota> {
     let quotas = QUOTAS.iter().filter_map(|(remaining, reset)| {
         let is_tokens = remaining.ends_with("tokens");
-        let remaining: f64 = text(headers, remaining)?.parse().ok()?;
+        // Azure says -1 where nothing is limited.
+        let remaining: f64 = text(headers, remaining)?.parse().ok().filter(|left| *left >= 0.0)?;
         let reset = reset_time(text(headers, reset)?)?.min(LONGEST);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let remaining = remaining as u32;
@@ -56,7 +57,8 @@ pub(super) fn quota(headers: &HeaderMap) -> Option<Quota> {
     quotas.min_by_key(|quota| (quota.remaining, std::cmp::Reverse(quota.reset)))
 }
 
-/// A time until a reset: `20ms`, `6m0s`, `2m59.56s`, seconds, a Unix time, or a date.
+/// A time until something is allowed again: `20ms`, `6m0s`, `2m59.56s`, seconds, a Unix time, or a
+/// date.
 fn reset_time(text: &str) -> Option<Duration> {
     let until = |unix: Duration| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -66,6 +68,9 @@ fn reset_time(text: &str) -> Option<Duration> {
         let seconds = if number >= UNIX_MILLIS { number / 1e3 } else { number };
         let time = Duration::try_from_secs_f64(seconds).ok()?;
         return Some(if number >= UNIX_SECONDS { until(time) } else { time });
+    }
+    if let Ok(date) = httpdate::parse_http_date(text) {
+        return Some(date.duration_since(SystemTime::now()).unwrap_or_default());
     }
     if let Ok(date) = OffsetDateTime::parse(text, &Rfc3339) {
         return Some(until(Duration::from_secs(date.unix_timestamp().try_into().ok()?)));
@@ -77,20 +82,14 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     Some(headers.get(name)?.to_str().ok()?.trim())
 }
 
-/// The wait in `Retry-After`, given in seconds or as a date: at most an hour. None: there is no
-/// valid header.
+/// The wait in `Retry-After`: at most an hour. RFC 9110 knows whole seconds and dates. Some APIs
+/// write `1.5`, `2s` or a Unix time. None: there is no valid header.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(hyper::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse::<f64>() {
-        // A fraction is no valid header, but some write one, and the SDKs read it.
-        Ok(seconds) if seconds >= 0.0 => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST),
-        Ok(_) => return None,
-        Err(_) => {
-            let date = httpdate::parse_http_date(text).ok()?;
-            date.duration_since(SystemTime::now()).unwrap_or_default()
-        }
-    };
-    Some(wait.min(LONGEST))
+    let text = text(headers, "retry-after")?;
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.len() > 18 {
+        return Some(LONGEST);
+    }
+    Some(reset_time(text)?.min(LONGEST))
 }
 
 #[cfg(test)]
@@ -158,6 +157,10 @@ mod tests {
         ] {
             assert_eq!(quota(&headers(&[(name, "3"), (reset, value)])), None, "{value}");
         }
+        for remaining in ["-1", "nan", "", "0, 5", "none"] {
+            let [left, reset] = ["x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+            assert_eq!(quota(&headers(&[(left, remaining), (reset, "60s")])), None, "{remaining}");
+        }
         let tokens = [("x-ratelimit-remaining-tokens", "9"), ("x-ratelimit-reset-tokens", "1s")];
         assert_eq!(quota(&headers(&tokens)), None, "nobody knows what a request takes");
     }
@@ -191,7 +194,10 @@ mod tests {
         assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "long ago");
         assert_eq!(read("Fri, 31 Dec 9999 23:59:59 GMT"), Some(LONGEST));
         assert_eq!(read("1.5"), Some(Duration::from_millis(1500)));
-        for text in ["", "-1", "nan", "soon"] {
+        assert_eq!(read("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(read("1600000000"), Some(Duration::ZERO), "a Unix time long ago");
+        assert_eq!(read("99999999999"), Some(LONGEST), "a Unix time");
+        for text in ["", "-1", "-0.5", "nan", "inf", "1e400", "2, 3", "7;q=1", "soon"] {
             assert_eq!(read(text), None, "{text}");
         }
         let soon = SystemTime::now() + Duration::from_secs(60);

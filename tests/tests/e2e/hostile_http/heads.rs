@@ -209,6 +209,7 @@ fn fields() -> Vec<Row> {
         "x_forwarded_for: 1.1.1.1",
         "x-forwarded_for: 1.1.1.1",
         "x_real_ip: 1.1.1.1",
+        "x_gateway_side: local",
         "x_request_id: a",
     ] {
         rows.push(bad(&format!("the twin {twin}"), twin.as_bytes()));
