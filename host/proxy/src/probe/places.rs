@@ -268,18 +268,7 @@ impl Probed {
             tracing::warn!(deployments, up, reason, "health changed");
         }
         for deployment in &self.sharers {
-            let mut changed = turned;
-            if good {
-                changed |= deployment.probed(sent, turned, Instant::now());
-            } else {
-                deployment.probe_failed(sent);
-            }
-            if turned && !good {
-                deployment.slots.disperse();
-            }
-            if changed {
-                deployment.announce_change();
-            }
+            deployment.probe_ended(good, turned, sent, Instant::now());
         }
     }
 }

@@ -298,6 +298,16 @@ fn a_short_pause_is_waited_for() {
     assert_eq!(step, Step::Attempt(0));
 }
 
+#[test]
+fn a_full_queue_is_not_tried_again() {
+    let (short, budget) = (Short(SECOND), Budget::new(Instant::now()));
+    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(8));
+    let mut itinerary = Itinerary::begin(&[1.0][..], terms(FALLBACK, now), &short, &mut rng, now);
+    let mut step = |event| itinerary.step(event, &short, &budget, &mut rng, now);
+    assert!(matches!(step(Event::Ready), Step::Wait { .. }));
+    assert_eq!(step(Event::NoPlace(Busy::Full)), Step::GiveUp);
+}
+
 /// One deployment, which asks for a pause of this time.
 struct Short(Duration);
 
