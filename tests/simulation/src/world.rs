@@ -21,6 +21,9 @@ use crate::engine::Engine;
 use crate::luck::jitter;
 use crate::scene::{ModelScene, Scene};
 
+/// So long after the last client all faults are over.
+const LATE: Duration = Duration::from_secs(60);
+
 /// What is counted of the attempts at one deployment.
 #[derive(Debug, Default)]
 pub(crate) struct Site {
@@ -223,7 +226,9 @@ impl World {
         let sharers: Vec<_> = self.deployments().filter(of).cloned().collect();
         let Some(health) = sharers.first().and_then(|d| d.health.clone()) else { return };
         loop {
-            tokio::time::sleep(every).await;
+            // Seldom once the clients are gone: nothing new can be seen.
+            let over = self.began.elapsed() > self.scene.lasts + LATE;
+            tokio::time::sleep(if over { LATE } else { every }).await;
             let sent = fleet::now();
             tokio::time::sleep(Duration::from_millis(3)).await;
             let good = self.engines[engine].is_up();

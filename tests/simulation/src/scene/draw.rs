@@ -34,7 +34,7 @@ fn faults(seed: u64, luck: &mut Luck) -> Scene {
         idle: luck.time(1000..4000),
         total: luck.time(8000..60_000),
     };
-    let lasts = luck.time(10_000..40_000);
+    let lasts = luck.time(10_000..30_000);
     let count = luck.random_range(1..=6usize);
     let engines: Vec<_> = (0..count).map(|_| engine(luck, lasts, true)).collect();
     let models = (0..luck.pick(&[1, 1, 1, 2, 3])).map(|_| model(luck, count, timeouts)).collect();
@@ -63,7 +63,7 @@ fn faults(seed: u64, luck: &mut Luck) -> Scene {
 fn full(seed: u64, luck: &mut Luck) -> Scene {
     let mut scene = faults(seed, luck);
     scene.plot = Plot::Full;
-    scene.lasts = luck.time(30_000..45_000);
+    scene.lasts = luck.time(25_000..35_000);
     scene.timeouts.first_byte = scene.timeouts.first_byte.max(4 * SECOND);
     scene.timeouts.total = 60 * SECOND;
     // What comes back with slow start takes less by rule.
@@ -190,13 +190,13 @@ fn client(luck: &mut Luck, scene: &Scene) -> ClientScene {
     ClientScene {
         model: luck.random_range(0..scene.models.len()),
         first: luck.time(0..3000),
-        pause: if many { luck.time(500..5000) } else { luck.time(20..1500) },
+        pause: if many { luck.time(800..5000) } else { luck.time(100..2000) },
         open: luck.chance(0.3),
         leaves: luck.pick(&[0.0, 0.0, 0.05, 0.5]),
         retries: luck.pick(&[0, 0, 1, 3]),
         stream: endpoint == InferenceEndpoint::ChatCompletions && luck.chance(0.6),
         endpoint,
-        sides: luck.pick(&[Sides::BOTH, Sides::BOTH, Sides::BOTH, Sides::only(Side::Local)]),
+        sides: if luck.chance(0.1) { Sides::only(Side::Local) } else { Sides::BOTH },
         nature,
         same: luck.chance(0.2),
     }
@@ -284,7 +284,7 @@ fn model(luck: &mut Luck, engines: usize, timeouts: TimeLimits) -> ModelScene {
         wait: luck.time(100..10_000),
     };
     let deployments = order.into_iter().enumerate().map(deployment).collect();
-    let sides = luck.pick(&[Sides::BOTH, Sides::BOTH, Sides::BOTH, Sides::only(Side::Local)]);
+    let sides = if luck.chance(0.1) { Sides::only(Side::Local) } else { Sides::BOTH };
     ModelScene { deployments, total: timeouts.total, sides }
 }
 
