@@ -123,9 +123,9 @@ impl Deployment {
         now: Instant,
     ) -> Option<Duration> {
         let is_remote = self.config.side == Side::Remote;
-        if is_remote && wait.is_some_and(|wait| !wait.is_zero()) {
-            self.slots.spend(now);
-            return wait;
+        if let Some(wait) = wait.filter(|wait| is_remote && !wait.is_zero()) {
+            self.slots.spend(wait, now);
+            return Some(wait);
         }
         if is_remote && self.slots.taken() <= 1 {
             // Nothing else was out, so the allowance may be used up.
@@ -160,9 +160,26 @@ impl Deployment {
         self.standing.cools_until(now)
     }
 
+    /// Records a probe of its place, sent at `sent`. `turned`: with it the place came up or went
+    /// down. Requests that wait for a place that went down leave it.
+    pub fn probe_ended(&self, good: bool, turned: bool, sent: Instant, now: Instant) {
+        let mut changed = turned;
+        if good {
+            changed |= self.probed(sent, turned, now);
+        } else {
+            self.probe_failed(sent, now);
+        }
+        if turned && !good {
+            self.slots.disperse();
+        }
+        if changed {
+            self.announce_change();
+        }
+    }
+
     /// Records a successful probe sent at `sent`. `came_up` is true if the deployment was down
     /// before. Returns true if the state changed.
-    pub fn probed(&self, sent: Instant, came_up: bool, now: Instant) -> bool {
+    pub(super) fn probed(&self, sent: Instant, came_up: bool, now: Instant) -> bool {
         let ramp = self.siblings.ramp(now);
         let suspected = came_up && self.suspicions.came_up(now);
         let changed = self.standing.probed(sent, came_up, now, ramp) || suspected;
@@ -173,8 +190,8 @@ impl Deployment {
     }
 
     /// Records a failed probe sent at `sent`.
-    pub fn probe_failed(&self, sent: Instant) {
-        self.standing.probe_failed(sent, Instant::now());
+    fn probe_failed(&self, sent: Instant, now: Instant) {
+        self.standing.probe_failed(sent, now);
     }
 
     /// Logs a change and has it published. Requests that wait for a deployment leave it when it

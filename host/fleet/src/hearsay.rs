@@ -45,10 +45,11 @@ impl Deployment {
     }
 
     /// Records that a probe is answered after one that was refused for its key: a request may try
-    /// the key at once. Returns true if the state changed.
-    #[must_use]
-    pub fn probe_key_accepted(&self, now: Instant) -> bool {
-        self.suspicions.retry(Suspicion::Credential, now)
+    /// the key at once.
+    pub fn probe_key_accepted(&self, now: Instant) {
+        if self.suspicions.retry(Suspicion::Credential, now) {
+            self.announce_change();
+        }
     }
 
     /// Records that an answer began at an endpoint. It disproves suspicions.

@@ -22,6 +22,7 @@ mod load;
 mod meters;
 mod models;
 mod names;
+mod now;
 mod objections;
 mod outcome;
 mod permit;
@@ -57,6 +58,8 @@ pub use meters::{
     Wasted,
 };
 pub use models::{Fleet, FleetModel};
+use now::jitter;
+pub use now::now;
 pub use outcome::{FailureKind, Outcome};
 pub use permit::Permit;
 pub use rate::Rate;

@@ -215,7 +215,7 @@ pub async fn wait_for_any(
         return Err(Busy::Dispersed);
     }
     loop {
-        let now = Instant::now();
+        let now = super::now();
         let mut next = until;
         for Wanted { slots, .. } in &waiting.queues {
             // A place may have become free before this request was in the queue.

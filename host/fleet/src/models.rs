@@ -13,7 +13,7 @@ use super::siblings::{Member, Siblings};
 use super::standing::Standing;
 use super::{
     Budget, ChangeNotifier, Deployment, Health, ModelMeters, ProbeRequests, Reports, Slots,
-    StrategyTable,
+    StrategyTable, jitter, now,
 };
 
 /// A model with its deployments.
@@ -61,6 +61,8 @@ pub struct Fleet {
     redactor: Arc<Redactor>,
     /// Held while an ejection is decided. Kept over reloads.
     deciding: Arc<Mutex<()>>,
+    /// Returns -1 to 1.
+    jitter: fn() -> f64,
     by_name: foldhash::HashMap<String, usize>,
     /// For each strategy, the positions of its models.
     by_strategy: Vec<Vec<usize>>,
@@ -74,7 +76,13 @@ impl Fleet {
     /// forgets nothing.
     #[must_use]
     pub fn build(config: &Config, previous: Option<&Fleet>) -> Self {
-        let now = Instant::now();
+        Self::with_jitter(config, previous, jitter)
+    }
+
+    /// Like [`build`](Self::build). `jitter` must return -1 to 1.
+    #[must_use]
+    pub fn with_jitter(config: &Config, previous: Option<&Fleet>, jitter: fn() -> f64) -> Self {
+        let now = now();
         let mut fleet = Self {
             models: Vec::new(),
             redactor: Arc::new(Redactor::new(&config.models)),
@@ -85,6 +93,7 @@ impl Fleet {
                 .map_or_else(Arc::default, |fleet| Arc::clone(&fleet.probe_requests)),
             strategies: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.strategies)),
             deciding: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.deciding)),
+            jitter,
             by_name: foldhash::HashMap::default(),
             by_strategy: Vec::new(),
             letters: config.models.iter().map(|model| Letters::of(&model.id)).collect(),
@@ -123,8 +132,9 @@ impl Fleet {
             };
             old?.deployments.iter().find(|old| place(&old.config) == place(config))
         };
+        let standing = || Arc::new(Standing::with_jitter(self.jitter));
         let member = |config: &DeploymentConfig| Member {
-            standing: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.standing)),
+            standing: same(config).map_or_else(standing, |old| Arc::clone(&old.standing)),
             suspicions: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.suspicions)),
             health: healths.health(config),
         };
@@ -142,7 +152,8 @@ impl Fleet {
             &DeploymentConfig,
             (Arc<Standing>, _, _),
         )| {
-            let slots = || Arc::new(Slots::new(config.side, config.concurrency.max));
+            let max = config.concurrency.max;
+            let slots = || Arc::new(Slots::with_jitter(config.side, max, self.jitter));
             Arc::new(Deployment {
                 model: Arc::clone(&id),
                 id: std::mem::replace(first, *first + 1),

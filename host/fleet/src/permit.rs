@@ -103,7 +103,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.deployment.load.end();
         if let Some(turn) = self.turn {
-            self.deployment.standing.give_back(turn, Instant::now());
+            self.deployment.standing.give_back(turn, super::now());
         }
     }
 }

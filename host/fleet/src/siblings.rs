@@ -56,7 +56,7 @@ impl Siblings {
         deciding: Arc<Mutex<()>>,
         members: Vec<Member>,
     ) -> Self {
-        let rate = rate.unwrap_or_else(|| Arc::new(Rate::new(WINDOW, Instant::now())));
+        let rate = rate.unwrap_or_else(|| Arc::new(Rate::new(WINDOW, super::now())));
         let (ejection, slow_start) = (config.ejection, config.slow_start);
         Self { ejection, slow_start, changes, rate, deciding, members }
     }

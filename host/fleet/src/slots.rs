@@ -13,7 +13,7 @@ use contract::Side;
 use super::allowance::Quota;
 use super::line::Queue;
 use super::load::clock;
-use super::pressure::{LimitRamp, Pressure};
+use super::pressure::{LimitRamp, Pressure, Room};
 
 /// The places of one deployment.
 #[derive(Debug)]
@@ -28,12 +28,32 @@ pub struct Slots {
     unanswered: AtomicU32,
     /// When a byte of any answer came last, in milliseconds of [`clock`].
     heard: AtomicU64,
-    /// True while `pressure` limits more than the configuration does.
+    /// True while `limits` may limit more than the configuration does.
     pressed: AtomicBool,
-    pressure: Mutex<Pressure>,
+    limits: Mutex<Limits>,
     queue: Queue,
     refusals: AtomicU64,
     stalls: AtomicU64,
+}
+
+/// What limits the places beside the configuration.
+#[derive(Debug)]
+struct Limits {
+    pressure: Pressure,
+    /// The end of a pause that the deployment asked for. Until then no place is given: a request
+    /// that waits would take one, and be turned away again and again.
+    paused: Option<Instant>,
+}
+
+impl Limits {
+    /// The places for requests while `out` of them are taken.
+    fn room(&mut self, out: u32, max: u32, now: Instant) -> Room {
+        self.paused.take_if(|until| *until <= now);
+        match self.paused {
+            Some(until) => Room { limit: 0, opens: Some(until), trial: false },
+            None => self.pressure.room(out, max, now),
+        }
+    }
 }
 
 /// A place, taken until dropped.
@@ -91,7 +111,7 @@ impl Slots {
     /// Starts with `max` places, all free.
     #[must_use]
     pub fn new(side: Side, max: u32) -> Self {
-        Self::with_jitter(side, max, || rand::random::<f64>() * 2.0 - 1.0)
+        Self::with_jitter(side, max, super::jitter)
     }
 
     /// Like [`new`](Self::new). `jitter` must return -1 to 1.
@@ -104,7 +124,7 @@ impl Slots {
             unanswered: AtomicU32::new(0),
             heard: AtomicU64::new(0),
             pressed: AtomicBool::new(false),
-            pressure: Mutex::new(Pressure::new(side, jitter)),
+            limits: Mutex::new(Limits { pressure: Pressure::new(side, jitter), paused: None }),
             queue: Queue::default(),
             refusals: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
@@ -122,9 +142,9 @@ impl Slots {
         } else if !self.pressed.load(Ordering::Acquire) {
             return Entry::Full;
         }
-        let mut pressure = self.lock();
-        pressure.passed_over();
-        Entry::Pressed { soon: pressure.is_hopeful() && self.taken() > 0 }
+        let mut limits = self.lock();
+        limits.pressure.passed_over();
+        Entry::Pressed { soon: limits.pressure.is_hopeful() && self.taken() > 0 }
     }
 
     /// The configured number of places.
@@ -161,9 +181,9 @@ impl Slots {
             stalls: self.stalls.load(Ordering::Relaxed),
         };
         if self.pressed.load(Ordering::Acquire) {
-            let pressure = self.lock();
-            report.limit = pressure.limit(self.max());
-            report.stalled = pressure.stalled();
+            let limits = self.lock();
+            report.limit = limits.pressure.limit(self.max());
+            report.stalled = limits.pressure.stalled();
         }
         report
     }
@@ -176,7 +196,7 @@ impl Slots {
     /// Changes the number of places. Attempts beyond a lower number run to their end.
     pub(super) fn resize(self: &Arc<Self>, max: u32) {
         self.max.store(max, Ordering::Release);
-        self.serve_anew(Instant::now());
+        self.serve_anew(super::now());
     }
 
     /// Hands free places to waiting requests.
@@ -225,8 +245,12 @@ impl Slots {
 
     /// Records that a remote deployment refused an attempt for its allowance of requests per time,
     /// and named a time to wait.
-    pub(super) fn spend(&self, now: Instant) {
+    pub(super) fn spend(&self, wait: Duration, now: Instant) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut limits = self.lock();
+            limits.paused = limits.paused.max(Some(now + wait));
+        }
         self.learn(|pressure, _, _| pressure.spent(true, now));
     }
 
@@ -288,9 +312,9 @@ impl Slots {
     fn take(self: &Arc<Self>, now: Instant) -> Entry {
         let (level, trial);
         if self.pressed.load(Ordering::Acquire) {
-            let mut pressure = self.lock();
+            let mut limits = self.lock();
             let (taken, max) = (self.taken(), self.max());
-            let room = pressure.room(taken, max, now);
+            let room = limits.room(taken, max, now);
             if taken >= max {
                 return Entry::Full;
             }
@@ -299,7 +323,7 @@ impl Slots {
             };
             level = counted;
             trial = room.trial;
-            pressure.admitted(trial, now);
+            limits.pressure.admitted(trial, now);
         } else {
             let Some(counted) = self.count_in(self.max()) else {
                 return Entry::Full;
@@ -322,14 +346,15 @@ impl Slots {
 
     /// Changes what is known of the pressure.
     fn learn(&self, act: impl FnOnce(&mut Pressure, u32, u32)) {
-        let mut pressure = self.lock();
-        act(&mut pressure, self.taken(), self.max());
-        self.pressed.store(!pressure.is_none(), Ordering::Release);
+        let mut limits = self.lock();
+        act(&mut limits.pressure, self.taken(), self.max());
+        let is_pressed = !limits.pressure.is_none() || limits.paused.is_some();
+        self.pressed.store(is_pressed, Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pressure> {
+    fn lock(&self) -> MutexGuard<'_, Limits> {
         // Every critical section leaves consistent state, so a poisoned lock is still good.
-        self.pressure.lock().unwrap_or_else(PoisonError::into_inner)
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -371,7 +396,7 @@ impl Drop for Slot {
         }
         slots.taken.fetch_sub(1, Ordering::SeqCst);
         if slots.queue.len() > 0 {
-            slots.serve_anew(Instant::now());
+            slots.serve_anew(super::now());
         }
     }
 }

@@ -82,7 +82,7 @@ pub struct Standing {
 
 impl Default for Standing {
     fn default() -> Self {
-        Self::with_jitter(|| rand::random::<f64>() * 2.0 - 1.0)
+        Self::with_jitter(super::jitter)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Shares a model's traffic, and picks the deployments to try for a request. The caller passes
 //! values and `now`, and gets the next step. There is no socket and no runtime. The system clock is
-//! read only to ask strategies.
+//! read only to ask strategies and after a wait in line.
 //!
 //! - [`plan`](Plan): asks the strategies off the request path and builds the next snapshot.
 //!   [`Agenda`] decides when.
 //! - [`weigh`]: asks a strategy about one request. [`facts`] finds what it is told.
 //! - [`choose`]: the weights of one request, with the trial of a candidate beside the strategy in
 //!   use.
-//! - [`Itinerary`]: the deployments to try, in weighted order. The data path and the simulator
-//!   drive it.
+//! - [`Itinerary`]: the deployments to try, in weighted order. [`Turns`] follows it for the data path
+//!   and the simulation of tests, and the simulator of strategies drives it.
 //! - [`Cause`]: why an attempt failed, and what follows from that. [`Failure`] is one failed
 //!   attempt, [`Exhausted`] a request without an answer.
 
@@ -31,6 +31,7 @@ mod plan;
 mod seat;
 mod share;
 mod timetable;
+mod turns;
 mod waiting;
 mod weigh;
 
@@ -45,4 +46,5 @@ pub use failure::{Failure, Overtime};
 pub use itinerary::{Deployments, Event, Itinerary, Step, Terms, Unfit};
 pub use plan::{Decision, Failed, Plan};
 pub use seat::Seat;
+pub use turns::{Asked, Turns, WaitLog};
 pub use weigh::weigh;

@@ -65,7 +65,7 @@ impl Plan {
         generation: Arc<Generation>,
         seats: Vec<Seat>,
     ) -> Result<(Self, Snapshot), Box<Failed>> {
-        let now = Instant::now();
+        let now = fleet::now();
         let mut plan = Self::new(generation, seats, now);
         let (_, failures) = plan.work(now, || true);
         if let Some(failed) = failures.into_iter().next() {

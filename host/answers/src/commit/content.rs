@@ -169,6 +169,10 @@ pub(super) fn first(event: &[u8]) -> Meaning {
     if let Some(error) = failed(name, &data, envelope.as_ref()) {
         return Meaning::Error(error);
     }
+    // Readers of events skip one without data. It may also be the beginning of one that was cut.
+    if data.trim_ascii().is_empty() {
+        return Meaning::Opening;
+    }
     envelope.map_or(Meaning::Content, |envelope| envelope.meaning())
 }
 

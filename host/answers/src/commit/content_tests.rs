@@ -13,6 +13,9 @@ fn what_carries_nothing_is_an_opening() {
     for event in [
         ": keep-alive\n\n",
         "retry: 3000\n\n",
+        "data: \n\n",
+        "data",
+        "event: message\ndata:",
         "\n",
         r#"data: {"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
         r#"data: {"choices":[{"delta":{"role":"assistant","tool_calls":[]}}],"error":null}"#,

@@ -15,13 +15,12 @@ use config::HeaderRules;
 use contract::Side;
 use fleet::Permit;
 use http1::headers::Down;
-use routing::Exhausted;
+use routing::{Asked, Exhausted, Turns};
 
 use crate::timeout::Span;
 use crate::upstream::Upstream;
 
 use super::attempt::{Begun, Committed, attempt};
-use super::blame::Blame;
 use super::body::Body;
 use super::choice::choose;
 use super::complaint;
@@ -31,7 +30,6 @@ use super::limits;
 use super::refusal;
 use super::relay::Relay;
 use super::request::Request;
-use super::turns::Turns;
 use super::verdict::Rejection;
 
 /// The end of a request: the answer of a deployment, or why there is none.
@@ -69,9 +67,9 @@ impl Executor {
         let terms = request.terms(journal.started);
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
-        let mut turns = Turns::begin(fleet, model, route, weights, terms, scope, now);
-        let mut blame = Blame::new(&request);
-        while let Some(mut permit) = turns.next(&mut journal).await {
+        let asked = Asked { fleet, model, route, body: &request.body, terms, scope };
+        let mut turns = Turns::begin(asked, weights, rand::rng(), now);
+        while let Some(mut permit) = turns.next(&mut *journal).await {
             let deployment = permit.deployment();
             journal.trying(deployment, permit.issued());
             let span = Span { now: Instant::from_std(permit.issued()), end };
@@ -83,14 +81,13 @@ impl Executor {
                 }
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
-                    permit.begun(now.into_std());
+                    turns.committed(&mut permit, now.into_std());
                     // A limit of one's own engine shows in its refusals.
                     if permit.deployment().config.side == Side::Remote
                         && let Some(quota) = limits::quota(&committed.head.headers)
                     {
                         permit.told(quota, now.into_std());
                     }
-                    permit.deployment().answered(request.endpoint as usize, now.into_std());
                     return Ok(respond(committed, permit, &request, journal, Span { now, end }));
                 }
                 Err(mut failure) => {
@@ -99,9 +96,7 @@ impl Executor {
                     journal.failed(failure.cause, failure.ending());
                     let now = Instant::now().into_std();
                     complaint::tell(deployment, &failure, journal.id(), now);
-                    let failed = (failure.cause, failure.may_be_poison());
-                    let outcome = turns.failed(failure);
-                    blame.settle(permit, failed, outcome, now);
+                    turns.failed(permit, failure, now);
                 }
             }
         }

@@ -15,7 +15,7 @@ use answers::Usage;
 use contract::Ending;
 use fleet::admission::CoreHold;
 use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Waste};
-use routing::{Cause, TrialPart};
+use routing::{Cause, TrialPart, WaitLog};
 
 use crate::stop::{Stage, Stop};
 use crate::telemetry::{self, Logging, Metrics};
@@ -170,27 +170,6 @@ impl Journal {
         self.meters = Some(Arc::clone(&model.meters));
         self.stream = stream;
         self.request_bytes = bytes as u64;
-    }
-
-    /// Adds time spent waiting for a place at a deployment.
-    pub(crate) fn queued(&mut self, time: Duration) {
-        self.queued += time;
-    }
-
-    /// Records that a deployment had no place for the request after it waited for `after`.
-    pub(crate) fn passed_over(
-        &mut self,
-        deployment: &Arc<Deployment>,
-        busy: Busy,
-        after: Duration,
-    ) {
-        deployment.meters.overflow(busy);
-        self.tried.push(Tried {
-            deployment: Arc::clone(deployment),
-            outcome: busy.as_str().into(),
-            took: after,
-            answered: false,
-        });
     }
 
     /// Records an attempt that began at `since`. If it is dropped before its end, it counts as
@@ -365,6 +344,22 @@ impl Journal {
             took: tried.took,
         });
         self.desk.logging.write(&record, attempts);
+    }
+}
+
+impl WaitLog for Journal {
+    fn queued(&mut self, time: Duration) {
+        self.queued += time;
+    }
+
+    fn passed_over(&mut self, deployment: &Arc<Deployment>, busy: Busy, after: Duration) {
+        deployment.meters.overflow(busy);
+        self.tried.push(Tried {
+            deployment: Arc::clone(deployment),
+            outcome: busy.as_str().into(),
+            took: after,
+            answered: false,
+        });
     }
 }
 

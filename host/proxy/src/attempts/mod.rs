@@ -10,7 +10,6 @@
 mod attempt;
 #[cfg(feature = "bench")]
 pub mod bench;
-mod blame;
 mod body;
 mod burst;
 mod choice;
@@ -22,7 +21,6 @@ mod limits;
 mod refusal;
 mod relay;
 mod request;
-mod turns;
 mod verdict;
 mod waiting;
 

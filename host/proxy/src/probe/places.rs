@@ -286,23 +286,13 @@ impl Probed {
             tracing::warn!(deployments, up, reason, "health changed");
         }
         for deployment in &self.sharers {
-            let mut changed = turned;
-            if good {
-                changed |= deployment.probed(sent, turned, Instant::now());
-            } else {
-                deployment.probe_failed(sent);
-            }
+            let now = Instant::now();
             if let Some(cause) = &refused {
-                deployment.probe_key_refused(cause, Instant::now());
+                deployment.probe_key_refused(cause, now);
             } else if key_accepted {
-                changed |= deployment.probe_key_accepted(Instant::now());
+                deployment.probe_key_accepted(now);
             }
-            if turned && !good {
-                deployment.slots.disperse();
-            }
-            if changed {
-                deployment.announce_change();
-            }
+            deployment.probe_ended(good, turned, sent, now);
         }
     }
 }

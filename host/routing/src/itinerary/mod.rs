@@ -80,6 +80,9 @@ pub struct Itinerary<'a> {
     full: Vec<FullAt>,
     /// What the request waits for.
     wanted: Vec<usize>,
+    /// Deployments whose pauses it has waited for: each once, or a full queue would be tried again and
+    /// again.
+    cooled: Vec<usize>,
     /// When it leaves the line. None before it first waits.
     patience: Option<Instant>,
     /// Attempts that were refused by a full deployment.
@@ -113,6 +116,7 @@ impl<'a> Itinerary<'a> {
             began: None,
             full: Vec::new(),
             wanted: Vec::new(),
+            cooled: Vec::new(),
             patience: None,
             refusals: 0,
             over_budget: false,
@@ -263,6 +267,7 @@ impl<'a> Itinerary<'a> {
         });
         if self.full.is_empty() && self.patience.is_none_or(|patience| now < patience) {
             self.full = self.cooling(deployments, until, now);
+            self.cooled.extend(self.full.iter().map(|full| full.at));
         }
         match self.full.is_empty() {
             true => Step::GiveUp,
@@ -270,11 +275,13 @@ impl<'a> Itinerary<'a> {
         }
     }
 
-    /// The deployments that ask for a pause which is over before `until`.
+    /// The deployments that ask for a pause which is over before `until`, and were not waited for
+    /// because of a pause before.
     fn cooling(&self, deployments: &impl Deployments, until: Instant, now: Instant) -> Vec<FullAt> {
         let is_back = |at: &usize| {
             let patience = now + deployments.patience(*at);
-            self.may_try(deployments, *at)
+            !self.cooled.contains(at)
+                && self.may_try(deployments, *at)
                 && deployments
                     .cools_until(*at, now)
                     .is_some_and(|cools| cools <= until.min(patience))

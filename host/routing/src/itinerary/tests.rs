@@ -176,6 +176,14 @@ fn a_short_pause_is_waited_for() {
 }
 
 #[test]
+fn a_full_queue_is_not_tried_again() {
+    let short = Known { cools: Some(SECOND), ..OUT };
+    let mut scene = Scene::new(&[1.0], vec![short]);
+    assert!(matches!(scene.step(Event::Ready), Step::Wait { .. }));
+    assert_eq!(scene.step(Event::NoPlace(Busy::Full)), Step::GiveUp);
+}
+
+#[test]
 fn nobody_waits_at_a_deployment_that_is_down() {
     let down = Known { up: false, ..WELL };
     let mut scene = Scene::new(&[1.0, 0.0], vec![down, WELL]);

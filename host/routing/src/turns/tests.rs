@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::rc::Rc;
-
 use config::{Config, Fallback, Paths, Standby, load};
-use fleet::{Eligible, FailureKind, State};
-use routing::Cause;
+use fleet::{Eligible, Outcome, State};
+use rand::rngs::ThreadRng;
 use tokio::time::sleep;
 
-use crate::attempts::Desk;
-use crate::telemetry::Metrics;
+use crate::{Cause, InferenceEndpoint};
 
 use super::*;
 
@@ -41,15 +38,15 @@ impl Scene {
         let paths = Paths { models, routing, routing_required: true };
         let config = load(&paths, &|_| None).unwrap();
         let fleet = Fleet::build(&config, None);
-        let now = Instant::now();
+        let now = now();
         let states: Vec<State> = fleet.deployments().map(|d| d.state(now)).collect();
         let eligible = Eligible::of(&fleet.models[0], &states, Standby::Last);
         let route = Route { eligible, weights: WEIGHTS.into(), candidate: None, states };
         Self { fleet, route, config }
     }
 
-    fn turns(&self) -> Turns<'_> {
-        let now = Instant::now();
+    fn turns(&self) -> Turns<'_, ThreadRng> {
+        let now = now();
         let terms = Terms {
             fallback: Fallback { attempts: 2, ..self.config.fallback },
             endpoint: InferenceEndpoint::ChatCompletions,
@@ -57,15 +54,9 @@ impl Scene {
             started: now,
             total: Duration::from_secs(600),
         };
-        Turns::begin(
-            &self.fleet,
-            &self.fleet.models[0],
-            &self.route,
-            &WEIGHTS[..],
-            terms,
-            Scope::ALL,
-            now,
-        )
+        let (fleet, model, route) = (&self.fleet, &self.fleet.models[0], &self.route);
+        let asked = Asked { fleet, model, route, body: b"{}", terms, scope: Scope::ALL };
+        Turns::begin(asked, &WEIGHTS[..], rand::rng(), now)
     }
 
     fn at(&self, index: usize) -> &Arc<Deployment> {
@@ -74,8 +65,8 @@ impl Scene {
 
     fn admit(&self, index: usize) -> Permit {
         let deployment = self.at(index);
-        let place = deployment.slots.try_enter(Instant::now()).place().unwrap();
-        deployment.admit(place, Instant::now()).unwrap()
+        let place = deployment.slots.try_enter(now()).place().unwrap();
+        deployment.admit(place, now()).unwrap()
     }
 }
 
@@ -83,61 +74,69 @@ fn name(permit: Option<&Permit>) -> Option<&str> {
     permit.map(|permit| &*permit.deployment().config.name)
 }
 
-fn journal() -> Box<Journal> {
-    let metrics = Arc::new(Metrics::new().unwrap());
-    let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
-    Journal::open("id".into(), "", Rc::new(desk))
+/// The reasons why deployments were passed over, and the number of waits.
+#[derive(Default)]
+struct Log(Vec<Busy>, u32);
+
+impl WaitLog for Log {
+    fn queued(&mut self, _time: Duration) {
+        self.1 += 1;
+        assert!(self.1 < 9, "it waits again and again");
+    }
+
+    fn passed_over(&mut self, _deployment: &Arc<Deployment>, busy: Busy, _after: Duration) {
+        self.0.push(busy);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_free_place_is_taken_and_the_next_after_a_failure() {
-    let (scene, mut journal) = (Scene::new(), journal());
+    let (scene, mut log) = (Scene::new(), Log::default());
     let mut turns = scene.turns();
-    let first = turns.next(&mut journal).await.unwrap();
+    let first = turns.next(&mut log).await.unwrap();
     assert_eq!(name(Some(&first)), Some("first"));
-    let outcome = turns.failed(Cause::Connect.into());
-    assert!(matches!(outcome, Outcome::Failure { kind: FailureKind::Connection, .. }));
-    first.settle(outcome, Instant::now());
-    let second = turns.next(&mut journal).await;
-    assert_eq!(name(second.as_ref()), Some("second"));
-    let _ = turns.failed(Cause::Connect.into());
-    assert_eq!(name(turns.next(&mut journal).await.as_ref()), None, "two attempts are all");
-    let told = turns.exhausted(Instant::now());
+    turns.failed(first, Cause::Connect.into(), now());
+    assert!(scene.at(0).load.is_failing());
+    let second = turns.next(&mut log).await.unwrap();
+    assert_eq!(name(Some(&second)), Some("second"));
+    turns.failed(second, Cause::Connect.into(), now());
+    assert_eq!(name(turns.next(&mut log).await.as_ref()), None, "two attempts are all");
+    let told = turns.exhausted(now());
     let names: Vec<&str> = told.failures.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["first", "second"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_finds_no_place_waits_for_one() {
-    let (scene, mut journal) = (Scene::new(), journal());
+    let (scene, mut log) = (Scene::new(), Log::default());
     let taken = scene.admit(0);
     let mut turns = scene.turns();
     let free = async {
         sleep(Duration::from_secs(1)).await;
         drop(taken);
     };
-    let (permit, ()) = tokio::join!(turns.next(&mut journal), free);
+    let (permit, ()) = tokio::join!(turns.next(&mut log), free);
     assert_eq!(name(permit.as_ref()), Some("first"));
-    assert_eq!(Busy::ALL.map(|busy| scene.at(0).meters.overflows(busy)), [0, 0, 0, 0]);
+    assert_eq!(log.0, []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn patience_ends_and_the_next_is_tried() {
-    let (scene, mut journal) = (Scene::new(), journal());
+    let (scene, mut log) = (Scene::new(), Log::default());
     let _taken = scene.admit(0);
     let mut turns = scene.turns();
-    let permit = turns.next(&mut journal).await;
+    let permit = turns.next(&mut log).await;
     assert_eq!(name(permit.as_ref()), Some("second"));
-    assert_eq!(scene.at(0).meters.overflows(Busy::Waited), 1);
+    assert_eq!(log.0, [Busy::Waited]);
     assert_eq!(scene.at(0).slots.waiting(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_line_is_passed_over_at_once() {
-    let (scene, mut journal) = (Scene::new(), journal());
+    let (scene, mut log) = (Scene::new(), Log::default());
     let _taken = scene.admit(0);
     let slots = &scene.at(0).slots;
-    let far = Instant::now() + Duration::from_secs(3600);
+    let far = now() + Duration::from_secs(3600);
     let wanted = std::iter::once(Wanted { at: 0, slots, queue: 1 });
     let mut waiting = std::pin::pin!(wait_for_any(wanted, far, |_| true));
     std::future::poll_fn(|cx| {
@@ -146,34 +145,51 @@ async fn a_full_line_is_passed_over_at_once() {
     })
     .await;
     let mut turns = scene.turns();
-    let permit = turns.next(&mut journal).await;
+    let permit = turns.next(&mut log).await;
     assert_eq!(name(permit.as_ref()), Some("second"));
-    assert_eq!(scene.at(0).meters.overflows(Busy::Full), 1);
+    assert_eq!(log.0, [Busy::Full]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_ejection_sends_those_in_line_elsewhere() {
-    let (scene, mut journal) = (Scene::new(), journal());
+    let (scene, mut log) = (Scene::new(), Log::default());
     let taken = scene.admit(0);
     let mut turns = scene.turns();
     let cooling = async {
         sleep(Duration::from_secs(1)).await;
         let wait = Some(Duration::from_secs(60));
-        taken.settle(Outcome::Limited { cause: "answered 429".into(), wait }, Instant::now());
+        taken.settle(Outcome::Limited { cause: "answered 429".into(), wait }, now());
     };
-    let (permit, ()) = tokio::join!(turns.next(&mut journal), cooling);
+    let (permit, ()) = tokio::join!(turns.next(&mut log), cooling);
     assert_eq!(name(permit.as_ref()), Some("second"));
     drop(permit);
-    assert_eq!(name(scene.turns().next(&mut journal).await.as_ref()), Some("second"));
+    assert_eq!(name(scene.turns().next(&mut log).await.as_ref()), Some("second"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn in_panic_what_is_out_is_tried() {
-    let (scene, mut journal) = (Scene::new(), journal());
+    let (scene, mut log) = (Scene::new(), Log::default());
     let barred = || Outcome::Credential { cause: "answered 401".into() };
     for index in [0, 1] {
-        scene.at(index).suspect(&barred(), None, 0, Instant::now());
-        assert!(!scene.at(index).is_open(Instant::now()));
+        scene.at(index).suspect(&barred(), None, 0, now());
+        assert!(!scene.at(index).is_open(now()));
     }
-    assert!(scene.turns().next(&mut journal).await.is_some());
+    assert!(scene.turns().next(&mut log).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_was_asked_for_is_waited_for_once() {
+    let scene = Scene::new();
+    let pause = Duration::from_secs(3);
+    for at in [0, 1] {
+        let limited = Outcome::Limited { cause: "answered 429".into(), wait: Some(pause) };
+        scene.admit(at).settle(limited, now());
+    }
+    let (mut log, mut other) = (Log::default(), Log::default());
+    let began = now();
+    let (mut one, mut two) = (scene.turns(), scene.turns());
+    let (first, second) = tokio::join!(one.next(&mut log), two.next(&mut other));
+    assert!(first.is_some() && now() - began >= pause);
+    assert!(second.is_none(), "both queues are full");
+    assert!(log.1 == 1 && other.1 == 1, "each asked once: {} {}", log.1, other.1);
 }

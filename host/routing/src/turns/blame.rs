@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fleet::{Deployment, Outcome, Permit, Recorded};
-use routing::{Cause, digest};
 
-use super::request::Request;
+use crate::{Cause, InferenceEndpoint, digest};
 
 /// The failures of one request that were charged so far.
 #[derive(Debug)]
 pub(super) struct Blame<'r> {
-    request: &'r Request,
+    body: &'r [u8],
+    endpoint: InferenceEndpoint,
     digest: OnceCell<u64>,
     charged: Vec<Charged>,
 }
@@ -27,8 +27,9 @@ struct Charged {
 }
 
 impl<'r> Blame<'r> {
-    pub(super) fn new(request: &'r Request) -> Self {
-        Self { request, digest: OnceCell::new(), charged: Vec::new() }
+    /// For a request with this body.
+    pub(super) fn new(body: &'r [u8], endpoint: InferenceEndpoint) -> Self {
+        Self { body, endpoint, digest: OnceCell::new(), charged: Vec::new() }
     }
 
     /// Ends a failed attempt with its outcome, or without one if the request is at fault. The digest
@@ -42,7 +43,7 @@ impl<'r> Blame<'r> {
     ) {
         let (cause, may_be_poison) = failure;
         let deployment = Arc::clone(permit.deployment());
-        let digest = *self.digest.get_or_init(|| digest(&self.request.body));
+        let digest = *self.digest.get_or_init(|| digest(self.body));
         let outcome = match may_be_poison {
             true if self.is_poison(&deployment, cause, digest, now) => Outcome::Neutral,
             true => {
@@ -52,7 +53,7 @@ impl<'r> Blame<'r> {
             }
             false => outcome,
         };
-        deployment.suspect(&outcome, Some(digest), self.request.endpoint as usize, now);
+        deployment.suspect(&outcome, Some(digest), self.endpoint as usize, now);
         permit.settle(outcome, now);
     }
 

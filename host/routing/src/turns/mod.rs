@@ -1,0 +1,192 @@
+//! Follows the itinerary of one request: takes places, waits in line, issues permits, and says who is
+//! charged with what failed. [`Itinerary`] makes every decision.
+//!
+//! The caller sends the attempts. The proxy and the simulation are two such callers, so that the
+//! simulation tests what serves.
+
+mod blame;
+mod live;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+
+use fleet::{
+    Active, Busy, Deployment, Entry, Fleet, FleetModel, Permit, Route, Scope, Slot, Wanted, now,
+    wait_for_any,
+};
+
+use crate::{Event, Exhausted, Failure, Itinerary, Step, Terms};
+
+use blame::Blame;
+use live::Live;
+
+/// What is told of a request beside its attempts.
+pub trait WaitLog {
+    /// The request was in line for this long.
+    fn queued(&mut self, time: Duration);
+    /// A deployment had no place for the request after it waited for `after`.
+    fn passed_over(&mut self, deployment: &Arc<Deployment>, busy: Busy, after: Duration);
+}
+
+/// The itinerary of one request, with what is needed to follow it.
+#[derive(Debug)]
+pub struct Turns<'a, R> {
+    fleet: &'a Fleet,
+    live: Live<'a>,
+    itinerary: Itinerary<'a>,
+    blame: Blame<'a>,
+    rng: R,
+    _active: Active<'a>,
+}
+
+/// A request that is about to be attempted.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// All models.
+    pub fleet: &'a Fleet,
+    /// The model of the request.
+    pub model: &'a FleetModel,
+    /// The route of the model in the snapshot of the request.
+    pub route: &'a Route,
+    /// The whole body, by which requests are told apart.
+    pub body: &'a [u8],
+    /// The rules for the request.
+    pub terms: Terms,
+    /// The deployments that it may go to.
+    pub scope: Scope,
+}
+
+impl<'a, R: Rng> Turns<'a, R> {
+    /// Begins the itinerary of a request that arrives now. `weights` are those of its route, or its
+    /// own. `rng` draws the order of the deployments.
+    pub fn begin(
+        asked: Asked<'a>,
+        weights: impl Into<Cow<'a, [f64]>>,
+        mut rng: R,
+        now: Instant,
+    ) -> Self {
+        let Asked { fleet, model, route, body, terms, scope } = asked;
+        model.note(now);
+        let (active, live) =
+            (fleet.budget.enter(now), Live { model, route, endpoint: terms.endpoint, scope });
+        let itinerary = Itinerary::begin(weights, terms, &live, &mut rng, now);
+        let blame = Blame::new(body, terms.endpoint);
+        Self { fleet, live, itinerary, blame, rng, _active: active }
+    }
+
+    /// The permit for the next attempt. None: there are no more attempts. Waits in line for a place
+    /// if the itinerary says so.
+    pub async fn next(&mut self, log: &mut impl WaitLog) -> Option<Permit> {
+        let (live, budget) = (self.live, &*self.fleet.budget);
+        let mut now = now();
+        let mut event = Event::Ready;
+        let mut slot = None;
+        loop {
+            match self.itinerary.step(event, &live, budget, &mut self.rng, now) {
+                Step::Enter(at) => {
+                    (event, slot) = enter(&live.model.deployments[at], log, now);
+                }
+                Step::Wait { until } => {
+                    // Boxed: few requests wait, and the others stay small.
+                    let placed = Box::pin(self.wait(until)).await;
+                    let since = std::mem::replace(&mut now, fleet::now());
+                    log.queued(now.saturating_duration_since(since));
+                    event = match placed {
+                        Ok((at, place)) => {
+                            slot = Some(place);
+                            Event::Placed(at)
+                        }
+                        Err(busy) => {
+                            for at in self.itinerary.wanted() {
+                                let deployment = &live.model.deployments[*at];
+                                log.passed_over(deployment, busy, now - since);
+                            }
+                            Event::NoPlace(busy)
+                        }
+                    };
+                }
+                Step::PassOver(at) => {
+                    let deployment = &live.model.deployments[at];
+                    log.passed_over(deployment, Busy::Dispersed, Duration::ZERO);
+                    event = Event::NoPlace(Busy::Dispersed);
+                }
+                Step::Attempt(at) => {
+                    let deployment = &live.model.deployments[at];
+                    let admit = match self.itinerary.is_panic() {
+                        true => Deployment::admit_in_panic,
+                        false => Deployment::admit,
+                    };
+                    if let Some(permit) = slot.take().and_then(|slot| admit(deployment, slot, now))
+                    {
+                        self.itinerary.began(now);
+                        return Some(permit);
+                    }
+                    // The deployment was ejected or began to cool since it was chosen.
+                    event = Event::Refused;
+                }
+                Step::GiveUp => return None,
+            }
+        }
+    }
+
+    /// Waits in line for a place at one of the deployments that the itinerary wants.
+    async fn wait(&self, until: Instant) -> Result<(usize, Slot), Busy> {
+        let live = self.live;
+        let wanted = self.itinerary.wanted().iter().map(|&at| {
+            let deployment = &live.model.deployments[at];
+            Wanted { at, slots: &deployment.slots, queue: deployment.config.concurrency.queue }
+        });
+        let panic = self.itinerary.is_panic();
+        let in_use = |at: usize| panic || live.model.deployments[at].is_worth_waiting(now());
+        wait_for_any(wanted, until, in_use).await
+    }
+
+    /// Records that the answer to an attempt is past its commit point.
+    pub fn committed(&self, permit: &mut Permit, now: Instant) {
+        permit.begun(now);
+        permit.deployment().answered(self.live.endpoint as usize, now);
+    }
+
+    /// Ends the last attempt, which failed before its commit point.
+    pub fn failed(&mut self, permit: Permit, failure: Failure, now: Instant) {
+        let failed = (failure.cause, failure.may_be_poison());
+        let outcome = self.itinerary.failed(failure);
+        self.blame.settle(permit, failed, outcome, now);
+    }
+
+    /// True if nothing was eligible when the request arrived.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        self.itinerary.is_panic()
+    }
+
+    /// What the client is told if no attempt succeeded.
+    pub fn exhausted(self, now: Instant) -> Exhausted {
+        let Live { model, scope, .. } = self.live;
+        let forbidden = model.deployments.iter().find_map(|d| scope.forbids(&d.config));
+        let name = |at: usize| model.deployments[at].config.name.clone();
+        let exhausted = self.itinerary.exhausted(name, &model.config.id, model.wait(now), now);
+        Exhausted { forbidden, ..exhausted }
+    }
+}
+
+/// Takes a place without waiting, if one is free.
+fn enter(
+    deployment: &Arc<Deployment>,
+    log: &mut impl WaitLog,
+    now: Instant,
+) -> (Event, Option<Slot>) {
+    match deployment.slots.try_enter(now) {
+        Entry::Place(place) => (Event::Entered, Some(place)),
+        Entry::Full => (Event::Full, None),
+        Entry::Pressed { soon } => {
+            log.passed_over(deployment, Busy::Pressed, Duration::ZERO);
+            (Event::Pressed { soon }, None)
+        }
+    }
+}

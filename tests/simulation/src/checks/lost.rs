@@ -1,0 +1,79 @@
+//! Whether a request was lost that a deployment could have answered.
+
+use std::time::Duration;
+
+use config::Standby;
+use fleet::{Condition, Deployment};
+use routing::Exhausted;
+use tokio::time::Instant;
+
+use super::Rule;
+use super::record::Record;
+
+/// Refusals by full deployments that cost a request none of its attempts.
+const FREE: u32 = 16;
+/// A deployment that refused a request in that time may have learned that it takes fewer.
+const LEARNED: Duration = Duration::from_secs(60);
+
+impl Record<'_> {
+    /// Judges that the request got no answer.
+    pub(super) fn judge_loss(&self, exhausted: &Exhausted) {
+        if self.has_spent_its_attempts() || !self.is_in_time() {
+            return;
+        }
+        let model = &self.world.generation.fleet.models[self.request.model];
+        for (at, deployment) in model.deployments.iter().enumerate() {
+            // Budget is spared only where a deployment fails.
+            let poor = exhausted.over_budget && deployment.load.is_failing();
+            if !poor && self.could_have_answered(at, deployment) {
+                let name = &deployment.config.name;
+                self.violated(Rule::Lost, format!("{name} could have answered: {exhausted}"));
+            }
+        }
+    }
+
+    /// True if no rule allows the request another attempt.
+    fn has_spent_its_attempts(&self) -> bool {
+        let again = u32::from(self.terms.is_repeatable());
+        let made = self.attempts - self.refusals.min(FREE);
+        made >= self.terms.fallback.attempts || self.uncertain > again || self.is_wrong
+    }
+
+    /// True if a deployment had no fault, room, and no reason to be passed over, all the time.
+    fn could_have_answered(&self, at: usize, deployment: &Deployment) -> bool {
+        let now = fleet::now();
+        let config = &deployment.config;
+        let engine = self.world.engine_of(config);
+        let site = &self.world.sites[self.request.model][at];
+        let standby = self.terms.fallback.standby == Standby::Never
+            && self.route.weights.get(at).is_none_or(|weight| *weight <= 0.0);
+        let may_be_tried = self.scope.forbids(config).is_none()
+            && !standby
+            && self.route.states[at].is_eligible()
+            && !self.failed_at.contains(&at);
+        let is_clear = self.clear[at]
+            && deployment.is_open(now)
+            && deployment.state(now).condition == Condition::Healthy
+            && !deployment.slots.is_pressed();
+        let refused = engine.refused.get().is_some_and(|at| at.elapsed() < LEARNED);
+        let maxed = site.maxed.get().is_some_and(|at| at >= self.arrived)
+            || site.open.get() >= config.concurrency.max;
+        let had_room = !refused && !maxed && !engine.places.was_full(self.arrived);
+        may_be_tried
+            && is_clear
+            && had_room
+            && self.request.is_answered_with(engine.scene.context)
+            && self.was_good(deployment)
+    }
+
+    /// True if the engine had no fault in the time of the request, nor before it in the time that an
+    /// attempt takes to fail.
+    fn was_good(&self, deployment: &Deployment) -> bool {
+        let limits = self.world.scene.timeouts;
+        let before = limits.connect + limits.first_byte + limits.idle;
+        let since = (self.arrived - self.world.began).saturating_sub(before);
+        let until = Instant::now() - self.world.began;
+        let faults = &self.world.engine_of(&deployment.config).scene.faults;
+        faults.iter().all(|fault| fault.to < since || fault.from > until)
+    }
+}
