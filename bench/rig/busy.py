@@ -48,12 +48,15 @@ class Case:
 
 
 FULL = {"--places": PLACES, "--queue": 0}
+LINGERS = {"--places": PLACES, "--linger-ms": 1000}
+"""It looks for clients that have left once a second, as llama.cpp does."""
 CASES = [
     Case("503", 0.95, FULL),
     Case("503, Retry-After: 1", 0.95, {**FULL, "--retry-after": 1}),
     Case("429", 0.95, {**FULL, "--refusal": 429}),
     Case("503, max is two above", 0.95, FULL, "concurrency: {local: {max: 6}, remote: {max: 1000}}\n"),
     Case("queues, first_byte: 1.2", 0.90, {"--places": PLACES}, "timeouts: {first_byte: 1.2}\n", clients=24),
+    Case("the same, goes on 1 s for who left", 0.90, LINGERS, "timeouts: {first_byte: 1.2}\n", clients=24),
     Case("503, two gateways", 0.80, FULL, gateways=2),
     Case("503, capacity changes", 0.95, FULL, places=((0.0, 4), (0.25, 2), (0.5, 4), (0.75, 8))),
     Case("429, 240 a minute", 0.90, {"--requests-per-minute": 240}, remote=True),

@@ -23,6 +23,8 @@ ROUNDS = 3
 SETTLING = 1.5
 """Seconds at the begin of each measurement that do not count."""
 TRIAL_TOKENS = 32
+JSON = {"content-type": "application/json"}
+"""vLLM takes nothing else."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Clients:
             asked += 1
             begun, status, engine = time.monotonic(), 0, False
             try:
-                connection.request("POST", "/v1/chat/completions", self.body(f"{number} {asked}"))
+                connection.request("POST", "/v1/chat/completions", self.body(f"{number} {asked}"), JSON)
                 answer = connection.getresponse()
                 body = answer.read()
                 engine = answer.getheader("x-stub-engine") is None
@@ -134,9 +136,8 @@ def tokens_for(port, stream):
     return max(4, round(TRIAL_TOKENS * SERVICE * answered / PLACES))
 
 
-def measure(binary, folder, engine, case, seconds):
+def measure(binary, folder, running, case, seconds):
     """One row: what the engine answered of what it could, and what was seen beside it."""
-    running = Running(engine, folder, PLACES, case.queue)
     api, api_port = stub(binary, folder, "api", {"--latency-ms": 500})
     gateway = between(binary, folder / "gateway", {"engine": running.port}, {"api": api_port}, case.routing)
     try:
@@ -151,8 +152,8 @@ def measure(binary, folder, engine, case, seconds):
         shown = gateway.shown("engine")
         metrics = get(gateway.port, "/metrics")[1].decode()
     finally:
-        for process in (gateway.process, api, running.process):
-            process.stop()
+        gateway.process.stop()
+        api.stop()
     could = sum((before + after) / 2 for before, after in zip(alone, alone[1:]))
     return {
         "used": sum(through) / could,
@@ -177,17 +178,27 @@ def table(binary, folder, name, tools, seconds, only):
     engine.install()
     print("| engine | full, it | alone, requests/s | used | goal | refused | lost | ejections | limit | stalls | state |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
+    cases = [case for case in CASES if case.engine == name and (not only or only in case.name)]
     missed = 0
-    for case in (case for case in CASES if case.engine == name and (not only or only in case.name)):
-        place = folder / str(CASES.index(case))
-        place.mkdir()
-        row = measure(binary, place, engine, case, seconds)
-        shown = row["shown"]
-        missed += row["used"] < case.goal or row["lost"] > 0 or row["ejections"] > 0
-        print(
-            f"| {name} | {case.name} | {row['alone']:.1f} of {row['tokens']} tokens | {row['used']:.1%} | {case.goal:.0%} |"
-            f" {shown['refusals'] / max(1, row['answers']):.1%} | {row['lost']} of {row['answers']} | {row['ejections']:.0f} |"
-            f" {shown['limit']} | {shown['stalls']} | {shown['state']} |",
-            flush=True,
-        )
+    for queue in dict.fromkeys(case.queue for case in cases):
+        running = Running(engine, folder, PLACES, queue)
+        try:
+            for case in (case for case in cases if case.queue == queue):
+                place = folder / str(CASES.index(case))
+                place.mkdir()
+                missed += not show(case, measure(binary, place, running, case, seconds))
+        finally:
+            running.process.stop()
     return missed
+
+
+def show(case, row):
+    """Prints a row. Returns whether it meets its goals."""
+    shown = row["shown"]
+    print(
+        f"| {case.engine} | {case.name} | {row['alone']:.1f} of {row['tokens']} tokens | {row['used']:.1%} | {case.goal:.0%} |"
+        f" {shown['refusals'] / max(1, row['answers']):.1%} | {row['lost']} of {row['answers']} | {row['ejections']:.0f} |"
+        f" {shown['limit']} | {shown['stalls']} | {shown['state']} |",
+        flush=True,
+    )
+    return row["used"] >= case.goal and row["lost"] == row["ejections"] == 0

@@ -31,16 +31,17 @@ def get(port, path, method="GET", body=None):
 class Gateway:
     """A gateway with these two files, in a folder that it makes."""
 
-    def __init__(self, binary, folder, models, routing):
+    def __init__(self, binary, folder, models, routing, env=None):
         folder.mkdir()
         self.folder = folder
         (folder / "models.yaml").write_text(models)
         (folder / "routing.yaml").write_text(routing)
         self.port = free_port()
         argv = [binary, "--models", "models.yaml", "--routing", "routing.yaml", "--port", self.port]
-        self.process = Process(argv, folder)
-        if not wait_for(lambda: get(self.port, "/health")[0] == 200, 20, 0.05):
-            self.process.stop()
+        self.process = Process(argv, folder, env)
+        has_ended = lambda: self.process.popen.poll() is not None
+        wait_for(lambda: has_ended() or get(self.port, "/health")[0] == 200, 20, 0.05)
+        if has_ended():
             raise SystemExit(f"the gateway does not start: {(folder / 'output').read_text(errors='replace')[-500:]}")
 
     def shown(self, name):
