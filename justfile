@@ -48,4 +48,6 @@ prove seconds="600":
     tests/mutants
     fuzz/run smoke {{ seconds }}
     cargo bench -p tests --bench overload
+    bench/names
+    bench/soak
     bench/scale

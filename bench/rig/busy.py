@@ -7,15 +7,21 @@ a closed loop. The engines are stub engines, so that what is measured is the gat
 import argparse
 import http.client
 import json
+import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rig.process import Process, free_port, wait_for
+from rig import busy_engines
+from rig.contender import Missing
+from rig.engines import ENGINES
+from rig.stage import between, get, stub
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PASSED_OVER = 75
+"""The exit code where an engine cannot be installed or started."""
 SERVICE = 0.5
 """Seconds that the engine takes for a request."""
 PLACES = 4
@@ -42,52 +48,19 @@ class Case:
 
 
 FULL = {"--places": PLACES, "--queue": 0}
+LINGERS = {"--places": PLACES, "--linger-ms": 1000}
+"""It looks for clients that have left once a second, as llama.cpp does."""
 CASES = [
     Case("503", 0.95, FULL),
     Case("503, Retry-After: 1", 0.95, {**FULL, "--retry-after": 1}),
     Case("429", 0.95, {**FULL, "--refusal": 429}),
     Case("503, max is two above", 0.95, FULL, "concurrency: {local: {max: 6}, remote: {max: 1000}}\n"),
     Case("queues, first_byte: 1.2", 0.90, {"--places": PLACES}, "timeouts: {first_byte: 1.2}\n", clients=24),
+    Case("the same, goes on 1 s for who left", 0.90, LINGERS, "timeouts: {first_byte: 1.2}\n", clients=24),
     Case("503, two gateways", 0.80, FULL, gateways=2),
     Case("503, capacity changes", 0.95, FULL, places=((0.0, 4), (0.25, 2), (0.5, 4), (0.75, 8))),
     Case("429, 240 a minute", 0.90, {"--requests-per-minute": 240}, remote=True),
 ]
-
-
-class Gateway:
-    """A gateway between an engine and an API."""
-
-    def __init__(self, binary, folder, case, engine, api):
-        folder.mkdir()
-        (folder / "models.yaml").write_text("models: [{id: m}]\n")
-        local = f"  - {{endpoint: 'http://127.0.0.1:{engine}', name: engine, models: [m]}}\n"
-        remote = f"  - {{endpoint: 'http://127.0.0.1:{api}', name: api, models: [m]}}\n"
-        sides = ("local_deployment: []\nremote_deployment:\n" if case.remote else "local_deployment:\n") + local
-        sides += remote if case.remote else "remote_deployment:\n" + remote
-        routing = f"routing_strategy: local-first\n{sides}{case.routing}"
-        (folder / "routing.yaml").write_text(routing)
-        self.port = free_port()
-        argv = [binary, "--models", "models.yaml", "--routing", "routing.yaml", "--port", self.port]
-        self.process = Process(argv, folder)
-        wait_for(lambda: get(self.port, "/health")[0] == 200, 20, 0.05)
-
-    def shown(self):
-        """What `/routing` says of the engine."""
-        model = json.loads(get(self.port, "/routing")[1])["models"]["m"]
-        return next(one for one in model["deployments"] if one["name"] == "engine")
-
-
-def get(port, path, method="GET", body=None):
-    """One request. Returns the status, 0 without an answer, and the body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request(method, path, body)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except OSError:
-        return 0, b""
-    finally:
-        connection.close()
 
 
 def client(port, stop, answers):
@@ -105,21 +78,14 @@ def client(port, stop, answers):
         answers.append((time.monotonic(), status, engine))
 
 
-def stub(binary, folder, name, flags):
-    """A stub engine, and its port."""
-    port = free_port()
-    argv = [binary, "stub", "--port", port, "--name", name, *(word for pair in flags.items() for word in pair)]
-    process = Process(argv, folder, log=name)
-    wait_for(lambda: get(port, "/health")[0] == 200, 20, 0.05)
-    return process, port
-
-
 def measure(binary, folder, case, seconds):
     """One row: what the engine answered of what it could, for each gateway, and what was seen beside it."""
     latency = {"--latency-ms": 1 if case.remote else int(SERVICE * 1000)}
     engine, engine_port = stub(binary, folder, "engine", {**latency, **case.engine})
     api, api_port = stub(binary, folder, "api", {"--latency-ms": 200})
-    gateways = [Gateway(binary, folder / f"gateway-{n}", case, engine_port, api_port) for n in range(case.gateways)]
+    engine_side, api_side = {"engine": engine_port}, {"api": api_port}
+    local, remote = ({}, {**engine_side, **api_side}) if case.remote else (engine_side, api_side)
+    gateways = [between(binary, folder / f"gateway-{n}", local, remote, case.routing) for n in range(case.gateways)]
     stop, answers = threading.Event(), [[] for _ in gateways]
     clients = [
         threading.Thread(target=client, args=(gateway.port, stop, answers[n]))
@@ -139,7 +105,7 @@ def measure(binary, folder, case, seconds):
     ended = time.monotonic()
     if case.remote:
         could = (ended - begun) * case.engine["--requests-per-minute"] / 60
-    shown = [gateway.shown() for gateway in gateways]
+    shown = [gateway.shown("engine") for gateway in gateways]
     stop.set()
     for one in clients:
         one.join()
@@ -162,7 +128,11 @@ def main():
     parser.add_argument("--gateway", type=Path, default=ROOT / "target/release/gateway", help="the binary")
     parser.add_argument("--seconds", type=float, default=30, help="measured time of each case")
     parser.add_argument("--only", help="only the cases whose name contains this")
+    parser.add_argument("--engine", choices=[engine.name for engine in ENGINES], help="a real engine, not stub engines")
+    parser.add_argument("--tools", type=Path, default=ROOT / "bench/target/tools", help="where real engines are installed")
     arguments = parser.parse_args()
+    if arguments.engine:
+        return with_engine(arguments)
     cases = [case for case in CASES if not arguments.only or arguments.only in case.name]
     print("| the full engine says | used | goal | of it each gateway | refused | lost | limit | stalls | state |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -179,4 +149,18 @@ def main():
             f" {limits} | {row['stalls']} | {', '.join(row['states'])} |",
             flush=True,
         )
+    return 1 if missed else 0
+
+
+def with_engine(arguments):
+    """The table of a real engine. Returns 1 if a goal is missed, and `PASSED_OVER` if it cannot be installed."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            binary, tools = arguments.gateway.resolve(), arguments.tools.resolve()
+            missed = busy_engines.table(
+                binary, Path(folder), arguments.engine, tools, arguments.seconds / busy_engines.ROUNDS, arguments.only
+            )
+    except Missing as error:
+        print(f"{arguments.engine} cannot be measured here: {error}", file=sys.stderr)
+        return PASSED_OVER
     return 1 if missed else 0

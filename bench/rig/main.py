@@ -4,21 +4,20 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from rig import figures, pgo, report
-from rig.contender import Direct, Missing, Running, run
+from rig.contender import Direct, Missing, Running
 from rig.figures import Bench
 from rig.gateway import Gateway
 from rig.load import Engines, Load, LoadError, write_bodies
 from rig.machine import describe
 from rig.peers import all_peers
 from rig.process import raise_file_limit
-from rig.tools import LoadTools
+from rig.tools import LoadTools, build, cargo_target
 
 BENCH = Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent
@@ -112,19 +111,6 @@ def find_gateway(options):
         return pgo.build(options.install)
     build(ROOT, "gateway", "dist")
     return cargo_target(ROOT) / "dist" / "gateway"
-
-
-def cargo_target(folder):
-    """Returns cargo's target folder for the workspace in `folder`."""
-    metadata = run("cargo", "metadata", "--no-deps", "--format-version=1", f"--manifest-path={folder}/Cargo.toml")
-    return Path(json.loads(metadata[metadata.index("{") :])["target_directory"])
-
-
-def build(folder, package, profile="release"):
-    """Builds `package` with a profile of its workspace. Cargo prints its progress."""
-    argv = ["cargo", "build", "--profile", profile, "--manifest-path", folder / "Cargo.toml", "--package", package]
-    if subprocess.run(argv).returncode:
-        raise Missing(f"{package} does not build")
 
 
 def choose(options, gateway, target):

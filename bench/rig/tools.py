@@ -1,5 +1,6 @@
 """Finds, and installs if allowed, the programs that this repository does not build."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -67,3 +68,16 @@ def is_recent_oha(path):
     except (Missing, OSError):
         return False
     return version is not None and tuple(map(int, version.groups())) >= OLDEST_OHA
+
+
+def cargo_target(folder):
+    """Returns cargo's target folder for the workspace in `folder`."""
+    metadata = run("cargo", "metadata", "--no-deps", "--format-version=1", f"--manifest-path={folder}/Cargo.toml")
+    return Path(json.loads(metadata[metadata.index("{") :])["target_directory"])
+
+
+def build(folder, package, profile="release"):
+    """Builds `package` with a profile of its workspace. Cargo prints its progress."""
+    argv = ["cargo", "build", "--profile", profile, "--manifest-path", folder / "Cargo.toml", "--package", package]
+    if subprocess.run(argv).returncode:
+        raise Missing(f"{package} does not build")

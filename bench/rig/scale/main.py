@@ -12,11 +12,12 @@ from pathlib import Path
 
 from rig.contender import Missing
 from rig.machine import describe
-from rig.main import BENCH, ROOT, build, cargo_target
+from rig.main import BENCH, ROOT
 from rig.process import raise_file_limit
 from rig.scale import changes, compiling, report, rest
 from rig.scale.bench import Bench, Stub
 from rig.scale.subject import Refused
+from rig.tools import build, cargo_target
 
 SIZES = [100, 1_000, 10_000]
 """Models, of 4 deployments each."""

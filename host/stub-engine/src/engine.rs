@@ -10,6 +10,7 @@ use hyper::header::HeaderValue;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::EngineOptions;
 use super::capacity::{Capacity, Place, Places};
@@ -32,6 +33,7 @@ pub(super) struct Settings {
     pub(super) refusal: u16,
     /// Seconds in the `Retry-After` of a refusal. None: there is none.
     pub(super) retry_after: Option<u64>,
+    linger_ms: u64,
 }
 
 impl Settings {
@@ -44,6 +46,11 @@ impl Settings {
     /// From the end of a request to the first byte of its answer.
     pub(super) fn latency(&self) -> Duration {
         Duration::from_millis(self.latency_ms).min(Duration::from_secs_f64(LONGEST))
+    }
+
+    /// How long a call goes on whose client has left before its first byte.
+    fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms).min(Duration::from_secs_f64(LONGEST))
     }
 
     /// How long it takes to produce `tokens`.
@@ -92,6 +99,7 @@ pub(super) struct EngineChange {
     refusal: Option<u16>,
     /// 0: no `Retry-After`.
     retry_after: Option<u64>,
+    linger_ms: Option<u64>,
 }
 
 /// Counts of inference calls. `requests` is the sum of the other three.
@@ -164,13 +172,14 @@ impl Engine {
         let settings = Settings {
             healthy: true,
             failure_rate: options.failure_rate,
-            latency_ms: options.latency.as_millis().try_into().unwrap_or(u64::MAX),
+            latency_ms: millis(options.latency),
             tokens_per_second: options.tokens_per_second,
             places: options.places,
             queue: options.queue,
             requests_per_minute: options.requests_per_minute,
             refusal: options.refusal,
             retry_after: options.retry_after,
+            linger_ms: millis(options.linger),
         };
         let settings = settings.check().map_err(invalid)?;
         Ok(Self {
@@ -206,6 +215,7 @@ impl Engine {
                     Some(seconds) => Some(seconds).filter(|seconds| *seconds > 0),
                     None => old.retry_after,
                 },
+                linger_ms: change.linger_ms.unwrap_or(old.linger_ms),
             };
             new.check()
         };
@@ -216,9 +226,34 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits for a place. None: the engine refuses the call.
-    pub(super) async fn enter(&self) -> Option<Place> {
-        self.places.enter(|| self.settings.load().capacity()).await
+    /// Waits for a place, then for the latency. None: the engine refuses the call. Dropped, it goes
+    /// on for as long as the engine does not see that its client left.
+    pub(super) async fn work(self: &Arc<Self>, settings: &Settings) -> Option<Place> {
+        let (engine, latency) = (Arc::clone(self), settings.latency());
+        let work = async move {
+            let place = engine.places.enter(|| engine.settings.load().capacity()).await?;
+            tokio::time::sleep(latency).await;
+            Some(place)
+        };
+        let linger = settings.linger();
+        if linger.is_zero() {
+            return work.await;
+        }
+        let (here, left) = oneshot::channel::<()>();
+        let abandoned = async move {
+            // The other end is dropped with the client.
+            left.await.ok();
+            tokio::time::sleep(linger).await;
+        };
+        let work = tokio::spawn(async move {
+            tokio::select! {
+                place = work => place,
+                () = abandoned => None,
+            }
+        });
+        let place = work.await.ok().flatten();
+        drop(here);
+        place
     }
 
     /// Takes a call off the allowance. Returns the seconds until the next one if none is left.
@@ -253,6 +288,10 @@ impl Engine {
             cancelled: self.counters.cancelled.load(Relaxed),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

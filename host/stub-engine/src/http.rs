@@ -64,7 +64,10 @@ impl Problem {
 }
 
 /// Answers any request.
-pub(super) async fn answer(engine: &Engine, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(super) async fn answer(
+    engine: &Arc<Engine>,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
     let path = request.uri().path();
     let mut response = if let Some(endpoint) = InferencePath::at(path) {
         match *request.method() {
@@ -97,7 +100,7 @@ pub(super) async fn answer(engine: &Engine, request: Request<Incoming>) -> Respo
 
 /// Counts an inference call in, answers it, and leaves its guard in the body.
 async fn inference(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     endpoint: InferencePath,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
@@ -108,7 +111,7 @@ async fn inference(
 }
 
 async fn generate(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     endpoint: InferencePath,
     (number, in_flight): (u64, &mut CallGuard),
     request: Request<Incoming>,
@@ -126,13 +129,12 @@ async fn generate(
         let problem = Problem::full(StatusCode::TOO_MANY_REQUESTS);
         return Ok(problem.into_response_after(settings.retry_after.or(Some(seconds))));
     }
-    let Some(place) = engine.enter().await else {
+    let Some(place) = engine.work(&settings).await else {
         let status = StatusCode::from_u16(settings.refusal);
         let problem = Problem::full(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE));
         return Ok(problem.into_response_after(settings.retry_after));
     };
     in_flight.hold(place);
-    tokio::time::sleep(settings.latency()).await;
     if engine.fails(&settings) {
         let message = "this engine was told to fail";
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message));

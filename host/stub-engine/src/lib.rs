@@ -60,6 +60,9 @@ pub struct EngineOptions {
     pub refusal: u16,
     /// Seconds in the `Retry-After` of a refusal. None: there is none, but for the allowance.
     pub retry_after: Option<u64>,
+    /// How long a call goes on whose client has left before its first byte. Engines that look for
+    /// their clients once a second, as llama.cpp does, work for nobody for so long.
+    pub linger: Duration,
 }
 
 impl Default for EngineOptions {
@@ -77,6 +80,7 @@ impl Default for EngineOptions {
             requests_per_minute: 0.0,
             refusal: 503,
             retry_after: None,
+            linger: Duration::ZERO,
         }
     }
 }

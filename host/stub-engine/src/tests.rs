@@ -328,6 +328,24 @@ async fn a_client_that_goes_away_is_counted() {
 }
 
 #[tokio::test]
+async fn a_call_lingers_after_its_client_has_left() {
+    let hour = Duration::from_secs(3600);
+    let full = EngineOptions { places: 1, queue: 0, latency: hour, ..named() };
+    for linger in [hour, Duration::ZERO] {
+        let stub = start(EngineOptions { linger, ..full.clone() }).await;
+        let left = stub.post("/v1/chat/completions", chat(json!({})));
+        tokio::select! {
+            _ = left => panic!("it takes an hour"),
+            _ = stub.wait_for("in_flight", 1) => {}
+        }
+        stub.wait_for("cancelled", 1).await;
+        stub.post("/stub", json!({"latency_ms": 0})).await;
+        let (status, _) = stub.post("/v1/chat/completions", chat(json!({}))).await;
+        assert_eq!(status == StatusCode::SERVICE_UNAVAILABLE, !linger.is_zero(), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_stop_drops_connections_at_once() {
     let stub = start(EngineOptions { latency: Duration::from_secs(3600), ..named() }).await;
     let mut stream = TcpStream::connect(stub.address).await.unwrap();

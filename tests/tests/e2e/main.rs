@@ -28,6 +28,7 @@ mod examples;
 mod fallback;
 mod guests_at_load;
 mod guests_at_run;
+mod hanging_names;
 mod headers_pass;
 mod health;
 mod health_probes;

@@ -52,6 +52,9 @@ pub(super) struct StubArgs {
     /// Seconds in the Retry-After of a refusal
     #[arg(long, value_name = "SECONDS")]
     retry_after: Option<u64>,
+    /// Milliseconds for which a call goes on whose client has left before its first byte
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    linger_ms: u64,
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -83,6 +86,7 @@ async fn serve(args: StubArgs) -> anyhow::Result<()> {
         requests_per_minute: args.requests_per_minute,
         refusal: args.refusal,
         retry_after: args.retry_after,
+        linger: Duration::from_millis(args.linger_ms),
     };
     let mut stdout = io::stdout();
     writeln!(stdout, "stub engine {} listening on http://{address}", options.name)?;
