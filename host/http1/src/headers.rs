@@ -5,6 +5,7 @@
 //! down. What else passes can be set.
 
 mod class;
+mod down;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -13,47 +14,7 @@ use http::HeaderMap;
 use http::header::HeaderName;
 
 use class::Class;
-
-/// Answer headers that are not forwarded: they name the upstream or its account, set state for its
-/// host, command the client's browser or a proxy in front of the gateway, or are set by the gateway
-/// itself.
-const NOT_DOWN: [&str; 31] = [
-    "accept-ch",
-    "alt-svc",
-    "clear-site-data",
-    "content-location",
-    "content-security-policy",
-    "content-security-policy-report-only",
-    "critical-ch",
-    "expect-ct",
-    "link",
-    "location",
-    "nel",
-    "origin-agent-cluster",
-    "permissions-policy",
-    "proxy-authorization",
-    "public-key-pins",
-    "refresh",
-    "report-to",
-    "reporting-endpoints",
-    "server",
-    "service-worker-allowed",
-    "set-cookie",
-    "set-cookie2",
-    "sourcemap",
-    "speculation-rules",
-    "strict-transport-security",
-    "www-authenticate",
-    "x-lighttpd-send-file",
-    "x-powered-by",
-    "x-request-id",
-    "x-sendfile",
-    "x-should-retry",
-];
-
-/// Beginnings of names of answer headers that are not forwarded, for the same reasons.
-const NOT_DOWN_FAMILIES: [&str; 4] =
-    ["access-control-", "cross-origin-", "x-accel-", "x-lighttpd-"];
+pub use down::Down;
 
 /// The addresses that a request came through, as reported by proxies in front of the gateway.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -230,53 +191,6 @@ fn address(to: &mut Vec<u8>, address: IpAddr) {
         // Writing to memory does not fail.
         IpAddr::V6(address) => drop(write!(to, "{address}")),
     }
-}
-
-/// Which headers of an answer go to the client.
-#[derive(Debug, Clone, Copy)]
-pub struct Down<'a> {
-    /// Further headers that do not pass. Names are written as in [`Passing`].
-    pub dropped: &'a [String],
-    /// Whether the client is told the rate limits of the deployment's key.
-    pub rate_limits: bool,
-    /// Told of those that do not pass.
-    pub on_dropped: OnDropped,
-}
-
-impl Down<'_> {
-    /// The headers of an answer that go to the client.
-    #[must_use]
-    pub fn pass(&self, mut headers: HeaderMap) -> HeaderMap {
-        drop_all(&mut headers, |name| {
-            let name = name.as_str();
-            let class = class::of(name);
-            let never = matches!(class, Class::Hop | Class::Account | Class::Forwarding)
-                || NOT_DOWN.contains(&name)
-                || NOT_DOWN_FAMILIES.iter().any(|start| name.starts_with(start));
-            let stays =
-                never || (!self.rate_limits && is_rate_limit(name)) || is_named(self.dropped, name);
-            if stays && class != Class::Hop && class != Class::Own {
-                (self.on_dropped)(Way::ToClient, name);
-            }
-            stays
-        });
-        headers
-    }
-}
-
-/// True for a header that says how much of a rate limit is used. `retry-after` is none: it is about
-/// this answer.
-fn is_rate_limit(name: &str) -> bool {
-    const NAMES: [&str; 3] = ["ratelimit", "rate-limit", "ratelimit-policy"];
-    const BEGINNINGS: [&str; 6] = [
-        "ratelimit-",
-        "x-ratelimit-",
-        "x-rate-limit-",
-        "anthropic-ratelimit-",
-        "x-ms-ratelimit-",
-        "x-ms-rate-limit-",
-    ];
-    NAMES.contains(&name) || BEGINNINGS.iter().any(|start| name.starts_with(start))
 }
 
 fn drop_all(headers: &mut HeaderMap, dropped: impl Fn(&HeaderName) -> bool) {

@@ -94,6 +94,17 @@ fn that_fall_back() -> Vec<(u16, String, &'static str)> {
         (200, r#"{"error":{"code":402,"message":"no"}}"#.into(), "refused_402"),
         (200, r#"{"error":{"code":"403","message":"no"}}"#.into(), "refused_403"),
         (200, r#"{"error":{"code":502,"message":"no"}}"#.into(), "error_in_body"),
+        (
+            200,
+            r#"{"choices":[{"finish_reason":"error","error":{"code":503,"message":"no"}}]}"#.into(),
+            "status_503",
+        ),
+        (200, r#"{"success":false,"code":503,"msg":"no"}"#.into(), "status_503"),
+        (
+            200,
+            r#"{"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#.into(),
+            "refused_402",
+        ),
     ]
 }
 
@@ -156,6 +167,12 @@ async fn a_wrong_request_is_told_in_the_engines_words() {
         assert_eq!(samples.unwrap_or(0.0), 0.0, "no sample of latency");
         assert_eq!(gateway.metric("gateway_deployment_error_rate", &of_first).await, Some(0.0));
     }
+    // In an answer of status 200, by a number alone.
+    let rejecting = Raw::answering(200, r#"{"object":"error","message":"no","code":400}"#);
+    let gateway = start(&[("m", &[&rejecting.url(), &good.url()])], "");
+    let reply = ask(&gateway, "m", "a").await;
+    assert_eq!((reply.status, &reply.error()["code"]), (400, &json!("request_rejected")));
+    assert_eq!(reply.error()["message"], "no");
     let gateway = start(&[("m", &[&named.url(), &good.url()])], "");
     let asked = json!({"model": "m", "input": "a", "previous_response_id": "resp_12"}).to_string();
     let reply = gateway.post("/v1/responses", asked).await;

@@ -35,11 +35,12 @@ async fn asked(gateway: &Gateway, model: &str, headers: &[(&str, &str)]) -> Repl
 }
 
 /// Headers that no deployment may get.
-const NEVER: [&str; 14] = [
+const NEVER: [&str; 17] = [
     "authorization",
     "cf-access-client-secret",
     "cf-connecting-ip",
     "cookie",
+    "incap-client-ip",
     "ocp-apim-subscription-key",
     "openai-organization",
     "openai-project",
@@ -50,6 +51,8 @@ const NEVER: [&str; 14] = [
     "x-auth-token",
     "x-forwarded-host",
     "x-goog-api-key",
+    "x-ssl-client-cert",
+    "x-webauth-email",
 ];
 const PLAIN: [&str; 3] = ["x-stainless-os", "x-team", "x-tier"];
 const API: [&str; 3] = ["accept", "openai-beta", "traceparent"];

@@ -1,7 +1,7 @@
 //! What health probes ask, and which answers mean healthy.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::SeqCst};
 
 use tests::{Gateway, Raw, Received, eventually, one_model, split};
 
@@ -80,6 +80,30 @@ async fn statuses_that_mean_healthy_are_set() {
         asked(&upstream, "GET /health").await;
         becomes(&gateway, state).await;
     }
+}
+
+#[tokio::test]
+async fn a_full_deployment_is_not_unhealthy() {
+    let status = Arc::new(AtomicU16::new(200));
+    let shown = Arc::clone(&status);
+    let upstream = upstream(move |_| (shown.load(SeqCst), ""));
+    let gateway = gateway(&upstream, "", "");
+    let asked_more = async || {
+        let before = upstream.received().len();
+        let more = async || (upstream.received().len() > before + 4).then_some(());
+        eventually("more probes", more).await;
+    };
+    asked_more().await;
+    for full in [429, 529] {
+        status.store(full, SeqCst);
+        asked_more().await;
+        becomes(&gateway, "healthy").await;
+    }
+    status.store(503, SeqCst);
+    becomes(&gateway, "unhealthy").await;
+    status.store(429, SeqCst);
+    asked_more().await;
+    becomes(&gateway, "unhealthy").await;
 }
 
 #[tokio::test]

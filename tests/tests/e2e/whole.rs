@@ -35,8 +35,11 @@ async fn plain_answers_that_are_not_whole_fall_back() {
     let cut = &JSON[..JSON.len() - 2];
     let gzip = "\u{1f}\u{8b}\u{8}abc";
     let empty = Step::send("HTTP/1.1 204 No Content\r\n\r\n");
+    let length = JSON.len();
+    let part = format!("HTTP/1.1 206 Partial Content\r\ncontent-length: {length}\r\n\r\n{JSON}");
     let cases = [
         ("204", vec![empty], "empty"),
+        ("206", vec![Step::send(&part)], "status_206"),
         ("gzip", plain(&coded("gzip"), gzip), "encoded"),
         ("GZIP", plain(&coded("GZIP"), gzip), "encoded"),
         ("identity, br", plain(&coded("identity, br"), gzip), "encoded"),

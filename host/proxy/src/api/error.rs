@@ -191,6 +191,7 @@ impl Error {
                 }
                 None if exhausted.shed().is_some() => ("overloaded", None),
                 None if exhausted.lacks_model() => ("model_not_found", Some("model")),
+                None if exhausted.is_rejected() => ("request_rejected", None),
                 None if exhausted.is_forbidden() => ("no_deployment_allowed", None),
                 None => ("no_deployment_answered", None),
             },

@@ -26,8 +26,8 @@ pub(super) struct Probe {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) sent: Instant,
-    /// An error is the reason in words, without an address. None: the probe was not sent for want
-    /// of a file descriptor, which says nothing about the place.
+    /// None: the answer says nothing about the place, because it was 429 or 529, or because the
+    /// probe was not sent for want of a file descriptor.
     pub(super) result: Option<Result<(), NotReady>>,
 }
 
@@ -62,7 +62,8 @@ impl Probe {
         Answer { sent, result: asked.unwrap_or_else(|_| late()) }
     }
 
-    /// Asks once, and once more where the method or the path turns out to be unknown.
+    /// Asks once, and once more where the method or the path turns out to be unknown. None: the
+    /// answer says nothing, or the probe was not sent.
     async fn judge(&self, (origin, target): &Place) -> Option<Result<(), NotReady>> {
         use ProbeMethod::{Get, Head};
         let mut method = target.method;
@@ -90,6 +91,10 @@ impl Probe {
             [] => matches!(status, 200 | 204),
             good => good.contains(&status),
         };
+        // Full is not broken. A 503 may mean that the engine loads its model, or that it died.
+        if !is_good && matches!(status, 429 | 529) {
+            return None;
+        }
         if !is_good {
             let reason = format!("probe answered {status}");
             return Some(Err(match status {
