@@ -11,7 +11,9 @@ def stub(binary, folder, name, flags, port=None):
     port = port or free_port()
     argv = [binary, "stub", "--port", port, "--name", name, *(word for pair in flags.items() for word in pair)]
     process = Process(argv, folder, log=name)
-    wait_for(lambda: get(port, "/health")[0] == 200, 20, 0.05)
+    if not wait_for(lambda: get(port, "/health")[0] == 200, 20, 0.05):
+        process.stop()
+        raise SystemExit(f"the stub engine does not start: {(folder / name).read_text(errors='replace')[-500:]}")
     return process, port
 
 

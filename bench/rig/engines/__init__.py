@@ -73,7 +73,7 @@ class Vllm(Engine):
         run(self.python, "-m", "pip", "install", "--quiet", uv)
         override = self.folder / "override"
         override.write_text(torch)
-        argv = (self.folder / "venv/bin/uv", "pip", "install", "--quiet", "--python", self.python)
+        argv = (self.folder / "venv/bin/uv", "pip", "install", "--quiet", "--no-cache", "--python", self.python)
         run(*argv, "--override", override, vllm, timeout=3600)
 
     def command(self, port, places, queue):

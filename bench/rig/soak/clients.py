@@ -62,14 +62,18 @@ class Clients:
     def __init__(self, port, models, rate, most=500):
         self.port, self.models, self.rate = port, models, rate
         self.ends, self.idle, self.lost = {}, [], []
+        self.late = 0.0
+        """The most seconds that a request was sent late, because the machine had no time for the load."""
         self.under_way, self.most = set(), most
 
     async def run(self, until):
         """Sends until that time of the loop, and waits for the ends."""
         loop, due = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+        self.begun = due
         while due < until:
             due = max(due + random.expovariate(self.rate), loop.time() - 1)
             await asyncio.sleep(max(0.0, due - loop.time()))
+            self.late = max(self.late, loop.time() - due)
             if len(self.under_way) < self.most:
                 task = asyncio.create_task(self.ask(random.choice(self.models)))
                 self.under_way.add(task)
@@ -86,12 +90,13 @@ class Clients:
             end = await asyncio.wait_for(self.request(model, way), PATIENCE)
         except (Lost, OSError, asyncio.TimeoutError) as error:
             end = "lost"
-            self.lost.append(f"{model}: {error!r}")
+            at = asyncio.get_running_loop().time() - self.begun
+            self.lost.append(f"{model} after {at:.0f} s: {error!r}")
         self.ends[model, end] = self.ends.get((model, end), 0) + 1
 
     async def request(self, model, way):
         """Returns the status, `told` of a failure in the middle, or `left`."""
-        reader, writer = await self.connection()
+        reader, writer, is_new = await self.connection()
         stream = random.random() < 0.6
         prompt = f"{random.random()} {POISON if random.random() < 0.3 else 'hello'}"
         asked = {"model": model, "stream": stream, "messages": [{"role": "user", "content": prompt}]}
@@ -100,9 +105,11 @@ class Clients:
         message = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
         try:
             return await self.exchange(reader, writer, message, way)
-        except BaseException:
-            writer.close()
-            raise
+        except Lost as error:
+            raise Lost(f"{error}, {way}, on {'a new' if is_new else 'an idle'} connection") from error
+        finally:
+            if not any(writer is kept for _, (_, kept) in self.idle):
+                writer.close()
 
     async def exchange(self, reader, writer, message, way):
         """Sends a request and reads the answer."""
@@ -118,27 +125,23 @@ class Clients:
                 await asyncio.wait_for(reading.read(), random.choice([0.001, 0.03, 0.3]))
             except (asyncio.TimeoutError, Lost):
                 pass
-            writer.close()
             return "left"
         try:
             await reading.read()
         except Lost:
             if reading.status == 200 and b'data: {"error"' in reading.tail:
-                writer.close()
                 return "told"
             raise
         if reading.reusable:
             self.idle.append((asyncio.get_running_loop().time(), (reader, writer)))
-        else:
-            writer.close()
         return reading.status
 
     async def connection(self):
-        """An idle connection or a new one."""
+        """An idle connection or a new one, and which of them it is."""
         now = asyncio.get_running_loop().time()
         while self.idle:
             since, (reader, writer) = self.idle.pop()
             if now - since < FRESH and not reader.at_eof():
-                return reader, writer
+                return reader, writer, False
             writer.close()
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        return *await asyncio.open_connection("127.0.0.1", self.port), True

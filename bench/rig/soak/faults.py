@@ -21,7 +21,8 @@ def chunk(data):
 def event(delta, finish=None):
     """An event of a stream, in a chunk."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return chunk(b"data: " + json.dumps({"object": "chat.completion.chunk", "model": "m", "choices": [choice]}).encode() + b"\n\n")
+    data = json.dumps({"object": "chat.completion.chunk", "model": "m", "choices": [choice]})
+    return chunk(f"data: {data}\n\n".encode())
 
 
 def answer(status, body, kind="application/json", more=""):

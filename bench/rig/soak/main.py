@@ -99,8 +99,10 @@ class Judgement:
         grown, size = self.growth()
         rows = [rss for _, rss, _ in self.samples]
         open_most = max(count for *_, count in self.samples)
-        print(f"\n{sum(ends.values())} requests in {self.samples[-1][0] / 60:.1f} min, {self.edits} edits, {self.outages} outages.")
-        print(f"Resident memory: {rows[0]} KiB at the begin, mean {size:.0f} after the warm-up, growth {grown:+.0f} in the rest.")
+        requests, minutes = sum(ends.values()), self.samples[-1][0] / 60
+        print(f"\n{requests} requests in {minutes:.1f} min, {self.edits} edits, {self.outages} outages.")
+        print(f"Resident memory: {rows[0]} KiB at first, mean {size:.0f} after the warm-up, {grown:+.0f} in that time.")
+        print(f"Requests were sent at most {self.clients.late:.1f} s late.")
         print(f"Descriptors: {self.before} before, at most {open_most} in the samples, {self.after} after.")
 
 
@@ -205,6 +207,8 @@ def main():
     parser.add_argument("--rate", type=float, default=100, help="requests a second")
     parser.add_argument("--samples", type=Path, help="write each sample to this file: seconds, KiB, descriptors")
     arguments = parser.parse_args()
+    if arguments.minutes < 1:
+        parser.error("--minutes: at least 1")
     raise_file_limit()
     with tempfile.TemporaryDirectory() as folder:
         judgement = asyncio.run(play(arguments, Path(folder)))
