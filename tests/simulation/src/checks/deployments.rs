@@ -53,7 +53,8 @@ impl World {
             Condition::Cooling => deployment.config.side == Side::Remote && refuses,
             // Its own queue is longer than the time to wait.
             Condition::Stalled => engine.scene.queue > 0,
-            _ => false,
+            // Nothing but this request ever came to it, so that it cannot be told who is at fault.
+            _ => self.scene.plot == Plot::Poison && !self.has_answered(deployment),
         };
         if !is_fair {
             let what = format!("{} is {state:?}", deployment.config.name);
@@ -67,6 +68,13 @@ impl World {
         use crate::scene::Nature;
         let at_fault = |nature| matches!(nature, Nature::Poison(_) | Nature::Refused(_));
         self.scene.clients.iter().any(|client| at_fault(client.nature))
+    }
+
+    /// True if it ever answered a request.
+    fn has_answered(&self, deployment: &Deployment) -> bool {
+        let models = self.generation.fleet.models.iter().zip(&self.sites);
+        let mut all = models.flat_map(|(model, sites)| model.deployments.iter().zip(sites));
+        all.any(|(other, site)| std::ptr::eq(&**other, deployment) && site.answered.get())
     }
 
     /// Judges how well the first engine was used, with the work that it had done when it settled.

@@ -254,6 +254,9 @@ impl<'w> Record<'w> {
     /// An answer is past its commit point.
     pub(crate) fn committed(&mut self) {
         self.note(|| "committed".into());
+        if let Some(open) = &self.open {
+            open.site.answered.set(true);
+        }
         self.rest();
     }
 
