@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contract::Side;
 use fleet::{Condition, Deployment, FleetModel};
+use tokio::time::Instant;
 
 use crate::scene::Plot;
 use crate::world::World;
@@ -19,10 +20,23 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(5);
 impl World {
     /// Judges the states of all deployments after a decision.
     pub(crate) fn judge_deployments(&self) {
-        for model in &self.generation.fleet.models {
+        for (at, model) in self.generation.fleet.models.iter().enumerate() {
+            self.look(at);
             self.judge_ejections(model);
             for deployment in &model.deployments {
                 self.judge_innocence(deployment);
+            }
+        }
+    }
+
+    /// Notes which deployments of a model are out.
+    pub(crate) fn look(&self, model: usize) {
+        let now = fleet::now();
+        let deployments = &self.generation.fleet.models[model].deployments;
+        for (deployment, site) in deployments.iter().zip(&self.sites[model]) {
+            let condition = deployment.state(now).condition;
+            if !deployment.is_open(now) || condition != Condition::Healthy {
+                site.out.set(Some(Instant::now()));
             }
         }
     }

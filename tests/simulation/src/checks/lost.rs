@@ -51,7 +51,9 @@ impl Record<'_> {
             && !standby
             && self.route.states[at].is_eligible()
             && !self.failed_at.contains(&at);
+        self.world.look(self.request.model);
         let is_clear = self.clear[at]
+            && site.out.get().is_none_or(|at| at < self.arrived)
             && deployment.is_open(now)
             && deployment.state(now).condition == Condition::Healthy
             && !deployment.slots.is_pressed();

@@ -230,6 +230,7 @@ impl<'w> Record<'w> {
             }
             false => self.failed_at.push(at),
         }
+        self.world.look(self.request.model);
         self.is_wrong |= !failure.cause.facts().elsewhere && failure.cause.answered().is_some();
     }
 
