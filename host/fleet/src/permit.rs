@@ -114,10 +114,15 @@ pub struct PutOff {
 }
 
 impl Deployment {
-    /// Records a failure that was put off: the deployment is at fault.
-    pub fn charge(&self, PutOff { turn, failure, took }: PutOff, now: Instant) {
-        self.load.record_failure(took, clock(now));
-        self.record(turn, failure, now);
+    /// Records a failure of this request that was put off: the deployment is at fault. If it has
+    /// answered others since then, the failure counts only in the average.
+    pub fn charge(&self, PutOff { turn, failure, took }: PutOff, request: u64, now: Instant) {
+        if self.suspicions.is_failing_since(request) {
+            self.load.record_failure(took, clock(now));
+            self.record(turn, failure, now);
+        } else {
+            self.load.record_past_failure();
+        }
     }
 
     /// Records an outcome in its standing, which may eject or restore it.

@@ -250,6 +250,11 @@ impl Suspicions {
         });
     }
 
+    /// True if nothing was answered since this request failed, as the first one.
+    pub(super) fn is_failing_since(&self, request: u64) -> bool {
+        self.lock().failing.first == Some(request)
+    }
+
     /// True if no other request has failed since this one did.
     pub(super) fn has_failed(&self, request: u64) -> bool {
         self.lock().last_failed == Some(request)

@@ -33,6 +33,8 @@ pub(crate) struct Site {
     pub(crate) maxed: Cell<Option<Instant>>,
     /// When it was last seen to be out, or about to be tried again.
     pub(crate) out: Cell<Option<Instant>>,
+    /// When its last attempt was seen to have failed.
+    pub(crate) failing: Cell<Option<Instant>>,
     /// An answer from it began.
     pub(crate) answered: Cell<bool>,
     /// It asked to be left alone until then.

@@ -74,12 +74,13 @@ impl<'r> Blame<'r> {
 
     /// The request was answered, or is given up without an answer: charges what was put off.
     pub(super) fn known(&mut self, answered: bool, now: Instant) {
+        let Some(digest) = self.digest.get().copied() else { return };
         for failed in &mut self.failures {
             let charge = std::mem::replace(&mut failed.charge, Charge::None);
             if let Charge::PutOff { failure, repeated } = charge
                 && (answered || !repeated)
             {
-                failed.deployment.charge(failure, now);
+                failed.deployment.charge(failure, digest, now);
             }
         }
     }

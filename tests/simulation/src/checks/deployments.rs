@@ -29,7 +29,7 @@ impl World {
         }
     }
 
-    /// Notes which deployments of a model are out.
+    /// Notes which deployments of a model are out, and which fail.
     pub(crate) fn look(&self, model: usize) {
         let now = fleet::now();
         let deployments = &self.generation.fleet.models[model].deployments;
@@ -37,6 +37,9 @@ impl World {
             let condition = deployment.state(now).condition;
             if !deployment.is_open(now) || condition != Condition::Healthy {
                 site.out.set(Some(Instant::now()));
+            }
+            if deployment.load.is_failing() {
+                site.failing.set(Some(Instant::now()));
             }
         }
     }
