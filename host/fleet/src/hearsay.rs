@@ -78,6 +78,12 @@ impl Deployment {
         self.suspicions.is_above(request, now)
     }
 
+    /// True if the request with this digest was the last one that failed: it is repeated.
+    #[must_use]
+    pub fn has_failed(&self, request: u64) -> bool {
+        self.suspicions.has_failed(request)
+    }
+
     /// Takes back a failure, because the request is at fault: it fails alike elsewhere.
     pub fn take_back(&self, recorded: Recorded, now: Instant) {
         self.load.take_back(recorded.load);

@@ -61,7 +61,7 @@ pub use models::{Fleet, FleetModel};
 use now::jitter;
 pub use now::now;
 pub use outcome::{FailureKind, Outcome};
-pub use permit::Permit;
+pub use permit::{Permit, PutOff};
 pub use rate::Rate;
 pub use reports::Reports;
 pub use scope::{Demand, Forbidden, Scope};

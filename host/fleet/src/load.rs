@@ -131,6 +131,11 @@ impl Load {
         self.record_first_byte(took.max(slow).max(PENALTY), now);
     }
 
+    /// Records a failure that answers have followed.
+    pub(super) fn record_past_failure(&self) {
+        average(&self.error_rate, 1.0);
+    }
+
     /// The numbers that a strategy is told about a deployment in this condition, with `waiting`
     /// requests in its queue, at `now` on the caller's clock.
     #[must_use]

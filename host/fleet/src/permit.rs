@@ -2,7 +2,7 @@
 //! [`Permit::settle`] takes the outcome.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::load::clock;
 use super::standing::{Change, Turn};
@@ -89,13 +89,51 @@ impl Permit {
             }
             outcome => outcome,
         };
-        let (siblings, standing) = (&deployment.siblings, &deployment.standing);
+        deployment.record(turn, outcome, now);
+    }
+
+    /// Ends the attempt like a neutral one. Its failure is put off until more is known:
+    /// [`Deployment::charge`]. The failure of a trial cannot be.
+    ///
+    /// # Errors
+    /// The permit, if the attempt is a trial.
+    pub fn put_off(self, failure: Outcome, now: Instant) -> Result<PutOff, Self> {
+        let Some(turn) = self.turn.filter(|turn| !turn.may_restore()) else { return Err(self) };
+        let took = now.saturating_duration_since(self.issued);
+        self.settle(Outcome::Neutral, now);
+        Ok(PutOff { turn, failure, took })
+    }
+}
+
+/// A failure of which it is not known yet whether the deployment or the request is at fault.
+#[derive(Debug)]
+pub struct PutOff {
+    turn: Turn,
+    failure: Outcome,
+    took: Duration,
+}
+
+impl Deployment {
+    /// Records a failure of this request that was put off: the deployment is at fault. If it has
+    /// answered others since then, the failure counts only in the average.
+    pub fn charge(&self, PutOff { turn, failure, took }: PutOff, request: u64, now: Instant) {
+        if self.suspicions.is_failing_since(request) {
+            self.load.record_failure(took, clock(now));
+            self.record(turn, failure, now);
+        } else {
+            self.load.record_past_failure();
+        }
+    }
+
+    /// Records an outcome in its standing, which may eject or restore it.
+    fn record(&self, turn: Turn, outcome: Outcome, now: Instant) {
+        let (siblings, standing) = (&self.siblings, &self.standing);
         let ramp = if turn.may_restore() { siblings.ramp(now) } else { None };
         let change = match standing.record(turn, outcome, now, &siblings.ejection, ramp) {
             Change::Due(reason) => siblings.eject(standing, turn, reason, now),
             change => change,
         };
-        deployment.tell(change, now);
+        self.tell(change, now);
     }
 }
 

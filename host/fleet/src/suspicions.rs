@@ -72,6 +72,8 @@ struct Held {
     model: Row,
     endpoints: [Row; ENDPOINTS],
     failing: Failing,
+    /// The request that failed last. Unlike `failing` it outlives answers.
+    last_failed: Option<u64>,
 }
 
 /// The requests that failed since the last answer.
@@ -173,7 +175,18 @@ impl Suspicions {
         self.with(|held| {
             let first = *held.failing.first.get_or_insert(request);
             held.failing.mixed |= first != request;
+            held.last_failed = Some(request);
         });
+    }
+
+    /// True if nothing was answered since this request failed, as the first one.
+    pub(super) fn is_failing_since(&self, request: u64) -> bool {
+        self.lock().failing.first == Some(request)
+    }
+
+    /// True if no other request has failed since this one did.
+    pub(super) fn has_failed(&self, request: u64) -> bool {
+        self.lock().last_failed == Some(request)
     }
 
     /// True if a failure of this request says nothing of the deployment: it answered others within

@@ -24,7 +24,7 @@ pub(crate) async fn client(world: Rc<World>, scene: ClientScene, number: u64) {
     sleep_until(world.began + scene.first).await;
     let mut nth = 0;
     while Instant::now() < end {
-        let text = if scene.same { number << 32 } else { number << 32 | nth };
+        let text = scene.text.unwrap_or(number << 32 | nth);
         nth += 1;
         let own = crate::luck::luck(world.scene.seed, &[2, number, nth]);
         let pause = scene.pause.mul_f64(0.5 + luck.random::<f64>());

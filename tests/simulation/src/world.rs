@@ -31,6 +31,12 @@ pub(crate) struct Site {
     pub(crate) open: Cell<u32>,
     /// When as many were under way as are configured.
     pub(crate) maxed: Cell<Option<Instant>>,
+    /// When it was last seen to be out, or about to be tried again.
+    pub(crate) out: Cell<Option<Instant>>,
+    /// When its last attempt was seen to have failed.
+    pub(crate) failing: Cell<Option<Instant>>,
+    /// An answer from it began.
+    pub(crate) answered: Cell<bool>,
     /// It asked to be left alone until then.
     pub(crate) cools: Cell<Option<Instant>>,
 }

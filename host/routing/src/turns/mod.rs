@@ -147,7 +147,8 @@ impl<'a, R: Rng> Turns<'a, R> {
     }
 
     /// Records that the answer to an attempt is past its commit point.
-    pub fn committed(&self, permit: &mut Permit, now: Instant) {
+    pub fn committed(&mut self, permit: &mut Permit, now: Instant) {
+        self.blame.known(true, now);
         permit.begun(now);
         permit.deployment().answered(self.live.endpoint as usize, now);
     }
@@ -166,7 +167,8 @@ impl<'a, R: Rng> Turns<'a, R> {
     }
 
     /// What the client is told if no attempt succeeded.
-    pub fn exhausted(self, now: Instant) -> Exhausted {
+    pub fn exhausted(mut self, now: Instant) -> Exhausted {
+        self.blame.known(false, now);
         let Live { model, scope, .. } = self.live;
         let forbidden = model.deployments.iter().find_map(|d| scope.forbids(&d.config));
         let name = |at: usize| model.deployments[at].config.name.clone();

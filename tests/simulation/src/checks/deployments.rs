@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contract::Side;
 use fleet::{Condition, Deployment, FleetModel};
+use tokio::time::Instant;
 
 use crate::scene::Plot;
 use crate::world::World;
@@ -19,10 +20,26 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(5);
 impl World {
     /// Judges the states of all deployments after a decision.
     pub(crate) fn judge_deployments(&self) {
-        for model in &self.generation.fleet.models {
+        for (at, model) in self.generation.fleet.models.iter().enumerate() {
+            self.look(at);
             self.judge_ejections(model);
             for deployment in &model.deployments {
                 self.judge_innocence(deployment);
+            }
+        }
+    }
+
+    /// Notes which deployments of a model are out, and which fail.
+    pub(crate) fn look(&self, model: usize) {
+        let now = fleet::now();
+        let deployments = &self.generation.fleet.models[model].deployments;
+        for (deployment, site) in deployments.iter().zip(&self.sites[model]) {
+            let condition = deployment.state(now).condition;
+            if !deployment.is_open(now) || condition != Condition::Healthy {
+                site.out.set(Some(Instant::now()));
+            }
+            if deployment.load.is_failing() {
+                site.failing.set(Some(Instant::now()));
             }
         }
     }
@@ -53,7 +70,8 @@ impl World {
             Condition::Cooling => deployment.config.side == Side::Remote && refuses,
             // Its own queue is longer than the time to wait.
             Condition::Stalled => engine.scene.queue > 0,
-            _ => false,
+            // Nothing but this request ever came to it, so that it cannot be told who is at fault.
+            _ => self.scene.plot == Plot::Poison && !self.has_answered(deployment),
         };
         if !is_fair {
             let what = format!("{} is {state:?}", deployment.config.name);
@@ -67,6 +85,13 @@ impl World {
         use crate::scene::Nature;
         let at_fault = |nature| matches!(nature, Nature::Poison(_) | Nature::Refused(_));
         self.scene.clients.iter().any(|client| at_fault(client.nature))
+    }
+
+    /// True if it ever answered a request.
+    fn has_answered(&self, deployment: &Deployment) -> bool {
+        let models = self.generation.fleet.models.iter().zip(&self.sites);
+        let mut all = models.flat_map(|(model, sites)| model.deployments.iter().zip(sites));
+        all.any(|(other, site)| std::ptr::eq(&**other, deployment) && site.answered.get())
     }
 
     /// Judges how well the first engine was used, with the work that it had done when it settled.

@@ -21,10 +21,12 @@ impl Record<'_> {
         if self.has_spent_its_attempts() || !self.is_in_time() {
             return;
         }
+        self.world.look(self.request.model);
         let model = &self.world.generation.fleet.models[self.request.model];
         for (at, deployment) in model.deployments.iter().enumerate() {
-            // Budget is spared only where a deployment fails.
-            let poor = exhausted.over_budget && deployment.load.is_failing();
+            // Budget is spared only where a deployment fails when its turn comes.
+            let failing = self.world.sites[self.request.model][at].failing.get();
+            let poor = exhausted.over_budget && failing.is_some_and(|at| at >= self.arrived);
             if !poor && self.could_have_answered(at, deployment) {
                 let name = &deployment.config.name;
                 self.violated(Rule::Lost, format!("{name} could have answered: {exhausted}"));
@@ -52,6 +54,7 @@ impl Record<'_> {
             && self.route.states[at].is_eligible()
             && !self.failed_at.contains(&at);
         let is_clear = self.clear[at]
+            && site.out.get().is_none_or(|at| at < self.arrived)
             && deployment.is_open(now)
             && deployment.state(now).condition == Condition::Healthy
             && !deployment.slots.is_pressed();

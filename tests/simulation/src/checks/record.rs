@@ -230,6 +230,7 @@ impl<'w> Record<'w> {
             }
             false => self.failed_at.push(at),
         }
+        self.world.look(self.request.model);
         self.is_wrong |= !failure.cause.facts().elsewhere && failure.cause.answered().is_some();
     }
 
@@ -254,6 +255,9 @@ impl<'w> Record<'w> {
     /// An answer is past its commit point.
     pub(crate) fn committed(&mut self) {
         self.note(|| "committed".into());
+        if let Some(open) = &self.open {
+            open.site.answered.set(true);
+        }
         self.rest();
     }
 

@@ -35,7 +35,7 @@ fn faults(seed: u64, luck: &mut Luck) -> Scene {
         total: luck.time(8000..60_000),
     };
     let lasts = luck.time(10_000..30_000);
-    let count = luck.random_range(1..=6usize);
+    let count = luck.pick(&[1, 2, 3, 3, 4, 5, 6]);
     let engines: Vec<_> = (0..count).map(|_| engine(luck, lasts, true)).collect();
     let models = (0..luck.pick(&[1, 1, 1, 2, 3])).map(|_| model(luck, count, timeouts)).collect();
     let mut scene = Scene {
@@ -52,8 +52,12 @@ fn faults(seed: u64, luck: &mut Luck) -> Scene {
         probing: luck.chance(0.4).then(|| luck.time(1000..5000)),
     };
     let clients = luck.pick(&[1, 2, 4, 8, 16, 40]);
-    for _ in 0..clients {
-        let client = client(luck, &scene);
+    let fair = luck.chance(0.5);
+    for number in 0..clients {
+        let mut client = client(luck, &scene, number);
+        if fair && matches!(client.nature, Nature::Poison(_) | Nature::Refused(_)) {
+            client.nature = Nature::Good;
+        }
         scene.clients.push(client);
     }
     scene
@@ -122,9 +126,11 @@ fn poison(seed: u64, luck: &mut Luck) -> Scene {
         scene.engines.push(EngineScene { queue: 64, context: LARGE, ..engine });
     }
     let count = scene.engines.len();
+    // The last one may be standby, and answers nobody unless the others do not.
+    let used = if luck.chance(0.3) { count - 1 } else { count };
     let deployment = |engine| DeploymentScene {
         engine,
-        weight: 1.0 / count as f64,
+        weight: if engine < used { 1.0 / used as f64 } else { 0.0 },
         max: 1000,
         queue: 1000,
         wait: 5 * SECOND,
@@ -148,11 +154,13 @@ fn poison(seed: u64, luck: &mut Luck) -> Scene {
         Nature::Refused(403),
         Nature::Refused(402),
     ]);
-    // After every engine has answered somebody.
-    let first = 5 * SECOND;
-    let pause = luck.time(20..800);
-    let evil = ClientScene { first, pause, nature, same: true, ..steady(luck) };
-    scene.clients.push(evil);
+    // After every engine has answered somebody. SDKs repeat a request, also before they have an answer.
+    let (first, text) = (5 * SECOND, Some(u64::MAX));
+    for _ in 0..luck.pick(&[1, 1, 1, 3, 8]) {
+        let pause = luck.time(20..800);
+        let evil = ClientScene { first, pause, nature, text, ..steady(luck) };
+        scene.clients.push(evil);
+    }
     scene
 }
 
@@ -169,11 +177,11 @@ fn steady(luck: &mut Luck) -> ClientScene {
         endpoint: InferenceEndpoint::ChatCompletions,
         sides: Sides::BOTH,
         nature: Nature::Good,
-        same: false,
+        text: None,
     }
 }
 
-fn client(luck: &mut Luck, scene: &Scene) -> ClientScene {
+fn client(luck: &mut Luck, scene: &Scene, number: u64) -> ClientScene {
     let many = scene.clients.len() > 8;
     let endpoint = match luck.random_range(0..10) {
         0 => InferenceEndpoint::Responses,
@@ -198,7 +206,7 @@ fn client(luck: &mut Luck, scene: &Scene) -> ClientScene {
         endpoint,
         sides: if luck.chance(0.1) { Sides::only(Side::Local) } else { Sides::BOTH },
         nature,
-        same: luck.chance(0.2),
+        text: luck.chance(0.2).then_some(number << 40),
     }
 }
 
@@ -220,7 +228,7 @@ fn engine(luck: &mut Luck, lasts: Duration, faulty: bool) -> EngineScene {
         refusal: Refusal {
             status: luck.pick(&[429, 503, 503, 529]),
             in_body: luck.chance(0.2),
-            retry_after: luck.chance(0.3).then(|| luck.time(500..3000)),
+            retry_after: luck.chance(0.5).then(|| luck.time(500..3000)),
         },
         context: luck.pick(&[SMALL, LARGE, LARGE]),
         prefill: luck.time(10..400),
@@ -268,7 +276,8 @@ fn model(luck: &mut Luck, engines: usize, timeouts: TimeLimits) -> ModelScene {
     for at in (1..engines).rev() {
         order.swap(at, luck.random_range(0..=at));
     }
-    order.truncate(luck.random_range(1..=engines));
+    let most = if luck.chance(0.8) { engines.min(2) } else { 1 };
+    order.truncate(luck.random_range(most..=engines));
     let weights: Vec<f64> = order.iter().map(|_| luck.pick(&[0.0, 0.5, 1.0, 1.0, 3.0])).collect();
     let sum: f64 = weights.iter().sum();
     // Like the configuration: weights of a model sum to 1.
@@ -279,8 +288,8 @@ fn model(luck: &mut Luck, engines: usize, timeouts: TimeLimits) -> ModelScene {
     let deployment = |(at, engine)| DeploymentScene {
         engine,
         weight: weight(at),
-        max: luck.pick(&[1, 2, 4, 16, 1000]),
-        queue: luck.pick(&[0, 1, 8, 1000]),
+        max: luck.pick(&[1, 2, 8, 16, 1000, 1000]),
+        queue: luck.pick(&[0, 4, 100, 1000]),
         wait: luck.time(100..10_000),
     };
     let deployments = order.into_iter().enumerate().map(deployment).collect();

@@ -149,8 +149,8 @@ pub(crate) struct ClientScene {
     pub(crate) endpoint: InferenceEndpoint,
     pub(crate) sides: Sides,
     pub(crate) nature: Nature,
-    /// All its requests are the same.
-    pub(crate) same: bool,
+    /// All its requests are this one. None: each is another one.
+    pub(crate) text: Option<u64>,
 }
 
 /// What engines make of a request.
