@@ -267,10 +267,12 @@ impl Slots {
     }
 
     /// Records that an attempt, sent at `sent`, got no first byte in time. It still holds its
-    /// place. Returns false if nobody was answered since then: the deployment hangs.
+    /// place. Returns false if nobody was answered since then, and no earlier stall explains it: the
+    /// deployment hangs.
     #[must_use]
     pub fn stall(&self, sent: Instant, now: Instant) -> bool {
-        if self.heard.load(Ordering::Relaxed) < millis(sent).max(1) {
+        let was_heard = self.heard.load(Ordering::Relaxed) >= millis(sent).max(1);
+        if !was_heard && !(self.is_pressed() && self.lock().pressure.explains(sent)) {
             return false;
         }
         self.stalls.fetch_add(1, Ordering::Relaxed);

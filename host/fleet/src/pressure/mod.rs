@@ -42,6 +42,8 @@ const KEPT: f64 = 0.8;
 /// Stalls below the last good level lower the limit once they are one in so many answers, and at
 /// least two. A single slow prompt is no sign of a full engine.
 const STALLS: u32 = 4;
+/// Most requests that try in vain whether a stall is over before one more is a failure.
+const GIVEN_UP: u32 = 8;
 
 /// What is known of the pressure on one deployment.
 #[derive(Debug)]
@@ -74,6 +76,21 @@ pub(super) struct Pressure {
     jitter: fn() -> f64,
 }
 
+impl Stall {
+    fn new(now: Instant) -> Self {
+        let began = SystemTime::now();
+        Self { since: now, began, on_trial: false, given_up: 0, in_vain: 0 }
+    }
+
+    /// Counts a request without a first byte in time.
+    fn count(&mut self, sent: Instant) {
+        match sent < self.since {
+            true => self.given_up += 1,
+            false => self.in_vain += 1,
+        }
+    }
+}
+
 /// Nothing was out, and the deployment still refused: others keep it full.
 #[derive(Debug, Clone, Copy)]
 struct Pause {
@@ -90,6 +107,10 @@ struct Stall {
     began: SystemTime,
     /// A request is out that tries whether it is over.
     on_trial: bool,
+    /// Requests that were given up. Engines may work on them for seconds before they notice.
+    given_up: u32,
+    /// Requests that tried whether it is over, and got no first byte in time.
+    in_vain: u32,
 }
 
 /// The places at one moment.
@@ -265,8 +286,9 @@ impl Pressure {
         max: u32,
         now: Instant,
     ) {
-        let began = self.stall.map_or_else(SystemTime::now, |stall| stall.began);
-        self.stall = Some(Stall { since: now, began, on_trial: false });
+        let mut stall = self.stall.unwrap_or_else(|| Stall::new(now));
+        stall.count(sent);
+        self.stall = Some(Stall { since: now, on_trial: false, ..stall });
         // The limit fell after this request was sent, and may be low enough now.
         self.stalls += u32::from(self.fell.is_none_or(|fell| sent >= fell));
         // Alone in the engine's queue: it is slow, and fewer requests would not help.
@@ -284,6 +306,14 @@ impl Pressure {
             return;
         }
         (self.answered, self.stalls) = (0, 0);
+    }
+
+    /// True if a request without a first byte in time belongs to a stall that is known, so that it
+    /// is no failure although nobody was answered since it was sent: it was sent before the stall,
+    /// or the engine may still work on requests that were given up.
+    pub(super) fn explains(&self, sent: Instant) -> bool {
+        self.stall
+            .is_some_and(|stall| sent < stall.since || stall.in_vain < stall.given_up.min(GIVEN_UP))
     }
 
     /// An answer has begun, to a request that was sent at `sent`.

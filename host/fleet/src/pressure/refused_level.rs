@@ -7,8 +7,9 @@ use contract::Side;
 /// Time until a refused level is tried again. It doubles up to [`LONGEST`] with each refusal.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
-/// A refused level of a local deployment is tried again sooner, after this many requests. A refusal
-/// by one's own engine costs a round trip, and an engine that grew must not stay half used.
+/// A level that a local deployment refused is tried again sooner, after this many requests. A refusal
+/// by one's own engine costs a round trip, and an engine that grew must not stay half used. A stall
+/// costs a request its time.
 pub(super) const REQUESTS: u32 = 24;
 /// Time until a refused level of a shared deployment is tried again, for each place that the gateway
 /// has there: the one with fewer places tries more often.
@@ -54,6 +55,6 @@ impl RefusedLevel {
     pub(super) fn allows(&self, level: u32, side: Side, now: Instant) -> bool {
         level < self.level
             || now >= self.until
-            || (side == Side::Local && self.requests >= REQUESTS)
+            || (side == Side::Local && !self.by_stall && self.requests >= REQUESTS)
     }
 }

@@ -198,6 +198,31 @@ fn a_stall_lets_one_request_at_a_time_try() {
 }
 
 #[test]
+fn a_stall_explains_what_engines_still_work_on() {
+    let now = Instant::now();
+    let mut pressure = new(Side::Local);
+    assert!(!pressure.explains(now), "nothing is known of a stall");
+    // Three are given up, of which the engine may not know yet.
+    let later = now + 1000 * MS;
+    for out in (3..=5).rev() {
+        pressure.stalls(now, out, out, MAX, later);
+    }
+    assert!(pressure.explains(now), "sent before the stall");
+    for nth in 0..3 {
+        let sent = later + nth * 1000 * MS;
+        assert!(pressure.explains(sent), "{nth}");
+        pressure.stalls(sent, 1, 1, MAX, sent + 1000 * MS);
+    }
+    assert!(!pressure.explains(later + 3000 * MS), "it has had the time of three");
+    assert!(pressure.begun(later + 3000 * MS));
+    assert!(!pressure.explains(now));
+    // However many were given up.
+    (0..100).for_each(|_| pressure.stalls(now, 5, 5, MAX, later));
+    (0..8).for_each(|_| pressure.stalls(later, 1, 1, MAX, later));
+    assert!(!pressure.explains(later));
+}
+
+#[test]
 fn stalls_of_many_lower_the_limit() {
     let now = Instant::now();
     // 24 at an engine that answers eight in time.
