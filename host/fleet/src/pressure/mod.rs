@@ -286,6 +286,12 @@ impl Pressure {
         max: u32,
         now: Instant,
     ) {
+        // A level that is tried is too high. That explains it: the level below is good.
+        if self.stall.is_none() && self.good > 0 && self.good < out && self.limit == Some(out) {
+            self.set(Some(out - 1), now);
+            self.refuse_level(out, true, now);
+            return;
+        }
         let mut stall = self.stall.unwrap_or_else(|| Stall::new(now));
         stall.count(sent);
         self.stall = Some(Stall { since: now, on_trial: false, ..stall });

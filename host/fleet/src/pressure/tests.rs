@@ -198,6 +198,27 @@ fn a_stall_lets_one_request_at_a_time_try() {
 }
 
 #[test]
+fn a_level_that_is_tried_in_vain_is_no_stall() {
+    let now = Instant::now();
+    let mut pressure = new(Side::Local);
+    (0..2).for_each(|_| pressure.stalls(now, 5, 5, MAX, now));
+    assert!(pressure.stalled().is_some() && pressure.begun(now));
+    round(&mut pressure, now);
+    let mut later = now + 1000 * MS;
+    round(&mut pressure, later);
+    assert_eq!((pressure.limit(MAX), pressure.good), (Some(5), 4));
+    pressure.stalls(later, 5, 5, MAX, later);
+    assert_eq!((pressure.limit(MAX), pressure.stalled()), (Some(4), None));
+    later += 1000 * MS;
+    round(&mut pressure, later);
+    assert_eq!(pressure.limit(MAX), Some(4), "tried again after two seconds, and no sooner");
+    round(&mut pressure, later + 1000 * MS);
+    assert_eq!(pressure.limit(MAX), Some(5));
+    pressure.stalls(later, 4, 4, MAX, later);
+    assert!(pressure.stalled().is_some(), "below the level that is tried");
+}
+
+#[test]
 fn a_stall_explains_what_engines_still_work_on() {
     let now = Instant::now();
     let mut pressure = new(Side::Local);
