@@ -308,6 +308,16 @@ fn a_full_queue_is_not_tried_again() {
     assert_eq!(step(Event::NoPlace(Busy::Full)), Step::GiveUp);
 }
 
+#[test]
+fn a_pause_of_what_is_never_tried_is_not_waited_for() {
+    let (short, budget, now) = (Short(SECOND), Budget::new(Instant::now()), Instant::now());
+    let fallback = Fallback { standby: Standby::Never, ..FALLBACK };
+    let mut rng = StdRng::seed_from_u64(9);
+    let mut itinerary = Itinerary::begin(&[0.0][..], terms(fallback, now), &short, &mut rng, now);
+    let step = itinerary.step(Event::Ready, &short, &budget, &mut rng, now);
+    assert_eq!(step, Step::GiveUp);
+}
+
 /// One deployment, which asks for a pause of this time.
 struct Short(Duration);
 
