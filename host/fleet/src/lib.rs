@@ -17,6 +17,7 @@ mod ejection;
 mod eligible;
 mod health;
 mod hearsay;
+mod limits;
 mod line;
 mod load;
 mod meters;

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 use contract::Side;
 
 use super::allowance::Quota;
+use super::limits::Limits;
 use super::line::Queue;
 use super::load::clock;
-use super::pressure::{LimitRamp, Pressure, Room};
+use super::pressure::{LimitRamp, Pressure};
 
 /// The places of one deployment.
 #[derive(Debug)]
@@ -34,26 +35,6 @@ pub struct Slots {
     queue: Queue,
     refusals: AtomicU64,
     stalls: AtomicU64,
-}
-
-/// What limits the places beside the configuration.
-#[derive(Debug)]
-struct Limits {
-    pressure: Pressure,
-    /// The end of a pause that the deployment asked for. Until then no place is given: a request
-    /// that waits would take one, and be turned away again and again.
-    paused: Option<Instant>,
-}
-
-impl Limits {
-    /// The places for requests while `out` of them are taken.
-    fn room(&mut self, out: u32, max: u32, now: Instant) -> Room {
-        self.paused.take_if(|until| *until <= now);
-        match self.paused {
-            Some(until) => Room { limit: 0, opens: Some(until), trial: false },
-            None => self.pressure.room(out, max, now),
-        }
-    }
 }
 
 /// A place, taken until dropped.
@@ -124,7 +105,7 @@ impl Slots {
             unanswered: AtomicU32::new(0),
             heard: AtomicU64::new(0),
             pressed: AtomicBool::new(false),
-            limits: Mutex::new(Limits { pressure: Pressure::new(side, jitter), paused: None }),
+            limits: Mutex::new(Limits::new(side, jitter)),
             queue: Queue::default(),
             refusals: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
@@ -247,10 +228,7 @@ impl Slots {
     /// and named a time to wait.
     pub(super) fn spend(&self, wait: Duration, now: Instant) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-        {
-            let mut limits = self.lock();
-            limits.paused = limits.paused.max(Some(now + wait));
-        }
+        self.lock().pause(now + wait);
         self.learn(|pressure, _, _| pressure.spent(true, now));
     }
 
@@ -350,7 +328,7 @@ impl Slots {
     fn learn(&self, act: impl FnOnce(&mut Pressure, u32, u32)) {
         let mut limits = self.lock();
         act(&mut limits.pressure, self.taken(), self.max());
-        let is_pressed = !limits.pressure.is_none() || limits.paused.is_some();
+        let is_pressed = !limits.is_none();
         self.pressed.store(is_pressed, Ordering::Release);
     }
 

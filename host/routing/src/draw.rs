@@ -59,6 +59,11 @@ impl<'a> Draw<'a> {
         self.weights.get(at).is_none_or(|weight| *weight <= 0.0)
     }
 
+    /// True if it is standby, and standby is never tried.
+    pub(crate) fn is_never_tried(&self, at: usize) -> bool {
+        self.standby == Standby::Never && self.is_standby(at)
+    }
+
     /// The next index to try, drawn in proportion to the weights of the deployments that are left.
     /// Only `usable` ones are drawn. None if none is left.
     pub(crate) fn next(

@@ -281,6 +281,7 @@ impl<'a> Itinerary<'a> {
         let is_back = |at: &usize| {
             let patience = now + deployments.patience(*at);
             !self.cooled.contains(at)
+                && !self.order.is_never_tried(*at)
                 && self.may_try(deployments, *at)
                 && deployments
                     .cools_until(*at, now)

@@ -184,6 +184,14 @@ fn a_full_queue_is_not_tried_again() {
 }
 
 #[test]
+fn a_pause_of_what_is_never_tried_is_not_waited_for() {
+    let short = Known { cools: Some(SECOND), ..OUT };
+    let mut scene =
+        Scene::with(&[0.0], vec![short], |terms| terms.fallback.standby = Standby::Never);
+    assert_eq!(scene.step(Event::Ready), Step::GiveUp);
+}
+
+#[test]
 fn nobody_waits_at_a_deployment_that_is_down() {
     let down = Known { up: false, ..WELL };
     let mut scene = Scene::new(&[1.0, 0.0], vec![down, WELL]);

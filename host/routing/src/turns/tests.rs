@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use config::{Config, Fallback, Paths, Standby, load};
-use fleet::{Eligible, Outcome, State};
+use fleet::{Condition, Eligible, Outcome, State};
+use http::StatusCode;
 use rand::rngs::ThreadRng;
 use tokio::time::sleep;
 
@@ -192,4 +193,70 @@ async fn a_pause_that_was_asked_for_is_waited_for_once() {
     assert!(first.is_some() && now() - began >= pause);
     assert!(second.is_none(), "both queues are full");
     assert!(log.1 == 1 && other.1 == 1, "each asked once: {} {}", log.1, other.1);
+}
+
+/// A failure that may be the request's own fault.
+fn crash() -> Failure {
+    Cause::Status(StatusCode::INTERNAL_SERVER_ERROR).into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_repeated_ejects_nobody() {
+    let (scene, mut log) = (Scene::new(), Log::default());
+    scene.at(0).answered(0, now());
+    for _ in 0..20 {
+        let mut turns = scene.turns();
+        let permit = turns.next(&mut log).await.unwrap();
+        assert_eq!(name(Some(&permit)), Some("first"));
+        turns.failed(permit, crash(), now());
+        let _ = turns.exhausted(now());
+    }
+    assert_eq!(scene.at(0).state(now()).condition, Condition::Healthy);
+    assert!(scene.at(0).load.is_failing(), "the first time counts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fails_at_what_others_answer_is_charged() {
+    let (scene, mut log) = (Scene::new(), Log::default());
+    scene.at(0).answered(0, now());
+    for _ in 0..5 {
+        assert_eq!(scene.at(0).state(now()).condition, Condition::Healthy);
+        let mut turns = scene.turns();
+        let permit = turns.next(&mut log).await.unwrap();
+        turns.failed(permit, crash(), now());
+        let mut permit = turns.next(&mut log).await.unwrap();
+        assert_eq!(name(Some(&permit)), Some("second"));
+        turns.committed(&mut permit, now());
+        permit.settle(Outcome::Success, now());
+    }
+    assert_eq!(scene.at(0).state(now()).condition, Condition::Ejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_everywhere_charges_nobody() {
+    let (scene, mut log) = (Scene::new(), Log::default());
+    scene.at(0).answered(0, now());
+    scene.at(1).answered(0, now());
+    let mut turns = scene.turns();
+    for _ in 0..2 {
+        let permit = turns.next(&mut log).await.unwrap();
+        turns.failed(permit, crash(), now());
+    }
+    let _ = turns.exhausted(now());
+    for at in [0, 1] {
+        let load = &scene.at(at).load;
+        assert!(!load.is_failing() && load.error_rate() == 0.0 && load.latency().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_answers_have_followed_is_an_average() {
+    let (scene, mut log) = (Scene::new(), Log::default());
+    scene.at(0).answered(0, now());
+    let mut turns = scene.turns();
+    let permit = turns.next(&mut log).await.unwrap();
+    turns.failed(permit, crash(), now());
+    scene.at(0).answered(0, now());
+    let _ = turns.exhausted(now());
+    assert!(!scene.at(0).load.is_failing() && scene.at(0).load.error_rate() > 0.0);
 }

@@ -12,6 +12,8 @@ use super::record::Record;
 
 /// Refusals by full deployments that cost a request none of its attempts.
 const FREE: u32 = 16;
+/// Longer pauses are not waited for.
+const PAUSE: Duration = Duration::from_secs(10);
 /// A deployment that refused a request in that time may have learned that it takes fewer.
 const LEARNED: Duration = Duration::from_secs(60);
 
@@ -27,11 +29,45 @@ impl Record<'_> {
             // Budget is spared only where a deployment fails when its turn comes.
             let failing = self.world.sites[self.request.model][at].failing.get();
             let poor = exhausted.over_budget && failing.is_some_and(|at| at >= self.arrived);
+            let name = &deployment.config.name;
             if !poor && self.could_have_answered(at, deployment) {
-                let name = &deployment.config.name;
                 self.violated(Rule::Lost, format!("{name} could have answered: {exhausted}"));
             }
+            if !exhausted.over_budget && self.could_have_waited(at, deployment) {
+                self.violated(Rule::Lost, format!("it did not wait for {name}: {exhausted}"));
+            }
         }
+    }
+
+    /// True if a deployment is a standby, and those are never tried.
+    pub(super) fn is_never_tried(&self, at: usize) -> bool {
+        self.terms.fallback.standby == Standby::Never
+            && self.route.weights.get(at).is_none_or(|weight| *weight <= 0.0)
+    }
+
+    /// True if nothing forbids the deployment, and it has not failed at the request.
+    fn may_be_tried(&self, at: usize, deployment: &Deployment) -> bool {
+        self.scope.forbids(&deployment.config).is_none()
+            && !self.is_never_tried(at)
+            && !self.failed_at.contains(&at)
+            && self.request.is_answered_with(self.world.engine_of(&deployment.config).scene.context)
+    }
+
+    /// True if a deployment's pause is over so soon that the request, which never waited, may wait
+    /// for it.
+    fn could_have_waited(&self, at: usize, deployment: &Deployment) -> bool {
+        let (now, config) = (fleet::now(), &deployment.config);
+        let site = &self.world.sites[self.request.model][at];
+        let most = config.concurrency.wait.min(PAUSE);
+        let left = site.cools.get().map_or(Duration::ZERO, |until| until - Instant::now());
+        self.waited.is_zero()
+            && self.may_be_tried(at, deployment)
+            && deployment.state(now).condition == Condition::Cooling
+            && deployment.is_worth_waiting(now)
+            && !left.is_zero()
+            && Instant::now() + left.max(Duration::from_millis(1)) < self.end()
+            && left < most
+            && deployment.slots.waiting() < config.concurrency.queue as usize
     }
 
     /// True if no rule allows the request another attempt.
@@ -47,12 +83,7 @@ impl Record<'_> {
         let config = &deployment.config;
         let engine = self.world.engine_of(config);
         let site = &self.world.sites[self.request.model][at];
-        let standby = self.terms.fallback.standby == Standby::Never
-            && self.route.weights.get(at).is_none_or(|weight| *weight <= 0.0);
-        let may_be_tried = self.scope.forbids(config).is_none()
-            && !standby
-            && self.route.states[at].is_eligible()
-            && !self.failed_at.contains(&at);
+        let may_be_tried = self.may_be_tried(at, deployment) && self.route.states[at].is_eligible();
         let is_clear = self.clear[at]
             && site.out.get().is_none_or(|at| at < self.arrived)
             && deployment.is_open(now)
@@ -62,11 +93,7 @@ impl Record<'_> {
         let maxed = site.maxed.get().is_some_and(|at| at >= self.arrived)
             || site.open.get() >= config.concurrency.max;
         let had_room = !refused && !maxed && !engine.places.was_full(self.arrived);
-        may_be_tried
-            && is_clear
-            && had_room
-            && self.request.is_answered_with(engine.scene.context)
-            && self.was_good(deployment)
+        may_be_tried && is_clear && had_room && self.was_good(deployment)
     }
 
     /// True if the engine had no fault in the time of the request, nor before it in the time that an

@@ -51,6 +51,8 @@ pub(crate) struct Record<'w> {
     open: Option<Open>,
     /// Bytes that the client has of the answer.
     got: usize,
+    /// Time in line.
+    pub(super) waited: Duration,
     /// Waits in a row that took no time.
     idle: u32,
 }
@@ -80,6 +82,7 @@ impl Drop for Record<'_> {
 impl WaitLog for Record<'_> {
     fn queued(&mut self, time: Duration) {
         self.world.counts.borrow_mut().waits += 1;
+        self.waited += time;
         self.idle = if time.is_zero() { self.idle + 1 } else { 0 };
         if self.idle > SPINS {
             self.violated(Rule::Spins, format!("{} waits at one moment", self.idle));
@@ -130,6 +133,7 @@ impl<'w> Record<'w> {
             active: true,
             open: None,
             got: 0,
+            waited: Duration::ZERO,
             idle: 0,
         };
         record.note(|| {
@@ -152,7 +156,7 @@ impl<'w> Record<'w> {
         let at = model.deployments.iter().position(|d| Arc::ptr_eq(d, deployment));
         let at = at.expect("a deployment of the model");
         self.note(|| format!("attempt {} at {}", self.attempts + 1, deployment.config.name));
-        self.judge_repetition(deployment);
+        self.judge_repetition(deployment, at);
         self.judge_limits(deployment, at);
         let extra = self.attempts > 0 && !self.was_refused;
         if extra && (panic || deployment.load.is_failing()) {
@@ -170,7 +174,7 @@ impl<'w> Record<'w> {
         at
     }
 
-    fn judge_repetition(&self, deployment: &Deployment) {
+    fn judge_repetition(&self, deployment: &Deployment, at: usize) {
         let again = u32::from(self.terms.is_repeatable());
         if self.uncertain > again {
             let what = format!("sent again after {} times without an answer", self.uncertain);
@@ -182,6 +186,9 @@ impl<'w> Record<'w> {
         let sides = self.world.scene.models[self.request.model].sides.and(self.request.sides);
         if !sides.has(deployment.config.side) {
             self.violated(Rule::SentAgain, "sent to a side that is forbidden".into());
+        }
+        if self.is_never_tried(at) {
+            self.violated(Rule::SentAgain, "sent to a standby that is never tried".into());
         }
     }
 
@@ -309,9 +316,14 @@ impl<'w> Record<'w> {
         self.judge_loss(exhausted);
     }
 
+    /// The deadline of the request.
+    pub(super) fn end(&self) -> Instant {
+        Instant::from_std(self.terms.end())
+    }
+
     /// True before the deadline of the request.
     pub(super) fn is_in_time(&self) -> bool {
-        Instant::now() < Instant::from_std(self.terms.end())
+        Instant::now() < self.end()
     }
 
     pub(super) fn violated(&self, rule: Rule, what: String) {

@@ -245,7 +245,12 @@ impl Exchange {
 
     /// The answer to a request that the engine refuses for the request's own sake.
     fn refuse_for_itself(&mut self, request: &Request, scene: &EngineScene) -> Option<Head> {
+        let asked = request.shape();
         let (status, words, code) = match request.nature {
+            Nature::Wrong if scene.early => {
+                self.script = error(400, "temperature must be at most 2", "").of_shape(asked);
+                return Some(Head { status: 200, retry_after: None, shape: asked });
+            }
             Nature::Wrong => (400, "temperature must be at most 2", ""),
             Nature::Long(tokens) if tokens > scene.context => {
                 let words = "This model's maximum context length is 8000 tokens";
