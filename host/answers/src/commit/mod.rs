@@ -35,6 +35,7 @@ mod model;
 pub mod oracle;
 mod plain;
 mod repeat;
+mod reported;
 
 use bytes::Bytes;
 
@@ -366,7 +367,7 @@ impl Commit {
             Some(Event::Whole(start)) => {
                 // Judged by its first byte: it is looked at again with every chunk.
                 self.moved |= start.first() != Some(&b':');
-                if content::begins_as_error(start) {
+                if reported::begins_as_error(start) {
                     return self.withhold(&chunk, good);
                 }
             }
@@ -413,7 +414,7 @@ impl Commit {
 
     /// True if the incomplete event begins as an error.
     fn withholds(&self) -> bool {
-        matches!(self.events.rest(), Some(Event::Whole(start)) if content::begins_as_error(start))
+        matches!(self.events.rest(), Some(Event::Whole(start)) if reported::begins_as_error(start))
     }
 
     /// Holds the incomplete event, which begins after the `good` bytes of `chunk` or in an earlier
