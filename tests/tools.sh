@@ -24,6 +24,10 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update --quiet --quiet
     # shellcheck disable=SC2086 # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends $missing
+    # The package starts a server on port 80. The tests start their own.
+    case $missing in
+        *nginx*) systemctl disable --quiet --now nginx 2>/dev/null || true ;;
+    esac
 else
     echo "missing for some of the tests (names of Debian packages):$missing" >&2
 fi

@@ -7,6 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::commit::reported::error_in;
 
 #[test]
 fn what_carries_nothing_is_an_opening() {

@@ -35,6 +35,7 @@ mod model;
 pub mod oracle;
 mod plain;
 mod repeat;
+mod reported;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use crate::count;
 use crate::refusal::Words;
 use crate::usage::{self, Usage};
 
-use super::content;
 use super::held::Held;
+use super::reported;
 use super::{Defect, End};
 
 /// In bytes. A body up to this size is parsed as a whole in search of an error, and passed on in
@@ -84,7 +84,7 @@ impl Plain {
         let beginning = held.copy(0..held.len().min(SMALL));
         if held.len() <= SMALL || beginning.trim_ascii_start().starts_with(b"[") {
             count(3 * beginning.len());
-            return content::error_in(&beginning);
+            return reported::error_in(&beginning);
         }
         let mut error = Vec::from(b"{");
         for (name, value) in OF_ERROR.iter().zip(&self.fields) {
@@ -99,7 +99,7 @@ impl Plain {
         }
         error.push(b'}');
         count(3 * error.len());
-        content::error_in(&error)
+        reported::error_in(&error)
     }
 
     /// The usage that the whole body reports.

@@ -6,7 +6,7 @@ use crate::{count, usage};
 
 use super::content::{self, Meaning};
 use super::events::Event;
-use super::{Commit, Defect, End, MOST_HELD_OF_A_STREAM, Phase, Verdict};
+use super::{Commit, Defect, End, MOST_HELD_OF_A_STREAM, Phase, Verdict, reported};
 
 impl Commit {
     pub(super) fn end_stream(&mut self, end: End) -> Result<Bytes, Defect> {
@@ -112,7 +112,7 @@ impl Commit {
             Some(Event::Whole(start)) => {
                 // Only its first byte counts: every chunk reads the event again.
                 self.moved |= start.first() != Some(&b':');
-                if content::begins_as_error(start) {
+                if reported::begins_as_error(start) {
                     return self.withhold(&chunk, good);
                 }
             }
@@ -159,7 +159,7 @@ impl Commit {
 
     /// True if the incomplete event begins as an error.
     pub(super) fn withholds(&self) -> bool {
-        matches!(self.events.rest(), Some(Event::Whole(start)) if content::begins_as_error(start))
+        matches!(self.events.rest(), Some(Event::Whole(start)) if reported::begins_as_error(start))
     }
 
     /// Holds the incomplete event, which begins after the `good` bytes of `chunk` or in an earlier

@@ -22,12 +22,13 @@ const UNIX_SECONDS: f64 = 1e9;
 const UNIX_MILLIS: f64 = 1e11;
 
 /// The headers of what is left, and of the time until it is reset.
-const QUOTAS: [(&str, &str); 5] = [
+const QUOTAS: [(&str, &str); 6] = [
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
     ("x-ratelimit-remaining", "x-ratelimit-reset"),
     ("ratelimit-remaining", "ratelimit-reset"),
     ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
+    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
 ];
 
 /// The time that the answer asks to wait: `Retry-After`, else `retry-after-ms`, else the time until
@@ -45,7 +46,7 @@ pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
 /// What is left of the allowance of requests. If the one of tokens is used up, no request is left.
 pub(super) fn quota(headers: &HeaderMap) -> Option<Quota> {
     let quotas = QUOTAS.iter().filter_map(|(remaining, reset)| {
-        let is_tokens = remaining.ends_with("tokens");
+        let is_tokens = remaining.contains("tokens");
         // Azure says -1 where nothing is limited.
         let remaining: f64 = text(headers, remaining)?.parse().ok().filter(|left| *left >= 0.0)?;
         let reset = reset_time(text(headers, reset)?)?.min(LONGEST);
@@ -143,6 +144,9 @@ mod tests {
             ("anthropic-ratelimit-requests-reset", &soon),
         ]));
         assert!(left.is_some_and(|left| (57..=60).contains(&left.reset.as_secs())), "{left:?}");
+        let names = ["anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"];
+        let tokens = |left| quota(&headers(&[(names[0], left), (names[1], &soon)]));
+        assert_eq!((tokens("0").map(|left| left.remaining), tokens("9")), (Some(0), None));
     }
 
     #[test]

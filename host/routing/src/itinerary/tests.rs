@@ -1,6 +1,6 @@
 //! One request at a time, step by step, on values alone.
 
-use config::Ambiguous;
+use config::{Ambiguous, Standby};
 use fleet::FailureKind;
 use http::StatusCode;
 
