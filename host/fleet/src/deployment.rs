@@ -135,10 +135,10 @@ impl Deployment {
         None
     }
 
-    /// Records that an attempt, sent at `sent`, got no first byte in time. Returns false if it
-    /// answered nobody since then, so that this is a failure.
-    pub(super) fn stalled(&self, sent: Instant, now: Instant) -> bool {
-        let stalled = self.slots.stall(sent, now);
+    /// Records that an attempt, admitted as number `level` at `sent`, got no first byte in time.
+    /// Returns false if this is a failure: see [`Slots::stall`].
+    pub(super) fn stalled(&self, level: u32, sent: Instant, now: Instant) -> bool {
+        let stalled = self.slots.stall(level, sent, now);
         if stalled {
             let (model, deployment) = (&*self.model, &*self.config.name);
             tracing::debug!(model, deployment, "no first byte in time while others are answered");

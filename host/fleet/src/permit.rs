@@ -70,7 +70,7 @@ impl Permit {
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         let Some(turn) = self.turn.take() else { return };
         let deployment = &self.deployment;
-        let outcome = outcome.judged(|| deployment.stalled(self.issued, now));
+        let outcome = outcome.judged(|| deployment.stalled(self.slot.level(), self.issued, now));
         match outcome.is_good() {
             Some(true) => {
                 deployment.load.record_success();

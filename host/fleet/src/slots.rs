@@ -244,18 +244,20 @@ impl Slots {
         self.learn(|pressure, taken, _| pressure.told(quota, taken.saturating_sub(1), now));
     }
 
-    /// Records that an attempt, sent at `sent`, got no first byte in time. It still holds its
-    /// place. Returns false if nobody was answered since then, and no earlier stall explains it: the
+    /// Records that an attempt, admitted as number `level` at `sent`, got no first byte in time. It
+    /// still holds its place. Returns false if nobody was answered since then, and no earlier stall explains it: the
     /// deployment hangs.
     #[must_use]
-    pub fn stall(&self, sent: Instant, now: Instant) -> bool {
+    pub fn stall(&self, level: u32, sent: Instant, now: Instant) -> bool {
         let was_heard = self.heard.load(Ordering::Relaxed) >= millis(sent).max(1);
         if !was_heard && !(self.is_pressed() && self.lock().pressure.explains(sent)) {
             return false;
         }
         self.stalls.fetch_add(1, Ordering::Relaxed);
         let unanswered = self.unanswered.load(Ordering::Relaxed);
-        self.learn(|pressure, taken, max| pressure.stalls(sent, taken, unanswered, max, now));
+        self.learn(|pressure, taken, max| {
+            pressure.stalls((level, sent), taken, unanswered, max, now)
+        });
         true
     }
 
@@ -340,7 +342,8 @@ impl Slots {
 
 impl Slot {
     /// The places that were taken when it was taken, it included.
-    pub(super) fn level(&self) -> u32 {
+    #[must_use]
+    pub fn level(&self) -> u32 {
         self.level
     }
 

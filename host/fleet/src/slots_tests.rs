@@ -67,9 +67,9 @@ fn a_stall_needs_answers_to_others() {
     let sent = Instant::now() + Duration::from_secs(1);
     let mut streaming = place(&slots);
     let waiting = place(&slots);
-    assert!(!slots.stall(sent, sent + Duration::from_secs(5)), "it hangs");
+    assert!(!slots.stall(2, sent, sent + Duration::from_secs(5)), "it hangs");
     streaming.begin(sent, sent + Duration::from_secs(1));
-    assert!(slots.stall(sent, sent + Duration::from_secs(5)));
+    assert!(slots.stall(2, sent, sent + Duration::from_secs(5)));
     assert!(slots.report().stalled.is_some());
     drop(waiting);
     let later = sent + Duration::from_secs(6);
@@ -87,7 +87,7 @@ fn a_trial_that_ends_makes_room_for_the_next() {
     let sent = Instant::now() + Duration::from_secs(1);
     let _waiting = place(&slots);
     slots.hear(sent);
-    assert!(slots.stall(sent, sent));
+    assert!(slots.stall(1, sent, sent));
     for _ in 0..3 {
         let Entry::Place(_trial) = slots.try_enter(sent) else { panic!("a trial") };
         assert!(matches!(slots.try_enter(sent), Entry::Pressed { .. }));

@@ -31,7 +31,7 @@ mod tests;
 
 use offers::Offers;
 pub(super) use ramp::LimitRamp;
-use refused_level::{AGAIN, REQUESTS, RefusedLevel};
+use refused_level::{REQUESTS, RefusedLevel};
 
 /// Pause after a refusal while nothing else was out. It doubles up to [`Pressure::longest_pause`].
 const PAUSE: Duration = Duration::from_millis(100);
@@ -42,6 +42,9 @@ const KEPT: f64 = 0.8;
 /// Stalls below the last good level lower the limit once they are one in so many answers, and at
 /// least two. A single slow prompt is no sign of a full engine.
 const STALLS: u32 = 4;
+/// Requests that were sent so close together are one burst: the number that is left of them when each
+/// is given up shows how many the engine took.
+const BURST: Duration = Duration::from_millis(100);
 /// Most requests that try in vain whether a stall is over before one more is a failure.
 const GIVEN_UP: u32 = 8;
 
@@ -69,6 +72,8 @@ pub(super) struct Pressure {
     allowance: Allowance,
     /// When the limit was set last.
     changed: Option<Instant>,
+    /// When the first request was sent that got no first byte in time.
+    burst: Option<Instant>,
     offers: Offers,
     /// The last refusal that was not of our making.
     shared: Option<Instant>,
@@ -141,6 +146,7 @@ impl Pressure {
             ramp: None,
             allowance: Allowance::default(),
             changed: None,
+            burst: None,
             offers: Offers::default(),
             shared: None,
             jitter,
@@ -276,11 +282,12 @@ impl Pressure {
         self.set(Some(left), now);
     }
 
-    /// A request that was sent at `sent` got no first byte in time, although others were answered.
-    /// `out` requests are out, it included, and `unanswered` of them have no first byte yet.
+    /// A request got no first byte in time, although others were answered. It was admitted as the
+    /// request number `level` at `sent`. `out` requests are out, it included, and `unanswered` of
+    /// them have no first byte yet.
     pub(super) fn stalls(
         &mut self,
-        sent: Instant,
+        (level, sent): (u32, Instant),
         out: u32,
         unanswered: u32,
         max: u32,
@@ -288,13 +295,23 @@ impl Pressure {
     ) {
         // A level that is tried is too high. That explains it: the level below is good.
         if self.stall.is_none() && self.good > 0 && self.good < out && self.limit == Some(out) {
-            self.set(Some(out - 1), now);
-            self.refuse_level(out, true, now);
+            let limit = kept(out, KEPT);
+            self.set(Some(limit), now);
+            self.refuse_level(limit + 1, true, now);
             return;
         }
+        // It tried whether the stall is over. The engine may still work on what was given up.
+        let was_trial = self.stall.is_some_and(|stall| sent >= stall.since);
         let mut stall = self.stall.unwrap_or_else(|| Stall::new(now));
         stall.count(sent);
         self.stall = Some(Stall { since: now, on_trial: false, ..stall });
+        // What was sent above the present limit, later than the requests that set it, says nothing
+        // about it.
+        let burst = *self.burst.get_or_insert(sent) + BURST;
+        let is_above = sent > burst && self.limit.is_some_and(|limit| level > limit);
+        if was_trial || is_above {
+            return;
+        }
         // The limit fell after this request was sent, and may be low enough now.
         self.stalls += u32::from(self.fell.is_none_or(|fell| sent >= fell));
         // Alone in the engine's queue: it is slow, and fewer requests would not help.
@@ -302,7 +319,8 @@ impl Pressure {
             return;
         }
         if out > self.good {
-            let limit = self.limit.unwrap_or(max).min(max).min(out - 1);
+            // Not the level below it: what is answered just in time is late at the next long prompt.
+            let limit = self.limit.unwrap_or(max).min(max).min(kept(out, KEPT));
             self.set(Some(limit), now);
             self.refuse_level(limit + 1, true, now);
         } else if self.stalls >= 2 && self.stalls.saturating_mul(STALLS) >= self.answered {
@@ -386,7 +404,7 @@ impl Pressure {
         if before.is_some_and(|refused| !refused.allows(level, self.side, now)) {
             return;
         }
-        let step = RefusedLevel::step(before, level, self.is_shared(now));
+        let step = RefusedLevel::step(before, level, by_stall, self.is_shared(now));
         let wait = self.jittered(step, now);
         self.refused = Some(RefusedLevel::new(level, by_stall, step, now + wait));
     }
@@ -395,8 +413,9 @@ impl Pressure {
         self.fell = Some(now);
         self.good = self.good.min(limit);
         self.set(Some(limit), now);
-        let wait = self.jittered(AGAIN, now);
-        self.refused = Some(RefusedLevel::new(limit + 1, by_stall, AGAIN, now + wait));
+        let step = RefusedLevel::step(None, limit + 1, by_stall, false);
+        let wait = self.jittered(step, now);
+        self.refused = Some(RefusedLevel::new(limit + 1, by_stall, step, now + wait));
     }
 
     /// Sets the limit, which begins a new round.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use contract::Side;
 
 /// Time until a refused level is tried again. It doubles up to [`LONGEST`] with each refusal.
-pub(super) const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(1);
+/// The same for a level that was too slow: trying it costs a request its time.
+const AGAIN_SLOW: Duration = Duration::from_secs(4);
 const LONGEST: Duration = Duration::from_secs(30);
 /// A level that a local deployment refused is tried again sooner, after this many requests. A refusal
 /// by one's own engine costs a round trip, and an engine that grew must not stay half used. A stall
@@ -37,11 +39,17 @@ impl RefusedLevel {
     }
 
     /// The time until `level` is tried again. `before`: its last refusal.
-    pub(super) fn step(before: Option<Self>, level: u32, is_shared: bool) -> Duration {
+    pub(super) fn step(
+        before: Option<Self>,
+        level: u32,
+        by_stall: bool,
+        is_shared: bool,
+    ) -> Duration {
         match before {
             // What the others leave changes all the time.
             _ if is_shared => SHARED_AGAIN * (level - 1).clamp(1, SHARED_PLACES),
             Some(before) => (before.step * 2).min(LONGEST),
+            None if by_stall => AGAIN_SLOW,
             None => AGAIN,
         }
     }

@@ -118,8 +118,8 @@ fn an_engine_that_grew_is_followed_by_doubling() {
     assert_eq!(pressure.limit(MAX), Some(39), "until one is refused");
     // A level that was too slow is no longer refused after one answer in time.
     let mut pressure = new(Side::Local);
-    pressure.stalls(now, 5, 5, MAX, now);
-    later = now + 1000 * MS;
+    pressure.stalls((5, now), 5, 5, MAX, now);
+    later = now + 4000 * MS;
     round(&mut pressure, later);
     assert_eq!(pressure.limit(MAX), Some(5));
     pressure.answered(later, 5, MAX, later);
@@ -186,7 +186,7 @@ fn requests_shorten_the_pause_of_a_local_deployment() {
 fn a_stall_lets_one_request_at_a_time_try() {
     let now = Instant::now();
     let mut pressure = new(Side::Local);
-    pressure.stalls(now, 7, 1, MAX, now);
+    pressure.stalls((7, now), 7, 1, MAX, now);
     assert!(pressure.stalled().is_some() && pressure.limit(MAX).is_none());
     assert_eq!(pressure.room(6, MAX, now), Room { limit: 7, opens: None, trial: true });
     pressure.admitted(true, now);
@@ -201,20 +201,21 @@ fn a_stall_lets_one_request_at_a_time_try() {
 fn a_level_that_is_tried_in_vain_is_no_stall() {
     let now = Instant::now();
     let mut pressure = new(Side::Local);
-    (0..2).for_each(|_| pressure.stalls(now, 5, 5, MAX, now));
-    assert!(pressure.stalled().is_some() && pressure.begun(now));
-    round(&mut pressure, now);
     let mut later = now + 1000 * MS;
+    (0..2).for_each(|_| pressure.stalls((5, now), 5, 5, MAX, later));
+    assert!(pressure.stalled().is_some() && pressure.begun(later));
+    round(&mut pressure, later);
+    later += 4000 * MS;
     round(&mut pressure, later);
     assert_eq!((pressure.limit(MAX), pressure.good), (Some(5), 4));
-    pressure.stalls(later, 5, 5, MAX, later);
+    pressure.stalls((5, later), 5, 5, MAX, later);
     assert_eq!((pressure.limit(MAX), pressure.stalled()), (Some(4), None));
-    later += 1000 * MS;
+    later += 7999 * MS;
     round(&mut pressure, later);
-    assert_eq!(pressure.limit(MAX), Some(4), "tried again after two seconds, and no sooner");
-    round(&mut pressure, later + 1000 * MS);
+    assert_eq!(pressure.limit(MAX), Some(4), "tried again after eight seconds, and no sooner");
+    round(&mut pressure, later + MS);
     assert_eq!(pressure.limit(MAX), Some(5));
-    pressure.stalls(later, 4, 4, MAX, later);
+    pressure.stalls((4, later), 4, 4, MAX, later);
     assert!(pressure.stalled().is_some(), "below the level that is tried");
 }
 
@@ -226,45 +227,55 @@ fn a_stall_explains_what_engines_still_work_on() {
     // Three are given up, of which the engine may not know yet.
     let later = now + 1000 * MS;
     for out in (3..=5).rev() {
-        pressure.stalls(now, out, out, MAX, later);
+        pressure.stalls((out, now), out, out, MAX, later);
     }
     assert!(pressure.explains(now), "sent before the stall");
     for nth in 0..3 {
         let sent = later + nth * 1000 * MS;
         assert!(pressure.explains(sent), "{nth}");
-        pressure.stalls(sent, 1, 1, MAX, sent + 1000 * MS);
+        pressure.stalls((1, sent), 1, 1, MAX, sent + 1000 * MS);
     }
     assert!(!pressure.explains(later + 3000 * MS), "it has had the time of three");
     assert!(pressure.begun(later + 3000 * MS));
     assert!(!pressure.explains(now));
     // However many were given up.
-    (0..100).for_each(|_| pressure.stalls(now, 5, 5, MAX, later));
-    (0..8).for_each(|_| pressure.stalls(later, 1, 1, MAX, later));
+    (0..100).for_each(|_| pressure.stalls((5, now), 5, 5, MAX, later));
+    (0..8).for_each(|_| pressure.stalls((1, later), 1, 1, MAX, later));
     assert!(!pressure.explains(later));
 }
 
 #[test]
 fn stalls_of_many_lower_the_limit() {
     let now = Instant::now();
+    let mut late = now + 1200 * MS;
     // 24 at an engine that answers eight in time.
     let mut pressure = new(Side::Local);
     for out in (9..=24).rev() {
-        pressure.stalls(now, out, out, MAX, now);
+        pressure.stalls((out, now), out, out, MAX, late);
     }
-    assert_eq!(pressure.limit(MAX), Some(8));
-    pressure.begun(now);
-    round(&mut pressure, now);
+    assert_eq!(pressure.limit(MAX), Some(7));
+    // Sent after the first answers, into the queue of 24.
+    for out in (5..=8).rev() {
+        pressure.stalls((24, now + 500 * MS), out, out, MAX, late + 500 * MS);
+    }
+    assert_eq!(pressure.limit(MAX), Some(7), "says nothing about the limit");
+    // What tries whether the stall is over meets what the engine still works on.
+    late += 2000 * MS;
+    pressure.stalls((2, late - 1200 * MS), 2, 2, MAX, late);
+    assert_eq!(pressure.limit(MAX), Some(7));
+    pressure.begun(late);
+    round(&mut pressure, late);
     // Below what was good a single one is no sign.
-    pressure.stalls(now, 6, 3, MAX, now);
-    assert_eq!(pressure.limit(MAX), Some(8));
-    (0..8).for_each(|_| pressure.answered(now, 5, MAX, now));
-    pressure.stalls(now, 6, 3, MAX, now);
-    assert_eq!(pressure.limit(MAX), Some(8), "two of sixteen and more");
-    (0..2).for_each(|_| pressure.stalls(now, 6, 3, MAX, now + MS));
-    assert_eq!(pressure.limit(MAX), Some(6));
+    pressure.stalls((6, late), 6, 3, MAX, late + 1200 * MS);
+    assert_eq!(pressure.limit(MAX), Some(7));
+    (0..8).for_each(|_| pressure.answered(late, 5, MAX, late));
+    pressure.stalls((6, late), 6, 3, MAX, late + 1200 * MS);
+    assert_eq!(pressure.limit(MAX), Some(7), "two of sixteen and more");
+    (0..2).for_each(|_| pressure.stalls((6, late + MS), 6, 3, MAX, late + 1201 * MS));
+    assert_eq!(pressure.limit(MAX), Some(5));
     // Those that were sent before the limit fell say nothing about the lower one.
-    (0..9).for_each(|_| pressure.stalls(now, 6, 3, MAX, now + MS));
-    assert_eq!(pressure.limit(MAX), Some(6));
+    (0..9).for_each(|_| pressure.stalls((6, late + MS), 6, 3, MAX, late + 1201 * MS));
+    assert_eq!(pressure.limit(MAX), Some(5));
 }
 
 #[test]
@@ -299,7 +310,7 @@ proptest! {
             now += wait * MS;
             match step {
                 0 => pressure.refused((out, now), out, max, now),
-                1 => pressure.stalls(now, out, out, max, now),
+                1 => pressure.stalls((out, now), out, out, max, now),
                 2 => pressure.answered(now, out, max, now),
                 3 => pressure.spent(out % 2 == 0, now),
                 4 => pressure.passed_over(),

@@ -2,7 +2,7 @@
 
 use config::SlowStart;
 use contract::Ending;
-use fleet::{Busy, Change, Outcome, may_go};
+use fleet::{Busy, Change, Outcome, Slot, may_go};
 use routing::{Cause, Event as Came, Failure, Overtime, Phase};
 
 use crate::simulation::attempt::{Ended, SimulatedAttempt};
@@ -90,10 +90,11 @@ impl Run<'_> {
     /// Records the outcome of an attempt at its deployment, and ejects the deployment if that is
     /// due.
     fn settle(&mut self, id: usize, outcome: Outcome) -> Change {
-        let SimulatedAttempt { site: at, turn, since, .. } = self.attempts[id];
+        let SimulatedAttempt { site: at, turn, since, ref slot, .. } = self.attempts[id];
+        let level = slot.as_ref().map_or(0, Slot::level);
         let site = &self.sites[at];
         let now = site.instant(self.now);
-        let outcome = outcome.judged(|| site.slots.stall(site.instant(since), now));
+        let outcome = outcome.judged(|| site.slots.stall(level, site.instant(since), now));
         match outcome.is_good() {
             Some(true) => {
                 site.load.record_success();
