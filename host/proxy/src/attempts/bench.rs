@@ -14,12 +14,11 @@ use answers::usage::UsageScan;
 use fleet::admission::Quota;
 use fleet::{Outcome, Snapshot};
 use http1::Scan;
-use routing::InferenceEndpoint;
+use routing::{Asked, InferenceEndpoint, Turns};
 
 use crate::telemetry::Metrics;
 
 use super::choice::choose;
-use super::turns::Turns;
 use super::{Desk, Journal, Request};
 
 /// A request for the first model of its snapshot.
@@ -59,7 +58,8 @@ impl Arrived {
         let weights = choose(request, request.scope(), journal).await;
         let (model, terms) = (&fleet.models[request.model], request.terms(journal.started));
         let scope = request.scope();
-        let turns = Turns::begin(fleet, model, route, weights, terms, scope, Instant::now());
+        let asked = Asked { fleet, model, route, body: &request.body, terms, scope };
+        let turns = Turns::begin(asked, weights, rand::rng(), Instant::now());
         std::hint::black_box(&turns);
     }
 
