@@ -201,7 +201,7 @@ impl World {
                     self.judge_deployments();
                 }
                 AgendaStep::Wait(until) => {
-                    let until = until.map_or_else(|| now + Duration::from_secs(86_400), |at| at);
+                    let until = until.unwrap_or(now + Duration::from_secs(86_400));
                     tokio::select! {
                         biased;
                         () = changed.notified() => agenda.changed(fleet::now()),

@@ -2,6 +2,8 @@
 //!
 //! `SEEDS=100000` runs so many, on all cores. `SEED=7` runs the seed 7 alone and prints every event.
 
+#![expect(clippy::print_stdout, reason = "scenes and histories are read by people")]
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -53,7 +55,8 @@ fn every_seed_keeps_the_rules() {
     if let Some((seed, _)) = failed.first() {
         fail(*seed);
     }
-    assert!(is_all_seen(counts), "something never happened: {counts:#?}");
+    let is_enough = seeds.is_none_or(|seeds| seeds >= SEEDS);
+    assert!(!is_enough || is_all_seen(counts), "something never happened: {counts:#?}");
 }
 
 /// True if everything that is judged happened.

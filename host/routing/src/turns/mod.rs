@@ -92,6 +92,8 @@ impl<'a, R: Rng> Turns<'a, R> {
                     (event, slot) = enter(&live.model.deployments[at], log, now);
                 }
                 Step::Wait { until } => {
+                    // A place that the retry budget did not allow to use is free for others.
+                    slot = None;
                     // Boxed: few requests wait, and the others stay small.
                     let placed = Box::pin(self.wait(until)).await;
                     let since = std::mem::replace(&mut now, fleet::now());

@@ -283,3 +283,19 @@ async fn a_failure_that_answers_have_followed_is_an_average() {
     let _ = turns.exhausted(now());
     assert!(!scene.at(0).load.is_failing() && scene.at(0).load.error_rate() > 0.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_place_is_held_in_line_for_another() {
+    let (scene, mut log) = (Scene::new(), Log::default());
+    let mut turns = scene.turns();
+    let permit = turns.next(&mut log).await.unwrap();
+    turns.failed(permit, crash(), now());
+    let pause = Some(Duration::from_secs(3));
+    scene.admit(0).settle(Outcome::Limited { cause: "answered 429".into(), wait: pause }, now());
+    // The second fails, so that its attempt needs budget, and there is none.
+    scene.admit(1).settle(crash().outcome(crate::Overtime::Deployment), now());
+    while scene.fleet.budget.withdraw(scene.config.fallback.budget, now()) {}
+    let mut next = std::pin::pin!(turns.next(&mut log));
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut next).await.is_err(), "it waits");
+    assert_eq!(scene.at(1).slots.taken(), 0);
+}
