@@ -105,6 +105,29 @@ async fn an_engine_that_queues_is_not_ejected() {
 }
 
 #[tokio::test]
+async fn an_engine_that_works_for_who_left_is_not_ejected() {
+    // It looks for clients that have left as seldom as llama.cpp, in proportion to its work.
+    let gpu = Engine::with(EngineOptions {
+        name: "gpu".into(),
+        latency: Duration::from_millis(150),
+        linger: Duration::from_millis(300),
+        places: PLACES,
+        ..EngineOptions::default()
+    });
+    let api = Engine::start("api");
+    let gateway = gateway(&[&gpu.url()], &[&api.url()], "timeouts: {first_byte: 0.36}");
+    let traffic = Traffic::start(&gateway, "m", 24);
+    let stalls =
+        async || (shown(&gateway, "local-1").await["stalls"].as_u64() > Some(0)).then_some(());
+    eventually("requests stall", stalls).await;
+    let over = async || (shown(&gateway, "local-1").await["state"] == "healthy").then_some(());
+    eventually("the stall is over", over).await;
+    traffic.more(300).await;
+    traffic.unharmed().await;
+    assert_eq!(ejections(&gateway).await, Some(0.0));
+}
+
+#[tokio::test]
 async fn an_engine_that_hangs_is_ejected() {
     let hanging = Raw::steps(vec![Step::Hang]);
     let api = Engine::start("api");
