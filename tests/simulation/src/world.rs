@@ -37,6 +37,8 @@ pub(crate) struct Site {
     pub(crate) failing: Cell<Option<Instant>>,
     /// An answer from it began.
     pub(crate) answered: Cell<bool>,
+    /// It went out before it had answered anybody.
+    pub(crate) unproven: Cell<bool>,
     /// It asked to be left alone until then.
     pub(crate) cools: Cell<Option<Instant>>,
 }

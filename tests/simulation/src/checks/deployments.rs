@@ -70,8 +70,8 @@ impl World {
             Condition::Cooling => deployment.config.side == Side::Remote && refuses,
             // Its own queue is longer than the time to wait.
             Condition::Stalled => engine.scene.queue > 0,
-            // Nothing but this request ever came to it, so that it cannot be told who is at fault.
-            _ => self.scene.plot == Plot::Poison && !self.has_answered(deployment),
+            // It answered nobody before it went out, so that it cannot be told who is at fault.
+            _ => self.scene.plot == Plot::Poison && self.is_unproven(deployment, state.condition),
         };
         if !is_fair {
             let what = format!("{} is {state:?}", deployment.config.name);
@@ -87,11 +87,15 @@ impl World {
         self.scene.clients.iter().any(|client| at_fault(client.nature))
     }
 
-    /// True if it ever answered a request.
-    fn has_answered(&self, deployment: &Deployment) -> bool {
+    /// True if it has answered nobody, or had not when it went out and now comes back.
+    fn is_unproven(&self, deployment: &Deployment, condition: Condition) -> bool {
         let models = self.generation.fleet.models.iter().zip(&self.sites);
         let mut all = models.flat_map(|(model, sites)| model.deployments.iter().zip(sites));
-        all.any(|(other, site)| std::ptr::eq(&**other, deployment) && site.answered.get())
+        let found = all.find(|(other, _)| std::ptr::eq(&***other, deployment));
+        let Some((_, site)) = found else { return false };
+        let comes_back = condition == Condition::SlowStart && site.unproven.get();
+        site.unproven.set(site.unproven.get() || !site.answered.get());
+        comes_back || !site.answered.get()
     }
 
     /// Judges how well the first engine was used, with the work that it had done when it settled.
