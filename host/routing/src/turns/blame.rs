@@ -2,9 +2,9 @@
 //!
 //! A request that fails alike at two deployments is at fault itself. It charges none of them that
 //! answers others. So a failure of such a deployment is put off until more is known. If another one
-//! answers the request, or none is tried, the deployment is charged. If nothing more comes to be known,
-//! the failures are charged unless the same request failed there before: SDKs repeat one request by
-//! themselves, many at a time, and a repeated one is no second sign.
+//! answers the request, the deployment is charged. If nothing more comes to be known, the failure is
+//! charged unless the same request failed there before: SDKs repeat one request by themselves, many at
+//! a time, and a repeated one is no second sign.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -75,12 +75,10 @@ impl<'r> Blame<'r> {
     /// The request was answered, or is given up without an answer: charges what was put off.
     pub(super) fn known(&mut self, answered: bool, now: Instant) {
         let Some(digest) = self.digest.get().copied() else { return };
-        // A failure at one deployment alone is no sign against the request.
-        let is_sure = answered || self.failures.len() == 1;
         for failed in &mut self.failures {
             let charge = std::mem::replace(&mut failed.charge, Charge::None);
             if let Charge::PutOff { failure, repeated } = charge
-                && (is_sure || !repeated)
+                && (answered || !repeated)
             {
                 failed.deployment.charge(failure, digest, now);
             }
