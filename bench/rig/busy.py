@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rig import busy_engines
@@ -130,10 +130,13 @@ def main():
     parser.add_argument("--only", help="only the cases whose name contains this")
     parser.add_argument("--engine", choices=[engine.name for engine in ENGINES], help="a real engine, not stub engines")
     parser.add_argument("--tools", type=Path, default=ROOT / "bench/target/tools", help="where real engines are installed")
+    parser.add_argument("--goal", type=float, help="least share of use that passes, in place of that of each row")
     arguments = parser.parse_args()
     if arguments.engine:
         return with_engine(arguments)
     cases = [case for case in CASES if not arguments.only or arguments.only in case.name]
+    if arguments.goal is not None:
+        cases = [replace(case, goal=arguments.goal) for case in cases]
     print("| the full engine says | used | goal | of it each gateway | refused | lost | limit | stalls | state |")
     print("|---|---|---|---|---|---|---|---|---|")
     missed = 0
@@ -158,7 +161,13 @@ def with_engine(arguments):
         with tempfile.TemporaryDirectory() as folder:
             binary, tools = arguments.gateway.resolve(), arguments.tools.resolve()
             missed = busy_engines.table(
-                binary, Path(folder), arguments.engine, tools, arguments.seconds / busy_engines.ROUNDS, arguments.only
+                binary,
+                Path(folder),
+                arguments.engine,
+                tools,
+                arguments.seconds / busy_engines.ROUNDS,
+                arguments.only,
+                arguments.goal,
             )
     except Missing as error:
         print(f"{arguments.engine} cannot be measured here: {error}", file=sys.stderr)

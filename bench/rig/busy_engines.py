@@ -9,7 +9,7 @@ import http.client
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rig.contender import Missing
 from rig.engines import ENGINES, Running
@@ -172,8 +172,8 @@ def ejections(metrics):
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
-def table(binary, folder, name, tools, seconds, only):
-    """Installs an engine, and prints a row for each of its cases. Returns how many missed their goal."""
+def table(binary, folder, name, tools, seconds, only, goal):
+    """Installs an engine, and prints a row for each of its cases. `goal`: see `--goal`. Returns how many missed their goal."""
     engine = next(kind for kind in ENGINES if kind.name == name)(tools)
     engine.install()
     print("| engine | full, it | alone, requests/s | used | goal | refused | lost | ejections | limit | stalls | state |")
@@ -186,7 +186,8 @@ def table(binary, folder, name, tools, seconds, only):
             for case in (case for case in cases if case.queue == queue):
                 place = folder / str(CASES.index(case))
                 place.mkdir()
-                missed += not show(case, measure(binary, place, running, case, seconds))
+                shown = case if goal is None else replace(case, goal=goal)
+                missed += not show(shown, measure(binary, place, running, case, seconds))
         finally:
             running.process.stop()
     return missed

@@ -250,7 +250,8 @@ impl Slots {
     #[must_use]
     pub fn stall(&self, level: u32, sent: Instant, now: Instant) -> bool {
         let was_heard = self.heard.load(Ordering::Relaxed) >= millis(sent).max(1);
-        if !was_heard && !(self.is_pressed() && self.lock().pressure.explains(sent)) {
+        let is_explained = || self.is_pressed() && self.lock().pressure.explains(sent);
+        if !was_heard && !is_explained() {
             return false;
         }
         self.stalls.fetch_add(1, Ordering::Relaxed);

@@ -21,17 +21,21 @@ use contract::Side;
 
 use super::allowance::{Allowance, Quota};
 
+mod given_up;
 mod offers;
 mod ramp;
 mod refused_level;
 #[cfg(test)]
 mod scene_tests;
+mod stall;
 #[cfg(test)]
 mod tests;
 
+use given_up::GivenUp;
 use offers::Offers;
 pub(super) use ramp::LimitRamp;
 use refused_level::{REQUESTS, RefusedLevel};
+use stall::Stall;
 
 /// Pause after a refusal while nothing else was out. It doubles up to [`Pressure::longest_pause`].
 const PAUSE: Duration = Duration::from_millis(100);
@@ -41,12 +45,10 @@ const SHARED: Duration = Duration::from_secs(60);
 const KEPT: f64 = 0.8;
 /// Stalls below the last good level lower the limit once they are one in so many answers, and at
 /// least two. A single slow prompt is no sign of a full engine.
-const STALLS: u32 = 4;
+const STALLS: u32 = 10;
 /// Requests that were sent so close together are one burst: the number that is left of them when each
 /// is given up shows how many the engine took.
 const BURST: Duration = Duration::from_millis(100);
-/// Most requests that try in vain whether a stall is over before one more is a failure.
-const GIVEN_UP: u32 = 8;
 
 /// What is known of the pressure on one deployment.
 #[derive(Debug)]
@@ -68,6 +70,7 @@ pub(super) struct Pressure {
     refused: Option<RefusedLevel>,
     pause: Option<Pause>,
     stall: Option<Stall>,
+    given_up: GivenUp,
     ramp: Option<LimitRamp>,
     allowance: Allowance,
     /// When the limit was set last.
@@ -81,41 +84,12 @@ pub(super) struct Pressure {
     jitter: fn() -> f64,
 }
 
-impl Stall {
-    fn new(now: Instant) -> Self {
-        let began = SystemTime::now();
-        Self { since: now, began, on_trial: false, given_up: 0, in_vain: 0 }
-    }
-
-    /// Counts a request without a first byte in time.
-    fn count(&mut self, sent: Instant) {
-        match sent < self.since {
-            true => self.given_up += 1,
-            false => self.in_vain += 1,
-        }
-    }
-}
-
 /// Nothing was out, and the deployment still refused: others keep it full.
 #[derive(Debug, Clone, Copy)]
 struct Pause {
     step: Duration,
     until: Instant,
     requests: u32,
-}
-
-/// Since then no request that was sent later has got its first byte.
-#[derive(Debug, Clone, Copy)]
-struct Stall {
-    since: Instant,
-    /// When the first of the stalls came: for people.
-    began: SystemTime,
-    /// A request is out that tries whether it is over.
-    on_trial: bool,
-    /// Requests that were given up. Engines may work on them for seconds before they notice.
-    given_up: u32,
-    /// Requests that tried whether it is over, and got no first byte in time.
-    in_vain: u32,
 }
 
 /// The places at one moment.
@@ -143,6 +117,7 @@ impl Pressure {
             refused: None,
             pause: None,
             stall: None,
+            given_up: GivenUp::default(),
             ramp: None,
             allowance: Allowance::default(),
             changed: None,
@@ -158,6 +133,7 @@ impl Pressure {
         self.limit.is_none()
             && self.pause.is_none()
             && self.stall.is_none()
+            && self.given_up.is_empty()
             && self.ramp.is_none()
             && self.allowance.is_unknown()
     }
@@ -190,6 +166,10 @@ impl Pressure {
                 }
                 None => self.ramp = None,
             }
+        }
+        if let Some((given_up, next)) = self.given_up.alive(now) {
+            room.limit = room.limit.saturating_sub(given_up).max(1);
+            room.opens = Some(room.opens.map_or(next, |opens| opens.min(next)));
         }
         if let Some(pause) = self.pause
             && now < pause.until
@@ -293,6 +273,8 @@ impl Pressure {
         max: u32,
         now: Instant,
     ) {
+        let was_delayed = self.given_up.delayed(sent);
+        self.given_up.add(now);
         // A level that is tried is too high. That explains it: the level below is good.
         if self.stall.is_none() && self.good > 0 && self.good < out && self.limit == Some(out) {
             let limit = kept(out, KEPT);
@@ -300,16 +282,12 @@ impl Pressure {
             self.refuse_level(limit + 1, true, now);
             return;
         }
-        // It tried whether the stall is over. The engine may still work on what was given up.
-        let was_trial = self.stall.is_some_and(|stall| sent >= stall.since);
-        let mut stall = self.stall.unwrap_or_else(|| Stall::new(now));
-        stall.count(sent);
-        self.stall = Some(Stall { since: now, on_trial: false, ..stall });
+        self.stall = Some(Stall::again(self.stall, sent, now));
         // What was sent above the present limit, later than the requests that set it, says nothing
-        // about it.
+        // about it. Neither does what may have waited behind others that were given up.
         let burst = *self.burst.get_or_insert(sent) + BURST;
         let is_above = sent > burst && self.limit.is_some_and(|limit| level > limit);
-        if was_trial || is_above {
+        if is_above || (was_delayed && sent > burst) {
             return;
         }
         // The limit fell after this request was sent, and may be low enough now.
@@ -336,8 +314,7 @@ impl Pressure {
     /// is no failure although nobody was answered since it was sent: it was sent before the stall,
     /// or the engine may still work on requests that were given up.
     pub(super) fn explains(&self, sent: Instant) -> bool {
-        self.stall
-            .is_some_and(|stall| sent < stall.since || stall.in_vain < stall.given_up.min(GIVEN_UP))
+        self.stall.is_some_and(|stall| stall.explains(sent))
     }
 
     /// An answer has begun, to a request that was sent at `sent`.
@@ -351,6 +328,7 @@ impl Pressure {
         self.pause = None;
         self.answered = self.answered.saturating_add(1);
         self.counts();
+        let _ = self.given_up.alive(now);
         self.offers.earn();
         self.allowance.answered(now);
         let Some(limit) = self.limit else { return };

@@ -188,13 +188,16 @@ fn a_stall_lets_one_request_at_a_time_try() {
     let mut pressure = new(Side::Local);
     pressure.stalls((7, now), 7, 1, MAX, now);
     assert!(pressure.stalled().is_some() && pressure.limit(MAX).is_none());
-    assert_eq!(pressure.room(6, MAX, now), Room { limit: 7, opens: None, trial: true });
+    let opens = Some(now + 1000 * MS);
+    assert_eq!(pressure.room(6, MAX, now), Room { limit: 7, opens, trial: true });
     pressure.admitted(true, now);
     assert_eq!(limit(&mut pressure, 7, now), 7, "one trial at a time");
     pressure.trial_ended();
     assert_eq!(limit(&mut pressure, 6, now), 7);
     assert!(!pressure.begun(now - MS), "sent before the stall");
-    assert!(pressure.begun(now) && pressure.is_none());
+    assert!(pressure.begun(now) && !pressure.is_none(), "the engine may work on");
+    pressure.answered(now, 1, MAX, now + 1000 * MS);
+    assert!(pressure.is_none());
 }
 
 #[test]
@@ -264,18 +267,35 @@ fn stalls_of_many_lower_the_limit() {
     pressure.stalls((2, late - 1200 * MS), 2, 2, MAX, late);
     assert_eq!(pressure.limit(MAX), Some(7));
     pressure.begun(late);
+    // Later than the engine works on anything that was given up.
+    late += 1500 * MS;
     round(&mut pressure, late);
+    (0..33).for_each(|_| pressure.answered(late, 5, MAX, late));
     // Below what was good a single one is no sign.
+    for _ in 0..3 {
+        pressure.stalls((6, late), 6, 3, MAX, late + 1200 * MS);
+        assert_eq!(pressure.limit(MAX), Some(7), "three of forty and more");
+        late += 2400 * MS;
+    }
     pressure.stalls((6, late), 6, 3, MAX, late + 1200 * MS);
-    assert_eq!(pressure.limit(MAX), Some(7));
-    (0..8).for_each(|_| pressure.answered(late, 5, MAX, late));
-    pressure.stalls((6, late), 6, 3, MAX, late + 1200 * MS);
-    assert_eq!(pressure.limit(MAX), Some(7), "two of sixteen and more");
-    (0..2).for_each(|_| pressure.stalls((6, late + MS), 6, 3, MAX, late + 1201 * MS));
-    assert_eq!(pressure.limit(MAX), Some(5));
+    assert_eq!(pressure.limit(MAX), Some(5), "four of forty");
     // Those that were sent before the limit fell say nothing about the lower one.
-    (0..9).for_each(|_| pressure.stalls((6, late + MS), 6, 3, MAX, late + 1201 * MS));
+    (0..9).for_each(|_| pressure.stalls((6, late), 6, 3, MAX, late + 1201 * MS));
     assert_eq!(pressure.limit(MAX), Some(5));
+}
+
+#[test]
+fn what_is_given_up_keeps_its_places_for_a_second() {
+    let now = Instant::now();
+    let mut pressure = new(Side::Local);
+    let late = now + 1200 * MS;
+    for out in (9..=24).rev() {
+        pressure.stalls((out, now), out, out, MAX, late);
+    }
+    pressure.begun(late);
+    let busy = Room { limit: 1, opens: Some(late + 1000 * MS), trial: false };
+    assert_eq!(pressure.room(0, MAX, late + 999 * MS), busy);
+    assert_eq!(limit(&mut pressure, 0, late + 1000 * MS), 7);
 }
 
 #[test]
