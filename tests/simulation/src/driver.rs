@@ -137,7 +137,8 @@ async fn attempt(
     let status = StatusCode::from_u16(head.status).unwrap_or_default();
     if !status.is_success() {
         let sent = &config.provider_model_id;
-        return refused(status, head.retry_after, &mut exchange, sent).await;
+        let idle = deadline(end, timeouts.idle, Phase::Idle);
+        return refused(status, head.retry_after, &mut exchange, idle, sent).await;
     }
     begin(exchange, head.shape, timeouts.idle, first_byte, end, &config.provider_model_id).await
 }
@@ -147,13 +148,14 @@ async fn refused(
     status: StatusCode,
     retry_after: Option<Duration>,
     exchange: &mut Exchange,
+    limit: Deadline,
     sent: &str,
 ) -> Result<Begun, Failure> {
     if status.as_u16() < 400 {
         return Err(Failure { retry_after, ..Cause::Unexpected(status).into() });
     }
     let mut text = Vec::new();
-    while let Ok(Some(chunk)) = exchange.chunk().await {
+    while let Ok(Ok(Some(chunk))) = within(limit, exchange.chunk()).await {
         text.extend_from_slice(&chunk);
     }
     let words = Words::in_body(&text);
