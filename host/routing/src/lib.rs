@@ -46,5 +46,5 @@ pub use failure::{Failure, Overtime};
 pub use itinerary::{Deployments, Event, Itinerary, Step, Terms, Unfit};
 pub use plan::{Decision, Failed, Plan};
 pub use seat::Seat;
-pub use turns::{Asked, Turns, WaitLog};
+pub use turns::{RoutedRequest, Turns, WaitLog};
 pub use weigh::weigh;

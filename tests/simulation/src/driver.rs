@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use answers::commit::{Commit, Defect, End, Shape, Verdict};
 use answers::refusal::{Sense, Words};
 use fleet::{Outcome, Permit, Scope};
-use routing::{Asked, Cause, Failure, Overtime, Phase, Terms, Turns};
+use routing::{Cause, Failure, Overtime, Phase, RoutedRequest, Terms, Turns};
 
 use crate::checks::Record;
 use crate::engine::{Broke, Engine, Exchange};
@@ -86,7 +86,7 @@ pub(crate) async fn serve(world: &Rc<World>, request: &Request, luck: &mut Luck)
     };
     let end = Instant::from_std(terms.end());
     let mut record = Record::begin(world, request, route, scope, terms);
-    let asked = Asked { fleet, model, route, body: &request.body, terms, scope };
+    let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
     let mut turns = Turns::begin(asked, &*route.weights, Luck::from_rng(luck), fleet::now());
     while let Some(mut permit) = turns.next(&mut record).await {
         let at = record.attempt(&permit, turns.is_panic());

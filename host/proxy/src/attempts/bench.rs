@@ -14,7 +14,7 @@ use answers::usage::UsageScan;
 use fleet::admission::Quota;
 use fleet::{Outcome, Snapshot};
 use http1::Scan;
-use routing::{Asked, InferenceEndpoint, Turns};
+use routing::{InferenceEndpoint, RoutedRequest, Turns};
 
 use crate::telemetry::Metrics;
 
@@ -58,7 +58,7 @@ impl Arrived {
         let weights = choose(request, request.scope(), journal).await;
         let (model, terms) = (&fleet.models[request.model], request.terms(journal.started));
         let scope = request.scope();
-        let asked = Asked { fleet, model, route, body: &request.body, terms, scope };
+        let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
         let turns = Turns::begin(asked, weights, rand::rng(), Instant::now());
         std::hint::black_box(&turns);
     }

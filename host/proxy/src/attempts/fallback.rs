@@ -15,7 +15,7 @@ use config::HeaderRules;
 use contract::Side;
 use fleet::Permit;
 use http1::headers::Down;
-use routing::{Asked, Exhausted, Turns};
+use routing::{Exhausted, RoutedRequest, Turns};
 
 use crate::timeout::Span;
 use crate::upstream::Upstream;
@@ -67,7 +67,7 @@ impl Executor {
         let terms = request.terms(journal.started);
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
-        let asked = Asked { fleet, model, route, body: &request.body, terms, scope };
+        let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
         let mut turns = Turns::begin(asked, weights, rand::rng(), now);
         while let Some(mut permit) = turns.next(&mut *journal).await {
             let deployment = permit.deployment();

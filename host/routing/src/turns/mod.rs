@@ -46,7 +46,7 @@ pub struct Turns<'a, R> {
 
 /// A request that is about to be attempted.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct RoutedRequest<'a> {
     /// All models.
     pub fleet: &'a Fleet,
     /// The model of the request.
@@ -65,12 +65,12 @@ impl<'a, R: Rng> Turns<'a, R> {
     /// Begins the itinerary of a request that arrives now. `weights` are those of its route, or its
     /// own. `rng` draws the order of the deployments.
     pub fn begin(
-        asked: Asked<'a>,
+        asked: RoutedRequest<'a>,
         weights: impl Into<Cow<'a, [f64]>>,
         mut rng: R,
         now: Instant,
     ) -> Self {
-        let Asked { fleet, model, route, body, terms, scope } = asked;
+        let RoutedRequest { fleet, model, route, body, terms, scope } = asked;
         model.note(now);
         let (active, live) =
             (fleet.budget.enter(now), Live { model, route, endpoint: terms.endpoint, scope });

@@ -56,7 +56,7 @@ impl Scene {
             total: Duration::from_secs(600),
         };
         let (fleet, model, route) = (&self.fleet, &self.fleet.models[0], &self.route);
-        let asked = Asked { fleet, model, route, body: b"{}", terms, scope: Scope::ALL };
+        let asked = RoutedRequest { fleet, model, route, body: b"{}", terms, scope: Scope::ALL };
         Turns::begin(asked, &WEIGHTS[..], rand::rng(), now)
     }
 
