@@ -283,8 +283,8 @@ impl Pressure {
             return;
         }
         self.stall = Some(Stall::again(self.stall, sent, now));
-        // What was sent above the present limit, later than the requests that set it, says nothing
-        // about it. Neither does what may have waited behind others that were given up.
+        // A request sent above the present limit, after the burst that set it, says nothing about it.
+        // Neither does a request that may have waited behind others that were given up.
         let burst = *self.burst.get_or_insert(sent) + BURST;
         let is_above = sent > burst && self.limit.is_some_and(|limit| level > limit);
         if is_above || (was_delayed && sent > burst) {
@@ -297,7 +297,7 @@ impl Pressure {
             return;
         }
         if out > self.good {
-            // Not the level below it: what is answered just in time is late at the next long prompt.
+            // Leaves a margin: at the level below, the next long prompt is late.
             let limit = self.limit.unwrap_or(max).min(max).min(kept(out, KEPT));
             self.set(Some(limit), now);
             self.refuse_level(limit + 1, true, now);

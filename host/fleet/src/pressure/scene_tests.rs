@@ -24,7 +24,7 @@ enum Event {
     Places(u32),
 }
 
-/// What a gateway knows of the engine, its requests there, and its requests in line.
+/// A gateway: its knowledge of the engine, its requests there, and its requests in line.
 struct Gateway {
     pressure: Pressure,
     out: u32,
@@ -187,7 +187,7 @@ impl Scene {
         }
     }
 
-    /// What each gateway got of what the engine could do from the start on.
+    /// The share of the engine's capacity that each gateway got, after the start.
     fn used(&self, place_seconds: f64) -> Vec<f64> {
         let could = place_seconds / SERVICE.as_secs_f64();
         self.served.iter().map(|served| f64::from(*served) / could).collect()

@@ -262,7 +262,7 @@ fn stalls_of_many_lower_the_limit() {
         pressure.stalls((24, now + 500 * MS), out, out, MAX, late + 500 * MS);
     }
     assert_eq!(pressure.limit(MAX), Some(7), "says nothing about the limit");
-    // What tries whether the stall is over meets what the engine still works on.
+    // The trial waits behind requests that the engine still works on.
     late += 2000 * MS;
     pressure.stalls((2, late - 1200 * MS), 2, 2, MAX, late);
     assert_eq!(pressure.limit(MAX), Some(7));

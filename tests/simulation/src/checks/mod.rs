@@ -24,7 +24,7 @@ pub enum Rule {
     CutAsWhole,
     /// No whole answer is told to be broken.
     WholeAsCut,
-    /// What a client gets are the bytes of one answer, unchanged and in order.
+    /// A client gets the bytes of one answer, unchanged and in order.
     Mixed,
     /// No more attempts than a request may make, no more at a deployment than it takes, no more
     /// waiting than its queue holds, and none in a pause that it asked for.
