@@ -15,6 +15,7 @@
 
 mod buffer;
 mod clock;
+mod closing;
 mod link;
 mod source;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use crate::vectored;
 use routing::Phase;
 
 use super::ON_ITS_WAY;
+use closing::Closing;
 use link::Link;
 pub(super) use link::Requests;
 use source::Source;
@@ -51,10 +53,6 @@ pub(super) use watch::{Watch, http};
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 /// Time that a client has to read its error after the deadline of its request.
 const TO_READ: Duration = Duration::from_secs(1);
-/// Most bytes that are read and dropped before a connection is closed, and the time limit for it.
-/// Closing with unread bytes would reset the connection and destroy the answer.
-const LINGER_BYTES: usize = 256 << 10;
-const LINGER: Duration = Duration::from_secs(2);
 
 /// A client's connection, as hyper reads and writes it.
 #[derive(Debug)]
@@ -80,13 +78,6 @@ impl Drop for Edge {
             let _ = self.link.source.borrow().stream.set_zero_linger();
         }
     }
-}
-
-/// The close of a connection whose client may still be sending.
-#[derive(Debug)]
-struct Closing {
-    due: Instant,
-    bytes: usize,
 }
 
 impl Edge {
@@ -342,19 +333,9 @@ impl AsyncWrite for Edge {
                 if !edge.is_owed() {
                     return Poll::Ready(Ok(()));
                 }
-                edge.closing.insert(Closing { due: Instant::now() + LINGER, bytes: 0 })
+                edge.closing.insert(Closing::begin())
             }
         };
-        let mut source = edge.link.source.borrow_mut();
-        while closing.bytes < LINGER_BYTES {
-            source.buffer.clear();
-            match source.fill(cx) {
-                Poll::Ready(Ok(bytes @ 1..)) => closing.bytes += bytes,
-                Poll::Ready(_) => break,
-                Poll::Pending if edge.link.is_past(closing.due, cx) => break,
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(()))
+        closing.poll_drop_input(&edge.link, cx).map(Ok)
     }
 }

@@ -171,6 +171,13 @@ async fn an_answer_before_the_whole_body_is_the_last() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_all_before_it_reads_gets_its_answer() {
+    let length = 32 << 20;
+    let answers = talk(&[head("/early", length).as_bytes(), &body(length)], LIMITS).await;
+    assert!(answers.starts_with("HTTP/1.1 200 OK"), "{answers:.300}");
+}
+
+#[tokio::test]
 async fn a_body_that_nobody_reads_is_no_request() {
     let answers =
         talk(&[&[head("/early", 1_000).as_bytes(), &body(1_000), LAST].concat()], LIMITS).await;
