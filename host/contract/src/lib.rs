@@ -9,6 +9,7 @@ mod breaker;
 mod facts;
 mod path;
 mod side;
+mod signal;
 mod weights;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use breaker::{Breaker, Call};
 pub use facts::{Facts, Needs};
 pub use path::{PathStatus, PathStrategy, Question, Weighing};
 pub use side::Side;
+pub use signal::{Signal, SignalFacts, SignalScope, SignalSet};
 pub use weights::{BadWeights, RawWeights, Weights};
 
 /// A routing strategy, ready to be asked.
