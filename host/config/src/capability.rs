@@ -1,7 +1,7 @@
 //! What a deployment can do, and where the requests of a model may go: the facts that forbid a
 //! deployment for a request.
 
-use contract::Side;
+use contract::{Modalities, Side};
 
 /// What one deployment can do: its route's keys, else the model's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,45 +14,6 @@ pub struct Capability {
     pub output: Modalities,
     /// Whether tool calls are answered.
     pub tools: bool,
-}
-
-/// A set of modalities. Text is in every set, and names that routing does not use are in none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Modalities(u8);
-
-impl Modalities {
-    /// Text alone.
-    pub const NONE: Self = Self(0);
-    /// Pictures.
-    pub const IMAGE: Self = Self(1);
-    /// Sound.
-    pub const AUDIO: Self = Self(2);
-    /// Moving pictures.
-    pub const VIDEO: Self = Self(4);
-
-    /// The set of these names, as `models.yaml` writes them.
-    #[must_use]
-    pub fn of(names: &[String]) -> Self {
-        let bit = |name: &String| match name.as_str() {
-            "image" => Self::IMAGE.0,
-            "audio" => Self::AUDIO.0,
-            "video" => Self::VIDEO.0,
-            _ => 0,
-        };
-        Self(names.iter().map(bit).fold(0, |all, bit| all | bit))
-    }
-
-    /// The union of both sets.
-    #[must_use]
-    pub const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// True if the set contains all of `others`.
-    #[must_use]
-    pub const fn has(self, others: Self) -> bool {
-        self.0 & others.0 == others.0
-    }
 }
 
 /// A set of sides. The default has both.

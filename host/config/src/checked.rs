@@ -15,7 +15,7 @@ use super::timeouts::TimeLimits;
 use super::{
     Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection, Endpoint,
     Fallback, HeaderRules, Limits, ProbeTarget, Probing, RequestFacts, Sandbox, Secret, Shutdown,
-    Sides, SlowStart, StrategyConfig, Timeouts, TotalTime,
+    Sides, SlowStart, StrategyConfig, TimeZone, Timeouts, TotalTime,
 };
 
 /// Everything that both files say, checked. The default has no models, and the settings that hold
@@ -56,6 +56,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Time after which a stream without content gets a comment. None: never.
     pub keep_alive_comments: Option<Duration>,
+    /// The zone of the hours that strategies see.
+    pub time_zone: TimeZone,
     /// Limits over all clients.
     pub limits: Limits,
     /// How the process stops.
@@ -93,6 +95,7 @@ impl Config {
                 "keep_alive_comments",
                 self.keep_alive_comments.unwrap_or_default().as_secs_f64().into(),
             ),
+            ("time_zone", self.time_zone.name().into()),
             ("sandbox", written(&self.sandbox)),
             ("shutdown", written(&self.shutdown)),
         ]
@@ -185,6 +188,8 @@ pub struct DeploymentConfig {
     pub provider_model_id: String,
     /// What it can do.
     pub capability: Capability,
+    /// Words that strategies read.
+    pub tags: Vec<String>,
     /// Its configured share of the model's traffic, 0 to 1. The shares of a model sum to 1.
     pub weight: f64,
     /// Whether the strategy decides its weight.

@@ -46,11 +46,12 @@ mod size;
 mod strategy;
 #[cfg(test)]
 mod tests;
+mod time_zone;
 mod timeouts;
 mod warnings;
 
 pub use browsers::Cors;
-pub use capability::{Capability, Modalities, Sides};
+pub use capability::{Capability, Sides};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{Document, PathStep};
@@ -64,6 +65,7 @@ pub use process::{Sandbox, Shutdown};
 pub use redactor::Redactor;
 pub use request::RequestFacts;
 pub use strategy::{CandidateConfig, Rollback, StrategyConfig, TrialMode};
+pub use time_zone::TimeZone;
 pub use timeouts::{ClientTimeouts, Timeouts, TotalTime};
 
 #[cfg(any(test, fuzzing))]

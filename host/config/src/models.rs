@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use contract::Side;
+use contract::{Modalities, Side};
 
 use super::document::steps;
 use super::endpoint::BaseUrl;
@@ -13,8 +13,8 @@ use super::probing::GivenProbe;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::raw::{RawHealth, RawProbe, RawStatus};
 use super::{
-    Capability, Diagnostic, Document, Endpoint, Modalities, ModelCard, PathStep, Pricing,
-    ProbeMethod, Secret, Sides, endpoint, schema,
+    Capability, Diagnostic, Document, Endpoint, ModelCard, PathStep, Pricing, ProbeMethod, Secret,
+    Sides, endpoint, schema,
 };
 
 /// `models.yaml`, checked by itself.
@@ -62,6 +62,7 @@ pub(super) struct ListedRoute {
     pub(super) weight: Option<f64>,
     pub(super) pricing: Pricing,
     pub(super) capability: Capability,
+    pub(super) tags: Vec<String>,
     pub(super) health: Option<GivenProbe>,
     pub(super) concurrency: Given,
     pub(super) timeouts: Given,
@@ -237,6 +238,7 @@ impl Check<'_> {
             weight: raw.weight,
             pricing,
             capability,
+            tags: raw.tags,
             health,
             concurrency: raw.concurrency,
             timeouts: raw.timeouts,

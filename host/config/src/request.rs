@@ -15,6 +15,11 @@ pub struct RequestFacts {
     pub session_header: Option<String>,
     /// Header that names the tenant.
     pub tenant_header: Option<String>,
+    /// Header that says how urgent a request is: a whole number, larger is more urgent. Default: all
+    /// requests are alike.
+    pub priority_header: Option<String>,
+    /// Header with the time to first byte that a request asks for, in milliseconds.
+    pub objective_header: Option<String>,
     /// Headers that strategies see as they are.
     #[schemars(length(max = 16))]
     pub headers: Vec<String>,
@@ -23,12 +28,15 @@ pub struct RequestFacts {
 impl Check<'_> {
     pub(super) fn request(&mut self, raw: RequestFacts) -> RequestFacts {
         let at = steps!["request"];
-        let session =
-            raw.session_header.map(|name| self.header(&join(&at, "session_header"), name));
-        let tenant = raw.tenant_header.map(|name| self.header(&join(&at, "tenant_header"), name));
+        let mut named =
+            |key: &str, name: Option<String>| name.map(|name| self.header(&join(&at, key), name));
+        let session_header = named("session_header", raw.session_header);
+        let tenant_header = named("tenant_header", raw.tenant_header);
+        let priority_header = named("priority_header", raw.priority_header);
+        let objective_header = named("objective_header", raw.objective_header);
         let header = |(index, name)| self.header(&steps!["request", "headers", index], name);
         let headers = raw.headers.into_iter().enumerate().map(header).collect();
-        RequestFacts { session_header: session, tenant_header: tenant, headers }
+        RequestFacts { session_header, tenant_header, priority_header, objective_header, headers }
     }
 
     /// Checks the name of a header. Returns it in lower case.

@@ -5,21 +5,33 @@
 //! A strategy decides off the request path ([`Strategy`]). If it decides each request, it is also
 //! asked on the path ([`PathStrategy`]).
 
+mod attempt;
 mod breaker;
+mod candidate;
 mod facts;
+mod fault;
 mod path;
 mod side;
 mod signal;
+mod surroundings;
+mod verdict;
 mod weights;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use attempt::{EndedAttempt, Ending};
 pub use breaker::{Breaker, Call};
-pub use facts::{Facts, Needs};
-pub use path::{PathStatus, PathStrategy, Question, Weighing};
+pub use candidate::{Candidate, CandidateState, Place, Price, Situation};
+pub use facts::{Facts, Modalities, Needs, Tenant};
+pub use fault::Fault;
+pub use path::{Deciding, PathStatus, PathStrategy, Question};
 pub use side::Side;
 pub use signal::{Signal, SignalFacts, SignalScope, SignalSet};
+pub use surroundings::{Moment, Surroundings};
+pub use verdict::{
+    BadVerdict, Denial, LONGEST_HOLD, RawPlan, RawVerdict, RequestPlan, Tiers, Verdict, WhenFull,
+};
 pub use weights::{BadWeights, RawWeights, Weights};
 
 /// A routing strategy, ready to be asked.
@@ -37,11 +49,7 @@ pub trait Strategy: Send {
     ///
     /// # Errors
     /// A [`Fault`] does not affect the next call: the implementation recovers by itself.
-    fn assign(
-        &mut self,
-        local: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
-    ) -> Result<RawWeights, Fault>;
+    fn assign(&mut self, situation: Situation<'_>) -> Result<RawWeights, Fault>;
 
     /// Its part on the request path. None if it decides only off the path.
     fn on_path(&self) -> Option<Arc<dyn PathStrategy>> {
@@ -53,8 +61,8 @@ pub trait Strategy: Send {
     ///
     /// # Errors
     /// As [`assign`](Strategy::assign).
-    fn assign_request(&mut self, question: Question<'_>) -> Result<RawWeights, Fault> {
-        self.assign(question.local, question.remote)
+    fn assign_request(&mut self, question: Question<'_>) -> Result<RawVerdict, Fault> {
+        self.assign(question.situation).map(RawVerdict::from)
     }
 
     /// True if it wants to be told how attempts ended.
@@ -87,95 +95,28 @@ pub struct Description {
     pub refresh: Option<Duration>,
     /// Facts of a request that it wants to be told.
     pub needs: Needs,
+    /// The signals that it reads, in its order. None: one that this host does not know, and that
+    /// the strategy can do without.
+    pub signals: Vec<Option<Signal>>,
+    /// The reasons that its verdicts name by their index.
+    pub reasons: Vec<String>,
 }
 
-/// The facts about a deployment that are fixed while a configuration is in use. A strategy gets the
-/// places of all models that it decides for. The position in that list is the [`Candidate::id`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Place {
-    /// Unique within the model.
-    pub name: String,
-    /// Id of the model it runs.
-    pub model: String,
-    /// Local if the user runs it, else remote.
-    pub side: Side,
-    /// Configured share, 0 to 1.
-    pub weight: f64,
-    /// Requests it takes at a time, at least 1.
-    pub capacity: u32,
-    /// Its price, if configured.
-    pub price: Option<Price>,
-    /// Tokens of prompt and answer together.
-    pub context_length: u64,
-}
-
-/// A deployment as a strategy sees it at one moment: numbers and names, never a URL, a key or a
-/// prompt.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Candidate<'a> {
-    /// Position of `place` among those the strategy was given.
-    pub id: u32,
-    /// Its fixed facts.
-    pub place: &'a Place,
-    /// Requests in flight, scaled up by its error rate: a deployment that fails fast must not look
-    /// idle.
-    pub in_flight: u32,
-    /// Requests that wait for a place at it.
-    pub queued: u32,
-    /// Moving average of the time to first byte, in milliseconds. None if there was no answer
-    /// lately.
-    pub latency: Option<f64>,
-    /// Share of its recent attempts that failed, 0 to 1.
-    pub error_rate: f64,
-}
-
-/// US dollars per token.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Price {
-    /// For a prompt token.
-    pub prompt: f64,
-    /// For a completion token.
-    pub completion: f64,
-}
-
-/// How an attempt ended, in the words of the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// With a whole answer.
-    Ok,
-    /// With an error that was the client's own fault.
-    ClientError,
-    /// The client went away.
-    Cancelled,
-    /// With a status that says that the deployment is full, such as 429 or 503.
-    Limited,
-    /// With another error, or without a connection.
-    Failed,
-    /// With a time-out.
-    TimedOut,
-    /// In the middle of the answer.
-    Broken,
-}
-
-/// One attempt that has ended.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EndedAttempt {
-    /// The [`Candidate::id`] of the deployment.
-    pub deployment: u32,
-    /// How it ended.
-    pub ending: Ending,
-    /// Status of the deployment's answer, if there was one.
-    pub status: Option<u16>,
-    /// Time to the first byte of content, if there was one.
-    pub first_byte: Option<Duration>,
-    /// Time to the end of the attempt.
-    pub total: Duration,
-    /// Tokens of the prompt, if reported.
-    pub prompt_tokens: Option<u32>,
-    /// Tokens of the answer, if reported.
-    pub completion_tokens: Option<u32>,
-    /// Cost in US dollars, if tokens and prices are known.
-    pub cost: Option<f64>,
+impl Description {
+    /// A strategy of this name that takes no parameters and asks for nothing.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            summary: String::new(),
+            parameters: serde_json::json!({}),
+            refresh: None,
+            needs: Needs::default(),
+            signals: Vec::new(),
+            reasons: Vec::new(),
+        }
+    }
 }
 
 /// The part that a strategy plays in a trial. The two share no state: each has its own `store`.
@@ -187,59 +128,9 @@ pub enum Role {
     Candidate,
 }
 
-/// Why a strategy's answer could not be used. The causes are counted separately because they need
-/// different fixes: a trap is a bug, a time-out is high cost, a refusal is a bad answer, and busy
-/// means slow.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Fault {
-    /// The guest trapped (or exhausted memory or stack, or could not be instantiated).
-    #[error("trapped: {0}")]
-    Trap(String),
-    /// The guest ran past its deadline.
-    #[error("still running after {0:?}")]
-    TimedOut(Duration),
-    /// The guest answered with weights that cannot be used.
-    #[error("refused: {0}")]
-    Refused(#[from] BadWeights),
-    /// All instances were busy with other requests, or are still being created.
-    #[error("no instance was free")]
-    Busy,
-    /// The strategy is out of use for a time after several faults.
-    #[error("out of use after several faults in a row")]
-    Off,
-}
-
-impl Fault {
-    /// The cause in one word, as metrics label it: `trap`, `timeout`, `refused`, `busy`, `off`.
-    #[must_use]
-    pub fn cause(&self) -> &'static str {
-        match self {
-            Fault::Trap(_) => "trap",
-            Fault::TimedOut(_) => "timeout",
-            Fault::Refused(_) => "refused",
-            Fault::Busy => "busy",
-            Fault::Off => "off",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_fault_has_its_own_label() {
-        let faults = [
-            (Fault::Trap("unreachable".into()), "trap"),
-            (Fault::TimedOut(Duration::from_millis(10)), "timeout"),
-            (Fault::Refused(BadWeights::Sum(0.0)), "refused"),
-            (Fault::Busy, "busy"),
-            (Fault::Off, "off"),
-        ];
-        for (fault, label) in faults {
-            assert_eq!(fault.cause(), label, "{fault}");
-        }
-    }
 
     /// Gives every local deployment the weight 7.
     struct Fixed(Description);
@@ -249,41 +140,22 @@ mod tests {
             &self.0
         }
 
-        fn assign(
-            &mut self,
-            local: &[Candidate<'_>],
-            _: &[Candidate<'_>],
-        ) -> Result<RawWeights, Fault> {
-            Ok(RawWeights { local: vec![7.0; local.len()], remote: Vec::new() })
+        fn assign(&mut self, situation: Situation<'_>) -> Result<RawWeights, Fault> {
+            Ok(RawWeights { local: vec![7.0; situation.local.len()], remote: Vec::new() })
         }
     }
 
     #[test]
     fn a_strategy_decides_off_the_path_and_learns_nothing() {
-        let mut strategy = Fixed(Description {
-            name: "fixed".into(),
-            version: "1".into(),
-            summary: String::new(),
-            parameters: serde_json::json!({}),
-            refresh: None,
-            needs: Needs::default(),
-        });
+        let mut strategy = Fixed(Description::named("fixed"));
         assert!(strategy.on_path().is_none() && !strategy.learns());
         assert_eq!(strategy.outcome(&[]), Ok(()));
-        let place = Place {
-            name: "d".into(),
-            model: "m".into(),
-            side: Side::Local,
-            weight: 1.0,
-            capacity: 1,
-            price: None,
-            context_length: 1,
-        };
-        let (place, latency) = (&place, None);
-        let one = Candidate { id: 0, place, in_flight: 0, queued: 0, latency, error_rate: 0.0 };
-        let (local, facts) = ([one], &Facts::default());
-        let question = Question { model: "m", stream: false, facts, local: &local, remote: &[] };
-        assert_eq!(strategy.assign_request(question), strategy.assign(&local, &[]));
+        let place = Place::new("d", "m", Side::Local);
+        let (local, facts) = ([Candidate::idle(0, &place)], &Facts::default());
+        let situation = Situation { local: &local, ..Situation::default() };
+        let question = Question { model: "m", stream: false, facts, situation, held: 0 };
+        let weights = strategy.assign(situation).expect("weights");
+        assert_eq!(strategy.assign_request(question), Ok(RawVerdict::from(weights)));
     }
 
     #[test]
@@ -292,8 +164,9 @@ mod tests {
             prompt_tokens: bits & 1 != 0,
             session: bits & 2 != 0,
             prefixes: bits & 4 != 0,
+            tenant_name: bits & 8 != 0,
         };
-        for (a, b) in (0..8).flat_map(|a| (0..8).map(move |b| (a, b))) {
+        for (a, b) in (0..16).flat_map(|a| (0..16).map(move |b| (a, b))) {
             assert_eq!(needs(a).or(needs(b)), needs(a | b), "{a} {b}");
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{Candidate, Facts, Fault, Needs, Weights};
+use super::{Description, Facts, Fault, Situation, Verdict};
 
 /// A question to a strategy about one request.
 #[derive(Debug, Clone, Copy)]
@@ -15,28 +15,29 @@ pub struct Question<'a> {
     pub stream: bool,
     /// The other facts about the request.
     pub facts: &'a Facts,
-    /// Eligible local deployments.
-    pub local: &'a [Candidate<'a>],
-    /// Eligible remote deployments.
-    pub remote: &'a [Candidate<'a>],
+    /// The eligible deployments.
+    pub situation: Situation<'a>,
+    /// How often the strategy has held the request.
+    pub held: u32,
 }
 
 /// The future of a strategy's answer.
-pub type Weighing<'a> = Pin<Box<dyn Future<Output = Result<Weights, Fault>> + 'a>>;
+pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Verdict, Fault>> + 'a>>;
 
 /// A strategy that is asked for each request, from any core.
 ///
 /// An implementation enforces its own deadline, takes itself out of use for a time after faults,
 /// and creates new instances off the request path. An answer therefore always comes soon.
 pub trait PathStrategy: Debug + Send + Sync {
-    /// Facts that it wants to be told.
-    fn needs(&self) -> Needs;
+    /// Its description: what it wants to be told, and its reasons.
+    fn description(&self) -> &Description;
 
-    /// The weights for this request. Must be polled inside a tokio runtime with time enabled.
+    /// Says what happens with this request. Must be polled inside a tokio runtime with time
+    /// enabled.
     ///
     /// # Errors
     /// A [`Fault`] does not affect the next request.
-    fn weigh<'a>(&'a self, question: Question<'a>) -> Weighing<'a>;
+    fn decide<'a>(&'a self, question: Question<'a>) -> Deciding<'a>;
 
     /// Whether it is in use, and its last fault.
     fn status(&self) -> PathStatus;

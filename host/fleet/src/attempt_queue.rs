@@ -37,16 +37,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded() {
         let attempt_queue = AttemptQueue::default();
-        let attempt = EndedAttempt {
-            deployment: 0,
-            ending: Ending::Ok,
-            status: None,
-            first_byte: None,
-            total: Duration::ZERO,
-            prompt_tokens: None,
-            completion_tokens: None,
-            cost: None,
-        };
+        let attempt = EndedAttempt::new(0, Ending::Ok, Duration::ZERO);
         (0..MOST + 10).for_each(|_| attempt_queue.add(attempt));
         assert_eq!((attempt_queue.take().len(), attempt_queue.take().len()), (MOST, 0));
     }

@@ -49,7 +49,17 @@ impl Deployment {
     /// The live numbers that a strategy is told at `now`. `condition` is that of its [`State`].
     #[must_use]
     pub fn candidate(&self, condition: Condition, now: Instant) -> Candidate<'_> {
-        self.load.candidate(self.id, &self.place, self.slots.waiting(), condition, clock(now))
+        let idle = Candidate {
+            queued: u32::try_from(self.slots.waiting()).unwrap_or(u32::MAX),
+            limit: self.slots.limit(),
+            state: condition.of_candidate(),
+            ..Candidate::idle(self.id, &self.place)
+        };
+        match condition {
+            // It was ejected for its failures. Judged by them again, it would never be tried.
+            Condition::HalfOpen => Candidate { in_flight: self.load.in_flight(), ..idle },
+            _ => self.load.candidate(idle, clock(now)),
+        }
     }
 
     /// Its state, from probes and requests together. A failing probe takes precedence.

@@ -30,6 +30,7 @@ mod permit;
 mod place;
 mod pressure;
 mod rate;
+mod reading;
 mod reports;
 mod scope;
 mod siblings;

@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use contract::{Candidate, Place};
-
-use super::Condition;
+use contract::Candidate;
 
 /// A failure enters the average latency with at least this time, and at least twice the average, so
 /// that a deployment that fails fast does not look fast. Finagle's peak-EWMA balancer has the same
@@ -136,27 +134,14 @@ impl Load {
         average(&self.error_rate, 1.0);
     }
 
-    /// The numbers that a strategy is told about a deployment in this condition, with `waiting`
-    /// requests in its queue, at `now` on the caller's clock.
+    /// The numbers of `idle` that attempts have left, at `now` on the caller's clock.
     #[must_use]
-    pub fn candidate<'p>(
-        &self,
-        id: u32,
-        place: &'p Place,
-        waiting: usize,
-        condition: Condition,
-        now: Duration,
-    ) -> Candidate<'p> {
-        // A half-open deployment was ejected for its failures. Judged by them again, it would never
-        // be tried.
-        let fresh = condition == Condition::HalfOpen;
+    pub fn candidate<'p>(&self, idle: Candidate<'p>, now: Duration) -> Candidate<'p> {
         Candidate {
-            id,
-            place,
-            in_flight: if fresh { self.in_flight() } else { self.apparent_in_flight() },
-            queued: u32::try_from(waiting).unwrap_or(u32::MAX),
-            latency: self.recent_latency(now).filter(|_| !fresh),
-            error_rate: if fresh { 0.0 } else { self.error_rate() },
+            in_flight: self.in_flight(),
+            latency: self.recent_latency(now),
+            error_rate: self.error_rate(),
+            ..idle
         }
     }
 
@@ -193,22 +178,6 @@ impl Load {
         self.latency.store(f64::NAN.to_bits(), Ordering::Relaxed);
         self.error_rate.store(0f64.to_bits(), Ordering::Relaxed);
         self.failing.store(false, Ordering::Relaxed);
-    }
-
-    /// [`in_flight`](Self::in_flight) as a strategy sees it: scaled up by the error rate, and equal
-    /// if nothing fails. A deployment that fails fast has few attempts in flight, and must not look
-    /// idle.
-    #[must_use]
-    pub fn apparent_in_flight(&self) -> u32 {
-        let good = (1.0 - self.error_rate()).max(f64::EPSILON);
-        let seen = (f64::from(self.in_flight()) + 1.0) / good - 1.0;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "at least 0, and a cast saturates"
-        )]
-        let seen = seen.round() as u32;
-        seen
     }
 }
 

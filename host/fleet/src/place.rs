@@ -18,8 +18,11 @@ pub(super) fn place_of(model: &Model, config: &DeploymentConfig, is_affine: bool
         side: config.side,
         weight: config.weight,
         capacity: config.concurrency.max,
-        price: price.map(|(prompt, completion)| Price { prompt, completion }),
+        price: price.map(|(prompt, completion)| Price { prompt, cached: prompt, completion }),
         context_length: config.capability.context_length,
+        takes: config.capability.input,
+        tools: config.capability.tools,
+        tags: config.tags.clone(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What is forbidden to one request. Unlike what is *judged* (ejected, unhealthy), nothing overrides
 //! it: not panic mode, not fallback, not a strategy.
 
-use config::{Capability, DeploymentConfig, Modalities, Sides};
+use config::{Capability, DeploymentConfig, Sides};
+use contract::Modalities;
 
 /// What a request needs, as far as the gateway can tell without an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

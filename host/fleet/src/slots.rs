@@ -146,6 +146,15 @@ impl Slots {
         self.pressed.load(Ordering::Acquire)
     }
 
+    /// Requests that it takes at a time now: what is configured, or less where refusals taught so.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        if !self.is_pressed() {
+            return self.max();
+        }
+        self.lock().pressure.limit(self.max()).unwrap_or(self.max())
+    }
+
     /// Requests that wait for a place.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use config::Config;
-use contract::PathStrategy;
+use contract::{CandidateState, PathStrategy};
 
 use super::{AttemptQueue, Eligible, Fleet, FleetModel, StrategyMeters, Trial};
 
@@ -146,6 +146,24 @@ impl Condition {
     #[must_use]
     pub fn is_eligible(self) -> bool {
         matches!(self, Self::Healthy | Self::SlowStart | Self::HalfOpen | Self::Stalled)
+    }
+
+    /// The condition in the words of the contract. In panic mode strategies are asked about
+    /// deployments that are out of use too; these are as good as on trial.
+    #[must_use]
+    pub fn of_candidate(self) -> CandidateState {
+        match self {
+            Self::Healthy => CandidateState::Healthy,
+            Self::SlowStart => CandidateState::SlowStart,
+            Self::Stalled => CandidateState::Stalled,
+            Self::HalfOpen
+            | Self::Unhealthy
+            | Self::Ejected
+            | Self::Cooling
+            | Self::Credential
+            | Self::Misconfigured
+            | Self::Refused => CandidateState::HalfOpen,
+        }
     }
 
     /// Its name in `/routing` and metrics.

@@ -109,9 +109,13 @@ impl Trial {
         }
     }
 
-    /// Compares two answers to one question. Each has one weight per deployment and sums to 1.
+    /// Compares two answers to one question. Each has one weight per deployment and sums to 1, or
+    /// is empty if the request is held or refused.
     pub fn compare(&self, in_use: &[f64], candidate: &[f64]) {
-        let apart = in_use.iter().zip(candidate).map(|(a, b)| (a - b).abs()).sum::<f64>() / 2.0;
+        let apart = match in_use.len() == candidate.len() {
+            true => in_use.iter().zip(candidate).map(|(a, b)| (a - b).abs()).sum::<f64>() / 2.0,
+            false => 1.0,
+        };
         self.comparisons.add(millionths(apart));
     }
 

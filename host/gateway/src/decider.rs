@@ -211,7 +211,7 @@ pub(crate) mod tests {
 
     use super::*;
     use config::{self, Paths};
-    use contract::{Candidate, Description, Fault, Needs, RawWeights, Strategy};
+    use contract::{Description, Fault, RawWeights, Situation, Strategy};
     use fleet::{Fleet, Generation, Snapshot, StrategyInfo};
     use routing::Seat;
 
@@ -221,15 +221,7 @@ pub(crate) mod tests {
 
     impl Moody {
         fn new() -> Self {
-            let description = Description {
-                name: "moody".into(),
-                version: "1".into(),
-                summary: String::new(),
-                parameters: serde_json::json!({}),
-                refresh: None,
-                needs: Needs::default(),
-            };
-            Self(description, 0)
+            Self(Description::named("moody"), 0)
         }
     }
 
@@ -238,11 +230,7 @@ pub(crate) mod tests {
             &self.0
         }
 
-        fn assign(
-            &mut self,
-            _: &[Candidate<'_>],
-            _: &[Candidate<'_>],
-        ) -> Result<RawWeights, Fault> {
+        fn assign(&mut self, _: Situation<'_>) -> Result<RawWeights, Fault> {
             self.1 += 1;
             match self.1 {
                 1 => Ok(RawWeights { local: vec![1.0, 0.0], remote: Vec::new() }),

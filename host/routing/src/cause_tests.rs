@@ -90,7 +90,7 @@ fn time_limits_that_pass() {
 
 #[test]
 fn statuses_that_another_deployment_may_not_give() {
-    use Ending::{Failed, Limited};
+    use Ending::{Failed, Refused};
     let limited = Charged::Deployment(Effect::Limited);
     let nobody = Charged::Nobody;
     let down = StatusCode::SERVICE_UNAVAILABLE.as_u16();
@@ -102,12 +102,12 @@ fn statuses_that_another_deployment_may_not_give() {
         row(409, "status_409", "answered 409", nobody, None, 502, Failed),
         row(424, "status_424", "answered 424", nobody, None, 502, Failed),
         row(425, "status_425", "answered 425", nobody, None, 502, Failed),
-        row(498, "status_498", "answered 498", limited, None, down, Limited),
+        row(498, "status_498", "answered 498", limited, None, down, Refused),
         row(499, "status_499", "answered 499", nobody, None, 502, Failed),
-        row(529, "status_529", "answered 529", limited, None, down, Limited),
-        row(429, "status_429", "answered 429", limited, None, 429, Limited),
+        row(529, "status_529", "answered 529", limited, None, down, Refused),
+        row(429, "status_429", "answered 429", limited, None, 429, Refused),
         row(500, "status_500", "answered 500", ANSWER, BROKEN, 502, Failed),
-        row(503, "status_503", "answered 503", limited, None, 503, Limited),
+        row(503, "status_503", "answered 503", limited, None, 503, Refused),
         row(504, "status_504", "answered 504", ANSWER, BROKEN, 504, Failed),
         row(599, "status_599", "answered 599", ANSWER, BROKEN, 502, Failed),
     ]);
@@ -123,7 +123,7 @@ fn a_loop_is_nobodys_fault() {
 #[test]
 fn an_engine_that_is_overloaded_is_full() {
     let limited = Charged::Deployment(Effect::Limited);
-    let row = ("overloaded", "is overloaded", limited, None, 503, true, true, Ending::Limited);
+    let row = ("overloaded", "is overloaded", limited, None, 503, true, true, Ending::Refused);
     check(&[(Cause::Overloaded(code(500)), row)]);
 }
 

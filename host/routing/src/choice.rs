@@ -1,15 +1,18 @@
-//! Chooses the weights for one request: the published ones, or those of a strategy that decides
+//! Chooses what happens with one request: the published weights decide, or a strategy that decides
 //! each request. That is the strategy in use, or a candidate on trial beside it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use contract::{Facts, Fault, Needs, Role};
 use fleet::{AttemptQueue, CandidateInfo, Scope, Snapshot, StrategyInfo, Trial};
 
+use super::asking::{self, Said};
 use super::facts::{self, Asked};
-use super::weigh;
+use super::{RequestWeights, demand};
+
+/// How often a strategy may hold a request. Then the published weights decide.
+const MOST_HOLDS: u32 = 3;
 
 /// A request whose model is known.
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +27,15 @@ pub struct Inquiry<'r, 'q> {
     pub scope: Scope,
     /// The parts of the request that facts are found in.
     pub asked: Asked<'q>,
+    /// How often a strategy has held the request.
+    pub held: u32,
 }
 
-/// The weights for a request, and its part in learning and trials.
+/// What happens with a request, and its part in learning and trials.
 #[derive(Debug)]
 pub struct Choice<'r> {
-    /// One weight per deployment of the model.
-    pub weights: Cow<'r, [f64]>,
+    /// What happens with it.
+    pub said: Said<'r>,
     /// Takes the request's attempts for a strategy that learns.
     pub attempt_queue: Option<Arc<AttemptQueue>>,
     /// The request's part in a trial.
@@ -68,8 +73,9 @@ impl<'r> Inquiry<'r, '_> {
     /// The choice without asking a strategy: the published weights.
     fn published(self) -> Choice<'r> {
         let attempt_queue = self.strategy().and_then(|strategy| strategy.attempt_queue.clone());
-        let weights = Cow::Borrowed(&*self.snapshot.routes[self.model].weights);
-        Choice { weights, attempt_queue, trial: None, shadow: None }
+        let weights = RequestWeights::from(&*self.snapshot.routes[self.model].weights);
+        let said = Said::Route { weights, reason: None };
+        Choice { said, attempt_queue, trial: None, shadow: None }
     }
 
     /// The choice, if no strategy has to be asked. None if the caller must await [`choose`].
@@ -77,11 +83,12 @@ impl<'r> Inquiry<'r, '_> {
     pub fn at_once(self) -> Option<Choice<'r>> {
         let asks =
             |strategy: &StrategyInfo| strategy.on_path.is_some() || strategy.candidate.is_some();
-        (!self.strategy().is_some_and(asks)).then(|| self.published())
+        let is_asked = self.held < MOST_HOLDS && self.strategy().is_some_and(asks);
+        (!is_asked).then(|| self.published())
     }
 }
 
-/// Chooses the weights for a request. `lot` returns a random number from 0 to 1, which decides if a
+/// Chooses what happens with a request. `lot` returns a random number from 0 to 1, which decides if a
 /// canary gets the request.
 pub async fn choose<'r>(
     inquiry: Inquiry<'r, '_>,
@@ -98,17 +105,17 @@ pub async fn choose<'r>(
     };
     if let Some(candidate) = candidate
         && candidate.trial.falls_to_candidate(lot())
-        && let Some(weights) = by_candidate(candidate, inquiry, &facts, &clock).await
+        && let Some(said) = by_candidate(candidate, inquiry, &facts, &clock).await
     {
-        choice.weights = Cow::Owned(weights);
+        choice.said = said;
         choice.trial = part(candidate, Role::Candidate);
         return choice;
     }
     let began = candidate.map(|_| clock());
     let answer = ask(strategy, inquiry, &facts).await;
     let answered = matches!(answer, Some(Ok(_)));
-    if let Some(Ok(weights)) = answer {
-        choice.weights = Cow::Owned(weights);
+    if let Some(Ok(said)) = answer {
+        choice.said = said;
     }
     if let Some((candidate, began)) = candidate.zip(began) {
         choice.trial = part(candidate, Role::Live);
@@ -117,7 +124,7 @@ pub async fn choose<'r>(
         }
         // A canary is judged by the requests that it decides, not by comparison.
         if !candidate.trial.is_canary() && candidate.strategy.on_path.is_some() {
-            let (candidate, in_use) = (candidate.clone(), choice.weights.to_vec());
+            let (candidate, in_use) = (candidate.clone(), choice.said.weights().to_vec());
             let shadow = Shadow { candidate, facts, in_use, model, stream, scope };
             choice.shadow = Some(Box::new(shadow));
         }
@@ -132,12 +139,12 @@ impl Shadow {
         let CandidateInfo { strategy, trial } = &self.candidate;
         let began = clock();
         let Self { model, stream, facts, scope, .. } = &self;
-        let asked = weigh(strategy, snapshot, *model, *stream, facts, *scope);
+        let asked = asking::ask(strategy, snapshot, *model, (*stream, 0), facts, *scope);
         let answer = count(strategy, asked.await);
         if let Some(answer) = answer
-            && let Some(weights) = judged(answer, trial, began, &clock)
+            && let Some(said) = judged(answer, trial, began, &clock)
         {
-            trial.compare(&self.in_use, &weights);
+            trial.compare(&self.in_use, said.weights());
         }
     }
 }
@@ -149,25 +156,36 @@ fn known(
     candidate: Option<&CandidateInfo>,
 ) -> Facts {
     let asked = [Some(strategy), candidate.map(|candidate| &candidate.strategy)];
-    let needs = asked.into_iter().flatten().filter_map(|s| Some(s.on_path.as_ref()?.needs()));
+    let asked = asked.into_iter().flatten();
+    let needs = asked.filter_map(|asked| Some(asked.on_path.as_ref()?.description().needs));
     let Some(needs) = needs.reduce(Needs::or) else { return Facts::default() };
-    facts::of(inquiry.asked, &inquiry.snapshot.generation.config.request, needs)
+    let generation = &inquiry.snapshot.generation;
+    let demand = demand(
+        &generation.fleet.models[inquiry.model],
+        inquiry.asked.body,
+        &inquiry.asked.scan.fields,
+    );
+    Facts {
+        holds: demand.input,
+        tools: demand.tools,
+        ..facts::of(inquiry.asked, &generation.config.request, needs)
+    }
 }
 
 /// Asks `strategy` about one request, and counts the call. None if the published weights decide.
-async fn ask(
-    strategy: &StrategyInfo,
-    Inquiry { snapshot, model, stream, scope, .. }: Inquiry<'_, '_>,
+async fn ask<'r>(
+    strategy: &'r StrategyInfo,
+    Inquiry { snapshot, model, stream, scope, held, .. }: Inquiry<'r, '_>,
     facts: &Facts,
-) -> Option<Result<Vec<f64>, Fault>> {
-    count(strategy, weigh(strategy, snapshot, model, stream, facts, scope).await)
+) -> Option<Result<Said<'r>, Fault>> {
+    count(strategy, asking::ask(strategy, snapshot, model, (stream, held), facts, scope).await)
 }
 
 /// Counts a call by its result.
-fn count(
+fn count<'r>(
     strategy: &StrategyInfo,
-    answer: Option<Result<Vec<f64>, Fault>>,
-) -> Option<Result<Vec<f64>, Fault>> {
+    answer: Option<Result<Said<'r>, Fault>>,
+) -> Option<Result<Said<'r>, Fault>> {
     match &answer {
         Some(Ok(_)) => strategy.meters.ok.inc(),
         Some(Err(fault)) => strategy.meters.faults.add(fault.cause(), 1),
@@ -176,32 +194,35 @@ fn count(
     answer
 }
 
-/// The candidate's weights for a request that it decides. None without a good answer.
-async fn by_candidate(
-    candidate: &CandidateInfo,
-    inquiry: Inquiry<'_, '_>,
+/// The candidate's answer about a request that it decides. None without a good answer.
+async fn by_candidate<'r>(
+    candidate: &'r CandidateInfo,
+    inquiry: Inquiry<'r, '_>,
     facts: &Facts,
     clock: &impl Fn() -> Instant,
-) -> Option<Vec<f64>> {
+) -> Option<Said<'r>> {
     let CandidateInfo { strategy, trial } = candidate;
     let began = clock();
     match ask(strategy, inquiry, facts).await {
-        None => inquiry.snapshot.routes[inquiry.model].candidate.clone(),
+        None => {
+            let weights = inquiry.snapshot.routes[inquiry.model].candidate.as_deref()?;
+            Some(Said::Route { weights: weights.into(), reason: None })
+        }
         Some(answer) => judged(answer, trial, began, clock),
     }
 }
 
-/// Counts a candidate's answer in its trial. Returns the weights if it is good.
-fn judged(
-    answer: Result<Vec<f64>, Fault>,
+/// Counts a candidate's answer in its trial. Returns it if it is good.
+fn judged<'r>(
+    answer: Result<Said<'r>, Fault>,
     trial: &Trial,
     began: Instant,
     clock: &impl Fn() -> Instant,
-) -> Option<Vec<f64>> {
+) -> Option<Said<'r>> {
     match answer {
-        Ok(weights) => {
+        Ok(said) => {
             trial.took(Role::Candidate, clock().saturating_duration_since(began));
-            Some(weights)
+            Some(said)
         }
         // These follow from earlier faults, or from slowness, and are no new faults.
         Err(Fault::Off | Fault::Busy) => None,

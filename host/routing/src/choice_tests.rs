@@ -1,5 +1,6 @@
 //! Which strategy decides a request, with strategies that answer at once.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Mutex;
@@ -10,7 +11,10 @@ use config::{
     Concurrency, Config, DeploymentConfig, Endpoint, Model, ModelCard, Origin, Pricing, Rollback,
     Share, Standby, Timeouts, TotalTime, TrialMode,
 };
-use contract::{PathStatus, PathStrategy, Question, RawWeights, Role, Side, Weighing, Weights};
+use contract::{
+    Deciding, Description, PathStatus, PathStrategy, Question, RawPlan, RawVerdict, RawWeights,
+    Role, Side, Verdict, WhenFull,
+};
 use fleet::{Eligible, Fleet, Generation, Route, StrategyMeters, TrialReport};
 use http::HeaderMap;
 use http1::Scan;
@@ -27,22 +31,20 @@ const CANDIDATE: [f64; 2] = [1.0, 0.0];
 /// A strategy on the request path with a fixed answer. Records the facts that it is told.
 #[derive(Debug)]
 struct Fixed {
-    answer: Result<[f64; 2], Fault>,
-    needs: Needs,
+    answer: Result<RawVerdict, Fault>,
+    description: Description,
     told: Mutex<Vec<Facts>>,
 }
 
 impl PathStrategy for Fixed {
-    fn needs(&self) -> Needs {
-        self.needs
+    fn description(&self) -> &Description {
+        &self.description
     }
 
-    fn weigh<'a>(&'a self, question: Question<'a>) -> Weighing<'a> {
+    fn decide<'a>(&'a self, question: Question<'a>) -> Deciding<'a> {
         self.told.lock().expect("no panic").push(question.facts.clone());
-        let answer = self.answer.clone().map(|weights| {
-            let raw = RawWeights { local: weights.to_vec(), remote: Vec::new() };
-            Weights::check(raw, 2, 0).expect("good weights")
-        });
+        let check = |raw| Verdict::check(raw, [2, 0], 1).expect("a good answer");
+        let answer = self.answer.clone().map(check);
         Box::pin(async { answer })
     }
 
@@ -52,7 +54,17 @@ impl PathStrategy for Fixed {
 }
 
 fn fixed(answer: Result<[f64; 2], Fault>) -> Option<Arc<Fixed>> {
-    Some(Arc::new(Fixed { answer, needs: Needs::default(), told: Mutex::default() }))
+    Some(Arc::new(needing(answer.map(weights), Needs::default())))
+}
+
+fn weights(weights: [f64; 2]) -> RawVerdict {
+    RawWeights { local: weights.to_vec(), remote: Vec::new() }.into()
+}
+
+fn needing(answer: Result<RawVerdict, Fault>, needs: Needs) -> Fixed {
+    let reasons = vec!["because".into()];
+    let description = Description { needs, reasons, ..Description::named("fixed") };
+    Fixed { answer, description, told: Mutex::default() }
 }
 
 fn strategy(name: &str, on_path: Option<Arc<Fixed>>) -> StrategyInfo {
@@ -80,10 +92,11 @@ fn deployment(port: u16) -> DeploymentConfig {
         },
         api_key: None,
         provider_model_id: "m".into(),
+        tags: Vec::new(),
         capability: config::Capability {
             context_length: 1,
-            input: config::Modalities::default(),
-            output: config::Modalities::default(),
+            input: contract::Modalities::default(),
+            output: contract::Modalities::default(),
             tools: false,
         },
         weight: 0.0,
@@ -166,12 +179,12 @@ fn clock() -> impl Fn() -> Instant {
 fn chosen(snapshot: &Snapshot, lot: f64) -> Choice<'_> {
     let (headers, scan) = (HeaderMap::new(), scan());
     let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-    let inquiry = Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked };
+    let inquiry = Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked, held: 0 };
     let choice = at_once(choose(inquiry, || lot, clock()));
     if let Some(same) = inquiry.at_once() {
         assert_eq!(
-            (same.weights, same.attempt_queue.is_some()),
-            (choice.weights.clone(), choice.attempt_queue.is_some())
+            (same.said, same.attempt_queue.is_some()),
+            (choice.said.clone(), choice.attempt_queue.is_some())
         );
         assert!(choice.trial.is_none() && choice.shadow.is_none());
     }
@@ -184,7 +197,9 @@ fn nobody_is_waited_for_where_nobody_is_asked() {
     let of = |snapshot: &Snapshot| {
         let (headers, scan) = (HeaderMap::new(), scan());
         let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-        Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked }.at_once().is_some()
+        let inquiry =
+            Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked, held: 0 };
+        inquiry.at_once().is_some()
     };
     assert!(of(&alone(Vec::new())) && of(&alone(vec![strategy("s", None)])));
     assert!(!of(&alone(vec![strategy("s", fixed(Ok(IN_USE)))])));
@@ -210,8 +225,9 @@ const SECOND: Option<Duration> = Some(Duration::from_secs(1));
 fn without_a_strategy_on_the_path_the_published_weights_decide() {
     for snapshot in [snapshot(Vec::new()), snapshot(vec![strategy("s", None)])] {
         let choice = chosen(&snapshot, 0.0);
-        assert!(matches!(choice.weights, Cow::Borrowed(_)));
-        assert_eq!(*choice.weights, PUBLISHED);
+        let Said::Route { weights, .. } = &choice.said else { panic!("{choice:?}") };
+        assert!(matches!(weights.weights, Cow::Borrowed(_)));
+        assert_eq!(*choice.said.weights(), PUBLISHED);
         assert_eq!(choice.attempt_queue.is_some(), !snapshot.generation.strategies.is_empty());
         assert!(choice.trial.is_none() && choice.shadow.is_none());
     }
@@ -220,7 +236,7 @@ fn without_a_strategy_on_the_path_the_published_weights_decide() {
 #[test]
 fn a_strategy_on_the_path_decides_and_is_counted() {
     let snapshot = snapshot(vec![strategy("s", fixed(Ok(IN_USE)))]);
-    assert_eq!(*chosen(&snapshot, 0.0).weights, IN_USE);
+    assert_eq!(*chosen(&snapshot, 0.0).said.weights(), IN_USE);
     let meters = &snapshot.generation.strategies[0].meters;
     assert_eq!((meters.ok.get(), meters.faults.all().len()), (1, 0));
 }
@@ -228,7 +244,7 @@ fn a_strategy_on_the_path_decides_and_is_counted() {
 #[test]
 fn after_a_fault_the_published_weights_decide() {
     let snapshot = snapshot(vec![strategy("s", fixed(Err(Fault::Busy)))]);
-    assert_eq!(*chosen(&snapshot, 0.0).weights, PUBLISHED);
+    assert_eq!(*chosen(&snapshot, 0.0).said.weights(), PUBLISHED);
     let meters = &snapshot.generation.strategies[0].meters;
     assert_eq!((meters.ok.get(), meters.faults.all().get("busy")), (0, Some(&1)));
 }
@@ -236,7 +252,7 @@ fn after_a_fault_the_published_weights_decide() {
 #[test]
 fn facts_are_found_for_whoever_needs_them() {
     let needs = Needs { prompt_tokens: true, ..Needs::default() };
-    let needy = Fixed { answer: Ok(CANDIDATE), needs, told: Mutex::default() };
+    let needy = needing(Ok(weights(CANDIDATE)), needs);
     let (in_use, needy) = (fixed(Ok(IN_USE)), Arc::new(needy));
     let (snapshot, _) = tried(in_use.clone(), Some(Arc::clone(&needy)), CANARY);
     for lot in [0.0, 0.9] {
@@ -252,11 +268,11 @@ fn facts_are_found_for_whoever_needs_them() {
 fn a_canary_decides_for_its_share() {
     let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), CANARY);
     let choice = chosen(&snapshot, 0.24);
-    assert_eq!(*choice.weights, CANDIDATE);
+    assert_eq!(*choice.said.weights(), CANDIDATE);
     assert!(choice.trial.expect("a part").role == Role::Candidate && choice.shadow.is_none());
     assert_eq!(counts(&trial), (0, 0, [None, SECOND]));
     let choice = chosen(&snapshot, 0.25);
-    assert_eq!(*choice.weights, IN_USE);
+    assert_eq!(*choice.said.weights(), IN_USE);
     assert!(choice.trial.expect("a part").role == Role::Live && choice.shadow.is_none());
     assert_eq!(counts(&trial), (0, 0, [SECOND, SECOND]));
 }
@@ -266,7 +282,7 @@ fn a_canary_without_a_good_answer_leaves_the_request() {
     for (fault, counted) in [(Fault::Busy, 0), (Fault::Off, 0), (Fault::Trap("t".into()), 1)] {
         let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Err(fault)), CANARY);
         let choice = chosen(&snapshot, 0.0);
-        assert_eq!(*choice.weights, IN_USE);
+        assert_eq!(*choice.said.weights(), IN_USE);
         assert!(choice.trial.expect("a part").role == Role::Live);
         assert_eq!(trial.report().faults, counted);
         assert_eq!(trial.is_on(), counted == 0, "one fault is too many here");
@@ -276,10 +292,14 @@ fn a_canary_without_a_good_answer_leaves_the_request() {
 #[test]
 fn a_canary_off_the_path_decides_by_what_it_said_of_all() {
     let (mut snapshot, _) = tried(fixed(Ok(IN_USE)), None, CANARY);
-    assert_eq!(*chosen(&snapshot, 0.0).weights, IN_USE, "the candidate has not answered yet");
+    assert_eq!(
+        *chosen(&snapshot, 0.0).said.weights(),
+        IN_USE,
+        "the candidate has not answered yet"
+    );
     Arc::make_mut(&mut snapshot.routes[0]).candidate = Some(CANDIDATE.into());
     let choice = chosen(&snapshot, 0.0);
-    assert_eq!(*choice.weights, CANDIDATE);
+    assert_eq!(*choice.said.weights(), CANDIDATE);
     assert!(choice.trial.expect("a part").role == Role::Candidate);
 }
 
@@ -288,7 +308,7 @@ fn a_trial_that_is_over_is_none() {
     let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), CANARY);
     trial.fault("trapped");
     let choice = chosen(&snapshot, 0.0);
-    assert_eq!(*choice.weights, IN_USE);
+    assert_eq!(*choice.said.weights(), IN_USE);
     assert!(choice.trial.is_none());
 }
 
@@ -304,7 +324,7 @@ fn a_strategy_in_use_that_fails_has_no_time() {
 fn a_shadow_is_compared_beside_the_request() {
     let (snapshot, trial) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), TrialMode::Shadow);
     let choice = chosen(&snapshot, 0.0);
-    assert_eq!(*choice.weights, IN_USE);
+    assert_eq!(*choice.said.weights(), IN_USE);
     assert!(choice.trial.expect("a part").role == Role::Live);
     assert_eq!(trial.report().compared, 0, "not yet");
     at_once(choice.shadow.expect("a shadow").compare(&snapshot, clock()));
@@ -323,4 +343,52 @@ fn a_shadow_off_the_path_is_not_asked() {
     let shadow = chosen(&snapshot, 0.0).shadow.expect("a shadow");
     at_once(shadow.compare(&snapshot, clock()));
     assert_eq!(counts(&trial), (0, 1, [SECOND, None]));
+}
+
+/// What a strategy in use with this answer says of a request that was held so many times.
+fn said(answer: RawVerdict, held: u32) -> String {
+    let strategies = vec![strategy("s", Some(Arc::new(needing(Ok(answer), Needs::default()))))];
+    let snapshot = snapshot(strategies);
+    let (headers, scan) = (HeaderMap::new(), scan());
+    let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
+    let inquiry =
+        Inquiry { snapshot: &snapshot, model: 0, stream: false, scope: Scope::ALL, asked, held };
+    match at_once(choose(inquiry, || 0.0, clock())).said {
+        Said::Route { weights, reason } => {
+            format!("{:?} {:?} {:?} {reason:?}", weights.weights, weights.tiers, weights.when_full)
+        }
+        said => format!("{said:?}"),
+    }
+}
+
+#[test]
+fn a_plan_is_one_of_all_deployments() {
+    let weights = RawWeights { local: vec![1.0, 3.0], remote: Vec::new() };
+    let (tiers, when_full) = (Some((vec![1, 0], Vec::new())), WhenFull::Next);
+    let plan = RawPlan { weights, tiers, when_full, reason: Some(0) };
+    let told = said(RawVerdict::Route(plan), 0);
+    assert_eq!(told, "[0.25, 0.75] Some([1, 0]) Next Some(\"because\")");
+}
+
+#[test]
+fn a_request_is_held_three_times_at_most() {
+    for held in 0..3 {
+        assert_eq!(said(RawVerdict::Hold(5), held), "Hold(5ms)");
+    }
+    assert_eq!(said(RawVerdict::Hold(5), 3), "[0.5, 0.5] None AsConfigured None", "as published");
+}
+
+#[test]
+fn a_refusal_says_why() {
+    let refusal = RawVerdict::Refuse { retry_after: 2, reason: Some(0) };
+    assert_eq!(said(refusal, 0), "Refuse { retry_after: 2s, reason: Some(\"because\") }");
+}
+
+#[test]
+fn a_shadow_that_holds_differs_wholly() {
+    let shadow = Some(Arc::new(needing(Ok(RawVerdict::Hold(5)), Needs::default())));
+    let (snapshot, trial) = tried(fixed(Ok(IN_USE)), shadow, TrialMode::Shadow);
+    let choice = chosen(&snapshot, 0.0);
+    at_once(choice.shadow.expect("a shadow").compare(&snapshot, clock()));
+    assert!((trial.report().divergence - 1.0).abs() < 1e-6);
 }

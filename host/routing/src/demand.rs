@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use config::Modalities;
+use contract::Modalities;
 use fleet::{Demand, FleetModel};
 use http1::Fields;
 

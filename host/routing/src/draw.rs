@@ -3,6 +3,8 @@
 //!
 //! The draw is lazy. Most requests need only the first deployment, which takes one pass over the
 //! weights and no allocation.
+//!
+//! With tiers, the draw is among the deployments of the lowest tier that is left.
 
 use std::borrow::Cow;
 
@@ -11,11 +13,30 @@ use rand::{Rng, RngExt};
 #[cfg(any(test, fuzzing))]
 use config::Fallback;
 use config::Standby;
+use contract::WhenFull;
+
+/// How one request is shared among the deployments of its model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestWeights<'a> {
+    /// One weight per deployment, each at least 0. 0 is standby.
+    pub weights: Cow<'a, [f64]>,
+    /// One tier per deployment: those of a lower one are tried first. None: all are in one.
+    pub tiers: Option<Vec<u8>>,
+    /// What happens while the deployment that was drawn first is full.
+    pub when_full: WhenFull,
+}
+
+impl<'a, W: Into<Cow<'a, [f64]>>> From<W> for RequestWeights<'a> {
+    fn from(weights: W) -> Self {
+        Self { weights: weights.into(), tiers: None, when_full: WhenFull::AsConfigured }
+    }
+}
 
 /// A lazy draw over some weights.
 #[derive(Debug)]
 pub(crate) struct Draw<'a> {
     weights: Cow<'a, [f64]>,
+    tiers: Option<Vec<u8>>,
     standby: Standby,
     next: Next,
 }
@@ -39,9 +60,13 @@ struct Rest {
 }
 
 impl<'a> Draw<'a> {
-    /// A draw over deployments with these weights, each at least 0.
-    pub(crate) fn new(weights: impl Into<Cow<'a, [f64]>>, standby: Standby) -> Self {
-        Self { weights: weights.into(), standby, next: Next::First }
+    /// A draw over deployments with these weights, each at least 0. `tiers` has one number for each.
+    pub(crate) fn new(
+        weights: impl Into<Cow<'a, [f64]>>,
+        tiers: Option<Vec<u8>>,
+        standby: Standby,
+    ) -> Self {
+        Self { weights: weights.into(), tiers, standby, next: Next::First }
     }
 
     /// Starts again, as if nothing had been drawn.
@@ -73,7 +98,7 @@ impl<'a> Draw<'a> {
     ) -> Option<usize> {
         let weights = &*self.weights;
         let drawn = match self.next {
-            Next::First => {
+            Next::First if self.tiers.is_none() => {
                 // If the drawn one is not usable, the draw is repeated among the usable ones, which
                 // gives each of them its share.
                 let first = pick(weights, 0..weights.len(), rng).filter(|i| usable(*i));
@@ -84,7 +109,7 @@ impl<'a> Draw<'a> {
                 None
             }
             Next::Second(first) => Some(first),
-            Next::Rest(_) => None,
+            Next::First | Next::Rest(_) => None,
         };
         if !matches!(self.next, Next::Rest(_)) {
             let left = (0..weights.len()).filter(|i| Some(*i) != drawn && usable(*i));
@@ -94,8 +119,13 @@ impl<'a> Draw<'a> {
         }
         let Next::Rest(rest) = &mut self.next else { return None };
         let Rest { weighted, standby } = &mut **rest;
-        if let Some(at) = pick(weights, weighted.iter().copied(), rng) {
-            return Some(weighted.swap_remove(at));
+        let tier = |at: usize| self.tiers.as_ref().and_then(|tiers| tiers.get(at)).copied();
+        let lowest = weighted.iter().map(|at| tier(*at)).min();
+        let first = weighted.iter().enumerate().filter(|(_, at)| lowest == Some(tier(**at)));
+        if let Some(nth) = pick(weights, first.clone().map(|(_, at)| *at), rng)
+            && let Some((position, _)) = first.clone().nth(nth)
+        {
+            return Some(weighted.swap_remove(position));
         }
         let at = (!standby.is_empty()).then(|| rng.random_range(0..standby.len()))?;
         Some(standby.swap_remove(at))
@@ -135,7 +165,7 @@ pub(crate) fn draw(
     fallback: Fallback,
     rng: &mut impl Rng,
 ) -> Vec<usize> {
-    let mut draw = Draw::new(weights, fallback.standby);
+    let mut draw = Draw::new(weights, None, fallback.standby);
     std::iter::from_fn(|| draw.next(&usable, rng)).take(fallback.attempts as usize).collect()
 }
 
@@ -190,6 +220,21 @@ mod tests {
             tail.sort_unstable();
             assert_eq!((head, tail), (vec![1, 3], vec![0, 2]));
         }
+    }
+
+    #[test]
+    fn a_lower_tier_comes_first_and_shares_by_weight() {
+        let mut rng = StdRng::seed_from_u64(5);
+        let mut first = [0u32; 2];
+        for _ in 0..10_000 {
+            let tiers = Some(vec![1, 0, 1, 0, 0]);
+            let mut draw = Draw::new(&[0.7, 0.1, 0.1, 0.1, 0.0][..], tiers, Standby::Last);
+            let order: Vec<usize> =
+                std::iter::from_fn(|| draw.next(|at| at != 3, &mut rng)).collect();
+            assert_eq!((order[0], order[3]), (1, 4), "the standby is last, whatever its tier");
+            first[order[1] / 2] += 1;
+        }
+        assert!((f64::from(first[0]) / 1e4 - 0.875).abs() < 0.015, "{first:?}");
     }
 
     #[test]

@@ -175,9 +175,9 @@ mod tests {
             assert!(matches!(unsaid, Outcome::Limited { wait: None, .. }), "{unsaid:?}");
         }
         for (status, wait, ending) in [
-            (429, None, Ending::Limited),
-            (503, Some(WAIT), Ending::Limited),
-            (503, None, Ending::Limited),
+            (429, None, Ending::Refused),
+            (503, Some(WAIT), Ending::Refused),
+            (503, None, Ending::Refused),
             (500, Some(WAIT), Ending::Failed),
         ] {
             assert_eq!(failure(status, wait).ending(), ending, "{status} {wait:?}");

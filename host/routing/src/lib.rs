@@ -4,15 +4,15 @@
 //!
 //! - [`plan`](Plan): asks the strategies off the request path and builds the next snapshot.
 //!   [`Agenda`] decides when.
-//! - [`weigh`]: asks a strategy about one request. [`facts`] finds what it is told.
-//! - [`choose`]: the weights of one request, with the trial of a candidate beside the strategy in
-//!   use.
+//! - [`choose`]: what happens with one request: [`Said`] by the strategy in use or the candidate on
+//!   trial beside it, or the published weights. [`facts`] finds what strategies are told.
 //! - [`Itinerary`]: the deployments to try, in weighted order. [`Turns`] follows it for the data path
 //!   and the simulation of tests, and the simulator of strategies drives it.
 //! - [`Cause`]: why an attempt failed, and what follows from that. [`Failure`] is one failed
 //!   attempt, [`Exhausted`] a request without an answer.
 
 mod agenda;
+mod asking;
 mod cause;
 mod choice;
 mod classify;
@@ -33,13 +33,14 @@ mod share;
 mod timetable;
 mod turns;
 mod waiting;
-mod weigh;
 
 pub use agenda::{Agenda, AgendaStep};
+pub use asking::Said;
 pub use cause::{Cause, CauseFacts, Charged, Effect, Lack, Phase, Speaker, Wording};
 pub use choice::{Choice, Inquiry, Shadow, TrialPart, choose};
 pub use demand::demand;
 pub use digest::digest;
+pub use draw::RequestWeights;
 pub use endpoint::InferenceEndpoint;
 pub use exhausted::Exhausted;
 pub use failure::{Failure, Overtime};
@@ -47,4 +48,3 @@ pub use itinerary::{Deployments, Event, Itinerary, Step, Terms, Unfit};
 pub use plan::{Decision, Failed, Plan};
 pub use seat::Seat;
 pub use turns::{RoutedRequest, Turns, WaitLog};
-pub use weigh::weigh;

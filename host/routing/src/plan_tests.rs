@@ -10,7 +10,7 @@ use config::{
     Concurrency, Config, DeploymentConfig, Endpoint, Model, ModelCard, Origin, Pricing, Share,
     SlowStart, Timeouts, TotalTime,
 };
-use contract::{Candidate, Description, EndedAttempt, Ending, Needs, RawWeights, Side, Strategy};
+use contract::{Description, EndedAttempt, Ending, RawWeights, Side, Situation, Strategy};
 use fleet::{AttemptQueue, Condition, Deployment, Fleet, Outcome, Slots, StrategyInfo};
 use proptest::prelude::*;
 
@@ -41,11 +41,8 @@ impl Strategy for Harmonic {
         &self.description
     }
 
-    fn assign(
-        &mut self,
-        _: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
-    ) -> Result<RawWeights, Fault> {
+    fn assign(&mut self, situation: Situation<'_>) -> Result<RawWeights, Fault> {
+        let remote = situation.remote;
         self.record.lock().unwrap().asked.push(remote[0].place.model.clone());
         if self.fails {
             return Err(Fault::Trap("as told".into()));
@@ -141,14 +138,7 @@ impl Scene {
 }
 
 fn harmonic(spec: Spec, record: &Arc<Mutex<Record>>) -> Harmonic {
-    let description = Description {
-        name: "harmonic".into(),
-        version: "1".into(),
-        summary: String::new(),
-        parameters: serde_json::json!({}),
-        refresh: spec.refresh,
-        needs: Needs::default(),
-    };
+    let description = Description { refresh: spec.refresh, ..Description::named("harmonic") };
     let Spec { learns, fails, .. } = spec;
     Harmonic { description, learns, fails, record: Arc::clone(record) }
 }
@@ -217,10 +207,11 @@ fn deployment(port: u16) -> DeploymentConfig {
         endpoint: Endpoint { origin, prefix: String::new(), query: String::new() },
         api_key: None,
         provider_model_id: "m".into(),
+        tags: Vec::new(),
         capability: config::Capability {
             context_length: 1,
-            input: config::Modalities::default(),
-            output: config::Modalities::default(),
+            input: contract::Modalities::default(),
+            output: contract::Modalities::default(),
             tools: false,
         },
         weight: 1.0,
@@ -289,16 +280,7 @@ fn a_learner_is_asked_when_there_was_something_to_learn() {
     let learner = Spec { learns: true, ..Spec::default() };
     let mut scene = Scene::of(&[0, 0, 1], &[learner, Spec::default()]);
     assert_eq!(scene.decide_next(), (SECOND, vec![]));
-    let attempt = EndedAttempt {
-        deployment: 0,
-        ending: Ending::Ok,
-        status: None,
-        first_byte: None,
-        total: Duration::ZERO,
-        prompt_tokens: None,
-        completion_tokens: None,
-        cost: None,
-    };
+    let attempt = EndedAttempt::new(0, Ending::Ok, Duration::ZERO);
     scene.attempt_queue[0].add(attempt);
     assert_eq!(scene.decide(SECOND / 2), [""; 0], "not due");
     let asked = scene.decide_next();

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use config::Standby;
-use contract::{Facts, Fault, Question, Role, Strategy, Weights};
+use contract::{Facts, Fault, Question, Role, Situation, Strategy, Verdict, Weights};
 use fleet::{Eligible, FleetModel, Route, State, Trial};
 
 /// A strategy's last good answer about one model: one weight per deployment, 0 for those that it
@@ -35,8 +35,10 @@ fn ask(
     eligible: &Eligible,
     strategy: &mut dyn Strategy,
 ) -> Result<LastGood, Fault> {
-    let (local, remote) = eligible.candidates(model, states, Instant::now());
-    let raw = strategy.assign(&local, &remote)?;
+    let now = Instant::now();
+    let (local, remote) = eligible.candidates(model, states, now);
+    let signals = eligible.signals(model, &strategy.description().signals, now);
+    let raw = strategy.assign(Situation { local: &local, remote: &remote, signals: &signals })?;
     let weights = Weights::check(raw, local.len(), remote.len())?;
     Ok(eligible.spread(&weights, model.deployments.len()))
 }
@@ -48,11 +50,14 @@ pub(super) fn rehearse(
     route: &Route,
     strategy: &mut dyn Strategy,
 ) -> Result<(), Fault> {
-    let (local, remote) = route.eligible.candidates(model, &route.states, Instant::now());
+    let now = Instant::now();
+    let (local, remote) = route.eligible.candidates(model, &route.states, now);
+    let signals = route.eligible.signals(model, &strategy.description().signals, now);
+    let situation = Situation { local: &local, remote: &remote, signals: &signals };
     let (id, facts) = (&*model.config.id, &Facts::default());
-    let question = Question { model: id, stream: false, facts, local: &local, remote: &remote };
+    let question = Question { model: id, stream: false, facts, situation, held: 0 };
     let raw = strategy.assign_request(question)?;
-    Weights::check(raw, local.len(), remote.len())?;
+    Verdict::check(raw, [local.len(), remote.len()], strategy.description().reasons.len())?;
     Ok(())
 }
 

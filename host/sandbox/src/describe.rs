@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use contract::Description;
+use contract::{Description, Signal};
 
 use super::text::printable;
-use super::version::RawDescription;
+use super::version::{RawDescription, RawSignal};
 
 /// Maximum bytes of the name, and of the version.
 const NAME: usize = 64;
@@ -13,12 +13,16 @@ const NAME: usize = 64;
 const SUMMARY: usize = 1_024;
 /// Maximum bytes of the parameters' schema.
 const PARAMETERS: usize = 64 << 10;
+/// Maximum number of reasons, and maximum bytes of one.
+const REASONS: usize = 256;
+const REASON: usize = 128;
 /// The shortest refresh interval. A shorter one is raised to it.
 const REFRESH: Duration = Duration::from_millis(100);
 
 /// Returns the checked description, or its defect in words.
 pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
-    let RawDescription { name, version, summary, parameters, refresh, needs } = raw;
+    let RawDescription { name, version, summary, parameters, refresh, needs, signals, reasons } =
+        raw;
     let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
     if name.is_empty() || !name.chars().all(in_name) {
         let name = printable(&name, NAME);
@@ -48,7 +52,30 @@ pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
         return Err("the schema of its parameters is not a JSON object".to_owned());
     }
     let refresh = refresh.map(|ms| Duration::from_millis(ms.into()).max(REFRESH));
-    Ok(Description { name, version, summary, parameters, refresh, needs })
+    let signals = signals.into_iter().map(known).collect::<Result<_, _>>()?;
+    if reasons.len() > REASONS {
+        return Err(format!("it has {} reasons; at most {REASONS} are allowed", reasons.len()));
+    }
+    for reason in &reasons {
+        if reason.is_empty() || reason.len() > REASON || reason.contains(char::is_control) {
+            let reason = printable(reason, REASON);
+            return Err(format!(
+                "its reason `{reason}` is not one line of text of 1 to {REASON} bytes"
+            ));
+        }
+    }
+    Ok(Description { name, version, summary, parameters, refresh, needs, signals, reasons })
+}
+
+/// The signal that a guest asks for. None: this host does not know it, and the guest can do without.
+fn known(RawSignal { name, optional }: RawSignal) -> Result<Option<Signal>, String> {
+    let signal = Signal::by_name(&name);
+    if signal.is_some() || optional {
+        return Ok(signal);
+    }
+    let known: Vec<&str> = Signal::ALL.into_iter().map(Signal::name).collect();
+    let name = printable(&name, NAME);
+    Err(format!("it asks for the signal `{name}`; there are {}", known.join(", ")))
 }
 
 #[cfg(test)]
@@ -65,6 +92,8 @@ mod tests {
             parameters: r#"{"type":"object"}"#.to_owned(),
             refresh: Some(3),
             needs: Needs::default(),
+            signals: Vec::new(),
+            reasons: Vec::new(),
         }
     }
 
@@ -89,6 +118,33 @@ mod tests {
             (RawDescription { parameters: "[".repeat(9_000), ..raw() }, "is not JSON"),
         ] {
             let error = check(bad).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_signal_is_refused_unless_it_is_optional() {
+        let asks = |name: &str, optional| {
+            let signal = RawSignal { name: name.to_owned(), optional };
+            check(RawDescription { signals: vec![signal], ..raw() })
+        };
+        assert_eq!(asks("engine.waiting", false).unwrap().signals, [Some(Signal::EngineWaiting)]);
+        assert_eq!(asks("engine.nothing", true).unwrap().signals, [None]);
+        let error = asks("engine.nothing", false).unwrap_err();
+        assert!(error.contains("`engine.nothing`; there are engine.running, "), "{error}");
+    }
+
+    #[test]
+    fn reasons_are_short_lines() {
+        let gives = |reasons: Vec<String>| check(RawDescription { reasons, ..raw() });
+        assert_eq!(gives(vec!["full".to_owned(); REASONS]).unwrap().reasons.len(), REASONS);
+        for (reasons, says) in [
+            (vec!["full".to_owned(); REASONS + 1], "it has 257 reasons"),
+            (vec![String::new()], "its reason `` is not"),
+            (vec!["a\nb".to_owned()], "its reason `a\\nb` is not"),
+            (vec!["x".repeat(REASON + 1)], "is not one line of text of 1 to 128 bytes"),
+        ] {
+            let error = gives(reasons).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
     }

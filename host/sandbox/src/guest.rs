@@ -13,7 +13,7 @@ use wasmtime_wasi::p2::pipe::SinkOutputStream;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use config::Sandbox;
-use contract::Fault;
+use contract::{Fault, Surroundings};
 
 use super::deadline;
 use super::interface::ComponentShape;
@@ -30,6 +30,10 @@ pub(super) struct StoreData {
     pub(super) log: Log,
     /// The strategy's store, shared with its other instances.
     pub(super) values: Arc<Values>,
+    /// The values of its signals during a call.
+    pub(super) signals: Vec<f64>,
+    /// Its time and its chance.
+    pub(super) surroundings: Arc<dyn Surroundings>,
     limiter: Limiter,
     /// A clock and random numbers, but no files, network, environment or arguments. The standard
     /// input is empty, and the outputs are discarded.
@@ -103,12 +107,15 @@ impl Program {
         &self,
         name: Arc<str>,
         values: Arc<Values>,
+        surroundings: Arc<dyn Surroundings>,
     ) -> Result<Instance, Stopped> {
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(RESOURCES);
         let state = StoreData {
             log: Log::new(name),
             values,
+            signals: Vec::new(),
+            surroundings,
             limiter: Limiter::new(self.sandbox.memory),
             wasi: empty_world(),
             resources,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use config::Sandbox;
-use contract::{Description, Place, Role};
+use contract::{Description, Place, Role, Surroundings};
 
 use super::compile::{Cancellation, Compiler, Components};
 use super::guest::{Instance, Program, Unfit};
@@ -18,6 +18,7 @@ use super::path::{Maker, PathPlugin};
 use super::plugin::Plugin;
 use super::recipe::{LoadedComponent, Recipe};
 use super::source::Bytes;
+use super::system::System;
 use super::values::Stores;
 use super::version::RawDescription;
 use super::{Cache, LoadError, LoadStage, Source, describe, interface};
@@ -41,6 +42,7 @@ pub struct Opened {
     instance: Instance,
     stores: Arc<Stores>,
     maker: Maker,
+    surroundings: Arc<dyn Surroundings>,
 }
 
 /// Durations of a load's stages.
@@ -150,7 +152,8 @@ impl PluginHost {
             times,
         };
         let (stores, maker) = (Arc::clone(&self.stores), self.maker.clone());
-        Ok(Opened { loaded: Arc::new(loaded), instance, stores, maker })
+        let surroundings = Arc::new(System::default());
+        Ok(Opened { loaded: Arc::new(loaded), instance, stores, maker, surroundings })
     }
 
     /// Compiles a component. Returns it with the machine that runs it.
@@ -192,7 +195,7 @@ fn first_words(
     name: Arc<str>,
 ) -> Result<(Instance, RawDescription), LoadError> {
     let mut instance = program
-        .instantiate(name, Arc::default())
+        .instantiate(name, Arc::default(), Arc::new(System::default()))
         .map_err(|stopped| stopped.in_stage(what, LoadStage::Instantiate))?;
     instance.begin();
     let said = program
@@ -214,7 +217,14 @@ impl Opened {
         let LoadedComponent { program, what, name, .. } = &*self.loaded;
         let (instance, _) = first_words(program, what, Arc::clone(name))?;
         let (loaded, maker) = (Arc::clone(&self.loaded), self.maker.clone());
-        Ok(Self { loaded, instance, stores: Arc::default(), maker })
+        let surroundings = Arc::clone(&self.surroundings);
+        Ok(Self { loaded, instance, stores: Arc::default(), maker, surroundings })
+    }
+
+    /// Takes time and chance from `surroundings`. Default: the system, in UTC.
+    #[must_use]
+    pub fn with_surroundings(self, surroundings: Arc<dyn Surroundings>) -> Self {
+        Self { surroundings, ..self }
     }
 
     /// Durations of its load. A copy made by [`Self::again`] has those of the original.
@@ -285,10 +295,12 @@ impl Opened {
         role: Role,
         instances: usize,
     ) -> Result<Plugin, LoadError> {
-        let Self { loaded, mut instance, stores, maker } = self;
+        let Self { loaded, mut instance, stores, maker, surroundings } = self;
         let values = stores.of(&store_name(&loaded.name, role));
         instance.store.data_mut().values = Arc::clone(&values);
-        let recipe = Recipe { loaded, parameters: parameters.to_string(), places, values };
+        instance.store.data_mut().surroundings = Arc::clone(&surroundings);
+        let parameters = parameters.to_string();
+        let recipe = Recipe { loaded, parameters, places, values, surroundings };
         let what = recipe.loaded.what.clone();
         let answer = recipe.configure(&mut instance);
         let answer = answer.map_err(|stopped| stopped.in_stage(&what, LoadStage::Configure))?;

@@ -6,7 +6,7 @@ use wasmtime::component::{Component, ComponentNamedList, Lift, Lower};
 use wasmtime::error::Context;
 
 use super::text::printable;
-use super::{LoadError, v0_1_0, v0_2_0};
+use super::{LoadError, v0_1_0, v0_2_0, v0_3_0};
 
 /// The WASI 0.2 packages that a component may import. The standard libraries of most languages need
 /// them to start. The host offers them without files, environment or arguments behind them.
@@ -18,16 +18,18 @@ pub(super) const WASI: &[&str] =
 pub(super) enum Version {
     V0_1_0,
     V0_2_0,
+    V0_3_0,
 }
 
 impl Version {
-    pub(super) const ALL: [Self; 2] = [Self::V0_1_0, Self::V0_2_0];
+    pub(super) const ALL: [Self; 3] = [Self::V0_1_0, Self::V0_2_0, Self::V0_3_0];
 
     /// The interface that every strategy of this version exports.
     pub(super) fn policy(self) -> &'static str {
         match self {
             Self::V0_1_0 => v0_1_0::POLICY,
             Self::V0_2_0 => v0_2_0::POLICY,
+            Self::V0_3_0 => v0_3_0::POLICY,
         }
     }
 
@@ -37,6 +39,7 @@ impl Version {
         match self {
             Self::V0_1_0 => &[],
             Self::V0_2_0 => &[v0_2_0::REQUEST_POLICY, v0_2_0::LEARNING],
+            Self::V0_3_0 => &[v0_3_0::REQUEST_POLICY, v0_3_0::LEARNING],
         }
     }
 
@@ -45,6 +48,7 @@ impl Version {
         match self {
             Self::V0_1_0 => &[v0_1_0::LOGGING],
             Self::V0_2_0 => &[v0_2_0::LOGGING, v0_2_0::STORE],
+            Self::V0_3_0 => v0_3_0::IMPORTS,
         }
     }
 
@@ -57,7 +61,7 @@ impl Version {
     pub(super) fn worlds(self) -> &'static [&'static str] {
         match self {
             Self::V0_1_0 => &["strategy"],
-            Self::V0_2_0 => {
+            Self::V0_2_0 | Self::V0_3_0 => {
                 &["strategy", "request-strategy", "learning-strategy", "learning-request-strategy"]
             }
         }
@@ -161,7 +165,7 @@ pub(super) fn shape(what: &str, component: &Component) -> Result<ComponentShape,
 
 /// True for the interface of types alone, which some tools import and export by themselves.
 fn is_types(name: &str) -> bool {
-    name == v0_2_0::TYPES
+    name == v0_2_0::TYPES || name == v0_3_0::TYPES
 }
 
 /// True for an allowed package of any 0.2 release, such as `wasi:cli/environment@0.2.6`.

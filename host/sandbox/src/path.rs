@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use contract::{Fault, Needs, PathStatus, PathStrategy, Question, Weighing, Weights};
+use contract::{Deciding, Description, Fault, PathStatus, PathStrategy, Question, Verdict};
 
 use super::breaker::PathBreaker;
 use super::guest::Instance;
@@ -41,7 +41,7 @@ impl PathPlugin {
         }))
     }
 
-    async fn ask(&self, question: Question<'_>) -> Result<Weights, Fault> {
+    async fn ask(&self, question: Question<'_>) -> Result<Verdict, Fault> {
         let taken = self.idle().pop();
         let Some(instance) = taken else { return Err(Fault::Busy) };
         let mut loan = Loan { plugin: self, instance: Some(instance) };
@@ -52,7 +52,8 @@ impl PathPlugin {
             self.recipe.program().call_on_path(call).await?
         };
         loan.give_back();
-        Ok(Weights::check(said, question.local.len(), question.remote.len())?)
+        let deployments = [question.situation.local.len(), question.situation.remote.len()];
+        Ok(Verdict::check(said, deployments, self.recipe.description().reasons.len())?)
     }
 
     fn note(&self, fault: &Fault) {
@@ -95,11 +96,11 @@ impl Drop for Loan<'_> {
 }
 
 impl PathStrategy for PathPlugin {
-    fn needs(&self) -> Needs {
-        self.recipe.description().needs
+    fn description(&self) -> &Description {
+        self.recipe.description()
     }
 
-    fn weigh<'a>(&'a self, question: Question<'a>) -> Weighing<'a> {
+    fn decide<'a>(&'a self, question: Question<'a>) -> Deciding<'a> {
         Box::pin(async move {
             let Some(leave) = self.breaker.leave() else { return Err(Fault::Off) };
             let answer = self.ask(question).await;

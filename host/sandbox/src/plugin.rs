@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use contract::{
-    Candidate, Description, EndedAttempt, Fault, PathStrategy, Place, Question, RawWeights,
-    Strategy,
+    Description, EndedAttempt, Fault, PathStrategy, Place, Question, RawVerdict, RawWeights,
+    Situation, Strategy,
 };
 
 use super::guest::Instance;
@@ -36,7 +36,7 @@ impl Plugin {
         self.instance.as_ref().map(Instance::memory)
     }
 
-    /// The places it was configured with. A [`Candidate::id`] is an index into them.
+    /// The places it was configured with. A [`Candidate::id`](contract::Candidate::id) is an index into them.
     #[must_use]
     pub fn places(&self) -> &[Place] {
         &self.recipe.places
@@ -64,12 +64,8 @@ impl Strategy for Plugin {
         self.recipe.description()
     }
 
-    fn assign(
-        &mut self,
-        local: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
-    ) -> Result<RawWeights, Fault> {
-        self.call(async |instance| instance.guest.assign(&mut instance.store, local, remote).await)
+    fn assign(&mut self, situation: Situation<'_>) -> Result<RawWeights, Fault> {
+        self.call(async |instance| instance.guest.assign(&mut instance.store, situation).await)
     }
 
     fn on_path(&self) -> Option<Arc<dyn PathStrategy>> {
@@ -78,9 +74,9 @@ impl Strategy for Plugin {
 
     /// Blocks like [`assign`](Strategy::assign), which answers if the strategy has no request
     /// policy.
-    fn assign_request(&mut self, question: Question<'_>) -> Result<RawWeights, Fault> {
+    fn assign_request(&mut self, question: Question<'_>) -> Result<RawVerdict, Fault> {
         if self.path.is_none() {
-            return self.assign(question.local, question.remote);
+            return self.assign(question.situation).map(RawVerdict::from);
         }
         self.call(async |instance| {
             instance.guest.assign_request(&mut instance.store, question).await

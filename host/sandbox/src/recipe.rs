@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{Description, Fault, Place};
+use contract::{Description, Fault, Place, Surroundings};
 
 use super::guest::{Instance, Program, Stopped};
 use super::host::LoadTimes;
@@ -35,6 +35,7 @@ pub(super) struct Recipe {
     pub(super) parameters: String,
     pub(super) places: Vec<Place>,
     pub(super) values: Arc<Values>,
+    pub(super) surroundings: Arc<dyn Surroundings>,
 }
 
 impl Recipe {
@@ -50,7 +51,8 @@ impl Recipe {
     /// calls.
     pub(super) fn fresh(&self) -> Result<Instance, Fault> {
         let (name, values) = (Arc::clone(&self.loaded.name), Arc::clone(&self.values));
-        let mut instance = self.loaded.program.instantiate(name, values)?;
+        let surroundings = Arc::clone(&self.surroundings);
+        let mut instance = self.loaded.program.instantiate(name, values, surroundings)?;
         instance.begin();
         // The contract promises guests that `describe` precedes `configure`.
         self.loaded.program.call(instance.guest.describe(&mut instance.store))?;
@@ -65,7 +67,7 @@ impl Recipe {
     /// Configures an instance. The guest's refusal is made printable.
     pub(super) fn configure(&self, instance: &mut Instance) -> Result<Result<(), String>, Stopped> {
         instance.begin();
-        let (store, guest) = (&mut instance.store, &instance.guest);
+        let (store, guest) = (&mut instance.store, &mut instance.guest);
         let call = guest.configure(store, &self.parameters, &self.places);
         let answer = self.loaded.program.call(call)?;
         Ok(answer.map_err(|message| printable(&message, 1_024)))

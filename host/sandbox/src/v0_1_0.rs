@@ -6,7 +6,7 @@ use generated::{Strategy, StrategyPre};
 use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, Linker};
 
-use contract::{Candidate, Needs, Price, RawWeights};
+use contract::{Candidate, Needs, Price, RawWeights, Situation};
 
 use super::guest::StoreData;
 use super::interface::check;
@@ -69,6 +69,8 @@ impl Guest {
             parameters: said.parameters,
             refresh: said.refresh_interval,
             needs: Needs::default(),
+            signals: Vec::new(),
+            reasons: Vec::new(),
         })
     }
 
@@ -83,8 +85,7 @@ impl Guest {
     pub(super) async fn assign(
         &self,
         store: &mut Store<StoreData>,
-        local: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
+        Situation { local, remote, .. }: Situation<'_>,
     ) -> wasmtime::Result<RawWeights> {
         let [local, remote] = [local, remote]
             .map(|side| side.iter().map(policy::Deployment::from).collect::<Vec<_>>());

@@ -5,7 +5,10 @@ use generated::hybrid::routing::{logging, store, types};
 use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
-use contract::{Candidate, EndedAttempt, Ending, Needs, Place, Price, Question, RawWeights, Side};
+use contract::{
+    Candidate, EndedAttempt, Ending, Needs, Place, Price, Question, RawVerdict, RawWeights, Side,
+    Situation,
+};
 
 use super::guest::StoreData;
 use super::interface::{ComponentShape, check};
@@ -134,7 +137,10 @@ impl Guest {
                 prompt_tokens: said.needs.contains(policy::Facts::PROMPT_TOKENS),
                 session: said.needs.contains(policy::Facts::SESSION),
                 prefixes: said.needs.contains(policy::Facts::PREFIXES),
+                tenant_name: true,
             },
+            signals: Vec::new(),
+            reasons: Vec::new(),
         })
     }
 
@@ -151,10 +157,9 @@ impl Guest {
     pub(super) async fn assign(
         &mut self,
         store: &mut Store<StoreData>,
-        local: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
+        situation: Situation<'_>,
     ) -> wasmtime::Result<RawWeights> {
-        self.note(local, remote);
+        self.note(situation);
         let said = self.policy.call_assign(store, &self.local, &self.remote).await?;
         Ok(RawWeights { local: said.local, remote: said.remote })
     }
@@ -164,8 +169,8 @@ impl Guest {
         &mut self,
         store: &mut Store<StoreData>,
         question: Question<'_>,
-    ) -> wasmtime::Result<RawWeights> {
-        self.note(question.local, question.remote);
+    ) -> wasmtime::Result<RawVerdict> {
+        self.note(question.situation);
         let Some(policy) = &self.request_policy else { return Err(not_exported(REQUEST_POLICY)) };
         let facts = question.facts;
         let headers: Vec<(&str, &str)> =
@@ -177,15 +182,15 @@ impl Guest {
             max_output_tokens: facts.max_output_tokens,
             session: facts.session,
             prefixes: &facts.prefixes,
-            tenant: facts.tenant.as_deref(),
+            tenant: facts.tenant.as_ref().map(|tenant| tenant.name.as_str()),
             headers: &headers,
         };
         let said = policy.call_assign_request(store, request, &self.local, &self.remote).await?;
-        Ok(RawWeights { local: said.local, remote: said.remote })
+        Ok(RawWeights { local: said.local, remote: said.remote }.into())
     }
 
     /// Fills the buffers with the deployments of a call.
-    fn note(&mut self, local: &[Candidate<'_>], remote: &[Candidate<'_>]) {
+    fn note(&mut self, Situation { local, remote, .. }: Situation<'_>) {
         for (list, candidates) in [(&mut self.local, local), (&mut self.remote, remote)] {
             list.clear();
             list.extend(candidates.iter().map(types::Deployment::from));
@@ -252,9 +257,9 @@ impl From<&EndedAttempt> for learning::Attempt {
                 Ending::Ok => learning::Ending::Ok,
                 Ending::ClientError => learning::Ending::ClientError,
                 Ending::Cancelled => learning::Ending::Cancelled,
-                Ending::Limited => learning::Ending::Limited,
+                Ending::Refused => learning::Ending::Limited,
                 Ending::Failed => learning::Ending::Failed,
-                Ending::TimedOut => learning::Ending::TimedOut,
+                Ending::TimedOut | Ending::Stalled => learning::Ending::TimedOut,
                 Ending::Broken => learning::Ending::Broken,
             },
             status: attempt.status,
@@ -291,7 +296,8 @@ impl store::Host for StoreData {
         self.values.set(key, value, ttl).map_err(|refusal| match refusal {
             StoreRefusal::Key => store::Refusal::Key,
             StoreRefusal::Value => store::Refusal::Value,
-            StoreRefusal::Full => store::Refusal::Full,
+            // Only versions after this one compare.
+            StoreRefusal::Full | StoreRefusal::Other => store::Refusal::Full,
         })
     }
 

@@ -24,6 +24,8 @@ pub(super) enum StoreRefusal {
     Value,
     /// The strategy has too many keys or bytes.
     Full,
+    /// The key has another value than was expected.
+    Other,
 }
 
 /// The store of one strategy, shared by all its instances. The last write wins.
@@ -66,24 +68,44 @@ impl Values {
         bytes: Vec<u8>,
         ttl: Option<Duration>,
     ) -> Result<(), StoreRefusal> {
-        if key.is_empty() || key.len() > KEY {
-            return Err(StoreRefusal::Key);
-        }
-        if bytes.len() > VALUE {
-            return Err(StoreRefusal::Value);
-        }
+        check(&key, &bytes)?;
+        let now = Instant::now();
+        self.lock().set(key, Value { bytes, ends: ttl.map(|ttl| now + ttl) }, now)
+    }
+
+    /// Sets a value if the key still has the value `old`. None: if it has none.
+    pub(super) fn compare_and_set(
+        &self,
+        key: String,
+        old: Option<&[u8]>,
+        bytes: Vec<u8>,
+        ttl: Option<Duration>,
+    ) -> Result<(), StoreRefusal> {
+        check(&key, &bytes)?;
         let now = Instant::now();
         let mut kept = self.lock();
-        if !kept.has_room(&key, bytes.len()) {
-            kept.forget_old(now);
-            if !kept.has_room(&key, bytes.len()) {
-                return Err(StoreRefusal::Full);
-            }
+        if kept.get(&key, now).map(|value| &*value.bytes) != old {
+            return Err(StoreRefusal::Other);
         }
-        kept.remove(&key);
-        kept.bytes += key.len() + bytes.len();
-        kept.by_key.insert(key, Value { bytes, ends: ttl.map(|ttl| now + ttl) });
-        Ok(())
+        kept.set(key, Value { bytes, ends: ttl.map(|ttl| now + ttl) }, now)
+    }
+
+    /// Adds to a number of 8 bytes, the lowest first. Returns the sum, which wraps around. The end
+    /// of its time stays.
+    pub(super) fn add(&self, key: String, delta: i64) -> Result<i64, StoreRefusal> {
+        check(&key, &[])?;
+        let now = Instant::now();
+        let mut kept = self.lock();
+        let (number, ends) = match kept.get(&key, now) {
+            Some(value) => {
+                let bytes = <[u8; 8]>::try_from(&*value.bytes).map_err(|_| StoreRefusal::Value)?;
+                (i64::from_le_bytes(bytes), value.ends)
+            }
+            None => (0, None),
+        };
+        let sum = number.wrapping_add(delta);
+        kept.set(key, Value { bytes: sum.to_le_bytes().to_vec(), ends }, now)?;
+        Ok(sum)
     }
 
     pub(super) fn remove(&self, key: &str) {
@@ -96,7 +118,32 @@ impl Values {
     }
 }
 
+fn check(key: &str, bytes: &[u8]) -> Result<(), StoreRefusal> {
+    if key.is_empty() || key.len() > KEY {
+        return Err(StoreRefusal::Key);
+    }
+    if bytes.len() > VALUE { Err(StoreRefusal::Value) } else { Ok(()) }
+}
+
 impl Kept {
+    /// The value of a key that has not expired.
+    fn get(&self, key: &str, now: Instant) -> Option<&Value> {
+        self.by_key.get(key).filter(|value| !value.is_over(now))
+    }
+
+    fn set(&mut self, key: String, value: Value, now: Instant) -> Result<(), StoreRefusal> {
+        if !self.has_room(&key, value.bytes.len()) {
+            self.forget_old(now);
+            if !self.has_room(&key, value.bytes.len()) {
+                return Err(StoreRefusal::Full);
+            }
+        }
+        self.remove(&key);
+        self.bytes += key.len() + value.bytes.len();
+        self.by_key.insert(key, value);
+        Ok(())
+    }
+
     fn has_room(&self, key: &str, value: usize) -> bool {
         let old = self.by_key.get(key).map(|old| key.len() + old.bytes.len());
         let keys = self.by_key.len() + usize::from(old.is_none());
@@ -183,6 +230,39 @@ mod tests {
         }
         assert_eq!(set("more".into(), 1, None), Err(StoreRefusal::Full));
         assert!(values.lock().bytes <= BYTES);
+    }
+
+    #[test]
+    fn a_number_is_added_to_and_keeps_its_time() {
+        let values = Values::default();
+        assert_eq!((values.add("n".into(), 5), values.add("n".into(), -7)), (Ok(5), Ok(-2)));
+        assert_eq!(values.get("n"), Some((-2i64).to_le_bytes().to_vec()));
+        values.set("n".into(), i64::MAX.to_le_bytes().to_vec(), None).unwrap();
+        assert_eq!(values.add("n".into(), 1), Ok(i64::MIN));
+        values.set("over".into(), 9i64.to_le_bytes().to_vec(), Some(Duration::ZERO)).unwrap();
+        assert_eq!(values.add("over".into(), 1), Ok(1), "its time was over");
+        let hour = Duration::from_secs(3600);
+        values.set("timed".into(), 9i64.to_le_bytes().to_vec(), Some(hour)).unwrap();
+        assert_eq!(values.add("timed".into(), 1), Ok(10));
+        assert!(values.lock().by_key["timed"].ends.is_some());
+        values.set("text".into(), vec![1, 2], None).unwrap();
+        assert_eq!(values.add("text".into(), 1), Err(StoreRefusal::Value));
+        assert_eq!(values.add(String::new(), 1), Err(StoreRefusal::Key));
+    }
+
+    #[test]
+    fn a_value_is_set_only_in_place_of_the_expected_one() {
+        let values = Values::default();
+        let set =
+            |old: Option<&[u8]>, new: u8| values.compare_and_set("k".into(), old, vec![new], None);
+        assert_eq!(set(Some(&[1]), 2), Err(StoreRefusal::Other), "there is none yet");
+        assert_eq!(set(None, 1), Ok(()));
+        assert_eq!(set(None, 2), Err(StoreRefusal::Other));
+        assert_eq!(set(Some(&[9]), 2), Err(StoreRefusal::Other));
+        assert_eq!((set(Some(&[1]), 2), values.get("k")), (Ok(()), Some(vec![2])));
+        values.set("k".into(), vec![2], Some(Duration::ZERO)).unwrap();
+        assert_eq!(set(Some(&[2]), 3), Err(StoreRefusal::Other), "its time is over");
+        assert_eq!(set(None, 3), Ok(()));
     }
 
     #[test]

@@ -4,22 +4,24 @@
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
-use contract::{Candidate, EndedAttempt, Needs, Place, Question, RawWeights};
+use contract::{EndedAttempt, Needs, Place, Question, RawVerdict, RawWeights, Situation};
 
 use super::guest::StoreData;
 use super::interface::{ComponentShape, Version};
-use super::{v0_1_0, v0_2_0};
+use super::{v0_1_0, v0_2_0, v0_3_0};
 
 /// A component whose imports are resolved and whose exports have the right types.
 pub(super) enum Linked {
     V0_1_0(v0_1_0::Linked),
     V0_2_0(v0_2_0::Linked),
+    V0_3_0(v0_3_0::Linked),
 }
 
 /// Exports of one instance. Dropping the future of a call cancels it, and makes the store unusable.
 pub(super) enum Guest {
     V0_1_0(v0_1_0::Guest),
     V0_2_0(v0_2_0::Guest),
+    V0_3_0(v0_3_0::Guest),
 }
 
 /// The answer of a guest's `describe`, unchecked.
@@ -32,6 +34,16 @@ pub(super) struct RawDescription {
     /// In milliseconds.
     pub(super) refresh: Option<u32>,
     pub(super) needs: Needs,
+    pub(super) signals: Vec<RawSignal>,
+    pub(super) reasons: Vec<String>,
+}
+
+/// A signal that a guest asks for.
+#[derive(Debug, Clone)]
+pub(super) struct RawSignal {
+    pub(super) name: String,
+    /// The guest can do without it.
+    pub(super) optional: bool,
 }
 
 impl Linked {
@@ -49,6 +61,10 @@ impl Linked {
                 v0_2_0::add_to_linker(linker)?;
                 Self::V0_2_0(v0_2_0::Linked::new(linker, component, shape)?)
             }
+            Version::V0_3_0 => {
+                v0_3_0::add_to_linker(linker)?;
+                Self::V0_3_0(v0_3_0::Linked::new(linker, component, shape)?)
+            }
         })
     }
 
@@ -59,23 +75,25 @@ impl Linked {
         Ok(match self {
             Self::V0_1_0(linked) => Guest::V0_1_0(linked.instantiate(store).await?),
             Self::V0_2_0(linked) => Guest::V0_2_0(linked.instantiate(store).await?),
+            Self::V0_3_0(linked) => Guest::V0_3_0(linked.instantiate(store).await?),
         })
     }
 }
 
 impl Guest {
     pub(super) async fn describe(
-        &self,
+        &mut self,
         store: &mut Store<StoreData>,
     ) -> wasmtime::Result<RawDescription> {
         match self {
             Self::V0_1_0(guest) => guest.describe(store).await,
             Self::V0_2_0(guest) => guest.describe(store).await,
+            Self::V0_3_0(guest) => guest.describe(store).await,
         }
     }
 
     pub(super) async fn configure(
-        &self,
+        &mut self,
         store: &mut Store<StoreData>,
         parameters: &str,
         places: &[Place],
@@ -83,18 +101,19 @@ impl Guest {
         match self {
             Self::V0_1_0(guest) => guest.configure(store, parameters).await,
             Self::V0_2_0(guest) => guest.configure(store, parameters, places).await,
+            Self::V0_3_0(guest) => guest.configure(store, parameters, places).await,
         }
     }
 
     pub(super) async fn assign(
         &mut self,
         store: &mut Store<StoreData>,
-        local: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
+        situation: Situation<'_>,
     ) -> wasmtime::Result<RawWeights> {
         match self {
-            Self::V0_1_0(guest) => guest.assign(store, local, remote).await,
-            Self::V0_2_0(guest) => guest.assign(store, local, remote).await,
+            Self::V0_1_0(guest) => guest.assign(store, situation).await,
+            Self::V0_2_0(guest) => guest.assign(store, situation).await,
+            Self::V0_3_0(guest) => guest.assign(store, situation).await,
         }
     }
 
@@ -102,11 +121,12 @@ impl Guest {
         &mut self,
         store: &mut Store<StoreData>,
         question: Question<'_>,
-    ) -> wasmtime::Result<RawWeights> {
+    ) -> wasmtime::Result<RawVerdict> {
         match self {
             // Not reached: a component of this version never has a request policy.
-            Self::V0_1_0(guest) => guest.assign(store, question.local, question.remote).await,
+            Self::V0_1_0(guest) => Ok(guest.assign(store, question.situation).await?.into()),
             Self::V0_2_0(guest) => guest.assign_request(store, question).await,
+            Self::V0_3_0(guest) => guest.assign_request(store, question).await,
         }
     }
 
@@ -118,6 +138,7 @@ impl Guest {
         match self {
             Self::V0_1_0(_) => Ok(()),
             Self::V0_2_0(guest) => guest.outcome(store, attempts).await,
+            Self::V0_3_0(guest) => guest.outcome(store, attempts).await,
         }
     }
 }

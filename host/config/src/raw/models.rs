@@ -128,6 +128,10 @@ pub(crate) struct RawRoute {
     pub(crate) output_modalities: Option<Vec<String>>,
     /// Whether tool calls are answered here. Default: the model's.
     pub(crate) supports_tools: Option<bool>,
+    /// Words that strategies read: h100, eu-west, cheap.
+    #[serde(default)]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
+    pub(crate) tags: Vec<String>,
     /// How many attempts run at a time. Default, key by key: that of routing.yaml.
     #[serde(default)]
     #[schemars(schema_with = "own_concurrency")]

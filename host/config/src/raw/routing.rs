@@ -105,6 +105,9 @@ pub(crate) struct RoutingFile {
     #[serde(default, with = "seconds::zero_is_none")]
     #[schemars(with = "TimeOrZero")]
     pub(crate) keep_alive_comments: Option<Duration>,
+    /// Time zone of the hours that strategies see: Europe/Berlin. Default: UTC.
+    #[schemars(length(max = 64))]
+    pub(crate) time_zone: Option<String>,
 }
 
 /// One place that runs some models.

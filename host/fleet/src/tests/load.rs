@@ -1,43 +1,34 @@
 //! The numbers that strategies are told about a deployment.
 
-use contract::Place;
+use contract::{Candidate, Place};
 
 use super::super::{Load, Sibling, may_go};
 use super::*;
 
-fn place() -> Place {
-    Place {
-        name: "d".into(),
-        model: "m".into(),
-        side: Side::Local,
-        weight: 1.0,
-        capacity: 1,
-        price: None,
-        context_length: 1,
-    }
-}
-
 #[test]
 fn a_strategy_sees_how_attempts_went() {
-    let (load, place) = (Arc::new(Load::default()), place());
+    let (load, place) = (Arc::new(Load::default()), Place::new("d", "m", Side::Local));
+    let idle = Candidate { queued: 2, ..Candidate::idle(7, &place) };
     let _under_way: Vec<_> = (0..3).map(|_| load.enter()).collect();
     load.record_first_byte(SECOND, SECOND);
     load.record_failure(SECOND, SECOND);
-    let seen = load.candidate(7, &place, 2, Condition::Healthy, SECOND);
-    assert_eq!((seen.id, seen.queued), (7, 2));
-    assert!(seen.in_flight > 2 && seen.error_rate > 0.0, "{seen:?}");
+    let seen = load.candidate(idle, SECOND);
+    assert_eq!((seen.id, seen.queued, seen.in_flight), (7, 2, 3));
+    assert!(seen.error_rate > 0.0, "{seen:?}");
     assert!(seen.latency.is_some_and(|latency| latency > 1000.0), "a failure looks slow: {seen:?}");
-    let later = load.candidate(7, &place, 2, Condition::Healthy, 100 * SECOND);
+    let later = load.candidate(idle, 100 * SECOND);
     assert_eq!(later.latency, None, "that was long ago");
 }
 
 #[test]
 fn a_trial_is_not_judged_by_what_was_before() {
-    let (load, place) = (Arc::new(Load::default()), place());
-    let _under_way = load.enter();
-    load.record_failure(SECOND, SECOND);
-    let seen = load.candidate(0, &place, 0, Condition::HalfOpen, SECOND);
+    let scene = Scene::of(1);
+    scene.fail(0, 1);
+    let _under_way = scene.at(0).load.enter();
+    let seen = scene.at(0).candidate(Condition::HalfOpen, scene.now);
     assert_eq!((seen.in_flight, seen.latency, seen.error_rate), (1, None, 0.0));
+    let seen = scene.at(0).candidate(Condition::Healthy, scene.now);
+    assert!(seen.latency.is_some() && seen.error_rate > 0.0, "{seen:?}");
 }
 
 #[test]
@@ -132,19 +123,5 @@ fn an_observation_is_recent_for_a_minute() {
     let ms = Duration::from_millis;
     for (now, is_recent) in [(0, true), (3_000, true), (62_999, true), (63_000, false)] {
         assert_eq!(load.recent_latency(ms(now)).is_some(), is_recent, "{now}");
-    }
-}
-
-#[test]
-fn failures_make_a_deployment_look_busier() {
-    let load = Arc::new(Load::default());
-    let _under_way: Vec<_> = (0..3).map(|_| load.enter()).collect();
-    let mut failed = 0;
-    // After so many failures: 4 / 0.9^n - 1.
-    for (failures, seen) in [(0, 3), (1, 3), (2, 4), (7, 7), (20, 32), (1000, u32::MAX)] {
-        (failed..failures).for_each(|_| load.record_failure(SECOND, SECOND));
-        failed = failures;
-        assert_eq!(load.apparent_in_flight(), seen, "{failures}");
-        assert_eq!(load.in_flight(), 3);
     }
 }

@@ -96,10 +96,11 @@ pub(crate) fn deployment(port: u16) -> DeploymentConfig {
         },
         api_key: None,
         provider_model_id: "m".into(),
+        tags: Vec::new(),
         capability: config::Capability {
             context_length: 1,
-            input: config::Modalities::default(),
-            output: config::Modalities::default(),
+            input: contract::Modalities::default(),
+            output: contract::Modalities::default(),
             tools: false,
         },
         weight: 1.0,

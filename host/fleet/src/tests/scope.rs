@@ -1,6 +1,7 @@
 //! What is forbidden to a request.
 
-use config::{Capability, Modalities, Sides};
+use config::{Capability, Sides};
+use contract::Modalities;
 use proptest::prelude::*;
 
 use super::super::{Demand, Forbidden, Scope};

@@ -102,13 +102,10 @@ fn who_fails_fast_looks_neither_fast_nor_idle() {
         permit.settle(Outcome::Success, scene.now + SECOND);
     }
     let before = load.latency().expect("answers");
-    assert_eq!(load.apparent_in_flight(), load.in_flight());
     scene.fail(0, 10);
     assert!(load.latency().expect("answers") > 2.0 * before, "{:?}", load.latency());
     assert_eq!(load.in_flight(), 0);
-    assert!(load.apparent_in_flight() >= 1, "{}", load.apparent_in_flight());
     scene.fail(0, 200);
-    assert!(load.apparent_in_flight() > 1000);
     assert!(load.latency().expect("answers") <= 600e3);
 }
 

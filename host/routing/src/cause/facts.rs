@@ -132,7 +132,7 @@ pub(super) const ANSWERED: CauseFacts = CauseFacts { speaker: Speaker::Both, ..F
 pub(super) const FULL: CauseFacts = CauseFacts {
     charged: Charged::Deployment(Effect::Limited),
     waste: None,
-    ending: Ending::Limited,
+    ending: Ending::Refused,
     ..ANSWERED
 };
 

@@ -8,12 +8,13 @@
 mod prompt;
 
 use std::ops::Range;
+use std::time::Duration;
 
 use http::HeaderMap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use config::RequestFacts;
-use contract::{Facts, Needs};
+use contract::{Facts, Modalities, Needs, Tenant};
 use http1::{Fields, Scan, json};
 
 /// Bytes of the prompt per hash. vLLM caches blocks of 16 tokens, or about 64 bytes, so this is
@@ -59,9 +60,31 @@ pub fn of(request: Asked<'_>, config: &RequestFacts, needs: Needs) -> Facts {
         max_output_tokens: at(&fields.max_output).and_then(number),
         session: needs.session.then(session).flatten(),
         prefixes: if needs.prefixes { prefixes(body, fields, seed) } else { Vec::new() },
-        tenant: config.tenant_header.as_ref().and_then(value).map(str::to_owned),
+        tenant: config
+            .tenant_header
+            .as_ref()
+            .and_then(value)
+            .map(|name| Tenant { hash: xxh3_64(name.as_bytes()), name: name.to_owned() }),
+        priority: config.priority_header.as_ref().and_then(value).map_or(0, priority),
+        objective: config.objective_header.as_ref().and_then(value).and_then(objective),
+        holds: Modalities::NONE,
+        tools: false,
         headers: config.headers.iter().filter_map(named).collect(),
     }
+}
+
+/// A whole number. Text that is none is 0: a client's mistake must not cost it its request.
+fn priority(text: &str) -> i32 {
+    text.trim().parse::<i64>().map_or(0, |number| {
+        i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
+    })
+}
+
+/// Milliseconds, at least 1.
+fn objective(text: &str) -> Option<Duration> {
+    let milliseconds = text.trim().parse::<f64>().ok()?;
+    let range = 1.0..=3.6e6;
+    range.contains(&milliseconds).then(|| Duration::from_secs_f64(milliseconds / 1e3))
 }
 
 /// A header's value. None if it is empty, not printable, or longer than [`VALUE`].

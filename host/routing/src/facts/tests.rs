@@ -126,7 +126,7 @@ fn headers_are_told_as_far_as_they_are_printable_and_short() {
 fn told(body: &Value, headers: &HeaderMap, config: &RequestFacts, all: bool) -> Facts {
     let body = body.to_string().into_bytes();
     let scan = scan(&body).unwrap();
-    let needs = Needs { prompt_tokens: all, session: all, prefixes: all };
+    let needs = Needs { prompt_tokens: all, session: all, prefixes: all, tenant_name: all };
     of(Asked { model: "m", headers, body: &body, scan: &scan }, config, needs)
 }
 
@@ -135,6 +135,8 @@ fn only_facts_that_are_needed_are_told() {
     let config = RequestFacts {
         session_header: Some("x-session".into()),
         tenant_header: Some("x-tenant".into()),
+        priority_header: Some("x-priority".into()),
+        objective_header: Some("x-objective".into()),
         headers: vec!["x-tier".into(), "x-none".into()],
     };
     let mut headers = HeaderMap::new();
@@ -144,7 +146,9 @@ fn only_facts_that_are_needed_are_told() {
     body["max_tokens"] = json!(9);
     let cheap = told(&body, &headers, &config, false);
     assert_eq!((cheap.prompt_tokens, cheap.session, cheap.prefixes), (None, None, vec![]));
-    assert_eq!((cheap.max_output_tokens, cheap.tenant.as_deref()), (Some(9), Some("acme")));
+    assert_eq!(cheap.max_output_tokens, Some(9));
+    assert_eq!(cheap.tenant.map(|tenant| tenant.name).as_deref(), Some("acme"));
+    assert_eq!((cheap.priority, cheap.objective), (0, None));
     assert_eq!(cheap.headers, [("x-tier".to_owned(), "gold".to_owned())]);
     let all = told(&body, &headers, &config, true);
     assert!(all.prompt_tokens.is_some() && all.session.is_some() && all.prefixes.len() == 1);
@@ -155,6 +159,30 @@ fn only_facts_that_are_needed_are_told() {
     assert_eq!(told(&chat(&[("user", "a")]), &headers, &config, true).session, named);
     let none = told(&json!({"model": "m"}), &HeaderMap::new(), &RequestFacts::default(), true);
     assert_eq!((none.tenant, none.session, none.prompt_tokens), (None, None, None));
+}
+
+#[test]
+fn urgency_and_objective_are_numbers_or_nothing() {
+    for (text, number) in [
+        ("7", 7),
+        (" -3 ", -3),
+        ("99999999999", i32::MAX),
+        ("-99999999999", i32::MIN),
+        ("high", 0),
+        ("1.5", 0),
+    ] {
+        assert_eq!(priority(text), number, "{text}");
+    }
+    for (text, milliseconds) in [
+        ("250", Some(250)),
+        ("1", Some(1)),
+        ("0", None),
+        ("-5", None),
+        ("nan", None),
+        ("1e9", None),
+    ] {
+        assert_eq!(objective(text), milliseconds.map(Duration::from_millis), "{text}");
+    }
 }
 
 #[test]

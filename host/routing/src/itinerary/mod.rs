@@ -31,17 +31,19 @@ mod scene;
 mod step;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod when_full;
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 
 use answers::refusal::Sense;
+use contract::WhenFull;
 use fleet::{Budget, Busy, Outcome};
 
 use super::cause::{Cause, Phase};
-use super::draw::Draw;
+use super::draw::{Draw, RequestWeights};
 use super::exhausted::Exhausted;
 use super::failure::{Failure, Overtime};
 
@@ -85,6 +87,10 @@ pub struct Itinerary<'a> {
     cooled: Vec<usize>,
     /// When it leaves the line. None before it first waits.
     patience: Option<Instant>,
+    /// What happens while the deployment that was drawn first is full.
+    when_full: WhenFull,
+    /// The deployment that it waits for before it takes the next one.
+    awaited: Option<FullAt>,
     /// Attempts that were refused by a full deployment.
     refusals: u32,
     /// True if the retry budget refused an attempt.
@@ -100,15 +106,16 @@ pub struct Itinerary<'a> {
 impl<'a> Itinerary<'a> {
     /// Draws the deployment that is tried first. `weights` has one weight per deployment.
     pub fn begin(
-        weights: impl Into<Cow<'a, [f64]>>,
+        weights: impl Into<RequestWeights<'a>>,
         terms: Terms,
         deployments: &impl Deployments,
         rng: &mut impl Rng,
         now: Instant,
     ) -> Self {
+        let RequestWeights { weights, tiers, when_full } = weights.into();
         let mut itinerary = Self {
             terms,
-            order: Draw::new(weights, terms.fallback.standby),
+            order: Draw::new(weights, tiers, terms.fallback.standby),
             next: None,
             at: 0,
             panic: terms.panic,
@@ -118,6 +125,8 @@ impl<'a> Itinerary<'a> {
             wanted: Vec::new(),
             cooled: Vec::new(),
             patience: None,
+            when_full,
+            awaited: None,
             refusals: 0,
             over_budget: false,
             busy: false,
@@ -163,13 +172,24 @@ impl<'a> Itinerary<'a> {
         now: Instant,
     ) -> Step {
         match event {
-            Event::Full => return self.queue(deployments, now),
+            Event::Full => match self.when_full {
+                WhenFull::AsConfigured => return self.queue(None, deployments, now),
+                when_full => {
+                    let full = FullAt { at: self.at, soon: true };
+                    if let Some(step) = self.pass(full, when_full, deployments, now) {
+                        return step;
+                    }
+                }
+            },
             Event::Pressed { soon } => {
-                self.busy = true;
-                self.full.push(FullAt { at: self.at, soon });
+                let full = FullAt { at: self.at, soon };
+                if let Some(step) = self.pass(full, self.when_full, deployments, now) {
+                    return step;
+                }
             }
             Event::Placed(at) => {
                 self.at = at;
+                self.awaited = None;
                 self.full.retain(|full| full.at != at);
                 if self.is_affordable(deployments, budget, now) {
                     return Step::Attempt(at);
@@ -184,6 +204,9 @@ impl<'a> Itinerary<'a> {
                 self.busy |= busy != Busy::Dispersed;
                 // It has waited for all of them.
                 self.full.retain(|full| !self.wanted.contains(&full.at));
+                // If the others are full too, it waits for this one with them.
+                let again = self.awaited.take().filter(|_| busy == Busy::Waited);
+                self.full.extend(again);
             }
             Event::Ready | Event::Refused => {}
         }
@@ -313,15 +336,41 @@ impl<'a> Itinerary<'a> {
         !deployments.is_forbidden(at) && self.unfit.is_none_or(|unfit| deployments.fits(at, unfit))
     }
 
-    /// The step for a deployment whose configured places are taken.
-    fn queue(&mut self, deployments: &impl Deployments, now: Instant) -> Step {
+    /// The step for a deployment whose configured places are taken. `patience` is how long the
+    /// request waits for it, if the strategy said so.
+    fn queue(
+        &mut self,
+        patience: Option<Duration>,
+        deployments: &impl Deployments,
+        now: Instant,
+    ) -> Step {
         let at = self.at;
         self.wanted.clear();
         if !self.panic && !deployments.is_up(at) {
             return Step::PassOver(at);
         }
         self.wanted.push(at);
-        Step::Wait { until: self.end().min(now + deployments.patience(at)) }
+        let patience = patience.unwrap_or_else(|| deployments.patience(at));
+        Step::Wait { until: self.end().min(now + patience) }
+    }
+
+    /// Notes that a deployment is full. Returns a step if the request waits for it before it takes
+    /// the next one. It does so once.
+    fn pass(
+        &mut self,
+        full: FullAt,
+        when_full: WhenFull,
+        deployments: &impl Deployments,
+        now: Instant,
+    ) -> Option<Step> {
+        self.busy = true;
+        if let WhenFull::Wait(time) = when_full {
+            self.when_full = WhenFull::Next;
+            self.awaited = Some(full);
+            return Some(self.queue(Some(time), deployments, now));
+        }
+        self.full.push(full);
+        None
     }
 
     /// The step for a request that waits for a place at the full deployments of `which`. All of its

@@ -108,10 +108,18 @@ impl Scene {
         deployments: Vec<Known>,
         change: impl FnOnce(&mut Terms),
     ) -> Self {
+        Self::planned(weights.to_vec().into(), deployments, change)
+    }
+
+    pub(super) fn planned(
+        weights: RequestWeights<'static>,
+        deployments: Vec<Known>,
+        change: impl FnOnce(&mut Terms),
+    ) -> Self {
         let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(7));
         let mut terms = terms(FALLBACK, now);
         change(&mut terms);
-        let itinerary = Itinerary::begin(weights.to_vec(), terms, &deployments, &mut rng, now);
+        let itinerary = Itinerary::begin(weights, terms, &deployments, &mut rng, now);
         // A second's worth of the fixed rate is saved up from the beginning.
         Self { deployments, budget: Budget::new(now), rng, now, itinerary }
     }

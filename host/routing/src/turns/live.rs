@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use answers::refusal::Feature;
-use config::Modalities;
+use contract::Modalities;
 use fleet::{FleetModel, Route, Scope};
 
 use crate::{Deployments, InferenceEndpoint, Lack, Unfit};

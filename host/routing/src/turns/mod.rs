@@ -9,7 +9,6 @@ mod live;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use fleet::{
     wait_for_any,
 };
 
-use crate::{Event, Exhausted, Failure, Itinerary, Step, Terms};
+use crate::{Event, Exhausted, Failure, Itinerary, RequestWeights, Step, Terms};
 
 use blame::Blame;
 use live::Live;
@@ -66,7 +65,7 @@ impl<'a, R: Rng> Turns<'a, R> {
     /// own. `rng` draws the order of the deployments.
     pub fn begin(
         asked: RoutedRequest<'a>,
-        weights: impl Into<Cow<'a, [f64]>>,
+        weights: impl Into<RequestWeights<'a>>,
         mut rng: R,
         now: Instant,
     ) -> Self {
