@@ -53,7 +53,7 @@ pub use ejection::{Sibling, may_go};
 pub use eligible::{Eligible, Prospect};
 pub use health::{Health, Observation, ProbeRequests};
 pub use hearsay::Recorded;
-pub use line::{Busy, Wanted, wait_for_any};
+pub use line::{Busy, Wanted, hold_for_any, wait_for_any};
 pub use load::{InFlight, Load};
 pub use meters::{
     Counter, DeploymentMeters, Durations, ModelMeters, StrategyMeters, StrategyTable, Tally, Waste,

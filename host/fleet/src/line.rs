@@ -234,6 +234,20 @@ pub async fn wait_for_any(
     }
 }
 
+/// Like [`wait_for_any`], but a request that gets no place waits until `until` all the same: its
+/// time is what was asked for, not a place.
+pub async fn hold_for_any(
+    wanted: impl Iterator<Item = Wanted<'_>>,
+    until: Instant,
+    is_in_use: impl Fn(usize) -> bool,
+) -> Option<(usize, Slot)> {
+    if let Ok(place) = wait_for_any(wanted, until, is_in_use).await {
+        return Some(place);
+    }
+    tokio::time::sleep_until(until.into()).await;
+    None
+}
+
 #[cfg(test)]
 #[path = "line_tests.rs"]
 mod tests;

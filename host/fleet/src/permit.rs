@@ -66,11 +66,16 @@ impl Permit {
     }
 
     /// Ends the attempt. The outcome may eject, cool or restore the deployment, and adjusts its
-    /// learned limit.
-    pub fn settle(mut self, outcome: Outcome, now: Instant) {
-        let Some(turn) = self.turn.take() else { return };
+    /// learned limit. Returns true if the deployment stalled: the attempt was late, and others were
+    /// answered.
+    pub fn settle(mut self, outcome: Outcome, now: Instant) -> bool {
+        let Some(turn) = self.turn.take() else { return false };
         let deployment = &self.deployment;
-        let outcome = outcome.judged(|| deployment.stalled(self.slot.level(), self.issued, now));
+        let mut stalled = false;
+        let outcome = outcome.judged(|| {
+            stalled = deployment.stalled(self.slot.level(), self.issued, now);
+            stalled
+        });
         match outcome.is_good() {
             Some(true) => {
                 deployment.load.record_success();
@@ -90,6 +95,7 @@ impl Permit {
             outcome => outcome,
         };
         deployment.record(turn, outcome, now);
+        stalled
     }
 
     /// Ends the attempt like a neutral one. Its failure is put off until more is known:

@@ -12,7 +12,7 @@ use super::facts::{self, Asked};
 use super::{RequestWeights, demand};
 
 /// How often a strategy may hold a request. Then the published weights decide.
-const MOST_HOLDS: u32 = 3;
+pub const MOST_HOLDS: u32 = 3;
 
 /// A request whose model is known.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,10 @@ pub struct Choice<'r> {
     pub attempt_queue: Option<Arc<AttemptQueue>>,
     /// The request's part in a trial.
     pub trial: Option<TrialPart>,
+    /// The session of the request, if a strategy needs it.
+    pub session: Option<u64>,
+    /// The hash of its tenant, if it was found.
+    pub tenant: Option<u64>,
     /// A comparison to make later. The request does not wait for it.
     pub shadow: Option<Box<Shadow>>,
 }
@@ -75,7 +79,8 @@ impl<'r> Inquiry<'r, '_> {
         let attempt_queue = self.strategy().and_then(|strategy| strategy.attempt_queue.clone());
         let weights = RequestWeights::from(&*self.snapshot.routes[self.model].weights);
         let said = Said::Route { weights, reason: None };
-        Choice { said, attempt_queue, trial: None, shadow: None }
+        let (trial, session, tenant, shadow) = Default::default();
+        Choice { said, attempt_queue, trial, session, tenant, shadow }
     }
 
     /// The choice, if no strategy has to be asked. None if the caller must await [`choose`].
@@ -100,6 +105,8 @@ pub async fn choose<'r>(
     let Some(strategy) = inquiry.strategy() else { return choice };
     let candidate = strategy.candidate.as_deref().filter(|candidate| candidate.trial.is_on());
     let facts = known(inquiry, strategy, candidate);
+    choice.session = facts.session;
+    choice.tenant = facts.tenant.as_ref().map(|tenant| tenant.hash);
     let part = |candidate: &CandidateInfo, role| {
         Some(TrialPart { trial: Arc::clone(&candidate.trial), role })
     };

@@ -89,6 +89,24 @@ impl<'a> Draw<'a> {
         self.standby == Standby::Never && self.is_standby(at)
     }
 
+    /// The probability with which a deployment is drawn before all that are not `gone`.
+    pub(crate) fn probability(&self, at: usize, gone: impl Fn(usize) -> bool) -> f64 {
+        let tier = |at: usize| self.tiers.as_ref().and_then(|tiers| tiers.get(at)).copied();
+        let weight = |at: usize| self.weights.get(at).copied().unwrap_or_default();
+        let is_standby = self.is_standby(at);
+        let rivals = (0..self.weights.len()).filter(|rival| {
+            *rival == at
+                || (!gone(*rival)
+                    && self.is_standby(*rival) == is_standby
+                    && (is_standby || tier(*rival) == tier(at)))
+        });
+        if is_standby {
+            #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]
+            return 1.0 / rivals.count() as f64;
+        }
+        weight(at) / rivals.map(weight).sum::<f64>()
+    }
+
     /// The next index to try, drawn in proportion to the weights of the deployments that are left.
     /// Only `usable` ones are drawn. None if none is left.
     pub(crate) fn next(
@@ -235,6 +253,17 @@ mod tests {
             first[order[1] / 2] += 1;
         }
         assert!((f64::from(first[0]) / 1e4 - 0.875).abs() < 0.015, "{first:?}");
+    }
+
+    #[test]
+    fn a_probability_is_among_those_that_are_left() {
+        let draw = Draw::new(&[0.5, 0.25, 0.25, 0.0, 0.0][..], None, Standby::Last);
+        let all = [0, 1, 3].map(|at| draw.probability(at, |_| false));
+        assert_eq!(all, [0.5, 0.25, 0.5]);
+        assert_eq!([1, 3].map(|at| draw.probability(at, |gone| gone == 0)), [0.5, 0.5]);
+        let tiers = Some(vec![0, 1, 1, 0, 0]);
+        let draw = Draw::new(&[0.5, 0.25, 0.25, 0.0, 0.0][..], tiers, Standby::Last);
+        assert_eq!([0, 1].map(|at| draw.probability(at, |_| false)), [1.0, 0.5]);
     }
 
     #[test]

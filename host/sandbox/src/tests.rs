@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use config::Sandbox;
-use contract::{Candidate, Fault, Place, Price, RawWeights, Role, Side, Strategy};
+use contract::{Candidate, Fault, Place, Price, RawWeights, Role, Side, Situation, Strategy};
 
 use super::*;
 
@@ -64,32 +64,24 @@ fn quick() -> Sandbox {
 
 fn place(name: &str) -> Place {
     Place {
-        name: name.to_owned(),
-        model: "llama".to_owned(),
-        side: Side::Local,
         weight: 0.5,
         capacity: 8,
-        price: Some(Price { prompt: 1e-6, completion: 2e-6 }),
+        price: Some(Price { prompt: 1e-6, cached: 1e-6, completion: 2e-6 }),
         context_length: 8192,
+        ..Place::new(name, "llama", Side::Local)
     }
 }
 
 fn candidates(places: &[Place]) -> Vec<Candidate<'_>> {
-    let candidate = |(id, place)| Candidate {
-        id,
-        place,
-        in_flight: 3,
-        queued: 0,
-        latency: Some(12.5),
-        error_rate: 0.0,
-    };
+    let candidate =
+        |(id, place)| Candidate { in_flight: 3, latency: Some(12.5), ..Candidate::idle(id, place) };
     (0..).zip(places).map(candidate).collect()
 }
 
 fn ask(plugin: &mut Plugin) -> Result<RawWeights, Fault> {
     let places = [place("a"), place("b"), place("c")];
     let all = candidates(&places);
-    plugin.assign(&all[..2], &all[2..])
+    plugin.assign(Situation { local: &all[..2], remote: &all[2..], signals: &[] })
 }
 
 fn configured(opened: Opened, parameters: &serde_json::Value) -> Result<Plugin, LoadError> {
@@ -118,7 +110,9 @@ fn a_good_strategy_is_loaded_and_asked() {
     for _ in 0..3 {
         assert_eq!(ask(&mut plugin).unwrap(), even());
     }
-    assert!(plugin.assign(&[], &candidates(&[place("c")])).unwrap().local.is_empty());
+    let (places, local) = ([place("c")], &[]);
+    let situation = Situation { local, remote: &candidates(&places), signals: &[] };
+    assert!(plugin.assign(situation).unwrap().local.is_empty());
 }
 
 #[test]

@@ -137,7 +137,8 @@ impl Guest {
                 prompt_tokens: said.needs.contains(policy::Facts::PROMPT_TOKENS),
                 session: said.needs.contains(policy::Facts::SESSION),
                 prefixes: said.needs.contains(policy::Facts::PREFIXES),
-                tenant_name: true,
+                // It is told the name anyway.
+                tenant_name: false,
             },
             signals: Vec::new(),
             reasons: Vec::new(),

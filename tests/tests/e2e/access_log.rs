@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{ACCESS_LOG, Engine, Gateway, Port, Raw, Reply, Step, eventually, in_order, logged};
 
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "attempts",
     "deployment",
     "error",
@@ -13,6 +13,7 @@ const FIELDS: [&str; 18] = [
     "outcome",
     "path",
     "queued_ms",
+    "reason",
     "request_bytes",
     "request_id",
     "response_bytes",

@@ -10,7 +10,7 @@ use config::{self, CandidateConfig, Config, Diagnostics, Document, PathStep, Str
 use contract::{Fault, Place, Role, Strategy};
 use fleet::{AttemptQueue, CandidateInfo, Fleet, StrategyInfo, StrategyTable, Trial};
 use routing::{Failed, Seat};
-use sandbox::{Cache, Compiler, LoadError, Opened, Plugin, PluginHost, locate, places};
+use sandbox::{Cache, Compiler, LoadError, Opened, Plugin, PluginHost, System, locate, places};
 
 use super::Loading;
 
@@ -157,7 +157,9 @@ impl Strategies {
             let cancellation = loading.cancellation();
             self.host.load_unless_canceled(&source, pin, &config.sandbox, cancellation)
         };
-        let opened = source.and_then(load);
+        let opened = source.and_then(load).map(|opened| {
+            opened.with_surroundings(Arc::new(System::new(config.time_zone.clone())))
+        });
         let opened = opened.map_err(|error| explain(file, &strategy.at, &error, loading))?;
         let at = key(&strategy.at, "routing_parameter");
         let parameters = config::schema::value(file, &at, &opened.description().parameters);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use contract::{self, Ending};
 use fleet::{InFlight, Slot, Turn};
+use routing::facts::tenant;
 
 use super::random::Stream;
 use super::site::Site;
@@ -26,6 +27,10 @@ pub(super) struct SimulatedAttempt {
     in_flight: Option<InFlight>,
     /// Its place. None once it has ended.
     pub(super) slot: Option<Slot>,
+    /// Time that the request had waited in line.
+    pub(super) queued: Duration,
+    /// The probability with which the deployment was drawn.
+    pub(super) probability: f64,
 }
 
 /// How an attempt ended.
@@ -47,7 +52,20 @@ impl SimulatedAttempt {
     ) -> Self {
         let ((turn, slot), in_flight) = (admission, Some(site.load.enter()));
         let (since, reached, begun, slot) = (now, now, None, Some(slot));
-        Self { request, site: at, since, reached, begun, turn, rng, in_flight, slot }
+        let (queued, probability) = (Duration::ZERO, 1.0);
+        Self {
+            request,
+            site: at,
+            since,
+            reached,
+            begun,
+            turn,
+            rng,
+            in_flight,
+            slot,
+            queued,
+            probability,
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -64,19 +82,23 @@ impl SimulatedAttempt {
         self.in_flight = None;
         self.slot = None;
         let answered = ended.ending == Ending::Ok;
+        let deployment = u32::try_from(self.site).unwrap_or(u32::MAX);
         contract::EndedAttempt {
-            deployment: u32::try_from(self.site).unwrap_or(u32::MAX),
-            ending: ended.ending,
+            request: self.request as u64,
+            session: Some(request.session),
+            tenant: request.tenant.as_deref().map(|name| tenant(name).hash),
             status: match ended.ending {
                 Ending::Ok | Ending::Broken => Some(200),
                 Ending::ClientError => Some(400),
                 _ => None,
             },
             first_byte: self.begun.map(|begun| begun - self.since),
-            total: ended.now - self.since,
+            probability: self.probability,
+            queued: self.queued,
             prompt_tokens: answered.then_some(request.prompt),
             completion_tokens: answered.then_some(request.output),
             cost: ended.cost,
+            ..contract::EndedAttempt::new(deployment, ended.ending, ended.now - self.since)
         }
     }
 }

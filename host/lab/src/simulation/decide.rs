@@ -5,15 +5,21 @@ use std::time::Duration;
 
 use config::Standby;
 use contract::{
-    Candidate, EndedAttempt, Fault, PathStrategy, Question, RawWeights, Strategy, Weights,
+    Candidate, EndedAttempt, Fault, PathStrategy, Question, RequestPlan, Situation, Strategy,
+    Verdict, Weights,
 };
 use fleet::{AttemptQueue, Eligible, Prospect};
+use routing::{MOST_HOLDS, RequestWeights};
+
+use crate::Replayed;
+use crate::workbench::unknown;
 
 use super::site::Site;
 use super::workload::Request;
 
 pub(super) struct Decisions<'a> {
     strategy: &'a mut dyn Strategy,
+    surroundings: &'a Replayed,
     standby: Standby,
     /// Set if the strategy decides for each request.
     on_path: Option<Arc<dyn PathStrategy>>,
@@ -25,9 +31,14 @@ pub(super) struct Decisions<'a> {
 }
 
 impl<'a> Decisions<'a> {
-    pub(super) fn new(strategy: &'a mut dyn Strategy, standby: Standby) -> Self {
-        let (on_path, attempt_queue) = (strategy.on_path(), AttemptQueue::default());
-        Self { strategy, standby, on_path, last: None, attempt_queue, faults: 0, last_fault: None }
+    pub(super) fn new(
+        strategy: &'a mut dyn Strategy,
+        surroundings: &'a Replayed,
+        standby: Standby,
+    ) -> Self {
+        let on_path = strategy.on_path();
+        let (last, attempt_queue, faults, last_fault) = Default::default();
+        Self { strategy, surroundings, standby, on_path, last, attempt_queue, faults, last_fault }
     }
 
     /// The eligible deployments at a time.
@@ -53,49 +64,55 @@ impl<'a> Decisions<'a> {
     pub(super) fn ask(&mut self, sites: &[Site<'_>], now: Duration) {
         let eligible = self.eligible(sites, now);
         let (local, remote) = candidates(&eligible, sites, now);
-        let answer = self.strategy.assign(&local, &remote);
-        if let Some(weights) = self.judge(answer, &eligible, sites.len()) {
-            self.last = Some(weights);
+        let signals = self.signals(local.len() + remote.len());
+        let situation = Situation { local: &local, remote: &remote, signals: &signals };
+        self.surroundings.set(now);
+        let answer = self.strategy.assign(situation);
+        match answer.and_then(|raw| Ok(Weights::check(raw, local.len(), remote.len())?)) {
+            Ok(weights) => self.last = Some(eligible.spread(&weights, sites.len())),
+            Err(fault) => self.fault(&fault),
         }
     }
 
-    /// The weights for one request, one for each deployment. Falls back to the last good weights.
-    pub(super) fn weigh(
+    /// What happens with one request that was held so many times. After a fault the last good
+    /// weights decide.
+    pub(super) fn decide(
         &mut self,
-        request: &Request,
+        (request, held): (&Request, u32),
         model: &str,
         eligible: &Eligible,
         sites: &[Site<'_>],
         now: Duration,
-    ) -> Vec<f64> {
+    ) -> Decided {
         let eligible = eligible.still(|i| sites[i].is_open(now));
-        if let Some(on_path) = self.on_path.as_ref().filter(|_| eligible.is_assigned()) {
+        let is_asked = held < MOST_HOLDS && eligible.is_assigned();
+        if let Some(on_path) = self.on_path.as_ref().filter(|_| is_asked) {
             let (local, remote) = candidates(&eligible, sites, now);
-            let facts = request.facts(on_path.needs());
+            let facts = request.facts(on_path.description().needs);
             let (facts, stream) = (&facts, request.stream);
-            let question = Question { model, stream, facts, local: &local, remote: &remote };
+            let signals = self.signals(local.len() + remote.len());
+            let situation = Situation { local: &local, remote: &remote, signals: &signals };
+            let question = Question { model, stream, facts, situation, held };
+            self.surroundings.set(now);
             let answer = self.strategy.assign_request(question);
-            if let Some(weights) = self.judge(answer, &eligible, sites.len()) {
-                return weights;
+            let (deployments, reasons) =
+                ([local.len(), remote.len()], self.strategy.description().reasons.len());
+            match answer.and_then(|raw| Ok(Verdict::check(raw, deployments, reasons)?)) {
+                Ok(Verdict::Route(plan)) => {
+                    return Decided::Route(placed(plan, &eligible, sites.len()));
+                }
+                Ok(Verdict::Hold(time)) => return Decided::Hold(time),
+                Ok(Verdict::Refuse(_)) => return Decided::Refuse,
+                Err(fault) => self.fault(&fault),
             }
         }
-        self.last.clone().unwrap_or_else(|| vec![1.0; sites.len()])
+        let last = self.last.clone().unwrap_or_else(|| vec![1.0; sites.len()]);
+        Decided::Route(last.into())
     }
 
-    fn judge(
-        &mut self,
-        answer: Result<RawWeights, Fault>,
-        eligible: &Eligible,
-        sites: usize,
-    ) -> Option<Vec<f64>> {
-        let (local, remote) = (eligible.local.len(), eligible.remote.len());
-        match answer.and_then(|raw| Ok(Weights::check(raw, local, remote)?)) {
-            Ok(weights) => Some(eligible.spread(&weights, sites)),
-            Err(fault) => {
-                self.fault(&fault);
-                None
-            }
-        }
+    /// The values of the signals that the strategy asks for.
+    fn signals(&self, deployments: usize) -> Vec<f64> {
+        unknown(&self.strategy.description().signals, deployments)
     }
 
     fn fault(&mut self, fault: &Fault) {
@@ -119,6 +136,30 @@ impl<'a> Decisions<'a> {
             self.fault(&fault);
         }
     }
+}
+
+/// What happens with a request.
+pub(super) enum Decided {
+    /// It is sent.
+    Route(RequestWeights<'static>),
+    /// It waits for so long, or until there is room.
+    Hold(Duration),
+    /// It is refused.
+    Refuse,
+}
+
+/// A strategy's plan for the eligible deployments, as one for all.
+fn placed(plan: RequestPlan, eligible: &Eligible, sites: usize) -> RequestWeights<'static> {
+    let weights = eligible.spread(&plan.weights, sites).into();
+    let tiers = plan.tiers.map(|tiers| {
+        let mut all = vec![0; sites];
+        let local = eligible.local.iter().zip(tiers.local());
+        for (at, tier) in local.chain(eligible.remote.iter().zip(tiers.remote())) {
+            all[*at] = *tier;
+        }
+        all
+    });
+    RequestWeights { weights, tiers, when_full: plan.when_full }
 }
 
 /// The eligible deployments as candidates, local and remote.

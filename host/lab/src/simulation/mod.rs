@@ -30,7 +30,11 @@ pub use report::{DeploymentReport, Quantiles, Report, Series, StrategyReport};
 pub use scenario::Scenario;
 pub use workload::TooMany;
 
+use std::sync::Arc;
+
 use contract::Strategy;
+
+use crate::Replayed;
 
 /// A strategy that takes part in a simulation.
 pub struct Contestant {
@@ -38,6 +42,8 @@ pub struct Contestant {
     pub name: String,
     /// The strategy, configured with [`Scenario::places`].
     pub strategy: Box<dyn Strategy>,
+    /// The strategy's time and chance.
+    pub surroundings: Arc<Replayed>,
 }
 
 /// Runs the scenario once with every strategy.
@@ -47,8 +53,8 @@ pub struct Contestant {
 pub fn simulate(scenario: &Scenario, contestants: &mut [Contestant]) -> Result<Report, TooMany> {
     let requests = workload::requests(scenario)?;
     let mut report = Report::new(scenario, &requests);
-    for Contestant { name, strategy } in contestants {
-        let done = run::Run::new(scenario, &requests, strategy.as_mut()).run();
+    for Contestant { name, strategy, surroundings } in contestants {
+        let done = run::Run::new(scenario, &requests, strategy.as_mut(), surroundings).run();
         report.add(name, scenario, &requests, &done);
     }
     Ok(report)

@@ -14,6 +14,8 @@ pub(super) enum Fate {
     Broken,
     /// The request was too long for the deployment, and the client was told so.
     Refused,
+    /// The strategy refused the request.
+    Denied,
 }
 
 /// The measurements of an ended request.

@@ -40,12 +40,14 @@ pub struct StrategyReport {
     pub requests: usize,
     /// Requests with a complete answer.
     pub ok: usize,
-    /// Requests without one: `broken`, `too_long`, and those that no deployment answered.
+    /// Requests without one: `broken`, `too_long`, `refused`, and those that no deployment answered.
     pub failed: usize,
     /// Failed requests whose answer broke off.
     pub broken: usize,
     /// Failed requests that were too long for the chosen deployment.
     pub too_long: usize,
+    /// Requests that the strategy refused.
+    pub refused: usize,
     /// The share of each deployment in the answers.
     pub shares: Vec<DeploymentReport>,
     /// Seconds in the lines of the gateway and of engines. Counts requests in `ok` only.
@@ -137,6 +139,7 @@ impl Report {
             failed: records.len() - ok,
             broken: fates(Fate::Broken),
             too_long: fates(Fate::Refused),
+            refused: fates(Fate::Denied),
             shares: shares(scenario, done),
             queued: of(|record| record.queued),
             first_byte: of(|record| record.first_byte.unwrap_or(record.total)),

@@ -117,8 +117,17 @@ impl<'a> Site<'a> {
 
     /// Its state as strategies see it.
     pub(super) fn candidate(&self, now: Duration) -> Candidate<'_> {
-        let (place, waiting) = (&self.config.place, self.line.len());
-        self.load.candidate(self.id, place, waiting, self.condition(now), now)
+        let condition = self.condition(now);
+        let idle = Candidate {
+            queued: u32::try_from(self.line.len()).unwrap_or(u32::MAX),
+            limit: self.slots.limit(),
+            state: condition.of_candidate(),
+            ..Candidate::idle(self.id, &self.config.place)
+        };
+        match condition {
+            Condition::HalfOpen => Candidate { in_flight: self.load.in_flight(), ..idle },
+            _ => self.load.candidate(idle, now),
+        }
     }
 
     /// All troubles at a time. They may overlap.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rand::RngExt;
 
+use routing::facts::tenant;
+
 use contract::{Facts, Needs};
 
 use super::random::{Stream, exponential, mix, stream};
@@ -141,8 +143,8 @@ impl Request {
             max_output_tokens: None,
             session: needs.session.then(|| mix(u64::MAX, self.session)),
             prefixes: if needs.prefixes { self.prefixes() } else { Vec::new() },
-            tenant: self.tenant.clone(),
-            headers: Vec::new(),
+            tenant: self.tenant.as_deref().map(tenant),
+            ..Facts::default()
         }
     }
 

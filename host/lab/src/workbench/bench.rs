@@ -11,8 +11,11 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::question::unknown;
 use config::Sandbox;
-use contract::{Candidate, Facts, Needs, Place, Price, Question, Role, Side, Strategy as _};
+use contract::{
+    Candidate, Facts, Needs, Place, Price, Question, Role, Side, Situation, Strategy as _,
+};
 use sandbox::{Plugin, PluginHost, Source};
 
 /// Numbers of deployments in a call.
@@ -118,10 +121,12 @@ pub fn run(source: &Source, sandbox: &Sandbox, parameters: &Value) -> anyhow::Re
 fn assign(plugin: &mut Plugin) -> anyhow::Result<Samples> {
     let places = plugin.places().to_vec();
     let (local, remote) = candidates(&places);
+    let signals = unknown(&plugin.description().signals, places.len());
+    let situation = Situation { local: &local, remote: &remote, signals: &signals };
     let mut sampler = Sampler::new(CALLS);
     while sampler.wants() {
         let begun = Instant::now();
-        plugin.assign(&local, &remote)?;
+        plugin.assign(situation)?;
         sampler.add(begun.elapsed());
     }
     Ok(Samples::of(sampler.samples))
@@ -131,14 +136,15 @@ fn assign_request(plugin: &Plugin, needs: Needs) -> anyhow::Result<Samples> {
     let path = plugin.on_path().context("it does not decide for requests")?;
     let (local, remote) = candidates(plugin.places());
     let facts = facts(needs);
-    let question =
-        Question { model: "m", stream: true, facts: &facts, local: &local, remote: &remote };
+    let signals = unknown(&plugin.description().signals, plugin.places().len());
+    let situation = Situation { local: &local, remote: &remote, signals: &signals };
+    let question = Question { model: "m", stream: true, facts: &facts, situation, held: 0 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut sampler = Sampler::new(CALLS);
     runtime.block_on(async {
         while sampler.wants() {
             let begun = Instant::now();
-            path.weigh(question).await?;
+            path.decide(question).await?;
             sampler.add(begun.elapsed());
         }
         Ok(Samples::of(sampler.samples))
@@ -194,17 +200,15 @@ fn places(size: usize) -> Vec<Place> {
     let place = |at: usize| {
         let side = if at < size / 2 { Side::Local } else { Side::Remote };
         let price = match side {
-            Side::Local => Price { prompt: 0.0, completion: 0.0 },
-            Side::Remote => Price { prompt: 2.5e-6, completion: 1e-5 },
+            Side::Local => Price { prompt: 0.0, cached: 0.0, completion: 0.0 },
+            Side::Remote => Price { prompt: 2.5e-6, cached: 1.25e-6, completion: 1e-5 },
         };
         Place {
-            name: format!("{}-{at}", side.as_str()),
-            model: "m".to_owned(),
-            side,
             weight: 0.5,
             capacity: 8,
             price: Some(price),
             context_length: 131_072,
+            ..Place::new(&format!("{}-{at}", side.as_str()), "m", side)
         }
     };
     (0..size).map(place).collect()
@@ -213,12 +217,9 @@ fn places(size: usize) -> Vec<Place> {
 /// Candidates for all places, with some load.
 fn candidates(places: &[Place]) -> (Vec<Candidate<'_>>, Vec<Candidate<'_>>) {
     let candidate = |(id, place): (u32, _)| Candidate {
-        id,
-        place,
         in_flight: id % 7,
-        queued: 0,
         latency: Some(100.0 + f64::from(id)),
-        error_rate: 0.0,
+        ..Candidate::idle(id, place)
     };
     (0..).zip(places).map(candidate).partition(|candidate| candidate.place.side == Side::Local)
 }
@@ -230,8 +231,7 @@ fn facts(needs: Needs) -> Facts {
         max_output_tokens: Some(256),
         session: needs.session.then_some(0x5eed),
         prefixes: if needs.prefixes { (1..=8).collect() } else { Vec::new() },
-        tenant: None,
-        headers: Vec::new(),
+        ..Facts::default()
     }
 }
 

@@ -9,3 +9,4 @@ mod question;
 pub mod table;
 
 pub use parameters::{Parameter, parameters, typed};
+pub(crate) use question::unknown;

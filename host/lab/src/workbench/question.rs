@@ -1,6 +1,9 @@
 //! A question to a strategy, independent of a gateway.
 
-use contract::{Candidate, Facts, Fault, Place, Question, RawWeights, Strategy as _};
+use contract::{
+    Candidate, Facts, Fault, Place, Question, RawVerdict, Signal, SignalScope, Situation,
+    Strategy as _,
+};
 use sandbox::Plugin;
 
 /// One question to a strategy. Deployments are named by their ids.
@@ -32,15 +35,16 @@ pub(super) struct QuestionRequest {
 
 impl AnyQuestion {
     /// Asks the question. `places` must be those that the strategy was configured with.
-    pub(super) fn put(&self, plugin: &mut Plugin, places: &[Place]) -> Result<RawWeights, Fault> {
+    pub(super) fn put(&self, plugin: &mut Plugin, places: &[Place]) -> Result<RawVerdict, Fault> {
         let (local, remote) = self.candidates(places);
+        let signals = unknown(&plugin.description().signals, local.len() + remote.len());
+        let situation = Situation { local: &local, remote: &remote, signals: &signals };
         let Some(QuestionRequest { stream, facts }) = &self.request else {
-            return plugin.assign(&local, &remote);
+            return plugin.assign(situation).map(RawVerdict::from);
         };
         let first = local.first().or(remote.first());
         let model = first.map_or("", |candidate| &*candidate.place.model);
-        let (stream, local, remote) = (*stream, &*local, &*remote);
-        plugin.assign_request(Question { model, stream, facts, local, remote })
+        plugin.assign_request(Question { model, stream: *stream, facts, situation, held: 0 })
     }
 
     /// The local and the remote candidates of the question. Unknown ids are left out.
@@ -57,6 +61,15 @@ impl Live {
     fn candidate<'a>(&self, places: &'a [Place]) -> Option<Candidate<'a>> {
         let Self { id, in_flight, queued, latency, error_rate } = *self;
         let place = places.get(id as usize)?;
-        Some(Candidate { id, place, in_flight, queued, latency, error_rate })
+        Some(Candidate { in_flight, queued, latency, error_rate, ..Candidate::idle(id, place) })
     }
+}
+
+/// Values for `columns` of so many deployments: nothing is known.
+pub(crate) fn unknown(columns: &[Option<Signal>], deployments: usize) -> Vec<f64> {
+    let is_global = |column: &&Option<Signal>| {
+        column.is_some_and(|signal| signal.facts().scope == SignalScope::Global)
+    };
+    let globals = columns.iter().filter(is_global).count();
+    vec![f64::NAN; (columns.len() - globals) * deployments + globals]
 }

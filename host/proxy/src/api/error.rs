@@ -11,7 +11,7 @@ use fleet::Fleet;
 use http1::{Refusal, ScanError};
 use routing::{Exhausted, InferenceEndpoint};
 
-use crate::attempts::{Body, RequestOutcome};
+use crate::attempts::{Body, Denied, RequestOutcome};
 use crate::telemetry::Metrics;
 
 /// Most characters shown of a text that the client chose.
@@ -45,6 +45,8 @@ pub(super) enum Error {
     Loop(String),
     /// Every attempt failed.
     Exhausted(Exhausted),
+    /// A strategy refused the request.
+    Denied(Denied),
     /// A limit of the gateway is reached.
     Overloaded(Crowd),
     /// The grace period of the shutdown is over.
@@ -95,6 +97,7 @@ impl Error {
             Error::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Error::Loop(_) => StatusCode::LOOP_DETECTED,
             Error::Exhausted(exhausted) => exhausted.status(),
+            Error::Denied(_) => StatusCode::TOO_MANY_REQUESTS,
             Error::Overloaded(_) | Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -137,6 +140,10 @@ impl Error {
                 )
             }
             Error::Exhausted(exhausted) => exhausted.to_string(),
+            Error::Denied(Denied { reason: Some(reason), .. }) => {
+                format!("the routing strategy refuses the request: {reason}")
+            }
+            Error::Denied(_) => "the routing strategy refuses the request for now".into(),
             Error::Overloaded(crowd) => {
                 format!("the gateway has too many {} now; send the request again", crowd.as_str())
             }
@@ -162,7 +169,7 @@ impl Error {
         match self {
             Error::Exhausted(exhausted) if exhausted.is_rejected() => RequestOutcome::Rejected,
             Error::Exhausted(exhausted) if exhausted.shed().is_some() => RequestOutcome::Shed,
-            Error::Overloaded(_) => RequestOutcome::Shed,
+            Error::Overloaded(_) | Error::Denied(_) => RequestOutcome::Shed,
             _ => RequestOutcome::Error,
         }
     }
@@ -195,6 +202,7 @@ impl Error {
                 None if exhausted.is_forbidden() => ("no_deployment_allowed", None),
                 None => ("no_deployment_answered", None),
             },
+            Error::Denied(_) => ("refused_by_strategy", None),
             Error::Overloaded(_) => ("overloaded", None),
             Error::Stopping => ("stopping", None),
             Error::Internal => ("internal_error", None),
@@ -206,6 +214,7 @@ impl Error {
         match self {
             Error::Refused(refusal) => metrics.refused(refusal.code),
             Error::Overloaded(crowd) => metrics.shed(crowd.as_str()),
+            Error::Denied(_) => metrics.shed("strategy"),
             Error::Exhausted(exhausted) => exhausted.shed().iter().for_each(|of| metrics.shed(of)),
             _ => {}
         }
@@ -272,6 +281,9 @@ impl Error {
                 if !exhausted.retry_may_help() {
                     headers.insert("x-should-retry", HeaderValue::from_static("false"));
                 }
+            }
+            Error::Denied(denied) => {
+                headers.insert(header::RETRY_AFTER, denied.retry_after.as_secs().max(1).into());
             }
             Error::Overloaded(crowd) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -15,7 +15,7 @@ use contract::Side;
 use http1::{Refusal, Scan, scan};
 use routing::InferenceEndpoint;
 
-use crate::attempts::{self, Body, Early, Journal};
+use crate::attempts::{self, Body, Early, Journal, Unanswered};
 use crate::timeout::timeout_at;
 
 use super::body::{collect, forget};
@@ -191,8 +191,11 @@ impl Api {
 
 /// Turns the attempts' answer into the client's, and notes an error in the journal.
 fn concluded(answer: attempts::Answer) -> Result<Response<Body>, Error> {
-    answer.map_err(|(exhausted, mut journal)| {
-        let error = Error::Exhausted(exhausted);
+    answer.map_err(|(unanswered, mut journal)| {
+        let error = match unanswered {
+            Unanswered::Exhausted(exhausted) => Error::Exhausted(exhausted),
+            Unanswered::Denied(denied) => Error::Denied(denied),
+        };
         journal.finished(error.status().as_u16(), error.outcome(), error.code().0);
         error
     })

@@ -18,7 +18,7 @@ use routing::{InferenceEndpoint, RoutedRequest, Turns};
 
 use crate::telemetry::Metrics;
 
-use super::choice::choose;
+use super::choice::{Chosen, choose};
 use super::{Desk, Journal, Request};
 
 /// A request for the first model of its snapshot.
@@ -55,11 +55,13 @@ impl Arrived {
         let Self { request, journal, .. } = self;
         let generation = &request.snapshot.generation;
         let (fleet, route) = (&generation.fleet, &request.snapshot.routes[request.model]);
-        let weights = choose(request, request.scope(), journal).await;
         let (model, terms) = (&fleet.models[request.model], request.terms(journal.started));
         let scope = request.scope();
         let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
-        let turns = Turns::begin(asked, weights, rand::rng(), Instant::now());
+        let Chosen::Route(weights, place) = choose(request, asked, journal).await else {
+            panic!("the request is refused")
+        };
+        let turns = Turns::begin(asked, weights, rand::rng(), Instant::now()).with_place(place);
         std::hint::black_box(&turns);
     }
 

@@ -1,36 +1,88 @@
-//! Gets the weights of a request, and compares shadows with the strategy in use.
+//! Asks what happens with a request, holds it if a strategy says so, and compares shadows with the
+//! strategy in use.
 
-use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use fleet::Scope;
+use fleet::{Slot, now};
 use routing::facts::Asked;
-use routing::{Choice, Inquiry};
+use routing::{Choice, Inquiry, RequestWeights, RoutedRequest, Said, WaitLog, hold};
 
 use super::journal::Journal;
 use super::request::Request;
 
-/// The weights for a request, one for each deployment of its model.
+/// What happens with a request after it was held, if it was.
+pub(super) enum Chosen<'r> {
+    /// It is sent: how it is shared, and the place that it got while it was held.
+    Route(RequestWeights<'r>, Option<(usize, Slot)>),
+    /// A strategy refuses it.
+    Denied(Denied),
+}
+
+/// A request that a strategy refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denied {
+    /// When the client may ask again.
+    pub(crate) retry_after: Duration,
+    /// Why, in the strategy's words.
+    pub(crate) reason: Option<String>,
+}
+
+/// Says what happens with a request. `routed` is the same request as routing sees it.
 pub(super) async fn choose<'r>(
     request: &'r Request,
-    scope: Scope,
+    routed: RoutedRequest<'_>,
     journal: &mut Journal,
-) -> Cow<'r, [f64]> {
+) -> Chosen<'r> {
+    let mut held = 0;
+    let mut place = None;
+    loop {
+        match ask(request, routed, held, journal).await {
+            Said::Route { weights, reason } => {
+                journal.reason = reason.map(Into::into);
+                return Chosen::Route(weights, place);
+            }
+            Said::Refuse { retry_after, reason } => {
+                journal.reason = reason.map(Into::into);
+                let reason = reason.map(str::to_owned);
+                return Chosen::Denied(Denied { retry_after, reason });
+            }
+            Said::Hold(time) => {
+                let since = now();
+                // A place from the time before is free for others, and this request is in line again.
+                drop(place.take());
+                // Boxed: few requests are held, and the others stay small.
+                place = Box::pin(hold(routed, time)).await;
+                journal.queued(now().saturating_duration_since(since));
+                held += 1;
+            }
+        }
+    }
+}
+
+/// What a strategy, or the published weights, say of a request that was held so many times.
+async fn ask<'r>(
+    request: &'r Request,
+    routed: RoutedRequest<'_>,
+    held: u32,
+    journal: &mut Journal,
+) -> Said<'r> {
     let Request { snapshot, model, headers, body, scan, .. } = request;
     let id = &snapshot.generation.fleet.models[*model].config.id;
     let asked = Asked { model: id, headers, body, scan };
-    let inquiry = Inquiry { snapshot, model: *model, stream: scan.stream, scope, asked };
+    let (stream, scope) = (scan.stream, routed.scope);
+    let inquiry = Inquiry { snapshot, model: *model, stream, scope, asked, held };
     let choice = match inquiry.at_once() {
         Some(choice) => choice,
         None => routing::choose(inquiry, rand::random, Instant::now).await,
     };
-    let Choice { weights, attempt_queue, trial, shadow } = choice;
+    let Choice { said, attempt_queue, trial, shadow, session, tenant } = choice;
     (journal.attempt_queue, journal.trial) = (attempt_queue, trial);
+    (journal.session, journal.tenant) = (session, tenant);
     // In a task of its own: a shadow must not delay the request.
     if let Some(shadow) = shadow {
         let snapshot = Rc::clone(snapshot);
         tokio::task::spawn_local(async move { shadow.compare(&snapshot, Instant::now).await });
     }
-    weights
+    said
 }

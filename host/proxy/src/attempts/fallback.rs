@@ -12,7 +12,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use answers::commit::Shape;
 use config::HeaderRules;
-use contract::Side;
+use contract::{Ending, Side};
 use fleet::Permit;
 use http1::headers::Down;
 use routing::{Exhausted, RoutedRequest, Turns};
@@ -22,7 +22,7 @@ use crate::upstream::Upstream;
 
 use super::attempt::{Begun, Committed, attempt};
 use super::body::Body;
-use super::choice::choose;
+use super::choice::{Chosen, Denied, choose};
 use super::complaint;
 use super::dropped::on_dropped;
 use super::journal::Journal;
@@ -33,7 +33,16 @@ use super::request::Request;
 use super::verdict::Rejection;
 
 /// The end of a request: the answer of a deployment, or why there is none.
-pub(crate) type Answer = Result<Response<Body>, (Exhausted, Box<Journal>)>;
+pub(crate) type Answer = Result<Response<Body>, (Unanswered, Box<Journal>)>;
+
+/// Why no deployment answered.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// Every attempt failed, or none could be made.
+    Exhausted(Exhausted),
+    /// A strategy refused the request.
+    Denied(Denied),
+}
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -57,21 +66,27 @@ impl Executor {
     /// answer's body.
     ///
     /// # Errors
-    /// If every attempt failed.
+    /// If every attempt failed, or a strategy refused the request.
     pub(crate) async fn execute(&self, request: Box<Request>, mut journal: Box<Journal>) -> Answer {
         let generation = &request.snapshot.generation;
         let route = &request.snapshot.routes[request.model];
         let (fleet, model) = (&generation.fleet, &generation.fleet.models[request.model]);
         let scope = request.scope();
-        let weights = choose(&request, scope, &mut journal).await;
         let terms = request.terms(journal.started);
+        let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
+        let (weights, place) = match choose(&request, asked, &mut journal).await {
+            Chosen::Route(weights, place) => (weights, place),
+            Chosen::Denied(denied) => return Err((Unanswered::Denied(denied), journal)),
+        };
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
-        let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
-        let mut turns = Turns::begin(asked, weights, rand::rng(), now);
+        let mut turns = Turns::begin(asked, weights, rand::rng(), now).with_place(place);
         while let Some(mut permit) = turns.next(&mut *journal).await {
             let deployment = permit.deployment();
             journal.trying(deployment, permit.issued());
+            if journal.attempt_queue.is_some() {
+                journal.drawn(turns.probability());
+            }
             let span = Span { now: Instant::from_std(permit.issued()), end };
             match attempt(&self.upstream, deployment, &request, &journal, span).await {
                 // A wrong request says nothing about the deployment: the permit is dropped
@@ -93,14 +108,16 @@ impl Executor {
                 Err(mut failure) => {
                     // Redacted here: the client may be told these words if every attempt fails.
                     refusal::redact(&mut failure, &deployment.redactor).await;
-                    journal.failed(failure.cause, failure.ending());
+                    let (cause, ending) = (failure.cause, failure.ending());
                     let now = Instant::now().into_std();
                     complaint::tell(deployment, &failure, journal.id(), now);
-                    turns.failed(permit, failure, now);
+                    let stalled = turns.failed(permit, failure, now);
+                    journal.failed(cause, if stalled { Ending::Stalled } else { ending });
                 }
             }
         }
-        Err((turns.exhausted(Instant::now().into_std()), journal))
+        let exhausted = turns.exhausted(Instant::now().into_std());
+        Err((Unanswered::Exhausted(exhausted), journal))
     }
 }
 

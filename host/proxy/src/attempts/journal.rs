@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::StatusCode;
@@ -24,6 +25,8 @@ pub(crate) use outcome::RequestOutcome;
 
 /// Status in the log of a request whose client left before the answer.
 const UNANSWERED: u16 = 499;
+/// The numbers of requests that strategies learn of.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// Where the journals of one core report to.
 #[derive(Debug)]
@@ -69,6 +72,13 @@ pub(crate) struct Journal {
     pub(super) attempt_queue: Option<Arc<AttemptQueue>>,
     /// The trial that the request belongs to, and who decided in it. None: no trial.
     pub(super) trial: Option<TrialPart>,
+    /// Why a strategy routed or refused the request, in its words.
+    pub(super) reason: Option<Box<str>>,
+    /// The session and the tenant of the request, as strategies are told them.
+    pub(super) session: Option<u64>,
+    pub(super) tenant: Option<u64>,
+    /// Tells the attempts of this request from others. 0: none has ended that a strategy learns of.
+    number: u64,
     /// Its place under `limits.requests`. None until the body has arrived, and for refused
     /// requests.
     pub(crate) admitted: Option<CoreHold>,
@@ -83,6 +93,10 @@ struct Trying {
     sent: Cell<Option<Instant>>,
     /// Time from `since` to the commit point. None before it.
     answered: Option<Duration>,
+    /// How long the request had waited for places.
+    queued: Duration,
+    /// The probability with which the deployment was drawn.
+    probability: f64,
 }
 
 /// An attempt that has ended, or a deployment that had no place.
@@ -127,6 +141,7 @@ impl Journal {
         desk.metrics.request_started();
         let (meters, stream, trying, tried, first_byte, usage) = Default::default();
         let (error, attempt_queue, trial, admitted) = Default::default();
+        let (reason, session, tenant, number) = Default::default();
         Box::new(Self {
             desk,
             id,
@@ -149,6 +164,10 @@ impl Journal {
             usage,
             attempt_queue,
             trial,
+            reason,
+            session,
+            tenant,
+            number,
             admitted,
         })
     }
@@ -176,7 +195,15 @@ impl Journal {
     /// cancelled.
     pub(crate) fn trying(&mut self, deployment: &Arc<Deployment>, since: Instant) {
         let deployment = Arc::clone(deployment);
-        self.trying = Some(Trying { deployment, since, sent: Cell::default(), answered: None });
+        let (sent, answered, queued) = (Cell::default(), None, self.queued);
+        self.trying = Some(Trying { deployment, since, sent, answered, queued, probability: 1.0 });
+    }
+
+    /// Records the probability with which the deployment of the attempt was drawn.
+    pub(super) fn drawn(&mut self, probability: f64) {
+        if let Some(trying) = &mut self.trying {
+            trying.probability = probability;
+        }
     }
 
     /// Records that the attempt's request is written from `now` on.
@@ -215,15 +242,20 @@ impl Journal {
     }
 
     fn end_attempt(&mut self, end: End) {
-        let Some(Trying { deployment, since, sent, answered }) = self.trying.take() else { return };
+        let Some(trying) = self.trying.take() else { return };
+        let Trying { deployment, since, sent, answered, queued, probability } = trying;
         deployment.meters.ended(end.outcome.clone());
         if let Some((waste, sent)) = end.waste.zip(sent.get()) {
             deployment.meters.waste(waste, sent.elapsed());
             self.wasted += sent.elapsed();
         }
         if let Some(attempt_queue) = &self.attempt_queue {
+            if self.number == 0 {
+                self.number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+            }
             let sample = answered.filter(|_| end.ending != Ending::ClientError);
-            attempt_queue.add(self.ended_attempt(&deployment, &end, sample, since.elapsed()));
+            let ended = self.ended_attempt(&deployment, &end, sample, since.elapsed());
+            attempt_queue.add(contract::EndedAttempt { queued, probability, ..ended });
         }
         self.tried.push(Tried {
             deployment,
@@ -249,14 +281,15 @@ impl Journal {
             prompt * price.prompt + completion * price.completion
         };
         contract::EndedAttempt {
-            deployment: deployment.id,
-            ending: end.ending,
+            request: self.number,
+            session: self.session,
+            tenant: self.tenant,
             status: end.status.or_else(|| first_byte.map(|_| self.status)),
             first_byte,
-            total,
             prompt_tokens: usage.map(|usage| tokens(usage.prompt_tokens)),
             completion_tokens: usage.map(|usage| tokens(usage.completion_tokens)),
             cost: usage.zip(deployment.place.price).map(cost),
+            ..contract::EndedAttempt::new(deployment.id, end.ending, total)
         }
     }
 
@@ -329,6 +362,7 @@ impl Journal {
             status: self.status,
             outcome: self.outcome.as_str(),
             error: self.error.as_deref(),
+            reason: self.reason.as_deref(),
             stream: self.stream,
             queued: self.queued,
             first_byte: self.first_byte,

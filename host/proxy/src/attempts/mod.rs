@@ -25,7 +25,8 @@ mod verdict;
 mod waiting;
 
 pub(crate) use body::{Body, BoxError};
-pub(crate) use fallback::{Answer, Executor, live};
+pub(crate) use choice::Denied;
+pub(crate) use fallback::{Answer, Executor, Unanswered, live};
 pub(crate) use journal::{Desk, Journal, RequestOutcome};
 pub(crate) use request::Request;
 pub(crate) use waiting::Early;

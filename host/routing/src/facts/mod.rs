@@ -60,17 +60,19 @@ pub fn of(request: Asked<'_>, config: &RequestFacts, needs: Needs) -> Facts {
         max_output_tokens: at(&fields.max_output).and_then(number),
         session: needs.session.then(session).flatten(),
         prefixes: if needs.prefixes { prefixes(body, fields, seed) } else { Vec::new() },
-        tenant: config
-            .tenant_header
-            .as_ref()
-            .and_then(value)
-            .map(|name| Tenant { hash: xxh3_64(name.as_bytes()), name: name.to_owned() }),
+        tenant: config.tenant_header.as_ref().and_then(value).map(tenant),
         priority: config.priority_header.as_ref().and_then(value).map_or(0, priority),
         objective: config.objective_header.as_ref().and_then(value).and_then(objective),
         holds: Modalities::NONE,
         tools: false,
         headers: config.headers.iter().filter_map(named).collect(),
     }
+}
+
+/// The tenant of this name.
+#[must_use]
+pub fn tenant(name: &str) -> Tenant {
+    Tenant { hash: xxh3_64(name.as_bytes()), name: name.to_owned() }
 }
 
 /// A whole number. Text that is none is 0: a client's mistake must not cost it its request.

@@ -213,6 +213,14 @@ impl<'a> Itinerary<'a> {
         self.turn(deployments, rng, now)
     }
 
+    /// The probability with which the deployment of the last attempt was drawn among those that had
+    /// not failed before.
+    #[must_use]
+    pub fn probability(&self) -> f64 {
+        let failed = |at| self.failures.iter().any(|(failed, _)| *failed == at);
+        self.order.probability(self.at, failed)
+    }
+
     /// The attempt of the last [`Step::Attempt`] began. Only attempts that are made are counted.
     pub fn began(&mut self, now: Instant) {
         self.began = Some(now);

@@ -59,17 +59,17 @@ impl<'r> Blame<'r> {
         failure: (Cause, bool),
         outcome: Outcome,
         now: Instant,
-    ) {
+    ) -> bool {
         let (cause, may_be_poison) = failure;
         let deployment = Arc::clone(permit.deployment());
         let digest = *self.digest.get_or_init(|| digest(self.body));
         if may_be_poison {
             let charge = self.charge(permit, cause, outcome, digest, now);
             self.failures.push(Failed { deployment, cause, charge });
-        } else {
-            deployment.suspect(&outcome, Some(digest), self.endpoint as usize, now);
-            permit.settle(outcome, now);
+            return false;
         }
+        deployment.suspect(&outcome, Some(digest), self.endpoint as usize, now);
+        permit.settle(outcome, now)
     }
 
     /// The request was answered, or is given up without an answer: charges what was put off.

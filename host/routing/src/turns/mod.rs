@@ -5,6 +5,7 @@
 //! simulation tests what serves.
 
 mod blame;
+mod hold;
 mod live;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use fleet::{
 };
 
 use crate::{Event, Exhausted, Failure, Itinerary, RequestWeights, Step, Terms};
+
+pub use hold::hold;
 
 use blame::Blame;
 use live::Live;
@@ -40,6 +43,8 @@ pub struct Turns<'a, R> {
     itinerary: Itinerary<'a>,
     blame: Blame<'a>,
     rng: R,
+    /// A place that the request got while it was held.
+    offered: Option<(usize, Slot)>,
     _active: Active<'a>,
 }
 
@@ -75,7 +80,14 @@ impl<'a, R: Rng> Turns<'a, R> {
             (fleet.budget.enter(now), Live { model, route, endpoint: terms.endpoint, scope });
         let itinerary = Itinerary::begin(weights, terms, &live, &mut rng, now);
         let blame = Blame::new(body, terms.endpoint);
-        Self { fleet, live, itinerary, blame, rng, _active: active }
+        Self { fleet, live, itinerary, blame, rng, offered: None, _active: active }
+    }
+
+    /// Brings the place that the request got while it was held. It is used if the first deployment
+    /// is the one of the place.
+    #[must_use]
+    pub fn with_place(self, offered: Option<(usize, Slot)>) -> Self {
+        Self { offered, ..self }
     }
 
     /// The permit for the next attempt. None: there are no more attempts. Waits in line for a place
@@ -88,7 +100,11 @@ impl<'a, R: Rng> Turns<'a, R> {
         loop {
             match self.itinerary.step(event, &live, budget, &mut self.rng, now) {
                 Step::Enter(at) => {
-                    (event, slot) = enter(&live.model.deployments[at], log, now);
+                    (event, slot) = match self.offered.take() {
+                        Some((of, place)) if of == at => (Event::Entered, Some(place)),
+                        // Dropped, a place is free for others.
+                        _ => enter(&live.model.deployments[at], log, now),
+                    };
                 }
                 Step::Wait { until } => {
                     // A place that the retry budget did not allow to use is free for others.
@@ -154,11 +170,18 @@ impl<'a, R: Rng> Turns<'a, R> {
         permit.deployment().answered(self.live.endpoint as usize, now);
     }
 
-    /// Ends the last attempt, which failed before its commit point.
-    pub fn failed(&mut self, permit: Permit, failure: Failure, now: Instant) {
+    /// Ends the last attempt, which failed before its commit point. Returns true if its deployment
+    /// stalled: it answered others meanwhile.
+    pub fn failed(&mut self, permit: Permit, failure: Failure, now: Instant) -> bool {
         let failed = (failure.cause, failure.may_be_poison());
         let outcome = self.itinerary.failed(failure);
-        self.blame.settle(permit, failed, outcome, now);
+        self.blame.settle(permit, failed, outcome, now)
+    }
+
+    /// The probability with which the deployment of the last attempt was drawn.
+    #[must_use]
+    pub fn probability(&self) -> f64 {
+        self.itinerary.probability()
     }
 
     /// True if nothing was eligible when the request arrived.

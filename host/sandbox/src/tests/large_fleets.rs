@@ -16,8 +16,9 @@ use super::super::guest::{Instance, Program, Stopped};
 use super::super::interface::{self, ComponentShape};
 use super::super::machine::{self, Machine};
 use super::super::source::Source;
+use super::super::system::System;
 use config::Sandbox;
-use contract::{Candidate, Facts, Place, Price, Question, RawWeights, Side, Weights};
+use contract::{Candidate, Facts, Place, Price, Question, RawVerdict, Side, Situation, Verdict};
 
 /// Number of places in the largest fleet, such as 10,000 models with 4 deployments each.
 const PLACES: usize = 40_000;
@@ -82,7 +83,10 @@ impl Guest {
 
     /// Makes an instance and configures it with these places.
     fn configured(&self, parameters: &Value, places: &[Place]) -> Instance {
-        let mut instance = self.program.instantiate(self.name.into(), Arc::default()).unwrap();
+        let mut instance = self
+            .program
+            .instantiate(self.name.into(), Arc::default(), Arc::new(System::default()))
+            .unwrap();
         self.within(self.sandbox.call, &mut instance, async |Instance { store, guest }| {
             guest.describe(store).await
         });
@@ -98,9 +102,10 @@ impl Guest {
     fn assign(&self, instance: &mut Instance, model: &[Candidate<'_>]) {
         let (local, remote) = sides(model);
         let said = self.within(self.sandbox.call, instance, async |Instance { store, guest }| {
-            guest.assign(store, &local, &remote).await
+            let situation = Situation { local: &local, remote: &remote, signals: &[] };
+            guest.assign(store, situation).await
         });
-        self.check(said, &local, &remote);
+        self.check(said.into(), &local, &remote);
     }
 
     fn assign_request(&self, instance: &mut Instance, model: &[Candidate<'_>]) {
@@ -110,11 +115,11 @@ impl Guest {
             max_output_tokens: Some(256),
             session: Some(0x5eed),
             prefixes: (1..=64).collect(),
-            tenant: None,
-            headers: Vec::new(),
+            ..Facts::default()
         };
         let (model, facts) = (&*model[0].place.model, &facts);
-        let question = Question { model, stream: true, facts, local: &local, remote: &remote };
+        let situation = Situation { local: &local, remote: &remote, signals: &[] };
+        let question = Question { model, stream: true, facts, situation, held: 0 };
         let said =
             self.within(self.sandbox.request, instance, async |Instance { store, guest }| {
                 guest.assign_request(store, question).await
@@ -139,8 +144,8 @@ impl Guest {
         }
     }
 
-    fn check(&self, said: RawWeights, local: &[Candidate<'_>], remote: &[Candidate<'_>]) {
-        let good = Weights::check(said, local.len(), remote.len());
+    fn check(&self, said: RawVerdict, local: &[Candidate<'_>], remote: &[Candidate<'_>]) {
+        let good = Verdict::check(said, [local.len(), remote.len()], 256);
         assert!(good.is_ok(), "{}: {good:?}", self.name);
     }
 }
@@ -150,14 +155,15 @@ fn places(of_a_model: usize) -> Vec<Place> {
     let place = |at: u32| {
         let number = at as usize % of_a_model;
         let side = if number < of_a_model / 2 { Side::Local } else { Side::Remote };
+        let (name, model) =
+            (format!("{}-{number}", side.as_str()), format!("model-{}", at as usize / of_a_model));
+        let prompt = 1e-9 * f64::from(at);
         Place {
-            name: format!("{}-{number}", side.as_str()),
-            model: format!("model-{}", at as usize / of_a_model),
-            side,
             weight: 1.0 / (1.0 + f64::from(at)),
             capacity: 8,
-            price: Some(Price { prompt: 1e-9 * f64::from(at), completion: 1e-5 }),
+            price: Some(Price { prompt, cached: prompt, completion: 1e-5 }),
             context_length: 1_000 + u64::from(at),
+            ..Place::new(&name, &model, side)
         }
     };
     (0..).take(PLACES).map(place).collect()
@@ -166,12 +172,9 @@ fn places(of_a_model: usize) -> Vec<Place> {
 /// A candidate for each place. The latency falls from one to the next, the costliest order to sort.
 fn candidates(places: &[Place]) -> Vec<Candidate<'_>> {
     let candidate = |(id, place): (u32, _)| Candidate {
-        id,
-        place,
         in_flight: id % 7,
-        queued: 0,
         latency: Some(100_000.0 - f64::from(id)),
-        error_rate: 0.0,
+        ..Candidate::idle(id, place)
     };
     (0..).zip(places).map(candidate).collect()
 }

@@ -53,6 +53,10 @@ struct Strategy {
     summary: String,
     decides_for_each_request: bool,
     needs: Vec<&'static str>,
+    /// Names of the signals that it reads.
+    signals: Vec<&'static str>,
+    /// Reasons that its verdicts name.
+    reasons: Vec<String>,
     refresh_ms: Option<u128>,
     parameters: Vec<Parameter>,
     compile_us: u128,
@@ -150,6 +154,8 @@ impl Strategy {
             summary: description.summary.clone(),
             decides_for_each_request: opened.is_on_path(),
             needs: needs(description.needs),
+            signals: description.signals.iter().flatten().map(|signal| signal.name()).collect(),
+            reasons: description.reasons.clone(),
             refresh_ms: description.refresh.map(|interval| interval.as_millis()),
             parameters: parameters(&description.parameters),
             compile_us: times.compile.as_micros(),
@@ -171,6 +177,8 @@ impl Strategy {
             },
         )?;
         lines(out, "needs", &self.needs)?;
+        lines(out, "signals", &self.signals)?;
+        lines(out, "reasons", &self.reasons)?;
         let refresh = self.refresh_ms.map(|ms| format!("every {ms} ms"));
         line(out, "refresh", refresh.as_deref().unwrap_or("none"))?;
         line(out, "compile", &millis(self.compile_us))?;
@@ -192,8 +200,13 @@ impl Strategy {
 
 /// Names of the facts that it needs of a request, as in the contract.
 fn needs(needs: Needs) -> Vec<&'static str> {
-    let Needs { prompt_tokens, session, prefixes } = needs;
-    let all = [(prompt_tokens, "prompt-tokens"), (session, "session"), (prefixes, "prefixes")];
+    let Needs { prompt_tokens, session, prefixes, tenant_name } = needs;
+    let all = [
+        (prompt_tokens, "prompt-tokens"),
+        (session, "session"),
+        (prefixes, "prefixes"),
+        (tenant_name, "tenant-name"),
+    ];
     all.into_iter().filter(|(needed, _)| *needed).map(|(_, name)| name).collect()
 }
 

@@ -4,13 +4,15 @@ use std::fs;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 
 use config::{self, Diagnostics, Sandbox, schema};
-use contract::Role;
+use contract::{Role, Surroundings};
+use lab::Replayed;
 use lab::simulation::{Contestant, Scenario, plot, simulate, table};
 use sandbox::{PluginHost, locate};
 
@@ -101,8 +103,10 @@ fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result
     let document = config::text(&name, parameters, &|_| None)?;
     let parameters = schema::value(&document, &[], &opened.description().parameters);
     let parameters = parameters.map_err(Diagnostics::new)?;
+    let surroundings = Arc::new(Replayed::new(scenario.seed));
+    let opened = opened.with_surroundings(Arc::clone(&surroundings) as Arc<dyn Surroundings>);
     let strategy = opened.configure(&parameters, scenario.places(), Role::Live, 0)?;
-    Ok(Contestant { name: text.to_owned(), strategy: Box::new(strategy) })
+    Ok(Contestant { name: text.to_owned(), strategy: Box::new(strategy), surroundings })
 }
 
 fn write(path: Option<&Path>, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ fn report() -> Report {
         failed: 1,
         broken: 0,
         too_long: 0,
+        refused: 0,
         shares: vec![share("a", "local"), share("b", "remote")],
         queued: Quantiles::default(),
         first_byte: Quantiles { p50: 0.1, p99: 20.0 },

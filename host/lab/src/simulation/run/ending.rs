@@ -38,8 +38,8 @@ impl Run<'_> {
                 (way.itinerary.failed(failure), ending)
             }
         };
-        let change = self.settle(id, outcome);
-        self.close(id, ending, None);
+        let (change, stalled) = self.settle(id, outcome);
+        self.close(id, if stalled { Ending::Stalled } else { ending }, None);
         if matches!(change, Change::Ejected { .. }) {
             self.ejected(at);
         }
@@ -88,13 +88,17 @@ impl Run<'_> {
     }
 
     /// Records the outcome of an attempt at its deployment, and ejects the deployment if that is
-    /// due.
-    fn settle(&mut self, id: usize, outcome: Outcome) -> Change {
+    /// due. Also returns true if the deployment stalled.
+    fn settle(&mut self, id: usize, outcome: Outcome) -> (Change, bool) {
         let SimulatedAttempt { site: at, turn, since, ref slot, .. } = self.attempts[id];
         let level = slot.as_ref().map_or(0, Slot::level);
         let site = &self.sites[at];
         let now = site.instant(self.now);
-        let outcome = outcome.judged(|| site.slots.stall(level, site.instant(since), now));
+        let mut stalled = false;
+        let outcome = outcome.judged(|| {
+            stalled = site.slots.stall(level, site.instant(since), now);
+            stalled
+        });
         match outcome.is_good() {
             Some(true) => {
                 site.load.record_success();
@@ -104,12 +108,13 @@ impl Run<'_> {
             None => {}
         }
         let others = self.sites.iter().enumerate().filter(|(other, _)| *other != at);
-        match site.standing.record(turn, outcome, now, &self.ejection, None) {
+        let change = match site.standing.record(turn, outcome, now, &self.ejection, None) {
             Change::Due(reason) if may_go(others.map(|(_, other)| other.sibling(self.now))) => {
                 site.standing.eject(turn, reason, &self.ejection, now)
             }
             change => change,
-        }
+        };
+        (change, stalled)
     }
 
     /// Handles an ejection: requests in the deployment's line move on, and the strategy is asked
@@ -151,6 +156,7 @@ impl Run<'_> {
         let at = attempt.site;
         self.sites[at].engine.cancel(id, self.now);
         self.serve(at);
+        self.has_room(at);
     }
 
     pub(super) fn finish(&mut self, request: usize, fate: Fate) {

@@ -9,6 +9,7 @@
 //! strategy.
 
 mod ending;
+mod hold;
 mod line;
 
 use std::collections::VecDeque;
@@ -20,7 +21,7 @@ use fleet::{Budget, Busy, Change, Slot};
 use routing::{Cause, Event as Came, InferenceEndpoint, Itinerary, Step, Terms};
 
 use super::attempt::SimulatedAttempt;
-use super::decide::Decisions;
+use super::decide::{Decided, Decisions};
 use super::engine::Stage;
 use super::events::Events;
 use super::random::{Stream, stream};
@@ -28,6 +29,9 @@ use super::record::{Fate, Record};
 use super::scenario::{Scenario, Trouble};
 use super::site::{Luck, Site, Sites};
 use super::workload::Request;
+use crate::Replayed;
+
+use hold::Held;
 
 /// Interval at which a strategy that learns is told of ended attempts.
 const LEARN_INTERVAL: Duration = Duration::from_secs(1);
@@ -66,6 +70,11 @@ pub(super) enum Event {
     Breaks(usize),
     /// A deployment may have places again.
     Opens(usize),
+    /// A request that was held so many times is decided again, if it is still held.
+    Again {
+        request: usize,
+        held: u32,
+    },
     /// An ejection is over.
     Returns,
 }
@@ -111,6 +120,8 @@ pub(super) struct Run<'a> {
     records: Vec<Record>,
     /// Requests that continue now, with the result of their last step.
     ready: VecDeque<(usize, Came)>,
+    /// Requests that the strategy holds, in the order in which they began to wait.
+    held: VecDeque<Held>,
     unfinished: usize,
     ejection: Ejection,
     budget: Budget,
@@ -133,6 +144,7 @@ impl<'a> Run<'a> {
         scenario: &'a Scenario,
         requests: &'a [Request],
         strategy: &'a mut dyn Strategy,
+        surroundings: &'a Replayed,
     ) -> Self {
         let epoch = Instant::now();
         let site = |(id, config)| Site::new(id, config, epoch);
@@ -143,11 +155,12 @@ impl<'a> Run<'a> {
             epoch,
             events: Events::new(),
             sites: (0..).zip(&scenario.sites).map(site).collect(),
-            decisions: Decisions::new(strategy, scenario.fallback.standby),
+            decisions: Decisions::new(strategy, surroundings, scenario.fallback.standby),
             ways: Vec::new(),
             attempts: Vec::new(),
             records: requests.iter().map(|_| Record::default()).collect(),
             ready: VecDeque::new(),
+            held: VecDeque::new(),
             unfinished: requests.len(),
             ejection: Ejection::default(),
             budget: Budget::new(epoch),
@@ -225,6 +238,7 @@ impl<'a> Run<'a> {
                 self.break_all(site);
             }
             Event::Opens(site) => self.serve(site),
+            Event::Again { request, held } => self.decide_again(request, held),
             Event::Returns => self.decisions.ask(&self.sites, self.now),
         }
     }
@@ -237,23 +251,34 @@ impl<'a> Run<'a> {
     }
 
     fn arrives(&mut self, index: usize) {
+        self.budget.begin(self.epoch + self.now);
+        self.decide(index, 0);
+    }
+
+    /// Decides a request that was held so many times, and begins its way.
+    fn decide(&mut self, index: usize, held: u32) {
         let (scenario, request, now) = (self.scenario, &self.requests[index], self.now);
         let eligible = self.decisions.eligible(&self.sites, now);
-        let weights = self.decisions.weigh(request, &scenario.model, &eligible, &self.sites, now);
+        let asked = (request, held);
+        let decided = self.decisions.decide(asked, &scenario.model, &eligible, &self.sites, now);
+        let weights = match decided {
+            Decided::Route(weights) => weights,
+            Decided::Hold(time) => return self.hold(index, held, time),
+            Decided::Refuse => return self.finish(index, Fate::Denied),
+        };
         let terms = Terms {
             fallback: scenario.fallback,
             endpoint: InferenceEndpoint::ChatCompletions,
             panic: eligible.panic,
-            started: self.epoch + now,
+            started: self.epoch + request.at,
             total: scenario.total,
         };
         let sites = Sites { all: &self.sites, now };
         let mut rng = stream(scenario.seed, &[DRAWS, index as u64]);
-        self.budget.begin(terms.started);
-        let itinerary = Itinerary::begin(weights, terms, &sites, &mut rng, terms.started);
+        let itinerary = Itinerary::begin(weights, terms, &sites, &mut rng, self.epoch + now);
         let (attempts, visit, waiting, slot, attempt) = Default::default();
         self.ways[index] = Some(Way { itinerary, rng, attempts, visit, waiting, slot, attempt });
-        self.events.plan(now + scenario.total, Event::Expires(index));
+        self.events.plan(request.at + scenario.total, Event::Expires(index));
         self.ready.push_back((index, Came::Ready));
     }
 
@@ -295,14 +320,10 @@ impl<'a> Run<'a> {
         // Named by request and attempt, so that the luck is the same for every strategy.
         let number = self.scenario.fallback.attempts.saturating_sub(way.attempts);
         let mut rng = stream(self.scenario.seed, &[ATTEMPTS, request as u64, u64::from(number)]);
-        self.attempts.push(SimulatedAttempt::new(
-            request,
-            at,
-            self.now,
-            site,
-            admission,
-            rng.clone(),
-        ));
+        let mut made = SimulatedAttempt::new(request, at, self.now, site, admission, rng.clone());
+        (made.queued, made.probability) =
+            (self.records[request].queued, way.itinerary.probability());
+        self.attempts.push(made);
         let tokens = u64::from(wanted.prompt) + u64::from(wanted.output);
         let (latency, event) = match site.luck(self.now, &mut rng) {
             Luck::Good { latency, .. } if tokens > site.config.place.context_length => {

@@ -236,17 +236,20 @@ fn site(
 ) -> Site {
     let concurrency = raw.concurrency;
     let price = raw.price.as_ref();
+    let side = match raw.side {
+        RawSide::Local => Side::Local,
+        RawSide::Remote => Side::Remote,
+    };
     let place = Place {
-        name: raw.name.clone(),
-        model: file.model.clone(),
-        side: match raw.side {
-            RawSide::Local => Side::Local,
-            RawSide::Remote => Side::Remote,
-        },
         weight: raw.weight / weights,
         capacity: concurrency.max,
-        price: price.map(|p| Price { prompt: p.prompt, completion: p.completion }),
+        price: price.map(|price| Price {
+            prompt: price.prompt,
+            cached: price.prompt,
+            completion: price.completion,
+        }),
         context_length: raw.context_length,
+        ..Place::new(&raw.name, &file.model, side)
     };
     Site {
         place,

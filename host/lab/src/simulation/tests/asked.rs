@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use contract::{
-    EndedAttempt, Ending, Facts, PathStatus, PathStrategy, Question, Weighing, Weights,
+    Deciding, EndedAttempt, Ending, Facts, PathStatus, PathStrategy, Question, RawVerdict, Verdict,
 };
 
 use super::*;
@@ -20,15 +20,20 @@ struct Diary {
 }
 
 #[derive(Debug)]
-struct OnPath;
+struct OnPath(Description);
+
+fn on_path() -> Arc<dyn PathStrategy> {
+    let needs = Needs { prompt_tokens: true, session: true, prefixes: true, tenant_name: true };
+    Arc::new(OnPath(Description { needs, ..description(None) }))
+}
 
 impl PathStrategy for OnPath {
-    fn needs(&self) -> Needs {
-        Needs { prompt_tokens: true, session: true, prefixes: true }
+    fn description(&self) -> &Description {
+        &self.0
     }
 
-    fn weigh<'a>(&'a self, question: Question<'a>) -> Weighing<'a> {
-        Box::pin(async move { Ok(Weights::even(question.local.len(), question.remote.len())) })
+    fn decide<'a>(&'a self, _: Question<'a>) -> Deciding<'a> {
+        Box::pin(async { Ok(Verdict::Hold(Duration::ZERO)) })
     }
 
     fn status(&self) -> PathStatus {
@@ -41,11 +46,8 @@ impl Strategy for Diary {
         &self.description
     }
 
-    fn assign(
-        &mut self,
-        local: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
-    ) -> Result<RawWeights, Fault> {
+    fn assign(&mut self, situation: Situation<'_>) -> Result<RawWeights, Fault> {
+        let Situation { local, remote, .. } = situation;
         self.assigned += 1;
         Ok(RawWeights { local: vec![0.0; local.len()], remote: vec![1.0; remote.len()] })
     }
@@ -54,11 +56,12 @@ impl Strategy for Diary {
         self.path.clone()
     }
 
-    fn assign_request(&mut self, question: Question<'_>) -> Result<RawWeights, Fault> {
+    fn assign_request(&mut self, question: Question<'_>) -> Result<RawVerdict, Fault> {
         self.asked.push(question.facts.clone());
-        let local = if self.asked.len().is_multiple_of(3) { f64::NAN } else { 1.0 };
-        let remote = vec![0.0; question.remote.len()];
-        Ok(RawWeights { local: vec![local; question.local.len()], remote })
+        let Situation { local, remote, .. } = question.situation;
+        let weight = if self.asked.len().is_multiple_of(3) { f64::NAN } else { 1.0 };
+        let (local, remote) = (vec![weight; local.len()], vec![0.0; remote.len()]);
+        Ok(RawWeights { local, remote }.into())
     }
 
     fn learns(&self) -> bool {
@@ -92,7 +95,7 @@ requests: [{prompt: 200, output: 100, system: 300, tenant: t, session: {turns: 3
 fn one_that_asks_for_it_is_asked_at_its_interval_alone() {
     let (scenario, mut strategy) = (talks(), diary(Some(Duration::from_secs(2)), None));
     let requests = workload::requests(&scenario).unwrap();
-    let done = run::Run::new(&scenario, &requests, &mut strategy).run();
+    let done = run::Run::new(&scenario, &requests, &mut strategy, &Replayed::default()).run();
     // Once at the beginning, then 49 or 50 times in 100 s.
     assert!((50..=51).contains(&strategy.assigned), "{}", strategy.assigned);
     assert!(strategy.asked.is_empty());
@@ -101,9 +104,9 @@ fn one_that_asks_for_it_is_asked_at_its_interval_alone() {
 
 #[test]
 fn one_on_the_path_is_told_of_each_request_and_without_it_the_last_weights_decide() {
-    let (scenario, mut strategy) = (talks(), diary(None, Some(Arc::new(OnPath))));
+    let (scenario, mut strategy) = (talks(), diary(None, Some(on_path())));
     let requests = workload::requests(&scenario).unwrap();
-    let done = run::Run::new(&scenario, &requests, &mut strategy).run();
+    let done = run::Run::new(&scenario, &requests, &mut strategy, &Replayed::default()).run();
     assert_eq!((strategy.assigned, strategy.asked.len()), (1, requests.len()));
     assert_eq!(done.faults, requests.len() as u64 / 3);
     for (index, record) in done.records.iter().enumerate() {
@@ -112,7 +115,7 @@ fn one_on_the_path_is_told_of_each_request_and_without_it_the_last_weights_decid
     let mut sessions: HashMap<u64, &Facts> = HashMap::new();
     for (request, facts) in requests.iter().zip(&strategy.asked) {
         assert_eq!(facts.prompt_tokens, Some(request.prompt));
-        assert_eq!(facts.tenant.as_deref(), Some("t"));
+        assert_eq!(facts.tenant.as_ref().map(|tenant| &*tenant.name), Some("t"));
         assert_eq!(facts.prefixes.len() as u32, request.prompt / 128);
         // All prompts begin with the system prompt, so their first hashes are the same.
         assert_eq!(facts.prefixes[..2], strategy.asked[0].prefixes[..2]);
@@ -127,7 +130,7 @@ fn one_on_the_path_is_told_of_each_request_and_without_it_the_last_weights_decid
 fn one_that_learns_is_told_of_what_has_ended() {
     let (scenario, mut strategy) = (talks(), diary(None, None));
     let requests = workload::requests(&scenario).unwrap();
-    run::Run::new(&scenario, &requests, &mut strategy).run();
+    run::Run::new(&scenario, &requests, &mut strategy, &Replayed::default()).run();
     // The last second's attempts are not reported before the run ends.
     assert!(strategy.told.len() + 20 > requests.len(), "{}", strategy.told.len());
     for attempt in &strategy.told {

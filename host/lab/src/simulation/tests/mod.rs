@@ -7,7 +7,7 @@ mod theory;
 
 use std::time::Duration;
 
-use contract::{Candidate, Description, Fault, Needs, RawWeights, Side};
+use contract::{Description, Fault, Needs, RawWeights, Side, Situation};
 
 use super::*;
 
@@ -22,30 +22,21 @@ impl Strategy for Simple {
         &self.description
     }
 
-    fn assign(
-        &mut self,
-        local: &[Candidate<'_>],
-        remote: &[Candidate<'_>],
-    ) -> Result<RawWeights, Fault> {
+    fn assign(&mut self, situation: Situation<'_>) -> Result<RawWeights, Fault> {
+        let Situation { local, remote, .. } = situation;
         let remotes = if local.is_empty() { 1.0 } else { self.remote };
         Ok(RawWeights { local: vec![1.0; local.len()], remote: vec![remotes; remote.len()] })
     }
 }
 
 fn description(refresh: Option<Duration>) -> Description {
-    Description {
-        name: "simple".into(),
-        version: "1.0.0".into(),
-        summary: String::new(),
-        parameters: serde_json::json!({}),
-        refresh,
-        needs: Needs::default(),
-    }
+    Description { refresh, ..Description::named("simple") }
 }
 
 fn contestant(remote: f64) -> Contestant {
     let strategy = Simple { description: description(None), remote };
-    Contestant { name: "simple".into(), strategy: Box::new(strategy) }
+    let surroundings = Arc::default();
+    Contestant { name: "simple".into(), strategy: Box::new(strategy), surroundings }
 }
 
 fn scenario(yaml: &str) -> Scenario {
@@ -58,7 +49,9 @@ fn scenario(yaml: &str) -> Scenario {
 fn run(scenario: &Scenario, remote: f64) -> (Vec<workload::Request>, run::Done) {
     let requests = workload::requests(scenario).unwrap();
     let mut contestant = contestant(remote);
-    let done = run::Run::new(scenario, &requests, contestant.strategy.as_mut()).run();
+    let done =
+        run::Run::new(scenario, &requests, contestant.strategy.as_mut(), &Replayed::default())
+            .run();
     (requests, done)
 }
 

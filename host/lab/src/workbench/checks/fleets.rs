@@ -1,10 +1,13 @@
 //! Random fleets with unusual values. The same seed gives the same fleets.
 
+use std::time::Duration;
+
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use contract::{Facts, Needs, Place, Price, Side};
+use contract::{Facts, Modalities, Needs, Place, Price, Side};
+use routing::facts::tenant;
 
 use super::super::question::{AnyQuestion, Live, QuestionRequest};
 
@@ -78,8 +81,15 @@ impl Dice {
             side: self.pick(sides),
             weight: self.pick(&[0.0, 0.01, 0.5, 1.0]),
             capacity: self.pick(&[1, 1, few, 1_000, u32::MAX]),
-            price: self.pick(&prices).map(|price| Price { prompt: price, completion: 2.0 * price }),
+            price: self.pick(&prices).map(|price| Price {
+                prompt: price,
+                cached: price / 2.0,
+                completion: 2.0 * price,
+            }),
             context_length: self.pick(&[1, 4_096, 131_072, 10_000_000]),
+            takes: self.pick(&[Modalities::NONE, Modalities::IMAGE]),
+            tools: self.pick(&[false, true]),
+            tags: if self.coin() { vec!["fast".to_owned()] } else { Vec::new() },
         }
     }
 
@@ -147,7 +157,11 @@ impl Dice {
                 true => (0..blocks).map(|_| self.0.random_range(0..32)).collect(),
                 false => Vec::new(),
             },
-            tenant: self.coin().then(|| "acme".to_owned()),
+            tenant: self.coin().then(|| tenant("acme")),
+            priority: self.pick(&[0, 0, 1, -1, i32::MAX]),
+            objective: self.coin().then(|| Duration::from_millis(250)),
+            holds: Modalities::NONE,
+            tools: self.coin(),
             headers: match self.coin() {
                 true => vec![("x-tier".to_owned(), "gold".to_owned())],
                 false => Vec::new(),
@@ -163,7 +177,7 @@ mod tests {
 
     const ALL: Scope = Scope {
         on_path: true,
-        needs: Needs { prompt_tokens: true, session: true, prefixes: true },
+        needs: Needs { prompt_tokens: true, session: true, prefixes: true, tenant_name: true },
     };
 
     #[test]

@@ -5,15 +5,17 @@ mod fleets;
 mod memory;
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use config::Sandbox;
-use contract::{Fault, RawWeights, Role, Weights};
+use contract::{Fault, RawPlan, RawVerdict, Role, Verdict};
 use sandbox::{LoadError, Opened, Plugin};
 
 use super::question::AnyQuestion;
+use crate::Replayed;
 use fleets::{DrawnFleet, Scope};
 
 /// Options of the checks.
@@ -87,7 +89,7 @@ struct TriedFleet<'a> {
     options: &'a CheckOptions,
 }
 
-type Answer = (Result<RawWeights, Fault>, Duration);
+type Answer = (Result<RawVerdict, Fault>, Duration);
 
 impl TriedFleet<'_> {
     fn run(&self, tally: &mut Findings) {
@@ -138,14 +140,13 @@ impl TriedFleet<'_> {
         &self,
         at: usize,
         asked: &AnyQuestion,
-        said: &Result<RawWeights, Fault>,
+        said: &Result<RawVerdict, Fault>,
         tally: &mut Findings,
     ) {
         tally.answers += 1;
-        let weights = said
-            .clone()
-            .and_then(|raw| Ok(Weights::check(raw, asked.local.len(), asked.remote.len())?));
-        match weights {
+        let (deployments, reasons) = ([asked.local.len(), asked.remote.len()], self.reasons());
+        let verdict = said.clone().and_then(|raw| Ok(Verdict::check(raw, deployments, reasons)?));
+        match verdict {
             Ok(_) => {}
             Err(fault @ Fault::TimedOut(_)) => {
                 tally.late.get_or_insert_with(|| format!("{}: {fault}", self.place(at)));
@@ -156,9 +157,16 @@ impl TriedFleet<'_> {
         }
     }
 
+    fn reasons(&self) -> usize {
+        self.strategy.description().reasons.len()
+    }
+
     fn difference(&self, at: usize, first: &[Answer], again: &[Answer]) -> String {
         let shown = |answers: &[Answer]| match answers.get(at) {
-            Some((Ok(raw), _)) => format!("{:?} {:?}", raw.local, raw.remote),
+            Some((Ok(RawVerdict::Route(plan)), _)) => {
+                format!("{:?} {:?}", plan.weights.local, plan.weights.remote)
+            }
+            Some((Ok(verdict), _)) => format!("{verdict:?}"),
             Some((Err(fault), _)) => fault.to_string(),
             None => "nothing".to_owned(),
         };
@@ -245,14 +253,20 @@ fn configured(
     parameters: &Value,
     fleet: &DrawnFleet,
 ) -> Result<Plugin, LoadError> {
-    strategy.again()?.configure(parameters, fleet.places.clone(), Role::Live, 0)
+    let opened = strategy.again()?.with_surroundings(Arc::new(Replayed::default()));
+    opened.configure(parameters, fleet.places.clone(), Role::Live, 0)
 }
 
 /// True if weights are equal bit by bit, or faults have the same cause.
-fn same(a: &Result<RawWeights, Fault>, b: &Result<RawWeights, Fault>) -> bool {
+fn same(a: &Result<RawVerdict, Fault>, b: &Result<RawVerdict, Fault>) -> bool {
     let bits = |list: &[f64]| list.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
+    let weights = |plan: &RawPlan| [bits(&plan.weights.local), bits(&plan.weights.remote)];
+    let rest = |plan: &RawPlan| (plan.tiers.clone(), plan.when_full, plan.reason);
     match (a, b) {
-        (Ok(a), Ok(b)) => bits(&a.local) == bits(&b.local) && bits(&a.remote) == bits(&b.remote),
+        (Ok(RawVerdict::Route(a)), Ok(RawVerdict::Route(b))) => {
+            weights(a) == weights(b) && rest(a) == rest(b)
+        }
+        (Ok(a), Ok(b)) => a == b,
         (Err(a), Err(b)) => a.cause() == b.cause(),
         _ => false,
     }

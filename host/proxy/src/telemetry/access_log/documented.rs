@@ -30,6 +30,10 @@ const FIELDS: [(&str, &str); 22] = [
         "`ok`, `rejected` (a deployment calls it wrong), `refused` (the gateway calls it wrong), `shed` (no room), `error`, `cancelled`, `broken` (cut)",
     ),
     ("error", "The `code` of the error that the client got; null if there was none"),
+    (
+        "reason",
+        "Why the strategy routed or refused the request, in its words; null if it gave no reason",
+    ),
     ("stream", "Whether the client asked for a stream"),
     ("queued_ms", "Milliseconds in queues for a place at a deployment"),
     (
@@ -81,6 +85,7 @@ fn line_with_everything() -> Value {
         status: 200,
         outcome: "ok",
         error: Some("truncated"),
+        reason: Some("full"),
         stream: true,
         queued: Duration::ZERO,
         first_byte: Some(Duration::ZERO),

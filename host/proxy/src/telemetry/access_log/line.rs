@@ -43,6 +43,8 @@ pub(super) fn write<'a>(
     line.quoted(record.outcome);
     line.word(b",\"error\":");
     line.option(record.error, Line::text);
+    line.word(b",\"reason\":");
+    line.option(record.reason, Line::text);
     line.word(b",\"stream\":");
     line.own(if record.stream { "true" } else { "false" });
     line.word(b",\"queued_ms\":");
@@ -187,6 +189,7 @@ mod tests {
             status: 499,
             outcome: "cancelled",
             error: None,
+            reason: None,
             stream: false,
             queued: Duration::ZERO,
             first_byte: None,
@@ -210,7 +213,8 @@ mod tests {
         let want = json!({
             "time": "2025-12-31T23:59:59.000042Z", "request_id": "req_\"1\"",
             "path": "/v1/chat/completions", "model": "m\n", "deployment": null, "side": null,
-            "attempts": [], "status": 499, "outcome": "cancelled", "error": null, "stream": false,
+            "attempts": [], "status": 499, "outcome": "cancelled", "error": null, "reason": null,
+            "stream": false,
             "queued_ms": 0.0, "first_byte_ms": null, "total_ms": 1.25, "wasted_ms": 0.001,
             "request_bytes": u64::MAX, "response_bytes": 0, "usage": null,
         });

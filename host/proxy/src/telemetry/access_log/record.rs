@@ -25,6 +25,8 @@ pub struct Record<'a> {
     pub outcome: &'static str,
     /// The `code` of the error that the client got, if it got one.
     pub error: Option<&'a str>,
+    /// Why a strategy routed or refused the request, in its words.
+    pub reason: Option<&'a str>,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// Time in line for places at deployments.
