@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use gateway_strategy::parameters::Positive;
 use gateway_strategy::{
-    Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Weights, squash,
+    Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Verdict, Weights,
+    squash,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,10 +63,10 @@ impl RequestStrategy for Cost {
         request: &Request,
         local: &[Deployment],
         remote: &[Deployment],
-    ) -> Weights {
+    ) -> Verdict {
         let prompt = request.prompt_tokens.unwrap_or(self.parameters.prompt_tokens);
         let output = request.max_output_tokens.unwrap_or(self.parameters.output_tokens);
-        self.cheapest([prompt, output], local, remote)
+        self.cheapest([prompt, output], local, remote).into()
     }
 }
 
@@ -79,7 +80,7 @@ impl Cost {
     ) -> Weights {
         let cost = |one: &Deployment| {
             let place = &self.places[one.place()];
-            let first_byte = first_byte(one, place.capacity);
+            let first_byte = first_byte(one);
             match first_byte <= self.parameters.first_byte_ms.get() {
                 true => squash(dollars(place, tokens)),
                 false => 2.0 + squash(first_byte),
@@ -91,9 +92,9 @@ impl Cost {
 }
 
 /// Milliseconds to the first byte. Unknown counts as 0 until requests wait, then as infinite.
-fn first_byte(one: &Deployment, capacity: u32) -> f64 {
-    let unknown = if one.load(capacity) > 1.0 { f64::INFINITY } else { 0.0 };
-    one.first_byte(capacity).unwrap_or(unknown)
+fn first_byte(one: &Deployment) -> f64 {
+    let unknown = if one.load(one.limit) > 1.0 { f64::INFINITY } else { 0.0 };
+    one.first_byte().unwrap_or(unknown)
 }
 
 /// The cost of a request with these tokens of prompt and answer. A local deployment without a price

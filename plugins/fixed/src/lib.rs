@@ -23,6 +23,8 @@ impl Default for Parameters {
 #[derive(Debug)]
 pub struct Fixed {
     local_fraction: f64,
+    /// The configured weight of each place.
+    weights: Vec<f64>,
 }
 
 gateway_strategy::export!(Fixed; schema = "parameters.json");
@@ -33,13 +35,16 @@ impl Strategy for Fixed {
 
     type Parameters = Parameters;
 
-    fn configure(parameters: Parameters, _places: Vec<Place>) -> Result<Self, String> {
-        Ok(Self { local_fraction: parameters.local_fraction.get() })
+    fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
+        let weights = places.iter().map(|place| place.weight).collect();
+        Ok(Self { local_fraction: parameters.local_fraction.get(), weights })
     }
 
-    /// The deployments of a side share evenly. If a side is empty, the other one gets everything.
+    /// The deployments of a side share by their configured weights, which are equal by default. If a
+    /// side is empty, the other one gets everything.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
-        Weights::each(local, remote, |_| 0.0).sides(self.local_fraction)
+        let weight = |one: &Deployment| self.weights[one.place()];
+        Weights::each(local, remote, weight).sides(self.local_fraction)
     }
 }
 

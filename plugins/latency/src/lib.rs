@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use gateway_strategy::{Deployment, Order, Place, Request, RequestStrategy, Strategy, Weights};
+use gateway_strategy::{
+    Deployment, Order, Place, Request, RequestStrategy, Strategy, Verdict, Weights,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +35,7 @@ pub struct Latency {
 gateway_strategy::export!(Latency, request; schema = "parameters.json");
 
 impl Strategy for Latency {
-    const SUMMARY: &'static str = "The better of two by latency and requests in flight";
+    const SUMMARY: &'static str = "The better of two by the expected time to first byte";
     const REFRESH: Option<Duration> = Some(Duration::from_secs(1));
 
     type Parameters = Parameters;
@@ -48,7 +50,7 @@ impl Strategy for Latency {
     /// Decides as for a request. A deployment gets at most twice its even share, so the best one is
     /// not overrun before the next call.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
-        let known = || local.iter().chain(remote).filter_map(|one| one.latency);
+        let known = || local.iter().chain(remote).filter_map(Deployment::latency);
         let quickest = known().reduce(f64::min).unwrap_or(1.0);
         let slowest = known().reduce(f64::max).unwrap_or(1.0);
         let cost = |one: &Deployment| {
@@ -56,8 +58,7 @@ impl Strategy for Latency {
                 true => quickest,
                 false => slowest,
             };
-            // An average of 0 would make the cost 0, however many requests are in flight.
-            one.latency.unwrap_or(unknown).max(1e-3) * (one.requests() + 1.0)
+            one.first_byte_of(one.latency().unwrap_or(unknown))
         };
         self.order.best_of_two(Weights::each(local, remote, cost))
     }
@@ -69,8 +70,8 @@ impl RequestStrategy for Latency {
         _request: &Request,
         local: &[Deployment],
         remote: &[Deployment],
-    ) -> Weights {
-        self.assign(local, remote)
+    ) -> Verdict {
+        self.assign(local, remote).into()
     }
 }
 
@@ -107,8 +108,12 @@ mod tests {
 
     #[test]
     fn what_is_in_flight_makes_it_slower() {
-        let fleet = Fleet::new().local("a").latency(30.0).in_flight(3).remote("b").latency(100.0);
-        assert_eq!(shares(&fleet), [0.0, 1.0]);
+        let fleet = |capacity| {
+            let fleet = Fleet::new().local("a").capacity(capacity).latency(30.0).in_flight(3);
+            fleet.remote("b").latency(100.0)
+        };
+        assert_eq!(shares(&fleet(32)), [1.0, 0.0], "it has room");
+        assert_eq!(shares(&fleet(1)), [0.0, 1.0], "it is full");
         let fleet = Fleet::new().local("a").latency(0.0).in_flight(3).local("b").latency(0.0);
         assert_eq!(shares(&fleet), [0.0, 1.0]);
     }

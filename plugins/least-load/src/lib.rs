@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use gateway_strategy::parameters::Fraction;
-use gateway_strategy::{Deployment, Order, Place, Request, RequestStrategy, Strategy, Weights};
+use gateway_strategy::{
+    Deployment, Order, Place, Request, RequestStrategy, Strategy, Verdict, Weights,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +60,7 @@ impl RequestStrategy for LeastLoad {
         _request: &Request,
         local: &[Deployment],
         remote: &[Deployment],
-    ) -> Weights {
+    ) -> Verdict {
         // Counts this request too, so that of two idle deployments the larger one wins.
         let load = |one: &Deployment| {
             let capacity = self.capacities[one.place()];
@@ -67,7 +69,7 @@ impl RequestStrategy for LeastLoad {
         let least = local.iter().chain(remote).map(load).fold(f64::INFINITY, f64::min);
         let cost = |one: &Deployment| load(one).max(least + self.slack);
         let weights = self.order.steep(Weights::each(local, remote, cost));
-        weights.share_by(local, remote, |one| f64::from(self.capacities[one.place()]))
+        weights.share_by(local, remote, |one| f64::from(self.capacities[one.place()])).into()
     }
 }
 

@@ -19,7 +19,10 @@ pub struct Parameters {
 
 /// The strategy.
 #[derive(Debug)]
-pub struct LocalFirst;
+pub struct LocalFirst {
+    /// The configured weight of each place.
+    weights: Vec<f64>,
+}
 
 gateway_strategy::export!(LocalFirst; schema = "parameters.json");
 
@@ -28,14 +31,14 @@ impl Strategy for LocalFirst {
 
     type Parameters = Parameters;
 
-    fn configure(_: Parameters, _places: Vec<Place>) -> Result<Self, String> {
-        Ok(Self)
+    fn configure(_: Parameters, places: Vec<Place>) -> Result<Self, String> {
+        Ok(Self { weights: places.iter().map(|place| place.weight).collect() })
     }
 
-    /// Local deployments share everything evenly. Remote ones get 0, which is standby. Without a
-    /// local deployment, the remote ones share.
+    /// Local deployments share everything by their configured weights, which are equal by default.
+    /// Remote ones get 0, which is standby. Without a local deployment, the remote ones share.
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
-        Weights::each(local, remote, |_| 0.0).sides(1.0)
+        Weights::each(local, remote, |one| self.weights[one.place()]).sides(1.0)
     }
 }
 

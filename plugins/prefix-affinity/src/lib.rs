@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use gateway_strategy::parameters::Fraction;
 use gateway_strategy::{
-    Bound, Deployment, Needs, Place, Rendezvous, Request, RequestStrategy, Strategy, Weights, hash,
+    Bound, Deployment, Needs, Place, Rendezvous, Request, RequestStrategy, Strategy, Verdict,
+    Weights, hash,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,10 +88,10 @@ impl RequestStrategy for PrefixAffinity {
         request: &Request,
         local: &[Deployment],
         remote: &[Deployment],
-    ) -> Weights {
+    ) -> Verdict {
         let prefixes = &request.prefixes[..request.prefixes.len().min(BLOCKS)];
         let (Some(block), Some(any)) = (prefixes.first(), local.iter().chain(remote).next()) else {
-            return self.rendezvous.of_none(local, remote);
+            return self.rendezvous.of_none(local, remote).into();
         };
         let model = self.models[any.place()];
         // The longest beginning that an eligible deployment is known to have.
@@ -106,7 +107,7 @@ impl RequestStrategy for PrefixAffinity {
                 self.memory.put(hash::mix(model, *prefix), first.id);
             }
         }
-        weights
+        weights.into()
     }
 }
 

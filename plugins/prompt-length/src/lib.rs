@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_strategy::{
-    Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Weights, hash,
-    squash,
+    Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Verdict, Weights,
+    hash, squash,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -83,9 +83,9 @@ impl RequestStrategy for PromptLength {
         request: &Request,
         local: &[Deployment],
         remote: &[Deployment],
-    ) -> Weights {
+    ) -> Verdict {
         let output = request.max_output_tokens.unwrap_or(0);
-        self.fitting(request.prompt_tokens, output, local, remote)
+        self.fitting(request.prompt_tokens, output, local, remote).into()
     }
 }
 

@@ -95,9 +95,10 @@ macro_rules! __component {
 
                 fn configure(
                     parameters: ::std::string::String,
+                    models: ::std::vec::Vec<::std::string::String>,
                     places: ::std::vec::Vec<exported::Place>,
                 ) -> ::std::result::Result<(), ::std::string::String> {
-                    $crate::component::configure::<$strategy>(&STATE, &parameters, places)
+                    $crate::component::configure::<$strategy>(&STATE, &parameters, &models, places)
                 }
 
                 fn assign(
@@ -127,7 +128,7 @@ macro_rules! __component_more {
                     request: exported::Request,
                     local: ::std::vec::Vec<$crate::Deployment>,
                     remote: ::std::vec::Vec<$crate::Deployment>,
-                ) -> $crate::Weights {
+                ) -> exported::Verdict {
                     $crate::component::assign_request::<$strategy>(&STATE, request, &local, &remote)
                 }
             }

@@ -1,15 +1,17 @@
 //! Write a routing strategy for the gateway in Rust.
 //!
 //! A strategy is a type that implements [`Strategy`], and [`RequestStrategy`] if it decides for
-//! each request. [`export!`] makes a WebAssembly component of it, for the contract `wit/0.2.0`. A
-//! strategy sees numbers and names, never a prompt, a URL or a key. It has no files, no network, no
-//! clock and no random numbers: it answers with weights, and the gateway draws.
+//! each request. [`export!`] makes a WebAssembly component of it, for the contract `wit/0.3.0-draft`.
+//! A strategy sees numbers and names, never a prompt, a URL or a key. It has no files and no network;
+//! time and chance come from the gateway ([`clock`]), or from a simulator.
 //!
 //! ```
 //! use std::time::Duration;
 //!
 //! use gateway_strategy::parameters::Fraction;
-//! use gateway_strategy::{Deployment, Place, Request, RequestStrategy, Strategy, Weights};
+//! use gateway_strategy::{
+//!     Deployment, Place, Request, RequestStrategy, Strategy, Verdict, Weights,
+//! };
 //!
 //! /// `routing_parameter`. The comments become the descriptions in the schema.
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -56,9 +58,9 @@
 //!         request: &Request,
 //!         local: &[Deployment],
 //!         remote: &[Deployment],
-//!     ) -> Weights {
+//!     ) -> Verdict {
 //!         let weights = self.assign(local, remote);
-//!         if request.stream { weights.sides(1.0) } else { weights }
+//!         if request.stream { weights.sides(1.0).into() } else { weights.into() }
 //!     }
 //! }
 //!
@@ -90,6 +92,7 @@
 //! the draw follows it all but always. A weight of 0 is standby: used last, in random order, and
 //! never if `fallback.standby` is `never`.
 
+pub mod clock;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod component;
@@ -99,14 +102,20 @@ pub mod log;
 mod order;
 pub mod parameters;
 mod rendezvous;
+mod signals;
 pub mod store;
 mod strategy;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod types;
+mod verdict;
 
 pub use order::{Order, STEP, squash};
 pub use parameters::NoParameters;
 pub use rendezvous::{Bound, Rendezvous};
+pub use signals::{Signal, Signals};
 pub use strategy::{Learning, RequestStrategy, Strategy};
-pub use types::{Attempt, Deployment, Ending, Needs, Place, Price, Request, Side, Weights};
+pub use types::{
+    Attempt, Condition, Deployment, Ending, Modalities, Needs, Place, Price, Request, Side, Weights,
+};
+pub use verdict::{Plan, Tiers, Verdict, WhenFull};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Attempt, Deployment, Needs, Place, Request, Weights};
+use crate::{Attempt, Deployment, Needs, Place, Request, Signal, Verdict, Weights};
 
 /// A routing strategy.
 ///
@@ -23,6 +23,13 @@ pub trait Strategy: Sized + 'static {
     /// The facts of a request that [`assign_request`](RequestStrategy::assign_request) needs and
     /// that cost work to find.
     const NEEDS: Needs = Needs::NOTHING;
+
+    /// The signals that [`Signals::read`](crate::Signals::read) gives.
+    const SIGNALS: &'static [Signal] = &[];
+
+    /// Why requests are routed or refused, in words for operators. A [`Verdict`] names one by its
+    /// index.
+    const REASONS: &'static [&'static str] = &[];
 
     /// The type of `routing_parameter`. [`NoParameters`](crate::NoParameters) if there are none.
     ///
@@ -47,8 +54,7 @@ pub trait Strategy: Sized + 'static {
 
 /// A strategy that decides for each request, while the request waits.
 pub trait RequestStrategy: Strategy {
-    /// Gives the weights by which the gateway draws a deployment for this request. At most one list
-    /// is empty.
+    /// Says what happens with this request. At most one list is empty.
     ///
     /// The call has a few milliseconds. After a panic, a time-out or a bad answer, the last answer
     /// of [`assign`](Strategy::assign) decides.
@@ -57,7 +63,7 @@ pub trait RequestStrategy: Strategy {
         request: &Request,
         local: &[Deployment],
         remote: &[Deployment],
-    ) -> Weights;
+    ) -> Verdict;
 }
 
 /// A strategy that learns how attempts went.

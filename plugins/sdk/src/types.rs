@@ -1,4 +1,4 @@
-//! The arguments and answers of a strategy: the records of `wit/0.2.0/routing.wit` in Rust.
+//! The arguments of a strategy: the records of `wit/0.3.0-draft/routing.wit` in Rust.
 
 /// Who runs a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,6 +14,8 @@ pub enum Side {
 pub struct Price {
     /// Dollars per token of the prompt.
     pub prompt: f64,
+    /// Dollars per token of the prompt that the provider has in its cache.
+    pub cached: f64,
     /// Dollars per token of the answer.
     pub completion: f64,
 }
@@ -25,6 +27,8 @@ pub struct Place {
     pub name: String,
     /// The id of the model it runs.
     pub model: String,
+    /// The number of that model: [`Request::model`].
+    pub model_number: u32,
     /// Who runs it.
     pub side: Side,
     /// The configured share, from 0 to 1. No strategy has changed it.
@@ -33,8 +37,25 @@ pub struct Place {
     pub capacity: u32,
     /// The price, if it is configured.
     pub price: Option<Price>,
-    /// The model's limit on tokens of prompt and answer together.
+    /// The limit on tokens of prompt and answer together.
     pub context_length: u64,
+    /// What a prompt may hold beside text.
+    pub takes: Modalities,
+    /// Whether it takes tools.
+    pub tools: bool,
+    /// The words that the configuration gives it.
+    pub tags: Vec<String>,
+}
+
+/// What a prompt holds beside text, or a deployment takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Modalities {
+    /// Pictures.
+    pub image: bool,
+    /// Sound.
+    pub audio: bool,
+    /// Moving pictures.
+    pub video: bool,
 }
 
 impl Place {
@@ -61,7 +82,34 @@ impl Place {
     }
 }
 
-/// The state of a deployment at the time of the call.
+/// How an eligible deployment is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing is wrong.
+    Healthy,
+    /// It came back, and its limit is rising.
+    SlowStart,
+    /// It is out of use but for one trial at a time.
+    HalfOpen,
+    /// It gives no first byte in time though it answers others: one trial at a time.
+    Stalled,
+}
+
+impl Condition {
+    /// The condition of a number of the contract. The generated code calls it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn _lift(number: u8) -> Self {
+        match number {
+            1 => Self::SlowStart,
+            2 => Self::HalfOpen,
+            3 => Self::Stalled,
+            _ => Self::Healthy,
+        }
+    }
+}
+
+/// The state of a deployment at the time of the call. A number that is not known is NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Deployment {
     /// The index of its [`Place`] in the list that `configure` got.
@@ -70,12 +118,23 @@ pub struct Deployment {
     pub in_flight: u32,
     /// Requests in this gateway's queue for the deployment.
     pub queued: u32,
+    /// Requests that it takes at a time now: its capacity, or less where its refusals taught so.
+    pub limit: u32,
+    /// How it is doing.
+    pub condition: Condition,
     /// Time to first byte in milliseconds: an exponentially weighted moving average over recent
-    /// requests. Failures count as slow ones. None before its first answer.
-    pub latency: Option<f64>,
+    /// requests. Failures count as slow ones.
+    pub latency: f64,
+    /// Time to the end of a good answer in milliseconds, an average of the same kind.
+    pub duration: f64,
     /// The share of its recent attempts that failed, from 0 to 1.
     pub error_rate: f64,
+    /// The share of its recent attempts that it refused because it was full, from 0 to 1.
+    pub refused_rate: f64,
 }
+
+/// A deployment that fails counts as busy as if at most this share of its attempts failed.
+const WORST: f64 = 0.95;
 
 impl Deployment {
     /// The index of its [`Place`].
@@ -84,10 +143,24 @@ impl Deployment {
         self.id as usize
     }
 
-    /// Requests in flight and in the queue.
+    /// The average time to first byte. None before its first answer.
+    #[must_use]
+    pub fn latency(&self) -> Option<f64> {
+        (!self.latency.is_nan()).then_some(self.latency)
+    }
+
+    /// The average time to the end of an answer. None before its first good one.
+    #[must_use]
+    pub fn duration(&self) -> Option<f64> {
+        (!self.duration.is_nan()).then_some(self.duration)
+    }
+
+    /// Requests in flight and in the queue. Those in flight are scaled up by the error rate: a
+    /// deployment that fails fast has few of them, and must not look idle.
     #[must_use]
     pub fn requests(&self) -> f64 {
-        f64::from(self.in_flight) + f64::from(self.queued)
+        let good = 1.0 - self.error_rate.clamp(0.0, WORST);
+        (f64::from(self.in_flight) + 1.0) / good - 1.0 + f64::from(self.queued)
     }
 
     /// [`requests`](Self::requests) per place. 1 is full, more is a queue.
@@ -103,12 +176,28 @@ impl Deployment {
         f64::from(capacity.max(1)) * (1.0 - self.load(capacity)).max(0.01)
     }
 
-    /// The expected milliseconds to first byte for a request sent now: the recent average, plus the
-    /// same again for each `capacity` requests in the queue. None: the latency is unknown.
+    /// The expected milliseconds to first byte for a request sent now. None: the latency is unknown.
+    /// See [`first_byte_of`](Self::first_byte_of).
     #[must_use]
-    pub fn first_byte(&self, capacity: u32) -> Option<f64> {
-        let rounds = f64::from(self.queued) / f64::from(capacity.max(1));
-        self.latency.map(|latency| latency * (1.0 + rounds))
+    pub fn first_byte(&self) -> Option<f64> {
+        self.latency().map(|latency| self.first_byte_of(latency))
+    }
+
+    /// The same, if the deployment had this `latency`.
+    ///
+    /// While a place is free, the more of them are taken the longer it takes: up to twice the
+    /// latency. A request that finds none waits for its turn. A place is held for the whole
+    /// answer, so each round of turns takes the average [`duration`](Self::duration), or the
+    /// latency where that is unknown.
+    #[must_use]
+    pub fn first_byte_of(&self, latency: f64) -> f64 {
+        let limit = f64::from(self.limit.max(1));
+        // An average of 0 would hide how many requests are in flight.
+        let latency = latency.max(1e-3);
+        let (taken, before) =
+            (self.requests().min(limit), (self.requests() + 1.0 - limit).max(0.0));
+        let round = self.duration().unwrap_or(latency).max(latency);
+        latency * (1.0 + taken / limit) + round * before / limit
     }
 }
 
@@ -209,18 +298,21 @@ pub struct Needs {
     pub session: bool,
     /// [`Request::prefixes`].
     pub prefixes: bool,
+    /// [`Request::tenant_name`].
+    pub tenant_name: bool,
 }
 
 impl Needs {
     /// No fact.
-    pub const NOTHING: Self = Self { prompt_tokens: false, session: false, prefixes: false };
+    pub const NOTHING: Self =
+        Self { prompt_tokens: false, session: false, prefixes: false, tenant_name: false };
 }
 
 /// The facts of a request. They never include the prompt or a credential.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The id of the requested model.
-    pub model: String,
+    /// The number of the requested model: [`Place::model_number`].
+    pub model: u32,
     /// Whether the client asked for a stream.
     pub stream: bool,
     /// Tokens of the prompt, estimated from its length. Only with [`Needs::prompt_tokens`], for
@@ -234,8 +326,23 @@ pub struct Request {
     /// Hashes of the first block of the prompt, of the first two blocks, and so on. The same on
     /// every gateway. Only with [`Needs::prefixes`].
     pub prefixes: Vec<u64>,
-    /// The value of the header that `request.tenant_header` names.
-    pub tenant: Option<String>,
+    /// A hash of the value of the header that `request.tenant_header` names. The same on every
+    /// gateway.
+    pub tenant: Option<u64>,
+    /// That value. Only with [`Needs::tenant_name`].
+    pub tenant_name: Option<String>,
+    /// What the prompt holds beside text, where that tells the model's deployments apart.
+    pub holds: Modalities,
+    /// Whether it comes with tools, where that tells the model's deployments apart.
+    pub tools: bool,
+    /// How urgent it is, from the header that `request.priority_header` names: larger is more
+    /// urgent.
+    pub priority: i32,
+    /// The milliseconds to first byte that it asks for, from the header that
+    /// `request.objective_header` names.
+    pub objective: Option<u32>,
+    /// How often the strategy has held it.
+    pub held: u32,
     /// The headers that `request.headers` lists, names in lower case.
     pub headers: Vec<(String, String)>,
 }
@@ -249,8 +356,10 @@ pub enum Ending {
     ClientError,
     /// The client left.
     Cancelled,
-    /// 429, or 503 with `Retry-After`.
-    Limited,
+    /// The deployment refused it because it was full or over its allowance.
+    Refused,
+    /// No first byte in time, while the deployment answered others.
+    Stalled,
     /// Another error, or no connection.
     Failed,
     /// A time-out.
@@ -259,25 +368,39 @@ pub enum Ending {
     Broken,
 }
 
-/// One finished attempt.
+/// One finished attempt. A number that is not known is NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Attempt {
     /// The index of the deployment's [`Place`].
     pub deployment: u32,
+    /// A number that all attempts of one request have in common, and no others.
+    pub request: u64,
+    /// The session of the request, as [`Request::session`].
+    pub session: Option<u64>,
+    /// The tenant of the request, as [`Request::tenant`].
+    pub tenant: Option<u64>,
     /// How it ended.
     pub ending: Ending,
     /// The HTTP status of the answer. None: no answer came.
     pub status: Option<u16>,
-    /// Milliseconds to the first byte of content. None: no content came.
-    pub first_byte: Option<f64>,
+    /// Milliseconds that the request waited for places before this attempt.
+    pub queued: f64,
+    /// Milliseconds to the first byte of content.
+    pub first_byte: f64,
     /// Milliseconds to the end of the attempt.
     pub total: f64,
+    /// The probability with which the deployment was drawn, from above 0 to 1.
+    pub probability: f64,
     /// Tokens of the prompt, as the deployment reported them.
     pub prompt_tokens: Option<u32>,
+    /// Of these, tokens in its cache, as it reported them.
+    pub cached_tokens: Option<u32>,
     /// Tokens of the answer, as the deployment reported them.
     pub completion_tokens: Option<u32>,
+    /// Of these, tokens of reasoning, as it reported them.
+    pub reasoning_tokens: Option<u32>,
     /// The cost in US dollars, if tokens and price are known.
-    pub cost: Option<f64>,
+    pub cost: f64,
 }
 
 #[cfg(test)]
@@ -319,7 +442,7 @@ mod tests {
 
     #[test]
     fn equal_weights_share_by_size() {
-        let idle = Deployment { id: 0, in_flight: 0, queued: 0, latency: None, error_rate: 0.0 };
+        let idle = crate::testing::deployment(0);
         let [a, b, c] = [1, 4, 0].map(|in_flight| Deployment { in_flight, ..idle });
         let size = |one: &Deployment| one.requests();
         let shared = weights(&[1.0, 1.0], &[1.0]).share_by(&[a, b], &[c], size);
@@ -330,10 +453,39 @@ mod tests {
 
     #[test]
     fn a_queue_makes_the_first_byte_later() {
-        let one =
-            Deployment { id: 0, in_flight: 4, queued: 2, latency: Some(100.0), error_rate: 0.0 };
-        assert_eq!((one.load(4), one.first_byte(4)), (1.5, Some(150.0)));
-        assert_eq!(Deployment { latency: None, ..one }.first_byte(4), None);
-        assert_eq!((one.load(0), one.first_byte(0)), (6.0, Some(300.0)), "never a division by 0");
+        let one = Deployment {
+            in_flight: 4,
+            limit: 4,
+            latency: 100.0,
+            duration: 6_000.0,
+            ..crate::testing::deployment(0)
+        };
+        let first_byte = |in_flight, queued| Deployment { in_flight, queued, ..one }.first_byte();
+        assert_eq!([first_byte(0, 0), first_byte(2, 0)], [Some(100.0), Some(150.0)]);
+        assert_eq!(first_byte(4, 1), Some(200.0 + 2.0 / 4.0 * 6_000.0), "the second in line");
+        let unknown = Deployment { queued: 3, duration: f64::NAN, ..one };
+        assert_eq!(unknown.first_byte(), Some(200.0 + 100.0), "a round of the latency at least");
+        assert_eq!(Deployment { latency: f64::NAN, ..one }.first_byte(), None);
+        let none = Deployment { limit: 0, ..one };
+        assert!(none.first_byte().is_some_and(f64::is_finite), "never a division by 0");
+        assert_eq!(none.load(0), 4.0);
+    }
+
+    #[test]
+    fn one_that_fails_looks_busier() {
+        let failing = |error_rate| {
+            let one = Deployment { in_flight: 3, error_rate, ..crate::testing::deployment(0) };
+            one.requests()
+        };
+        assert_eq!([0.0, 0.5, 1.0].map(failing).map(f64::round), [3.0, 7.0, 79.0]);
+    }
+
+    #[test]
+    fn conditions_have_the_numbers_of_the_contract() {
+        let all =
+            [Condition::Healthy, Condition::SlowStart, Condition::HalfOpen, Condition::Stalled];
+        for (number, condition) in (0..).zip(all) {
+            assert_eq!((Condition::_lift(number), condition as u8), (condition, number));
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use gateway_strategy::parameters::Fraction;
 use gateway_strategy::{
-    Bound, Deployment, Needs, Place, Rendezvous, Request, RequestStrategy, Strategy, Weights,
+    Bound, Deployment, Needs, Place, Rendezvous, Request, RequestStrategy, Strategy, Verdict,
+    Weights,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -66,10 +67,10 @@ impl RequestStrategy for SessionAffinity {
         request: &Request,
         local: &[Deployment],
         remote: &[Deployment],
-    ) -> Weights {
+    ) -> Verdict {
         match request.session {
-            Some(session) => self.rendezvous.of(session, None, local, remote),
-            None => self.rendezvous.of_none(local, remote),
+            Some(session) => self.rendezvous.of(session, None, local, remote).into(),
+            None => self.rendezvous.of_none(local, remote).into(),
         }
     }
 }
@@ -77,7 +78,7 @@ impl RequestStrategy for SessionAffinity {
 #[cfg(test)]
 mod tests {
     use gateway_strategy::testing::{self, Fleet};
-    use gateway_strategy::{Request, RequestStrategy as _};
+    use gateway_strategy::Request;
 
     use super::SessionAffinity;
 
@@ -111,7 +112,7 @@ mod tests {
         without.local.pop();
         let mut strategy: SessionAffinity = all.configure("{}");
         for session in 0..500 {
-            let before = strategy.assign_request(&in_session(session), &all.local, &[]).local;
+            let before = all.ask_order(&mut strategy, &in_session(session));
             let after = without.ask_for(&mut strategy, &in_session(session));
             // Its own sessions go where fallback had sent them.
             let fallback = first(&before[..2]);

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gateway_strategy::parameters::{Fraction, Positive};
-use gateway_strategy::{Deployment, Place, Request, RequestStrategy, Strategy, Weights, hash};
+use gateway_strategy::{
+    Deployment, Place, Request, RequestStrategy, Strategy, Verdict, Weights, hash,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,8 +92,8 @@ impl RequestStrategy for Spill {
         _request: &Request,
         local: &[Deployment],
         remote: &[Deployment],
-    ) -> Weights {
-        self.assign(local, remote)
+    ) -> Verdict {
+        self.assign(local, remote).into()
     }
 }
 
@@ -107,7 +109,7 @@ impl Spill {
         let capacity: f64 = local.iter().map(|one| f64::from(site(one).capacity)).sum();
         let load = local.iter().map(Deployment::requests).sum::<f64>() / capacity;
         // Deployments without a latency yet count as instant: they must get traffic to be measured.
-        let first_byte = |one: &Deployment| one.first_byte(site(one).capacity).unwrap_or(0.0);
+        let first_byte = |one: &Deployment| one.first_byte().unwrap_or(0.0);
         let best = local.iter().map(first_byte).reduce(f64::min);
         // The wait as a multiple of its limit.
         let wait = first_byte_ms.zip(best).map_or(0.0, |(limit, best)| best / limit.get());

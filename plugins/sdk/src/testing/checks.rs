@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::{Fleet, not_understood, place};
-use crate::{Deployment, Request, RequestStrategy, Side, Strategy, Weights, hash, parameters};
+use crate::{
+    Deployment, Modalities, Request, RequestStrategy, Side, Strategy, Verdict, Weights, WhenFull,
+    hash, parameters,
+};
 
 /// Fleets of a check.
 const FLEETS: u64 = 200;
@@ -34,6 +37,41 @@ pub fn is_good(
     }
 }
 
+/// Whether the gateway would accept a verdict.
+///
+/// # Errors
+/// It would not. The text gives the reason.
+pub fn is_good_verdict<S: Strategy>(
+    verdict: &Verdict,
+    local: &[Deployment],
+    remote: &[Deployment],
+) -> Result<(), String> {
+    let (reason, wait) = match verdict {
+        Verdict::Route(plan) => {
+            is_good(&plan.weights, local, remote)?;
+            if let Some(tiers) = &plan.tiers {
+                let (got, want) =
+                    ([&tiers.local, &tiers.remote].map(Vec::len), [local.len(), remote.len()]);
+                if got != want {
+                    return Err(format!("{got:?} tiers for {want:?} deployments"));
+                }
+            }
+            let wait = if let WhenFull::Wait(wait) = plan.when_full { wait } else { 0 };
+            (plan.reason, wait)
+        }
+        Verdict::Hold(wait) => (None, *wait),
+        Verdict::Refuse { retry_after: 0, .. } => return Err("refused for 0 s".to_owned()),
+        Verdict::Refuse { reason, .. } => (*reason, 0),
+    };
+    match reason {
+        Some(reason) if usize::from(reason) >= S::REASONS.len() => {
+            Err(format!("reason {reason} of {}", S::REASONS.len()))
+        }
+        _ if wait > 60_000 => Err(format!("{wait} ms is too long to wait")),
+        _ => Ok(()),
+    }
+}
+
 /// Weights as shares that sum to 1, local ones first.
 #[must_use]
 pub fn shares(weights: &Weights) -> Vec<f64> {
@@ -48,7 +86,7 @@ pub fn shares(weights: &Weights) -> Vec<f64> {
 /// # Panics
 /// A check fails. The message names the check and the fleet.
 pub fn check<S: Strategy>(parameters: &str) {
-    run::<S>(parameters, |strategy, _, local, remote| strategy.assign(local, remote));
+    run::<S>(parameters, |strategy, _, local, remote| strategy.assign(local, remote).into());
 }
 
 /// Like [`check`], but every second question goes to `assign_request`.
@@ -58,13 +96,13 @@ pub fn check<S: Strategy>(parameters: &str) {
 pub fn check_requests<S: RequestStrategy>(parameters: &str) {
     run::<S>(parameters, |strategy, request, local, remote| match request {
         Some(request) => strategy.assign_request(request, local, remote),
-        None => strategy.assign(local, remote),
+        None => strategy.assign(local, remote).into(),
     });
 }
 
 fn run<S: Strategy>(
     parameters: &str,
-    ask: impl Fn(&mut S, Option<&Request>, &[Deployment], &[Deployment]) -> Weights,
+    ask: impl Fn(&mut S, Option<&Request>, &[Deployment], &[Deployment]) -> Verdict,
 ) {
     let schema = parameters::schema::<S::Parameters>();
     let schema: Value = serde_json::from_str(&schema).expect("JSON");
@@ -80,7 +118,7 @@ fn run<S: Strategy>(
             let [answer, again] = strategies
                 .each_mut()
                 .map(|strategy| ask(strategy, request.as_ref(), &now.local, &now.remote));
-            if let Err(bad) = is_good(&answer, &now.local, &now.remote) {
+            if let Err(bad) = is_good_verdict::<S>(&answer, &now.local, &now.remote) {
                 panic!("fleet {seed}, question {question}: {bad}\n{now:#?}\n{request:#?}");
             }
             assert_eq!(answer, again, "fleet {seed}, question {question}: of two instances");
@@ -130,8 +168,11 @@ impl Dice {
         }
         let mood = self.roll() % 4;
         for one in now.local.iter_mut().chain(&mut now.remote) {
-            let known = [None, Some(0.0), Some(40.0), Some(900.0), Some(1e12)];
-            one.latency = if mood == 0 { None } else { self.pick(&known) };
+            let known = [f64::NAN, 0.0, 40.0, 900.0, 1e12];
+            one.latency = if mood == 0 { f64::NAN } else { self.pick(&known) };
+            one.duration = if mood == 0 { f64::NAN } else { self.pick(&known) };
+            one.limit = self.pick(&[1, one.limit, one.limit]);
+            one.refused_rate = self.pick(&[0.0, 0.0, 0.5, 1.0]);
             one.in_flight = if mood == 1 { 0 } else { self.pick(&[0, 1, 7, 8, 1_000, u32::MAX]) };
             one.queued = if mood == 1 { 0 } else { self.pick(&[0, 0, 1, 9, u32::MAX]) };
             one.error_rate = if mood == 2 { 1.0 } else { self.pick(&[0.0, 0.0, 0.3, 1.0]) };
@@ -143,7 +184,7 @@ impl Dice {
         let tokens = [None, Some(0), Some(700), Some(u32::MAX)];
         let blocks = self.pick(&[0, 1, 8, 64]);
         Request {
-            model: "m".to_owned(),
+            model: 0,
             stream: self.pick(&[true, false]),
             prompt_tokens: self.pick(&tokens).filter(|_| needs.prompt_tokens),
             max_output_tokens: self.pick(&tokens),
@@ -152,7 +193,16 @@ impl Dice {
                 true => (0..blocks).map(|_| self.roll() % 32).collect(),
                 false => Vec::new(),
             },
-            tenant: self.pick(&[None, Some("acme")]).map(str::to_owned),
+            tenant: self.pick(&[None, Some(7)]),
+            tenant_name: self
+                .pick(&[None, Some("acme")])
+                .filter(|_| needs.tenant_name)
+                .map(str::to_owned),
+            holds: Modalities { image: self.pick(&[false, true]), ..Modalities::default() },
+            tools: self.pick(&[false, true]),
+            priority: self.pick(&[0, 0, 1, -1]),
+            objective: self.pick(&[None, Some(250)]),
+            held: self.pick(&[0, 0, 1, 2]),
             headers: vec![("x-tier".to_owned(), "gold".to_owned())],
         }
     }

@@ -1,7 +1,8 @@
 //! Fleets for the tests of strategies.
 
 use crate::{
-    Deployment, Place, Price, Request, RequestStrategy, Side, Strategy, Weights, parameters,
+    Condition, Deployment, Modalities, Place, Price, Request, RequestStrategy, Side, Strategy,
+    Verdict, Weights, parameters,
 };
 
 /// A place of the model `m` with weight 0.5, 8 requests at a time, no price, and a context of 8,192
@@ -11,18 +12,32 @@ pub fn place(name: &str, side: Side) -> Place {
     Place {
         name: name.to_owned(),
         model: "m".to_owned(),
+        model_number: 0,
         side,
         weight: 0.5,
         capacity: 8,
         price: None,
         context_length: 8_192,
+        takes: Modalities::default(),
+        tools: false,
+        tags: Vec::new(),
     }
 }
 
 /// An idle deployment of unknown latency.
 #[must_use]
 pub fn deployment(id: u32) -> Deployment {
-    Deployment { id, in_flight: 0, queued: 0, latency: None, error_rate: 0.0 }
+    Deployment {
+        id,
+        in_flight: 0,
+        queued: 0,
+        limit: 8,
+        condition: Condition::Healthy,
+        latency: f64::NAN,
+        duration: f64::NAN,
+        error_rate: 0.0,
+        refused_rate: 0.0,
+    }
 }
 
 /// A new instance, made as the gateway makes it.
@@ -71,7 +86,7 @@ impl Fleet {
     pub fn with(mut self, place: Place) -> Self {
         let id = u32::try_from(self.places.len()).expect("fewer deployments");
         let side = if place.side == Side::Local { &mut self.local } else { &mut self.remote };
-        side.push(deployment(id));
+        side.push(Deployment { limit: place.capacity, ..deployment(id) });
         self.places.push(place);
         self
     }
@@ -80,6 +95,13 @@ impl Fleet {
     #[must_use]
     pub fn capacity(mut self, capacity: u32) -> Self {
         self.last_place().capacity = capacity;
+        self.limit(capacity)
+    }
+
+    /// Sets the learned number of requests at a time.
+    #[must_use]
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.last().limit = limit;
         self
     }
 
@@ -93,7 +115,7 @@ impl Fleet {
     /// Sets the price in US dollars per token.
     #[must_use]
     pub fn price(mut self, prompt: f64, completion: f64) -> Self {
-        self.last_place().price = Some(Price { prompt, completion });
+        self.last_place().price = Some(Price { prompt, cached: prompt, completion });
         self
     }
 
@@ -107,7 +129,11 @@ impl Fleet {
     /// Sets the id of the model.
     #[must_use]
     pub fn model(mut self, id: &str) -> Self {
-        self.last_place().model = id.to_owned();
+        let known = self.places.iter().find(|place| place.model == id);
+        let next = self.places.iter().map(|place| place.model_number).max().unwrap_or_default();
+        let number = known.map_or(next + 1, |place| place.model_number);
+        let place = self.last_place();
+        (place.model, place.model_number) = (id.to_owned(), number);
         self
     }
 
@@ -128,7 +154,21 @@ impl Fleet {
     /// Sets the average time to first byte.
     #[must_use]
     pub fn latency(mut self, milliseconds: f64) -> Self {
-        self.last().latency = Some(milliseconds);
+        self.last().latency = milliseconds;
+        self
+    }
+
+    /// Sets the average time to the end of an answer.
+    #[must_use]
+    pub fn duration(mut self, milliseconds: f64) -> Self {
+        self.last().duration = milliseconds;
+        self
+    }
+
+    /// Gives the deployment a tag.
+    #[must_use]
+    pub fn tag(mut self, tag: &str) -> Self {
+        self.last_place().tags.push(tag.to_owned());
         self
     }
 
@@ -160,9 +200,28 @@ impl Fleet {
     /// The shares that `assign_request` gives, in the form of [`ask`](Self::ask).
     ///
     /// # Panics
-    /// The gateway would refuse the answer.
+    /// The gateway would refuse the answer, or the strategy holds or refuses the request.
     pub fn ask_for<S: RequestStrategy>(&self, strategy: &mut S, request: &Request) -> Vec<f64> {
-        self.shares(&strategy.assign_request(request, &self.local, &self.remote))
+        match self.verdict_for(strategy, request) {
+            Verdict::Route(plan) => self.shares(&plan.weights),
+            verdict => panic!("no weights: {verdict:?}"),
+        }
+    }
+
+    /// The weights that `assign_request` gives, local deployments first, as they are.
+    ///
+    /// # Panics
+    /// The strategy holds or refuses the request.
+    pub fn ask_order<S: RequestStrategy>(&self, strategy: &mut S, request: &Request) -> Vec<f64> {
+        match self.verdict_for(strategy, request) {
+            Verdict::Route(plan) => plan.weights.iter().collect(),
+            verdict => panic!("no weights: {verdict:?}"),
+        }
+    }
+
+    /// What `assign_request` says.
+    pub fn verdict_for<S: RequestStrategy>(&self, strategy: &mut S, request: &Request) -> Verdict {
+        strategy.assign_request(request, &self.local, &self.remote)
     }
 
     fn shares(&self, weights: &Weights) -> Vec<f64> {

@@ -1,8 +1,9 @@
 //! A log and a store in place of the gateway's, for native builds. Each thread has its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use crate::clock::Moment;
 use crate::log::Level;
 use crate::store::Refusal;
 
@@ -18,6 +19,9 @@ const MESSAGES: usize = 100;
 
 thread_local! {
     static LOG: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+    static SIGNALS: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+    static NOW: Cell<Moment> = const { Cell::new(Moment { milliseconds: 0, offset: 0 }) };
+    static DRAWS: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
     static STORE: RefCell<BTreeMap<String, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -57,6 +61,62 @@ pub(crate) fn set(key: &str, value: &[u8], _ttl: Option<u32>) -> Result<(), Refu
     })
 }
 
+pub(crate) fn compare_and_set(
+    key: &str,
+    old: Option<&[u8]>,
+    value: &[u8],
+    ttl: Option<u32>,
+) -> Result<(), Refusal> {
+    if get(key).as_deref() != old {
+        return Err(Refusal::Other);
+    }
+    set(key, value, ttl)
+}
+
+pub(crate) fn add(key: &str, delta: i64) -> Result<i64, Refusal> {
+    let number = match get(key) {
+        Some(value) => i64::from_le_bytes(value.try_into().map_err(|_| Refusal::Value)?),
+        None => 0,
+    };
+    let sum = number.wrapping_add(delta);
+    set(key, &sum.to_le_bytes(), None)?;
+    Ok(sum)
+}
+
+pub(crate) fn read_signals() -> Vec<f64> {
+    SIGNALS.with_borrow(Clone::clone)
+}
+
+/// Sets what [`Signals::read`](crate::Signals::read) gives on this thread: rows, then global values.
+pub fn set_signals(values: &[f64]) {
+    SIGNALS.set(values.to_vec());
+}
+
+pub(crate) fn now() -> Moment {
+    NOW.get()
+}
+
+/// Sets what [`clock::now`](crate::clock::now) gives on this thread.
+pub fn set_now(now: Moment) {
+    NOW.set(now);
+}
+
+pub(crate) fn draw() -> f64 {
+    DRAWS.with_borrow_mut(|draws| {
+        if draws.is_empty() {
+            return 0.0;
+        }
+        draws.rotate_left(1);
+        draws[draws.len() - 1]
+    })
+}
+
+/// Sets the numbers that [`clock::draw`](crate::clock::draw) gives on this thread in turn. Without
+/// any it gives 0.
+pub fn set_draws(numbers: &[f64]) {
+    DRAWS.set(numbers.to_vec());
+}
+
 pub(crate) fn remove(key: &str) {
     STORE.with_borrow_mut(|store| store.remove(key));
 }
@@ -88,6 +148,13 @@ mod tests {
         assert_eq!(store::set("", b"", None), Err(Refusal::Key));
         assert_eq!(store::set(&"k".repeat(129), b"", None), Err(Refusal::Key));
         assert_eq!(store::set("a", &[0; 4_097], None), Err(Refusal::Value));
+        assert_eq!((store::add("n", 5), store::add("n", -7)), (Ok(5), Ok(-2)));
+        assert_eq!(store::add("n", 0), Ok(-2));
+        assert_eq!(store::compare_and_set("c", Some(b"1"), b"2", None), Err(Refusal::Other));
+        assert_eq!(store::compare_and_set("c", None, b"2", None), Ok(()));
+        assert_eq!(store::add("c", 1), Err(Refusal::Value));
+        store::remove("n");
+        store::remove("c");
         for n in 0..255 {
             assert_eq!(store::set(&format!("{n}"), &[0; 4_096], None), Ok(()));
         }
