@@ -77,8 +77,8 @@ impl RequestStrategy for SessionAffinity {
 
 #[cfg(test)]
 mod tests {
-    use gateway_strategy::testing::{self, Fleet};
     use gateway_strategy::Request;
+    use gateway_strategy::testing::{self, Fleet};
 
     use super::SessionAffinity;
 

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
 use crate::host::{
-    Candidate, Facts, Opened, Place, Plugin, PluginHost, Price, Question, RawWeights, Role,
-    Sandbox, Side, Strategy as _, host, locate,
+    Candidate, CandidateState, Facts, Modalities, Opened, Place, Plugin, PluginHost, Price,
+    Question, RawVerdict, RawWeights, Role, Sandbox, Side, Situation, Strategy as _, host, locate,
 };
 
 /// The most bytes that a shipped component may have.
@@ -130,19 +130,21 @@ fn opened(host: &PluginHost, name: &str) -> Opened {
 type Story = (Vec<Place>, Vec<(Vec<Live>, Facts)>);
 
 /// The live numbers of a deployment. None: it is not eligible.
-type Live = Option<(u32, u32, Option<f64>, f64)>;
+type Live = Option<([u32; 3], [Option<f64>; 2], [f64; 2])>;
 
 /// Any deployment, with extreme numbers as well.
 fn place() -> impl Strategy<Value = Place> {
     let price = proptest::option::of((0.0..1e-3, 0.0..1e-3));
-    let price =
-        price.prop_map(|price| price.map(|(prompt, completion)| Price { prompt, completion }));
+    let price = price.prop_map(|price| {
+        price.map(|(prompt, completion)| Price { prompt, cached: prompt / 2.0, completion })
+    });
     let side = prop_oneof![Just(Side::Local), Just(Side::Remote)];
     let numbers = (0.0..=1.0, 1..=u32::MAX, any::<u64>());
     (".{0,12}", side, numbers, price).prop_map(
         |(name, side, (weight, capacity, context_length), price)| {
             let model = "m".to_owned();
-            Place { name, model, side, weight, capacity, price, context_length }
+            let (takes, tools, tags) = (Modalities::IMAGE, capacity % 2 == 0, vec![name.clone()]);
+            Place { name, model, side, weight, capacity, price, context_length, takes, tools, tags }
         },
     )
 }
@@ -152,14 +154,26 @@ fn facts() -> impl Strategy<Value = Facts> {
     let hashes = (proptest::option::of(0..9u64), proptest::collection::vec(0..9u64, 0..5));
     (tokens(), tokens(), hashes).prop_map(
         |(prompt_tokens, max_output_tokens, (session, prefixes))| {
-            let (tenant, headers) = (None, vec![("x-tier".to_owned(), "gold".to_owned())]);
-            Facts { prompt_tokens, max_output_tokens, session, prefixes, tenant, headers }
+            let headers = vec![("x-tier".to_owned(), "gold".to_owned())];
+            Facts {
+                prompt_tokens,
+                max_output_tokens,
+                session,
+                prefixes,
+                headers,
+                ..Facts::default()
+            }
         },
     )
 }
 
 fn story() -> impl Strategy<Value = Story> {
-    let live = || (0..20u32, 0..4u32, proptest::option::of(any::<f64>()), 0.0..=1.0);
+    let time = || proptest::option::of(any::<f64>());
+    let live = move || {
+        let numbers = (0..20u32, 0..4u32, 1..20u32).prop_map(|(a, b, c)| [a, b, c]);
+        let times = (time(), time()).prop_map(|(a, b)| [a, b]);
+        (numbers, times, [0.0..=1.0, 0.0..=1.0])
+    };
     proptest::collection::vec(place(), 1..12).prop_flat_map(move |places| {
         let all = proptest::collection::vec(proptest::option::of(live()), places.len());
         (Just(places), proptest::collection::vec((all, facts()), 16..32))
@@ -174,10 +188,31 @@ fn side<'p>(
 ) -> (Vec<Candidate<'p>>, Vec<sdk::Deployment>) {
     let (mut candidates, mut deployments) = (Vec::new(), Vec::new());
     for (id, (place, live)) in (0..).zip(places.iter().zip(all)) {
-        let Some((in_flight, queued, latency, error_rate)) = *live else { continue };
+        let Some((numbers, times, [error_rate, refused_rate])) = *live else { continue };
+        let ([in_flight, queued, limit], [latency, duration]) = (numbers, times);
         if place.side == side {
-            candidates.push(Candidate { id, place, in_flight, queued, latency, error_rate });
-            deployments.push(sdk::Deployment { id, in_flight, queued, latency, error_rate });
+            candidates.push(Candidate {
+                in_flight,
+                queued,
+                limit,
+                state: CandidateState::SlowStart,
+                latency,
+                duration,
+                error_rate,
+                refused_rate,
+                ..Candidate::idle(id, place)
+            });
+            deployments.push(sdk::Deployment {
+                id,
+                in_flight,
+                queued,
+                limit,
+                condition: sdk::Condition::SlowStart,
+                latency: latency.unwrap_or(f64::NAN),
+                duration: duration.unwrap_or(f64::NAN),
+                error_rate,
+                refused_rate,
+            });
         }
     }
     (candidates, deployments)
@@ -187,32 +222,37 @@ fn native_places(places: &[Place]) -> Vec<sdk::Place> {
     let native = |place: &Place| sdk::Place {
         name: place.name.clone(),
         model: place.model.clone(),
+        model_number: 0,
         side: match place.side {
             Side::Local => sdk::Side::Local,
             Side::Remote => sdk::Side::Remote,
         },
         weight: place.weight,
         capacity: place.capacity,
-        price: place.price.map(|Price { prompt, completion }| sdk::Price { prompt, completion }),
+        price: place.price.map(|Price { prompt, cached, completion }| sdk::Price {
+            prompt,
+            cached,
+            completion,
+        }),
         context_length: place.context_length,
+        takes: sdk::Modalities { image: true, ..sdk::Modalities::default() },
+        tools: place.tools,
+        tags: place.tags.clone(),
     };
     places.iter().map(native).collect()
 }
 
 /// Has all facts. A gateway tells a strategy only those that it needs.
 fn native_request(facts: &Facts) -> sdk::Request {
-    let Facts { prompt_tokens, max_output_tokens, session, prefixes, tenant, headers } =
-        facts.clone();
-    let (model, stream) = ("m".to_owned(), true);
+    let Facts { prompt_tokens, max_output_tokens, session, prefixes, headers, .. } = facts.clone();
     sdk::Request {
-        model,
-        stream,
+        stream: true,
         prompt_tokens,
         max_output_tokens,
         session,
         prefixes,
-        tenant,
         headers,
+        ..sdk::Request::default()
     }
 }
 
@@ -223,8 +263,19 @@ fn alike(component: &RawWeights, native: &sdk::Weights) -> bool {
     alike(&component.local, &native.local) && alike(&component.remote, &native.remote)
 }
 
+/// The same for a whole verdict.
+fn same(component: &RawVerdict, native: &sdk::Verdict) -> bool {
+    match (component, native) {
+        (RawVerdict::Route(said), sdk::Verdict::Route(plan)) => {
+            let tiers = plan.tiers.clone().map(|tiers| (tiers.local, tiers.remote));
+            alike(&said.weights, &plan.weights) && said.tiers == tiers && said.reason == plan.reason
+        }
+        _ => false,
+    }
+}
+
 /// The native function that answers for a request. None: the strategy is off the path.
-type Native<S> = fn(&mut S, &sdk::Request, &[sdk::Deployment], &[sdk::Deployment]) -> sdk::Weights;
+type Native<S> = fn(&mut S, &sdk::Request, &[sdk::Deployment], &[sdk::Deployment]) -> sdk::Verdict;
 
 fn agrees<S: sdk::Strategy>(name: &str, parameters: &Value, native: Option<Native<S>>) {
     let host = host();
@@ -242,16 +293,16 @@ fn agrees<S: sdk::Strategy>(name: &str, parameters: &Value, native: Option<Nativ
             if local.is_empty() && remote.is_empty() {
                 continue;
             }
-            let said = plugin.assign(&local, &remote).unwrap();
+            let situation = Situation { local: &local, remote: &remote, signals: &[] };
+            let said = plugin.assign(situation).unwrap();
             let expected = strategy.assign(&native_local, &native_remote);
             prop_assert!(alike(&said, &expected), "{:?} {:?}", said, expected);
             if let Some(native) = native {
-                let (local, remote) = (&*local, &*remote);
-                let question = Question { model: "m", stream: true, facts, local, remote };
+                let question = Question { model: "m", stream: true, facts, situation, held: 0 };
                 let said = plugin.assign_request(question).unwrap();
                 let request = native_request(facts);
                 let expected = native(&mut strategy, &request, &native_local, &native_remote);
-                prop_assert!(alike(&said, &expected), "{:?} {:?} {:?}", facts, said, expected);
+                prop_assert!(same(&said, &expected), "{:?} {:?} {:?}", facts, said, expected);
             }
         }
         Ok(())

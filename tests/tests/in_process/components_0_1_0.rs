@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::host::{
-    Candidate, Place, Plugin, PluginHost, RawWeights, Role, Sandbox, Side, Strategy as _, locate,
+    Candidate, Place, Plugin, PluginHost, RawWeights, Role, Sandbox, Side, Situation,
+    Strategy as _, locate,
 };
 
 fn folder() -> PathBuf {
@@ -38,18 +39,10 @@ fn configured(name: &str, parameters: &Value) -> Result<Plugin, String> {
 
 /// Its answer for this many idle deployments.
 fn asked(plugin: &mut Plugin, locals: u32, remotes: u32) -> RawWeights {
-    let place = |side| {
-        let (name, model) = ("one".to_owned(), "m".to_owned());
-        let (weight, capacity, price, context_length) = (0.5, 8, None, 8_192);
-        Place { name, model, side, weight, capacity, price, context_length }
-    };
-    let places = [place(Side::Local), place(Side::Remote)];
-    let candidate = |place| {
-        let (id, in_flight, queued, latency, error_rate) = (0, 0, 0, None, 0.0);
-        Candidate { id, place, in_flight, queued, latency, error_rate }
-    };
-    let side = |count, place| (0..count).map(|_| candidate(place)).collect::<Vec<_>>();
-    plugin.assign(&side(locals, &places[0]), &side(remotes, &places[1])).unwrap()
+    let places = [Side::Local, Side::Remote].map(|side| Place::new("one", "m", side));
+    let side = |count, place| (0..count).map(|_| Candidate::idle(0, place)).collect::<Vec<_>>();
+    let (local, remote) = (&*side(locals, &places[0]), &*side(remotes, &places[1]));
+    plugin.assign(Situation { local, remote, signals: &[] }).unwrap()
 }
 
 fn weights(local: &[f64], remote: &[f64]) -> RawWeights {

@@ -17,8 +17,8 @@ use wasm_smith::{Config, Module};
 use wasmparser::{Parser, Payload};
 
 use crate::host::{
-    Candidate, Facts, LoadError, Place, Plugin, PluginHost, Question, Role, Sandbox, Side, Source,
-    Strategy as _, Weights, locate,
+    Candidate, Facts, LoadError, Place, Plugin, PluginHost, Question, Role, Sandbox, Side,
+    Situation, Source, Strategy as _, Verdict, Weights, locate,
 };
 
 /// Guests of each kind; twice as many flipped components, most of which are refused at once.
@@ -44,26 +44,17 @@ struct Tally {
 
 fn places() -> Vec<Place> {
     let place = |name: &str, side| Place {
-        name: name.into(),
-        model: "m".into(),
-        side,
         weight: 0.5,
         capacity: 8,
-        price: None,
         context_length: 8192,
+        ..Place::new(name, "m", side)
     };
     vec![place("a", Side::Local), place("b", Side::Local), place("c", Side::Remote)]
 }
 
 fn candidates(places: &[Place]) -> Vec<Candidate<'_>> {
-    let candidate = |(id, place)| Candidate {
-        id,
-        place,
-        in_flight: 1,
-        queued: 0,
-        latency: Some(10.0),
-        error_rate: 0.0,
-    };
+    let candidate =
+        |(id, place)| Candidate { in_flight: 1, latency: Some(10.0), ..Candidate::idle(id, place) };
     (0..).zip(places).map(candidate).collect()
 }
 
@@ -113,9 +104,10 @@ fn ask(mut plugin: Plugin, tally: &mut Tally) {
     let places = places();
     let all = candidates(&places);
     let (local, remote) = all.split_at(2);
+    let situation = Situation { local, remote, signals: &[] };
     let mut judge = |good: bool| if good { tally.good += 1 } else { tally.faults += 1 };
     for _ in 0..3 {
-        let answer = plugin.assign(local, remote);
+        let answer = plugin.assign(situation);
         judge(answer.is_ok_and(|raw| Weights::check(raw, 2, 1).is_ok()));
         // May fail.
         let _ = plugin.outcome(&[]);
@@ -124,10 +116,11 @@ fn ask(mut plugin: Plugin, tally: &mut Tally) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime");
     let facts = Facts::default();
-    let question = Question { model: "m", stream: false, facts: &facts, local, remote };
+    let question = Question { model: "m", stream: false, facts: &facts, situation, held: 0 };
     for _ in 0..3 {
-        let answer = runtime.block_on(path.weigh(question));
-        if let Ok(weights) = &answer {
+        let answer = runtime.block_on(path.decide(question));
+        if let Ok(Verdict::Route(plan)) = &answer {
+            let weights = &plan.weights;
             let sum: f64 = weights.local().iter().chain(weights.remote()).sum();
             assert!((sum - 1.0).abs() < 1e-9, "{weights:?}");
         }

@@ -7,7 +7,8 @@ use sandbox::Cache;
 
 pub(crate) use config::Sandbox;
 pub(crate) use contract::{
-    Candidate, Facts, Place, Price, Question, RawWeights, Role, Side, Strategy, Weights,
+    Candidate, CandidateState, Facts, Modalities, Place, Price, Question, RawVerdict, RawWeights,
+    Role, Side, Situation, Strategy, Verdict, Weights,
 };
 pub(crate) use sandbox::{LoadError, Opened, Plugin, PluginHost, Source, locate};
 

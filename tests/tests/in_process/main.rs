@@ -4,5 +4,6 @@
 
 mod components;
 mod components_0_1_0;
+mod components_0_2_0;
 mod generated_guests;
 mod host;
