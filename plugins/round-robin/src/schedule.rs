@@ -1,0 +1,113 @@
+//! A smooth weighted turn as a function of the number of a request.
+//!
+//! The k-th turn of a deployment of weight w is due at (k + 1/2) / w. All turns in the order of
+//! these times are the apportionment of Webster and Sainte-Laguë: after any number of requests each
+//! deployment has had its share, give or take one. nginx's smooth weighted round robin is as smooth,
+//! but each step depends on the one before.
+
+/// Largest rank. Deployments after it share it.
+const LAST: u8 = u8::MAX;
+/// Steps of the search for a time. Each halves the number of turns that are still to be counted.
+const STEPS: u32 = 16;
+
+/// The rank of each deployment for the request with this number: 0 is tried first. Those of weight 0
+/// come last.
+pub(crate) fn order(weights: &[f64], number: f64) -> Vec<u8> {
+    let sum: f64 = weights.iter().sum();
+    let shares: Vec<f64> = weights.iter().map(|weight| weight / sum).collect();
+    let mut turns = before(&shares, number);
+    let mut ranks = vec![LAST; weights.len()];
+    let mut rank = 0;
+    let mut taken: f64 = turns.iter().sum();
+    // The turns up to this request, then one more of each deployment that has no rank yet.
+    while let Some(next) = soonest(&shares, &turns, |at| taken < number || ranks[at] == LAST) {
+        if taken >= number {
+            ranks[next] = rank;
+            rank += 1;
+            if rank == LAST {
+                break;
+            }
+        }
+        taken += 1.0;
+        turns[next] += 1.0;
+    }
+    ranks
+}
+
+/// Turns that each deployment has surely had before the request with this number, nearly all of
+/// them.
+fn before(shares: &[f64], number: f64) -> Vec<f64> {
+    let turns = |time: f64| shares.iter().map(move |share| (share * time + 0.5).floor());
+    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]
+    let most = shares.len() as f64;
+    let (mut low, mut high) = ((number - most).max(0.0), number + most);
+    for _ in 0..STEPS {
+        let middle = f64::midpoint(low, high);
+        match turns(middle).sum::<f64>() <= number {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    // A turn that is due now has not been had.
+    let due = |(share, turns): (&f64, f64)| match turns > 0.0 && (turns - 0.5) / share >= low {
+        true => turns - 1.0,
+        false => turns,
+    };
+    let all: Vec<f64> = shares.iter().zip(turns(low)).map(due).collect();
+    if all.iter().sum::<f64>() <= number { all } else { vec![0.0; shares.len()] }
+}
+
+/// The deployment whose next turn is due the soonest. Of equals the first.
+fn soonest(shares: &[f64], turns: &[f64], is_left: impl Fn(usize) -> bool) -> Option<usize> {
+    let due = |at: usize| (turns[at] + 0.5) / shares[at];
+    let left = (0..shares.len()).filter(|at| shares[*at] > 0.0 && is_left(*at));
+    left.min_by(|a, b| due(*a).total_cmp(&due(*b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(weights: &[f64], number: f64) -> usize {
+        order(weights, number).iter().position(|rank| *rank == 0).expect("one is first")
+    }
+
+    #[test]
+    fn each_has_its_share_after_any_number_of_requests() {
+        for weights in [&[1.0][..], &[1.0, 1.0], &[5.0, 1.0, 1.0], &[0.7, 0.2, 0.1], &[3.0; 40]] {
+            let sum: f64 = weights.iter().sum();
+            let mut had = vec![0.0; weights.len()];
+            for number in 0..2_000 {
+                had[first(weights, f64::from(number))] += 1.0;
+                let done = f64::from(number + 1);
+                for (had, weight) in had.iter().zip(weights) {
+                    let share = done * weight / sum;
+                    assert!(
+                        (had - share).abs() <= 1.0 + 1e-9,
+                        "{weights:?} {number}: {had} {share}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_numbers_go_on_like_small_ones() {
+        let weights = [3.0, 2.0, 1.0];
+        let begin = 6_000_000_000.0;
+        for number in 0..60 {
+            let number = f64::from(number);
+            assert_eq!(first(&weights, begin + number), first(&weights, number), "{number}");
+        }
+    }
+
+    #[test]
+    fn everyone_has_a_rank_and_a_standby_the_last() {
+        let mut ranks = order(&[1.0, 2.0, 0.0, 1.0], 9.0);
+        assert_eq!(ranks.remove(2), LAST);
+        ranks.sort_unstable();
+        assert_eq!(ranks, [0, 1, 2]);
+        let many = order(&vec![1.0; 600], 1e9);
+        assert_eq!(many.iter().filter(|rank| **rank == LAST).count(), 600 - 255);
+    }
+}
