@@ -96,21 +96,9 @@ fn deployment(port: u16) -> DeploymentConfig {
 }
 
 fn model() -> Model {
-    let card = ModelCard {
-        name: "m".into(),
-        provider: "vllm".into(),
-        context_length: 1,
-        max_output_length: 1,
-        quantization: "bf16".into(),
-        input_modalities: Vec::new(),
-        output_modalities: Vec::new(),
-        supports_tools: false,
-        supports_structured_output: false,
-        supported_params: Vec::new(),
-        pricing: Pricing::default(),
-    };
     let deployments = [1, 2].map(deployment).into();
     let (id, aliases, total) = ("m".into(), Vec::new(), TotalTime::default());
+    let card = ModelCard::default();
     Model { id, aliases, card, sides: config::Sides::BOTH, total, strategy: 0, deployments }
 }
 

@@ -182,25 +182,12 @@ fn generation(
 }
 
 fn model(index: usize, strategy: usize) -> Model {
-    let card = ModelCard {
-        name: "m".into(),
-        provider: "vllm".into(),
-        context_length: 1,
-        max_output_length: 1,
-        quantization: "bf16".into(),
-        input_modalities: Vec::new(),
-        output_modalities: Vec::new(),
-        supports_tools: false,
-        supports_structured_output: false,
-        supported_params: Vec::new(),
-        pricing: Pricing::default(),
-    };
     let total = TotalTime::default();
     let deployments = (1..=DEPLOYMENTS as u16).map(deployment).collect();
     Model {
         id: format!("m{index}"),
         aliases: Vec::new(),
-        card,
+        card: ModelCard::default(),
         sides: config::Sides::BOTH,
         total,
         strategy,

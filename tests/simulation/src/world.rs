@@ -263,7 +263,6 @@ fn config(scene: &Scene) -> Config {
 }
 
 fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
-    let pricing = pricing();
     let deployments = model.deployments.iter().enumerate().map(|(nth, deployment)| {
         let engine = &scene.engines[deployment.engine];
         let port = u16::try_from(deployment.engine).unwrap_or_default();
@@ -288,7 +287,7 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
             },
             weight: deployment.weight,
             share: Share::Kept,
-            pricing: pricing.clone(),
+            pricing: Pricing::default(),
             probe: scene.probing.map(|_| ProbeTarget::default()),
             concurrency: Concurrency {
                 max: deployment.max,
@@ -301,38 +300,10 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
     Model {
         id: format!("m{at}"),
         aliases: Vec::new(),
-        card: card(pricing.clone()),
+        card: ModelCard::default(),
         sides: model.sides,
         total: TotalTime(model.total),
         strategy: 0,
         deployments: deployments.collect(),
-    }
-}
-
-fn pricing() -> Pricing {
-    let free = || "0".to_owned();
-    Pricing {
-        prompt: free(),
-        completion: free(),
-        image: free(),
-        request: free(),
-        input_cache_reads: free(),
-        input_cache_writes: free(),
-    }
-}
-
-fn card(pricing: Pricing) -> ModelCard {
-    ModelCard {
-        name: "m".into(),
-        provider: "vllm".into(),
-        context_length: 1,
-        max_output_length: 1,
-        quantization: "bf16".into(),
-        input_modalities: Vec::new(),
-        output_modalities: Vec::new(),
-        supports_tools: false,
-        supports_structured_output: false,
-        supported_params: Vec::new(),
-        pricing,
     }
 }

@@ -5,7 +5,7 @@
 //! taken makes the next offer cheap, and one that nobody wanted makes it dear, so that an engine with
 //! one gateway loses no more than one answer in [`MOST`].
 
-use super::kept;
+use super::learned_limit::kept;
 
 /// Good answers that each offered place costs while others want them.
 const LEAST: u32 = 4;
