@@ -112,23 +112,10 @@ pub(crate) fn deployment(port: u16) -> DeploymentConfig {
 }
 
 pub(crate) fn model(deployments: Vec<DeploymentConfig>) -> Model {
-    let card = ModelCard {
-        name: "m".into(),
-        provider: "vllm".into(),
-        context_length: 1,
-        max_output_length: 1,
-        quantization: "bf16".into(),
-        input_modalities: Vec::new(),
-        output_modalities: Vec::new(),
-        supports_tools: false,
-        supports_structured_output: false,
-        supported_params: Vec::new(),
-        pricing: deployments[0].pricing.clone(),
-    };
     Model {
         id: "m".into(),
         aliases: Vec::new(),
-        card,
+        card: ModelCard { pricing: deployments[0].pricing.clone(), ..ModelCard::default() },
         sides: config::Sides::BOTH,
         total: TotalTime::default(),
         strategy: 0,
