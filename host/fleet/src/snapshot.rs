@@ -24,7 +24,7 @@ pub struct Generation {
 }
 
 /// A strategy in use: its description, and its hooks on the request path.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StrategyInfo {
     /// Its name.
     pub name: String,

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use config::{
-    Capability, Concurrency, Config, DeploymentConfig, Endpoint, Modalities, Model, ModelCard,
-    Origin, Pricing, ProbeTarget, Probing, Share, Timeouts, TotalTime,
+    Capability, Concurrency, Config, DeploymentConfig, Modalities, Model, ProbeTarget, Probing,
+    Timeouts, TotalTime,
 };
 use fleet::{Deployment, Fleet, Generation, Snapshot};
 use routing::{Agenda, AgendaStep, Plan};
@@ -271,14 +271,6 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
         DeploymentConfig {
             name: format!("d{nth}@e{port}"),
             side: engine.side,
-            kind: "vllm".into(),
-            endpoint: Endpoint {
-                origin: Origin { tls: false, host: "engine".into(), port },
-                prefix: String::new(),
-                query: String::new(),
-            },
-            api_key: None,
-            provider_model_id: "m".into(),
             capability: Capability {
                 context_length: engine.context,
                 input: Modalities::NONE,
@@ -286,8 +278,6 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
                 tools: true,
             },
             weight: deployment.weight,
-            share: Share::Kept,
-            pricing: Pricing::default(),
             probe: scene.probing.map(|_| ProbeTarget::default()),
             concurrency: Concurrency {
                 max: deployment.max,
@@ -295,15 +285,13 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
                 wait: deployment.wait,
             },
             timeouts: Timeouts { connect, first_byte, idle, pool_idle },
+            ..samples::deployment(port)
         }
     });
     Model {
         id: format!("m{at}"),
-        aliases: Vec::new(),
-        card: ModelCard::default(),
         sides: model.sides,
         total: TotalTime(model.total),
-        strategy: 0,
-        deployments: deployments.collect(),
+        ..samples::model(deployments.collect())
     }
 }
