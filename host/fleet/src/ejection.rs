@@ -56,11 +56,11 @@ pub(super) struct Out {
 /// Another deployment of the same model, as it counts for [`may_go`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sibling {
-    /// It is ejected, also during its trial.
+    /// The sibling is ejected, also during its trial.
     Out,
-    /// It is up, and there is no objection to it.
+    /// The sibling is up, and there is no objection to it.
     OfUse,
-    /// It is neither ejected nor clearly usable.
+    /// The sibling is neither ejected nor clearly usable.
     Doubtful,
 }
 

@@ -19,25 +19,25 @@ use super::{Outcome, State};
 pub enum Change {
     /// No effect.
     None,
-    /// It should be ejected, for this reason. Whether it may be depends on its siblings.
+    /// The deployment should be ejected, for this reason. Its siblings decide whether it may be.
     Due(String),
-    /// It has been ejected.
+    /// The deployment has been ejected.
     Ejected {
         /// For people to read.
         reason: String,
         /// Time until its trial, jitter included.
         lasts: Duration,
     },
-    /// It asked for a pause, and gets no requests until that is over.
+    /// The deployment asked for a pause, and gets no requests until that is over.
     Cooling {
         /// For people to read.
         reason: String,
     },
-    /// It is suspected of something, and out for a time or skipped for an endpoint.
+    /// The deployment is suspected of something, and out for a time or skipped for an endpoint.
     Suspected {
         /// For people to read.
         reason: String,
-        /// It was out for the same before, and its trial has failed.
+        /// The deployment was out for the same before, and its trial has failed.
         again: bool,
     },
     /// Its ejection or suspicion is over.

@@ -1,5 +1,5 @@
-//! What requests have shown of a deployment apart from failures: its key is refused, it refuses
-//! request after request, it lacks the model, or it lacks an endpoint.
+//! Suspicions against a deployment, from answers to requests: it refuses the gateway's key, it
+//! refuses request after request, it lacks the model, or it lacks an endpoint.
 //!
 //! One request never proves any of this, because it may be at fault itself: SDKs send headers and
 //! parameters of their own, and repeat a request by themselves. Each suspicion counts *different*
@@ -189,8 +189,8 @@ impl Suspicions {
         self.lock().last_failed == Some(request)
     }
 
-    /// True if a failure of this request says nothing of the deployment: it answered others within
-    /// the hour, and since the last answer no other request has failed.
+    /// True if a failure of this request says nothing of the deployment: the deployment answered
+    /// others within the hour, and no other request has failed since its last answer.
     pub(super) fn is_above(&self, request: u64, now: Instant) -> bool {
         let held = self.lock();
         let only = held.failing.first.is_none_or(|first| first == request);

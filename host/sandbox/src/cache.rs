@@ -174,8 +174,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Logs an error of the cache. It is a warning if a file is damaged, if others could have
-    /// written it, or if an operator chose the folder.
+    /// Logs an error of the cache. The line is a warning in three cases: a file is damaged, others
+    /// could have written it, or an operator chose the folder.
     fn tell(&self, what: &str, error: &io::Error) {
         let folder = self.folder.display();
         match error.kind() {

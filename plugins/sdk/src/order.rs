@@ -67,7 +67,7 @@ impl Order {
         self.sorted.dedup();
     }
 
-    /// Replaces each cost by the exact probability that it wins a draw of two, of which the lower
+    /// Replaces each cost by the exact probability that it wins when two are drawn and the lower
     /// cost wins. The gateway draws by these weights, so a strategy needs no random numbers for
     /// "the power of two choices".
     ///

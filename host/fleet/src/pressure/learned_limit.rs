@@ -19,7 +19,8 @@ pub(super) struct LearnedLimit {
     limit: Option<u32>,
     /// The highest level at which a round of answers was good. 0: none is known.
     good: u32,
-    /// Good answers since the limit changed that came while it was reached.
+    /// Good answers since the limit changed. An answer counts only if as many requests as the limit
+    /// were out.
     round: u32,
     /// When the limit last fell below what was good.
     fell: Option<Instant>,

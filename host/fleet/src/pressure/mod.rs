@@ -42,8 +42,8 @@ use sharing::Sharing;
 use stall::Stall;
 use stall_rate::StallRate;
 
-/// Requests that were sent so close together are one burst: the number that is left of them when each
-/// is given up shows how many the engine took.
+/// Requests sent within this time are one burst. As they are given up one by one, the number that
+/// is still out shows how many the engine took.
 const BURST: Duration = Duration::from_millis(100);
 
 /// The signs of pressure on one deployment, and what they taught.
@@ -105,8 +105,8 @@ impl Pressure {
         self.limit.learned().filter(|limit| *limit < max)
     }
 
-    /// True if a place is expected when a request ends: neither did the deployment refuse a request
-    /// with nothing else out, nor does it stall.
+    /// True if a place is expected when a request ends: the deployment is neither paused nor
+    /// stalled.
     pub(super) fn is_hopeful(&self) -> bool {
         self.pause.is_none() && self.stall.is_none()
     }
@@ -222,8 +222,8 @@ impl Pressure {
             return;
         }
         self.stall = Some(Stall::again(self.stall, sent, now));
-        // A request sent above the present limit, after the burst that set it, says nothing about it.
-        // Neither does a request that may have waited behind others that were given up.
+        // Two kinds of requests say nothing about the present limit: those sent above it after the
+        // burst that set it, and those that may have waited behind others that were given up.
         let burst = *self.burst.get_or_insert(sent) + BURST;
         let is_above = sent > burst && self.limit.learned().is_some_and(|limit| level > limit);
         if is_above || (was_delayed && sent > burst) {
@@ -247,9 +247,9 @@ impl Pressure {
         self.stall_rate = StallRate::default();
     }
 
-    /// True if a request without a first byte in time belongs to a stall that is known, so that it
-    /// is no failure although nobody was answered since it was sent: it was sent before the stall,
-    /// or the engine may still work on requests that were given up.
+    /// True if a known stall explains a request without a first byte in time: the request was sent
+    /// before the stall, or the engine may still work on requests that were given up. Then it is no
+    /// failure, although nobody was answered since it was sent.
     pub(super) fn explains(&self, sent: Instant) -> bool {
         self.stall.is_some_and(|stall| stall.explains(sent))
     }

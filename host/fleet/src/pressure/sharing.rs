@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use contract::Side;
 
-/// A deployment counts as shared for that long after a refusal that was not of our making.
+/// Time that a deployment counts as shared after a refusal that others caused.
 const SHARED: Duration = Duration::from_secs(60);
 /// Most jitter of a wait, as a part of it.
 const JITTER: f64 = 0.1;
@@ -12,11 +12,11 @@ const JITTER: f64 = 0.1;
 /// yield.
 const JITTER_SHARED: f64 = 0.5;
 
-/// What is known of others at one deployment, and the waits that keep out of their step.
+/// Knows whether others use one deployment, and spreads waits so that gateways do not try in step.
 #[derive(Debug)]
 pub(super) struct Sharing {
     pub(super) side: Side,
-    /// The last refusal that was not of our making.
+    /// The last refusal that others caused.
     refused: Option<Instant>,
     /// Returns jitter from -1 to 1: gateways that share an engine must not try together.
     jitter: fn() -> f64,
@@ -27,7 +27,7 @@ impl Sharing {
         Self { side, refused: None, jitter }
     }
 
-    /// Notes a refusal that was not of our making: others fill the engine.
+    /// Notes a refusal that others caused: they fill the engine.
     pub(super) fn crowded_out(&mut self, now: Instant) {
         self.refused = Some(now);
     }

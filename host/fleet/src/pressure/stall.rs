@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
-/// Most requests that try in vain whether a stall is over before one more is a failure.
+/// Most requests that may try in vain whether a stall is over. One more is a failure.
 const IN_VAIN: u32 = 8;
 
 /// Since then no request that was sent later has got its first byte.
@@ -21,7 +21,8 @@ pub(super) struct Stall {
 }
 
 impl Stall {
-    /// A request that was sent at `sent` got no first byte in time, perhaps not the first one.
+    /// The stall after a request that was sent at `sent` got no first byte in time. `before`: the
+    /// stall so far.
     pub(super) fn again(before: Option<Self>, sent: Instant, now: Instant) -> Self {
         let began = before.map_or_else(SystemTime::now, |stall| stall.began);
         let (mut given_up, mut in_vain) =

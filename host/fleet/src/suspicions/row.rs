@@ -10,13 +10,14 @@ const TRIAL: Duration = Duration::from_secs(10);
 /// What a deployment is suspected of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suspicion {
-    /// It refuses the gateway's key.
+    /// The deployment refuses the gateway's key.
     Credential,
-    /// It refuses all requests, each for a reason that seems to be the request's own fault.
+    /// The deployment refuses all requests, each for a reason that seems to be the request's own
+    /// fault.
     Refused,
-    /// It lacks the model.
+    /// The deployment lacks the model.
     Model,
-    /// It lacks one endpoint.
+    /// The deployment lacks one endpoint.
     Endpoint,
 }
 

@@ -269,7 +269,7 @@ fn a_probe_with_a_refused_key_is_certain() {
     assert_eq!(scene.condition(0), Condition::Credential);
     assert!(scene.reason().starts_with("probe answered 401"), "{}", scene.reason());
     assert_eq!(scene.condition(1), Condition::Healthy);
-    // Probes that say so again while it is out do not lengthen that.
+    // While the deployment is out, more refused probes do not prolong its time.
     scene.now += Duration::from_secs(29);
     scene.at(0).probe_key_refused("probe answered 401", scene.now);
     scene.now += Duration::from_secs(1);

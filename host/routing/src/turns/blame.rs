@@ -30,12 +30,12 @@ struct Failed {
     charge: Charge,
 }
 
-/// What becomes of a failure.
+/// The verdict on a failure so far.
 #[derive(Debug)]
 enum Charge {
-    /// It is charged, and may be taken back.
+    /// The failure is charged, and may be taken back.
     Made(Recorded),
-    /// It is charged once the deployment is known to be at fault.
+    /// The failure is charged once the deployment is known to be at fault.
     PutOff {
         failure: PutOff,
         /// The same request failed there before.

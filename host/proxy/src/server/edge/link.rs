@@ -194,9 +194,9 @@ impl Requests {
 pub(in crate::server) struct Answering(Rc<Link>);
 
 impl Answering {
-    /// Resolves if the client is still there. If it has left, this waits for ever:
-    /// [`Watch`](super::Watch) then ends the connection, and no work is begun for it. hyper calls
-    /// the service before anything has looked for the client.
+    /// Resolves if the client is still there, and waits for ever if it has left:
+    /// [`Watch`](super::Watch) then ends the connection, and no work is begun for the client. Until
+    /// then nothing has looked for it: hyper calls the service first.
     pub(in crate::server) async fn client(&self) {
         let link = &self.0;
         let is_new = link.is_new.replace(false);

@@ -215,7 +215,7 @@ fn write(shared: &Shared, mut output: Output, dropped: &IntCounter) {
             tracing::error!(%error, "the access log could not be reopened");
         }
         for done in flushes {
-            // The one that waited may have given up.
+            // The receiver may have given up waiting.
             let _ = done.send(());
         }
         if closed {
