@@ -240,9 +240,9 @@ impl Ejections {
         }
     }
 
-    /// Records a successful probe sent at `sent`. It ends the ejection's time in two cases: the
-    /// failures were lost connections, which probes can judge, or the place has come up after being
-    /// down, so that the process that failed is gone. Returns true if it did.
+    /// Records a successful probe sent at `sent`. It ends the ejection's time in two cases. The
+    /// failures were lost connections, which probes can judge. Or the place has come up after being
+    /// down: the process that failed is gone. Returns true if it did.
     pub(super) fn probed(&mut self, sent: Instant, came_up: bool, now: Instant) -> bool {
         match &mut self.out {
             Some(out)

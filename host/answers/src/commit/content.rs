@@ -1,8 +1,8 @@
 //! Classifies an event or a whole body: no content yet, content, the end of a stream, or an error.
 //!
-//! Engines answer 200 before they know whether they can answer at all: vLLM and SGLang then send
-//! an error object as the first event (`data: {"error": {...}}`), or as the whole body
-//! (`{"object": "error", "message": ..., "code": 400}`).
+//! Engines send status 200 before they know whether they can answer. vLLM and SGLang then send an
+//! error object as the first event (`data: {"error": {...}}`), or as the whole body (`{"object":
+//! "error", "message": ..., "code": 400}`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

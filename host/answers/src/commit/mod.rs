@@ -9,8 +9,8 @@
 //!  the next deployment, unseen            told: an error event, then the connection is aborted
 //! ```
 //!
-//! Before the commit nothing has gone to the client, so another deployment can be tried after any
-//! failure: no connection, a bad status, a body that ends early, an error object in an answer of
+//! Before the commit nothing has gone to the client. After any failure another deployment can be
+//! tried: no connection, a bad status, a body that ends early, an error object in an answer of
 //! status 200. A stream commits at its first *content*. Roles, comments and keep-alives before it
 //! are held. A plain answer commits when it is whole, or when it exceeds 1 MiB.
 //!

@@ -2,8 +2,8 @@
 //! do, and one comparison takes the place of six searches.
 //!
 //! The model is one whole event that has only content. An event with the same beginning and the
-//! same end differs from it only in the middle. Only the middle, and the bytes before it in which a
-//! word could begin that reaches into it, are searched for words that tell more than content.
+//! same end differs from it only in the middle. The search for words that tell more than content
+//! reads only the middle, and the few bytes before it in which such a word could begin.
 
 use crate::count;
 

@@ -4,12 +4,12 @@
 //! requests that were out ([`learned_limit`]). A request without a first byte in time, while others
 //! are answered, is a stall: the engine queues more than it can do.
 //!
-//! The gateway may share an engine with other gateways. None of them sees the others, so the
-//! limits converge by the two rules of TCP's congestion control (Chiu and Jain, 1989): the one
-//! that takes more gives up more, and all rise alike. A gateway that fills the engine offers a place
+//! The gateway may share an engine with other gateways. None of them sees the others. Their limits
+//! converge by the two rules of TCP's congestion control (Chiu and Jain, 1989): a gateway that
+//! takes more gives up more, and all rise alike. A gateway that fills the engine offers a place
 //! from time to time ([`offers`]). The values were tuned by simulation. Its tests hold them to 95 %
-//! use of an engine, and to 42 % in the median for the lesser of two gateways. `bench/busy` measures
-//! both with real gateways.
+//! use of an engine, and to 42 % in the median for the lesser of two gateways. `bench/busy`
+//! measures both with real gateways.
 //!
 //! Pure: the caller passes the time, the number of requests that are out, and the configured
 //! maximum.

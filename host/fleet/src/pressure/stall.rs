@@ -34,8 +34,8 @@ impl Stall {
         Self { since: now, began, on_trial: false, given_up, in_vain }
     }
 
-    /// True if one more request without a first byte is no failure of its own: it was sent before
-    /// the stall, or the engine may still work on what was given up.
+    /// True if this stall explains one more request without a first byte: the request was sent
+    /// before the stall, or the engine may still work on requests that were given up.
     pub(super) fn explains(&self, sent: Instant) -> bool {
         sent < self.since || self.in_vain < self.given_up.min(IN_VAIN)
     }

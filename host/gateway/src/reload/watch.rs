@@ -198,7 +198,7 @@ fn names(file: &Path) -> impl Iterator<Item = OsString> {
 }
 
 /// The folders in which a change can give `file` another content: its own folder, or the nearest
-/// existing one above, and the same for the targets of all links on the way.
+/// one above that exists. The targets of all links on the way have theirs, too.
 fn folders(file: &Path) -> BTreeSet<PathBuf> {
     let (mut folders, mut left) = (BTreeSet::new(), vec![file.to_owned()]);
     // Bounded like the kernel's own limit, because links may form a circle.

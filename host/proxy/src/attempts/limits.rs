@@ -32,7 +32,7 @@ const QUOTAS: [(&str, &str); 6] = [
 ];
 
 /// The time that the answer asks to wait: `Retry-After`, else `retry-after-ms`, else the time until
-/// an allowance that is used up is reset. At most an hour.
+/// the reset of a spent allowance. At most an hour.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let millis = || {
         let millis: f64 = text(headers, "retry-after-ms")?.parse().ok()?;

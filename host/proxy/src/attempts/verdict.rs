@@ -1,5 +1,5 @@
 //! Judges an answer that is no success, by its status and its words. The body is read before the
-//! next deployment is tried: by its status alone, a prompt that is too long for this engine looks
+//! next deployment is tried. By the status alone, a prompt that is too long for this engine looks
 //! like a request that is wrong everywhere.
 
 use std::borrow::Cow;

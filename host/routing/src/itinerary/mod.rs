@@ -339,8 +339,8 @@ impl<'a> Itinerary<'a> {
         Step::Wait { until: self.end().min(patience) }
     }
 
-    /// True if the attempt may be made. Every attempt but the first, and those after a refusal by a
-    /// full deployment, costs retry budget, which keeps requests from multiplying when everything
+    /// True if the attempt may be made. Every extra attempt costs retry budget, except those after
+    /// a refusal by a full deployment. The budget keeps requests from multiplying when everything
     /// fails. An attempt at a deployment that is not failing is made even without budget, because
     /// it may save the request.
     fn is_affordable(
