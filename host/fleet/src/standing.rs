@@ -280,7 +280,7 @@ impl Standing {
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         self.with(now, |held| {
             let cooling = held.cooling.as_ref().map(|cooling| cooling.until);
-            let out = held.ejections.out().map(|out| out.until);
+            let out = held.ejections.out().map(|out| out.absence.until());
             let until = cooling.max(out).filter(|until| *until > now);
             until.map(|until| until - now)
         })
@@ -295,7 +295,7 @@ impl Standing {
     pub fn next_change(&self, now: Instant, settings: &SlowStart) -> Option<Instant> {
         self.with(now, |held| {
             let cooling = held.cooling.as_ref().map(|cooling| cooling.until);
-            let out = held.ejections.out().map(|out| out.until);
+            let out = held.ejections.out().map(|out| out.absence.until());
             let ramp = held.ramp.and_then(|ramp| ramp.next(now, settings));
             [cooling, out, ramp].into_iter().flatten().filter(|at| *at > now).min()
         })

@@ -1,6 +1,8 @@
 //! What different requests say alike: refused keys, missing models and endpoints; and failures that
 //! are taken back.
 
+use std::time::SystemTime;
+
 use super::*;
 
 /// Positions of two endpoints.
@@ -279,6 +281,7 @@ fn a_probe_with_a_refused_key_is_certain() {
     // The key was put right at the engine.
     scene.at(0).probe_key_accepted(scene.now);
     assert_eq!(scene.condition(0), Condition::HalfOpen);
+    assert!(scene.at(0).state(scene.now).since <= SystemTime::now(), "not after a minute");
     scene.answers();
     assert_eq!(scene.condition(0), Condition::Healthy);
     // Where requests are answered, only the probe's path wants another key.
