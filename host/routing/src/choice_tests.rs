@@ -6,12 +6,9 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use config::{
-    Concurrency, Config, DeploymentConfig, Endpoint, Model, ModelCard, Origin, Pricing, Rollback,
-    Share, Standby, Timeouts, TotalTime, TrialMode,
-};
+use config::{Config, DeploymentConfig, Model, Rollback, Share, Standby, TrialMode};
 use contract::{PathStatus, PathStrategy, Question, RawWeights, Role, Side, Weighing, Weights};
-use fleet::{Eligible, Fleet, Generation, Route, StrategyMeters, TrialReport};
+use fleet::{Eligible, Fleet, Generation, Route, TrialReport};
 use http::HeaderMap;
 use http1::Scan;
 
@@ -58,60 +55,21 @@ fn fixed(answer: Result<[f64; 2], Fault>) -> Option<Arc<Fixed>> {
 fn strategy(name: &str, on_path: Option<Arc<Fixed>>) -> StrategyInfo {
     StrategyInfo {
         name: name.into(),
-        version: String::new(),
-        sha256: String::new(),
-        parameters: serde_json::Value::Null,
         on_path: on_path.map(|fixed| fixed as Arc<dyn PathStrategy>),
-        meters: Arc::new(StrategyMeters::default()),
         attempt_queue: Some(Arc::default()),
-        candidate: None,
+        ..StrategyInfo::default()
     }
 }
 
-fn deployment(port: u16) -> DeploymentConfig {
-    DeploymentConfig {
-        name: format!("d{port}"),
+/// A model of two local deployments whose weights the strategy assigns.
+fn model() -> Model {
+    let local = |port| DeploymentConfig {
         side: Side::Local,
-        kind: "vllm".into(),
-        endpoint: Endpoint {
-            origin: Origin { tls: false, host: "h".into(), port },
-            prefix: String::new(),
-            query: String::new(),
-        },
-        api_key: None,
-        provider_model_id: "m".into(),
-        capability: config::Capability {
-            context_length: 1,
-            input: config::Modalities::default(),
-            output: config::Modalities::default(),
-            tools: false,
-        },
         weight: 0.0,
         share: Share::Assigned,
-        pricing: Pricing::default(),
-        probe: None,
-        concurrency: Concurrency::default(),
-        timeouts: Timeouts::default(),
-    }
-}
-
-fn model() -> Model {
-    let card = ModelCard {
-        name: "m".into(),
-        provider: "vllm".into(),
-        context_length: 1,
-        max_output_length: 1,
-        quantization: "bf16".into(),
-        input_modalities: Vec::new(),
-        output_modalities: Vec::new(),
-        supports_tools: false,
-        supports_structured_output: false,
-        supported_params: Vec::new(),
-        pricing: Pricing::default(),
+        ..samples::deployment(port)
     };
-    let deployments = [1, 2].map(deployment).into();
-    let (id, aliases, total) = ("m".into(), Vec::new(), TotalTime::default());
-    Model { id, aliases, card, sides: config::Sides::BOTH, total, strategy: 0, deployments }
+    samples::model([1, 2].map(local).into())
 }
 
 const ROLLBACK: Rollback = Rollback { faults: 1, margin: 0.1, min_requests: 10 };

@@ -22,7 +22,7 @@ pub async fn weigh(
     let (route, model) = (&snapshot.routes[model], &snapshot.generation.fleet.models[model]);
     let now = Instant::now();
     let eligible = route.eligible.still(|i| model.deployments[i].is_open(now));
-    // What is forbidden is hidden from the strategy, in panic mode too.
+    // Forbidden deployments are hidden from the strategy, in panic mode too.
     let eligible = match scope.is_all() {
         true => eligible,
         false => {

@@ -25,7 +25,7 @@ use crate::{Event, Exhausted, Failure, Itinerary, Step, Terms};
 use blame::Blame;
 use live::Live;
 
-/// What is told of a request beside its attempts.
+/// Events of a request beside its attempts.
 pub trait WaitLog {
     /// The request was in line for this long.
     fn queued(&mut self, time: Duration);
