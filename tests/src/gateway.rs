@@ -108,7 +108,7 @@ impl Gateway {
         }
     }
 
-    /// What it printed after the line that says where it listens.
+    /// Its output after the line that says where it listens.
     #[must_use]
     pub fn printed(&self) -> String {
         let text = self.stdout.text();
@@ -253,7 +253,7 @@ impl Gateway {
         self.count(&series).await
     }
 
-    /// Waits until a configuration was loaded that was not when `reloads("loaded")` gave `before`.
+    /// Waits until one more configuration was loaded than when `reloads("loaded")` gave `before`.
     ///
     /// # Panics
     /// If none is.

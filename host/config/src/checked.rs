@@ -126,8 +126,9 @@ pub struct Model {
     pub deployments: Vec<DeploymentConfig>,
 }
 
-/// The descriptive fields of a model, as `/v1/models` shows them.
-#[derive(Debug, Clone)]
+/// The descriptive fields of a model, as `/v1/models` shows them. The default has no name and no
+/// context, and is free.
+#[derive(Debug, Clone, Default)]
 pub struct ModelCard {
     /// Human-readable name.
     pub name: String,

@@ -20,8 +20,8 @@ pub struct Fallback {
     pub budget: RetryBudget,
 }
 
-/// What happens to a request that was sent without a byte coming back, so that it is unknown
-/// whether it was answered.
+/// What happens to a request that was sent and got no byte back: the deployment may have answered
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]

@@ -215,8 +215,8 @@ struct Outer<'a> {
 }
 
 /// The deployments of the model's routes, then those that entries create, each in the order of its
-/// file. If some entry lists the model, a route that no entry lists needs a weight of its own to
-/// take part: a route that was forgotten must not cost money.
+/// file. Once an entry lists the model, a route without an entry takes part only with a weight of
+/// its own: a forgotten route must not cost money.
 fn drafts<'a>(model: &'a Listed, listed: &[&'a Entry], outer: Outer<'_>) -> Vec<Draft<'a>> {
     let entry_of = |base: &BaseUrl| {
         listed.iter().copied().find(|entry| entry.join_key() == Some(&base.join_key))

@@ -21,8 +21,7 @@ use super::{
 pub(super) struct Models {
     pub(super) document: Arc<Document>,
     pub(super) list: Vec<Listed>,
-    /// True if no part was dropped because of errors: a part that is missing here is not in the
-    /// file.
+    /// True if every part of the file is here. False: parts with errors were dropped.
     pub(super) whole: bool,
 }
 
@@ -146,8 +145,7 @@ fn unique_names(document: &Document, models: &[RawModel], errors: &mut Vec<Diagn
 /// Checks single values, for both files.
 pub(super) struct Check<'a> {
     pub(super) document: &'a Document,
-    /// True if no part was dropped because of errors: a part that is missing here is not in the
-    /// file.
+    /// True if every part of the file is here. False: parts with errors were dropped.
     pub(super) whole: bool,
     pub(super) errors: &'a mut Vec<Diagnostic>,
 }

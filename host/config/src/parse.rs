@@ -1,9 +1,10 @@
 //! Parses text into a tree with positions.
 //!
-//! It uses parser events and not serde: an error needs the position of a value and of its key, a
-//! variable may be a number only if it was not quoted, and one pass must find every mistake. serde
-//! stops at the first mistake, and its spans know neither keys nor quotes. The cost of a file is
-//! bounded by its size, its depth, and its number of values after aliases are expanded.
+//! It uses parser events and not serde, for three reasons. An error needs the position of a value
+//! and of its key. A variable may be a number only if it was not quoted. One pass must find every
+//! mistake. serde stops at the first mistake, and its spans know neither keys nor quotes. The cost
+//! of a file is bounded by its size, its depth, and its number of values after aliases are
+//! expanded.
 
 use std::collections::HashMap;
 use std::ops::Range;

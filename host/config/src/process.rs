@@ -50,7 +50,7 @@ pub struct Shutdown {
     #[serde(with = "seconds")]
     #[schemars(with = "TimeOrZero", extend("maximum" = 3600))]
     pub accept: Duration,
-    /// Time that requests in flight have after that.
+    /// Time that requests in flight have after `accept`.
     #[serde(with = "seconds")]
     #[schemars(with = "TimeOrZero", extend("maximum" = 3600))]
     pub grace: Duration,

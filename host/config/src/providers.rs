@@ -56,7 +56,7 @@ pub(super) fn of_kind(kind: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| provider.kinds.contains(&&*kind))
 }
 
-/// The known kind nearest to one that is not known.
+/// The known kind whose name is nearest to an unknown one.
 pub(super) fn nearest_kind(kind: &str) -> Option<&'static str> {
     nearest(kind, PROVIDERS.iter().flat_map(|provider| provider.kinds.iter().copied()))
 }

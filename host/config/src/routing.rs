@@ -23,8 +23,7 @@ use super::{Config, Diagnostic, Document, Endpoint, LogOutput, PathStep, Secret,
 pub(super) struct Entries {
     pub(super) document: Arc<Document>,
     pub(super) list: Vec<Entry>,
-    /// True if no part was dropped because of errors: a part that is missing here is not in the
-    /// file.
+    /// True if every part of the file is here. False: parts with errors were dropped.
     pub(super) whole: bool,
     /// Concurrency for all deployments, and for those of a side.
     pub(super) concurrency: SharedConcurrency,

@@ -52,9 +52,9 @@ pub struct CandidateConfig {
 /// How a candidate is tried.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TrialMode {
-    /// Its answers are only compared with those of the strategy in use.
+    /// The candidate's answers are only compared with those of the strategy in use.
     Shadow,
-    /// It decides for this share of the requests, above 0 and below 1.
+    /// The candidate decides for this share of the requests, above 0 and below 1.
     Canary(f64),
 }
 

@@ -1,4 +1,5 @@
-//! Finds likely mistakes that are not errors: files that say something else than was meant.
+//! Finds likely mistakes that are not errors: valid settings that probably do not do what their
+//! author meant.
 
 use std::collections::HashSet;
 use std::sync::Arc;

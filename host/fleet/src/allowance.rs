@@ -1,10 +1,11 @@
-//! The requests per time that a remote deployment allows, learned from what it says and refuses.
+//! The requests per time that a remote deployment allows, learned from its headers and its
+//! refusals.
 //!
 //! APIs limit the requests of a key by the minute, with a token bucket or a fixed window. Most tell
 //! what is left (`x-ratelimit-remaining-requests` and the like). Some only refuse, and name a time
 //! to wait. Between two refusals an API allowed exactly the requests that it answered. Their number
-//! per time is the learned rate. Requests then go slightly faster than that, because nothing else
-//! shows that a limit was raised.
+//! per time is the learned rate. Requests then go slightly faster than the learned rate: only a
+//! request above it can show that the API raised its limit.
 //!
 //! Pure: the caller passes the time.
 
@@ -25,7 +26,7 @@ const SLOWEST: f64 = 1.0 / 60.0;
 /// Longest pause for an allowance that is used up.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What an answer says of the allowance.
+/// The allowance as an answer's headers state it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// Requests that are left.

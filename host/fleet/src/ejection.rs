@@ -9,11 +9,12 @@
 //! The caller passes the time and the jitter. The system clock is read only for display.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use config::Ejection;
 
 use super::FailureKind;
+use super::absence::Absence;
 
 /// The history of one deployment's attempts and ejections.
 #[derive(Debug, Default)]
@@ -28,19 +29,15 @@ pub(super) struct Ejections {
     count: u32,
     /// When the deployment was last restored.
     back: Option<Instant>,
-    out: Option<Out>,
+    out: Option<Ejected>,
     /// Rises with each ejection and each return.
     epoch: u64,
 }
 
 /// One ejection.
 #[derive(Debug)]
-pub(super) struct Out {
-    pub(super) reason: String,
-    pub(super) since: SystemTime,
-    pub(super) until: Instant,
-    pub(super) lasts: Duration,
-    began: Instant,
+pub(super) struct Ejected {
+    pub(super) absence: Absence,
     /// Its duration before jitter.
     nominal: Duration,
     /// True if probes cannot judge the failures, so that a successful probe proves nothing.
@@ -56,11 +53,11 @@ pub(super) struct Out {
 /// Another deployment of the same model, as it counts for [`may_go`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sibling {
-    /// It is ejected, also during its trial.
+    /// The sibling is ejected, also during its trial.
     Out,
-    /// It is up, and there is no objection to it.
+    /// The sibling is up, and there is no objection to it.
     OfUse,
-    /// It is neither ejected nor clearly usable.
+    /// The sibling is neither ejected nor clearly usable.
     Doubtful,
 }
 
@@ -84,7 +81,7 @@ impl Ejections {
     }
 
     /// The current ejection. None if the deployment is in use.
-    pub(super) fn out(&self) -> Option<&Out> {
+    pub(super) fn out(&self) -> Option<&Ejected> {
         self.out.as_ref()
     }
 
@@ -186,12 +183,8 @@ impl Ejections {
         now: Instant,
     ) {
         let lasts = nominal.mul_f64(1.0 + 0.1 * jitter.clamp(-1.0, 1.0));
-        self.out = Some(Out {
-            reason,
-            since: SystemTime::now(),
-            until: now + lasts,
-            lasts,
-            began: now,
+        self.out = Some(Ejected {
+            absence: Absence::new(reason, lasts, now),
             nominal,
             beyond_probes,
             seen_down: false,
@@ -230,7 +223,7 @@ impl Ejections {
 
     /// True if the time of the ejection is over and no trial is in flight.
     pub(super) fn trial_is_free(&self, now: Instant) -> bool {
-        self.out.as_ref().is_some_and(|out| out.until <= now && !out.on_trial)
+        self.out.as_ref().is_some_and(|out| out.absence.is_over(now) && !out.on_trial)
     }
 
     /// Ends the trial without a result, so that the next request may be the trial.
@@ -240,28 +233,20 @@ impl Ejections {
         }
     }
 
-    /// Records a successful probe sent at `sent`. It ends the ejection's time in two cases: the
-    /// failures were lost connections, which probes can judge, or the place has come up after being
-    /// down, so that the process that failed is gone. Returns true if it did.
+    /// Records a successful probe sent at `sent`. It ends the ejection's time in two cases. The
+    /// failures were lost connections, which probes can judge. Or the place has come up after being
+    /// down: the process that failed is gone. Returns true if it did.
     pub(super) fn probed(&mut self, sent: Instant, came_up: bool, now: Instant) -> bool {
-        match &mut self.out {
-            Some(out)
-                if (came_up || out.seen_down || !out.beyond_probes)
-                    && sent > out.began
-                    && out.until > now =>
-            {
-                out.probed = true;
-                out.lasts = now.saturating_duration_since(out.began);
-                out.until = now;
-                true
-            }
-            _ => false,
-        }
+        let Some(out) = &mut self.out else { return false };
+        let is_proof = came_up || out.seen_down || !out.beyond_probes;
+        let ends = is_proof && out.absence.began_before(sent) && out.absence.cut_short(now);
+        out.probed |= ends;
+        ends
     }
 
     /// Records a failed probe. It is ignored if it was sent before the ejection.
     pub(super) fn probe_failed(&mut self, sent: Instant) {
-        if let Some(out) = self.out.as_mut().filter(|out| sent > out.began) {
+        if let Some(out) = self.out.as_mut().filter(|out| out.absence.began_before(sent)) {
             out.seen_down = true;
         }
     }

@@ -177,7 +177,7 @@ impl Eligible {
         for &i in &self.kept {
             weights[i] = model.deployments[i].config.weight;
         }
-        // What slow start takes from one deployment goes to all in proportion.
+        // The weight that slow start takes from one deployment goes to all in proportion.
         for i in self.used() {
             weights[i] *= states[i].factor;
         }

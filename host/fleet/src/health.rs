@@ -86,7 +86,7 @@ impl Health {
     }
 
     /// Asks for a probe now, because requests to the place fail. If that probe fails too, a later
-    /// success shows that the place has come up again.
+    /// success shows that the place was down and has come up.
     pub fn ask(self: &Arc<Self>) {
         self.requests.add(self);
     }

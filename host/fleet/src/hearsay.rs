@@ -1,4 +1,4 @@
-//! What the request path reports of a deployment beside the outcome of a permit: signs of a
+//! Reports of the request path on a deployment, beside the outcomes of permits: signs of a
 //! suspicion, answers that disprove them, and failures that turn out to say nothing.
 
 use std::time::Instant;
@@ -44,7 +44,7 @@ impl Deployment {
         }
     }
 
-    /// Records that a probe is answered after one that was refused for its key: a request may try
+    /// Records that a probe is answered after an earlier probe's key was refused: a request may try
     /// the key at once.
     pub fn probe_key_accepted(&self, now: Instant) {
         if self.suspicions.retry(Suspicion::Credential, now) {
@@ -78,7 +78,7 @@ impl Deployment {
         self.suspicions.is_above(request, now)
     }
 
-    /// True if the request with this digest was the last one that failed: it is repeated.
+    /// True if the last failure was of the request with this digest: the client repeats it.
     #[must_use]
     pub fn has_failed(&self, request: u64) -> bool {
         self.suspicions.has_failed(request)

@@ -6,6 +6,7 @@
 //! showed: a refused key, a missing model. The request path holds a [`Permit`] for each attempt,
 //! and settles it with the outcome.
 
+mod absence;
 pub mod admission;
 mod allowance;
 mod attempt_queue;

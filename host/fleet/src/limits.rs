@@ -1,5 +1,5 @@
-//! What limits the places of a deployment beside its configuration: what it takes, as far as that was
-//! learned, and the pauses that it asks for.
+//! Limits on the places of a deployment beside its configuration: the number that it was seen to
+//! take, and the pauses that it asks for.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use contract::Side;
 
 use super::pressure::{Pressure, Room};
 
-/// What limits the places beside the configuration.
+/// The limits on places beside the configured one.
 #[derive(Debug)]
 pub(super) struct Limits {
     pub(super) pressure: Pressure,

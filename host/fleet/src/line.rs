@@ -1,9 +1,9 @@
 //! The line of requests that wait for a place.
 //!
-//! A request may wait for several deployments at once. Each of them has a [`Queue`], in the order in
-//! which requests began to wait anywhere, so that the queues of deployments that serve the same
-//! requests are one line. A free place is handed to the first waiting request that fits it, and
-//! wakes no other.
+//! A request may wait for several deployments at once. Each of them has a [`Queue`]. All queues are
+//! ordered by the moment when a request began to wait anywhere, so deployments that serve the same
+//! requests have one line in common. A free place is handed to the first waiting request that fits
+//! it, and wakes no other.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -87,8 +87,8 @@ impl Waiter {
 /// The requests that wait for one deployment, first come first served.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// The length, read without the lock. It is raised before the waiting request looks for a free
-    /// place, and read after a place was freed, so that no place is missed.
+    /// The length, read without the lock. A waiting request raises it before it looks for a free
+    /// place, and whoever frees a place reads it afterwards: so no free place is missed.
     len: AtomicUsize,
     /// Keyed by order of arrival. The position is that of the deployment in the request's own list.
     waiting: Mutex<BTreeMap<u64, (usize, Arc<Waiter>)>>,

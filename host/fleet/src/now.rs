@@ -1,5 +1,5 @@
-//! The clock and the chance of what happens by itself: a place that is freed, a wait that ends, a
-//! pause that is spread.
+//! The clock and the random numbers of events that no caller brings about: a freed place, the end
+//! of a wait, the jitter of a pause.
 
 use std::time::Instant;
 

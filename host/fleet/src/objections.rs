@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::SlowStart;
 
-use super::ejection::Ejections;
+use super::ejection::{Ejected, Ejections};
 use super::slow_start::Ramp;
 use super::{Change, Condition, State};
 
@@ -76,10 +76,7 @@ impl Objections {
             return of(Condition::Cooling, reason, *since);
         }
         if let Some(out) = self.ejections.out() {
-            return match out.until > now {
-                true => of(Condition::Ejected, &out.reason, out.since),
-                false => of(Condition::HalfOpen, &out.reason, out.since + out.lasts),
-            };
+            return out.absence.state(Condition::Ejected, now);
         }
         if let Some(ramp) = self.ramp {
             if let Some(factor) = ramp.factor(now, settings) {
@@ -96,7 +93,9 @@ impl Objections {
     /// The [`Change`] for an ejection that has just begun.
     pub(super) fn ejected(&self) -> Change {
         match self.ejections.out() {
-            Some(out) => Change::Ejected { reason: out.reason.clone(), lasts: out.lasts },
+            Some(Ejected { absence, .. }) => {
+                Change::Ejected { reason: absence.reason.clone(), lasts: absence.lasts() }
+            }
             None => Change::None,
         }
     }

@@ -52,8 +52,7 @@ fn endpoint_key(model: &Model, config: &DeploymentConfig) -> String {
 #[cfg(test)]
 mod tests {
     use contract::Side;
-
-    use crate::tests::{deployment, model};
+    use samples::{deployment, model};
 
     use super::*;
 

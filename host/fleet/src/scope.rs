@@ -11,7 +11,7 @@ pub struct Demand {
     pub tokens: u64,
     /// What the prompt holds beside text.
     pub input: Modalities,
-    /// It has tools.
+    /// The request has tools.
     pub tools: bool,
 }
 
@@ -25,11 +25,11 @@ pub struct Scope {
 /// Why a deployment is forbidden to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forbidden {
-    /// It is on the wrong side.
+    /// The deployment is on the wrong side.
     Side,
     /// The prompt does not fit its context.
     Context,
-    /// It lacks a modality or tools.
+    /// The deployment lacks a modality or tools.
     Feature,
 }
 

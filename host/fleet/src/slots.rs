@@ -140,7 +140,7 @@ impl Slots {
         self.taken.load(Ordering::SeqCst)
     }
 
-    /// True while the deployment has shown that it takes less than what is configured.
+    /// True while the deployment is known to take fewer requests than configured.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
         self.pressed.load(Ordering::Acquire)

@@ -24,7 +24,7 @@ pub struct Generation {
 }
 
 /// A strategy in use: its description, and its hooks on the request path.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StrategyInfo {
     /// Its name.
     pub name: String,
@@ -104,23 +104,23 @@ impl State {
 /// How a deployment is doing, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// There is no objection to it.
+    /// There is no objection to the deployment.
     Healthy,
     /// Its probes fail.
     Unhealthy,
     /// Its requests failed, so it is out for a time.
     Ejected,
-    /// It is remote, and asked for a pause: 429 or 503 with `Retry-After`.
+    /// The deployment is remote, and asked for a pause: 429 or 503 with `Retry-After`.
     Cooling,
     /// The time of its ejection is over. One request at a time is admitted as a trial.
     HalfOpen,
-    /// It does not accept the gateway's credential.
+    /// The deployment does not accept the gateway's credential.
     Credential,
-    /// It lacks the model.
+    /// The deployment lacks the model.
     Misconfigured,
-    /// It refused several different requests in a row.
+    /// The deployment refused several different requests in a row.
     Refused,
-    /// It came back, and its weight and its limit are rising.
+    /// The deployment came back, and its weight and its limit are rising.
     SlowStart,
     /// New requests get no first byte in time, while others are answered. One at a time is admitted
     /// as a trial.

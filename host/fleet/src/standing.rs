@@ -19,25 +19,25 @@ use super::{Outcome, State};
 pub enum Change {
     /// No effect.
     None,
-    /// It should be ejected, for this reason. Whether it may be depends on its siblings.
+    /// The deployment should be ejected, for this reason. Its siblings decide whether it may be.
     Due(String),
-    /// It has been ejected.
+    /// The deployment has been ejected.
     Ejected {
         /// For people to read.
         reason: String,
         /// Time until its trial, jitter included.
         lasts: Duration,
     },
-    /// It asked for a pause, and gets no requests until that is over.
+    /// The deployment asked for a pause, and gets no requests until that is over.
     Cooling {
         /// For people to read.
         reason: String,
     },
-    /// It is suspected of something, and out for a time or skipped for an endpoint.
+    /// The deployment is suspected of something, and out for a time or skipped for an endpoint.
     Suspected {
         /// For people to read.
         reason: String,
-        /// It was out for the same before, and its trial has failed.
+        /// The deployment was out for the same before, and its trial has failed.
         again: bool,
     },
     /// Its ejection or suspicion is over.
@@ -280,7 +280,7 @@ impl Standing {
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         self.with(now, |held| {
             let cooling = held.cooling.as_ref().map(|cooling| cooling.until);
-            let out = held.ejections.out().map(|out| out.until);
+            let out = held.ejections.out().map(|out| out.absence.until());
             let until = cooling.max(out).filter(|until| *until > now);
             until.map(|until| until - now)
         })
@@ -295,7 +295,7 @@ impl Standing {
     pub fn next_change(&self, now: Instant, settings: &SlowStart) -> Option<Instant> {
         self.with(now, |held| {
             let cooling = held.cooling.as_ref().map(|cooling| cooling.until);
-            let out = held.ejections.out().map(|out| out.until);
+            let out = held.ejections.out().map(|out| out.absence.until());
             let ramp = held.ramp.and_then(|ramp| ramp.next(now, settings));
             [cooling, out, ramp].into_iter().flatten().filter(|at| *at > now).min()
         })

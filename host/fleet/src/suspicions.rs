@@ -1,5 +1,5 @@
-//! What requests have shown of a deployment apart from failures: its key is refused, it refuses
-//! request after request, it lacks the model, or it lacks an endpoint.
+//! Suspicions against a deployment, from answers to requests: it refuses the gateway's key, it
+//! refuses request after request, it lacks the model, or it lacks an endpoint.
 //!
 //! One request never proves any of this, because it may be at fault itself: SDKs send headers and
 //! parameters of their own, and repeat a request by themselves. Each suspicion counts *different*
@@ -21,10 +21,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::load::clock;
-use super::{Change, Condition, State};
+use super::{Change, State};
 
 pub use row::Suspicion;
-use row::{Out, Row};
+use row::{Row, Suspected};
 
 /// Number of endpoints that are told apart. The caller chooses their positions.
 pub const ENDPOINTS: usize = 8;
@@ -119,7 +119,10 @@ impl Suspicions {
     pub(super) fn lacks(&self, endpoint: usize, now: Instant) -> bool {
         let bit = 1 << (FIRST as usize + endpoint);
         self.word.load(Ordering::Acquire) & bit != 0
-            && self.lock().endpoints[endpoint].out.as_ref().is_some_and(|out| out.until > now)
+            && self.lock().endpoints[endpoint]
+                .out
+                .as_ref()
+                .is_some_and(|out| !out.absence.is_over(now))
     }
 
     /// True if an answer began at `endpoint` (None: at any) within the last hour.
@@ -189,8 +192,8 @@ impl Suspicions {
         self.lock().last_failed == Some(request)
     }
 
-    /// True if a failure of this request says nothing of the deployment: it answered others within
-    /// the hour, and since the last answer no other request has failed.
+    /// True if a failure of this request says nothing of the deployment: the deployment answered
+    /// others within the hour, and no other request has failed since its last answer.
     pub(super) fn is_above(&self, request: u64, now: Instant) -> bool {
         let held = self.lock();
         let only = held.failing.first.is_none_or(|first| first == request);
@@ -214,8 +217,8 @@ impl Suspicions {
         self.with(|held| {
             held.endpoints = Default::default();
             let mut changed = false;
-            for out in held.outs_mut().filter(|out| out.until > now) {
-                (out.until, changed) = (now, true);
+            for out in held.outs_mut() {
+                changed |= out.absence.cut_short(now);
             }
             changed
         })
@@ -224,10 +227,7 @@ impl Suspicions {
     /// Ends the time for which the deployment is out for this suspicion: it is half-open. Returns
     /// true if its state changed.
     pub(super) fn retry(&self, of: Suspicion, now: Instant) -> bool {
-        self.with(|held| {
-            let out = held.row(of, 0).out.as_mut().filter(|out| out.until > now);
-            out.map(|out| out.until = now).is_some()
-        })
+        self.with(|held| held.row(of, 0).out.as_mut().is_some_and(|out| out.absence.cut_short(now)))
     }
 
     /// The state that the suspicions give. None: they give none.
@@ -236,12 +236,8 @@ impl Suspicions {
             return None;
         }
         let held = self.lock();
-        let (of, out) = held.outs().max_by_key(|(_, out)| out.until)?;
-        let (condition, since) = match out.until > now {
-            true => (of.condition()?, out.since),
-            false => (Condition::HalfOpen, out.since + out.lasts),
-        };
-        Some(State { condition, reason: Some(out.reason.clone()), since, factor: 1.0 })
+        let (of, out) = held.outs().max_by_key(|(_, out)| out.absence.until())?;
+        Some(out.absence.state(of.condition()?, now))
     }
 
     /// The next time at which the state changes without an event.
@@ -249,7 +245,7 @@ impl Suspicions {
         if self.is_clear() {
             return None;
         }
-        self.lock().outs().map(|(_, out)| out.until).filter(|until| *until > now).min()
+        self.lock().outs().map(|(_, out)| out.absence.until()).filter(|until| *until > now).min()
     }
 
     /// Time until it may be tried again. None if it may be used now.
@@ -257,7 +253,7 @@ impl Suspicions {
         if self.is_clear() {
             return None;
         }
-        let last = self.lock().outs().map(|(_, out)| out.until).max()?;
+        let last = self.lock().outs().map(|(_, out)| out.absence.until()).max()?;
         (last > now).then(|| last - now)
     }
 
@@ -291,7 +287,7 @@ impl Held {
     }
 
     /// The suspicions that the whole deployment is out for.
-    fn outs(&self) -> impl Iterator<Item = (Suspicion, &Out)> {
+    fn outs(&self) -> impl Iterator<Item = (Suspicion, &Suspected)> {
         let rows = [
             (Suspicion::Credential, &self.credential),
             (Suspicion::Refused, &self.refused),
@@ -300,7 +296,7 @@ impl Held {
         rows.into_iter().filter_map(|(of, row)| Some((of, row.out.as_ref()?)))
     }
 
-    fn outs_mut(&mut self) -> impl Iterator<Item = &mut Out> {
+    fn outs_mut(&mut self) -> impl Iterator<Item = &mut Suspected> {
         let rows = [&mut self.credential, &mut self.refused, &mut self.model];
         rows.into_iter().filter_map(|row| row.out.as_mut())
     }

@@ -253,19 +253,7 @@ pub(crate) mod tests {
         std::fs::write(&routing, text).unwrap();
         let config = config::load(&Paths { models, routing, routing_required: true }, &|_| None);
         let config = config.unwrap();
-        let name = "moody".to_owned();
-        let (version, sha256, parameters) = Default::default();
-        let (on_path, meters, attempt_queue, candidate) = Default::default();
-        let moody = StrategyInfo {
-            name,
-            version,
-            sha256,
-            parameters,
-            on_path,
-            meters,
-            attempt_queue,
-            candidate,
-        };
+        let moody = StrategyInfo { name: "moody".to_owned(), ..StrategyInfo::default() };
         let fleet = Fleet::build(&config, previous);
         Generation { config, fleet, strategies: vec![moody], loaded_at: SystemTime::now() }
     }

@@ -47,7 +47,7 @@ pub struct Signals {
 }
 
 /// Serves `loaded` on `listener` until `shutdown` is ready. Then stops in order, with the times of
-/// the configuration's `shutdown`. Files that change before that are reloaded. Blocks.
+/// the configuration's `shutdown`. Files that change before `shutdown` are reloaded. Blocks.
 ///
 /// # Errors
 /// If a thread, a log file or a TLS client cannot be created, if `shutdown` fails, or if a serving
@@ -110,9 +110,9 @@ pub fn run(
     ended
 }
 
-/// A runtime with a single blocking thread. There is one for reloads, which run one at a time, and
-/// one that polls files meanwhile. Loading needs a deep stack, and one blocking thread keeps only
-/// one such stack resident.
+/// A runtime with a single blocking thread. Reloads, which run one at a time, have one. Another
+/// polls files meanwhile. Loading needs a deep stack, and one blocking thread keeps only one such
+/// stack resident.
 fn worker(name: &str) -> std::io::Result<Runtime> {
     Builder::new_current_thread().max_blocking_threads(1).thread_name(name).build()
 }

@@ -1,8 +1,8 @@
 //! Decides which headers cross the gateway. Hop-by-hop headers never do (RFC 9110, 7.6.1). They are
 //! a fixed set, so that neither side can have headers dropped by naming them in `Connection`. The
-//! client's credentials never go up, nor what a browser says of the page that asks. Headers that
-//! reveal the upstream or its account, or that command the client's browser or proxy, never come
-//! down. What else passes can be set.
+//! client's credentials never go up, nor the headers in which a browser describes the page that
+//! asks. Headers that reveal the upstream or its account, or that command the client's browser or
+//! proxy, never come down. Settings decide which other headers pass.
 
 mod class;
 mod down;

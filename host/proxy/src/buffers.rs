@@ -1,5 +1,6 @@
 //! Spare buffers that the connections of a core share. Most connections wait most of the time and
-//! hold no buffer. The next one that reads gets memory that is still in the cache.
+//! hold no buffer. The next connection that reads gets a buffer that is still in the processor's
+//! cache.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;

@@ -57,8 +57,8 @@ pub(crate) fn are_exhausted(error: &(dyn Error + 'static)) -> bool {
             None => error.source(),
         };
     }
-    // The resolver needs descriptors too. Without one it reports whatever error it met last, such
-    // as a library that it could not load. So this tries to open one more.
+    // The resolver needs descriptors too. Without a free one it reports the error that it met last,
+    // such as a library that it could not load. So this tries to open one more.
     let one_more = File::open("/dev/null");
     one_more.is_err_and(|error| Errno::from_io_error(&error).is_some_and(is_exhaustion))
 }

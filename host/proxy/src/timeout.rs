@@ -1,5 +1,5 @@
-//! Deadlines: turns a time limit into a deadline, and waits for a future at little cost if it is
-//! ready at once (a body that arrived with its head, an answer whose first bytes have arrived).
+//! Turns a time limit into a deadline, and waits for a future until then. A future that is ready at
+//! once costs little: a body that arrived with its head, an answer whose first bytes are here.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

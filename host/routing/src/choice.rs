@@ -102,7 +102,9 @@ pub async fn choose<'r>(
 ) -> Choice<'r> {
     let Inquiry { model, stream, scope, .. } = inquiry;
     let mut choice = inquiry.published();
-    let Some(strategy) = inquiry.strategy() else { return choice };
+    let Some(strategy) = inquiry.strategy().filter(|_| inquiry.held < MOST_HOLDS) else {
+        return choice;
+    };
     let candidate = strategy.candidate.as_deref().filter(|candidate| candidate.trial.is_on());
     let facts = known(inquiry, strategy, candidate);
     choice.session = facts.session;
@@ -111,7 +113,8 @@ pub async fn choose<'r>(
         Some(TrialPart { trial: Arc::clone(&candidate.trial), role })
     };
     if let Some(candidate) = candidate
-        && candidate.trial.falls_to_candidate(lot())
+        && candidate.trial.is_canary()
+        && candidate.trial.falls_to_candidate(lot_of(inquiry).unwrap_or_else(lot))
         && let Some(said) = by_candidate(candidate, inquiry, &facts, &clock).await
     {
         choice.said = said;
@@ -154,6 +157,16 @@ impl Shadow {
             trial.compare(&self.in_use, said.weights());
         }
     }
+}
+
+/// The lot of a request whose session has a name, from 0 to below 1: all requests of the session
+/// fall to the same strategy. Requests that only begin alike may be many of one client.
+fn lot_of(inquiry: Inquiry<'_, '_>) -> Option<f64> {
+    let config = &inquiry.snapshot.generation.config.request;
+    let session = facts::named_session(inquiry.asked, config)?;
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+    let lot = (session >> 11) as f64 / (1u64 << 53) as f64;
+    Some(lot)
 }
 
 /// The facts that the strategy or its candidate needs.

@@ -7,15 +7,12 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use config::{
-    Concurrency, Config, DeploymentConfig, Endpoint, Model, ModelCard, Origin, Pricing, Rollback,
-    Share, Standby, Timeouts, TotalTime, TrialMode,
-};
+use config::{Config, DeploymentConfig, Model, Rollback, Share, Standby, TrialMode};
 use contract::{
     Deciding, Description, PathStatus, PathStrategy, Question, RawPlan, RawVerdict, RawWeights,
     Role, Side, Verdict, WhenFull,
 };
-use fleet::{Eligible, Fleet, Generation, Route, StrategyMeters, TrialReport};
+use fleet::{Eligible, Fleet, Generation, Route, TrialReport};
 use http::HeaderMap;
 use http1::Scan;
 
@@ -70,61 +67,21 @@ fn needing(answer: Result<RawVerdict, Fault>, needs: Needs) -> Fixed {
 fn strategy(name: &str, on_path: Option<Arc<Fixed>>) -> StrategyInfo {
     StrategyInfo {
         name: name.into(),
-        version: String::new(),
-        sha256: String::new(),
-        parameters: serde_json::Value::Null,
         on_path: on_path.map(|fixed| fixed as Arc<dyn PathStrategy>),
-        meters: Arc::new(StrategyMeters::default()),
         attempt_queue: Some(Arc::default()),
-        candidate: None,
+        ..StrategyInfo::default()
     }
 }
 
-fn deployment(port: u16) -> DeploymentConfig {
-    DeploymentConfig {
-        name: format!("d{port}"),
+/// A model of two local deployments whose weights the strategy assigns.
+fn model() -> Model {
+    let local = |port| DeploymentConfig {
         side: Side::Local,
-        kind: "vllm".into(),
-        endpoint: Endpoint {
-            origin: Origin { tls: false, host: "h".into(), port },
-            prefix: String::new(),
-            query: String::new(),
-        },
-        api_key: None,
-        provider_model_id: "m".into(),
-        tags: Vec::new(),
-        capability: config::Capability {
-            context_length: 1,
-            input: contract::Modalities::default(),
-            output: contract::Modalities::default(),
-            tools: false,
-        },
         weight: 0.0,
         share: Share::Assigned,
-        pricing: Pricing::default(),
-        probe: None,
-        concurrency: Concurrency::default(),
-        timeouts: Timeouts::default(),
-    }
-}
-
-fn model() -> Model {
-    let card = ModelCard {
-        name: "m".into(),
-        provider: "vllm".into(),
-        context_length: 1,
-        max_output_length: 1,
-        quantization: "bf16".into(),
-        input_modalities: Vec::new(),
-        output_modalities: Vec::new(),
-        supports_tools: false,
-        supports_structured_output: false,
-        supported_params: Vec::new(),
-        pricing: Pricing::default(),
+        ..samples::deployment(port)
     };
-    let deployments = [1, 2].map(deployment).into();
-    let (id, aliases, total) = ("m".into(), Vec::new(), TotalTime::default());
-    Model { id, aliases, card, sides: config::Sides::BOTH, total, strategy: 0, deployments }
+    samples::model([1, 2].map(local).into())
 }
 
 const ROLLBACK: Rollback = Rollback { faults: 1, margin: 0.1, min_requests: 10 };
@@ -391,4 +348,27 @@ fn a_shadow_that_holds_differs_wholly() {
     let choice = chosen(&snapshot, 0.0);
     at_once(choice.shadow.expect("a shadow").compare(&snapshot, clock()));
     assert!((trial.report().divergence - 1.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_session_stays_with_one_strategy() {
+    let (snapshot, _) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), TrialMode::Canary(0.5));
+    let decided = |user: &str, lot: f64| {
+        let body = format!(r#"{{"model":"m","user":"{user}","messages":[]}}"#);
+        let (headers, scan) = (HeaderMap::new(), http1::scan(body.as_bytes()).expect("good"));
+        let asked = Asked { model: "m", headers: &headers, body: body.as_bytes(), scan: &scan };
+        let snapshot = &snapshot;
+        let inquiry =
+            Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked, held: 0 };
+        let choice = at_once(choose(inquiry, || lot, clock()));
+        choice.trial.expect("a part").role == Role::Candidate
+    };
+    let mut candidates = 0;
+    for user in 0..200 {
+        let user = format!("user-{user}");
+        let first = decided(&user, 0.0);
+        assert_eq!(decided(&user, 0.99), first, "{user}: whatever the lot is");
+        candidates += u32::from(first);
+    }
+    assert!((70..130).contains(&candidates), "{candidates} of 200");
 }

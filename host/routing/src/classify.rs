@@ -1,4 +1,4 @@
-//! What an answer that is an error says, and of whom: from its status and its words to a [`Cause`].
+//! Finds the [`Cause`] of an answer that is an error, from its status and its words.
 
 use http::StatusCode;
 
@@ -9,9 +9,9 @@ use super::cause::{Cause, Lack};
 /// Where an error stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// It is the answer: the status is the answer's.
+    /// The answer is the error: the status is the answer's.
     Answer,
-    /// It is in the body of an answer of status 200: the status is a number in it.
+    /// The error is in the body of an answer of status 200: its status is a number in it.
     Body,
 }
 

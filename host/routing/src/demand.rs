@@ -1,5 +1,5 @@
-//! What a request demands of a deployment, found in its body without an engine: a number of tokens
-//! that its prompt surely has, tools, and what the prompt holds beside text.
+//! The demands of a request on a deployment, found in its body without an engine: a least number of
+//! tokens, tools, and modalities beside text.
 
 use std::ops::Range;
 use std::sync::LazyLock;

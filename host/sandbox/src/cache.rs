@@ -1,7 +1,7 @@
 //! Machine code on disk, so that a restarted gateway need not compile.
 //!
 //! The gateway executes these files without a sandbox. So the folder must be as trustworthy as the
-//! gateway's own binary: the folder, its files and its parents belong to this process's user or to
+//! gateway's own binary. The folder, its files and its parents belong to this process's user or to
 //! root, and nobody else can write there. Otherwise the cache is not used. Each file is checked and
 //! read through one open descriptor. The digest in each file detects damage by a full or failing
 //! disk. It does not protect against forgery.
@@ -174,8 +174,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Logs an error of the cache. It is a warning if a file is damaged, if others could have
-    /// written it, or if an operator chose the folder.
+    /// Logs an error of the cache. The line is a warning in three cases: a file is damaged, others
+    /// could have written it, or an operator chose the folder.
     fn tell(&self, what: &str, error: &io::Error) {
         let folder = self.folder.display();
         match error.kind() {

@@ -71,12 +71,12 @@ impl Version {
 /// The requirements and the world of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ComponentShape {
-    /// It imports something of WASI.
+    /// The component imports something of WASI.
     pub(super) wasi: bool,
     pub(super) version: Version,
-    /// It also decides for each request.
+    /// The component also decides for each request.
     pub(super) on_path: bool,
-    /// It is told how attempts ended.
+    /// The component is told how attempts ended.
     pub(super) learns: bool,
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Capacity {
     pub(super) places: u32,
     /// Calls that wait for a place. Those beyond are refused.
     pub(super) queue: u32,
-    /// Calls per minute, of which a second's worth may come at once. 0: no limit.
+    /// Calls per minute. A second's worth may come at once. 0: no limit.
     pub(super) per_minute: f64,
 }
 
@@ -49,7 +49,7 @@ struct Waiting<'a>(&'a Places);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.lock().waiting -= 1;
-        // It may have been the one that was woken.
+        // If this call was the one woken for a free place, another must be woken.
         self.0.freed.notify_one();
     }
 }

@@ -226,8 +226,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits for a place, then for the latency. None: the engine refuses the call. Dropped, it goes
-    /// on for as long as the engine does not see that its client left.
+    /// Waits for a place, then for the latency. None: the engine refuses the call. If this future
+    /// is dropped, the work goes on until the engine notices that its client left.
     pub(super) async fn work(self: &Arc<Self>, settings: &Settings) -> Option<Place> {
         let (engine, latency) = (Arc::clone(self), settings.latency());
         let work = async move {

@@ -5,7 +5,7 @@
 //! gateway with a text that names the engine, at a set pace. It can be slowed, broken and repaired
 //! while it runs: `POST /stub` changes its settings, `GET /stub` shows them and its counters.
 //!
-//! Whoever can reach it may change its settings. It is made for loopback.
+//! Every client that can reach it may change its settings. It is made for loopback.
 
 mod body;
 mod capacity;
@@ -53,14 +53,14 @@ pub struct EngineOptions {
     pub places: u32,
     /// Calls that wait for a place. Those beyond are refused.
     pub queue: u32,
-    /// Calls per minute, of which a second's worth may come at once. 0: no limit. Those beyond are
-    /// refused.
+    /// Calls per minute. A second's worth may come at once. Calls beyond that are refused. 0: no
+    /// limit.
     pub requests_per_minute: f64,
     /// The status of a refusal: from 400 to 599.
     pub refusal: u16,
     /// Seconds in the `Retry-After` of a refusal. None: there is none, but for the allowance.
     pub retry_after: Option<u64>,
-    /// How long a call goes on whose client has left before its first byte. Engines that look for
+    /// How long a call goes on after its client left before the first byte. Engines that look for
     /// their clients once a second, as llama.cpp does, work for nobody for so long.
     pub linger: Duration,
 }

@@ -1,5 +1,5 @@
-//! The strategy `prefix-affinity`: sends prompts that begin alike to one deployment, whose cache
-//! has their beginning, unless it has too much to do.
+//! The strategy `prefix-affinity`: sends prompts that begin alike to one deployment, unless it has
+//! too much to do. Its cache has their beginning.
 
 mod memory;
 

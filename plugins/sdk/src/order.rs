@@ -67,7 +67,7 @@ impl Order {
         self.sorted.dedup();
     }
 
-    /// Replaces each cost by the exact probability that it wins a draw of two, of which the lower
+    /// Replaces each cost by the exact probability that it wins when two are drawn and the lower
     /// cost wins. The gateway draws by these weights, so a strategy needs no random numbers for
     /// "the power of two choices".
     ///
@@ -106,8 +106,8 @@ fn comparable(cost: f64) -> f64 {
     if cost.is_nan() { f64::INFINITY } else { cost + 0.0 }
 }
 
-/// Maps a number of at least 0 to one from 0 to 1 in the same order, so that a cost can have ranks
-/// as whole numbers and a value within each rank.
+/// Maps a number of at least 0 to one from 0 to 1 in the same order. A cost can then be a whole
+/// number, its rank, plus a value within the rank.
 #[must_use]
 pub fn squash(number: f64) -> f64 {
     // 1 - 1/(1+x) would lose digits of small numbers, and x/(1+x) alone is NaN at infinity.

@@ -21,7 +21,7 @@ pub struct Bound {
 /// order depends on names and capacities only, so every instance on every gateway has the same one.
 /// Deployments with too much to do come after the others, in the same order among themselves.
 /// Weights fall steeply along the order ([`Order::steep`]). So fallback goes to the next deployment
-/// in it, which is where the key moves when its deployment goes.
+/// in the order, to which the key also moves when its own deployment is removed.
 #[derive(Debug, Clone)]
 pub struct Rendezvous {
     bound: Bound,

@@ -1,5 +1,5 @@
-//! The strategy `session-affinity`: sends the requests of a session to one deployment, whose cache
-//! has its beginning, unless it has too much to do.
+//! The strategy `session-affinity`: sends the requests of a session to one deployment, unless it
+//! has too much to do. Its cache has the beginning of the session.
 
 use std::time::Duration;
 

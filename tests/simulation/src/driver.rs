@@ -1,8 +1,9 @@
 //! Serves one request as the proxy does, with engines of the scene in place of sockets.
 //!
 //! Every decision is that of the code that serves: [`Turns`] says where the request goes and who is
-//! charged, [`Commit`] what goes to the client, [`Cause`] what a failure is. What is written here
-//! again is how the proxy reads an upstream: its time limits, and the loop over its chunks.
+//! charged, [`Commit`] what goes to the client, [`Cause`] what a failure is. Only the way in which
+//! the proxy reads an upstream is written here again: its time limits, and the loop over its
+//! chunks.
 
 use std::rc::Rc;
 use std::time::Duration;

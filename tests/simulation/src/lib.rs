@@ -123,7 +123,7 @@ async fn play(world: Rc<World>, plan: routing::Plan) {
             world.violated(Rule::Panicked, None, "a client's task panicked".into());
         }
     }
-    // What was sent last without waiting for it.
+    // Clients of an open loop may have left requests under way.
     let longest = world.scene.models.iter().map(|model| model.total).max().unwrap_or_default();
     let end = Instant::now() + longest * 8;
     while world.under_way.get() > 0 && Instant::now() < end {

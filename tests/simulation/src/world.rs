@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use config::{
-    Capability, Concurrency, Config, DeploymentConfig, Endpoint, Modalities, Model, ModelCard,
-    Origin, Pricing, ProbeTarget, Probing, Share, Timeouts, TotalTime,
+    Capability, Concurrency, Config, DeploymentConfig, Modalities, Model, ProbeTarget, Probing,
+    Timeouts, TotalTime,
 };
 use fleet::{Deployment, Fleet, Generation, Snapshot};
 use routing::{Agenda, AgendaStep, Plan};
@@ -263,7 +263,6 @@ fn config(scene: &Scene) -> Config {
 }
 
 fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
-    let pricing = pricing();
     let deployments = model.deployments.iter().enumerate().map(|(nth, deployment)| {
         let engine = &scene.engines[deployment.engine];
         let port = u16::try_from(deployment.engine).unwrap_or_default();
@@ -272,14 +271,6 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
         DeploymentConfig {
             name: format!("d{nth}@e{port}"),
             side: engine.side,
-            kind: "vllm".into(),
-            endpoint: Endpoint {
-                origin: Origin { tls: false, host: "engine".into(), port },
-                prefix: String::new(),
-                query: String::new(),
-            },
-            api_key: None,
-            provider_model_id: "m".into(),
             capability: Capability {
                 context_length: engine.context,
                 input: Modalities::NONE,
@@ -287,8 +278,6 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
                 tools: true,
             },
             weight: deployment.weight,
-            share: Share::Kept,
-            pricing: pricing.clone(),
             probe: scene.probing.map(|_| ProbeTarget::default()),
             concurrency: Concurrency {
                 max: deployment.max,
@@ -296,43 +285,13 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
                 wait: deployment.wait,
             },
             timeouts: Timeouts { connect, first_byte, idle, pool_idle },
+            ..samples::deployment(port)
         }
     });
     Model {
         id: format!("m{at}"),
-        aliases: Vec::new(),
-        card: card(pricing.clone()),
         sides: model.sides,
         total: TotalTime(model.total),
-        strategy: 0,
-        deployments: deployments.collect(),
-    }
-}
-
-fn pricing() -> Pricing {
-    let free = || "0".to_owned();
-    Pricing {
-        prompt: free(),
-        completion: free(),
-        image: free(),
-        request: free(),
-        input_cache_reads: free(),
-        input_cache_writes: free(),
-    }
-}
-
-fn card(pricing: Pricing) -> ModelCard {
-    ModelCard {
-        name: "m".into(),
-        provider: "vllm".into(),
-        context_length: 1,
-        max_output_length: 1,
-        quantization: "bf16".into(),
-        input_modalities: Vec::new(),
-        output_modalities: Vec::new(),
-        supports_tools: false,
-        supports_structured_output: false,
-        supported_params: Vec::new(),
-        pricing,
+        ..samples::model(deployments.collect())
     }
 }

@@ -140,7 +140,7 @@ impl Setup {
         self.output_within(DEADLINE)
     }
 
-    /// Runs it to its end, for one that has much to do.
+    /// Runs a command that may take as long as `limit` to its end.
     ///
     /// # Panics
     /// If it cannot be run, or takes longer.

@@ -1,5 +1,5 @@
-//! Nothing that others do holds up the gateway: logs that nobody reads, files that never end, its own
-//! answers, requests that come back.
+//! The gateway is not held up by logs that nobody reads, files that never end, its own answers, or
+//! requests that come back.
 
 use std::path::Path;
 use std::process::Command;

@@ -32,7 +32,7 @@ fn hostile(name: &str, bytes: impl Into<Vec<u8>>, cause: impl Into<String>) -> H
     Hostile { name, bytes, more: "", place: NAME, cause, remedy }
 }
 
-/// What helps against a cause; against most, mending the strategy.
+/// The remedy for a cause. For most causes it is to mend the strategy.
 fn remedy(cause: &str) -> &'static str {
     const REMEDIES: [(&str, &str); 9] = [
         ("model `m`", "mend the strategy, or name another"),

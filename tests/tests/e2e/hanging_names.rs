@@ -11,7 +11,8 @@ const NAMES: usize = 20;
 /// Requests for each name. One look-up serves them all.
 const EACH: usize = 3;
 
-/// Builds a library in which the look-ups of some names hang. What builds Rust has a C compiler.
+/// Builds a library in which the look-ups of some names hang. A machine that builds Rust has a C
+/// compiler.
 fn resolver(folder: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/hanging_names/resolver.c");
     let library = folder.join("resolver.so");

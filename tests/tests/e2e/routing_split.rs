@@ -185,7 +185,7 @@ fn no_ejection(standby: &str) -> String {
     format!("fallback: {{standby: {standby}}}\nejection: {{consecutive: 0, percent: 0}}")
 }
 
-/// Who answers a hundred requests; none may fail.
+/// The engines that answer a hundred requests. No request may fail.
 async fn answering(gateway: &Gateway) -> Vec<String> {
     let tally = Traffic::of(gateway, "m", 4, 100).await;
     assert_eq!(tally.failures, [""; 0]);

@@ -1,8 +1,8 @@
 //! Classifies an event or a whole body: no content yet, content, the end of a stream, or an error.
 //!
-//! Engines answer 200 before they know whether they can answer at all: vLLM and SGLang then send
-//! an error object as the first event (`data: {"error": {...}}`), or as the whole body
-//! (`{"object": "error", "message": ..., "code": 400}`).
+//! Engines send status 200 before they know whether they can answer. vLLM and SGLang then send an
+//! error object as the first event (`data: {"error": {...}}`), or as the whole body (`{"object":
+//! "error", "message": ..., "code": 400}`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -105,8 +105,8 @@ impl Ending {
         }
     }
 
-    /// True if any `"index"` is not that of a choice that has begun. The index of a tool call
-    /// counts too: mistaking it for a choice only costs a parse.
+    /// True if an `"index"` names a choice that has not begun. The index of a tool call counts too:
+    /// mistaking it for a choice only costs a parse.
     fn has_new_index(&self, event: &[u8]) -> bool {
         INDEX.find_iter(event).any(|at| {
             let value =
@@ -131,10 +131,9 @@ impl Ending {
         self.begun != 0 && self.begun == self.finished
     }
 
-    /// True if the end marker of this kind of stream is missing. Correct framing does not
-    /// make up for it: nginx speaks HTTP/1.0 to its upstreams by default, cannot tell the end of an
-    /// answer from a broken connection, and frames both correctly. The caller checks for
-    /// [`Meaning::Done`] first.
+    /// True if the end marker of this kind of stream is missing. Correct framing does not make up
+    /// for it: nginx speaks HTTP/1.0 to its upstreams by default, takes a broken connection for the
+    /// end of an answer, and frames that correctly. The caller checks for [`Meaning::Done`] first.
     pub(super) fn is_missing(&self) -> bool {
         match self.kind {
             Some(Kind::Choices) => self.begun != self.finished,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-/// In bytes. A shorter piece is copied to the end of the piece before it: a separate piece costs
+/// In bytes. A shorter piece is copied to the end of the piece before it. A separate piece costs
 /// about 100 bytes of memory, and an upstream may send each byte in a chunk of its own.
 const SHORT: usize = 512;
 /// In bytes. Short pieces are merged up to this size.

@@ -9,8 +9,8 @@
 //!  the next deployment, unseen            told: an error event, then the connection is aborted
 //! ```
 //!
-//! Before the commit nothing has gone to the client, so another deployment can be tried after any
-//! failure: no connection, a bad status, a body that ends early, an error object in an answer of
+//! Before the commit nothing has gone to the client. After any failure another deployment can be
+//! tried: no connection, a bad status, a body that ends early, an error object in an answer of
 //! status 200. A stream commits at its first *content*. Roles, comments and keep-alives before it
 //! are held. A plain answer commits when it is whole, or when it exceeds 1 MiB.
 //!
@@ -81,13 +81,13 @@ pub enum End {
 /// Why an answer failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Defect {
-    /// It ended before it was whole.
+    /// The answer ended before it was whole.
     Truncated,
-    /// It ended without anything a client could use.
+    /// The answer ended without anything a client could use.
     Empty,
-    /// It is neither JSON nor an event stream.
+    /// The answer is neither JSON nor an event stream.
     Malformed,
-    /// It contains an error that the engine reports.
+    /// The answer contains an error that the engine reports.
     Reported(Words),
 }
 
@@ -183,8 +183,7 @@ impl Commit {
         if self.shape == Shape::Plain && self.is_committed() { self.held.len() } else { 0 }
     }
 
-    /// True if the last chunk had more than comments and other events that only keep a connection
-    /// alive.
+    /// True if the last chunk had more than comments and keep-alive events.
     pub fn has_moved(&self) -> bool {
         self.moved
     }

@@ -1,20 +1,20 @@
-//! Recognises an event that differs from an earlier one in nothing but its text. Most events of a
-//! stream do, and one comparison takes the place of six searches.
+//! Recognises an event that differs from an earlier one only in its text. Most events of a stream
+//! do, and one comparison takes the place of six searches.
 //!
 //! The model is one whole event that has only content. An event with the same beginning and the
-//! same end differs from it only in the middle. A word that tells more than content can lie in the
-//! middle, or begin before it and reach into it. Only that window is searched.
+//! same end differs from it only in the middle. The search for words that tell more than content
+//! reads only the middle, and the few bytes before it in which such a word could begin.
 
 use crate::count;
 
-/// In bytes. A longer event is no model, and is compared with none.
+/// In bytes. A longer event neither becomes the model nor is compared with it.
 const LONGEST: usize = 1024;
 /// In bytes. A longer middle is searched in the usual way.
 const LONGEST_MIDDLE: usize = 128;
 /// In bytes. An event that differs from the model earlier than this may have other fields.
 const SHORTEST_START: usize = 16;
-/// Maximum number of events that become the model in turn. A stream that repeats none of them is
-/// not expected to repeat any.
+/// Maximum number of events that become the model in turn. After so many without a repeat, the
+/// stream is taken for one that does not repeat.
 const MOST_TRIED: u8 = 16;
 /// Words that may tell more than content. [`says_more`] knows their first bytes. The longest is
 /// `"finish_reason"`.

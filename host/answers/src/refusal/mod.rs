@@ -1,5 +1,6 @@
-//! What an engine means by a refusal. Statuses say little: a prompt that is too long is a 400 at
-//! one engine, a 413, 422 or 500 at others, and an account without credit is a 402, 403 or 429.
+//! Finds out what an engine means by a refusal. Statuses say little. A prompt that is too long is a
+//! 400 at one engine, and a 413, 422 or 500 at others. An account without credit is a 402, 403 or
+//! 429.
 //!
 //! [`Words`] are the error object in any shape, and [`Sense::of`] finds what it means. The spellings
 //! of engines and providers are data, in [`spellings`].

@@ -2,28 +2,29 @@
 
 use std::time::Duration;
 
-/// What comes before a time in a message, in lower case.
+/// Words before a time in a message, in lower case.
 const BEFORE: [&str; 5] =
     ["try again in ", "try again after ", "retry after ", "retry in ", "wait for "];
 /// Longest time that is believed.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// A time such as `20ms`, `6m0s`, `2m59.56s`, `34s`, `26 seconds` or `1h`. At most a day. None: it is
-/// none.
+/// A time such as `20ms`, `6m0s`, `2m59.56s`, `34s`, `26 seconds` or `1h`. At most a day. None: the
+/// text is no time.
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
     let (sum, rest) = leading(text)?;
     rest.is_empty().then_some(sum)
 }
 
-/// The time that a message asks to wait: `Please try again in 7.66s.` None: it names none.
+/// The time that a message asks to wait: `Please try again in 7.66s.` None: the message names no
+/// time.
 pub(super) fn in_message(message: &str) -> Option<Duration> {
     let message = message.to_ascii_lowercase();
     let after = |before: &&str| Some(&message[message.find(before)? + before.len()..]);
     BEFORE.iter().filter_map(after).find_map(|text| Some(leading(text)?.0))
 }
 
-/// A number of seconds, or a time with units. None: it is neither.
+/// A number of seconds, or a time with units. None: the text is no time.
 pub(super) fn in_field(text: &str) -> Option<Duration> {
     let seconds = || Duration::try_from_secs_f64(text.parse().ok()?).ok();
     seconds().map(|wait| wait.min(LONGEST)).or_else(|| duration(text))

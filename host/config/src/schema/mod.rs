@@ -1,5 +1,5 @@
-//! JSON Schemas: those of the two files, which are generated from their types for editors and for
-//! the check, and those of other values, such as the parameters of a strategy.
+//! JSON Schemas. Those of the two files are generated from their types, for editors and for the
+//! check. Others describe values such as the parameters of a strategy.
 
 mod check;
 mod describe;

@@ -1,11 +1,12 @@
-//! Places that are given up for a while, so that another gateway which gets nothing finds them.
+//! Offers places to other gateways: some are given up for a while, so that a gateway without any
+//! finds one.
 //!
 //! A gateway does not see who else uses a full engine. It offers a place, and learns from what
-//! happens: a refusal when it wants the place back shows that somebody took it. A place that was
-//! taken makes the next offer cheap, and one that nobody wanted makes it dear, so that an engine with
-//! one gateway loses no more than one answer in [`MOST`].
+//! happens: a refusal when it wants the place back shows that somebody took it. A taken place makes
+//! the next offer cheap, an unwanted one makes it dear. An engine with a single gateway loses at
+//! most one answer in [`MOST`].
 
-use super::kept;
+use super::learned_limit::kept;
 
 /// Good answers that each offered place costs while others want them.
 const LEAST: u32 = 4;
@@ -39,7 +40,7 @@ impl Offers {
         self.earned = self.earned.saturating_add(1);
     }
 
-    /// What is left of a limit: places are offered if enough was earned for them.
+    /// Returns the limit after an offer. It stays the same if too few answers were earned for one.
     pub(super) fn left_of(&mut self, limit: u32) -> u32 {
         let part = if self.price == LEAST { KEPT_SHARED } else { KEPT };
         let left = kept(limit, part);

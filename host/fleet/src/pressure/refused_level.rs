@@ -13,8 +13,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// by one's own engine costs a round trip, and an engine that grew must not stay half used. A stall
 /// costs a request its time.
 pub(super) const REQUESTS: u32 = 24;
-/// Time until a refused level of a shared deployment is tried again, for each place that the gateway
-/// has there: the one with fewer places tries more often.
+/// Time until a refused level of a shared deployment is tried again, for each place that the
+/// gateway has there: a gateway with fewer places tries more often.
 const SHARED_AGAIN: Duration = Duration::from_millis(150);
 /// Most places that count for [`SHARED_AGAIN`].
 const SHARED_PLACES: u32 = 8;
@@ -46,7 +46,7 @@ impl RefusedLevel {
         is_shared: bool,
     ) -> Duration {
         match before {
-            // What the others leave changes all the time.
+            // The number of places that others leave changes all the time.
             _ if is_shared => SHARED_AGAIN * (level - 1).clamp(1, SHARED_PLACES),
             Some(before) => (before.step * 2).min(LONGEST),
             None if by_stall => AGAIN_SLOW,

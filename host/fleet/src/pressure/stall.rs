@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
-/// Most requests that try in vain whether a stall is over before one more is a failure.
+/// Most requests that may try in vain whether a stall is over. One more is a failure.
 const IN_VAIN: u32 = 8;
 
 /// Since then no request that was sent later has got its first byte.
@@ -21,7 +21,8 @@ pub(super) struct Stall {
 }
 
 impl Stall {
-    /// A request that was sent at `sent` got no first byte in time, perhaps not the first one.
+    /// The stall after a request that was sent at `sent` got no first byte in time. `before`: the
+    /// stall so far.
     pub(super) fn again(before: Option<Self>, sent: Instant, now: Instant) -> Self {
         let began = before.map_or_else(SystemTime::now, |stall| stall.began);
         let (mut given_up, mut in_vain) =
@@ -33,8 +34,8 @@ impl Stall {
         Self { since: now, began, on_trial: false, given_up, in_vain }
     }
 
-    /// True if one more request without a first byte is no failure of its own: it was sent before
-    /// the stall, or the engine may still work on what was given up.
+    /// True if this stall explains one more request without a first byte: the request was sent
+    /// before the stall, or the engine may still work on requests that were given up.
     pub(super) fn explains(&self, sent: Instant) -> bool {
         sent < self.since || self.in_vain < self.given_up.min(IN_VAIN)
     }

@@ -1,7 +1,8 @@
 //! One suspicion: how many different requests it takes, and how long the deployment is then out.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::absence::Absence;
 use crate::{Change, Condition};
 
 /// Time after which another request may try a deployment whose trial has not ended.
@@ -10,13 +11,14 @@ const TRIAL: Duration = Duration::from_secs(10);
 /// What a deployment is suspected of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suspicion {
-    /// It refuses the gateway's key.
+    /// The deployment refuses the gateway's key.
     Credential,
-    /// It refuses all requests, each for a reason that seems to be the request's own fault.
+    /// The deployment refuses all requests, each for a reason that seems to be the request's own
+    /// fault.
     Refused,
-    /// It lacks the model.
+    /// The deployment lacks the model.
     Model,
-    /// It lacks one endpoint.
+    /// The deployment lacks one endpoint.
     Endpoint,
 }
 
@@ -62,22 +64,22 @@ impl Suspicion {
 pub(super) struct Row {
     /// Digests of different requests since the last answer, at most [`Rule::requests`].
     pub(super) heard: Vec<u64>,
-    pub(super) out: Option<Out>,
+    pub(super) out: Option<Suspected>,
 }
 
+/// A suspicion that took effect.
 #[derive(Debug)]
-pub(super) struct Out {
-    pub(super) reason: String,
-    pub(super) since: SystemTime,
-    pub(super) until: Instant,
-    pub(super) lasts: Duration,
+pub(super) struct Suspected {
+    pub(super) absence: Absence,
+    /// Its duration, if nothing cuts it short. The next one lasts twice as long.
+    lasts: Duration,
     /// When its trial began. None: no request tries it.
     pub(super) trial: Option<Instant>,
 }
 
-impl Out {
+impl Suspected {
     pub(super) fn is_free(&self, now: Instant) -> bool {
-        self.until <= now && self.trial.is_none_or(|began| began + TRIAL <= now)
+        self.absence.is_over(now) && self.trial.is_none_or(|began| began + TRIAL <= now)
     }
 }
 
@@ -92,7 +94,7 @@ impl Row {
         let rule = of.rule();
         let lasts = match &self.out {
             // Sent before the deployment went out.
-            Some(out) if out.trial.is_none() && out.until > now => return Change::None,
+            Some(out) if out.trial.is_none() && !out.absence.is_over(now) => return Change::None,
             Some(out) => out.lasts.saturating_mul(2).min(rule.most),
             None => {
                 if let Some(request) = request.filter(|request| !self.heard.contains(request)) {
@@ -106,9 +108,8 @@ impl Row {
             }
         };
         let again = self.out.is_some();
-        let since = SystemTime::now();
-        self.out =
-            Some(Out { reason: reason.clone(), since, until: now + lasts, lasts, trial: None });
+        let absence = Absence::new(reason.clone(), lasts, now);
+        self.out = Some(Suspected { absence, lasts, trial: None });
         Change::Suspected { reason, again }
     }
 }

@@ -180,7 +180,9 @@ fn what_began_before_a_return_says_nothing_after_it() {
     scene.fail(0, 5);
     scene.pass_to_change(0);
     scene.admit(0).expect("the trial").settle(Outcome::Success, scene.now);
-    early.into_iter().for_each(|permit| permit.settle(failure(), scene.now));
+    early.into_iter().for_each(|permit| {
+        permit.settle(failure(), scene.now);
+    });
     assert_eq!(scene.condition(0), Condition::Healthy);
     scene.fail(0, 4);
     assert_eq!(scene.condition(0), Condition::Healthy, "only four count");

@@ -12,11 +12,9 @@ mod suspicions;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::{
-    Concurrency, Config, DeploymentConfig, Ejection, Endpoint, Model, ModelCard, Origin, Pricing,
-    Share, Timeouts, TotalTime,
-};
+use config::{Config, DeploymentConfig, Ejection, Share};
 use contract::Side;
+use samples::{deployment, model};
 
 use super::{Condition, Deployment, FailureKind, Fleet, Outcome, Permit, Slot, Slots};
 
@@ -81,59 +79,6 @@ impl Scene {
         let passed = next - self.now;
         self.now = next;
         passed
-    }
-}
-
-pub(crate) fn deployment(port: u16) -> DeploymentConfig {
-    DeploymentConfig {
-        name: format!("d{port}"),
-        side: Side::Remote,
-        kind: "vllm".into(),
-        endpoint: Endpoint {
-            origin: Origin { tls: false, host: "h".into(), port },
-            prefix: String::new(),
-            query: String::new(),
-        },
-        api_key: None,
-        provider_model_id: "m".into(),
-        tags: Vec::new(),
-        capability: config::Capability {
-            context_length: 1,
-            input: contract::Modalities::default(),
-            output: contract::Modalities::default(),
-            tools: false,
-        },
-        weight: 1.0,
-        share: Share::Kept,
-        pricing: Pricing::default(),
-        probe: None,
-        concurrency: Concurrency::default(),
-        timeouts: Timeouts::default(),
-    }
-}
-
-pub(crate) fn model(deployments: Vec<DeploymentConfig>) -> Model {
-    let card = ModelCard {
-        name: "m".into(),
-        provider: "vllm".into(),
-        context_length: 1,
-        max_output_length: 1,
-        quantization: "bf16".into(),
-        input_modalities: Vec::new(),
-        output_modalities: Vec::new(),
-        supports_tools: false,
-        supports_structured_output: false,
-        supported_params: Vec::new(),
-        pricing: deployments[0].pricing.clone(),
-    };
-    Model {
-        id: "m".into(),
-        aliases: Vec::new(),
-        card,
-        sides: config::Sides::BOTH,
-        total: TotalTime::default(),
-        strategy: 0,
-        deployments,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What different requests say alike: refused keys, missing models and endpoints; and failures that
 //! are taken back.
 
+use std::time::SystemTime;
+
 use super::*;
 
 /// Positions of two endpoints.
@@ -269,7 +271,7 @@ fn a_probe_with_a_refused_key_is_certain() {
     assert_eq!(scene.condition(0), Condition::Credential);
     assert!(scene.reason().starts_with("probe answered 401"), "{}", scene.reason());
     assert_eq!(scene.condition(1), Condition::Healthy);
-    // Probes that say so again while it is out do not lengthen that.
+    // While the deployment is out, more refused probes do not prolong its time.
     scene.now += Duration::from_secs(29);
     scene.at(0).probe_key_refused("probe answered 401", scene.now);
     scene.now += Duration::from_secs(1);
@@ -279,6 +281,7 @@ fn a_probe_with_a_refused_key_is_certain() {
     // The key was put right at the engine.
     scene.at(0).probe_key_accepted(scene.now);
     assert_eq!(scene.condition(0), Condition::HalfOpen);
+    assert!(scene.at(0).state(scene.now).since <= SystemTime::now(), "not after a minute");
     scene.answers();
     assert_eq!(scene.condition(0), Condition::Healthy);
     // Where requests are answered, only the probe's path wants another key.

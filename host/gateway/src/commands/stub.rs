@@ -43,7 +43,7 @@ pub(super) struct StubArgs {
     /// Calls that wait for a place; those beyond are refused
     #[arg(long, value_name = "N", default_value_t = u32::MAX, hide_default_value = true)]
     queue: u32,
-    /// Calls per minute, of which a second's worth may come at once; 0 is no limit
+    /// Calls per minute, with a second's worth at once; 0 is no limit
     #[arg(long, value_name = "N", default_value_t = 0.0)]
     requests_per_minute: f64,
     /// The status of a refusal
@@ -52,7 +52,7 @@ pub(super) struct StubArgs {
     /// Seconds in the Retry-After of a refusal
     #[arg(long, value_name = "SECONDS")]
     retry_after: Option<u64>,
-    /// Milliseconds for which a call goes on whose client has left before its first byte
+    /// Milliseconds that a call goes on after its client left before the first byte
     #[arg(long, value_name = "MS", default_value_t = 0)]
     linger_ms: u64,
 }

@@ -175,9 +175,9 @@ fn listen(seen: &Seen, event: &Arc<Notify>) -> Option<RecommendedWatcher> {
     Some(watcher)
 }
 
-/// True if an event may be a change of one of the files, which have these `names`. Opening and
-/// reading are no changes, and polling itself does both. Writes to other files are ignored, because
-/// the access log may be in the same folder.
+/// True if an event may have changed one of the files. `names` are theirs. Opening and reading are
+/// no changes, and polling itself does both. Writes to other files are ignored, because the access
+/// log may be in the same folder.
 fn is_change(event: &Event, names: &BTreeSet<OsString>) -> bool {
     let is_ours = || {
         let mut paths = event.paths.iter();
@@ -198,7 +198,7 @@ fn names(file: &Path) -> impl Iterator<Item = OsString> {
 }
 
 /// The folders in which a change can give `file` another content: its own folder, or the nearest
-/// existing one above, and the same for the targets of all links on the way.
+/// one above that exists. The targets of all links on the way have theirs, too.
 fn folders(file: &Path) -> BTreeSet<PathBuf> {
     let (mut folders, mut left) = (BTreeSet::new(), vec![file.to_owned()]);
     // Bounded like the kernel's own limit, because links may form a circle.

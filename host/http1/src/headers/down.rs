@@ -7,9 +7,9 @@ use http::HeaderMap;
 use super::class::{self, Class};
 use super::{OnDropped, Way, drop_all, is_named};
 
-/// Answer headers that are not forwarded: they name the upstream or its account, set state for its
-/// host, command the client's browser, a cache or a proxy in front of the gateway, are credentials,
-/// are digests of a body that the gateway may change, or are set by the gateway itself.
+/// Answer headers that are not forwarded. They name the upstream or its account, set state for its
+/// host, command the client's browser, or command a cache or proxy in front of the gateway. Others
+/// are credentials, digests of a body that the gateway may change, or set by the gateway itself.
 const NOT_DOWN: [&str; 58] = [
     "accept-ch",
     "activate-storage-access",

@@ -33,8 +33,8 @@ pub struct Disposition {
     pub skip: usize,
     /// Number of bytes that may pass, after the skipped ones.
     pub pass: usize,
-    /// Set if the bytes that pass are a head whose body is not judged. The caller may read that
-    /// body itself instead of passing it.
+    /// Set if the bytes that pass are a head, and its body passes without being judged. The caller
+    /// may read that body itself instead of passing it.
     pub apart: Option<Apart>,
     /// Lines of the head that hyper must not see, as positions in the judged bytes, in their order.
     ignored: Vec<Range<usize>>,

@@ -18,8 +18,8 @@ static QUERY: Bytes = letters_and(b"/-._~!$&'()*+,;=:@?[]{}|", &[(b'%', ESCAPE)]
 const DOT: u8 = 2;
 const ESCAPE: u8 = 4;
 
-/// Refuses a target that is not a path with an optional query, with or without `http://host` before
-/// it (RFC 9112, 3.2.2), or that servers could read differently.
+/// Accepts a path with an optional query, with or without `http://host` before it (RFC 9112,
+/// 3.2.2). Refuses any other target, and paths that servers could read differently.
 pub(super) fn judge(target: &[u8]) -> Result<(), Refusal> {
     let target = match target.first() {
         Some(b'/') => target,

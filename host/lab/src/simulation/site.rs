@@ -37,14 +37,14 @@ pub(super) struct Site<'a> {
 /// The random fate of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Luck {
-    /// The engine gets it.
+    /// The engine gets the request.
     Good {
         /// Round-trip time of the network.
         latency: Duration,
         /// Factor by which the engine's work takes longer.
         slow: f64,
     },
-    /// It fails.
+    /// The attempt fails.
     Bad {
         /// Time until the failure is seen.
         latency: Duration,

@@ -1,9 +1,9 @@
 //! Who sends a request: a program, or a web page, and of which origin.
 //!
 //! A browser lets any page send requests to any host, and to this machine. Those of foreign pages
-//! are refused before anything is read or spent, unless `cors.origins` allows their origin. On a
-//! listener that only this machine reaches, only names of this machine are answered: a page can
-//! have its own name point here (DNS rebinding), and then counts as of the gateway's origin.
+//! are refused before anything is read or spent, unless `cors.origins` allows their origin. A
+//! listener that only this machine reaches answers only to names of this machine. Otherwise a page
+//! could point its own name here (DNS rebinding), and would count as of the gateway's origin.
 
 use std::net::IpAddr;
 

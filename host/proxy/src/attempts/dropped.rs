@@ -24,7 +24,7 @@ thread_local! {
     static MET: RefCell<Names> = RefCell::default();
 }
 
-/// Tells the log of a header that does not pass, if it has not been told before.
+/// Logs a header that does not pass, once for each name and way.
 pub(super) fn on_dropped(way: Way, name: &str) {
     let name = name.get(..SHOWN).unwrap_or(name);
     let is_new = MET.with_borrow_mut(|met| {

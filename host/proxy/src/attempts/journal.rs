@@ -403,8 +403,8 @@ impl Drop for Journal {
             self.dropped();
         }
         self.end_attempt(End::cancelled());
-        // A request that its client cancelled says nothing about the candidate, nor does one that is
-        // wrong or found no room.
+        // Requests that their clients cancelled, wrong requests, and requests that found no room
+        // say nothing about the candidate.
         let says_nothing = matches!(
             self.outcome,
             RequestOutcome::Cancelled | RequestOutcome::Rejected | RequestOutcome::Shed

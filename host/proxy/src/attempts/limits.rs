@@ -1,5 +1,5 @@
-//! What an answer's headers say of the requests that its deployment allows: `Retry-After`, and what
-//! is left of an allowance.
+//! Reads from an answer's headers which requests its deployment allows: `Retry-After`, and the rest
+//! of an allowance.
 //!
 //! Three spellings are read:
 //! - OpenAI, Azure, Groq: `x-ratelimit-remaining-requests`, and a time such as `6m0s`.
@@ -32,7 +32,7 @@ const QUOTAS: [(&str, &str); 6] = [
 ];
 
 /// The time that the answer asks to wait: `Retry-After`, else `retry-after-ms`, else the time until
-/// an allowance that is used up is reset. At most an hour.
+/// the reset of a spent allowance. At most an hour.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let millis = || {
         let millis: f64 = text(headers, "retry-after-ms")?.parse().ok()?;
@@ -43,7 +43,7 @@ pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     Some(wait.min(LONGEST))
 }
 
-/// What is left of the allowance of requests. If the one of tokens is used up, no request is left.
+/// The rest of the allowance of requests. It is 0 if the allowance of tokens is used up.
 pub(super) fn quota(headers: &HeaderMap) -> Option<Quota> {
     let quotas = QUOTAS.iter().filter_map(|(remaining, reset)| {
         let is_tokens = remaining.contains("tokens");

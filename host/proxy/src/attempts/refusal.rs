@@ -1,5 +1,5 @@
-//! The body of an upstream's error (400, 404, 413, 422, ...), read within bounds and rid of secrets:
-//! engines and providers often repeat the URL or the key that they were called with.
+//! Reads the body of an upstream's error (400, 404, 413, 422, ...) within bounds, and removes
+//! secrets. Engines and providers often repeat the URL or the key that they were called with.
 
 use std::future::poll_fn;
 use std::sync::Arc;

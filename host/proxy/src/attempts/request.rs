@@ -38,8 +38,9 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The deployments that it may go to. What the model and the client forbid is forbidden here,
-    /// before any strategy.
+    /// The deployments that the request may go to. Leaves out, before any strategy is asked, those
+    /// on a side that the model or the client forbids, and those that do not meet the request's
+    /// demand.
     #[must_use]
     pub(crate) fn scope(&self) -> Scope {
         let model = &self.snapshot.generation.fleet.models[self.model];

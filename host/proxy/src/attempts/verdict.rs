@@ -1,6 +1,6 @@
-//! Judges an answer that is no success, by its status and its words. The body is read before the next
-//! deployment is tried, because a status alone does not tell a prompt that is too long for this
-//! engine from one that is wrong everywhere.
+//! Judges an answer that is no success, by its status and its words. The body is read before the
+//! next deployment is tried. By the status alone, a prompt that is too long for this engine looks
+//! like a request that is wrong everywhere.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -94,8 +94,8 @@ fn is_error_object(head: &Parts, text: &[u8]) -> bool {
     is_json && text.starts_with(b"{") && serde_json::from_slice::<Body<'_>>(text).is_ok()
 }
 
-/// True if a message names something that the request names, apart from the model: a response that
-/// it follows, a file. Only words that look like an id count.
+/// True if a message names something of the request other than its model, such as a previous
+/// response or a file. Only words that look like an id count.
 fn names_a_part(words: &Words, body: &[u8], sent: &str) -> bool {
     let is_id = |word: &&str| {
         word.len() >= 4 && *word != sent && word.contains(['_', '-', '0', '1', '2', '3', '4'])

@@ -59,9 +59,9 @@ struct Probed {
 /// What happens next at a place.
 #[derive(Debug)]
 enum ProbeState {
-    /// It is probed at this time.
+    /// The place is probed at this time.
     Due(Instant),
-    /// It is in [`Places::delayed`].
+    /// The place is in [`Places::delayed`].
     Delayed,
     /// A probe is under way.
     Asked {

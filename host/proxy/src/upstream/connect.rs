@@ -102,8 +102,8 @@ fn alternating(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
         .flatten()
 }
 
-/// The first connection that is made. An address is tried `delay` after the one before it, or at
-/// once if that one failed.
+/// The first connection that is made. Each address is tried `delay` after the one before it, or at
+/// once when that one fails.
 async fn first<T, F: Future<Output = io::Result<T>>>(
     addresses: Vec<SocketAddr>,
     delay: Duration,
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    /// What the last number of an address says of its attempt.
+    /// The last number of an address decides how its attempt goes.
     async fn attempt(address: SocketAddr) -> io::Result<IpAddr> {
         let number = match address.ip() {
             IpAddr::V4(address) => address.octets()[3],

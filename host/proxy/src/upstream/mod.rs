@@ -157,8 +157,8 @@ fn answer(exchanged: Exchanged, shelf: Rc<Shelf>, first_byte: Deadline) -> Answe
 }
 
 impl Failed {
-    /// Whether it looks as if the server closed the connection while it was idle, and the request
-    /// may be sent again.
+    /// True if the server seems to have closed the idle connection, so that the request may be sent
+    /// again.
     fn on_a_closed_connection(&self, repeatable: bool) -> bool {
         let harmless = match self.progress {
             Progress::Unsent => true,

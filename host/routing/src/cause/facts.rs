@@ -1,4 +1,4 @@
-//! What follows from a [`Cause`]: the columns of the table, and the rows that most causes start
+//! The consequences of a [`Cause`]: the columns of the table, and the rows that most causes start
 //! from.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use fleet::{FailureKind, Suspicion, Waste};
 #[cfg(doc)]
 use super::Cause;
 
-/// What follows from a [`Cause`]: one row of the table.
+/// The consequences of a [`Cause`]: one row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CauseFacts {
     /// The label in logs and metrics. Bounded: the only number in it is a status.
@@ -47,17 +47,17 @@ pub enum Charged {
     Nobody,
 }
 
-/// What a failure does to its deployment.
+/// The effect of a failure on its deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// It counts towards ejection.
+    /// The failure counts towards ejection.
     Failure(FailureKind),
     /// The deployment is full, and takes fewer requests for a time.
     Limited,
     /// A stall if the deployment answered others meanwhile, else a failure of the answer.
     Late,
-    /// It counts as a sign of this. The deployment goes out of use only after different requests
-    /// gave the same sign.
+    /// The failure is a sign of this suspicion. The deployment goes out of use only after different
+    /// requests gave the same sign.
     Suspicion(Suspicion),
     /// A failure of the answer, if the attempt had its fair part of the request's time:
     /// [`Overtime`].

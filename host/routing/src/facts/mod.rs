@@ -45,14 +45,13 @@ pub fn of(request: Asked<'_>, config: &RequestFacts, needs: Needs) -> Facts {
     let at = |range: &Option<Range<usize>>| body.get(range.clone()?);
     let seed = xxh3_64(model.as_bytes());
     let value = |name: &String| header(headers, name);
-    // The most explicit name of a session wins: the header, a field of the body, the first
-    // messages.
-    let session = || match config.session_header.as_ref().and_then(value) {
-        Some(session) => Some(xxh3_64_with_seed(session.as_bytes(), seed)),
-        None => named(body, fields).or_else(|| opening(at(&fields.prompt)?)).map(|mut parts| {
+    // A session without a name is known by its first messages.
+    let session = || {
+        named_session(request, config).or_else(|| {
+            let mut parts = opening(at(&fields.prompt)?)?;
             parts.insert(0, at(&fields.instructions).unwrap_or_default());
-            chained(&parts, seed)
-        }),
+            Some(chained(&parts, seed))
+        })
     };
     let named = |name: &String| Some((name.clone(), value(name)?.to_owned()));
     Facts {
@@ -67,6 +66,21 @@ pub fn of(request: Asked<'_>, config: &RequestFacts, needs: Needs) -> Facts {
         tools: false,
         headers: config.headers.iter().filter_map(named).collect(),
     }
+}
+
+/// A hash of the session that the request names: by the configured header, else in its body. The
+/// same as [`Facts::session`] of such a request.
+#[must_use]
+pub fn named_session(request: Asked<'_>, config: &RequestFacts) -> Option<u64> {
+    let Asked { model, headers, body, scan: Scan { fields, .. } } = request;
+    let seed = xxh3_64(model.as_bytes());
+    let given = config.session_header.as_ref().and_then(|name| header(headers, name));
+    if let Some(session) = given {
+        return Some(xxh3_64_with_seed(session.as_bytes(), seed));
+    }
+    let mut parts = named(body, fields)?;
+    parts.insert(0, fields.instructions.clone().and_then(|at| body.get(at)).unwrap_or_default());
+    Some(chained(&parts, seed))
 }
 
 /// The tenant of this name.

@@ -306,8 +306,8 @@ impl<'a> Itinerary<'a> {
         }
     }
 
-    /// The deployments that ask for a pause which is over before `until`, and were not waited for
-    /// because of a pause before.
+    /// The deployments whose pause is over before `until`. Leaves out those whose pause the request
+    /// has waited for already.
     fn cooling(&self, deployments: &impl Deployments, until: Instant, now: Instant) -> Vec<FullAt> {
         let is_back = |at: &usize| {
             let patience = now + deployments.patience(*at);
@@ -396,10 +396,10 @@ impl<'a> Itinerary<'a> {
         Step::Wait { until: self.end().min(patience) }
     }
 
-    /// True if the attempt may be made. Every attempt but the first, and those after a refusal by a
-    /// full deployment, costs retry budget, which keeps
-    /// requests from multiplying when everything fails. At a deployment that does not fail the
-    /// attempt is made even without budget, so that no request is lost that could be saved.
+    /// True if the attempt may be made. Every extra attempt costs retry budget, except those after
+    /// a refusal by a full deployment. The budget keeps requests from multiplying when everything
+    /// fails. An attempt at a deployment that is not failing is made even without budget, because
+    /// it may save the request.
     fn is_affordable(
         &mut self,
         deployments: &impl Deployments,

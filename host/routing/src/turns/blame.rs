@@ -2,9 +2,9 @@
 //!
 //! A request that fails alike at two deployments is at fault itself. It charges none of them that
 //! answers others. So a failure of such a deployment is put off until more is known. If another one
-//! answers the request, the deployment is charged. If nothing more comes to be known, the failure is
-//! charged unless the same request failed there before: SDKs repeat one request by themselves, many at
-//! a time, and a repeated one is no second sign.
+//! answers the request, the deployment is charged. If nothing more becomes known, the failure is
+//! charged, unless the same request failed there before. SDKs repeat one request by themselves,
+//! many at a time: a repeated request is no second sign.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -30,12 +30,12 @@ struct Failed {
     charge: Charge,
 }
 
-/// What becomes of a failure.
+/// The verdict on a failure so far.
 #[derive(Debug)]
 enum Charge {
-    /// It is charged, and may be taken back.
+    /// The failure is charged, and may be taken back.
     Made(Recorded),
-    /// It is charged once the deployment is known to be at fault.
+    /// The failure is charged once the deployment is known to be at fault.
     PutOff {
         failure: PutOff,
         /// The same request failed there before.

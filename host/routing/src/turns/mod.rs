@@ -27,7 +27,7 @@ pub use hold::hold;
 use blame::Blame;
 use live::Live;
 
-/// What is told of a request beside its attempts.
+/// Events of a request beside its attempts.
 pub trait WaitLog {
     /// The request was in line for this long.
     fn queued(&mut self, time: Duration);

@@ -1,4 +1,4 @@
-//! What must hold of deployments, whatever requests come.
+//! The rules about deployments, whatever requests come.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +70,8 @@ impl World {
             Condition::Cooling => deployment.config.side == Side::Remote && refuses,
             // Its own queue is longer than the time to wait.
             Condition::Stalled => engine.scene.queue > 0,
-            // It answered nobody before it went out, so that it cannot be told who is at fault.
+            // The deployment answered nobody before it went out: nothing tells whether it or the
+            // requests are at fault.
             _ => self.scene.plot == Plot::Poison && self.is_unproven(deployment, state.condition),
         };
         if !is_fair {
@@ -87,7 +88,8 @@ impl World {
         self.scene.clients.iter().any(|client| at_fault(client.nature))
     }
 
-    /// True if it has answered nobody, or had not when it went out and now comes back.
+    /// True if the deployment has answered nobody, or comes back and had answered nobody when it
+    /// went out.
     fn is_unproven(&self, deployment: &Deployment, condition: Condition) -> bool {
         let models = self.generation.fleet.models.iter().zip(&self.sites);
         let mut all = models.flat_map(|(model, sites)| model.deployments.iter().zip(sites));

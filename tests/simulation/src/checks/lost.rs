@@ -45,7 +45,7 @@ impl Record<'_> {
             && self.route.weights.get(at).is_none_or(|weight| *weight <= 0.0)
     }
 
-    /// True if nothing forbids the deployment, and it has not failed at the request.
+    /// True if nothing forbids the deployment to the request, and it has not failed at it.
     fn may_be_tried(&self, at: usize, deployment: &Deployment) -> bool {
         self.scope.forbids(&deployment.config).is_none()
             && !self.is_never_tried(at)
@@ -53,8 +53,7 @@ impl Record<'_> {
             && self.request.is_answered_with(self.world.engine_of(&deployment.config).scene.context)
     }
 
-    /// True if a deployment's pause is over so soon that the request, which never waited, may wait
-    /// for it.
+    /// True if the request has not waited yet, and may wait for the end of the deployment's pause.
     fn could_have_waited(&self, at: usize, deployment: &Deployment) -> bool {
         let (now, config) = (fleet::now(), &deployment.config);
         let site = &self.world.sites[self.request.model][at];
@@ -77,7 +76,8 @@ impl Record<'_> {
         made >= self.terms.fallback.attempts || self.uncertain > again || self.is_wrong
     }
 
-    /// True if a deployment had no fault, room, and no reason to be passed over, all the time.
+    /// True if a deployment had room, no fault and no objection to it for the whole time of the
+    /// request.
     fn could_have_answered(&self, at: usize, deployment: &Deployment) -> bool {
         let now = fleet::now();
         let config = &deployment.config;
@@ -96,8 +96,8 @@ impl Record<'_> {
         may_be_tried && is_clear && had_room && self.was_good(deployment)
     }
 
-    /// True if the engine had no fault in the time of the request, nor before it in the time that an
-    /// attempt takes to fail.
+    /// True if the engine had no fault during the request. The time that an attempt takes to fail,
+    /// before the request, counts too.
     fn was_good(&self, deployment: &Deployment) -> bool {
         let limits = self.world.scene.timeouts;
         let before = limits.connect + limits.first_byte + limits.idle;

@@ -1,5 +1,5 @@
-//! What must hold in every scene. Each rule is judged by what engines did and saw, and not by what the
-//! gateway believes.
+//! The rules that hold in every scene. Each rule is judged by what engines did and saw, and not by
+//! what the gateway believes.
 
 mod allowance;
 mod deployments;
@@ -18,9 +18,9 @@ pub(crate) use record::Record;
 pub enum Rule {
     /// No request is lost that a deployment could have answered.
     Lost,
-    /// No request is sent again that must not be, and none where it is forbidden.
+    /// No request is repeated that must not be, or sent to a deployment that is forbidden to it.
     SentAgain,
-    /// No answer is told to be whole that was cut, or that is none.
+    /// No client is told that a cut answer, or something that is no answer, is whole.
     CutAsWhole,
     /// No whole answer is told to be broken.
     WholeAsCut,

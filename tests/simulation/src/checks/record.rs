@@ -23,7 +23,7 @@ const FREE: u32 = 16;
 /// More waits in a row that take no time are a loop.
 const SPINS: u32 = 64;
 
-/// What was done for one request.
+/// The record of one request, and the rules about it.
 #[derive(Debug)]
 pub(crate) struct Record<'w> {
     pub(super) world: &'w World,

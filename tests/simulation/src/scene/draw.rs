@@ -70,7 +70,7 @@ fn full(seed: u64, luck: &mut Luck) -> Scene {
     scene.lasts = luck.time(25_000..35_000);
     scene.timeouts.first_byte = scene.timeouts.first_byte.max(4 * SECOND);
     scene.timeouts.total = 60 * SECOND;
-    // What comes back with slow start takes less by rule.
+    // A deployment in slow start takes less by rule.
     scene.engines.truncate(2);
     if scene.engines.len() < 2 {
         let other = engine(luck, scene.lasts, false);

@@ -194,9 +194,9 @@ impl Requests {
 pub(in crate::server) struct Answering(Rc<Link>);
 
 impl Answering {
-    /// Resolves if the client is still there. If it has left, this waits for ever:
-    /// [`Watch`](super::Watch) then ends the connection, and no work is begun for it. hyper calls
-    /// the service before anything has looked for the client.
+    /// Resolves if the client is still there, and waits for ever if it has left:
+    /// [`Watch`](super::Watch) then ends the connection, and no work is begun for the client. Until
+    /// then nothing has looked for it: hyper calls the service first.
     pub(in crate::server) async fn client(&self) {
         let link = &self.0;
         let is_new = link.is_new.replace(false);
@@ -211,8 +211,7 @@ impl Answering {
     }
 
     /// Ties the end of the answer to that of its body. An answer that comes before the whole
-    /// request is the last one of the connection and says so, because unread input cannot be told
-    /// from the next request.
+    /// request ends the connection and says so: unread input could be taken for the next request.
     pub(in crate::server) fn until(
         self,
         mut response: Response<Body>,
@@ -245,8 +244,9 @@ impl Drop for Answering {
 #[derive(Debug)]
 pub(in crate::server) struct Answer {
     body: Body,
-    /// The error of a failed body. hyper gets it only when everything before it has been written:
-    /// on an error hyper drops unwritten bytes, and the error event for the client with them.
+    /// The error of a failed body. hyper gets it only when everything before it has been written.
+    /// On an error hyper drops unwritten bytes, and the error event for the client would be among
+    /// them.
     broken: Option<BoxError>,
     answering: Answering,
 }

@@ -1,7 +1,7 @@
 //! The client's side of a connection: a strict gate in front of hyper.
 //!
-//! hyper accepts some ambiguous requests, answers input that it cannot read without an error
-//! object, and does not notice that a client left while unread input is buffered. So the bytes of a
+//! hyper accepts some ambiguous requests. Its own answer to unreadable input has no error object.
+//! While unread input is buffered, it does not notice that a client left. So the bytes of a
 //! connection pass through this gate first:
 //!
 //! - hyper gets the bytes of one request at a time, and only of a request that [`RequestFraming`]

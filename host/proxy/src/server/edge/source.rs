@@ -121,7 +121,7 @@ impl Source {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         if to.len() == to.capacity() {
             let at_most = if to.is_empty() && self.buffer.is_empty() { AT_FIRST } else { AT_ONCE };
-            // One byte more than the body has: after a read that filled its room tokio asks the
+            // One byte more than the body has. After a read that fills its room, tokio asks the
             // system again.
             to.reserve(left.saturating_add(1).min(at_most));
         }

@@ -82,7 +82,8 @@ impl Watch {
 }
 
 impl Link {
-    /// Ready when the client has left while its request, which has arrived whole, is answered.
+    /// Ready when the client has left during the answer. Pending while its request is still
+    /// arriving.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_watched() {
             return Poll::Pending;

@@ -3,9 +3,9 @@
 //! A request puts its line into a bounded buffer and goes on. If the disk is full or slow, lines
 //! are dropped and counted. No request ever waits for the log.
 //!
-//! A few milliseconds after its first line, the whole buffer is written in one call. Waking a
-//! thread and writing for every line took two or three system calls more than the four that a
-//! request needs, and yet more if the file is in a watched folder.
+//! A few milliseconds after its first line, the whole buffer is written in one call. A request
+//! needs four system calls. Waking a thread and writing for every line took two or three more, and
+//! yet more if the file is in a watched folder.
 
 #[cfg(test)]
 mod documented;
@@ -215,7 +215,7 @@ fn write(shared: &Shared, mut output: Output, dropped: &IntCounter) {
             tracing::error!(%error, "the access log could not be reopened");
         }
         for done in flushes {
-            // The one that waited may have given up.
+            // The receiver may have given up waiting.
             let _ = done.send(());
         }
         if closed {

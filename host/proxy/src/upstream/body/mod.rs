@@ -25,8 +25,8 @@ pub(crate) enum BodyError {
 }
 
 /// A body under way, and the connection that it arrives on. The connection goes back to its shelf
-/// when the last byte of the body is taken. Dropped before that, the connection is closed, which
-/// cancels the request.
+/// when the last byte of the body is taken. A body that is dropped before its end closes the
+/// connection, which cancels the request.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     open: Option<Open>,
