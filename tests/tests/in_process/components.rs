@@ -327,6 +327,7 @@ fn components_decide_as_their_rust_does() {
     agrees_on_path::<cost::Cost>("cost", &json!({}));
     let limit = json!({"local_max_tokens": 1_000_000});
     agrees_on_path::<prompt_length::PromptLength>("prompt-length", &limit);
+    agrees_on_path::<round_robin::RoundRobin>("round-robin", &json!({}));
     agrees_on_path::<session_affinity::SessionAffinity>("session-affinity", &json!({}));
     let mixed = json!({"prefer_local": false});
     agrees_on_path::<prefix_affinity::PrefixAffinity>("prefix-affinity", &mixed);

@@ -22,6 +22,7 @@ pub(super) const MANIFEST: File = (
 /// All sources of the SDK. They find the contract two folders above the package, as in this
 /// repository.
 pub(super) const SOURCES: &[File] = sources![
+    "clock.rs",
     "component.rs",
     "export.rs",
     "hash.rs",
@@ -30,6 +31,7 @@ pub(super) const SOURCES: &[File] = sources![
     "order.rs",
     "parameters.rs",
     "rendezvous.rs",
+    "signals.rs",
     "store.rs",
     "strategy.rs",
     "testing/checks.rs",
@@ -38,6 +40,7 @@ pub(super) const SOURCES: &[File] = sources![
     "testing/schema.rs",
     "testing/stand_in.rs",
     "types.rs",
+    "verdict.rs",
 ];
 
 #[cfg(test)]

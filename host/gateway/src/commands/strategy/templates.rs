@@ -4,8 +4,14 @@ use clap::ValueEnum;
 
 use super::sdk;
 
-/// The contract, which is copied into the project's `wit/`.
-const CONTRACT: &str = include_str!("../../../../../wit/0.2.0/routing.wit");
+macro_rules! contract {
+    ($version:literal) => {
+        (
+            concat!("wit/", $version, "/routing.wit"),
+            include_str!(concat!("../../../../../wit/", $version, "/routing.wit")),
+        )
+    };
+}
 
 /// A language with templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,7 +76,8 @@ impl Project<'_> {
         .chain(self.language.sources().iter().copied())
         .map(|(path, template)| (path, self.fill(template).into_bytes()))
         .collect();
-        files.push(("wit/0.2.0/routing.wit", CONTRACT.into()));
+        let (path, text) = self.language.contract();
+        files.push((path, text.into()));
         match self.language {
             Language::Rust => {
                 let sdk = [sdk::MANIFEST].into_iter().chain(sdk::SOURCES.iter().copied());
@@ -90,6 +97,7 @@ impl Project<'_> {
     /// `{{plain}}` begins a block for the others. A line `{{end}}` ends either.
     fn fill(self, template: &str) -> String {
         let values = [
+            ("{{contract}}", self.language.contract().0),
             ("{{install}}", self.language.install()),
             ("{{limits}}", self.language.limits()),
             ("{{note}}", self.language.note()),
@@ -128,6 +136,16 @@ impl Language {
             Self::Python => "policy.py",
             Self::Javascript => "policy.js",
             Self::C => "policy.c",
+        }
+    }
+
+    /// The contract that its templates are written for, which is copied into the project: path and
+    /// text.
+    fn contract(self) -> (&'static str, &'static str) {
+        match self {
+            // That of the SDK.
+            Self::Rust => contract!("0.3.0-draft"),
+            Self::Python | Self::Javascript | Self::C => contract!("0.2.0"),
         }
     }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use gateway_strategy::parameters::Fraction;
 {{request}}
-use gateway_strategy::{Deployment, Needs, Place, Request, RequestStrategy, Strategy, Weights};
+use gateway_strategy::{
+    Deployment, Needs, Place, Request, RequestStrategy, Strategy, Verdict, Weights,
+};
 {{end}}
 {{plain}}
 use gateway_strategy::{Deployment, Place, Strategy, Weights};
@@ -86,12 +88,12 @@ impl RequestStrategy for LeastBusy {
         request: &Request,
         local: &[Deployment],
         remote: &[Deployment],
-    ) -> Weights {
+    ) -> Verdict {
         let weights = self.assign(local, remote);
         if request.prompt_tokens.unwrap_or(0) < self.parameters.long_prompt {
-            return weights;
+            return weights.into();
         }
-        weights.sides(1.0)
+        weights.sides(1.0).into()
     }
 }
 {{end}}
