@@ -38,7 +38,7 @@ pub use client::{Reply, client};
 pub use dialog::Dialog;
 pub use engine::{Engine, EngineOptions};
 pub use gateway::{Gateway, Log, Setup};
-pub use guest::{CoreGuest, component, guest, guests, text as guest_text};
+pub use guest::{CoreGuest, VerdictGuest, component, guest, guests, text as guest_text};
 pub use nginx::Nginx;
 pub use port::Port;
 pub use process::StubProcess;

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use config::{
-    Capability, Concurrency, Config, DeploymentConfig, Modalities, Model, ProbeTarget, Probing,
-    Timeouts, TotalTime,
+    Capability, Concurrency, Config, DeploymentConfig, Model, ProbeTarget, Probing, Timeouts,
+    TotalTime,
 };
 use fleet::{Deployment, Fleet, Generation, Snapshot};
 use routing::{Agenda, AgendaStep, Plan};
@@ -273,8 +273,8 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
             side: engine.side,
             capability: Capability {
                 context_length: engine.context,
-                input: Modalities::NONE,
-                output: Modalities::NONE,
+                input: contract::Modalities::NONE,
+                output: contract::Modalities::NONE,
                 tools: true,
             },
             weight: deployment.weight,

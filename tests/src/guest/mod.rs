@@ -1,10 +1,12 @@
 //! The strategies of `tests/guests`, as components.
 
 mod core;
+mod verdict;
 
 use std::path::Path;
 
 pub use core::CoreGuest;
+pub use verdict::VerdictGuest;
 
 /// The guest `tests/guests/NAME.wat`, as a component.
 ///

@@ -60,4 +60,5 @@ mod timeouts;
 mod tls;
 mod tls_upstreams;
 mod upstream_connections;
+mod verdicts;
 mod whole;
