@@ -95,6 +95,25 @@ impl<'a> Candidate<'a> {
     }
 }
 
+impl Candidate<'_> {
+    /// The same numbers, beside another copy of its fixed facts.
+    #[must_use]
+    pub fn beside(self, place: &Place) -> Candidate<'_> {
+        Candidate {
+            id: self.id,
+            place,
+            in_flight: self.in_flight,
+            queued: self.queued,
+            limit: self.limit,
+            state: self.state,
+            latency: self.latency,
+            duration: self.duration,
+            error_rate: self.error_rate,
+            refused_rate: self.refused_rate,
+        }
+    }
+}
+
 /// How a deployment is doing that may be given traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CandidateState {

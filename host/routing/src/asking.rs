@@ -1,9 +1,13 @@
 //! Asks a model's strategy about one request.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use contract::{Facts, Fault, Question, RequestPlan, Situation, Tiers, Verdict};
+use contract::{
+    Candidate, Description, Facts, Fault, Place, Question, RequestPlan, Side, Situation, Tiers,
+    Verdict,
+};
 use fleet::{Eligible, FleetModel, Route, Scope, Snapshot, StrategyInfo};
 
 use crate::RequestWeights;
@@ -39,62 +43,132 @@ impl Said<'_> {
     }
 }
 
-/// Asks `strategy` about one request to `model`, an index in the snapshot, that was held so many
-/// times. The caller counts the answer. None if the published weights decide, because the strategy
-/// does not decide each request or no deployment is left to ask about.
-pub(crate) async fn ask<'r>(
-    strategy: &'r StrategyInfo,
-    snapshot: &'r Snapshot,
-    model: usize,
-    (stream, held): (bool, u32),
-    facts: &Facts,
-    scope: Scope,
-) -> Option<Result<Said<'r>, Fault>> {
-    let path = strategy.on_path.as_ref()?;
-    let (route, model) = (&*snapshot.routes[model], &snapshot.generation.fleet.models[model]);
-    let now = Instant::now();
-    let eligible = allowed(route, model, scope, now);
-    if !eligible.is_assigned() {
-        return None;
-    }
-    let description = path.description();
-    let (local, remote) = eligible.candidates(model, &route.states, now);
-    let signals = eligible.signals(model, &description.signals, now);
-    let situation = Situation { local: &local, remote: &remote, signals: &signals };
-    let question = Question { model: &model.config.id, stream, facts, situation, held };
-    let verdict = match path.decide(question).await {
-        Ok(verdict) => verdict,
-        Err(fault) => return Some(Err(fault)),
-    };
-    let why = |reason: Option<u16>| {
-        reason.and_then(|at| description.reasons.get(usize::from(at))).map(String::as_str)
-    };
-    Some(Ok(match verdict {
-        Verdict::Route(plan) => {
-            let reason = why(plan.reason);
-            Said::Route { weights: placed(plan, &eligible, model, route), reason }
-        }
-        Verdict::Hold(time) => Said::Hold(time),
-        Verdict::Refuse(denial) => {
-            Said::Refuse { retry_after: denial.retry_after, reason: why(denial.reason) }
-        }
-    }))
+/// The deployments of a model, as strategies are told of them about one request.
+#[derive(Debug)]
+pub(crate) struct View<'r> {
+    model: &'r FleetModel,
+    route: &'r Route,
+    eligible: Cow<'r, Eligible>,
+    local: Vec<Candidate<'r>>,
+    remote: Vec<Candidate<'r>>,
+    now: Instant,
 }
 
-/// The deployments that a strategy is asked about. What is forbidden is hidden from it, in panic
-/// mode too.
-fn allowed<'r>(
-    route: &'r Route,
-    model: &FleetModel,
-    scope: Scope,
-    now: Instant,
-) -> Cow<'r, Eligible> {
-    let eligible = route.eligible.still(|i| model.deployments[i].is_open(now));
-    if scope.is_all() {
-        return eligible;
+/// The numbers of a view that a shadow is told later: those that the strategy in use was told.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    eligible: Eligible,
+    pub(crate) local: Vec<Candidate<'static>>,
+    pub(crate) remote: Vec<Candidate<'static>>,
+    signals: Vec<f64>,
+}
+
+impl<'r> View<'r> {
+    /// The deployments of `model`, an index in the snapshot, that a request of this scope may go to.
+    /// What is forbidden is hidden from strategies, in panic mode too. None if there is none to ask
+    /// about.
+    pub(crate) fn of(snapshot: &'r Snapshot, model: usize, scope: Scope) -> Option<Self> {
+        let (route, model) = (&*snapshot.routes[model], &snapshot.generation.fleet.models[model]);
+        let now = Instant::now();
+        let mut eligible = route.eligible.still(|i| model.deployments[i].is_open(now));
+        if !scope.is_all() {
+            let is_allowed = |i: usize| scope.forbids(&model.deployments[i].config).is_none();
+            eligible = Cow::Owned(eligible.within(is_allowed));
+        }
+        if !eligible.is_assigned() {
+            return None;
+        }
+        let (local, remote) = eligible.candidates(model, &route.states, now);
+        Some(Self { model, route, eligible, local, remote, now })
     }
-    let is_allowed = |i: usize| scope.forbids(&model.deployments[i].config).is_none();
-    Cow::Owned(eligible.within(is_allowed))
+
+    fn signals(&self, strategy: &Description) -> Vec<f64> {
+        self.eligible.signals(self.model, &strategy.signals, self.now)
+    }
+
+    /// What a shadow with this description is told later.
+    pub(crate) fn seen_by(&self, shadow: &Description) -> Seen {
+        let keep = |side: &[Candidate<'r>]| {
+            side.iter().map(|candidate| candidate.beside(nowhere())).collect()
+        };
+        Seen {
+            eligible: self.eligible.clone().into_owned(),
+            local: keep(&self.local),
+            remote: keep(&self.remote),
+            signals: self.signals(shadow),
+        }
+    }
+
+    /// Asks `strategy` about one request, which was held so many times. The caller counts the
+    /// answer. None if it does not decide each request.
+    pub(crate) async fn ask(
+        &self,
+        strategy: &'r StrategyInfo,
+        (stream, held): (bool, u32),
+        facts: &Facts,
+    ) -> Option<Result<Said<'r>, Fault>> {
+        let path = strategy.on_path.as_ref()?;
+        let signals = self.signals(path.description());
+        let situation = Situation { local: &self.local, remote: &self.remote, signals: &signals };
+        let model = &*self.model.config.id;
+        let verdict = path.decide(Question { model, stream, facts, situation, held }).await;
+        Some(verdict.map(|verdict| self.said(verdict, path.description())))
+    }
+
+    /// A verdict in positions of the model and in words.
+    fn said<'d>(&self, verdict: Verdict, strategy: &'d Description) -> Said<'d> {
+        let why = |reason: Option<u16>| {
+            reason.and_then(|at| strategy.reasons.get(usize::from(at))).map(String::as_str)
+        };
+        match verdict {
+            Verdict::Route(plan) => {
+                let reason = why(plan.reason);
+                let weights = placed(plan, &self.eligible, self.model, self.route);
+                Said::Route { weights, reason }
+            }
+            Verdict::Hold(time) => Said::Hold(time),
+            Verdict::Refuse(denial) => {
+                Said::Refuse { retry_after: denial.retry_after, reason: why(denial.reason) }
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// Asks a shadow about the request to `model`, an index in the snapshot of the request. None if
+    /// it does not decide each request.
+    pub(crate) async fn ask(
+        &self,
+        shadow: &StrategyInfo,
+        snapshot: &Snapshot,
+        model: usize,
+        stream: bool,
+        facts: &Facts,
+    ) -> Option<Result<Vec<f64>, Fault>> {
+        let path = shadow.on_path.as_ref()?;
+        let (route, model) = (&*snapshot.routes[model], &snapshot.generation.fleet.models[model]);
+        let placed_at = |candidates: &[Candidate<'static>], positions: &[usize]| {
+            let pairs = candidates.iter().zip(positions);
+            pairs
+                .map(|(candidate, at)| candidate.beside(&model.deployments[*at].place))
+                .collect::<Vec<_>>()
+        };
+        let local = placed_at(&self.local, &self.eligible.local);
+        let remote = placed_at(&self.remote, &self.eligible.remote);
+        let situation = Situation { local: &local, remote: &remote, signals: &self.signals };
+        let id = &*model.config.id;
+        let verdict = path.decide(Question { model: id, stream, facts, situation, held: 0 }).await;
+        Some(verdict.map(|verdict| match verdict {
+            Verdict::Route(plan) => placed(plan, &self.eligible, model, route).weights.into_owned(),
+            Verdict::Hold(_) | Verdict::Refuse(_) => Vec::new(),
+        }))
+    }
+}
+
+/// Fixed facts of no deployment, which stand beside numbers that are kept.
+fn nowhere() -> &'static Place {
+    static NOWHERE: LazyLock<Place> = LazyLock::new(|| Place::new("", "", Side::Local));
+    &NOWHERE
 }
 
 /// A strategy's plan for the eligible deployments, as one for all deployments of the model.

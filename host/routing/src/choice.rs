@@ -7,7 +7,7 @@ use std::time::Instant;
 use contract::{Facts, Fault, Needs, Role};
 use fleet::{AttemptQueue, CandidateInfo, Scope, Snapshot, StrategyInfo, Trial};
 
-use super::asking::{self, Said};
+use super::asking::{Said, Seen, View};
 use super::facts::{self, Asked};
 use super::{RequestWeights, demand};
 
@@ -65,7 +65,8 @@ pub struct Shadow {
     in_use: Vec<f64>,
     model: usize,
     stream: bool,
-    scope: Scope,
+    /// Exactly what the strategy in use was told.
+    seen: Seen,
 }
 
 impl<'r> Inquiry<'r, '_> {
@@ -100,7 +101,7 @@ pub async fn choose<'r>(
     lot: impl FnOnce() -> f64,
     clock: impl Fn() -> Instant,
 ) -> Choice<'r> {
-    let Inquiry { model, stream, scope, .. } = inquiry;
+    let Inquiry { snapshot, model, stream, scope, .. } = inquiry;
     let mut choice = inquiry.published();
     let Some(strategy) = inquiry.strategy().filter(|_| inquiry.held < MOST_HOLDS) else {
         return choice;
@@ -109,20 +110,21 @@ pub async fn choose<'r>(
     let facts = known(inquiry, strategy, candidate);
     choice.session = facts.session;
     choice.tenant = facts.tenant.as_ref().map(|tenant| tenant.hash);
+    let view = View::of(snapshot, model, scope);
     let part = |candidate: &CandidateInfo, role| {
         Some(TrialPart { trial: Arc::clone(&candidate.trial), role })
     };
     if let Some(candidate) = candidate
         && candidate.trial.is_canary()
         && candidate.trial.falls_to_candidate(lot_of(inquiry).unwrap_or_else(lot))
-        && let Some(said) = by_candidate(candidate, inquiry, &facts, &clock).await
+        && let Some(said) = by_candidate(candidate, view.as_ref(), inquiry, &facts, &clock).await
     {
         choice.said = said;
         choice.trial = part(candidate, Role::Candidate);
         return choice;
     }
     let began = candidate.map(|_| clock());
-    let answer = ask(strategy, inquiry, &facts).await;
+    let answer = ask(strategy, view.as_ref(), inquiry, &facts).await;
     let answered = matches!(answer, Some(Ok(_)));
     if let Some(Ok(said)) = answer {
         choice.said = said;
@@ -133,9 +135,12 @@ pub async fn choose<'r>(
             candidate.trial.took(Role::Live, clock().saturating_duration_since(began));
         }
         // A canary is judged by the requests that it decides, not by comparison.
-        if !candidate.trial.is_canary() && candidate.strategy.on_path.is_some() {
+        if !candidate.trial.is_canary()
+            && let Some((path, view)) = candidate.strategy.on_path.as_ref().zip(view)
+        {
+            let seen = view.seen_by(path.description());
             let (candidate, in_use) = (candidate.clone(), choice.said.weights().to_vec());
-            let shadow = Shadow { candidate, facts, in_use, model, stream, scope };
+            let shadow = Shadow { candidate, facts, in_use, model, stream, seen };
             choice.shadow = Some(Box::new(shadow));
         }
     }
@@ -148,13 +153,13 @@ impl Shadow {
     pub async fn compare(self, snapshot: &Snapshot, clock: impl Fn() -> Instant) {
         let CandidateInfo { strategy, trial } = &self.candidate;
         let began = clock();
-        let Self { model, stream, facts, scope, .. } = &self;
-        let asked = asking::ask(strategy, snapshot, *model, (*stream, 0), facts, *scope);
+        let Self { model, stream, facts, seen, .. } = &self;
+        let asked = seen.ask(strategy, snapshot, *model, *stream, facts);
         let answer = count(strategy, asked.await);
         if let Some(answer) = answer
-            && let Some(said) = judged(answer, trial, began, &clock)
+            && let Some(weights) = judged(answer, trial, began, &clock)
         {
-            trial.compare(&self.in_use, said.weights());
+            trial.compare(&self.in_use, &weights);
         }
     }
 }
@@ -195,17 +200,15 @@ fn known(
 /// Asks `strategy` about one request, and counts the call. None if the published weights decide.
 async fn ask<'r>(
     strategy: &'r StrategyInfo,
-    Inquiry { snapshot, model, stream, scope, held, .. }: Inquiry<'r, '_>,
+    view: Option<&View<'r>>,
+    Inquiry { stream, held, .. }: Inquiry<'r, '_>,
     facts: &Facts,
 ) -> Option<Result<Said<'r>, Fault>> {
-    count(strategy, asking::ask(strategy, snapshot, model, (stream, held), facts, scope).await)
+    count(strategy, view?.ask(strategy, (stream, held), facts).await)
 }
 
 /// Counts a call by its result.
-fn count<'r>(
-    strategy: &StrategyInfo,
-    answer: Option<Result<Said<'r>, Fault>>,
-) -> Option<Result<Said<'r>, Fault>> {
+fn count<T>(strategy: &StrategyInfo, answer: Option<Result<T, Fault>>) -> Option<Result<T, Fault>> {
     match &answer {
         Some(Ok(_)) => strategy.meters.ok.inc(),
         Some(Err(fault)) => strategy.meters.faults.add(fault.cause(), 1),
@@ -217,13 +220,14 @@ fn count<'r>(
 /// The candidate's answer about a request that it decides. None without a good answer.
 async fn by_candidate<'r>(
     candidate: &'r CandidateInfo,
+    view: Option<&View<'r>>,
     inquiry: Inquiry<'r, '_>,
     facts: &Facts,
     clock: &impl Fn() -> Instant,
 ) -> Option<Said<'r>> {
     let CandidateInfo { strategy, trial } = candidate;
     let began = clock();
-    match ask(strategy, inquiry, facts).await {
+    match ask(strategy, view, inquiry, facts).await {
         None => {
             let weights = inquiry.snapshot.routes[inquiry.model].candidate.as_deref()?;
             Some(Said::Route { weights: weights.into(), reason: None })
@@ -233,12 +237,12 @@ async fn by_candidate<'r>(
 }
 
 /// Counts a candidate's answer in its trial. Returns it if it is good.
-fn judged<'r>(
-    answer: Result<Said<'r>, Fault>,
+fn judged<T>(
+    answer: Result<T, Fault>,
     trial: &Trial,
     began: Instant,
     clock: &impl Fn() -> Instant,
-) -> Option<Said<'r>> {
+) -> Option<T> {
     match answer {
         Ok(said) => {
             trial.took(Role::Candidate, clock().saturating_duration_since(began));

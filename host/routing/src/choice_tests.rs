@@ -372,3 +372,16 @@ fn a_session_stays_with_one_strategy() {
     }
     assert!((70..130).contains(&candidates), "{candidates} of 200");
 }
+
+#[test]
+fn a_shadow_is_told_what_the_strategy_in_use_was() {
+    let (snapshot, _) = tried(fixed(Ok(IN_USE)), fixed(Ok(CANDIDATE)), TrialMode::Shadow);
+    let load = &snapshot.generation.fleet.models[0].deployments[1].load;
+    let _before = load.enter();
+    let shadow = chosen(&snapshot, 0.0).shadow.expect("a shadow");
+    let _after: Vec<_> = (0..7).map(|_| load.enter()).collect();
+    let sides = [&shadow.seen.local, &shadow.seen.remote].map(Vec::len);
+    assert_eq!(sides, [2, 0]);
+    assert_eq!(shadow.seen.local[1].in_flight, 1, "as it was, not as it is");
+    at_once(shadow.compare(&snapshot, clock()));
+}
