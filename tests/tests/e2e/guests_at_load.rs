@@ -65,7 +65,7 @@ fn fault(name: &str) -> Option<&'static str> {
         "nan" => "refused: local weight 0 is NaN: weights are finite and at least 0",
         "negative" => "refused: local weight 0 is -1: weights are finite and at least 0",
         "no-policy" => "is for no world that this gateway speaks (hybrid:routing/strategy@0.1.0, ",
-        "old-version" => "@0.2.0); it exports `hybrid:routing/policy@0.0.9`",
+        "old-version" => "@0.3.0-draft); it exports `hybrid:routing/policy@0.0.9`",
         "start-loop" => "still running after 400ms in instantiation (`sandbox.call_timeout`)",
         "unknown-import" => "imports `evil:net/socket@1.0.0`, which a strategy does not get",
         "wrong-lengths" => "for model `m`: refused: 2 local weights for 1 local deployments",

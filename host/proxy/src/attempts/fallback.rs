@@ -15,7 +15,7 @@ use config::HeaderRules;
 use contract::{Ending, Side};
 use fleet::Permit;
 use http1::headers::Down;
-use routing::{Exhausted, RoutedRequest, Turns};
+use routing::{Cause, Exhausted, Phase, RoutedRequest, Turns};
 
 use crate::timeout::Span;
 use crate::upstream::Upstream;
@@ -111,8 +111,13 @@ impl Executor {
                     let (cause, ending) = (failure.cause, failure.ending());
                     let now = Instant::now().into_std();
                     complaint::tell(deployment, &failure, journal.id(), now);
-                    let stalled = turns.failed(permit, failure, now);
-                    journal.failed(cause, if stalled { Ending::Stalled } else { ending });
+                    if cause == Cause::TimedOut(Phase::FirstByte) {
+                        let stalled = turns.failed(permit, failure, now);
+                        journal.failed(cause, if stalled { Ending::Stalled } else { ending });
+                    } else {
+                        journal.failed(cause, ending);
+                        turns.failed(permit, failure, now);
+                    }
                 }
             }
         }
