@@ -30,13 +30,14 @@ fn gateway(verdict: &str, [local, remote]: [&str; 2], more: &str) -> Gateway {
 /// A chat request with this priority, beside the test.
 fn asked(gateway: &Gateway, priority: i32) -> tokio::task::JoinHandle<Reply> {
     let request = gateway.client().post(gateway.url("/v1/chat/completions"));
-    let request = request.header("x-priority", priority).body(r#"{"model":"m","messages":[]}"#);
+    let request = request.header("x-priority", priority).body(BODY);
     tokio::spawn(async move {
         let answer = request.send().await.expect("an answer");
         Reply::read(answer).await.expect("a whole answer")
     })
 }
 
+const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
 const PRIORITY: &str = "request: {priority_header: x-priority}";
 
 #[tokio::test]

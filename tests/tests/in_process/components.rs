@@ -66,7 +66,7 @@ fn imports(bytes: &[u8]) -> Vec<String> {
 #[test]
 fn committed_components_are_what_their_digest_says() {
     let names = shipped();
-    assert_eq!(names.len(), 10, "{names:?}");
+    assert_eq!(names.len(), 11, "{names:?}");
     for name in names {
         let pinned = plugins().join(&name).join(format!("{name}.wasm.sha256"));
         let line = format!("{}  {name}.wasm\n", digest(&component(&name)));
