@@ -90,6 +90,7 @@ fn deployment(port: u16) -> DeploymentConfig {
         share: Share::Assigned,
         pricing: Pricing::default(),
         probe: None,
+        metrics: None,
         concurrency: Concurrency::default(),
         timeouts: Timeouts::default(),
     }

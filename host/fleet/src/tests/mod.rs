@@ -106,6 +106,7 @@ pub(crate) fn deployment(port: u16) -> DeploymentConfig {
         share: Share::Kept,
         pricing: Pricing::default(),
         probe: None,
+        metrics: None,
         concurrency: Concurrency::default(),
         timeouts: Timeouts::default(),
     }
