@@ -3,7 +3,7 @@
 //!
 //! A deployment's state has two sources: `health` has the results of its probes, and `standing`
 //! learns from its requests (ejection, cooling). `suspicions` has what several different requests
-//! showed: a refused key, a missing model. The request path holds a [`Permit`] for each attempt,
+//! showed: a refused key, a missing model. `engine` has what its engine tells of its load. The request path holds a [`Permit`] for each attempt,
 //! and settles it with the outcome.
 
 pub mod admission;
@@ -15,6 +15,7 @@ mod core_view;
 mod deployment;
 mod ejection;
 mod eligible;
+mod engine;
 mod health;
 mod hearsay;
 mod limits;
@@ -50,6 +51,7 @@ pub use core_view::{CoreView, Held};
 pub use deployment::Deployment;
 pub use ejection::{Sibling, may_go};
 pub use eligible::{Eligible, Prospect};
+pub use engine::{EngineMoment, EngineNumbers, EngineSignals};
 pub use health::{Health, Observation, ProbeRequests};
 pub use hearsay::Recorded;
 pub use line::{Busy, Wanted, wait_for_any};
