@@ -45,6 +45,8 @@ fn behind<'t>(text: &'t str, form: &str) -> Option<&'t str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn all(header: &str) -> Vec<(String, f64)> {
@@ -91,5 +93,14 @@ mod tests {
             assert_eq!(named, [], "{header}");
         }
         read(b"\xff\xfe", |_, _| panic!("it is no text"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(form in "(JSON |TEXT |)", text in r#"[{}\[\]":,=. a-c0-9eN+-]{0,200}"#) {
+            // Each number stands in the text, so there are fewer than bytes.
+            let found = all(&(form + &text)).len();
+            prop_assert!(found <= text.len());
+        }
     }
 }

@@ -290,6 +290,7 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
             share: Share::Kept,
             pricing: pricing.clone(),
             probe: scene.probing.map(|_| ProbeTarget::default()),
+            metrics: None,
             concurrency: Concurrency {
                 max: deployment.max,
                 queue: deployment.queue,

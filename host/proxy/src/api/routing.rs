@@ -142,8 +142,12 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
     json!({"panic": route.eligible.panic, "deployments": deployments})
 }
 
-/// What the engine tells of its load. None: nothing was ever told. Unknown numbers are null.
+/// What the engine tells of its load. None: it is not asked, or nothing was ever told. Unknown
+/// numbers are null.
 fn show_load(engine: &EngineSignals) -> Option<Value> {
+    if !engine.is_asked() {
+        return None;
+    }
     let now = fleet::now();
     let known = |signal| Some(engine.value(signal, now)).filter(|value| !value.is_nan());
     let age = known(Signal::EngineAge)?;

@@ -20,6 +20,8 @@ use super::reading::{Counters, numbers, selectors};
 const MISSING: Duration = Duration::from_secs(60);
 /// The kind of all failures in [`Reports`]: they share one line a minute.
 const SCRAPE: &str = "scrape";
+/// Most names of deployments in a line of the log.
+const NAMES: usize = 5;
 const NO_NUMBER: &str = "no number of a known series in the answer";
 
 /// An engine, and how its numbers are read.
@@ -29,8 +31,8 @@ pub(super) struct Target {
     metrics: EngineMetrics,
     /// The key of the first deployment that has one.
     key: Option<Secret>,
-    /// Names of its deployments, for the log.
-    names: Vec<String>,
+    /// Names of its deployments, for the log. Shared, because each scrape copies its targets.
+    names: Arc<Vec<String>>,
     counters: Option<Counters>,
 }
 
@@ -56,10 +58,11 @@ impl Target {
         let is_its = |target: &&mut Self| Arc::ptr_eq(&target.engine, &deployment.engine);
         if let Some(known) = to.iter_mut().find(is_its) {
             known.key = known.key.take().or(key);
-            known.names.push(super::name(deployment));
+            Arc::make_mut(&mut known.names).push(super::name(deployment));
             return;
         }
-        let (engine, names) = (Arc::clone(&deployment.engine), vec![super::name(deployment)]);
+        let (engine, names) =
+            (Arc::clone(&deployment.engine), Arc::new(vec![super::name(deployment)]));
         to.push(Self { engine, metrics: metrics.clone(), key, names, counters: None });
     }
 }
@@ -158,9 +161,20 @@ impl Asked {
 
     fn tell(&self, failure: &NotRead, now: Instant) {
         let Some(failures) = self.reports.note(SCRAPE.into(), now) else { return };
-        let names: Vec<_> = self.targets().iter().flat_map(|target| target.names.clone()).collect();
-        let (deployments, reason) = (names.join(", "), failure.reason());
+        let (deployments, reason) = (self.names(), failure.reason());
         tracing::warn!(deployments, reason, failures, "the load of an engine cannot be read");
+    }
+
+    /// Some deployments of this place.
+    fn names(&self) -> String {
+        let targets = self.targets();
+        let all = || targets.iter().flat_map(|target| &*target.names);
+        let mut names: Vec<_> = all().take(NAMES).cloned().collect();
+        let more = all().count() - names.len();
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
+        names.join(", ")
     }
 
     fn targets(&self) -> MutexGuard<'_, Vec<Target>> {
