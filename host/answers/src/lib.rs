@@ -1,7 +1,6 @@
 //! Reads upstream answers: whether there is content yet ([`commit`]), how many tokens were used
-//! ([`usage`]), which model is named ([`rename`]), and what an error means ([`refusal`]). Also reads
-//! what engines tell of their load: [`exposition`] and [`load_report`]. Works on bytes and does no
-//! I/O.
+//! ([`usage`]), which model is named ([`rename`]), and what an error means ([`refusal`]). Also the
+//! load that engines tell: [`exposition`] and [`load_report`]. Works on bytes and does no I/O.
 
 pub mod commit;
 pub mod exposition;

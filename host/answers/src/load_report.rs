@@ -1,7 +1,7 @@
-//! Reads the header `endpoint-load-metrics`, in which engines tell their load with an answer (ORCA).
+//! Reads the header `endpoint-load-metrics`: the load of an engine, told with an answer (ORCA).
 //!
 //! It comes as `JSON {"named_metrics":{"num_requests_waiting":2}}` or as
-//! `TEXT named_metrics.num_requests_waiting=2, cpu_utilization=0.3`, with or without the first word.
+//! `TEXT named_metrics.num_requests_waiting=2, cpu_utilization=0.3`. The first word may be missing.
 
 use serde_json::{Map, Value};
 

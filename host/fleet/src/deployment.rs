@@ -35,7 +35,7 @@ pub struct Deployment {
     /// The result of its probes, shared by all deployments with the same origin and probe. None if
     /// it is not probed.
     pub health: Option<Arc<Health>>,
-    /// What its engine tells of its load, shared by all deployments with the same origin and sources.
+    /// What its engine tells of its load. Deployments with the same origin and sources share it.
     /// Kept over reloads.
     pub engine: Arc<EngineSignals>,
     /// Limits its concurrent attempts. Kept over reloads.

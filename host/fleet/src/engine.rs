@@ -146,8 +146,8 @@ impl EngineSignals {
         (others + own).max(own - waiting).max(0.0)
     }
 
-    /// Milliseconds since the oldest of its known numbers was read. If none is known, since the last
-    /// one was.
+    /// Milliseconds since the oldest of its known numbers was read. If none is known, since the
+    /// last one was.
     fn age(&self, now: Instant) -> f64 {
         let known = (0..ENGINE_SIGNALS.len()).filter_map(|index| self.number(index, now));
         let oldest = known.map(|(_, age)| age).max();

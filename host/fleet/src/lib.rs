@@ -3,8 +3,8 @@
 //!
 //! A deployment's state has two sources: `health` has the results of its probes, and `standing`
 //! learns from its requests (ejection, cooling). `suspicions` has what several different requests
-//! showed: a refused key, a missing model. `engine` has what its engine tells of its load. The request path holds a [`Permit`] for each attempt,
-//! and settles it with the outcome.
+//! showed: a refused key, a missing model. `engine` has the load that its engine tells. The request
+//! path holds a [`Permit`] for each attempt, and settles it with the outcome.
 
 pub mod admission;
 mod allowance;

@@ -129,8 +129,8 @@ pub struct Up<'a> {
     pub client: Option<IpAddr>,
     /// The name of this gateway. It is appended to the hops of the request.
     pub hop: &'a str,
-    /// Whether the engine is asked to tell its load with the answer. The client's own header of this
-    /// name stays if it passes.
+    /// Whether the engine is asked to tell its load with the answer. The client's own header for
+    /// it stays if it passes.
     pub asks_load: bool,
     /// Which of the client's headers pass.
     pub passing: Passing<'a>,

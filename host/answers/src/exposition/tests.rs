@@ -6,8 +6,7 @@ fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// What selectors of `running`, of `running{engine="1"}`, of `running{priority=""}` and of `waiting`
-/// find.
+/// What selectors of `running`, `running{engine="1"}`, `running{priority=""}` and `waiting` find.
 fn read(text: impl AsRef<[u8]>, cut: bool, pieces: usize) -> Vec<Found> {
     let (one, empty) = (labels(&[("engine", "1")]), labels(&[("priority", "")]));
     let selector = |name, labels| Selector { name, labels };
