@@ -1,8 +1,10 @@
 //! Reads upstream answers: whether there is content yet ([`commit`]), how many tokens were used
-//! ([`usage`]), which model is named ([`rename`]), and what an error means ([`refusal`]). Works on
-//! bytes and does no I/O.
+//! ([`usage`]), which model is named ([`rename`]), and what an error means ([`refusal`]). Also the
+//! load that engines tell: [`exposition`] and [`load_report`]. Works on bytes and does no I/O.
 
 pub mod commit;
+pub mod exposition;
+pub mod load_report;
 pub mod refusal;
 pub mod rename;
 pub mod usage;

@@ -14,8 +14,8 @@ use super::probing::ProbeCounts;
 use super::timeouts::TimeLimits;
 use super::{
     Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection, Endpoint,
-    Fallback, HeaderRules, Limits, ProbeTarget, Probing, RequestFacts, Sandbox, Secret, Shutdown,
-    Sides, SlowStart, StrategyConfig, TimeZone, Timeouts, TotalTime,
+    EngineMetrics, Fallback, HeaderRules, Limits, ProbeTarget, Probing, RequestFacts, Sandbox,
+    Scraping, Secret, Shutdown, Sides, SlowStart, StrategyConfig, TimeZone, Timeouts, TotalTime,
 };
 
 /// Everything that both files say, checked. The default has no models, and the settings that hold
@@ -43,6 +43,8 @@ pub struct Config {
     pub ejection: Ejection,
     /// How a recovered deployment gets its traffic back.
     pub slow_start: SlowStart,
+    /// How often engines are asked for their load.
+    pub scraping: Scraping,
     /// The resources that a strategy may use.
     pub sandbox: Sandbox,
     /// The headers that strategies see.
@@ -86,6 +88,7 @@ impl Config {
             ("health", written(&ProbeCounts { down_after, up_after })),
             ("ejection", written(&self.ejection)),
             ("slow_start", written(&self.slow_start)),
+            ("signals", written(&self.scraping)),
             ("limits", written(&self.limits)),
             ("request", written(&self.request)),
             ("headers", written(&self.headers)),
@@ -199,6 +202,8 @@ pub struct DeploymentConfig {
     pub pricing: Pricing,
     /// The health probe. None: it is never probed, and counts as healthy.
     pub probe: Option<ProbeTarget>,
+    /// Where the engine tells its load. None: it is never asked.
+    pub metrics: Option<EngineMetrics>,
     /// The maximum number of attempts at a time, and the limits of their queue.
     pub concurrency: Concurrency,
     /// Time limits of an attempt: its own, the model's, or those of `routing.yaml`.

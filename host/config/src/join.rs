@@ -19,8 +19,8 @@ use super::routing::{Entries, Entry};
 use super::timeouts::TimeLimits;
 use super::warnings::Review;
 use super::{
-    Concurrency, Config, DeploymentConfig, Diagnostic, Document, Endpoint, Model, PathStep,
-    ProbeTarget, Secret, Share, endpoint, strategy,
+    Concurrency, Config, DeploymentConfig, Diagnostic, Document, Endpoint, EngineMetrics, Model,
+    PathStep, ProbeTarget, Secret, Share, endpoint, strategy,
 };
 
 /// The models with their deployments, and warnings about likely mistakes. Invalid after an error.
@@ -267,11 +267,14 @@ fn joined<'a>(route: &'a ListedRoute, entry: Option<&'a Entry>, outer: Outer<'_>
         share: if entry.is_some() { Share::Assigned } else { Share::Kept },
         pricing: route.pricing.clone(),
         probe: None,
+        metrics: None,
         timeouts: entry
             .map_or(timeouts.attempt(), |entry| entry.timeouts.over(&timeouts).attempt()),
         concurrency: entry.map_or(concurrency, |entry| entry.concurrency.over(&concurrency)),
     };
     deployment.probe = ProbeTarget::of(&deployment, health);
+    let signals = entry.and_then(|entry| entry.signals.as_ref()).or(route.signals.as_ref());
+    deployment.metrics = EngineMetrics::of(&deployment, signals);
     Draft { deployment, named: name.is_some(), entry, route: Some(route) }
 }
 
@@ -290,10 +293,12 @@ fn created<'a>(model: &Listed, entry: &'a Entry, base: &BaseUrl, outer: Outer<'_
         share: Share::Assigned,
         pricing: model.card.pricing.clone(),
         probe: None,
+        metrics: None,
         timeouts: entry.timeouts.over(outer.timeouts).attempt(),
         concurrency: entry.concurrency.over(&outer.concurrency.of(entry.side)),
     };
     deployment.probe = ProbeTarget::of(&deployment, entry.health.as_ref());
+    deployment.metrics = EngineMetrics::of(&deployment, entry.signals.as_ref());
     Draft { deployment, named: entry.name.is_some(), entry: Some(entry), route: None }
 }
 

@@ -42,6 +42,8 @@ mod request;
 mod routing;
 pub mod schema;
 mod seconds;
+mod series;
+mod signals;
 mod size;
 mod strategy;
 #[cfg(test)]
@@ -64,6 +66,8 @@ pub use probing::{ProbeMethod, ProbeTarget, Probing};
 pub use process::{Sandbox, Shutdown};
 pub use redactor::Redactor;
 pub use request::RequestFacts;
+pub use series::{Series, Source};
+pub use signals::{ENGINE_SIGNALS, EngineMetrics, Scraping, reported_signal};
 pub use strategy::{CandidateConfig, Rollback, StrategyConfig, TrialMode};
 pub use time_zone::TimeZone;
 pub use timeouts::{ClientTimeouts, Timeouts, TotalTime};

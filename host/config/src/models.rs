@@ -12,6 +12,7 @@ use super::given::Given;
 use super::probing::GivenProbe;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::raw::{RawHealth, RawProbe, RawStatus};
+use super::signals::GivenSignals;
 use super::{
     Capability, Diagnostic, Document, Endpoint, ModelCard, PathStep, Pricing, ProbeMethod, Secret,
     Sides, endpoint, schema,
@@ -63,6 +64,7 @@ pub(super) struct ListedRoute {
     pub(super) capability: Capability,
     pub(super) tags: Vec<String>,
     pub(super) health: Option<GivenProbe>,
+    pub(super) signals: Option<GivenSignals>,
     pub(super) concurrency: Given,
     pub(super) timeouts: Given,
 }
@@ -215,6 +217,7 @@ impl Check<'_> {
         };
         let health = self.health(at, raw.health.as_ref());
         let capability = capability(&raw, &model.card);
+        let signals = self.signals(at, raw.signals);
         // A `path` belongs to the URL beside it.
         let own_path = self.path(at, raw.path).filter(|_| !is_model);
         let (base, path) = match raw.base_url {
@@ -238,6 +241,7 @@ impl Check<'_> {
             capability,
             tags: raw.tags,
             health,
+            signals,
             concurrency: raw.concurrency,
             timeouts: raw.timeouts,
         })

@@ -15,6 +15,7 @@ use super::models::{Check, join, typed, without_deployments};
 use super::probing::GivenProbe;
 use super::raw::routing::{RawEntry, RoutingFile};
 use super::raw::strategy::RawStrategy;
+use super::signals::GivenSignals;
 use super::strategy::Own;
 use super::timeouts::TimeLimits;
 use super::{Config, Diagnostic, Document, Endpoint, LogOutput, PathStep, Secret, schema};
@@ -46,6 +47,7 @@ pub(super) struct Entry {
     pub(super) name: Option<String>,
     pub(super) api_key: Option<Secret>,
     pub(super) health: Option<GivenProbe>,
+    pub(super) signals: Option<GivenSignals>,
     pub(super) concurrency: Given,
     pub(super) timeouts: Given,
 }
@@ -99,6 +101,7 @@ pub(super) fn check(
         probing,
         ejection,
         slow_start: raw.slow_start,
+        scraping: raw.signals,
         sandbox: raw.sandbox,
         request,
         headers,
@@ -151,6 +154,7 @@ impl Check<'_> {
                 base: self.endpoint(&join(&at, "endpoint"), Some(&raw.endpoint)),
                 path: self.path(&at, raw.path),
                 health: self.health(&at, raw.health.as_ref()),
+                signals: self.signals(&at, raw.signals),
                 at: at.to_vec(),
                 side,
                 models: raw.models,

@@ -10,7 +10,10 @@ use super::load::clock;
 use super::siblings::Siblings;
 use super::standing::{Change, Standing};
 use super::suspicions::Suspicions;
-use super::{Condition, DeploymentMeters, Health, Load, Permit, Ramp, Reports, Slot, Slots, State};
+use super::{
+    Condition, DeploymentMeters, EngineSignals, Health, Load, Permit, Ramp, Reports, Slot, Slots,
+    State,
+};
 
 /// The reason that is shown of a stalled deployment.
 const STALLED: &str =
@@ -32,6 +35,9 @@ pub struct Deployment {
     /// The result of its probes, shared by all deployments with the same origin and probe. None if
     /// it is not probed.
     pub health: Option<Arc<Health>>,
+    /// What its engine tells of its load. Deployments with the same origin and sources share it.
+    /// Kept over reloads.
+    pub engine: Arc<EngineSignals>,
     /// Limits its concurrent attempts. Kept over reloads.
     pub slots: Arc<Slots>,
     /// Removes the addresses and keys of all deployments from a text.

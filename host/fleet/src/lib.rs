@@ -3,8 +3,8 @@
 //!
 //! A deployment's state has two sources: `health` has the results of its probes, and `standing`
 //! learns from its requests (ejection, cooling). `suspicions` has what several different requests
-//! showed: a refused key, a missing model. The request path holds a [`Permit`] for each attempt,
-//! and settles it with the outcome.
+//! showed: a refused key, a missing model. `engine` has the load that its engine tells. The request
+//! path holds a [`Permit`] for each attempt, and settles it with the outcome.
 
 mod absence;
 pub mod admission;
@@ -16,6 +16,7 @@ mod core_view;
 mod deployment;
 mod ejection;
 mod eligible;
+mod engine;
 mod health;
 mod hearsay;
 mod limits;
@@ -52,6 +53,7 @@ pub use core_view::{CoreView, Held};
 pub use deployment::Deployment;
 pub use ejection::{Sibling, may_go};
 pub use eligible::{Eligible, Prospect};
+pub use engine::{EngineMoment, EngineNumbers, EngineSignals};
 pub use health::{Health, Observation, ProbeRequests};
 pub use hearsay::Recorded;
 pub use line::{Busy, Wanted, hold_for_any, wait_for_any};

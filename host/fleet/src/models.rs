@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use config::{Config, DeploymentConfig, Model, Origin, ProbeTarget, Redactor, StrategyConfig};
+use config::{
+    Config, DeploymentConfig, EngineMetrics, Model, Origin, ProbeTarget, Redactor, StrategyConfig,
+};
 use contract::Place;
 
 use super::names::{self, Letters};
@@ -12,8 +14,8 @@ use super::place::place_of;
 use super::siblings::{Member, Siblings};
 use super::standing::Standing;
 use super::{
-    Budget, ChangeNotifier, Deployment, Health, ModelMeters, ProbeRequests, Reports, Slots,
-    StrategyTable, jitter, now,
+    Budget, ChangeNotifier, Deployment, EngineSignals, Health, ModelMeters, ProbeRequests, Reports,
+    Slots, StrategyTable, jitter, now,
 };
 
 /// A model with its deployments.
@@ -99,6 +101,7 @@ impl Fleet {
             letters: config.models.iter().map(|model| Letters::of(&model.id)).collect(),
         };
         let mut healths = Healths::of(config, previous, &fleet.probe_requests);
+        let mut engines = Engines::of(previous);
         // Ids count the deployments of all models of one strategy.
         let mut ids: HashMap<usize, u32> = HashMap::new();
         for (index, model) in config.models.iter().enumerate() {
@@ -110,7 +113,7 @@ impl Fleet {
             fleet.by_strategy[model.strategy].push(index);
             fleet.by_name.extend(model.aliases.iter().map(|alias| (alias.clone(), index)));
             let old = previous.and_then(|fleet| Some(&fleet.models[fleet.index_of(&model.id)?]));
-            let model = fleet.model(config, model, old, &mut healths, first);
+            let model = fleet.model(config, model, old, (&mut healths, &mut engines), first);
             fleet.models.push(model);
         }
         fleet
@@ -121,7 +124,7 @@ impl Fleet {
         config: &Config,
         model: &Model,
         old: Option<&FleetModel>,
-        healths: &mut Healths,
+        (healths, engines): (&mut Healths, &mut Engines),
         first: &mut u32,
     ) -> FleetModel {
         // The previous deployment with the same endpoint and upstream model: its name may have
@@ -160,6 +163,7 @@ impl Fleet {
                 place: place_of(model, config, is_affine),
                 load: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.load)),
                 health,
+                engine: engines.engine(config),
                 slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
                 redactor: Arc::clone(&self.redactor),
                 meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
@@ -217,6 +221,24 @@ impl Fleet {
             }
             deployment.slots.resize(deployment.config.concurrency.max);
         }
+    }
+}
+
+/// The load of every engine. Deployments with the same origin and the same sources share one.
+struct Engines(HashMap<(Origin, Option<EngineMetrics>), Arc<EngineSignals>>);
+
+impl Engines {
+    fn of(previous: Option<&Fleet>) -> Self {
+        let all = previous.into_iter().flat_map(Fleet::deployments);
+        Self(all.map(|old| (Self::key(&old.config), Arc::clone(&old.engine))).collect())
+    }
+
+    fn engine(&mut self, config: &DeploymentConfig) -> Arc<EngineSignals> {
+        Arc::clone(self.0.entry(Self::key(config)).or_default())
+    }
+
+    fn key(config: &DeploymentConfig) -> (Origin, Option<EngineMetrics>) {
+        (config.endpoint.origin.clone(), config.metrics.clone())
     }
 }
 

@@ -23,6 +23,7 @@ pub struct Permit {
 impl Permit {
     pub(super) fn new(deployment: &Arc<Deployment>, turn: Turn, slot: Slot, now: Instant) -> Self {
         deployment.load.begin();
+        deployment.engine.begin();
         Self { deployment: Arc::clone(deployment), issued: now, turn: Some(turn), slot }
     }
 
@@ -146,6 +147,7 @@ impl Deployment {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.deployment.load.end();
+        self.deployment.engine.end();
         if let Some(turn) = self.turn {
             self.deployment.standing.give_back(turn, super::now());
         }

@@ -14,9 +14,11 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
 use config::{Secret, Shutdown};
+use contract::SignalSet;
 use fleet::{Board, Fleet, Generation, ReloadStatus};
 use proxy::Gateway;
 use proxy::probe::{self, Probes};
+use proxy::scrape::Scrapes;
 use proxy::server::Cores;
 use proxy::stop::Stage;
 use proxy::telemetry::Metrics;
@@ -80,7 +82,7 @@ pub fn run(
         let control = Control::new(Arc::clone(&gateway), decider, loader, &tls, worker.clone());
         let ended = match &control {
             Ok(control) => {
-                control.probe(&first.fleet);
+                control.watch(&first);
                 let reload = async |loading: &Arc<Loading>| control.reload(loading).await;
                 let reloads = reload::watch(seen, &signals.reload, looker.handle(), reload);
                 tokio::select! {
@@ -140,13 +142,14 @@ async fn stop(gateway: &Gateway, mut cores: Cores, Shutdown { accept, grace }: S
     }
 }
 
-/// The control side: probes and reloads.
+/// The control side: probes, scrapes and reloads.
 struct Control {
     gateway: Arc<Gateway>,
     decider: Decider,
     loader: Arc<Loader>,
     client: reqwest::Client,
     probes: Mutex<Probes>,
+    scrapes: Mutex<Scrapes>,
     /// Runs the blocking parts of reloads.
     worker: Handle,
 }
@@ -160,15 +163,16 @@ impl Control {
         worker: Handle,
     ) -> reqwest::Result<Self> {
         let client = probe::client(ClientConfig::clone(tls))?;
-        let (loader, probes) = (Arc::new(loader), Mutex::default());
-        Ok(Self { gateway, decider, loader, client, probes, worker })
+        let (loader, probes, scrapes) = (Arc::new(loader), Mutex::default(), Mutex::default());
+        Ok(Self { gateway, decider, loader, client, probes, scrapes, worker })
     }
 
-    /// Probes this fleet instead of the previous one.
-    fn probe(&self, fleet: &Fleet) {
-        let probing = self.gateway.board.snapshot().generation.config.probing;
+    /// Probes and scrapes the fleet of this generation instead of the previous one.
+    fn watch(&self, Generation { config, fleet, .. }: &Generation) {
         let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
-        probes.follow(fleet, probing, &self.client);
+        probes.follow(fleet, config.probing, &self.client);
+        let mut scrapes = self.scrapes.lock().unwrap_or_else(PoisonError::into_inner);
+        scrapes.follow(fleet, &wanted(fleet), config.scraping, &self.client);
     }
 
     /// Performs one reload. After an error the configuration in use stays, and the log and
@@ -226,7 +230,7 @@ impl Control {
             self.equip(&before)?;
             bail!("{PANICKED}");
         }
-        self.probe(&generation.fleet);
+        self.watch(&generation);
         Ok(())
     }
 
@@ -237,6 +241,11 @@ impl Control {
         generation.fleet.loaded();
         Ok(())
     }
+}
+
+/// The signals that are asked for of each model. No strategy can ask for one yet.
+fn wanted(fleet: &Fleet) -> Vec<SignalSet> {
+    vec![SignalSet::default(); fleet.models.len()]
 }
 
 #[cfg(test)]

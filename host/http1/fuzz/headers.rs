@@ -48,6 +48,7 @@ pub fn headers(data: &[u8]) {
         headers: &given,
         request_id: "id-1",
         client: None,
+        asks_load: false,
         passing,
         hop: "here",
         on_dropped: |_, _| {},
@@ -75,7 +76,8 @@ pub fn headers(data: &[u8]) {
 
 /// Checks the headers of an answer with the `given` ones.
 fn check_down(given: &HeaderMap) {
-    let down = Down { dropped: &[], rate_limits: true, on_dropped: |_, _| {} };
+    let asked = &HeaderMap::new();
+    let down = Down { dropped: &[], asked, rate_limits: true, on_dropped: |_, _| {} };
     let down = down.pass(given.clone());
     assert!(!down.keys().any(|name| NEVER_DOWN.contains(&name.as_str())), "{down:?}");
     for name in down.keys() {

@@ -23,6 +23,12 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 /// request for ever.
 const CDN_LOOP: &str = "cdn-loop";
 
+/// Asks an engine to tell its load with its answer (ORCA).
+const LOAD_FORMAT: &str = "endpoint-load-metrics-format";
+
+/// The load of an engine, in a header of its answer.
+pub const LOAD: &str = "endpoint-load-metrics";
+
 /// The `user-agent` for remote APIs. Some refuse requests without one.
 const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"));
 
@@ -123,6 +129,9 @@ pub struct Up<'a> {
     pub client: Option<IpAddr>,
     /// The name of this gateway. It is appended to the hops of the request.
     pub hop: &'a str,
+    /// Whether the engine is asked to tell its load with the answer. The client's own header for
+    /// it stays if it passes.
+    pub asks_load: bool,
     /// Which of the client's headers pass.
     pub passing: Passing<'a>,
     /// Told of those that do not.
@@ -136,12 +145,13 @@ impl Up<'_> {
     /// that `curl -d` sends.
     pub fn each(&self, mut header: impl FnMut(&[u8], &[u8])) {
         let is_told = self.client.is_some();
-        let mut names_agent = false;
+        let (mut names_agent, mut asks_load) = (false, self.asks_load);
         for (name, value) in self.headers {
             let name = name.as_str();
             let class = class::of(name);
             if self.passing.lets(class, name) {
                 names_agent |= class == Class::Agent;
+                asks_load &= name != LOAD_FORMAT;
                 if !(is_told && name == FORWARDED_FOR) {
                     header(name.as_bytes(), value.as_bytes());
                 }
@@ -168,6 +178,9 @@ impl Up<'_> {
                 let hops: Vec<&[u8]> = hops.chain([self.hop.as_bytes()]).collect();
                 header(CDN_LOOP.as_bytes(), &hops.join(&b", "[..]));
             }
+        }
+        if asks_load {
+            header(LOAD_FORMAT.as_bytes(), b"JSON");
         }
         header(b"x-request-id", self.request_id.as_bytes());
         header(b"content-type", b"application/json");

@@ -97,6 +97,7 @@ mod tests {
             request_id: "id-1",
             client: None,
             hop: "here",
+            asks_load: false,
             passing: Passing::AllBut(&[]),
             on_dropped: |_, _| {},
         };

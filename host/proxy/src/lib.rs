@@ -14,6 +14,7 @@ pub mod descriptors;
 mod gateway;
 pub mod probe;
 mod render;
+pub mod scrape;
 pub mod server;
 pub mod stop;
 pub mod telemetry;

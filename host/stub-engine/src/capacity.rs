@@ -32,6 +32,25 @@ struct State {
     left: Option<(f64, Instant)>,
 }
 
+/// The calls at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EngineLoad {
+    /// Those that are worked on.
+    pub(super) working: u32,
+    /// Those in the queue.
+    pub(super) waiting: u32,
+}
+
+impl EngineLoad {
+    /// The share of places that are taken, as the use of a cache. 0 without a limit.
+    pub(super) fn kv(self, places: u32) -> f64 {
+        match places {
+            0 => 0.0,
+            places => (f64::from(self.working) / f64::from(places)).min(1.0),
+        }
+    }
+}
+
 /// A place, held until dropped.
 #[derive(Debug)]
 pub(super) struct Place(Arc<Places>);
@@ -92,6 +111,12 @@ impl Places {
         let left = if is_enough { left - 1.0 } else { left };
         state.left = Some((left, now));
         if is_enough { Ok(()) } else { Err((1.0 - left) / rate) }
+    }
+
+    /// The calls now.
+    pub(super) fn load(&self) -> EngineLoad {
+        let state = self.lock();
+        EngineLoad { working: state.working, waiting: state.waiting }
     }
 
     /// The limits changed.

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::EngineOptions;
-use super::capacity::{Capacity, Place, Places};
+use super::capacity::{Capacity, EngineLoad, Place, Places};
+use super::metrics::Telling;
 
 /// Longest wait, in seconds: far beyond any use, and within what a clock can add.
 const LONGEST: f64 = 86_400.0;
@@ -26,7 +27,7 @@ pub(super) struct Settings {
     failure_rate: f64,
     latency_ms: u64,
     tokens_per_second: f64,
-    places: u32,
+    pub(super) places: u32,
     queue: u32,
     requests_per_minute: f64,
     /// The status of a refusal.
@@ -34,6 +35,9 @@ pub(super) struct Settings {
     /// Seconds in the `Retry-After` of a refusal. None: there is none.
     pub(super) retry_after: Option<u64>,
     linger_ms: u64,
+    /// How it answers `/metrics`, and after which time.
+    pub(super) metrics: Telling,
+    pub(super) metrics_ms: u64,
 }
 
 impl Settings {
@@ -100,6 +104,8 @@ pub(super) struct EngineChange {
     /// 0: no `Retry-After`.
     retry_after: Option<u64>,
     linger_ms: Option<u64>,
+    metrics: Option<Telling>,
+    metrics_ms: Option<u64>,
 }
 
 /// Counts of inference calls. `requests` is the sum of the other three.
@@ -180,6 +186,8 @@ impl Engine {
             refusal: options.refusal,
             retry_after: options.retry_after,
             linger_ms: millis(options.linger),
+            metrics: Telling::default(),
+            metrics_ms: 0,
         };
         let settings = settings.check().map_err(invalid)?;
         Ok(Self {
@@ -216,6 +224,8 @@ impl Engine {
                     None => old.retry_after,
                 },
                 linger_ms: change.linger_ms.unwrap_or(old.linger_ms),
+                metrics: change.metrics.unwrap_or(old.metrics),
+                metrics_ms: change.metrics_ms.unwrap_or(old.metrics_ms),
             };
             new.check()
         };
@@ -254,6 +264,11 @@ impl Engine {
         let place = work.await.ok().flatten();
         drop(here);
         place
+    }
+
+    /// The calls that are worked on and that wait.
+    pub(super) fn load(&self) -> EngineLoad {
+        self.places.load()
     }
 
     /// Takes a call off the allowance. Returns the seconds until the next one if none is left.

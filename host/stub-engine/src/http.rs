@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::body::AnswerBody;
 use super::endpoint::{self, InferenceCall, InferencePath, Reply};
 use super::engine::{CallGuard, Engine, EngineChange, Settings};
+use super::metrics;
 
 /// The largest request body that is read, in bytes.
 const BODY_LIMIT: usize = 64 << 20;
@@ -36,6 +37,11 @@ impl Problem {
     pub(super) fn bad(param: Option<&'static str>, message: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message);
         Self { param, ..problem }
+    }
+
+    fn missing(path: &str) -> Self {
+        let message = format!("there is no {path} here");
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", message)
     }
 
     fn down() -> Self {
@@ -84,14 +90,12 @@ pub(super) async fn answer(
             ("/stub", &Method::POST) => {
                 control(engine, request).await.unwrap_or_else(Problem::into_response)
             }
-            ("/health" | "/v1/models", _) => not_allowed("GET"),
+            ("/metrics", &Method::GET) => {
+                tell(engine, &request).await.unwrap_or_else(Problem::into_response)
+            }
+            ("/health" | "/metrics" | "/v1/models", _) => not_allowed("GET"),
             ("/stub", _) => not_allowed("GET, POST"),
-            _ => Problem::new(
-                StatusCode::NOT_FOUND,
-                "invalid_request_error",
-                format!("there is no {path} here"),
-            )
-            .into_response(),
+            _ => Problem::missing(path).into_response(),
         }
     };
     response.headers_mut().insert("x-stub-engine", engine.label.clone());
@@ -118,6 +122,7 @@ async fn generate(
 ) -> Result<Response<AnswerBody>, Problem> {
     let settings = engine.settings();
     admit(engine, &settings, &request)?;
+    let load_format = request.headers().get("endpoint-load-metrics-format").cloned();
     let body = read(request).await?;
     let body: Value = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad(None, format!("the body is not JSON: {error}")))?;
@@ -142,7 +147,13 @@ async fn generate(
     match reply {
         Reply::Whole { tokens, body } => {
             tokio::time::sleep(settings.pace(tokens)).await;
-            Ok(json_response(StatusCode::OK, &body))
+            let mut response = json_response(StatusCode::OK, &body);
+            let format = load_format.as_ref().and_then(|format| format.to_str().ok());
+            if let Some(load) = format.and_then(|format| metrics::header(engine, &settings, format))
+            {
+                response.headers_mut().insert("endpoint-load-metrics", load);
+            }
+            Ok(response)
         }
         Reply::Stream(chunks) => Ok(event_stream(AnswerBody::paced(chunks, Arc::clone(&settings)))),
     }
@@ -178,6 +189,22 @@ fn models(engine: &Engine, request: &Request<Incoming>) -> Result<Response<Answe
         |id| json!({"id": id, "object": "model", "created": created, "owned_by": engine.name});
     let data: Vec<Value> = engine.models.iter().map(model).collect();
     Ok(json_response(StatusCode::OK, &json!({"object": "list", "data": data})))
+}
+
+/// Tells the load, in the format of Prometheus.
+async fn tell(
+    engine: &Engine,
+    request: &Request<Incoming>,
+) -> Result<Response<AnswerBody>, Problem> {
+    let settings = engine.settings();
+    admit(engine, &settings, request)?;
+    let text = metrics::text(engine, &settings).await;
+    let text = text.ok_or_else(|| Problem::missing("/metrics"))?;
+    Ok(response(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        AnswerBody::whole(text),
+    ))
 }
 
 async fn control(

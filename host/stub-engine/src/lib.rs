@@ -12,6 +12,7 @@ mod capacity;
 mod endpoint;
 mod engine;
 mod http;
+mod metrics;
 #[cfg(test)]
 mod tests;
 

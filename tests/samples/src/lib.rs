@@ -32,6 +32,7 @@ pub fn deployment(port: u16) -> DeploymentConfig {
         share: Share::Kept,
         pricing: Pricing::default(),
         probe: None,
+        metrics: None,
         concurrency: Concurrency::default(),
         timeouts: Timeouts::default(),
     }

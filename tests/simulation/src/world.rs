@@ -279,6 +279,7 @@ fn model(scene: &Scene, at: usize, model: &ModelScene) -> Model {
             },
             weight: deployment.weight,
             probe: scene.probing.map(|_| ProbeTarget::default()),
+            metrics: None,
             concurrency: Concurrency {
                 max: deployment.max,
                 queue: deployment.queue,

@@ -24,6 +24,7 @@ mod demo;
 mod descriptors;
 mod disconnect;
 mod ejection;
+mod engine_load;
 mod examples;
 mod fallback;
 mod guests_at_load;

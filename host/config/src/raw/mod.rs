@@ -39,6 +39,31 @@ pub(super) struct RawProbe {
     pub(crate) body: Option<String>,
 }
 
+/// Where an engine tells its load, and in which series of Prometheus metrics:
+/// `running: 'my_metric{engine="0"}'`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSignals {
+    /// The path of the metrics at the deployment's host: `/metrics`, or `:8002/metrics` for another
+    /// port of it, which gets no key. Default: that of the kind, else /metrics.
+    pub(crate) path: Option<String>,
+    /// The series of the requests that the engine works on. Several are summed. Default of all
+    /// series: those of the kind.
+    #[schemars(length(min = 1, max = 1024))]
+    pub(crate) running: Option<String>,
+    /// The series of the requests in the engine's own queue. Several are summed.
+    #[schemars(length(min = 1, max = 1024))]
+    pub(crate) waiting: Option<String>,
+    /// The series of the used share of the KV cache, 0 to 1. Several are averaged. Also
+    /// `percent / 100` or `used / total`.
+    #[schemars(length(min = 1, max = 1024))]
+    pub(crate) kv: Option<String>,
+    /// The series of the share of prompt tokens found in the prefix cache, 0 to 1. Also
+    /// `percent / 100`, or two counters: `hits / queries`.
+    #[schemars(length(min = 1, max = 1024))]
+    pub(crate) prefix_hit: Option<String>,
+}
+
 /// One status or several.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]

@@ -9,7 +9,7 @@ use crate::given::Given;
 use crate::limits::own_concurrency;
 use crate::timeouts;
 
-use super::RawHealth;
+use super::{RawHealth, RawSignals};
 
 /// The models that clients can name, and where they run.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -119,6 +119,9 @@ pub(crate) struct RawRoute {
     pub(crate) side: Option<Side>,
     /// The health probe. Default: GET /health if it is local, none if it is remote.
     pub(crate) health: Option<RawHealth>,
+    /// Where the engine tells its load. Default: as its kind does if it is local, nowhere if it is
+    /// remote.
+    pub(crate) signals: Option<RawSignals>,
     /// Tokens of prompt and answer together that this place takes. Default: the model's.
     #[schemars(range(min = 1))]
     pub(crate) context_length: Option<u64>,

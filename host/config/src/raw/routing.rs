@@ -13,12 +13,12 @@ use crate::probing::ProbeCounts;
 use crate::seconds::{self, Time, TimeOrZero};
 use crate::timeouts::{self, TimeLimits};
 use crate::{
-    Cors, Ejection, Fallback, HeaderRules, Limits, Probing, RequestFacts, Sandbox, Shutdown,
-    SlowStart,
+    Cors, Ejection, Fallback, HeaderRules, Limits, Probing, RequestFacts, Sandbox, Scraping,
+    Shutdown, SlowStart,
 };
 
-use super::RawHealth;
 use super::strategy::{RawCandidate, RawStrategy};
+use super::{RawHealth, RawSignals};
 
 /// How the models' traffic is shared between local and remote deployments.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -72,6 +72,9 @@ pub(crate) struct RoutingFile {
     /// How a recovered deployment gets its traffic back.
     #[serde(default)]
     pub(crate) slow_start: SlowStart,
+    /// How often engines are asked for their load.
+    #[serde(default)]
+    pub(crate) signals: Scraping,
     /// The resources that a strategy may use.
     #[serde(default)]
     pub(crate) sandbox: Sandbox,
@@ -129,6 +132,9 @@ pub(crate) struct RawEntry {
     pub(crate) api_key: Option<String>,
     /// The health probe. Default: GET /health if it is local, none if it is remote.
     pub(crate) health: Option<RawHealth>,
+    /// Where the engine tells its load. Default: as its kind does if it is local, nowhere if it is
+    /// remote.
+    pub(crate) signals: Option<RawSignals>,
     /// How many attempts run at a time. Default, key by key: the route's, else the file's.
     #[serde(default)]
     #[schemars(schema_with = "own_concurrency")]

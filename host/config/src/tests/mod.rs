@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod endpoints;
+mod engines;
 mod env;
 mod errors;
 mod files;

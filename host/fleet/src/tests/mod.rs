@@ -3,6 +3,7 @@
 mod any_order;
 mod ejection;
 mod eligible;
+mod engines;
 mod load;
 mod scope;
 mod sharing;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use http::HeaderMap;
 
 use super::class::{self, Class};
-use super::{OnDropped, Way, drop_all, is_named};
+use super::{LOAD, LOAD_FORMAT, OnDropped, Way, drop_all, is_named};
 
 /// Answer headers that are not forwarded. They name the upstream or its account, set state for its
 /// host, command the client's browser, or command a cache or proxy in front of the gateway. Others
@@ -97,6 +97,8 @@ const NOT_DOWN_FAMILIES: [&str; 9] = [
 pub struct Down<'a> {
     /// Further headers that do not pass. Names are written as in [`Passing`].
     pub dropped: &'a [String],
+    /// The client's headers. It is told the engine's load only if it asked for it.
+    pub asked: &'a HeaderMap,
     /// Whether the client is told the rate limits of the deployment's key.
     pub rate_limits: bool,
     /// Told of those that do not pass.
@@ -112,7 +114,8 @@ impl Down<'_> {
             let class = class::of(name);
             let never = matches!(class, Class::Hop | Class::Account | Class::Forwarding)
                 || BY_LENGTH.get(name.len()).is_some_and(|names| names.contains(&name))
-                || NOT_DOWN_FAMILIES.iter().any(|start| name.starts_with(start));
+                || NOT_DOWN_FAMILIES.iter().any(|start| name.starts_with(start))
+                || (name == LOAD && !self.asked.contains_key(LOAD_FORMAT));
             let stays =
                 never || (!self.rate_limits && is_rate_limit(name)) || is_named(self.dropped, name);
             if stays && class != Class::Hop && class != Class::Own {

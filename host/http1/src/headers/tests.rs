@@ -28,7 +28,8 @@ fn given(names: &[&'static str]) -> HeaderMap {
 fn up(headers: &HeaderMap, client: Option<IpAddr>, passing: Passing<'_>) -> Vec<(String, String)> {
     let mut shown = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Up { headers, request_id: "id-1", client, hop: "here", passing, on_dropped }
+    let asks_load = false;
+    Up { headers, request_id: "id-1", client, hop: "here", asks_load, passing, on_dropped }
         .each(|name, value| shown.push((text(name), text(value))));
     shown.sort();
     shown
@@ -214,7 +215,8 @@ fn answers_command_no_browser_and_show_no_account() {
     let passing = ["content-type", "openai-processing-ms", "retry-after", "x-mine"];
     let all = given(&[&never[..], &limits, &passing].concat());
     let down = |dropped: &[String], rate_limits| {
-        let down = Down { dropped, rate_limits, on_dropped };
+        let asked = &HeaderMap::new();
+        let down = Down { dropped, asked, rate_limits, on_dropped };
         let passed = down.pass(all.clone());
         let mut names: Vec<_> = passed.keys().map(|name| name.as_str().to_owned()).collect();
         names.sort();
@@ -227,6 +229,44 @@ fn answers_command_no_browser_and_show_no_account() {
     assert_eq!(down(&[], true), told);
     assert_eq!(down(&["x-*".into(), "openai-*".into()], false), ["content-type", "retry-after"]);
     assert!(dropped().contains(&(Way::ToClient, "set-cookie".into())));
+}
+
+#[test]
+fn engines_are_asked_for_their_load_once() {
+    let formats = |headers: &HeaderMap, asks_load, passing| {
+        let mut formats = Vec::new();
+        let up = Up {
+            headers,
+            request_id: "id",
+            client: None,
+            hop: "h",
+            asks_load,
+            passing,
+            on_dropped,
+        };
+        up.each(|name, value| {
+            if name == LOAD_FORMAT.as_bytes() {
+                formats.push(String::from_utf8_lossy(value).into_owned());
+            }
+        });
+        formats
+    };
+    let (none, mut text) = (HeaderMap::new(), HeaderMap::new());
+    text.insert(LOAD_FORMAT, HeaderValue::from_static("TEXT"));
+    assert_eq!(formats(&none, false, ALL), [""; 0]);
+    assert_eq!(formats(&none, true, ALL), ["JSON"]);
+    assert_eq!(formats(&text, true, ALL), ["TEXT"], "the client's own");
+    assert_eq!(formats(&text, true, LISTED), ["JSON"], "the client's does not pass");
+}
+
+#[test]
+fn only_clients_that_ask_are_told_the_load() {
+    let told = |asked: &HeaderMap| {
+        let down = Down { dropped: &[], asked, rate_limits: false, on_dropped };
+        down.pass(given(&[LOAD, "x-mine"])).contains_key(LOAD)
+    };
+    assert!(!told(&HeaderMap::new()));
+    assert!(told(&given(&[LOAD_FORMAT])));
 }
 
 #[test]

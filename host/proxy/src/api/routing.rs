@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use fleet::{FleetModel, Route, Snapshot};
+use contract::Signal;
+use fleet::{EngineSignals, FleetModel, Route, Snapshot};
 
 use crate::gateway::Gateway;
 use crate::render::{Page, write_json};
@@ -129,6 +130,9 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
             "refusals": pressure.refusals,
             "stalls": pressure.stalls,
         });
+        if let Some(load) = show_load(&deployment.engine) {
+            shown["engine"] = load;
+        }
         if admin {
             shown["endpoint"] = config.endpoint.to_string().into();
         }
@@ -136,6 +140,24 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
     };
     let deployments: Vec<Value> = model.deployments.iter().enumerate().map(show).collect();
     json!({"panic": route.eligible.panic, "deployments": deployments})
+}
+
+/// What the engine tells of its load. None: it is not asked, or nothing was ever told. Unknown
+/// numbers are null.
+fn show_load(engine: &EngineSignals) -> Option<Value> {
+    if !engine.is_asked() {
+        return None;
+    }
+    let now = fleet::now();
+    let known = |signal| Some(engine.value(signal, now)).filter(|value| !value.is_nan());
+    let age = known(Signal::EngineAge)?;
+    Some(json!({
+        "running": known(Signal::EngineRunning),
+        "waiting": known(Signal::EngineWaiting),
+        "kv": known(Signal::EngineKv),
+        "prefix_hit": known(Signal::EnginePrefixHit),
+        "age_ms": age,
+    }))
 }
 
 /// Compares digests, so that the time taken reveals nothing about the token.

@@ -21,6 +21,7 @@ use crate::upstream::{Answer, Incoming, Outgoing, Upstream};
 use super::burst::{self, Burst};
 use super::dropped::on_dropped;
 use super::journal::Journal;
+use super::load;
 use super::request::Request;
 use super::verdict::{Rejection, judge};
 
@@ -83,7 +84,15 @@ pub(super) async fn attempt(
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
         path: request.endpoint.relative_path(),
-        headers: Up { headers, request_id, client, hop: &request.hop, passing, on_dropped },
+        headers: Up {
+            headers,
+            request_id,
+            client,
+            hop: &request.hop,
+            asks_load: deployment.engine.is_asked(),
+            passing,
+            on_dropped,
+        },
         body: body_for(request, &deployment.config.provider_model_id),
         repeatable: request.terms(journal.started).is_repeatable(),
         pool_idle: timeouts.pool_idle,
@@ -95,6 +104,7 @@ pub(super) async fn attempt(
         Span { now, ..span }.deadline(timeouts.first_byte, Phase::FirstByte)
     };
     let answer = upstream.send(&outgoing, connect, first_byte).await?;
+    load::take(&deployment.engine, &answer.head.headers);
     if !answer.head.status.is_success() {
         // Boxed: refusals are rare, and would enlarge the future of every request.
         let judged = judge(answer, deployment, request, span.end);

@@ -130,7 +130,7 @@ impl Executor {
 fn down(headers: HeaderMap, request: &Request) -> HeaderMap {
     let rules = &request.snapshot.generation.config.headers;
     let HeaderRules { not_to_clients: dropped, rate_limits, .. } = rules;
-    Down { dropped, rate_limits: *rate_limits, on_dropped }.pass(headers)
+    Down { dropped, asked: &request.headers, rate_limits: *rate_limits, on_dropped }.pass(headers)
 }
 
 /// Tells the client in the upstream's words that its request is wrong.

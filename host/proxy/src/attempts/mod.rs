@@ -18,6 +18,7 @@ mod dropped;
 mod fallback;
 mod journal;
 mod limits;
+mod load;
 mod refusal;
 mod relay;
 mod request;

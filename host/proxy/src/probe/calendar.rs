@@ -17,18 +17,18 @@ const LEAST: f64 = 0.25;
 
 /// The turns of all places. Each place has one turn in every interval.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Calendar {
+pub(crate) struct Calendar {
     began: Instant,
     interval: Duration,
 }
 
 impl Calendar {
-    pub(super) fn new(began: Instant, interval: Duration) -> Self {
+    pub(crate) fn new(began: Instant, interval: Duration) -> Self {
         Self { began, interval }
     }
 
     /// When the first probe of the `nth` of `of` new places is sent.
-    pub(super) fn first(&self, nth: usize, of: usize, now: Instant) -> Instant {
+    pub(crate) fn first(&self, nth: usize, of: usize, now: Instant) -> Instant {
         let [nth, of] = [nth, of].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         let part = f64::from(nth) / f64::from(of.max(MANY));
         now + self.interval.min(FIRST).mul_f64(part)
@@ -36,7 +36,7 @@ impl Calendar {
 
     /// The next probe of a place whose last probe ended at `now`. `phase` is its share of the
     /// interval, 0 to 1, and `jitter` is drawn from -1 to 1.
-    pub(super) fn next(&self, phase: f64, jitter: f64, now: Instant) -> Instant {
+    pub(crate) fn next(&self, phase: f64, jitter: f64, now: Instant) -> Instant {
         let passed = now.saturating_duration_since(self.began).div_duration_f64(self.interval);
         let turn = (passed + LEAST - phase).ceil().max(0.0) + phase;
         self.began + self.interval.mul_f64(turn + jitter * JITTER)
@@ -44,7 +44,7 @@ impl Calendar {
 }
 
 /// The phase of a place. It stays the same while the process runs.
-pub(super) fn phase(place: &impl Hash) -> f64 {
+pub(crate) fn phase(place: &impl Hash) -> f64 {
     let hash = foldhash::fast::FixedState::default().hash_one(place);
     // Half of the bits are enough, and fit into a float.
     f64::from((hash >> 32) as u32) / (f64::from(u32::MAX) + 1.0)

@@ -7,7 +7,7 @@
 //! turns.
 
 mod ask;
-mod calendar;
+pub(crate) mod calendar;
 mod places;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,10 @@
 //! counters of the fleet and the snapshot in use. A deployment that is removed is removed from the
 //! metrics too.
 
-use fleet::{Busy, Deployment, DeploymentMeters, FleetModel, ModelMeters, Route, Snapshot, Waste};
+use fleet::{
+    Busy, Deployment, DeploymentMeters, EngineSignals, FleetModel, ModelMeters, Route, Snapshot,
+    Waste,
+};
 
 use super::samples::{Kind, Samples};
 use super::trials;
@@ -39,10 +42,13 @@ pub(super) enum Each {
     Gauge(Value),
     /// Once for each deployment, with the labels [`PLACE`].
     Counter(Count),
+    /// Once for each deployment whose engine is scraped, with the labels [`PLACE`].
+    Scrapes(CountScrapes),
 }
 
 type Value = fn(&Deployment, &Route, usize) -> f64;
 type Count = fn(&Deployment) -> u64;
+type CountScrapes = fn(&EngineSignals) -> u64;
 
 impl Each {
     /// Adds the samples of one model.
@@ -56,6 +62,12 @@ impl Each {
             }),
             Self::Counter(count) => deployments.for_each(|deployment| {
                 samples.count(&place(deployment), count(deployment));
+            }),
+            Self::Scrapes(count) => deployments.for_each(|deployment| {
+                let engine = &deployment.engine;
+                if engine.is_asked() || engine.scrapes.get() > 0 {
+                    samples.count(&place(deployment), count(engine));
+                }
             }),
         }
     }
@@ -216,6 +228,16 @@ const FAMILIES: &[Family] = &[
         "Attempts without a first byte in time, while the deployment answered others.",
         |deployment| deployment.slots.report().stalls,
     ),
+    scrapes(
+        "gateway_engine_scrapes_total",
+        "Scrapes of the deployment's engine, where its numbers are asked for.",
+        |engine| engine.scrapes.get(),
+    ),
+    scrapes(
+        "gateway_engine_scrape_failures_total",
+        "Scrapes of the deployment's engine that gave no number.",
+        |engine| engine.failures.get(),
+    ),
     gauge("gateway_deployment_in_flight", "Attempts under way.", |deployment, _, _| {
         f64::from(deployment.load.in_flight())
     }),
@@ -277,6 +299,11 @@ const fn gauge(name: &'static str, help: &'static str, value: Value) -> Family {
 /// A counter of each deployment.
 const fn counter(name: &'static str, help: &'static str, value: Count) -> Family {
     Family { name, help, kind: Kind::Counter, labels: &PLACE, each: Each::Counter(value) }
+}
+
+/// A counter of scrapes. It is there from the first scrape on.
+const fn scrapes(name: &'static str, help: &'static str, count: CountScrapes) -> Family {
+    Family { name, help, kind: Kind::Counter, labels: &PLACE, each: Each::Scrapes(count) }
 }
 
 fn by_cause(model: &FleetModel, mut each: impl FnMut([&str; 3], Waste, &DeploymentMeters)) {

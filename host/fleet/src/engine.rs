@@ -1,0 +1,296 @@
+//! What an engine tells of its load, corrected by the gateway's own requests.
+//!
+//! The numbers of an engine are old: between two scrapes a burst would go to the engine that looked
+//! idle, and engines tell zeros for seconds after a start. So the gateway's own requests count
+//! first. They are known exactly; the engine's numbers add what others send.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use config::ENGINE_SIGNALS;
+use contract::Signal;
+
+use super::Counter;
+use super::load::clock;
+
+/// One value for each of [`ENGINE_SIGNALS`], in its order.
+pub type EngineNumbers<T> = [T; ENGINE_SIGNALS.len()];
+
+/// Most requests that are believed.
+const MOST_REQUESTS: f64 = 1e9;
+const RUNNING: usize = Signal::EngineRunning as usize;
+const WAITING: usize = Signal::EngineWaiting as usize;
+
+/// The load of one engine. Deployments with the same origin and the same sources share it. Atomics,
+/// written by scrapes and by all cores. A reader may see the numbers of two readings side by side.
+#[derive(Debug, Default)]
+pub struct EngineSignals {
+    is_asked: AtomicBool,
+    /// Milliseconds after which a number is unknown.
+    stale_after: AtomicU64,
+    /// Attempts of this gateway under way.
+    in_flight: AtomicU32,
+    numbers: EngineNumbers<Number>,
+    /// When the newest number was read: see [`stamp`].
+    read: AtomicU64,
+    /// Scrapes that ended, whether well or not.
+    pub scrapes: Counter,
+    /// Scrapes that gave no number.
+    pub failures: Counter,
+}
+
+/// A number, and when it was read. `running` is stored without the attempts under way at that time.
+#[derive(Debug)]
+struct Number {
+    /// The bits of an `f64`, NaN if it is unknown.
+    value: AtomicU64,
+    /// See [`stamp`].
+    read: AtomicU64,
+}
+
+impl Default for Number {
+    fn default() -> Self {
+        Self { value: AtomicU64::new(f64::NAN.to_bits()), read: AtomicU64::new(0) }
+    }
+}
+
+/// The moment that the numbers of an engine are of: when a scrape began, or an answer came.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineMoment {
+    at: Instant,
+    in_flight: u32,
+}
+
+impl EngineSignals {
+    /// Whether its numbers are asked for: whether it is scraped, and its answers are to tell its
+    /// load.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.is_asked.load(Relaxed)
+    }
+
+    /// Sets whether its numbers are asked for, and how long each of them is used.
+    pub fn ask(&self, is_asked: bool, stale_after: Duration) {
+        self.stale_after.store(millis(stale_after), Relaxed);
+        self.is_asked.store(is_asked, Relaxed);
+    }
+
+    /// Counts an attempt in.
+    pub(super) fn begin(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an attempt out.
+    pub(super) fn end(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// The moment of numbers that are asked for now.
+    #[must_use]
+    pub fn moment(&self, at: Instant) -> EngineMoment {
+        EngineMoment { at, in_flight: self.in_flight.load(Relaxed) }
+    }
+
+    /// The moment of numbers that came with an answer. For the engine its request is over; for the
+    /// gateway it is still under way.
+    #[must_use]
+    pub fn moment_of_answer(&self, at: Instant) -> EngineMoment {
+        EngineMoment { at, in_flight: self.in_flight.load(Relaxed).saturating_sub(1) }
+    }
+
+    /// Takes numbers of the engine. None: not told, the last one stays. A number that cannot be is
+    /// unknown: requests are from 0 to 10^9, ratios from 0 to 1. Older numbers than the last are
+    /// ignored. Returns how many are known.
+    pub fn record(&self, numbers: EngineNumbers<Option<f64>>, moment: EngineMoment) -> usize {
+        let at = stamp(moment.at);
+        let mut known = 0;
+        for (index, value) in numbers.into_iter().enumerate() {
+            let (Some(value), number) = (value, &self.numbers[index]) else { continue };
+            if number.read.load(Relaxed) > at {
+                continue;
+            }
+            let most = if index <= WAITING { MOST_REQUESTS } else { 1.0 };
+            let mut value = if (0.0..=most).contains(&value) { value } else { f64::NAN };
+            known += usize::from(!value.is_nan());
+            if index == RUNNING {
+                value -= f64::from(moment.in_flight);
+            }
+            number.value.store(value.to_bits(), Relaxed);
+            number.read.store(at, Relaxed);
+        }
+        if known > 0 {
+            self.read.fetch_max(at, Relaxed);
+        }
+        known
+    }
+
+    /// The value of a signal at `now`. NaN: unknown, too old, or not a signal of engines.
+    #[must_use]
+    pub fn value(&self, signal: Signal, now: Instant) -> f64 {
+        match signal {
+            Signal::EngineRunning => self.running(now),
+            Signal::EngineWaiting | Signal::EngineKv | Signal::EnginePrefixHit => {
+                self.number(signal as usize, now).map_or(f64::NAN, |(value, _)| value)
+            }
+            Signal::EngineAge => self.age(now),
+            _ => f64::NAN,
+        }
+    }
+
+    /// The requests that the engine works on: what it told, with the attempts that began since and
+    /// without those that ended. At least the gateway's own, except for as many as wait there.
+    fn running(&self, now: Instant) -> f64 {
+        let Some((others, _)) = self.number(RUNNING, now) else { return f64::NAN };
+        let own = f64::from(self.in_flight.load(Relaxed));
+        let waiting = self.number(WAITING, now).map_or(0.0, |(waiting, _)| waiting);
+        (others + own).max(own - waiting).max(0.0)
+    }
+
+    /// Milliseconds since the oldest of its known numbers was read. If none is known, since the
+    /// last one was.
+    fn age(&self, now: Instant) -> f64 {
+        let known = (0..ENGINE_SIGNALS.len()).filter_map(|index| self.number(index, now));
+        let oldest = known.map(|(_, age)| age).max();
+        let last = || age(self.read.load(Relaxed), now);
+        oldest.or_else(last).map_or(f64::NAN, |age| age as f64)
+    }
+
+    /// A number that is known and not too old, with its age in milliseconds.
+    fn number(&self, index: usize, now: Instant) -> Option<(f64, u64)> {
+        let number = &self.numbers[index];
+        let value = f64::from_bits(number.value.load(Relaxed));
+        let age = age(number.read.load(Relaxed), now).filter(|_| !value.is_nan())?;
+        (age <= self.stale_after.load(Relaxed)).then_some((value, age))
+    }
+}
+
+/// A time as an atomic keeps it: milliseconds on the clock of the process, from 1. 0 is never.
+fn stamp(at: Instant) -> u64 {
+    millis(clock(at)).saturating_add(1)
+}
+
+/// Milliseconds from a stamp to `now`. None: never.
+fn age(stamp_then: u64, now: Instant) -> Option<u64> {
+    (stamp_then > 0).then(|| stamp(now).saturating_sub(stamp_then))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: EngineNumbers<Option<f64>> = [Some(3.0), Some(2.0), Some(0.5), Some(0.25)];
+
+    struct Scene {
+        engine: EngineSignals,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let engine = EngineSignals::default();
+            engine.ask(true, Duration::from_secs(5));
+            Self { engine, now: Instant::now() + Duration::from_secs(1) }
+        }
+
+        fn pass(&mut self, millis: u64) {
+            self.now += Duration::from_millis(millis);
+        }
+
+        fn record(&self, numbers: EngineNumbers<Option<f64>>) -> usize {
+            self.engine.record(numbers, self.engine.moment(self.now))
+        }
+
+        /// Values that are unknown are None.
+        fn values(&self) -> [Option<f64>; 5] {
+            let all = ENGINE_SIGNALS.map(|(signal, _)| signal);
+            let value = |signal| {
+                let value = self.engine.value(signal, self.now);
+                (!value.is_nan()).then_some(value)
+            };
+            [value(all[0]), value(all[1]), value(all[2]), value(all[3]), value(Signal::EngineAge)]
+        }
+
+        fn running(&self) -> f64 {
+            self.engine.value(Signal::EngineRunning, self.now)
+        }
+    }
+
+    #[test]
+    fn numbers_age_and_become_unknown() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.values(), [None; 5]);
+        assert_eq!(scene.record(ALL), 4);
+        assert_eq!(scene.values(), [Some(3.0), Some(2.0), Some(0.5), Some(0.25), Some(0.0)]);
+        scene.pass(5_000);
+        assert_eq!(scene.values(), [Some(3.0), Some(2.0), Some(0.5), Some(0.25), Some(5_000.0)]);
+        scene.pass(1);
+        assert_eq!(scene.values(), [None, None, None, None, Some(5_001.0)]);
+        assert!(scene.engine.value(Signal::Limit, scene.now).is_nan());
+    }
+
+    #[test]
+    fn a_burst_between_scrapes_is_seen() {
+        let scene = Scene::new();
+        (0..2).for_each(|_| scene.engine.begin());
+        let began = scene.engine.moment(scene.now);
+        (0..10).for_each(|_| scene.engine.begin());
+        assert_eq!(scene.engine.record([Some(7.0), Some(0.0), None, None], began), 2);
+        assert_eq!(scene.running(), 17.0);
+        (0..12).for_each(|_| scene.engine.end());
+        assert_eq!(scene.running(), 5.0);
+    }
+
+    #[test]
+    fn own_requests_count_even_if_the_engine_tells_zero() {
+        let scene = Scene::new();
+        (0..8).for_each(|_| scene.engine.begin());
+        scene.record([Some(0.0), None, None, None]);
+        assert_eq!(scene.running(), 8.0);
+        scene.record([Some(0.0), Some(6.0), None, None]);
+        assert_eq!(scene.running(), 2.0, "six of them wait");
+        scene.record([Some(0.0), Some(60.0), None, None]);
+        assert_eq!(scene.running(), 0.0);
+        (0..8).for_each(|_| scene.engine.end());
+        assert_eq!(scene.running(), 0.0, "never below");
+    }
+
+    #[test]
+    fn an_answer_tells_the_load_without_its_request() {
+        let scene = Scene::new();
+        (0..3).for_each(|_| scene.engine.begin());
+        let moment = scene.engine.moment_of_answer(scene.now);
+        scene.engine.record([Some(2.0), None, None, None], moment);
+        scene.engine.end();
+        assert_eq!(scene.running(), 2.0);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_unknown() {
+        let scene = Scene::new();
+        for lie in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -1e300, 1e300] {
+            scene.record(ALL);
+            assert_eq!(scene.record([Some(lie); 4]), 0);
+            assert_eq!(scene.values()[..4], [None; 4], "{lie}");
+        }
+        assert_eq!(scene.record([Some(1.0), Some(1e9), Some(1.0), Some(1.0)]), 4);
+        assert_eq!(scene.record([Some(1.1e9), Some(1.1e9), Some(1.01), Some(1.01)]), 0);
+    }
+
+    #[test]
+    fn each_number_has_its_own_age() {
+        let mut scene = Scene::new();
+        scene.record(ALL);
+        let late = scene.engine.moment(scene.now);
+        scene.pass(2_000);
+        scene.record([None, Some(9.0), None, None]);
+        assert_eq!(scene.values()[4], Some(2_000.0), "the oldest number says the age");
+        scene.engine.record(ALL, late);
+        assert_eq!(scene.values()[1], Some(9.0), "a slow scrape does not undo a newer number");
+        scene.pass(4_000);
+        assert_eq!(scene.values(), [None, Some(9.0), None, None, Some(4_000.0)]);
+    }
+}

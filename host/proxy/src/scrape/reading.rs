@@ -1,0 +1,105 @@
+//! What the series of an engine's metrics say of its load.
+
+use answers::exposition::{Found, Selector};
+use config::{ENGINE_SIGNALS, EngineMetrics, Series, Source};
+use contract::Signal;
+use fleet::EngineNumbers;
+
+/// Counters beyond it are no counters: a float does not hold them exactly.
+const MOST_COUNTED: f64 = 9_007_199_254_740_992.0;
+
+/// The counters of a ratio that counts by its growth, at the last scrape.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Counters {
+    /// Position of their source.
+    source: usize,
+    hits: f64,
+    queries: f64,
+}
+
+/// The series that an engine's sources name. [`numbers`] takes what they find, in this order.
+pub(super) fn selectors(metrics: &EngineMetrics) -> impl Iterator<Item = Selector<'_>> {
+    let sources = (0..ENGINE_SIGNALS.len()).flat_map(|signal| metrics.sources(signal));
+    sources.flat_map(|source| {
+        let (first, second) = match source {
+            Source::Plain(series) | Source::Parts(series, _) => (series, None),
+            Source::Quotient(first, second) => (first, Some(second)),
+        };
+        [Some(first), second].into_iter().flatten().map(select)
+    })
+}
+
+fn select(Series { name, labels }: &Series) -> Selector<'_> {
+    Selector { name, labels }
+}
+
+/// The numbers that the series tell. None: there is no such series, or nothing new. NaN: it is
+/// unreadable. `counters` are those of the last scrape, and become those of this one.
+pub(super) fn numbers(
+    metrics: &EngineMetrics,
+    found: &mut impl Iterator<Item = Found>,
+    counters: &mut Option<Counters>,
+) -> EngineNumbers<Option<f64>> {
+    let before = counters.take();
+    std::array::from_fn(|index| {
+        let (signal, mut number) = (ENGINE_SIGNALS[index].0, None);
+        // The results of all sources are taken, and the first source that is there counts.
+        for (at, source) in metrics.sources(index).enumerate() {
+            let first = found.next().unwrap_or_default();
+            let second = match source {
+                Source::Quotient(..) => found.next().unwrap_or_default(),
+                _ => Found::default(),
+            };
+            if number.is_some() || !first.is_any() {
+                continue;
+            }
+            number = match source {
+                Source::Plain(_) => Some(Some(plain(signal, first))),
+                Source::Parts(_, parts) => Some(Some(percentage(first, *parts))),
+                Source::Quotient(..) if !second.is_any() => None,
+                Source::Quotient(..) if signal == Signal::EnginePrefixHit => {
+                    let now = Counters { source: at, hits: first.sum(), queries: second.sum() };
+                    *counters = now.is_readable().then_some(now);
+                    Some(now.growth(before))
+                }
+                Source::Quotient(..) => Some(Some(first.sum() / second.sum())),
+            };
+        }
+        number.flatten()
+    })
+}
+
+/// Counts of several engines add up, ratios do not.
+fn plain(signal: Signal, found: Found) -> f64 {
+    match signal {
+        Signal::EngineRunning | Signal::EngineWaiting => found.sum(),
+        _ => found.mean(),
+    }
+}
+
+/// A share that is told in percent or other parts. Rounding may take it above the whole.
+fn percentage(found: Found, parts: u32) -> f64 {
+    let share = found.mean() / f64::from(parts);
+    if share > 1.0 { 1.0 } else { share }
+}
+
+impl Counters {
+    fn is_readable(&self) -> bool {
+        [self.hits, self.queries].into_iter().all(|count| (0.0..=MOST_COUNTED).contains(&count))
+    }
+
+    /// The hits of the queries since `before`. None: there were no queries, or `before` is missing.
+    /// Counters that fell began again at 0.
+    fn growth(self, before: Option<Self>) -> Option<f64> {
+        if !self.is_readable() {
+            return Some(f64::NAN);
+        }
+        let before = before.filter(|before| before.source == self.source)?;
+        let has_restarted = self.queries < before.queries || self.hits < before.hits;
+        let (hits, queries) = match has_restarted {
+            true => (self.hits, self.queries),
+            false => (self.hits - before.hits, self.queries - before.queries),
+        };
+        (queries > 0.0).then(|| hits / queries)
+    }
+}
