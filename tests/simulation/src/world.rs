@@ -316,7 +316,7 @@ fn pricing() -> Pricing {
         completion: free(),
         image: free(),
         request: free(),
-        input_cache_reads: free(),
+        input_cache_reads: None,
         input_cache_writes: free(),
     }
 }
