@@ -10,7 +10,10 @@ use super::load::clock;
 use super::siblings::Siblings;
 use super::standing::{Change, Standing};
 use super::suspicions::Suspicions;
-use super::{Condition, DeploymentMeters, Health, Load, Permit, Ramp, Reports, Slot, Slots, State};
+use super::{
+    Condition, DeploymentMeters, DeploymentSignals, Health, Load, Permit, Prices, Ramp, Reports,
+    Slot, Slots, State,
+};
 
 /// The reason that is shown of a stalled deployment.
 const STALLED: &str =
@@ -38,6 +41,10 @@ pub struct Deployment {
     pub redactor: Arc<Redactor>,
     /// Counters of its attempts. Kept over reloads.
     pub meters: Arc<DeploymentMeters>,
+    /// What is recorded of it for signals. Kept over reloads.
+    pub signals: Arc<DeploymentSignals>,
+    /// Its prices.
+    pub prices: Prices,
     /// Counts its failures between their lines in the log.
     pub reports: Reports,
     pub(super) standing: Arc<Standing>,
@@ -169,6 +176,10 @@ impl Deployment {
         } else {
             self.probe_failed(sent, now);
         }
+        if turned {
+            // What comes up was started anew, with an empty cache.
+            self.signals.forget_prefixes();
+        }
         if turned && !good {
             self.slots.disperse();
         }
@@ -208,6 +219,7 @@ impl Deployment {
             Change::None | Change::Due(_) => return,
             Change::Ejected { reason, lasts } => {
                 self.load.record_ejection();
+                self.signals.forget_prefixes();
                 tracing::warn!(model, deployment = name, reason, ?lasts, "ejected");
                 // If this probe fails, a later success may end the ejection early.
                 if let Some(health) = &self.health {
