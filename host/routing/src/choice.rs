@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use contract::{Facts, Fault, Needs, Role};
-use fleet::{AttemptQueue, CandidateInfo, Scope, Snapshot, StrategyInfo, Trial};
+use fleet::{AttemptQueue, CandidateInfo, RequestSignals, Scope, Snapshot, StrategyInfo, Trial};
 
 use super::facts::{self, Asked};
 use super::weigh;
@@ -37,6 +37,8 @@ pub struct Choice<'r> {
     pub trial: Option<TrialPart>,
     /// A comparison to make later. The request does not wait for it.
     pub shadow: Option<Box<Shadow>>,
+    /// What signals depend on. None if no strategy of the model asks for such signals.
+    pub signals: Option<Arc<RequestSignals>>,
 }
 
 /// The part of one request in a trial.
@@ -69,7 +71,13 @@ impl<'r> Inquiry<'r, '_> {
     fn published(self) -> Choice<'r> {
         let attempt_queue = self.strategy().and_then(|strategy| strategy.attempt_queue.clone());
         let weights = Cow::Borrowed(&*self.snapshot.routes[self.model].weights);
-        Choice { weights, attempt_queue, trial: None, shadow: None }
+        Choice { weights, attempt_queue, trial: None, shadow: None, signals: self.signals() }
+    }
+
+    /// What signals that a strategy of the model asks for depend on.
+    fn signals(self) -> Option<Arc<RequestSignals>> {
+        let model = &self.snapshot.generation.fleet.models[self.model];
+        model.wants_requests().then(|| Arc::new(facts::signals(self.asked)))
     }
 
     /// The choice, if no strategy has to be asked. None if the caller must await [`choose`].
@@ -92,7 +100,7 @@ pub async fn choose<'r>(
     let mut choice = inquiry.published();
     let Some(strategy) = inquiry.strategy() else { return choice };
     let candidate = strategy.candidate.as_deref().filter(|candidate| candidate.trial.is_on());
-    let facts = known(inquiry, strategy, candidate);
+    let facts = known(inquiry, strategy, candidate, choice.signals.as_deref());
     let part = |candidate: &CandidateInfo, role| {
         Some(TrialPart { trial: Arc::clone(&candidate.trial), role })
     };
@@ -147,11 +155,16 @@ fn known(
     inquiry: Inquiry<'_, '_>,
     strategy: &StrategyInfo,
     candidate: Option<&CandidateInfo>,
+    signals: Option<&RequestSignals>,
 ) -> Facts {
     let asked = [Some(strategy), candidate.map(|candidate| &candidate.strategy)];
     let needs = asked.into_iter().flatten().filter_map(|s| Some(s.on_path.as_ref()?.needs()));
     let Some(needs) = needs.reduce(Needs::or) else { return Facts::default() };
-    facts::of(inquiry.asked, &inquiry.snapshot.generation.config.request, needs)
+    let config = &inquiry.snapshot.generation.config.request;
+    match signals {
+        Some(signals) => facts::beside(inquiry.asked, config, needs, signals),
+        None => facts::of(inquiry.asked, config, needs),
+    }
 }
 
 /// Asks `strategy` about one request, and counts the call. None if the published weights decide.

@@ -55,10 +55,10 @@ impl Arrived {
         let Self { request, journal, .. } = self;
         let generation = &request.snapshot.generation;
         let (fleet, route) = (&generation.fleet, &request.snapshot.routes[request.model]);
-        let weights = choose(request, request.scope(), journal).await;
+        let (weights, signals) = choose(request, request.scope(), journal).await;
         let (model, terms) = (&fleet.models[request.model], request.terms(journal.started));
-        let scope = request.scope();
-        let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
+        let (scope, body, signals) = (request.scope(), &request.body, signals.as_ref());
+        let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
         let turns = Turns::begin(asked, weights, rand::rng(), Instant::now());
         std::hint::black_box(&turns);
     }

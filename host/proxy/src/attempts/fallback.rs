@@ -63,11 +63,12 @@ impl Executor {
         let route = &request.snapshot.routes[request.model];
         let (fleet, model) = (&generation.fleet, &generation.fleet.models[request.model]);
         let scope = request.scope();
-        let weights = choose(&request, scope, &mut journal).await;
+        let (weights, signals) = choose(&request, scope, &mut journal).await;
         let terms = request.terms(journal.started);
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
-        let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
+        let (body, signals) = (&request.body, signals.as_ref());
+        let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
         let mut turns = Turns::begin(asked, weights, rand::rng(), now);
         while let Some(mut permit) = turns.next(&mut *journal).await {
             let deployment = permit.deployment();

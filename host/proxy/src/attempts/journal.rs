@@ -297,6 +297,11 @@ impl Journal {
         self.usage = usage;
     }
 
+    /// The usage that the upstream has reported so far.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
     /// Finds out why a request was dropped before its end was recorded: a panic, the end of the
     /// process, or else a client that left.
     fn dropped(&mut self) {

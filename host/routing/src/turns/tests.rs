@@ -27,6 +27,7 @@ struct Scene {
     fleet: Fleet,
     route: Route,
     config: Config,
+    signals: Option<Arc<RequestSignals>>,
 }
 
 impl Scene {
@@ -43,7 +44,7 @@ impl Scene {
         let states: Vec<State> = fleet.deployments().map(|d| d.state(now)).collect();
         let eligible = Eligible::of(&fleet.models[0], &states, Standby::Last);
         let route = Route { eligible, weights: WEIGHTS.into(), candidate: None, states };
-        Self { fleet, route, config }
+        Self { fleet, route, config, signals: None }
     }
 
     fn turns(&self) -> Turns<'_, ThreadRng> {
@@ -56,7 +57,8 @@ impl Scene {
             total: Duration::from_secs(600),
         };
         let (fleet, model, route) = (&self.fleet, &self.fleet.models[0], &self.route);
-        let asked = RoutedRequest { fleet, model, route, body: b"{}", terms, scope: Scope::ALL };
+        let (body, scope, signals) = (b"{}", Scope::ALL, self.signals.as_ref());
+        let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
         Turns::begin(asked, &WEIGHTS[..], rand::rng(), now)
     }
 
