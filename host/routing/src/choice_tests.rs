@@ -10,7 +10,9 @@ use config::{
     Concurrency, Config, DeploymentConfig, Endpoint, Model, ModelCard, Origin, Pricing, Rollback,
     Share, Standby, Timeouts, TotalTime, TrialMode,
 };
-use contract::{PathStatus, PathStrategy, Question, RawWeights, Role, Side, Weighing, Weights};
+use contract::{
+    PathStatus, PathStrategy, Question, RawWeights, Role, Side, Signal, Weighing, Weights,
+};
 use fleet::{Eligible, Fleet, Generation, Route, StrategyMeters, TrialReport};
 use http::HeaderMap;
 use http1::Scan;
@@ -323,4 +325,34 @@ fn a_shadow_off_the_path_is_not_asked() {
     let shadow = chosen(&snapshot, 0.0).shadow.expect("a shadow");
     at_once(shadow.compare(&snapshot, clock()));
     assert_eq!(counts(&trial), (0, 1, [SECOND, None]));
+}
+
+#[test]
+fn what_signals_depend_on_is_found_where_they_are_asked_for() {
+    let needs = Needs { prompt_tokens: true, prefixes: true, session: true };
+    let of = |asked: &[Signal]| {
+        let needy = Arc::new(Fixed { answer: Ok(IN_USE), needs, told: Mutex::default() });
+        let snapshot = snapshot(vec![strategy("s", Some(Arc::clone(&needy)))]);
+        let model = &snapshot.generation.fleet.models[0];
+        model.want(asked.iter().copied().collect(), Instant::now());
+        let signals = chosen(&snapshot, 0.0).signals;
+        let told = needy.told.lock().expect("no panic").remove(0);
+        (signals, told)
+    };
+    let (none, told) = of(&[Signal::Limit, Signal::FirstByteP90]);
+    assert!(none.is_none());
+    for asked in [Signal::PrefixTokens, Signal::PrefillBacklog, Signal::RequestCost] {
+        let (signals, same) = of(&[asked]);
+        let signals = signals.expect("it depends on the request");
+        assert_eq!(same, told, "facts are the same with and without signals");
+        assert_eq!(
+            (signals.prompt_tokens, &signals.prefixes),
+            (told.prompt_tokens, &told.prefixes)
+        );
+    }
+    // Also without a strategy on the path: the backlog is told to one off it.
+    let published = snapshot(vec![strategy("s", None)]);
+    published.generation.fleet.models[0]
+        .want([Signal::PrefillBacklog].into_iter().collect(), Instant::now());
+    assert!(chosen(&published, 0.0).signals.is_some());
 }
