@@ -11,7 +11,7 @@ use crate::{Deployment, Slots};
 use super::{DeploymentSignals, Records, RequestSignals};
 
 /// Prices of a deployment, in dollars.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Prices {
     /// Of a token of the prompt.
     pub prompt: f64,

@@ -107,6 +107,8 @@ pub struct DeploymentSignals {
 /// The records of one deployment.
 #[derive(Debug)]
 struct Records {
+    /// When recording began. All windows count from here, so that a simulation can be repeated.
+    start: Instant,
     /// Attempts that were settled, and those of them that were refused because it was full.
     settled: Rate,
     refused: Rate,
@@ -150,6 +152,12 @@ impl DeploymentSignals {
         is_wanted.then(|| Box::new(Trace::new(Arc::clone(self), sent)))
     }
 
+    /// True if a wanted signal depends on the request: see [`Trace::carry`].
+    #[must_use]
+    pub fn wants_requests(&self) -> bool {
+        self.model.wants(REQUEST)
+    }
+
     /// Forgets which prompts it has: the engine was restarted, or is out of use.
     pub fn forget_prefixes(&self) {
         if let Some(records) = self.records.get() {
@@ -169,8 +177,8 @@ impl DeploymentSignals {
         let Some(records) = self.records.get() else { return };
         for (at, length) in SUB_WINDOWS.into_iter().enumerate() {
             if self.model.wants(QUANTILES[at]) {
-                let sketch = records.first_bytes[at].get_or_init(|| Box::new(Sketch::new(length)));
-                sketch.record(took, now);
+                let new = || Box::new(Sketch::new(length, records.start));
+                records.first_bytes[at].get_or_init(new).record(took, now);
             }
         }
     }
@@ -179,6 +187,7 @@ impl DeploymentSignals {
 impl Records {
     fn new(index: &Arc<PrefixIndex>, now: Instant) -> Self {
         Self {
+            start: now,
             settled: Rate::new(RECENT, now),
             refused: Rate::new(RECENT, now),
             duration: Average::default(),
@@ -186,7 +195,7 @@ impl Records {
             held: Average::default(),
             backlog: AtomicU64::new(0),
             first_bytes: Default::default(),
-            prefixes: DeploymentPrefixes::new(Arc::clone(index)),
+            prefixes: DeploymentPrefixes::new(Arc::clone(index), now),
         }
     }
 }

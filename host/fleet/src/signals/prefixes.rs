@@ -53,6 +53,8 @@ pub struct PrefixIndex {
 #[derive(Debug)]
 pub(super) struct DeploymentPrefixes {
     index: Arc<PrefixIndex>,
+    /// Times of last use count from here.
+    start: Instant,
     /// A strategy asks for it.
     is_wanted: AtomicBool,
     /// Made for the first prompt that is sent.
@@ -95,9 +97,10 @@ impl PrefixIndex {
 }
 
 impl DeploymentPrefixes {
-    pub(super) fn new(index: Arc<PrefixIndex>) -> Self {
+    pub(super) fn new(index: Arc<PrefixIndex>, start: Instant) -> Self {
         Self {
             index,
+            start,
             is_wanted: AtomicBool::new(false),
             table: ArcSwapOption::empty(),
             blocks: AtomicU32::new(DEFAULT_BLOCKS),
@@ -131,7 +134,7 @@ impl DeploymentPrefixes {
         if let Some(old) = &*self.table.load() {
             let new = self.index.grant(blocks);
             if let Some(new) = &new {
-                new.table.copy(&old.table, tick(now));
+                new.table.copy(&old.table, tick(self.start, now));
             }
             self.table.store(new.map(Arc::new));
         }
@@ -154,12 +157,12 @@ impl DeploymentPrefixes {
         let known = self.known(request, true, now);
         let held = self.table.load();
         match &*held {
-            Some(held) => held.table.note(&request.prefixes, false, tick(now)),
+            Some(held) => held.table.note(&request.prefixes, false, tick(self.start, now)),
             None => {
                 let Some(new) = self.index.grant(self.blocks.load(Ordering::Relaxed)) else {
                     return known;
                 };
-                new.table.note(&request.prefixes, false, tick(now));
+                new.table.note(&request.prefixes, false, tick(self.start, now));
                 // Another core may have made one meanwhile. Then one prompt is not noted.
                 self.table.compare_and_swap(&*held, Some(Arc::new(new)));
             }
@@ -169,7 +172,7 @@ impl DeploymentPrefixes {
 
     /// Notes that the answer to a prompt has begun, so that the engine has read it.
     pub(super) fn begun(&self, request: &RequestSignals, now: Instant) {
-        self.with(|table| table.note(&request.prefixes, true, tick(now)));
+        self.with(|table| table.note(&request.prefixes, true, tick(self.start, now)));
     }
 
     /// Takes back a prompt that was sent and not answered.
@@ -203,7 +206,7 @@ impl DeploymentPrefixes {
     }
 
     fn known(&self, request: &RequestSignals, proven: bool, now: Instant) -> Known {
-        let known = |table: &Table| table.known(&request.prefixes, proven, tick(now));
+        let known = |table: &Table| table.known(&request.prefixes, proven, tick(self.start, now));
         self.with(known).unwrap_or_default()
     }
 

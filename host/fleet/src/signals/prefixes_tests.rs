@@ -25,7 +25,7 @@ impl Scene {
     }
 
     fn deployment(&self) -> DeploymentPrefixes {
-        let prefixes = DeploymentPrefixes::new(Arc::clone(&self.index));
+        let prefixes = DeploymentPrefixes::new(Arc::clone(&self.index), self.now);
         prefixes.want(true);
         prefixes
     }
@@ -59,7 +59,7 @@ fn a_prompt_is_known_where_it_was_sent() {
 #[test]
 fn nothing_is_noted_and_no_memory_taken_unasked() {
     let scene = Scene::new();
-    let deployment = DeploymentPrefixes::new(Arc::clone(&scene.index));
+    let deployment = DeploymentPrefixes::new(Arc::clone(&scene.index), scene.now);
     deployment.sent(&request(1, 10), scene.now);
     assert!(deployment.tokens(&request(1, 10), scene.now).is_nan());
     assert_eq!(scene.index.bytes(), 0);

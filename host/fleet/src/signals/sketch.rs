@@ -8,8 +8,6 @@
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::load::clock;
-
 /// Sub-windows that a quantile is computed from, the current one included.
 const WINDOWS: usize = 10;
 /// Upper bound of the first bucket. Shorter times count as this long.
@@ -30,6 +28,8 @@ pub(super) const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 /// A histogram of the times of the last ten sub-windows.
 #[derive(Debug)]
 pub(super) struct Sketch {
+    /// When the first sub-window began.
+    start: Instant,
     /// Length of a sub-window.
     length: Duration,
     windows: [Window; WINDOWS],
@@ -55,10 +55,11 @@ impl Default for Window {
 }
 
 impl Sketch {
-    /// A sketch of the time of ten sub-windows.
-    pub(super) fn new(length: Duration) -> Self {
+    /// A sketch of the time of ten sub-windows, the first of which begins at `start`.
+    pub(super) fn new(length: Duration, start: Instant) -> Self {
         let quantiles = [const { AtomicU64::new(f64::NAN.to_bits()) }; QUANTILES.len()];
-        Self { length, windows: Default::default(), computed: AtomicU64::new(0), quantiles }
+        let (windows, computed) = Default::default();
+        Self { start, length, windows, computed, quantiles }
     }
 
     /// Records a time that was measured at `now`.
@@ -85,7 +86,8 @@ impl Sketch {
     /// The quantile at this position of [`QUANTILES`], in milliseconds. NaN if nothing was recorded
     /// in the time of the sketch.
     pub(super) fn quantile(&self, at: usize, now: Instant) -> f64 {
-        let period = u64::try_from(clock(now).as_millis() / FRESH.as_millis()).unwrap_or(0) + 1;
+        let passed = now.saturating_duration_since(self.start);
+        let period = u64::try_from(passed.as_millis() / FRESH.as_millis()).unwrap_or(0) + 1;
         let computed = self.computed.load(Ordering::Relaxed);
         // Only one core computes. Others take the values before.
         if computed != period
@@ -125,7 +127,8 @@ impl Sketch {
 
     /// Number of the sub-window at `now`, plus 1.
     fn number(&self, now: Instant) -> u32 {
-        let number = clock(now).as_millis() / self.length.as_millis();
+        let passed = now.saturating_duration_since(self.start);
+        let number = passed.as_millis() / self.length.as_millis();
         u32::try_from(number).unwrap_or(u32::MAX - 1) + 1
     }
 }
@@ -156,11 +159,9 @@ mod tests {
 
     const LENGTH: Duration = Duration::from_secs(6);
 
-    /// A moment at which a sub-window begins, so that tests know when it ends.
-    fn begin() -> Instant {
+    fn begin() -> (Sketch, Instant) {
         let now = Instant::now();
-        let part = clock(now).as_millis() % LENGTH.as_millis();
-        now + LENGTH - Duration::from_millis(u64::try_from(part).unwrap_or(0))
+        (Sketch::new(LENGTH, now), now)
     }
 
     fn quantiles(sketch: &Sketch, now: Instant) -> [f64; 3] {
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn times_leave_with_their_sub_window() {
-        let (sketch, start) = (Sketch::new(LENGTH), begin());
+        let (sketch, start) = begin();
         assert!(quantiles(&sketch, start).iter().all(|value| value.is_nan()));
         for nth in 0..10 {
             let now = start + LENGTH * nth;
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_window_that_comes_round_again_begins_empty() {
-        let (sketch, start) = (Sketch::new(LENGTH), begin());
+        let (sketch, start) = begin();
         (0..100).for_each(|_| sketch.record(Duration::from_secs(9), start));
         let round = start + LENGTH * 10;
         sketch.record(Duration::from_millis(1), round);
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn counts_never_wrap() {
-        let (sketch, start) = (Sketch::new(LENGTH), begin());
+        let (sketch, start) = begin();
         (0..70_000).for_each(|_| sketch.record(Duration::from_secs(1), start));
         (0..700).for_each(|_| sketch.record(Duration::from_secs(9), start + LENGTH));
         let now = start + LENGTH;
@@ -216,7 +217,7 @@ mod tests {
         fn a_quantile_is_wrong_by_five_percent_at_most(
             micros in prop::collection::vec(100u64..600_000_000, 1..400),
         ) {
-            let (sketch, start) = (Sketch::new(LENGTH), begin());
+            let (sketch, start) = begin();
             for (nth, micros) in micros.iter().enumerate() {
                 let within = Duration::from_millis(u64::try_from(nth % 50).unwrap_or(0) * 1000);
                 sketch.record(Duration::from_micros(*micros), start + within);

@@ -8,8 +8,6 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::load::clock;
-
 /// Entries of a set.
 const WAYS: usize = 8;
 /// Resolution of the time of last use.
@@ -42,9 +40,10 @@ pub(super) struct Known {
     pub(super) used: u64,
 }
 
-/// The number of ticks at `now`, at least 1.
-pub(super) fn tick(now: Instant) -> u64 {
-    u64::try_from(clock(now).as_millis() / TICK.as_millis()).unwrap_or(u64::MAX - 1) + 1
+/// The number of ticks from `start` to `now`, at least 1.
+pub(super) fn tick(start: Instant, now: Instant) -> u64 {
+    let passed = now.saturating_duration_since(start);
+    u64::try_from(passed.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX - 1) + 1
 }
 
 impl Table {

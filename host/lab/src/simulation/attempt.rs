@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contract::{self, Ending};
-use fleet::{InFlight, Slot, Turn};
+use fleet::{InFlight, Slot, Trace, Turn};
 
 use super::random::Stream;
 use super::site::Site;
@@ -26,6 +26,10 @@ pub(super) struct SimulatedAttempt {
     in_flight: Option<InFlight>,
     /// Its place. None once it has ended.
     pub(super) slot: Option<Slot>,
+    /// What is recorded for signals. None once it has ended, and if the strategy asks for none.
+    pub(super) trace: Option<Box<Trace>>,
+    /// Tokens of its prompt that the engine had in its cache.
+    pub(super) cached: u32,
 }
 
 /// How an attempt ended.
@@ -47,7 +51,8 @@ impl SimulatedAttempt {
     ) -> Self {
         let ((turn, slot), in_flight) = (admission, Some(site.load.enter()));
         let (since, reached, begun, slot) = (now, now, None, Some(slot));
-        Self { request, site: at, since, reached, begun, turn, rng, in_flight, slot }
+        let (trace, cached) = (site.signals.trace(site.instant(now)), 0);
+        Self { request, site: at, since, reached, begun, turn, rng, in_flight, slot, trace, cached }
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -30,7 +30,7 @@ pub use report::{DeploymentReport, Quantiles, Report, Series, StrategyReport};
 pub use scenario::Scenario;
 pub use workload::TooMany;
 
-use contract::Strategy;
+use contract::{SignalSet, Strategy};
 
 /// A strategy that takes part in a simulation.
 pub struct Contestant {
@@ -38,6 +38,8 @@ pub struct Contestant {
     pub name: String,
     /// The strategy, configured with [`Scenario::places`].
     pub strategy: Box<dyn Strategy>,
+    /// The signals that it asks for. Others are not recorded.
+    pub signals: SignalSet,
 }
 
 /// Runs the scenario once with every strategy.
@@ -47,8 +49,8 @@ pub struct Contestant {
 pub fn simulate(scenario: &Scenario, contestants: &mut [Contestant]) -> Result<Report, TooMany> {
     let requests = workload::requests(scenario)?;
     let mut report = Report::new(scenario, &requests);
-    for Contestant { name, strategy } in contestants {
-        let done = run::Run::new(scenario, &requests, strategy.as_mut()).run();
+    for Contestant { name, strategy, signals } in contestants {
+        let done = run::Run::new(scenario, &requests, strategy.as_mut(), *signals).run();
         report.add(name, scenario, &requests, &done);
     }
     Ok(report)

@@ -8,8 +8,11 @@ use http::StatusCode;
 use rand::{Rng, RngExt};
 
 use config::{Share, SlowStart};
-use contract::Candidate;
-use fleet::{Condition, Entry, Load, Prospect, Sibling, Slot, Slots, Standing};
+use contract::{Candidate, Signal};
+use fleet::{
+    Condition, DeploymentSignals, Entry, Load, ModelSignals, PrefixIndex, Prices, Prospect,
+    RequestSignals, Sibling, SignalSource, Slot, Slots, Standing,
+};
 use routing::{Cause, Deployments, Event};
 
 use super::cache::Cache;
@@ -28,6 +31,8 @@ pub(super) struct Site<'a> {
     pub(super) standing: Standing,
     /// The places for attempts, and the pressure on them.
     pub(super) slots: Arc<Slots>,
+    /// What is recorded for signals.
+    pub(super) signals: Arc<DeploymentSignals>,
     /// Requests that wait for a place, first come first served.
     pub(super) line: VecDeque<usize>,
     /// Start of the simulation as an `Instant`, for the gateway's own parts.
@@ -54,8 +59,14 @@ pub(super) enum Luck {
 }
 
 impl<'a> Site<'a> {
-    pub(super) fn new(id: u32, config: &'a scenario::Site, epoch: Instant) -> Self {
+    pub(super) fn new(
+        id: u32,
+        config: &'a scenario::Site,
+        epoch: Instant,
+        (model, index): (Arc<ModelSignals>, Arc<PrefixIndex>),
+    ) -> Self {
         let scenario::Site { parallel, decode, slowdown, .. } = *config;
+        let signals = DeploymentSignals::new(config.place.side, model, index);
         Self {
             config,
             id,
@@ -65,6 +76,7 @@ impl<'a> Site<'a> {
             // The gateway's own jitter has no seed, and would make each run different.
             standing: Standing::with_jitter(|| 0.0),
             slots: Arc::new(Slots::with_jitter(config.place.side, config.concurrency.max, || 0.0)),
+            signals: Arc::new(signals),
             line: VecDeque::new(),
             epoch,
         }
@@ -119,6 +131,24 @@ impl<'a> Site<'a> {
     pub(super) fn candidate(&self, now: Duration) -> Candidate<'_> {
         let (place, waiting) = (&self.config.place, self.line.len());
         self.load.candidate(self.id, place, waiting, self.condition(now), now)
+    }
+
+    /// The value of a signal, as strategies see it. NaN if it is not known.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the calls of strategies that ask"))]
+    pub(super) fn signal(
+        &self,
+        signal: Signal,
+        request: Option<&RequestSignals>,
+        now: Duration,
+    ) -> f64 {
+        let prices = self.config.place.price.map_or(Prices::default(), |price| Prices {
+            prompt: price.prompt,
+            cached: price.prompt,
+            completion: price.completion,
+            request: 0.0,
+        });
+        let source = SignalSource { slots: &self.slots, waiting: self.line.len(), prices };
+        self.signals.value(signal, source, request, self.instant(now))
     }
 
     /// All troubles at a time. They may overlap.

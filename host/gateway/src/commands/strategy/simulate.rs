@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 
 use config::{self, Diagnostics, Sandbox, schema};
-use contract::Role;
+use contract::{Role, SignalSet};
 use lab::simulation::{Contestant, Scenario, plot, simulate, table};
 use sandbox::{PluginHost, locate};
 
@@ -102,7 +102,8 @@ fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result
     let parameters = schema::value(&document, &[], &opened.description().parameters);
     let parameters = parameters.map_err(Diagnostics::new)?;
     let strategy = opened.configure(&parameters, scenario.places(), Role::Live, 0)?;
-    Ok(Contestant { name: text.to_owned(), strategy: Box::new(strategy) })
+    let (name, signals) = (text.to_owned(), SignalSet::default());
+    Ok(Contestant { name, strategy: Box::new(strategy), signals })
 }
 
 fn write(path: Option<&Path>, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod asked;
+mod signals;
 mod theory;
 
 use std::time::Duration;
@@ -45,7 +46,11 @@ fn description(refresh: Option<Duration>) -> Description {
 
 fn contestant(remote: f64) -> Contestant {
     let strategy = Simple { description: description(None), remote };
-    Contestant { name: "simple".into(), strategy: Box::new(strategy) }
+    Contestant {
+        name: "simple".into(),
+        strategy: Box::new(strategy),
+        signals: SignalSet::default(),
+    }
 }
 
 fn scenario(yaml: &str) -> Scenario {
@@ -58,7 +63,8 @@ fn scenario(yaml: &str) -> Scenario {
 fn run(scenario: &Scenario, remote: f64) -> (Vec<workload::Request>, run::Done) {
     let requests = workload::requests(scenario).unwrap();
     let mut contestant = contestant(remote);
-    let done = run::Run::new(scenario, &requests, contestant.strategy.as_mut()).run();
+    let done =
+        run::Run::new(scenario, &requests, contestant.strategy.as_mut(), contestant.signals).run();
     (requests, done)
 }
 
