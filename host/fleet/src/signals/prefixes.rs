@@ -88,7 +88,7 @@ impl PrefixIndex {
     /// A table for `blocks` blocks, or a smaller one if there are many deployments. None if the
     /// memory is used up.
     fn grant(self: &Arc<Self>, blocks: u32) -> Option<Granted> {
-        let fair = MOST_ENTRIES / self.deployments.load(Ordering::Relaxed).max(1) & !7;
+        let fair = (MOST_ENTRIES / self.deployments.load(Ordering::Relaxed).max(1)) & !7;
         let table = Table::new((blocks as usize).min(fair).max(LEAST_BLOCKS));
         let before = self.entries.fetch_add(table.capacity(), Ordering::Relaxed);
         let granted = Granted { table, index: Arc::clone(self) };

@@ -13,7 +13,7 @@ const WAYS: usize = 8;
 /// Resolution of the time of last use.
 const TICK: Duration = Duration::from_millis(250);
 /// An entry: 40 bits of the block's hash, [`PROVEN`], and the tick of its last use. The tick wraps
-/// after 24 days. An entry that was not used for longer looks younger than it is.
+/// after 24 days: see [`age`].
 const TAG: u64 = !0 << 24;
 /// The deployment has begun to answer a prompt with this block.
 const PROVEN: u64 = 1 << 23;
@@ -44,6 +44,13 @@ pub(super) struct Known {
 pub(super) fn tick(start: Instant, now: Instant) -> u64 {
     let passed = now.saturating_duration_since(start);
     u64::try_from(passed.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX - 1) + 1
+}
+
+/// Ticks since an entry was last used. An entry that looks older than 12 days is taken for new:
+/// another core, whose clock was read later, has just written it.
+fn age(word: u64, now: u64) -> u64 {
+    let age = now.wrapping_sub(word) & STAMP;
+    if age > STAMP / 2 { 0 } else { age }
 }
 
 impl Table {
@@ -87,7 +94,7 @@ impl Table {
                 _ => end = middle,
             }
         }
-        Known { blocks: last.0 + 1, used: now - (now.wrapping_sub(last.1) & STAMP) }
+        Known { blocks: last.0 + 1, used: now.saturating_sub(age(last.1, now)) }
     }
 
     /// Notes that a prompt with these blocks was sent, or that its answer has begun (`proven`). Of a
@@ -154,7 +161,7 @@ impl Table {
                 place.0 = entry;
                 return ControlFlow::Break(());
             }
-            let age = now.wrapping_sub(word) & STAMP;
+            let age = age(word, now);
             if age > place.1 {
                 place = (entry, age);
             }
@@ -172,13 +179,12 @@ impl Table {
 
     fn is_live(&self, word: u64, now: u64) -> bool {
         let horizon = self.horizon.load(Ordering::Relaxed);
-        word != 0 && (horizon == 0 || now.wrapping_sub(word) & STAMP < now.saturating_sub(horizon))
+        word != 0 && (horizon == 0 || age(word, now) < now.saturating_sub(horizon))
     }
 
     /// The set of a hash, or of an entry: both begin with the same bits.
     fn set(&self, hash: u64) -> &Set {
-        #[expect(clippy::cast_possible_truncation, reason = "below the number of sets")]
-        let at = ((hash >> 32) * self.sets.len() as u64 >> 32) as usize;
+        let at = (((hash >> 32) * self.sets.len() as u64) >> 32) as usize;
         &self.sets[at]
     }
 }

@@ -94,10 +94,44 @@ fn a_lookup_of_64_blocks_reads_few_entries() {
     }
 }
 
+#[test]
+fn a_core_with_an_older_clock_reads_what_is_new() {
+    let (table, all) = (Table::new(512), prompt(1, 10));
+    table.note(&all, true, 9);
+    assert_eq!(table.known(&all, true, 3), Known { blocks: 10, used: 3 });
+    table.note(&all, false, 3);
+    assert_eq!(table.known(&all, true, 10).blocks, 10);
+    assert_eq!(table.known(&all, true, 1 + (1 << 23)).blocks, 10, "also when ticks wrap");
+}
+
+#[test]
+fn cores_that_write_at_once_lose_little() {
+    let table = Table::new(4096);
+    std::thread::scope(|scope| {
+        for core in 0..4 {
+            let table = &table;
+            scope.spawn(move || {
+                for round in 0..200 {
+                    // Half of the prompts are those of all cores.
+                    let number =
+                        if round % 2 == 0 { round % 8 } else { 100 + core * 4 + round % 4 };
+                    table.note(&prompt(number, 32), round % 3 == 0, round + 1);
+                    assert!(blocks(table, &prompt(number, 32), round + 1) <= 32);
+                    assert_eq!(blocks(table, &prompt(999, 32), round + 1), 0);
+                }
+            });
+        }
+    });
+    let known: usize =
+        (0..8).step_by(2).map(|number| blocks(&table, &prompt(number, 32), 201)).sum();
+    assert!(known >= 4 * 32 * 95 / 100, "{known} of {}", 4 * 32);
+}
+
 /// `cargo test --release -p fleet -- --ignored --nocapture lookups` prints the time of one row of
 /// eight deployments.
 #[test]
 #[ignore = "measures"]
+#[expect(clippy::print_stdout, reason = "the measured time")]
 fn time_of_lookups_at_eight_deployments() {
     let tables: Vec<Table> = (0..8).map(|_| Table::new(4096)).collect();
     let prompts: Vec<Vec<u64>> = (0..60).map(|number| prompt(number, 64)).collect();
@@ -131,9 +165,6 @@ proptest! {
             *most = length.max(*most);
             prop_assert!(blocks(&table, &all, now) <= *most);
             prop_assert!(table.known(&all, true, now).blocks <= *most);
-            if size >= 512 {
-                prop_assert_eq!(blocks(&table, &all, now), *most, "everything fits");
-            }
         }
     }
 }

@@ -301,8 +301,9 @@ fn prompts_are_known_until_their_deployment_fails() {
     assert_eq!(known(&scene), 0.0);
     answer(&scene);
     for _ in 0..20 {
-        if let Some(permit) = scene.at(0).slots.try_enter(scene.now).place() {
-            scene.at(0).admit(permit, scene.now).map(|p| p.settle(failure(), scene.now));
+        let slot = scene.at(0).slots.try_enter(scene.now).place();
+        if let Some(permit) = slot.and_then(|slot| scene.at(0).admit(slot, scene.now)) {
+            permit.settle(failure(), scene.now);
         }
     }
     assert!(!scene.at(0).is_open(scene.now), "ejected");
