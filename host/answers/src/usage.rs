@@ -28,6 +28,9 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// `completion_tokens`, or `output_tokens` of responses. 0 if absent.
     pub completion_tokens: u64,
+    /// The part of the prompt that came from a cache: `cached_tokens` of the details of the prompt,
+    /// or `prompt_cache_hit_tokens`. None if the upstream does not tell.
+    pub cached_tokens: Option<u64>,
 }
 
 /// Searches an answer chunk by chunk. Between chunks it keeps at most one usage object.
@@ -144,14 +147,30 @@ pub(crate) fn is_named(text: &[u8]) -> bool {
 /// Parses a usage object, of chat and completions (`prompt_tokens`) or of responses
 /// (`input_tokens`). None without a valid prompt count.
 pub fn of_object(text: &str) -> Option<Usage> {
-    let (mut prompt, mut completion) = (None, Some(0));
+    let (mut prompt, mut completion, mut cached) = (None, Some(0), None);
     let field = |key: Range<usize>, value: Range<usize>| match &text[key] {
         "\"prompt_tokens\"" | "\"input_tokens\"" => prompt = text[value].parse().ok(),
         "\"completion_tokens\"" | "\"output_tokens\"" => completion = text[value].parse().ok(),
+        "\"prompt_tokens_details\"" | "\"input_tokens_details\"" => {
+            cached = of_details(&text[value]).or(cached);
+        }
+        "\"prompt_cache_hit_tokens\"" => cached = text[value].parse().ok().or(cached),
         _ => {}
     };
     json::object(text, field).ok()?;
-    Some(Usage { prompt_tokens: prompt?, completion_tokens: completion? })
+    Some(Usage { prompt_tokens: prompt?, completion_tokens: completion?, cached_tokens: cached })
+}
+
+/// `cached_tokens` of the details of a prompt. None for `null`, and for anything but an object.
+fn of_details(text: &str) -> Option<u64> {
+    let mut cached = None;
+    let field = |key: Range<usize>, value: Range<usize>| {
+        if &text[key] == "\"cached_tokens\"" {
+            cached = text[value].parse().ok();
+        }
+    };
+    json::object(text, field).ok()?;
+    cached
 }
 
 #[cfg(test)]
@@ -170,7 +189,7 @@ data: [DONE]"#;
         for size in 1..text.len() {
             let mut scan = UsageScan::default();
             text.chunks(size).for_each(|chunk| scan.feed(chunk));
-            let want = Usage { prompt_tokens: 3, completion_tokens: 4 };
+            let want = Usage { prompt_tokens: 3, completion_tokens: 4, cached_tokens: None };
             assert_eq!(scan.found(), Some(want), "in chunks of {size}");
             assert!(scan.text.is_empty());
         }
@@ -208,8 +227,31 @@ data: [DONE]"#;
     }
 
     #[test]
+    fn cached_tokens_are_told_in_several_ways() {
+        let cached = |text: &str| of_object(text).and_then(|usage| usage.cached_tokens);
+        for (details, want) in [
+            (r#""prompt_tokens_details":{"audio_tokens":1,"cached_tokens":7}"#, Some(7)),
+            (r#""input_tokens_details": { "cached_tokens" : 0 }"#, Some(0)),
+            (r#""prompt_cache_hit_tokens":9,"prompt_cache_miss_tokens":1"#, Some(9)),
+            (r#""prompt_tokens_details":null"#, None),
+            (r#""prompt_tokens_details":{"cached_tokens":null}"#, None),
+            (r#""prompt_tokens_details":{"cached_tokens":-5}"#, None),
+            (r#""prompt_tokens_details":{"cached_tokens":1e300}"#, None),
+            (r#""prompt_tokens_details":[7]"#, None),
+            (r#""prompt_cache_hit_tokens":9,"prompt_tokens_details":null"#, Some(9)),
+        ] {
+            assert_eq!(cached(&format!("{{\"prompt_tokens\":12,{details}}}")), want, "{details}");
+            assert_eq!(cached(&format!("{{{details},\"prompt_tokens\":12}}")), want, "{details}");
+        }
+        assert_eq!(cached(r#"{"prompt_tokens":12}"#), None);
+    }
+
+    #[test]
     fn the_last_valid_usage_counts() {
-        let used = |prompt_tokens, completion_tokens| Usage { prompt_tokens, completion_tokens };
+        let used = |prompt_tokens, completion_tokens| {
+            let cached_tokens = None;
+            Usage { prompt_tokens, completion_tokens, cached_tokens }
+        };
         let mut scan = UsageScan::default();
         for (text, found) in [
             (&b"\"usage\":1"[..], None),

@@ -140,8 +140,7 @@ fn good_deployment(deployment: &DeploymentConfig) {
     );
     assert!(probe.as_ref().is_none_or(|probe| probe.path.starts_with('/') && visible(&probe.path)));
     let prices = [&pricing.prompt, &pricing.completion, &pricing.image, &pricing.request];
-    for price in prices.into_iter().chain([&pricing.input_cache_reads, &pricing.input_cache_writes])
-    {
+    for price in prices.into_iter().chain([pricing.cached(), &pricing.input_cache_writes]) {
         assert!(
             price.parse().is_ok_and(|price: f64| price.is_finite() && price >= 0.0),
             "{price:?}"

@@ -169,10 +169,24 @@ pub struct Pricing {
     pub image: String,
     /// Price of a request.
     pub request: String,
-    /// Price of a prompt token read from the cache.
-    pub input_cache_reads: String,
+    /// Price of a prompt token read from the cache. None: not given. Shown as 0 then.
+    #[serde(serialize_with = "or_zero")]
+    pub input_cache_reads: Option<String>,
     /// Price of a prompt token written to the cache.
     pub input_cache_writes: String,
+}
+
+impl Pricing {
+    /// Price of a prompt token that comes from the provider's cache: that of any other prompt token
+    /// unless it is given.
+    #[must_use]
+    pub fn cached(&self) -> &String {
+        self.input_cache_reads.as_ref().unwrap_or(&self.prompt)
+    }
+}
+
+fn or_zero<S: serde::Serializer>(price: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(price.as_deref().unwrap_or("0"))
 }
 
 /// One place a model runs, as configured.

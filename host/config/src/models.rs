@@ -277,24 +277,23 @@ impl Check<'_> {
 
     /// The prices under `at`. Those that are not given are of `default`.
     fn pricing(&mut self, at: &[PathStep], default: &Pricing) -> Pricing {
-        let mut price = |key: &str, default: &String| {
+        let mut price = |key: &str| {
             let at = [at, &steps!["pricing", key]].concat();
-            let Some(text) = self.document.text(&at).filter(|text| !text.is_empty()) else {
-                return default.clone();
-            };
+            let text = self.document.text(&at).filter(|text| !text.is_empty())?;
             if !text.parse::<f64>().is_ok_and(|price| price.is_finite() && price >= 0.0) {
                 let help = "write dollars as a decimal: \"0.0000015\"";
                 self.errors.push(self.document.error(&at, "a price is a number, at least 0", help));
             }
-            text.to_owned()
+            Some(text.to_owned())
         };
+        let mut or = |key: &str, default: &String| price(key).unwrap_or_else(|| default.clone());
         Pricing {
-            prompt: price("prompt", &default.prompt),
-            completion: price("completion", &default.completion),
-            image: price("image", &default.image),
-            request: price("request", &default.request),
-            input_cache_reads: price("input_cache_reads", &default.input_cache_reads),
-            input_cache_writes: price("input_cache_writes", &default.input_cache_writes),
+            prompt: or("prompt", &default.prompt),
+            completion: or("completion", &default.completion),
+            image: or("image", &default.image),
+            request: or("request", &default.request),
+            input_cache_writes: or("input_cache_writes", &default.input_cache_writes),
+            input_cache_reads: price("input_cache_reads").or(default.input_cache_reads.clone()),
         }
     }
 
@@ -370,7 +369,7 @@ impl Default for Pricing {
             completion: zero(),
             image: zero(),
             request: zero(),
-            input_cache_reads: zero(),
+            input_cache_reads: None,
             input_cache_writes: zero(),
         }
     }

@@ -103,6 +103,17 @@ pub struct Description {
 }
 
 impl Description {
+    /// The signals that it is told: those that it reads, and those behind the numbers of a
+    /// [`Candidate`], unless it is asked only when deployments change.
+    #[must_use]
+    pub fn told(&self, on_path: bool) -> SignalSet {
+        let own: SignalSet = self.signals.iter().flatten().copied().collect();
+        match on_path || self.refresh.is_some() {
+            true => own.or([Signal::DurationMean, Signal::RefusedRate].into_iter().collect()),
+            false => own,
+        }
+    }
+
     /// A strategy of this name that takes no parameters and asks for nothing.
     #[must_use]
     pub fn named(name: &str) -> Self {

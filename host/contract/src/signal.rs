@@ -254,7 +254,7 @@ impl Signal {
                 unit: "requests",
                 source: "a counter of the host that all cores share",
                 age: "none",
-                meaning: "Number of this call for its model: 0, 1, 2 and so on.",
+                meaning: "Number of this request for its model: 0, 1, 2 and so on. Unknown in `assign`.",
             },
         }
     }

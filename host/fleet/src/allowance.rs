@@ -70,15 +70,22 @@ impl Allowance {
 
     /// When the next request may go. None: now.
     pub(super) fn closed(&mut self, now: Instant) -> Option<Instant> {
-        if self.told.is_some_and(|told| told.resets <= now) {
-            self.told = None;
-        }
+        self.told.take_if(|told| told.resets <= now);
         let told = self.told.filter(|told| told.remaining == 0).map(|told| told.resets);
         let learned = self.learned.as_mut().and_then(|learned| {
             let missing = 1.0 - learned.save(now);
             (missing > 0.0).then(|| now + Duration::from_secs_f64(missing / (learned.rate * OVER)))
         });
         told.max(learned)
+    }
+
+    /// The requests that may go now, as far as the deployment has told or the learned rate allows.
+    /// None if neither is known.
+    pub(super) fn left(&mut self, now: Instant) -> Option<f64> {
+        self.told.take_if(|told| told.resets <= now);
+        let told = self.told.map(|told| f64::from(told.remaining));
+        let learned = self.learned.as_mut().map(|learned| learned.save(now).max(0.0).floor());
+        [told, learned].into_iter().flatten().reduce(f64::min)
     }
 
     /// Counts a request that goes now.

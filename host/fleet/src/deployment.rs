@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::{DeploymentConfig, Redactor};
-use contract::{Candidate, Place, Side};
+use contract::{Candidate, Place, Side, Signal};
 
 use super::load::clock;
 use super::siblings::Siblings;
 use super::standing::{Change, Standing};
 use super::suspicions::Suspicions;
 use super::{
-    Condition, DeploymentMeters, EngineSignals, Health, Load, Permit, Ramp, Reports, Slot, Slots,
-    State,
+    Condition, DeploymentMeters, DeploymentSignals, EngineSignals, Health, Load, Permit, Prices,
+    Ramp, Reports, Slot, Slots, State,
 };
 
 /// The reason that is shown of a stalled deployment.
@@ -44,6 +44,10 @@ pub struct Deployment {
     pub redactor: Arc<Redactor>,
     /// Counters of its attempts. Kept over reloads.
     pub meters: Arc<DeploymentMeters>,
+    /// What is recorded of it for signals. Kept over reloads.
+    pub signals: Arc<DeploymentSignals>,
+    /// Its prices.
+    pub prices: Prices,
     /// Counts its failures between their lines in the log.
     pub reports: Reports,
     pub(super) standing: Arc<Standing>,
@@ -55,10 +59,16 @@ impl Deployment {
     /// The live numbers that a strategy is told at `now`. `condition` is that of its [`State`].
     #[must_use]
     pub fn candidate(&self, condition: Condition, now: Instant) -> Candidate<'_> {
+        let known = |signal| {
+            let value = self.signal(signal, None, now);
+            (!value.is_nan()).then_some(value)
+        };
         let idle = Candidate {
             queued: u32::try_from(self.slots.waiting()).unwrap_or(u32::MAX),
             limit: self.slots.limit(),
             state: condition.of_candidate(),
+            duration: known(Signal::DurationMean),
+            refused_rate: known(Signal::RefusedRate).unwrap_or_default(),
             ..Candidate::idle(self.id, &self.place)
         };
         match condition {
@@ -185,6 +195,10 @@ impl Deployment {
         } else {
             self.probe_failed(sent, now);
         }
+        if turned {
+            // What comes up was started anew, with an empty cache.
+            self.signals.forget_prefixes();
+        }
         if turned && !good {
             self.slots.disperse();
         }
@@ -224,6 +238,7 @@ impl Deployment {
             Change::None | Change::Due(_) => return,
             Change::Ejected { reason, lasts } => {
                 self.load.record_ejection();
+                self.signals.forget_prefixes();
                 tracing::warn!(model, deployment = name, reason, ?lasts, "ejected");
                 // If this probe fails, a later success may end the ejection early.
                 if let Some(health) = &self.health {

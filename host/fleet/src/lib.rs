@@ -4,7 +4,8 @@
 //! A deployment's state has two sources: `health` has the results of its probes, and `standing`
 //! learns from its requests (ejection, cooling). `suspicions` has what several different requests
 //! showed: a refused key, a missing model. `engine` has the load that its engine tells. The request
-//! path holds a [`Permit`] for each attempt, and settles it with the outcome.
+//! path holds a [`Permit`] for each attempt, and settles it with the outcome. `signals` has the
+//! numbers that strategies ask for by name.
 
 mod absence;
 pub mod admission;
@@ -36,6 +37,7 @@ mod reading;
 mod reports;
 mod scope;
 mod siblings;
+mod signals;
 mod slots;
 mod slow_start;
 mod snapshot;
@@ -70,6 +72,10 @@ pub use permit::{Permit, PutOff};
 pub use rate::Rate;
 pub use reports::Reports;
 pub use scope::{Demand, Forbidden, Scope};
+pub use signals::{
+    AnswerTokens, DeploymentSignals, ModelSignals, PrefixIndex, Prices, RequestSignals,
+    SignalSource, Trace,
+};
 pub use slots::{Entry, PressureReport, Slot, Slots};
 pub use slow_start::Ramp;
 pub use snapshot::{

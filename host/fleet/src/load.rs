@@ -195,7 +195,7 @@ pub(super) fn clock(now: Instant) -> Duration {
     now.saturating_duration_since(*BEGAN.get_or_init(Instant::now))
 }
 
-fn average(cell: &AtomicU64, new: f64) {
+pub(super) fn average(cell: &AtomicU64, new: f64) {
     let step = |bits| {
         let old = f64::from_bits(bits);
         let next = if old.is_nan() { new } else { old + ALPHA * (new - old) };

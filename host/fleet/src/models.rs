@@ -14,8 +14,8 @@ use super::place::place_of;
 use super::siblings::{Member, Siblings};
 use super::standing::Standing;
 use super::{
-    Budget, ChangeNotifier, Deployment, EngineSignals, Health, ModelMeters, ProbeRequests, Reports,
-    Slots, StrategyTable, jitter, now,
+    Budget, ChangeNotifier, Deployment, DeploymentSignals, EngineSignals, Health, ModelMeters,
+    ModelSignals, PrefixIndex, Prices, ProbeRequests, Reports, Slots, StrategyTable, jitter, now,
 };
 
 /// A model with its deployments.
@@ -30,6 +30,8 @@ pub struct FleetModel {
     /// True if the deployments differ in what they can do. A request may then fit only some of
     /// them.
     pub is_varied: bool,
+    /// What its deployments share of signals. Kept over reloads.
+    pub(super) signals: Arc<ModelSignals>,
     siblings: Arc<Siblings>,
 }
 
@@ -60,6 +62,8 @@ pub struct Fleet {
     pub probe_requests: Arc<ProbeRequests>,
     /// Counters of strategies by name. Kept over reloads.
     pub strategies: Arc<StrategyTable>,
+    /// The index of prompt prefixes. Kept over reloads.
+    pub prefixes: Arc<PrefixIndex>,
     redactor: Arc<Redactor>,
     /// Held while an ejection is decided. Kept over reloads.
     deciding: Arc<Mutex<()>>,
@@ -94,6 +98,7 @@ impl Fleet {
             probe_requests: previous
                 .map_or_else(Arc::default, |fleet| Arc::clone(&fleet.probe_requests)),
             strategies: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.strategies)),
+            prefixes: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.prefixes)),
             deciding: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.deciding)),
             jitter,
             by_name: foldhash::HashMap::default(),
@@ -148,6 +153,7 @@ impl Fleet {
         let rate = old.map(|old| Arc::clone(&old.siblings.rate));
         let (changes, deciding) = (Arc::clone(&self.changes), Arc::clone(&self.deciding));
         let siblings = Arc::new(Siblings::new(config, changes, rate, deciding, members));
+        let signals = old.map_or_else(Arc::default, |old| Arc::clone(&old.signals));
         let id: Arc<str> = model.id.as_str().into();
         let strategy = config.strategies.get(model.strategy);
         let is_affine = strategy.is_some_and(StrategyConfig::is_affine);
@@ -157,6 +163,10 @@ impl Fleet {
         )| {
             let max = config.concurrency.max;
             let slots = || Arc::new(Slots::with_jitter(config.side, max, self.jitter));
+            let recorded = || {
+                let (model, index) = (Arc::clone(&signals), Arc::clone(&self.prefixes));
+                Arc::new(DeploymentSignals::new(config.side, model, index))
+            };
             Arc::new(Deployment {
                 model: Arc::clone(&id),
                 id: std::mem::replace(first, *first + 1),
@@ -167,6 +177,8 @@ impl Fleet {
                 slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
                 redactor: Arc::clone(&self.redactor),
                 meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
+                signals: same(config).map_or_else(recorded, |old| Arc::clone(&old.signals)),
+                prices: Prices::of(&config.pricing),
                 reports: Reports::default(),
                 standing,
                 suspicions,
@@ -179,7 +191,7 @@ impl Fleet {
         let meters = old.map_or_else(new, |old| Arc::clone(&old.meters));
         let capability = |at: usize| model.deployments[at].capability;
         let is_varied = (1..model.deployments.len()).any(|at| capability(at) != capability(0));
-        FleetModel { config: model.clone(), deployments, meters, is_varied, siblings }
+        FleetModel { config: model.clone(), deployments, meters, is_varied, signals, siblings }
     }
 
     /// The index of the model with this id or alias.

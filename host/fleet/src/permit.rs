@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::load::clock;
 use super::standing::{Change, Turn};
-use super::{Deployment, Outcome, Quota, Slot};
+use super::{AnswerTokens, Deployment, Outcome, Quota, RequestSignals, Slot, Trace};
 
 /// One attempt in flight. Dropping it without an outcome counts neither for nor against the
 /// deployment. If it was the trial of an ejected deployment, the next request may be the
@@ -18,13 +18,16 @@ pub struct Permit {
     /// None once the attempt is settled.
     turn: Option<Turn>,
     slot: Slot,
+    /// What is recorded for signals. None once the attempt is settled, and if no strategy asks.
+    trace: Option<Box<Trace>>,
 }
 
 impl Permit {
     pub(super) fn new(deployment: &Arc<Deployment>, turn: Turn, slot: Slot, now: Instant) -> Self {
         deployment.load.begin();
         deployment.engine.begin();
-        Self { deployment: Arc::clone(deployment), issued: now, turn: Some(turn), slot }
+        let trace = deployment.signals.trace(now);
+        Self { deployment: Arc::clone(deployment), issued: now, turn: Some(turn), slot, trace }
     }
 
     /// The deployment that the attempt is made at.
@@ -46,6 +49,9 @@ impl Permit {
         let deployment = &self.deployment;
         let took = now.saturating_duration_since(self.issued);
         deployment.load.record_first_byte(took, clock(now));
+        if let Some(trace) = &mut self.trace {
+            trace.begin(now);
+        }
         if self.slot.begin(self.issued, now) {
             deployment.announce_change();
         }
@@ -59,6 +65,20 @@ impl Permit {
     /// Records that a byte of the answer came at `now`.
     pub fn hear(&self, now: Instant) {
         self.deployment.slots.hear(now);
+    }
+
+    /// Records which request the attempt sends, for signals that depend on it.
+    pub fn carry(&mut self, request: &Arc<RequestSignals>) {
+        if let Some(trace) = &mut self.trace {
+            trace.carry(request);
+        }
+    }
+
+    /// Records the tokens of the answer. They count if it ends well.
+    pub fn answered(&mut self, tokens: AnswerTokens) {
+        if let Some(trace) = &mut self.trace {
+            trace.tell(tokens);
+        }
     }
 
     /// Records what the answer tells of the requests that are left to the gateway's key.
@@ -77,6 +97,9 @@ impl Permit {
             stalled = deployment.stalled(self.slot.level(), self.issued, now);
             stalled
         });
+        if let Some(trace) = self.trace.take() {
+            trace.settle(&outcome, now);
+        }
         match outcome.is_good() {
             Some(true) => {
                 deployment.load.record_success();
@@ -148,6 +171,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.deployment.load.end();
         self.deployment.engine.end();
+        if let Some(trace) = self.trace.take() {
+            trace.end(super::now());
+        }
         if let Some(turn) = self.turn {
             self.deployment.standing.give_back(turn, super::now());
         }

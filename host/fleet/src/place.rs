@@ -3,11 +3,14 @@
 use config::{DeploymentConfig, Model};
 use contract::{Place, Price};
 
+use super::Prices;
+
 /// The fixed facts of a deployment, as strategies are told them. If the strategy places sessions by
 /// name, a key of the endpoint takes the place of a default name. Default names count positions, so
 /// an inserted line would move nearly all sessions.
 pub(super) fn place_of(model: &Model, config: &DeploymentConfig, is_affine: bool) -> Place {
-    let price = config.pricing.prompt.parse().ok().zip(config.pricing.completion.parse().ok());
+    let prices = Prices::of(&config.pricing);
+    let is_known = prices.prompt.is_finite() && prices.completion.is_finite();
     let name = match is_affine && has_default_name(config) {
         true => endpoint_key(model, config),
         false => config.name.clone(),
@@ -18,7 +21,11 @@ pub(super) fn place_of(model: &Model, config: &DeploymentConfig, is_affine: bool
         side: config.side,
         weight: config.weight,
         capacity: config.concurrency.max,
-        price: price.map(|(prompt, completion)| Price { prompt, cached: prompt, completion }),
+        price: is_known.then_some(Price {
+            prompt: prices.prompt,
+            cached: prices.cached,
+            completion: prices.completion,
+        }),
         context_length: config.capability.context_length,
         takes: config.capability.input,
         tools: config.capability.tools,

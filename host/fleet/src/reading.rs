@@ -4,16 +4,19 @@ use std::time::Instant;
 
 use contract::{Signal, SignalScope};
 
-use super::{Deployment, Eligible, FleetModel};
+use super::{Eligible, FleetModel, RequestSignals};
 
 impl Eligible {
     /// The values of `columns` for the deployments that the strategy is asked about: a row for each,
     /// local ones first, then the global ones. Empty if nothing is asked for. NaN: unknown.
+    /// `request` is what some of them depend on, and `number` gives that of the request.
     #[must_use]
     pub fn signals(
         &self,
         model: &FleetModel,
         columns: &[Option<Signal>],
+        request: Option<&RequestSignals>,
+        number: impl Fn() -> f64,
         now: Instant,
     ) -> Vec<f64> {
         if columns.is_empty() {
@@ -22,36 +25,16 @@ impl Eligible {
         let is_global = |column: &Option<Signal>| {
             column.is_some_and(|signal| signal.facts().scope == SignalScope::Global)
         };
-        let mut values =
-            Vec::with_capacity((self.local.len() + self.remote.len() + 1) * columns.len());
+        let rows = self.local.len() + self.remote.len();
+        let mut values = Vec::with_capacity((rows + 1) * columns.len());
         for at in self.local.iter().chain(&self.remote) {
-            let deployment: &Deployment = &model.deployments[*at];
+            let deployment = &model.deployments[*at];
             let of = |column: &Option<Signal>| {
-                column.map_or(f64::NAN, |signal| deployment.signal(signal, now))
+                column.map_or(f64::NAN, |signal| deployment.signal(signal, request, now))
             };
             values.extend(columns.iter().filter(|column| !is_global(column)).map(of));
         }
-        let global = columns.iter().filter(|column| is_global(column)).flatten();
-        values.extend(global.map(|signal| model.signal(*signal)));
+        values.extend(columns.iter().filter(|column| is_global(column)).map(|_| number()));
         values
-    }
-}
-
-impl Deployment {
-    /// The value of a signal. NaN: unknown.
-    #[must_use]
-    pub fn signal(&self, signal: Signal, _now: Instant) -> f64 {
-        match signal {
-            Signal::Limit => f64::from(self.slots.limit()),
-            _ => f64::NAN,
-        }
-    }
-}
-
-impl FleetModel {
-    /// The value of a global signal. NaN: unknown.
-    #[must_use]
-    pub fn signal(&self, _signal: Signal) -> f64 {
-        f64::NAN
     }
 }

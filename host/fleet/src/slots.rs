@@ -4,9 +4,11 @@
 //! limit, the pauses and the stalls of [`Pressure`] are behind a lock, which only a deployment under
 //! pressure takes.
 
+mod report;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use contract::Side;
 
@@ -15,6 +17,8 @@ use super::limits::Limits;
 use super::line::Queue;
 use super::load::clock;
 use super::pressure::{LimitRamp, Pressure};
+
+pub use report::PressureReport;
 
 /// The places of one deployment.
 #[derive(Debug)]
@@ -75,19 +79,6 @@ impl Entry {
     }
 }
 
-/// The pressure on a deployment, as it is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PressureReport {
-    /// The learned limit. None if the configured one holds.
-    pub limit: Option<u32>,
-    /// Since when no new request gets a first byte. None: it is not stalled.
-    pub stalled: Option<SystemTime>,
-    /// Refused attempts (429, 503) so far.
-    pub refusals: u64,
-    /// Attempts so far without a first byte in time, while others were answered.
-    pub stalls: u64,
-}
-
 impl Slots {
     /// Starts with `max` places, all free.
     #[must_use]
@@ -146,36 +137,10 @@ impl Slots {
         self.pressed.load(Ordering::Acquire)
     }
 
-    /// Requests that it takes at a time now: what is configured, or less where refusals taught so.
-    #[must_use]
-    pub fn limit(&self) -> u32 {
-        if !self.is_pressed() {
-            return self.max();
-        }
-        self.lock().pressure.limit(self.max()).unwrap_or(self.max())
-    }
-
     /// Requests that wait for a place.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.len()
-    }
-
-    /// The pressure on the deployment.
-    #[must_use]
-    pub fn report(&self) -> PressureReport {
-        let mut report = PressureReport {
-            limit: None,
-            stalled: None,
-            refusals: self.refusals.load(Ordering::Relaxed),
-            stalls: self.stalls.load(Ordering::Relaxed),
-        };
-        if self.pressed.load(Ordering::Acquire) {
-            let limits = self.lock();
-            report.limit = limits.pressure.limit(self.max());
-            report.stalled = limits.pressure.stalled();
-        }
-        report
     }
 
     /// Makes all requests leave that wait for this deployment alone: it is out of use.
@@ -206,15 +171,6 @@ impl Slots {
         if self.queue.len() > 0 && self.opens(now).is_some() {
             self.queue.look();
         }
-    }
-
-    /// When a place may become free without any event.
-    #[must_use]
-    pub fn opens(&self, now: Instant) -> Option<Instant> {
-        if !self.pressed.load(Ordering::Acquire) {
-            return None;
-        }
-        self.lock().room(self.taken(), self.max(), now).opens
     }
 
     /// Records a byte of an answer at `now`.

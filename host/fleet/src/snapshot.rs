@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use config::Config;
-use contract::{CandidateState, PathStrategy};
+use contract::{CandidateState, PathStrategy, SignalSet};
 
 use super::{AttemptQueue, Eligible, Fleet, FleetModel, StrategyMeters, Trial};
 
@@ -23,6 +23,21 @@ pub struct Generation {
     pub loaded_at: SystemTime,
 }
 
+impl Generation {
+    /// The signals that the strategy of each model and its candidate are told, in the order of the
+    /// fleet.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<SignalSet> {
+        let of = |model: &FleetModel| {
+            let strategy = self.strategies.get(model.config.strategy);
+            let candidate = strategy.and_then(|strategy| strategy.candidate.as_ref());
+            let both = strategy.into_iter().chain(candidate.map(|candidate| &candidate.strategy));
+            both.fold(SignalSet::default(), |all, one| all.or(one.signals))
+        };
+        self.fleet.models.iter().map(of).collect()
+    }
+}
+
 /// A strategy in use: its description, and its hooks on the request path.
 #[derive(Debug, Clone, Default)]
 pub struct StrategyInfo {
@@ -34,6 +49,8 @@ pub struct StrategyInfo {
     pub sha256: String,
     /// Its parameters, secrets redacted.
     pub parameters: serde_json::Value,
+    /// The signals that it is told.
+    pub signals: SignalSet,
     /// Asked for weights for each request. If None, the published weights decide.
     pub on_path: Option<Arc<dyn PathStrategy>>,
     /// Counters of its calls.

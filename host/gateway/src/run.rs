@@ -14,8 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
 use config::{Secret, Shutdown};
-use contract::SignalSet;
-use fleet::{Board, Fleet, Generation, ReloadStatus};
+use fleet::{Board, Generation, ReloadStatus};
 use proxy::Gateway;
 use proxy::probe::{self, Probes};
 use proxy::scrape::Scrapes;
@@ -168,11 +167,12 @@ impl Control {
     }
 
     /// Probes and scrapes the fleet of this generation instead of the previous one.
-    fn watch(&self, Generation { config, fleet, .. }: &Generation) {
+    fn watch(&self, generation: &Generation) {
+        let Generation { config, fleet, .. } = generation;
         let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
         probes.follow(fleet, config.probing, &self.client);
         let mut scrapes = self.scrapes.lock().unwrap_or_else(PoisonError::into_inner);
-        scrapes.follow(fleet, &wanted(fleet), config.scraping, &self.client);
+        scrapes.follow(fleet, &generation.wanted(), config.scraping, &self.client);
     }
 
     /// Performs one reload. After an error the configuration in use stays, and the log and
@@ -239,13 +239,11 @@ impl Control {
     fn equip(&self, generation: &Generation) -> anyhow::Result<()> {
         reload::open_log(&self.gateway, &generation.config)?;
         generation.fleet.loaded();
+        for (model, wanted) in generation.fleet.models.iter().zip(generation.wanted()) {
+            model.want(wanted, fleet::now());
+        }
         Ok(())
     }
-}
-
-/// The signals that are asked for of each model. No strategy can ask for one yet.
-fn wanted(fleet: &Fleet) -> Vec<SignalSet> {
-    vec![SignalSet::default(); fleet.models.len()]
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Asks a model's strategy about one request.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::cell::OnceCell;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use contract::{
-    Candidate, Description, Facts, Fault, Place, Question, RequestPlan, Side, Situation, Tiers,
-    Verdict,
+    Candidate, Description, Facts, Fault, Place, Question, RequestPlan, Side, Signal, Situation,
+    Tiers, Verdict,
 };
-use fleet::{Eligible, FleetModel, Route, Scope, Snapshot, StrategyInfo};
+use fleet::{Eligible, FleetModel, RequestSignals, Route, Scope, Snapshot, StrategyInfo};
 
 use crate::RequestWeights;
 
@@ -51,6 +52,10 @@ pub(crate) struct View<'r> {
     eligible: Cow<'r, Eligible>,
     local: Vec<Candidate<'r>>,
     remote: Vec<Candidate<'r>>,
+    /// What signals depend on.
+    request: Option<Arc<RequestSignals>>,
+    /// The number of the request for its model, once it was asked for: a shadow is told the same.
+    number: OnceCell<f64>,
     now: Instant,
 }
 
@@ -67,7 +72,12 @@ impl<'r> View<'r> {
     /// The deployments of `model`, an index in the snapshot, that a request of this scope may go to.
     /// What is forbidden is hidden from strategies, in panic mode too. None if there is none to ask
     /// about.
-    pub(crate) fn of(snapshot: &'r Snapshot, model: usize, scope: Scope) -> Option<Self> {
+    pub(crate) fn of(
+        snapshot: &'r Snapshot,
+        model: usize,
+        scope: Scope,
+        request: Option<Arc<RequestSignals>>,
+    ) -> Option<Self> {
         let (route, model) = (&*snapshot.routes[model], &snapshot.generation.fleet.models[model]);
         let now = Instant::now();
         let mut eligible = route.eligible.still(|i| model.deployments[i].is_open(now));
@@ -79,11 +89,19 @@ impl<'r> View<'r> {
             return None;
         }
         let (local, remote) = eligible.candidates(model, &route.states, now);
-        Some(Self { model, route, eligible, local, remote, now })
+        let number = OnceCell::new();
+        Some(Self { model, route, eligible, local, remote, request, number, now })
     }
 
     fn signals(&self, strategy: &Description) -> Vec<f64> {
-        self.eligible.signals(self.model, &strategy.signals, self.now)
+        let number = || *self.number.get_or_init(|| self.model.global(Signal::ModelSequence));
+        self.eligible.signals(
+            self.model,
+            &strategy.signals,
+            self.request.as_deref(),
+            number,
+            self.now,
+        )
     }
 
     /// What a shadow with this description is told later.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use contract::{Facts, Fault, Needs, Role};
-use fleet::{AttemptQueue, CandidateInfo, Scope, Snapshot, StrategyInfo, Trial};
+use fleet::{AttemptQueue, CandidateInfo, RequestSignals, Scope, Snapshot, StrategyInfo, Trial};
 
 use super::asking::{Said, Seen, View};
 use super::facts::{self, Asked};
@@ -46,6 +46,8 @@ pub struct Choice<'r> {
     pub tenant: Option<u64>,
     /// A comparison to make later. The request does not wait for it.
     pub shadow: Option<Box<Shadow>>,
+    /// What signals depend on. None if no strategy of the model asks for such signals.
+    pub signals: Option<Arc<RequestSignals>>,
 }
 
 /// The part of one request in a trial.
@@ -81,7 +83,14 @@ impl<'r> Inquiry<'r, '_> {
         let weights = RequestWeights::from(&*self.snapshot.routes[self.model].weights);
         let said = Said::Route { weights, reason: None };
         let (trial, session, tenant, shadow) = Default::default();
-        Choice { said, attempt_queue, trial, session, tenant, shadow }
+        let signals = self.signals();
+        Choice { said, attempt_queue, trial, session, tenant, shadow, signals }
+    }
+
+    /// What signals that a strategy of the model asks for depend on.
+    fn signals(self) -> Option<Arc<RequestSignals>> {
+        let model = &self.snapshot.generation.fleet.models[self.model];
+        model.wants_requests().then(|| Arc::new(facts::signals(self.asked)))
     }
 
     /// The choice, if no strategy has to be asked. None if the caller must await [`choose`].
@@ -107,10 +116,11 @@ pub async fn choose<'r>(
         return choice;
     };
     let candidate = strategy.candidate.as_deref().filter(|candidate| candidate.trial.is_on());
-    let facts = known(inquiry, strategy, candidate);
+    let signals = choice.signals.clone();
+    let facts = known(inquiry, strategy, candidate, signals.as_deref());
     choice.session = facts.session;
     choice.tenant = facts.tenant.as_ref().map(|tenant| tenant.hash);
-    let view = View::of(snapshot, model, scope);
+    let view = View::of(snapshot, model, scope, signals);
     let part = |candidate: &CandidateInfo, role| {
         Some(TrialPart { trial: Arc::clone(&candidate.trial), role })
     };
@@ -179,6 +189,7 @@ fn known(
     inquiry: Inquiry<'_, '_>,
     strategy: &StrategyInfo,
     candidate: Option<&CandidateInfo>,
+    signals: Option<&RequestSignals>,
 ) -> Facts {
     let asked = [Some(strategy), candidate.map(|candidate| &candidate.strategy)];
     let asked = asked.into_iter().flatten();
@@ -190,11 +201,12 @@ fn known(
         inquiry.asked.body,
         &inquiry.asked.scan.fields,
     );
-    Facts {
-        holds: demand.input,
-        tools: demand.tools,
-        ..facts::of(inquiry.asked, &generation.config.request, needs)
-    }
+    let config = &generation.config.request;
+    let facts = match signals {
+        Some(signals) => facts::beside(inquiry.asked, config, needs, signals),
+        None => facts::of(inquiry.asked, config, needs),
+    };
+    Facts { holds: demand.input, tools: demand.tools, ..facts }
 }
 
 /// Asks `strategy` about one request, and counts the call. None if the published weights decide.

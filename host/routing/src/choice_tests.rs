@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use config::{Config, DeploymentConfig, Model, Rollback, Share, Standby, TrialMode};
 use contract::{
     Deciding, Description, PathStatus, PathStrategy, Question, RawPlan, RawVerdict, RawWeights,
-    Role, Side, Verdict, WhenFull,
+    Role, Side, Signal, Verdict, WhenFull,
 };
 use fleet::{Eligible, Fleet, Generation, Route, TrialReport};
 use http::HeaderMap;
@@ -384,4 +384,34 @@ fn a_shadow_is_told_what_the_strategy_in_use_was() {
     assert_eq!(sides, [2, 0]);
     assert_eq!(shadow.seen.local[1].in_flight, 1, "as it was, not as it is");
     at_once(shadow.compare(&snapshot, clock()));
+}
+
+#[test]
+fn what_signals_depend_on_is_found_where_they_are_asked_for() {
+    let needs = Needs { prompt_tokens: true, prefixes: true, session: true, tenant_name: false };
+    let of = |asked: &[Signal]| {
+        let needy = Arc::new(needing(Ok(weights(IN_USE)), needs));
+        let snapshot = snapshot(vec![strategy("s", Some(Arc::clone(&needy)))]);
+        let model = &snapshot.generation.fleet.models[0];
+        model.want(asked.iter().copied().collect(), Instant::now());
+        let signals = chosen(&snapshot, 0.0).signals;
+        let told = needy.told.lock().expect("no panic").remove(0);
+        (signals, told)
+    };
+    let (none, told) = of(&[Signal::Limit, Signal::FirstByteP90]);
+    assert!(none.is_none());
+    for asked in [Signal::PrefixTokens, Signal::PrefillBacklog, Signal::RequestCost] {
+        let (signals, same) = of(&[asked]);
+        let signals = signals.expect("it depends on the request");
+        assert_eq!(same, told, "facts are the same with and without signals");
+        assert_eq!(
+            (signals.prompt_tokens, &signals.prefixes),
+            (told.prompt_tokens, &told.prefixes)
+        );
+    }
+    // Also without a strategy on the path: the backlog is told to one off it.
+    let published = snapshot(vec![strategy("s", None)]);
+    published.generation.fleet.models[0]
+        .want([Signal::PrefillBacklog].into_iter().collect(), Instant::now());
+    assert!(chosen(&published, 0.0).signals.is_some());
 }

@@ -37,7 +37,7 @@ fn ask(
 ) -> Result<LastGood, Fault> {
     let now = Instant::now();
     let (local, remote) = eligible.candidates(model, states, now);
-    let signals = eligible.signals(model, &strategy.description().signals, now);
+    let signals = eligible.signals(model, &strategy.description().signals, None, || f64::NAN, now);
     let raw = strategy.assign(Situation { local: &local, remote: &remote, signals: &signals })?;
     let weights = Weights::check(raw, local.len(), remote.len())?;
     Ok(eligible.spread(&weights, model.deployments.len()))
@@ -52,7 +52,8 @@ pub(super) fn rehearse(
 ) -> Result<(), Fault> {
     let now = Instant::now();
     let (local, remote) = route.eligible.candidates(model, &route.states, now);
-    let signals = route.eligible.signals(model, &strategy.description().signals, now);
+    let signals =
+        route.eligible.signals(model, &strategy.description().signals, None, || f64::NAN, now);
     let situation = Situation { local: &local, remote: &remote, signals: &signals };
     let (id, facts) = (&*model.config.id, &Facts::default());
     let question = Question { model: id, stream: false, facts, situation, held: 0 };

@@ -87,7 +87,8 @@ pub(crate) async fn serve(world: &Rc<World>, request: &Request, luck: &mut Luck)
     };
     let end = Instant::from_std(terms.end());
     let mut record = Record::begin(world, request, route, scope, terms);
-    let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
+    let (body, signals) = (&request.body, None);
+    let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
     let mut turns = Turns::begin(asked, &*route.weights, Luck::from_rng(luck), fleet::now());
     while let Some(mut permit) = turns.next(&mut record).await {
         let at = record.attempt(&permit, turns.is_panic());

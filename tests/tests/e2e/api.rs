@@ -141,6 +141,41 @@ async fn routing_shows_strategy_weights_states_and_reload() {
 }
 
 #[tokio::test]
+async fn routing_shows_the_signals_of_one_deployment() {
+    let (a, b) = (Engine::start("a"), Engine::start("b"));
+    let route = |url: &str, name: &str| {
+        let rest = "pricing: {prompt: 2, completion: 3}, concurrency: {max: 7}";
+        format!("      - {{name: {name}, base_url: '{url}', {rest}}}\n")
+    };
+    let (first, second) = (route(&a.url(), "gpu one"), route(&b.url(), "b"));
+    let models = format!(
+        "models:\n  - id: org/m\n    aliases: [short]\n    route:\n{first}{second}  - {{id: other, base_url: '{}'}}\n",
+        b.url()
+    );
+    let gateway = tests::setup!().models(models).start();
+    let shown =
+        async |query: &str| gateway.get(&format!("/routing?{query}")).await.json()["models"].take();
+    let one = shown("model=org%2Fm&deployment=gpu%20one").await;
+    let deployments = &one["org/m"]["deployments"];
+    assert_eq!(
+        (deployments.as_array().map(Vec::len), &deployments[0]["name"]),
+        (Some(1), &json!("gpu one"))
+    );
+    let expected = json!({
+        "limit": 7.0, "stalled": 0.0, "line.wait": 0.0,
+        "price.prompt": 2.0, "price.cached": 2.0, "price.completion": 3.0,
+    });
+    assert_eq!(deployments[0]["signals"], expected);
+    assert_eq!(shown("deployment=gpu%20one").await, one);
+    let short = shown("model=short").await;
+    assert_eq!(short["org/m"]["deployments"].as_array().map(Vec::len), Some(2));
+    assert!(
+        short.get("other").is_none() && short["org/m"]["deployments"][0].get("signals").is_none()
+    );
+    assert_eq!(shown("deployment=nobody").await, json!({}));
+}
+
+#[tokio::test]
 async fn health_and_metrics_answer_get_and_head() {
     let (_upstream, gateway) = echo();
     assert_eq!(gateway.get("/health").await.json(), json!({"status": "ok"}));

@@ -136,6 +136,8 @@ pub struct Commit {
     repeat: Repeat,
     /// True if the last chunk was one event that [`Repeat`] recognised: only content.
     repeated: bool,
+    /// Events of a stream so far, without those that keep the connection alive.
+    events_read: u32,
     /// Reads a plain answer.
     plain: Plain,
     /// The tokens that a whole plain answer reports.
@@ -157,6 +159,7 @@ impl Commit {
             moved: false,
             repeat: Repeat::default(),
             repeated: false,
+            events_read: 0,
             plain: Plain::default(),
             usage: None,
         }
@@ -191,6 +194,12 @@ impl Commit {
     /// True if the last chunk matches an earlier event. Such an event has no usage.
     pub fn is_repeated(&self) -> bool {
         self.repeated
+    }
+
+    /// The events of a stream so far that may have content: about one for each token. 0 for a plain
+    /// answer.
+    pub fn events_read(&self) -> u32 {
+        self.events_read
     }
 
     /// True if a stream has had its last event or all its finish reasons: at most usage and the

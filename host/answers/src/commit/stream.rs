@@ -64,6 +64,7 @@ impl Commit {
         self.repeated = is_fresh && self.repeat.covers(&chunk);
         if self.repeated {
             (self.moved, self.open) = (true, false);
+            self.events_read = self.events_read.saturating_add(1);
             return Verdict::Pass(chunk);
         }
         let verdict = self.read_events(chunk);
@@ -100,7 +101,9 @@ impl Commit {
                 Event::Whole(text) => content::later(text),
                 Event::TooLong(start, long) => content::of_long(start, &long.seen),
             };
-            self.moved |= !matches!(event, Event::Whole(text) if content::is_keep_alive(text));
+            let moves = !matches!(event, Event::Whole(text) if content::is_keep_alive(text));
+            self.moved |= moves;
+            self.events_read = self.events_read.saturating_add(moves.into());
             if let Meaning::Error(error) = meaning {
                 let pass = self.passable(&chunk, good);
                 return Verdict::Fail { pass, defect: Defect::Reported(error) };

@@ -286,7 +286,9 @@ fn the_work_is_a_multiple_of_bytes_and_chunks() {
 
 #[test]
 fn a_whole_body_tells_its_usage() {
-    let used = |prompt_tokens, completion_tokens| Some(Usage { prompt_tokens, completion_tokens });
+    let used = |prompt_tokens, completion_tokens| {
+        Some(Usage { prompt_tokens, completion_tokens, cached_tokens: None })
+    };
     for (body, want) in [
         (r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#, used(3, 4)),
         (r#"{"usage":{"input_tokens":5,"output_tokens":6,"x":{}}}"#, used(5, 6)),

@@ -158,7 +158,8 @@ pub(crate) struct RawPricing {
     image: Option<Amount>,
     /// A request.
     request: Option<Amount>,
-    /// A prompt token read from the cache.
+    /// A prompt token read from the cache. Strategies take it to cost as much as any other prompt
+    /// token where this is not given.
     input_cache_reads: Option<Amount>,
     /// A prompt token written to the cache.
     input_cache_writes: Option<Amount>,

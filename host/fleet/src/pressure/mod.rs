@@ -169,6 +169,11 @@ impl Pressure {
         self.allowance.told(quota, others, now);
     }
 
+    /// The requests that the allowance has left. None if none is known.
+    pub(super) fn quota(&mut self, now: Instant) -> Option<f64> {
+        self.allowance.left(now)
+    }
+
     /// The request that tried whether a stall is over has ended.
     pub(super) fn trial_ended(&mut self) {
         if let Some(stall) = &mut self.stall {

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn deployments_at_one_origin_share_their_engine() {
     let mut scene = Scene::with(2, Ejection::default());
-    let again = Model { id: "n".into(), ..model(vec![deployment(1)]) };
+    let again = config::Model { id: "n".into(), ..model(vec![deployment(1)]) };
     scene.config.models.push(again);
     scene.fleet = Fleet::build(&scene.config, Some(&scene.fleet));
     let engine = |fleet: &Fleet, model: usize, at: usize| {

@@ -174,6 +174,7 @@ fn describe(plugin: &Plugin, parameters: &Value, counters: &StrategyTable) -> St
         version: description.version.clone(),
         sha256: plugin.digest().to_owned(),
         parameters: redact(parameters),
+        signals: description.told(plugin.on_path().is_some()),
         on_path: plugin.on_path(),
         meters: counters.of(&description.name),
         attempt_queue: plugin.learns().then(Arc::<AttemptQueue>::default),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contract::{self, Ending};
-use fleet::{InFlight, Slot, Turn};
+use fleet::{InFlight, Slot, Trace, Turn};
 use routing::facts::tenant;
 
 use super::random::Stream;
@@ -31,6 +31,10 @@ pub(super) struct SimulatedAttempt {
     pub(super) queued: Duration,
     /// The probability with which the deployment was drawn.
     pub(super) probability: f64,
+    /// What is recorded for signals. None once it has ended, and if the strategy asks for none.
+    pub(super) trace: Option<Box<Trace>>,
+    /// Tokens of its prompt that the engine had in its cache.
+    pub(super) cached: u32,
 }
 
 /// How an attempt ended.
@@ -53,6 +57,7 @@ impl SimulatedAttempt {
         let ((turn, slot), in_flight) = (admission, Some(site.load.enter()));
         let (since, reached, begun, slot) = (now, now, None, Some(slot));
         let (queued, probability) = (Duration::ZERO, 1.0);
+        let (trace, cached) = (site.signals.trace(site.instant(now)), 0);
         Self {
             request,
             site: at,
@@ -65,6 +70,8 @@ impl SimulatedAttempt {
             slot,
             queued,
             probability,
+            trace,
+            cached,
         }
     }
 

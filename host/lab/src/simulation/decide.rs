@@ -1,18 +1,18 @@
 //! The simulated decision layer: asks the strategy, and applies its answers.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::Standby;
 use contract::{
-    Candidate, EndedAttempt, Fault, PathStrategy, Question, RequestPlan, Situation, Strategy,
-    Verdict, Weights,
+    Candidate, EndedAttempt, Fault, PathStrategy, Question, RequestPlan, Signal, SignalScope,
+    Situation, Strategy, Verdict, Weights,
 };
 use fleet::{AttemptQueue, Eligible, Prospect};
 use routing::{MOST_HOLDS, RequestWeights};
 
 use crate::Replayed;
-use crate::workbench::unknown;
 
 use super::site::Site;
 use super::workload::Request;
@@ -20,6 +20,8 @@ use super::workload::Request;
 pub(super) struct Decisions<'a> {
     strategy: &'a mut dyn Strategy,
     surroundings: &'a Replayed,
+    /// The number of the next request that it is asked about.
+    number: Cell<u32>,
     standby: Standby,
     /// Set if the strategy decides for each request.
     on_path: Option<Arc<dyn PathStrategy>>,
@@ -38,7 +40,18 @@ impl<'a> Decisions<'a> {
     ) -> Self {
         let on_path = strategy.on_path();
         let (last, attempt_queue, faults, last_fault) = Default::default();
-        Self { strategy, surroundings, standby, on_path, last, attempt_queue, faults, last_fault }
+        let number = Cell::new(0);
+        Self {
+            strategy,
+            surroundings,
+            number,
+            standby,
+            on_path,
+            last,
+            attempt_queue,
+            faults,
+            last_fault,
+        }
     }
 
     /// The eligible deployments at a time.
@@ -64,7 +77,7 @@ impl<'a> Decisions<'a> {
     pub(super) fn ask(&mut self, sites: &[Site<'_>], now: Duration) {
         let eligible = self.eligible(sites, now);
         let (local, remote) = candidates(&eligible, sites, now);
-        let signals = self.signals(local.len() + remote.len());
+        let signals = self.signals(&eligible, sites, None, now);
         let situation = Situation { local: &local, remote: &remote, signals: &signals };
         self.surroundings.set(now);
         let answer = self.strategy.assign(situation);
@@ -90,7 +103,7 @@ impl<'a> Decisions<'a> {
             let (local, remote) = candidates(&eligible, sites, now);
             let facts = request.facts(on_path.description().needs);
             let (facts, stream) = (&facts, request.stream);
-            let signals = self.signals(local.len() + remote.len());
+            let signals = self.signals(&eligible, sites, Some(request), now);
             let situation = Situation { local: &local, remote: &remote, signals: &signals };
             let question = Question { model, stream, facts, situation, held };
             self.surroundings.set(now);
@@ -110,9 +123,38 @@ impl<'a> Decisions<'a> {
         Decided::Route(last.into())
     }
 
-    /// The values of the signals that the strategy asks for.
-    fn signals(&self, deployments: usize) -> Vec<f64> {
-        unknown(&self.strategy.description().signals, deployments)
+    /// The values of the signals that the strategy asks for, as the gateway gives them.
+    fn signals(
+        &self,
+        eligible: &Eligible,
+        sites: &[Site<'_>],
+        request: Option<&Request>,
+        now: Duration,
+    ) -> Vec<f64> {
+        let columns = &self.strategy.description().signals;
+        if columns.is_empty() {
+            return Vec::new();
+        }
+        let is_global = |column: &&Option<Signal>| {
+            column.is_some_and(|signal| signal.facts().scope == SignalScope::Global)
+        };
+        let wants = sites.iter().any(|site| site.signals.wants_requests());
+        let of_request = request.filter(|_| wants).map(Request::signals);
+        let mut values = Vec::new();
+        for at in eligible.local.iter().chain(&eligible.remote) {
+            let of = |column: &Option<Signal>| {
+                column
+                    .map_or(f64::NAN, |signal| sites[*at].signal(signal, of_request.as_ref(), now))
+            };
+            values.extend(columns.iter().filter(|column| !is_global(column)).map(of));
+        }
+        for _ in columns.iter().filter(is_global) {
+            values.push(if request.is_some() { f64::from(self.number.get()) } else { f64::NAN });
+        }
+        if request.is_some() {
+            self.number.set(self.number.get().wrapping_add(1));
+        }
+        values
     }
 
     fn fault(&mut self, fault: &Fault) {

@@ -82,6 +82,11 @@ impl Engine {
         Self { speed, line, running, given: 0.0, at: Duration::ZERO, next: None }
     }
 
+    /// Requests that it works on, and those in its line.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.running.len(), self.line.len())
+    }
+
     /// Adds a job to the line. [`advance`](Self::advance) reports its stages.
     pub(super) fn submit(&mut self, job: Job, now: Duration) {
         self.count(now);

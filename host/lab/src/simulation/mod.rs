@@ -32,7 +32,7 @@ pub use workload::TooMany;
 
 use std::sync::Arc;
 
-use contract::Strategy;
+use contract::{SignalSet, Strategy};
 
 use crate::Replayed;
 
@@ -44,6 +44,8 @@ pub struct Contestant {
     pub strategy: Box<dyn Strategy>,
     /// The strategy's time and chance.
     pub surroundings: Arc<Replayed>,
+    /// The signals that it asks for. Others are not recorded.
+    pub signals: SignalSet,
 }
 
 /// Runs the scenario once with every strategy.
@@ -53,8 +55,9 @@ pub struct Contestant {
 pub fn simulate(scenario: &Scenario, contestants: &mut [Contestant]) -> Result<Report, TooMany> {
     let requests = workload::requests(scenario)?;
     let mut report = Report::new(scenario, &requests);
-    for Contestant { name, strategy, surroundings } in contestants {
-        let done = run::Run::new(scenario, &requests, strategy.as_mut(), surroundings).run();
+    for Contestant { name, strategy, surroundings, signals } in contestants {
+        let run = run::Run::new(scenario, &requests, strategy.as_mut(), surroundings, *signals);
+        let done = run.run();
         report.add(name, scenario, &requests, &done);
     }
     Ok(report)

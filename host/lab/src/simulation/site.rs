@@ -8,8 +8,11 @@ use http::StatusCode;
 use rand::{Rng, RngExt};
 
 use config::{Share, SlowStart};
-use contract::Candidate;
-use fleet::{Condition, Entry, Load, Prospect, Sibling, Slot, Slots, Standing};
+use contract::{Candidate, Signal};
+use fleet::{
+    Condition, DeploymentSignals, Entry, Load, ModelSignals, PrefixIndex, Prices, Prospect,
+    RequestSignals, Sibling, SignalSource, Slot, Slots, Standing,
+};
 use routing::{Cause, Deployments, Event};
 
 use super::cache::Cache;
@@ -28,6 +31,8 @@ pub(super) struct Site<'a> {
     pub(super) standing: Standing,
     /// The places for attempts, and the pressure on them.
     pub(super) slots: Arc<Slots>,
+    /// What is recorded for signals.
+    pub(super) signals: Arc<DeploymentSignals>,
     /// Requests that wait for a place, first come first served.
     pub(super) line: VecDeque<usize>,
     /// Start of the simulation as an `Instant`, for the gateway's own parts.
@@ -54,8 +59,14 @@ pub(super) enum Luck {
 }
 
 impl<'a> Site<'a> {
-    pub(super) fn new(id: u32, config: &'a scenario::Site, epoch: Instant) -> Self {
+    pub(super) fn new(
+        id: u32,
+        config: &'a scenario::Site,
+        epoch: Instant,
+        (model, index): (Arc<ModelSignals>, Arc<PrefixIndex>),
+    ) -> Self {
         let scenario::Site { parallel, decode, slowdown, .. } = *config;
+        let signals = DeploymentSignals::new(config.place.side, model, index);
         Self {
             config,
             id,
@@ -65,6 +76,7 @@ impl<'a> Site<'a> {
             // The gateway's own jitter has no seed, and would make each run different.
             standing: Standing::with_jitter(|| 0.0),
             slots: Arc::new(Slots::with_jitter(config.place.side, config.concurrency.max, || 0.0)),
+            signals: Arc::new(signals),
             line: VecDeque::new(),
             epoch,
         }
@@ -118,7 +130,13 @@ impl<'a> Site<'a> {
     /// Its state as strategies see it.
     pub(super) fn candidate(&self, now: Duration) -> Candidate<'_> {
         let condition = self.condition(now);
+        let known = |signal| {
+            let value = self.signal(signal, None, now);
+            (!value.is_nan()).then_some(value)
+        };
         let idle = Candidate {
+            duration: known(Signal::DurationMean),
+            refused_rate: known(Signal::RefusedRate).unwrap_or_default(),
             queued: u32::try_from(self.line.len()).unwrap_or(u32::MAX),
             limit: self.slots.limit(),
             state: condition.of_candidate(),
@@ -127,6 +145,30 @@ impl<'a> Site<'a> {
         match condition {
             Condition::HalfOpen => Candidate { in_flight: self.load.in_flight(), ..idle },
             _ => self.load.candidate(idle, now),
+        }
+    }
+
+    /// The value of a signal, as strategies see it. NaN if it is not known.
+    pub(super) fn signal(
+        &self,
+        signal: Signal,
+        request: Option<&RequestSignals>,
+        now: Duration,
+    ) -> f64 {
+        let prices = self.config.place.price.map_or(Prices::default(), |price| Prices {
+            prompt: price.prompt,
+            cached: price.cached,
+            completion: price.completion,
+            request: 0.0,
+        });
+        let source = SignalSource { slots: &self.slots, waiting: self.line.len(), prices };
+        let (running, waiting) = self.engine.load();
+        #[expect(clippy::cast_precision_loss, reason = "a simulation has no 2^52 requests")]
+        match signal {
+            Signal::EngineRunning => running as f64,
+            Signal::EngineWaiting => waiting as f64,
+            Signal::EngineAge => 0.0,
+            signal => self.signals.value(signal, source, request, self.instant(now)),
         }
     }
 

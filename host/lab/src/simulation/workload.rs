@@ -7,6 +7,7 @@ use rand::RngExt;
 use routing::facts::tenant;
 
 use contract::{Facts, Needs};
+use fleet::RequestSignals;
 
 use super::random::{Stream, exponential, mix, stream};
 use super::scenario::{Arrivals, Kind, Scenario};
@@ -15,8 +16,10 @@ use super::scenario::{Arrivals, Kind, Scenario};
 const MAX_REQUESTS: usize = 1_000_000;
 /// Tokens per hashed block of a prompt. The gateway's blocks have 512 bytes.
 const BLOCK: u32 = 128;
-/// Maximum number of hashes of a prompt, as in the gateway.
+/// Maximum number of hashes of a prompt that strategies are told, as in the gateway.
 const BLOCKS: u32 = 64;
+/// The same in the gateway's index of prompts.
+const INDEXED: u32 = 1024;
 /// Names of the random streams. See [`stream`].
 const ARRIVALS: u64 = 1;
 const REQUESTS: u64 = 2;
@@ -142,17 +145,27 @@ impl Request {
             prompt_tokens: needs.prompt_tokens.then_some(self.prompt),
             max_output_tokens: None,
             session: needs.session.then(|| mix(u64::MAX, self.session)),
-            prefixes: if needs.prefixes { self.prefixes() } else { Vec::new() },
+            prefixes: if needs.prefixes { self.prefixes(BLOCKS) } else { Vec::new() },
             tenant: self.tenant.as_deref().map(tenant),
             ..Facts::default()
         }
     }
 
-    /// Hashes of the prompt's first block, its first two blocks, and so on. Blocks of the system
+    /// What the host's signals of the request depend on.
+    pub(super) fn signals(&self) -> RequestSignals {
+        RequestSignals {
+            prompt_tokens: Some(self.prompt),
+            prefixes: self.prefixes(INDEXED),
+            block_tokens: BLOCK,
+            ..RequestSignals::default()
+        }
+    }
+
+    /// At most `most` hashes of the prompt's first block, its first two blocks, and so on. Blocks of the system
     /// prompt depend on the kind alone, later ones also on the session.
-    fn prefixes(&self) -> Vec<u64> {
+    fn prefixes(&self, most: u32) -> Vec<u64> {
         let shared = self.system / BLOCK;
-        let blocks = (self.prompt / BLOCK).min(BLOCKS);
+        let blocks = (self.prompt / BLOCK).min(most);
         let mut hash = mix(0, self.kind as u64);
         let next = |block| {
             let of = if block < shared { 0 } else { self.session.wrapping_add(1) };

@@ -9,4 +9,3 @@ mod question;
 pub mod table;
 
 pub use parameters::{Parameter, parameters, typed};
-pub(crate) use question::unknown;

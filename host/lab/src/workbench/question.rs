@@ -66,7 +66,7 @@ impl Live {
 }
 
 /// Values for `columns` of so many deployments: nothing is known.
-pub(crate) fn unknown(columns: &[Option<Signal>], deployments: usize) -> Vec<f64> {
+pub(super) fn unknown(columns: &[Option<Signal>], deployments: usize) -> Vec<f64> {
     let is_global = |column: &&Option<Signal>| {
         column.is_some_and(|signal| signal.facts().scope == SignalScope::Global)
     };

@@ -216,7 +216,9 @@ impl Api {
             "/routing" => {
                 allow(&request, &read)?;
                 let snapshot = Arc::clone(&snapshot);
-                let page = routing::RoutingPage::new(&self.gateway, snapshot, request.headers());
+                let only = routing::Only::of(request.uri().query());
+                let headers = request.headers();
+                let page = routing::RoutingPage::new(&self.gateway, snapshot, headers, only);
                 self.page(Box::new(page), "application/json").await
             }
             "/health" => allow(&request, &read).map(|()| health::live()),

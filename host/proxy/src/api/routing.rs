@@ -1,13 +1,16 @@
 //! `/routing`: the strategies in use, their decisions, the state of deployments, and the last
-//! reload.
+//! reload. For one deployment, its signals.
 
+#[cfg(test)]
+mod documented;
+mod only;
 mod strategies;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use hyper::{HeaderMap, header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -18,12 +21,15 @@ use fleet::{EngineSignals, FleetModel, Route, Snapshot};
 use crate::gateway::Gateway;
 use crate::render::{Page, write_json};
 
+pub(super) use only::Only;
+
 /// The whole page. Its keys are in alphabetical order.
 pub(super) struct RoutingPage {
     gateway: Arc<Gateway>,
     snapshot: Arc<Snapshot>,
     /// The request has the admin token, which shows endpoints.
     admin: bool,
+    only: Only,
     /// Indices of the models, in the order of their ids.
     order: Vec<usize>,
     part: Part,
@@ -46,10 +52,11 @@ impl RoutingPage {
         gateway: &Arc<Gateway>,
         snapshot: Arc<Snapshot>,
         headers: &HeaderMap,
+        only: Only,
     ) -> Self {
         let (admin, order) = (is_admin(gateway, headers), Vec::new());
         let (gateway, part) = (Arc::clone(gateway), Part::Begin);
-        Self { gateway, snapshot, admin, order, part, has_own: false }
+        Self { gateway, snapshot, admin, only, order, part, has_own: false }
     }
 
     fn reload(&self) -> Value {
@@ -66,7 +73,7 @@ impl Page for RoutingPage {
         let models = &snapshot.generation.fleet.models;
         match self.part {
             Part::Begin => {
-                self.order = (0..models.len()).collect();
+                self.order = (0..models.len()).filter(|at| self.only.shows(&models[*at])).collect();
                 self.order.sort_by(|a, b| models[*a].config.id.cmp(&models[*b].config.id));
                 text.extend(br#"{"models":{"#);
                 self.part = Part::Model(0);
@@ -74,7 +81,7 @@ impl Page for RoutingPage {
             Part::Model(nth) => match self.order.get(nth) {
                 Some(&at) => {
                     let (model, route) = (&models[at], &snapshot.routes[at]);
-                    let shown = show_model(model, route, self.admin);
+                    let shown = show_model(model, route, self.admin, &self.only);
                     write_entry(text, nth == 0, &model.config.id, &shown);
                     self.part = Part::Model(nth + 1);
                 }
@@ -115,7 +122,7 @@ fn write_entry(text: &mut Vec<u8>, is_first: bool, key: &str, value: &Value) {
     write_json(text, value);
 }
 
-fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
+fn show_model(model: &FleetModel, route: &Route, admin: bool, only: &Only) -> Value {
     let show = |(i, deployment): (usize, &Arc<fleet::Deployment>)| {
         let (config, state) = (&deployment.config, &route.states[i]);
         let pressure = deployment.slots.report();
@@ -136,9 +143,15 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool) -> Value {
         if admin {
             shown["endpoint"] = config.endpoint.to_string().into();
         }
+        if only.has_signals() {
+            shown["signals"] = show_signals(deployment);
+        }
         shown
     };
-    let deployments: Vec<Value> = model.deployments.iter().enumerate().map(show).collect();
+    let is_shown =
+        |(_, d): &(usize, &Arc<fleet::Deployment>)| only.shows_deployment(&d.config.name);
+    let deployments = model.deployments.iter().enumerate().filter(is_shown);
+    let deployments: Vec<Value> = deployments.map(show).collect();
     json!({"panic": route.eligible.panic, "deployments": deployments})
 }
 
@@ -158,6 +171,14 @@ fn show_load(engine: &EngineSignals) -> Option<Value> {
         "prefix_hit": known(Signal::EnginePrefixHit),
         "age_ms": age,
     }))
+}
+
+/// The signals that are known without a request, by name.
+fn show_signals(deployment: &fleet::Deployment) -> Value {
+    let known = deployment.known_signals(Instant::now());
+    let shown: Map<String, Value> =
+        known.map(|(signal, value)| (signal.name().to_owned(), value.into())).collect();
+    shown.into()
 }
 
 /// Compares digests, so that the time taken reveals nothing about the token.

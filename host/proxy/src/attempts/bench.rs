@@ -56,11 +56,13 @@ impl Arrived {
         let generation = &request.snapshot.generation;
         let (fleet, route) = (&generation.fleet, &request.snapshot.routes[request.model]);
         let (model, terms) = (&fleet.models[request.model], request.terms(journal.started));
-        let scope = request.scope();
-        let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
-        let Chosen::Route(weights, place) = choose(request, asked, journal).await else {
+        let (scope, body, signals) = (request.scope(), &request.body, None);
+        let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
+        let Chosen::Route { weights, place, signals } = choose(request, asked, journal).await
+        else {
             panic!("the request is refused")
         };
+        let asked = RoutedRequest { signals: signals.as_ref(), ..asked };
         let turns = Turns::begin(asked, weights, rand::rng(), Instant::now()).with_place(place);
         std::hint::black_box(&turns);
     }

@@ -2,9 +2,10 @@
 //! strategy in use.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet::{Slot, now};
+use fleet::{RequestSignals, Slot, now};
 use routing::facts::Asked;
 use routing::{Choice, Inquiry, RequestWeights, RoutedRequest, Said, WaitLog, hold};
 
@@ -13,8 +14,15 @@ use super::request::Request;
 
 /// What happens with a request after it was held, if it was.
 pub(super) enum Chosen<'r> {
-    /// It is sent: how it is shared, and the place that it got while it was held.
-    Route(RequestWeights<'r>, Option<(usize, Slot)>),
+    /// It is sent.
+    Route {
+        /// How it is shared.
+        weights: RequestWeights<'r>,
+        /// The place that it got while it was held.
+        place: Option<(usize, Slot)>,
+        /// What signals depend on that are asked for.
+        signals: Option<Arc<RequestSignals>>,
+    },
     /// A strategy refuses it.
     Denied(Denied),
 }
@@ -37,10 +45,11 @@ pub(super) async fn choose<'r>(
     let mut held = 0;
     let mut place = None;
     loop {
-        match ask(request, routed, held, journal).await {
+        let (said, signals) = ask(request, routed, held, journal).await;
+        match said {
             Said::Route { weights, reason } => {
                 journal.reason = reason.map(Into::into);
-                return Chosen::Route(weights, place);
+                return Chosen::Route { weights, place, signals };
             }
             Said::Refuse { retry_after, reason } => {
                 journal.reason = reason.map(Into::into);
@@ -66,7 +75,7 @@ async fn ask<'r>(
     routed: RoutedRequest<'_>,
     held: u32,
     journal: &mut Journal,
-) -> Said<'r> {
+) -> (Said<'r>, Option<Arc<RequestSignals>>) {
     let Request { snapshot, model, headers, body, scan, .. } = request;
     let id = &snapshot.generation.fleet.models[*model].config.id;
     let asked = Asked { model: id, headers, body, scan };
@@ -76,7 +85,7 @@ async fn ask<'r>(
         Some(choice) => choice,
         None => routing::choose(inquiry, rand::random, Instant::now).await,
     };
-    let Choice { said, attempt_queue, trial, shadow, session, tenant } = choice;
+    let Choice { said, attempt_queue, trial, shadow, session, tenant, signals } = choice;
     (journal.attempt_queue, journal.trial) = (attempt_queue, trial);
     (journal.session, journal.tenant) = (session, tenant);
     // In a task of its own: a shadow must not delay the request.
@@ -84,5 +93,5 @@ async fn ask<'r>(
         let snapshot = Rc::clone(snapshot);
         tokio::task::spawn_local(async move { shadow.compare(&snapshot, Instant::now).await });
     }
-    said
+    (said, signals)
 }

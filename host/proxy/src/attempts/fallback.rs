@@ -73,11 +73,13 @@ impl Executor {
         let (fleet, model) = (&generation.fleet, &generation.fleet.models[request.model]);
         let scope = request.scope();
         let terms = request.terms(journal.started);
-        let asked = RoutedRequest { fleet, model, route, body: &request.body, terms, scope };
-        let (weights, place) = match choose(&request, asked, &mut journal).await {
-            Chosen::Route(weights, place) => (weights, place),
+        let (body, signals) = (&request.body, None);
+        let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
+        let (weights, place, signals) = match choose(&request, asked, &mut journal).await {
+            Chosen::Route { weights, place, signals } => (weights, place, signals),
             Chosen::Denied(denied) => return Err((Unanswered::Denied(denied), journal)),
         };
+        let asked = RoutedRequest { signals: signals.as_ref(), ..asked };
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
         let mut turns = Turns::begin(asked, weights, rand::rng(), now).with_place(place);

@@ -277,8 +277,12 @@ impl Journal {
         let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let cost = |(usage, price): (Usage, contract::Price)| {
             #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 tokens")]
-            let [prompt, completion] = [usage.prompt_tokens as f64, usage.completion_tokens as f64];
-            prompt * price.prompt + completion * price.completion
+            let [prompt, cached, completion] = [
+                usage.prompt_tokens as f64,
+                usage.cached_tokens.unwrap_or(0).min(usage.prompt_tokens) as f64,
+                usage.completion_tokens as f64,
+            ];
+            (prompt - cached) * price.prompt + cached * price.cached + completion * price.completion
         };
         contract::EndedAttempt {
             request: self.number,
@@ -287,6 +291,7 @@ impl Journal {
             status: end.status.or_else(|| first_byte.map(|_| self.status)),
             first_byte,
             prompt_tokens: usage.map(|usage| tokens(usage.prompt_tokens)),
+            cached_tokens: usage.and_then(|usage| usage.cached_tokens).map(tokens),
             completion_tokens: usage.map(|usage| tokens(usage.completion_tokens)),
             cost: usage.zip(deployment.place.price).map(cost),
             ..contract::EndedAttempt::new(deployment.id, end.ending, total)
@@ -328,6 +333,11 @@ impl Journal {
     /// Records the usage that the upstream has reported so far.
     pub(crate) fn used(&mut self, usage: Option<Usage>) {
         self.usage = usage;
+    }
+
+    /// The usage that the upstream has reported so far.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
     }
 
     /// Finds out why a request was dropped before its end was recorded: a panic, the end of the

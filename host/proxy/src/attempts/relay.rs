@@ -24,7 +24,7 @@ use answers::commit::{Commit, Defect, End, Shape, Verdict};
 use answers::rename::Rename;
 use answers::usage::UsageScan;
 use config::Timeouts;
-use fleet::{Deployment, Outcome, Permit};
+use fleet::{AnswerTokens, Deployment, Outcome, Permit};
 use routing::{Cause, Failure, Phase};
 
 use crate::timeout::Span;
@@ -329,6 +329,7 @@ impl Relay {
     /// Completes an answer that is whole. The commit may still hold a part of it.
     fn complete(&mut self, now: Instant) {
         self.state = State::Held;
+        self.count_tokens();
         self.settle(Outcome::Success, now);
         self.journal.completed();
         self.end_if_sent();
@@ -346,6 +347,19 @@ impl Relay {
             None => first,
         };
         self.state = State::Ended;
+    }
+
+    /// Tells the tokens of a whole answer to whoever counts them. A stream that reports none has
+    /// about one for each event.
+    fn count_tokens(&mut self) {
+        let Some(permit) = &mut self.permit else { return };
+        let (usage, events) = (self.journal.usage(), u64::from(self.commit.events_read()));
+        let reported = usage.map(|usage| usage.completion_tokens).filter(|tokens| *tokens > 0);
+        permit.answered(AnswerTokens {
+            cached: usage.and_then(|usage| usage.cached_tokens),
+            completion: reported.or(Some(events).filter(|events| *events > 0)),
+            is_stream: self.commit.shape() == Shape::Stream,
+        });
     }
 
     fn settle(&mut self, outcome: Outcome, now: Instant) {

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use config::{Config, Paths, load};
+use contract::Signal;
 use fleet::Fleet;
 
 use crate::attempts::Desk;
@@ -40,7 +41,10 @@ async fn relay(total: Duration) -> (Box<Relay>, TcpStream, Arc<Deployment>) {
     let fleet = Fleet::build(&config(), None);
     let deployment = Arc::clone(&fleet.models[0].deployments[0]);
     let now = Instant::now().into_std();
-    let permit = deployment.admit(deployment.slots.try_enter(now).place().unwrap(), now).unwrap();
+    fleet.models[0].want(Signal::ALL.into_iter().collect(), now);
+    let slot = deployment.slots.try_enter(now).place().unwrap();
+    let mut permit = deployment.admit(slot, now).unwrap();
+    permit.begun(now);
     let metrics = Arc::new(Metrics::new().unwrap());
     let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
     let mut journal = Journal::open("id".into(), "", Rc::new(desk));
@@ -120,5 +124,34 @@ async fn an_answer_under_a_client_that_is_given_up_ends_then_and_is_charged_to_n
         assert_eq!(deployment.load.in_flight(), 0, "the attempt is over");
         assert!(!deployment.load.is_failing());
         assert!(next(&mut relay).await.contains(phase.code()));
+    }
+}
+
+#[tokio::test]
+async fn a_whole_stream_tells_its_tokens() {
+    let usage = r#""usage":{"prompt_tokens":9,"completion_tokens":90}"#;
+    for (last, tokens) in [("".to_owned(), 21.0), (format!("data: {{{usage}}}\n\n"), 90.0)] {
+        let began = Instant::now();
+        let (mut relay, mut theirs, deployment) = relay(HOUR).await;
+        for n in 0..20 {
+            theirs.write_all(event(n).as_bytes()).await.unwrap();
+        }
+        assert!(next(&mut relay).await.starts_with(&event(0)));
+        sleep(IDLE / 4).await;
+        theirs
+            .write_all(format!(": still there\n\n{last}data: [DONE]\n\n").as_bytes())
+            .await
+            .unwrap();
+        while !next(&mut relay).await.contains("[DONE]") {}
+        drop(theirs);
+        while poll(&mut relay).await.is_pending() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let speed = deployment.signal(Signal::TokensPerSecond, None, Instant::now().into_std());
+        let most = (tokens - 1.0) / (IDLE / 4).as_secs_f64();
+        let least = (tokens - 1.0) / began.elapsed().as_secs_f64();
+        assert!((least..=most).contains(&speed), "{speed} is not within {least}..{most}");
+        let lasts = deployment.signal(Signal::DurationMean, None, Instant::now().into_std());
+        assert!(lasts >= 100.0, "{lasts} ms");
     }
 }

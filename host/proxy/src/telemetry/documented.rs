@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const WIDTH: usize = 160;
 
 /// A table in Markdown.
-pub(super) fn table<const N: usize>(
+pub(crate) fn table<const N: usize>(
     head: [&str; N],
     rows: impl Iterator<Item = [String; N]>,
 ) -> String {
@@ -26,7 +26,7 @@ pub(super) fn table<const N: usize>(
 }
 
 /// Compares `text` with the part of a page of `docs` that is between the markers of `name`.
-pub(super) fn hold(page: &str, name: &str, text: &str) {
+pub(crate) fn hold(page: &str, name: &str, text: &str) {
     let path = docs().join(page);
     let old = fs::read_to_string(&path).unwrap();
     let begin = format!("<!-- generated: {name} -->\n");

@@ -2,7 +2,7 @@
 
 mod access_log;
 #[cfg(test)]
-mod documented;
+pub(crate) mod documented;
 mod lines;
 mod log;
 mod metrics;

@@ -15,13 +15,18 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use config::RequestFacts;
 use contract::{Facts, Modalities, Needs, Tenant};
+use fleet::RequestSignals;
 use http1::{Fields, Scan, json};
 
 /// Bytes of the prompt per hash. vLLM caches blocks of 16 tokens, or about 64 bytes, so this is
 /// about eight of them.
 const BLOCK: usize = 512;
-/// Limit on the number of hashes. They cover the first 32 KiB, where most different prompts differ.
+/// Limit on the hashes that a strategy is told. They cover the first 32 KiB, where most different
+/// prompts differ.
 const BLOCKS: usize = 64;
+/// Limit on the hashes that the host's own index keeps: those of the first 512 KiB, or about 130,000
+/// tokens.
+const INDEXED: usize = 1024;
 /// In bytes. A header with a longer value is not told.
 const VALUE: usize = 256;
 
@@ -58,7 +63,7 @@ pub fn of(request: Asked<'_>, config: &RequestFacts, needs: Needs) -> Facts {
         prompt_tokens: needs.prompt_tokens.then(|| tokens(body, fields)).flatten(),
         max_output_tokens: at(&fields.max_output).and_then(number),
         session: needs.session.then(session).flatten(),
-        prefixes: if needs.prefixes { prefixes(body, fields, seed) } else { Vec::new() },
+        prefixes: if needs.prefixes { prefixes(body, fields, seed, BLOCKS) } else { Vec::new() },
         tenant: config.tenant_header.as_ref().and_then(value).map(tenant),
         priority: config.priority_header.as_ref().and_then(value).map_or(0, priority),
         objective: config.objective_header.as_ref().and_then(value).and_then(objective),
@@ -103,6 +108,39 @@ fn objective(text: &str) -> Option<Duration> {
     range.contains(&milliseconds).then(|| Duration::from_secs_f64(milliseconds / 1e3))
 }
 
+/// The part of a request that the host's own signals depend on.
+#[must_use]
+pub fn signals(request: Asked<'_>) -> RequestSignals {
+    let Asked { model, body, scan: Scan { fields, .. }, .. } = request;
+    let max_output = fields.max_output.clone().and_then(|range| body.get(range));
+    RequestSignals {
+        prompt_tokens: tokens(body, fields),
+        max_output_tokens: max_output.and_then(number),
+        prefixes: prefixes(body, fields, xxh3_64(model.as_bytes()), INDEXED),
+        block_tokens: prompt::tokens_of(BLOCK),
+        head_tokens: u32::try_from(head_tokens(body, fields)).unwrap_or(u32::MAX),
+    }
+}
+
+/// Like [`of`], for a request whose `signals` are known: what they have is not computed again.
+#[must_use]
+pub fn beside(
+    request: Asked<'_>,
+    config: &RequestFacts,
+    needs: Needs,
+    signals: &RequestSignals,
+) -> Facts {
+    let others = Needs { prompt_tokens: false, prefixes: false, ..needs };
+    let mut facts = of(request, config, others);
+    if needs.prompt_tokens {
+        facts.prompt_tokens = signals.prompt_tokens;
+    }
+    if needs.prefixes {
+        facts.prefixes = signals.prefixes.iter().take(BLOCKS).copied().collect();
+    }
+    facts
+}
+
 /// A header's value. None if it is empty, not printable, or longer than [`VALUE`].
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let value = headers.get(name)?.to_str().ok()?;
@@ -116,9 +154,15 @@ fn number(text: &[u8]) -> Option<u32> {
 
 pub(super) fn tokens(body: &[u8], fields: &Fields) -> Option<u32> {
     let prompt = prompt::tokens(body.get(fields.prompt.clone()?)?);
-    let more = [&fields.tools, &fields.instructions].into_iter().flatten();
-    let more = more.filter_map(|range| body.get(range.clone())).map(prompt::tokens);
-    Some(u32::try_from(more.fold(prompt, u64::saturating_add)).unwrap_or(u32::MAX))
+    let all = prompt.saturating_add(head_tokens(body, fields));
+    Some(u32::try_from(all).unwrap_or(u32::MAX))
+}
+
+/// Tokens of what engines read before the prompt: tools and instructions.
+fn head_tokens(body: &[u8], fields: &Fields) -> u64 {
+    let head = [&fields.tools, &fields.instructions].into_iter().flatten();
+    let head = head.filter_map(|range| body.get(range.clone())).map(prompt::tokens);
+    head.fold(0, u64::saturating_add)
 }
 
 /// The session that the body names, as a list of one.
@@ -151,14 +195,15 @@ fn chained(parts: &[&[u8]], seed: u64) -> u64 {
 /// Hashes of the prompt's first block, its first two, and so on. Each is chained from the one
 /// before. The prompt is in the order in which engines read it: instructions, tools, messages. Its
 /// closing bracket is left out, so that a continued conversation has the same prefixes.
-fn prefixes(body: &[u8], fields: &Fields, seed: u64) -> Vec<u64> {
+/// At most `most`.
+fn prefixes(body: &[u8], fields: &Fields, seed: u64, most: usize) -> Vec<u64> {
     let at = |range: &Option<Range<usize>>| body.get(range.clone()?);
     let (before, prompt) = ([&fields.instructions, &fields.tools].map(at), at(&fields.prompt));
     let prompt = prompt.map(|prompt| &prompt[..prompt.len().saturating_sub(1)]);
     // Instructions and tools go into the seed as a whole: prompts share them entirely or not at
     // all.
     let seed = before.into_iter().flatten().fold(seed, |seed, part| xxh3_64_with_seed(part, seed));
-    let blocks = prompt.unwrap_or_default().chunks_exact(BLOCK).take(BLOCKS);
+    let blocks = prompt.unwrap_or_default().chunks_exact(BLOCK).take(most);
     blocks
         .scan(seed, |hash, block| {
             *hash = xxh3_64_with_seed(block, *hash);
@@ -173,7 +218,7 @@ pub fn found(body: &[u8], fields: &Fields, seed: u64) -> (Option<u32>, Option<u6
     let at = |range: &Option<Range<usize>>| body.get(range.clone()?);
     let session = named(body, fields).or_else(|| opening(at(&fields.prompt)?));
     let session = session.map(|parts| chained(&parts, seed));
-    (tokens(body, fields), session, prefixes(body, fields, seed))
+    (tokens(body, fields), session, prefixes(body, fields, seed, BLOCKS))
 }
 
 #[cfg(test)]

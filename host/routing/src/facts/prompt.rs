@@ -50,6 +50,11 @@ pub(super) fn tokens(json: &[u8]) -> u64 {
     tokens.saturating_add(bytes.div_ceil(BYTES))
 }
 
+/// Estimates the tokens of so many bytes of a prompt.
+pub(super) const fn tokens_of(bytes: usize) -> u32 {
+    (bytes as u64 / BYTES) as u32
+}
+
 /// The position of the closing quote of the string that begins at `at`.
 fn string(json: &[u8], at: usize) -> usize {
     let mut end = at + 1;

@@ -249,3 +249,38 @@ fn tokens_are_counted_by_kind() {
         assert_eq!(prompt::tokens(json.as_bytes()), tokens, "{json:.40}");
     }
 }
+
+#[test]
+fn signals_cover_more_of_a_prompt_than_strategies_are_told() {
+    let found = |body: &Value| {
+        let body = body.to_string().into_bytes();
+        let scan = scan(&body).unwrap();
+        let asked = Asked { model: "m", headers: &HeaderMap::new(), body: &body, scan: &scan };
+        let signals = signals(asked);
+        let needs =
+            Needs { prompt_tokens: true, prefixes: true, session: true, tenant_name: false };
+        let config = RequestFacts::default();
+        let facts = of(asked, &config, needs);
+        assert_eq!(beside(asked, &config, needs, &signals), facts);
+        assert!(beside(asked, &config, Needs::default(), &signals).prefixes.is_empty());
+        assert!(signals.prefixes.starts_with(&facts.prefixes));
+        assert_eq!(signals.prompt_tokens, facts.prompt_tokens);
+        signals
+    };
+    let long = "All work and no play. ".repeat(2000);
+    let mut body = chat(&[("user", &long)]);
+    let plain = found(&body);
+    assert_eq!(plain.prefixes.len(), (long.len() + 20) / BLOCK);
+    assert_eq!((plain.block_tokens, plain.head_tokens, plain.max_output_tokens), (128, 0, None));
+    body["max_tokens"] = json!(77);
+    body["tools"] = json!([{"type": "function", "name": "abcdefgh"}]);
+    let with_tools = found(&body);
+    assert_eq!(with_tools.max_output_tokens, Some(77));
+    assert_eq!(with_tools.head_tokens, 3 + 4);
+    assert_eq!(with_tools.prompt_tokens.unwrap(), plain.prompt_tokens.unwrap() + 7);
+    assert_ne!(with_tools.prefixes[0], plain.prefixes[0], "other tools are read first");
+    let huge = found(&chat(&[("user", &"x".repeat(2 * INDEXED * BLOCK))]));
+    assert_eq!(huge.prefixes.len(), INDEXED);
+    let none = found(&json!({"model": "m"}));
+    assert_eq!((none.prompt_tokens, none.prefixes.len()), (None, 0));
+}

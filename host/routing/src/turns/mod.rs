@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use fleet::{
-    Active, Busy, Deployment, Entry, Fleet, FleetModel, Permit, Route, Scope, Slot, Wanted, now,
-    wait_for_any,
+    Active, Busy, Deployment, Entry, Fleet, FleetModel, Permit, RequestSignals, Route, Scope, Slot,
+    Wanted, now, wait_for_any,
 };
 
 use crate::{Event, Exhausted, Failure, Itinerary, RequestWeights, Step, Terms};
@@ -42,6 +42,7 @@ pub struct Turns<'a, R> {
     live: Live<'a>,
     itinerary: Itinerary<'a>,
     blame: Blame<'a>,
+    signals: Option<&'a Arc<RequestSignals>>,
     rng: R,
     /// A place that the request got while it was held.
     offered: Option<(usize, Slot)>,
@@ -63,6 +64,8 @@ pub struct RoutedRequest<'a> {
     pub terms: Terms,
     /// The deployments that it may go to.
     pub scope: Scope,
+    /// What signals depend on. None if no strategy of the model asks for such signals.
+    pub signals: Option<&'a Arc<RequestSignals>>,
 }
 
 impl<'a, R: Rng> Turns<'a, R> {
@@ -74,13 +77,14 @@ impl<'a, R: Rng> Turns<'a, R> {
         mut rng: R,
         now: Instant,
     ) -> Self {
-        let RoutedRequest { fleet, model, route, body, terms, scope } = asked;
+        let RoutedRequest { fleet, model, route, body, terms, scope, signals } = asked;
         model.note(now);
         let (active, live) =
             (fleet.budget.enter(now), Live { model, route, endpoint: terms.endpoint, scope });
         let itinerary = Itinerary::begin(weights, terms, &live, &mut rng, now);
         let blame = Blame::new(body, terms.endpoint);
-        Self { fleet, live, itinerary, blame, rng, offered: None, _active: active }
+        let offered = None;
+        Self { fleet, live, itinerary, blame, signals, rng, offered, _active: active }
     }
 
     /// Brings the place that the request got while it was held. It is used if the first deployment
@@ -138,9 +142,12 @@ impl<'a, R: Rng> Turns<'a, R> {
                         true => Deployment::admit_in_panic,
                         false => Deployment::admit,
                     };
-                    if let Some(permit) = slot.take().and_then(|slot| admit(deployment, slot, now))
-                    {
+                    let permit = slot.take().and_then(|slot| admit(deployment, slot, now));
+                    if let Some(mut permit) = permit {
                         self.itinerary.began(now);
+                        if let Some(signals) = self.signals {
+                            permit.carry(signals);
+                        }
                         return Some(permit);
                     }
                     // The deployment was ejected or began to cool since it was chosen.

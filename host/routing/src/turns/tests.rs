@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use config::{Config, Fallback, Paths, Standby, load};
+use contract::Signal;
 use fleet::{Condition, Eligible, Outcome, State};
 use http::StatusCode;
 use rand::rngs::ThreadRng;
@@ -27,6 +28,7 @@ struct Scene {
     fleet: Fleet,
     route: Route,
     config: Config,
+    signals: Option<Arc<RequestSignals>>,
 }
 
 impl Scene {
@@ -43,7 +45,7 @@ impl Scene {
         let states: Vec<State> = fleet.deployments().map(|d| d.state(now)).collect();
         let eligible = Eligible::of(&fleet.models[0], &states, Standby::Last);
         let route = Route { eligible, weights: WEIGHTS.into(), candidate: None, states };
-        Self { fleet, route, config }
+        Self { fleet, route, config, signals: None }
     }
 
     fn turns(&self) -> Turns<'_, ThreadRng> {
@@ -56,7 +58,8 @@ impl Scene {
             total: Duration::from_secs(600),
         };
         let (fleet, model, route) = (&self.fleet, &self.fleet.models[0], &self.route);
-        let asked = RoutedRequest { fleet, model, route, body: b"{}", terms, scope: Scope::ALL };
+        let (body, scope, signals) = (b"{}", Scope::ALL, self.signals.as_ref());
+        let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
         Turns::begin(asked, &WEIGHTS[..], rand::rng(), now)
     }
 
@@ -275,4 +278,27 @@ async fn no_place_is_held_in_line_for_another() {
     let mut next = std::pin::pin!(turns.next(&mut log));
     assert!(tokio::time::timeout(Duration::from_secs(1), &mut next).await.is_err(), "it waits");
     assert_eq!(scene.at(1).slots.taken(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_counts_where_it_is_sent() {
+    let (mut scene, mut log) = (Scene::new(), Log::default());
+    let (prompt_tokens, prefixes) = (Some(400), vec![1 << 40, 2 << 40, 3 << 40]);
+    let signals =
+        RequestSignals { prompt_tokens, prefixes, block_tokens: 128, ..RequestSignals::default() };
+    scene.signals = Some(Arc::new(signals.clone()));
+    let asked = [Signal::PrefillBacklog, Signal::PrefixTokens];
+    scene.fleet.models[0].want(asked.into_iter().collect(), now());
+    let seen = |at: usize| asked.map(|signal| scene.at(at).signal(signal, Some(&signals), now()));
+    let mut turns = scene.turns();
+    let first = turns.next(&mut log).await.unwrap();
+    assert_eq!((seen(0), seen(1)), ([400.0, 384.0], [0.0, 0.0]));
+    turns.failed(first, Cause::Connect.into(), now());
+    let mut second = turns.next(&mut log).await.unwrap();
+    assert_eq!((seen(0), seen(1)), ([0.0, 0.0], [400.0, 384.0]), "nothing was read at the first");
+    turns.committed(&mut second, now());
+    assert_eq!(seen(1), [0.0, 384.0]);
+    // The client leaves. What was read is cached all the same.
+    drop(second);
+    assert_eq!(seen(1), [0.0, 384.0]);
 }

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 
 use config::{self, Diagnostics, Sandbox, schema};
-use contract::{Role, Surroundings};
+use contract::{Role, Strategy as _, Surroundings};
 use lab::Replayed;
 use lab::simulation::{Contestant, Scenario, plot, simulate, table};
 use sandbox::{PluginHost, locate};
@@ -106,7 +106,8 @@ fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result
     let surroundings = Arc::new(Replayed::new(scenario.seed));
     let opened = opened.with_surroundings(Arc::clone(&surroundings) as Arc<dyn Surroundings>);
     let strategy = opened.configure(&parameters, scenario.places(), Role::Live, 0)?;
-    Ok(Contestant { name: text.to_owned(), strategy: Box::new(strategy), surroundings })
+    let signals = strategy.description().told(strategy.on_path().is_some());
+    Ok(Contestant { name: text.to_owned(), strategy: Box::new(strategy), surroundings, signals })
 }
 
 fn write(path: Option<&Path>, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {

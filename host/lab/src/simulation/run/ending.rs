@@ -2,7 +2,7 @@
 
 use config::SlowStart;
 use contract::Ending;
-use fleet::{Busy, Change, Outcome, Slot, may_go};
+use fleet::{AnswerTokens, Busy, Change, Outcome, Slot, may_go};
 use routing::{Cause, Event as Came, Failure, Overtime, Phase};
 
 use crate::simulation::attempt::{Ended, SimulatedAttempt};
@@ -19,6 +19,15 @@ impl Run<'_> {
         let site = &mut self.sites[at];
         site.cache.keep(&self.requests[request], self.requests[request].output);
         let cost = site.cost(&self.requests[request]);
+        let attempt = &mut self.attempts[id];
+        if let Some(trace) = &mut attempt.trace {
+            let (cached, completion) = (attempt.cached, self.requests[request].output);
+            trace.tell(AnswerTokens {
+                cached: Some(cached.into()),
+                completion: Some(completion.into()),
+                is_stream: self.requests[request].stream,
+            });
+        }
         self.settle(id, Outcome::Success);
         self.records[request].cost += cost;
         self.close(id, Ending::Ok, Some(cost));
@@ -99,6 +108,9 @@ impl Run<'_> {
             stalled = site.slots.stall(level, site.instant(since), now);
             stalled
         });
+        if let Some(trace) = self.attempts[id].trace.take() {
+            trace.settle(&outcome, now);
+        }
         match outcome.is_good() {
             Some(true) => {
                 site.load.record_success();
@@ -122,6 +134,7 @@ impl Run<'_> {
     fn ejected(&mut self, at: usize) {
         let site = &self.sites[at];
         site.load.record_ejection();
+        site.signals.forget_prefixes();
         let next = site.standing.next_change(site.instant(self.now), &SlowStart::default());
         if let Some(until) = next {
             self.events.plan(until - self.epoch, Event::Returns);
@@ -151,6 +164,9 @@ impl Run<'_> {
     /// Closes an attempt and gives its place to the next request in line.
     fn close(&mut self, id: usize, ending: Ending, cost: Option<f64>) {
         let attempt = &mut self.attempts[id];
+        if let Some(trace) = attempt.trace.take() {
+            trace.end(self.epoch + self.now);
+        }
         let ended = Ended { ending, cost, now: self.now };
         self.decisions.note(attempt.close(ended, &self.requests[attempt.request]));
         let at = attempt.site;

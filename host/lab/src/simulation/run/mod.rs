@@ -13,11 +13,12 @@ mod hold;
 mod line;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::Ejection;
-use contract::Strategy;
-use fleet::{Budget, Busy, Change, Slot};
+use contract::{SignalSet, Strategy};
+use fleet::{Budget, Busy, Change, ModelSignals, PrefixIndex, Slot};
 use routing::{Cause, Event as Came, InferenceEndpoint, Itinerary, Step, Terms};
 
 use super::attempt::SimulatedAttempt;
@@ -145,9 +146,15 @@ impl<'a> Run<'a> {
         requests: &'a [Request],
         strategy: &'a mut dyn Strategy,
         surroundings: &'a Replayed,
+        signals: SignalSet,
     ) -> Self {
         let epoch = Instant::now();
-        let site = |(id, config)| Site::new(id, config, epoch);
+        let (model, index) = <(Arc<ModelSignals>, Arc<PrefixIndex>)>::default();
+        let site = |(id, config)| {
+            let site = Site::new(id, config, epoch, (Arc::clone(&model), Arc::clone(&index)));
+            site.signals.want(signals, epoch);
+            site
+        };
         let mut run = Self {
             scenario,
             requests,
@@ -169,7 +176,12 @@ impl<'a> Run<'a> {
         run
     }
 
-    pub(super) fn run(mut self) -> Done {
+    pub(super) fn run(self) -> Done {
+        self.run_to_the_end().0
+    }
+
+    /// Like [`run`](Self::run). Returns the deployments as they are then, too.
+    pub(super) fn run_to_the_end(mut self) -> (Done, Vec<Site<'a>>) {
         self.begin();
         while self.unfinished > 0
             && let Some(at) = self.next()
@@ -188,7 +200,7 @@ impl<'a> Run<'a> {
         }
         let ejections = self.sites.iter().map(|site| site.load.ejections()).collect();
         let (faults, last_fault) = self.decisions.faults();
-        Done { records: self.records, faults, last_fault, ejections }
+        (Done { records: self.records, faults, last_fault, ejections }, self.sites)
     }
 
     fn begin(&mut self) {
@@ -235,6 +247,7 @@ impl<'a> Run<'a> {
             }
             Event::Breaks(site) => {
                 self.sites[site].cache.clear();
+                self.sites[site].signals.forget_prefixes();
                 self.break_all(site);
             }
             Event::Opens(site) => self.serve(site),
@@ -323,6 +336,11 @@ impl<'a> Run<'a> {
         let mut made = SimulatedAttempt::new(request, at, self.now, site, admission, rng.clone());
         (made.queued, made.probability) =
             (self.records[request].queued, way.itinerary.probability());
+        if site.signals.wants_requests()
+            && let Some(trace) = &mut made.trace
+        {
+            trace.carry(&Arc::new(wanted.signals()));
+        }
         self.attempts.push(made);
         let tokens = u64::from(wanted.prompt) + u64::from(wanted.output);
         let (latency, event) = match site.luck(self.now, &mut rng) {
@@ -343,6 +361,7 @@ impl<'a> Run<'a> {
             return;
         }
         let (site, request) = (&mut self.sites[attempt.site], &self.requests[attempt.request]);
+        attempt.cached = site.cache.known(request);
         let job = site.job(id, request, slow, attempt.rng());
         attempt.reached = self.now;
         site.engine.submit(job, self.now);
@@ -383,6 +402,9 @@ impl<'a> Run<'a> {
         attempt.begun = Some(self.now);
         let site = &mut self.sites[attempt.site];
         site.load.record_first_byte(self.now - attempt.since, self.now);
+        if let Some(trace) = &mut attempt.trace {
+            trace.begin(self.epoch + self.now);
+        }
         let record = &mut self.records[attempt.request];
         record.first_byte = Some(self.now - self.requests[attempt.request].at);
         record.site = Some(attempt.site);

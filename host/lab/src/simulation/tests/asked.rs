@@ -79,6 +79,10 @@ fn diary(refresh: Option<Duration>, path: Option<Arc<dyn PathStrategy>>) -> Diar
     Diary { description: description(refresh), path, assigned: 0, asked, told }
 }
 
+fn run(scenario: &Scenario, requests: &[workload::Request], strategy: &mut Diary) -> run::Done {
+    run::Run::new(scenario, requests, strategy, &Replayed::default(), SignalSet::default()).run()
+}
+
 fn talks() -> Scenario {
     scenario(
         "duration: 100
@@ -95,7 +99,7 @@ requests: [{prompt: 200, output: 100, system: 300, tenant: t, session: {turns: 3
 fn one_that_asks_for_it_is_asked_at_its_interval_alone() {
     let (scenario, mut strategy) = (talks(), diary(Some(Duration::from_secs(2)), None));
     let requests = workload::requests(&scenario).unwrap();
-    let done = run::Run::new(&scenario, &requests, &mut strategy, &Replayed::default()).run();
+    let done = run(&scenario, &requests, &mut strategy);
     // Once at the beginning, then 49 or 50 times in 100 s.
     assert!((50..=51).contains(&strategy.assigned), "{}", strategy.assigned);
     assert!(strategy.asked.is_empty());
@@ -106,7 +110,7 @@ fn one_that_asks_for_it_is_asked_at_its_interval_alone() {
 fn one_on_the_path_is_told_of_each_request_and_without_it_the_last_weights_decide() {
     let (scenario, mut strategy) = (talks(), diary(None, Some(on_path())));
     let requests = workload::requests(&scenario).unwrap();
-    let done = run::Run::new(&scenario, &requests, &mut strategy, &Replayed::default()).run();
+    let done = run(&scenario, &requests, &mut strategy);
     assert_eq!((strategy.assigned, strategy.asked.len()), (1, requests.len()));
     assert_eq!(done.faults, requests.len() as u64 / 3);
     for (index, record) in done.records.iter().enumerate() {
@@ -130,7 +134,7 @@ fn one_on_the_path_is_told_of_each_request_and_without_it_the_last_weights_decid
 fn one_that_learns_is_told_of_what_has_ended() {
     let (scenario, mut strategy) = (talks(), diary(None, None));
     let requests = workload::requests(&scenario).unwrap();
-    run::Run::new(&scenario, &requests, &mut strategy, &Replayed::default()).run();
+    run(&scenario, &requests, &mut strategy);
     // The last second's attempts are not reported before the run ends.
     assert!(strategy.told.len() + 20 > requests.len(), "{}", strategy.told.len());
     for attempt in &strategy.told {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod asked;
+mod signals;
 mod theory;
 
 use std::time::Duration;
@@ -35,8 +36,12 @@ fn description(refresh: Option<Duration>) -> Description {
 
 fn contestant(remote: f64) -> Contestant {
     let strategy = Simple { description: description(None), remote };
-    let surroundings = Arc::default();
-    Contestant { name: "simple".into(), strategy: Box::new(strategy), surroundings }
+    Contestant {
+        name: "simple".into(),
+        strategy: Box::new(strategy),
+        surroundings: Arc::default(),
+        signals: SignalSet::default(),
+    }
 }
 
 fn scenario(yaml: &str) -> Scenario {
@@ -49,9 +54,14 @@ fn scenario(yaml: &str) -> Scenario {
 fn run(scenario: &Scenario, remote: f64) -> (Vec<workload::Request>, run::Done) {
     let requests = workload::requests(scenario).unwrap();
     let mut contestant = contestant(remote);
-    let done =
-        run::Run::new(scenario, &requests, contestant.strategy.as_mut(), &Replayed::default())
-            .run();
+    let done = run::Run::new(
+        scenario,
+        &requests,
+        contestant.strategy.as_mut(),
+        &Replayed::default(),
+        contestant.signals,
+    )
+    .run();
     (requests, done)
 }
 

@@ -93,7 +93,7 @@ fn line_with_everything() -> Value {
         wasted: Duration::ZERO,
         request_bytes: 0,
         response_bytes: 0,
-        usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4 }),
+        usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4, cached_tokens: None }),
     };
     let attempt = AttemptRecord { deployment: "local-1", outcome: "ok", took: Duration::ZERO };
     let mut written = Vec::new();

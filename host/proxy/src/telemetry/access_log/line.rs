@@ -234,7 +234,7 @@ mod tests {
             error: Some("truncated"),
             stream: true,
             first_byte: Some(Duration::from_millis(3)),
-            usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4 }),
+            usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4, cached_tokens: None }),
             ..record()
         };
         let attempts = [attempt("queue_full", 500), attempt("ok", 12_345_678)];
