@@ -6,20 +6,24 @@
 //! asked on the path ([`PathStrategy`]).
 
 mod breaker;
+mod cpu_share;
 mod facts;
 mod path;
 mod side;
 mod signal;
+mod text;
 mod weights;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use breaker::{Breaker, Call};
+pub use breaker::{Breaker, Call, Rest, RestCause};
+pub use cpu_share::{CpuShare, MeanTime};
 pub use facts::{Facts, Needs};
 pub use path::{PathStatus, PathStrategy, Question, Weighing};
 pub use side::Side;
 pub use signal::{Signal, SignalFacts, SignalScope, SignalSet};
+pub use text::is_plain;
 pub use weights::{BadWeights, RawWeights, Weights};
 
 /// A routing strategy, ready to be asked.
@@ -69,6 +73,12 @@ pub trait Strategy: Send {
     /// As [`assign`](Strategy::assign).
     fn outcome(&mut self, _attempts: &[EndedAttempt]) -> Result<(), Fault> {
         Ok(())
+    }
+
+    /// Takes the CPU time of its calls since the last call of this method, as far as it is charged:
+    /// calls whose [`MeanTime`] is free cost nothing. Calls on the request path are not included.
+    fn take_cpu_time(&mut self) -> Duration {
+        Duration::ZERO
     }
 }
 
@@ -204,9 +214,12 @@ pub enum Fault {
     /// All instances were busy with other requests, or are still being created.
     #[error("no instance was free")]
     Busy,
-    /// The strategy is out of use for a time after several faults.
-    #[error("out of use after several faults in a row")]
+    /// The strategy is out of use for a time, after faults or for its CPU time.
+    #[error("out of use for a time")]
     Off,
+    /// The call took more CPU time than was left of this, which the strategy has each second.
+    #[error("beyond its share of CPU time, {0:?} a second (`sandbox.cpu_share`)")]
+    Overspent(Duration),
 }
 
 impl Fault {
@@ -219,6 +232,7 @@ impl Fault {
             Fault::Refused(_) => "refused",
             Fault::Busy => "busy",
             Fault::Off => "off",
+            Fault::Overspent(_) => "cpu",
         }
     }
 }
@@ -235,6 +249,7 @@ mod tests {
             (Fault::Refused(BadWeights::Sum(0.0)), "refused"),
             (Fault::Busy, "busy"),
             (Fault::Off, "off"),
+            (Fault::Overspent(Duration::from_millis(100)), "cpu"),
         ];
         for (fault, label) in faults {
             assert_eq!(fault.cause(), label, "{fault}");
@@ -269,7 +284,7 @@ mod tests {
             needs: Needs::default(),
         });
         assert!(strategy.on_path().is_none() && !strategy.learns());
-        assert_eq!(strategy.outcome(&[]), Ok(()));
+        assert_eq!((strategy.outcome(&[]), strategy.take_cpu_time()), (Ok(()), Duration::ZERO));
         let place = Place {
             name: "d".into(),
             model: "m".into(),

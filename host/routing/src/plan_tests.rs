@@ -16,16 +16,32 @@ use proptest::prelude::*;
 
 use super::*;
 
+#[path = "plan_harm_tests.rs"]
+mod harm;
+
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Deployments of each model.
 const DEPLOYMENTS: usize = 4;
+
+const ENDED: EndedAttempt = EndedAttempt {
+    deployment: 0,
+    ending: Ending::Ok,
+    status: None,
+    first_byte: None,
+    total: Duration::ZERO,
+    prompt_tokens: None,
+    completion_tokens: None,
+    cost: None,
+};
 
 /// Models that strategies were asked about, and attempts that they were told of.
 #[derive(Debug, Default)]
 struct Record {
     asked: Vec<String>,
     told: usize,
+    /// Calls of `outcome`.
+    outcomes: usize,
 }
 
 /// Gives the nth deployment that it is asked about the weight 1 / n.
@@ -33,6 +49,9 @@ struct Harmonic {
     description: Description,
     learns: bool,
     fails: bool,
+    fails_on_outcomes: bool,
+    /// CPU time of each call, and of those that were not taken yet.
+    cpu_time: [Duration; 2],
     record: Arc<Mutex<Record>>,
 }
 
@@ -47,6 +66,7 @@ impl Strategy for Harmonic {
         remote: &[Candidate<'_>],
     ) -> Result<RawWeights, Fault> {
         self.record.lock().unwrap().asked.push(remote[0].place.model.clone());
+        self.cpu_time[1] += self.cpu_time[0];
         if self.fails {
             return Err(Fault::Trap("as told".into()));
         }
@@ -59,8 +79,18 @@ impl Strategy for Harmonic {
     }
 
     fn outcome(&mut self, attempts: &[EndedAttempt]) -> Result<(), Fault> {
-        self.record.lock().unwrap().told += attempts.len();
-        Ok(())
+        let mut record = self.record.lock().unwrap();
+        record.told += attempts.len();
+        record.outcomes += 1;
+        self.cpu_time[1] += self.cpu_time[0];
+        match self.fails_on_outcomes {
+            true => Err(Fault::Trap("as told".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn take_cpu_time(&mut self) -> Duration {
+        std::mem::take(&mut self.cpu_time[1])
     }
 }
 
@@ -79,6 +109,8 @@ struct Spec {
     refresh: Option<Duration>,
     learns: bool,
     fails: bool,
+    fails_on_outcomes: bool,
+    cpu_time: Duration,
 }
 
 impl Scene {
@@ -95,6 +127,8 @@ impl Scene {
         let mut plan = Plan::new(generation, specs.iter().map(seat).collect(), now);
         plan.work(now, || true);
         let snapshot = plan.snapshot();
+        // As after a trial at load.
+        plan.seats.iter_mut().for_each(|seat| seat.limit(0.1));
         let scene = Self { plan, snapshot, record, attempt_queue, now };
         scene.asked();
         scene
@@ -149,8 +183,9 @@ fn harmonic(spec: Spec, record: &Arc<Mutex<Record>>) -> Harmonic {
         refresh: spec.refresh,
         needs: Needs::default(),
     };
-    let Spec { learns, fails, .. } = spec;
-    Harmonic { description, learns, fails, record: Arc::clone(record) }
+    let Spec { learns, fails, fails_on_outcomes, cpu_time, .. } = spec;
+    let (cpu_time, record) = ([cpu_time, Duration::ZERO], Arc::clone(record));
+    Harmonic { description, learns, fails, fails_on_outcomes, cpu_time, record }
 }
 
 fn generation(
@@ -289,16 +324,7 @@ fn a_learner_is_asked_when_there_was_something_to_learn() {
     let learner = Spec { learns: true, ..Spec::default() };
     let mut scene = Scene::of(&[0, 0, 1], &[learner, Spec::default()]);
     assert_eq!(scene.decide_next(), (SECOND, vec![]));
-    let attempt = EndedAttempt {
-        deployment: 0,
-        ending: Ending::Ok,
-        status: None,
-        first_byte: None,
-        total: Duration::ZERO,
-        prompt_tokens: None,
-        completion_tokens: None,
-        cost: None,
-    };
+    let attempt = ENDED;
     scene.attempt_queue[0].add(attempt);
     assert_eq!(scene.decide(SECOND / 2), [""; 0], "not due");
     let asked = scene.decide_next();
@@ -319,7 +345,7 @@ fn a_strategy_that_keeps_failing_rests() {
     let mut scene = Scene::of(&[0; 7], &[fails]);
     let half_a_minute = 30 * SECOND;
     // The first five are asked at the start, and the two others not at all.
-    assert!(scene.snapshot.strategy_errors[0].is_some());
+    assert!(scene.snapshot.strategy_states[0].last_error.is_some());
     scene.attempt(6, 0, limited(SECOND));
     assert_eq!(scene.decide(MS), [""; 0], "it rests");
     assert_eq!(scene.snapshot.routes[6].states[0].condition, Condition::Cooling);

@@ -82,24 +82,29 @@ impl Guest {
 
     /// Makes an instance and configures it with these places.
     fn configured(&self, parameters: &Value, places: &[Place]) -> Instance {
-        let mut instance = self.program.instantiate(self.name.into(), Arc::default()).unwrap();
-        self.within(self.sandbox.call, &mut instance, async |Instance { store, guest }| {
+        let mut instance = {
+            let deadline = self.program.deadline();
+            self.program.instantiate(self.name.into(), Arc::default(), deadline).unwrap()
+        };
+        self.within(self.sandbox.call, &mut instance, async |Instance { store, guest, .. }| {
             guest.describe(store).await
         });
         let parameters = parameters.to_string();
-        let answer =
-            self.within(self.sandbox.call, &mut instance, async |Instance { store, guest }| {
-                guest.configure(store, &parameters, places).await
-            });
+        let answer = self.within(
+            self.sandbox.call,
+            &mut instance,
+            async |Instance { store, guest, .. }| guest.configure(store, &parameters, places).await,
+        );
         assert_eq!(answer, Ok(()), "{}", self.name);
         instance
     }
 
     fn assign(&self, instance: &mut Instance, model: &[Candidate<'_>]) {
         let (local, remote) = sides(model);
-        let said = self.within(self.sandbox.call, instance, async |Instance { store, guest }| {
-            guest.assign(store, &local, &remote).await
-        });
+        let said =
+            self.within(self.sandbox.call, instance, async |Instance { store, guest, .. }| {
+                guest.assign(store, &local, &remote).await
+            });
         self.check(said, &local, &remote);
     }
 
@@ -115,10 +120,11 @@ impl Guest {
         };
         let (model, facts) = (&*model[0].place.model, &facts);
         let question = Question { model, stream: true, facts, local: &local, remote: &remote };
-        let said =
-            self.within(self.sandbox.request, instance, async |Instance { store, guest }| {
-                guest.assign_request(store, question).await
-            });
+        let said = self.within(
+            self.sandbox.request,
+            instance,
+            async |Instance { store, guest, .. }| guest.assign_request(store, question).await,
+        );
         self.check(said, &local, &remote);
     }
 
