@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use contract::is_plain;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// One error or warning about a file.
@@ -95,12 +97,13 @@ impl Diagnostic {
     }
 }
 
-/// Escapes control characters: a message may repeat any text of a file.
+/// Escapes characters that are not plain: a message may repeat any text of a file, or of a
+/// strategy's schema.
 fn one_line(text: String) -> String {
-    if !text.contains(char::is_control) {
+    if text.chars().all(is_plain) {
         return text;
     }
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    let escape = |c: char| if is_plain(c) { c.into() } else { c.escape_default().to_string() };
     text.chars().map(escape).collect()
 }
 

@@ -32,6 +32,11 @@ pub struct Sandbox {
     #[serde(rename = "request_timeout", with = "seconds")]
     #[schemars(with = "Time")]
     pub request: Duration,
+    /// Share of CPU time that the strategy may use over a second: on the request path, of all
+    /// serving threads; off it, of one core. Beyond it the strategy is not asked for 30 s. Calls
+    /// that take less than 20 us on average are always allowed. 1 is no limit.
+    #[schemars(range(min = 0.001, max = 1.0))]
+    pub cpu_share: f64,
     /// CPU time to compile the component, rounded up to whole seconds.
     #[serde(rename = "compile_timeout", with = "seconds")]
     #[schemars(with = "Time")]
@@ -64,6 +69,7 @@ impl Default for Sandbox {
             component: 4 << 20,
             call: Duration::from_millis(100),
             request: Duration::from_millis(5),
+            cpu_share: 0.1,
             compile: Duration::from_secs(10),
             compile_memory: 2 << 30,
         }

@@ -21,13 +21,16 @@ pub enum Fault {
     /// All instances were busy with other requests, or are still being created.
     #[error("no instance was free")]
     Busy,
-    /// The strategy is out of use for a time after several faults.
-    #[error("out of use after several faults in a row")]
+    /// The strategy is out of use for a time, after faults or for its CPU time.
+    #[error("out of use for a time")]
     Off,
+    /// The call took more CPU time than was left of this, which the strategy has each second.
+    #[error("beyond its share of CPU time, {0:?} a second (`sandbox.cpu_share`)")]
+    Overspent(Duration),
 }
 
 impl Fault {
-    /// The cause in one word, as metrics label it: `trap`, `timeout`, `refused`, `busy`, `off`.
+    /// The cause in one word, as metrics label it: `trap`, `timeout`, `refused`, `busy`, `off`, `cpu`.
     #[must_use]
     pub fn cause(&self) -> &'static str {
         match self {
@@ -36,6 +39,7 @@ impl Fault {
             Fault::Refused(_) => "refused",
             Fault::Busy => "busy",
             Fault::Off => "off",
+            Fault::Overspent(_) => "cpu",
         }
     }
 }
@@ -58,6 +62,7 @@ mod tests {
             (Fault::from(BadWeights::Sum(0.0)), "refused"),
             (Fault::Busy, "busy"),
             (Fault::Off, "off"),
+            (Fault::Overspent(Duration::from_millis(100)), "cpu"),
         ];
         for (fault, label) in faults {
             assert_eq!(fault.cause(), label, "{fault}");

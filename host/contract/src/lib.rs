@@ -8,12 +8,14 @@
 mod attempt;
 mod breaker;
 mod candidate;
+mod cpu_share;
 mod facts;
 mod fault;
 mod path;
 mod side;
 mod signal;
 mod surroundings;
+mod text;
 mod verdict;
 mod weights;
 
@@ -21,14 +23,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use attempt::{EndedAttempt, Ending};
-pub use breaker::{Breaker, Call};
+pub use breaker::{Breaker, Call, Rest, RestCause};
 pub use candidate::{Candidate, CandidateState, Place, Price, Situation};
+pub use cpu_share::{CpuShare, MeanTime};
 pub use facts::{Facts, Modalities, Needs, Tenant};
 pub use fault::Fault;
 pub use path::{Deciding, PathStatus, PathStrategy, Question};
 pub use side::Side;
 pub use signal::{Signal, SignalFacts, SignalScope, SignalSet};
 pub use surroundings::{Moment, Surroundings};
+pub use text::is_plain;
 pub use verdict::{
     BadVerdict, Denial, LONGEST_HOLD, RawPlan, RawVerdict, RequestPlan, Tiers, Verdict, WhenFull,
 };
@@ -77,6 +81,12 @@ pub trait Strategy: Send {
     /// As [`assign`](Strategy::assign).
     fn outcome(&mut self, _attempts: &[EndedAttempt]) -> Result<(), Fault> {
         Ok(())
+    }
+
+    /// Takes the CPU time of its calls since the last call of this method, as far as it is charged:
+    /// calls whose [`MeanTime`] is free cost nothing. Calls on the request path are not included.
+    fn take_cpu_time(&mut self) -> Duration {
+        Duration::ZERO
     }
 }
 
@@ -160,7 +170,7 @@ mod tests {
     fn a_strategy_decides_off_the_path_and_learns_nothing() {
         let mut strategy = Fixed(Description::named("fixed"));
         assert!(strategy.on_path().is_none() && !strategy.learns());
-        assert_eq!(strategy.outcome(&[]), Ok(()));
+        assert_eq!((strategy.outcome(&[]), strategy.take_cpu_time()), (Ok(()), Duration::ZERO));
         let place = Place::new("d", "m", Side::Local);
         let (local, facts) = ([Candidate::idle(0, &place)], &Facts::default());
         let situation = Situation { local: &local, ..Situation::default() };

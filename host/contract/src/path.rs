@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{Description, Facts, Fault, Situation, Verdict};
+use super::{Description, Facts, Fault, RestCause, Situation, Verdict};
 
 /// A question to a strategy about one request.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +46,8 @@ pub trait PathStrategy: Debug + Send + Sync {
 /// The status of a strategy on the request path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathStatus {
-    /// True while it is out of use because of faults.
-    pub off: bool,
+    /// Why it is out of use for a time. None while it is in use.
+    pub off: Option<RestCause>,
     /// Its last fault since it was loaded.
     pub last_error: Option<String>,
 }

@@ -52,8 +52,8 @@ mod tests {
         let config = Config::default();
         let (fleet, strategies) = (Fleet::build(&config, None), Vec::new());
         let generation = Generation { config, fleet, strategies, loaded_at: SystemTime::now() };
-        let (routes, strategy_errors) = Default::default();
-        Snapshot { generation: Arc::new(generation), routes, strategy_errors }
+        let (routes, strategy_states) = Default::default();
+        Snapshot { generation: Arc::new(generation), routes, strategy_states }
     }
 
     #[test]

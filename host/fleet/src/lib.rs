@@ -79,7 +79,8 @@ pub use signals::{
 pub use slots::{Entry, PressureReport, Slot, Slots};
 pub use slow_start::Ramp;
 pub use snapshot::{
-    Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State, StrategyInfo,
+    Board, CandidateInfo, Condition, Generation, ReloadStatus, Route, Snapshot, State,
+    StrategyInfo, StrategyState,
 };
 pub use standing::{Change, Standing, Turn};
 pub use suspicions::{ENDPOINTS, Suspicion};

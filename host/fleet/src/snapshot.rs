@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use config::Config;
-use contract::{CandidateState, PathStrategy, SignalSet};
+use contract::{CandidateState, PathStrategy, RestCause, SignalSet};
 
 use super::{AttemptQueue, Eligible, Fleet, FleetModel, StrategyMeters, Trial};
 
@@ -78,8 +78,17 @@ pub struct Snapshot {
     /// One for each model, in the order of the fleet. Snapshots share the routes that did not
     /// change.
     pub routes: Vec<Arc<Route>>,
-    /// The last fault of each strategy since it was loaded, in calls off the request path.
-    pub strategy_errors: Vec<Option<String>>,
+    /// How each strategy is doing in calls off the request path.
+    pub strategy_states: Vec<StrategyState>,
+}
+
+/// How a strategy is doing in calls off the request path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StrategyState {
+    /// Its last fault since it was loaded.
+    pub last_error: Option<String>,
+    /// Why it is not asked for a time. None while it is asked.
+    pub rests_for: Option<RestCause>,
 }
 
 /// How one model's traffic is shared.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use contract::Role;
+use contract::{Breaker, Role};
 use fleet::{Board, ChangeNotifier, StrategyTable};
 use proxy::telemetry::catch;
-use routing::{Agenda, AgendaStep, Failed, Plan};
+use routing::{Agenda, AgendaStep, Failed, FailedCall, Plan};
 
 /// A longer decision is published in part, and continues as the next decision. Otherwise changes
 /// and reloads would wait for all models of a large fleet.
@@ -189,10 +189,22 @@ impl Decisions {
 /// Counts good answers and faults of strategies, and logs the faults.
 fn report(plan: &mut Plan, strategies: &StrategyTable, failures: Vec<Failed>) {
     count(plan, strategies);
-    for Failed { strategy, role, model, fault, .. } in failures {
+    for Failed { strategy, role, call, fault, rests_for } in failures {
         let strategy = plan.name(strategy, role);
         strategies.of(strategy).faults.add(fault.cause(), 1);
-        tracing::warn!(strategy, is_candidate = role == Role::Candidate, model, %fault, "the last good weights stay");
+        let is_candidate = role == Role::Candidate;
+        match call {
+            FailedCall::Assign(model) | FailedCall::AssignRequest(model) => {
+                tracing::warn!(strategy, is_candidate, model, %fault, "the last good weights stay");
+            }
+            FailedCall::Outcome => {
+                tracing::warn!(strategy, is_candidate, %fault, "the strategy failed on the outcomes of attempts");
+            }
+        }
+        if let Some(cause) = rests_for {
+            let (cause, seconds) = (cause.as_str(), Breaker::REST.as_secs());
+            tracing::error!(strategy, is_candidate, cause, seconds, %fault, "the strategy is not asked for a time");
+        }
     }
 }
 

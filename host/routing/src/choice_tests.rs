@@ -46,7 +46,7 @@ impl PathStrategy for Fixed {
     }
 
     fn status(&self) -> PathStatus {
-        PathStatus { off: false, last_error: None }
+        PathStatus { off: None, last_error: None }
     }
 }
 
@@ -96,7 +96,7 @@ fn snapshot(strategies: Vec<StrategyInfo>) -> Snapshot {
     let route = Route { eligible, weights: PUBLISHED.into(), candidate: None, states };
     let loaded_at = SystemTime::now();
     let generation = Arc::new(Generation { config, fleet, strategies, loaded_at });
-    Snapshot { generation, routes: vec![Arc::new(route)], strategy_errors: Vec::new() }
+    Snapshot { generation, routes: vec![Arc::new(route)], strategy_states: Vec::new() }
 }
 
 /// A strategy in use, with a candidate beside it.

@@ -45,6 +45,6 @@ pub use endpoint::InferenceEndpoint;
 pub use exhausted::Exhausted;
 pub use failure::{Failure, Overtime};
 pub use itinerary::{Deployments, Event, Itinerary, Step, Terms, Unfit};
-pub use plan::{Decision, Failed, Plan};
+pub use plan::{Decision, Failed, FailedCall, Plan};
 pub use seat::Seat;
 pub use turns::{RoutedRequest, Turns, WaitLog, hold};

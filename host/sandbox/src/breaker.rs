@@ -1,4 +1,4 @@
-//! Takes a strategy off the request path after consecutive faults. The rule is in
+//! Takes a strategy off the request path after faults. The rule is in
 //! [`contract::Breaker`]. Here all cores share it, at the cost of one atomic read while there are
 //! no faults.
 
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use contract::{Breaker, Call};
+use contract::{Breaker, Call, Fault, RestCause};
 
 /// A breaker that all cores share.
 #[derive(Debug, Default)]
@@ -39,8 +39,12 @@ impl PathBreaker {
         Some(Leave { breaker: self, call: Some(call) })
     }
 
-    pub(super) fn is_off(&self) -> bool {
-        self.troubled.load(Ordering::Relaxed) && self.with(|breaker| breaker.is_off())
+    /// Why the strategy is off the path. None while it is on.
+    pub(super) fn rests_for(&self) -> Option<RestCause> {
+        if !self.troubled.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.with(|breaker| breaker.rest()).map(|rest| rest.cause)
     }
 
     /// Runs `act` on the breaker, and updates `troubled` under the same lock.
@@ -54,7 +58,7 @@ impl PathBreaker {
 }
 
 impl Leave<'_> {
-    /// Reports a good answer, which forgives earlier faults.
+    /// Reports a good answer, which makes up for a part of a fault.
     pub(super) fn answered(mut self) {
         if let Some(call) = self.call.take()
             && self.breaker.troubled.load(Ordering::Relaxed)
@@ -64,10 +68,10 @@ impl Leave<'_> {
     }
 
     /// Reports a fault. True if it took the strategy off the path.
-    pub(super) fn failed(mut self) -> bool {
+    pub(super) fn failed(mut self, fault: &Fault) -> bool {
         let now = Instant::now();
         let call = self.call.take();
-        call.is_some_and(|call| self.breaker.with(|breaker| breaker.failed(call, now)))
+        call.is_some_and(|call| self.breaker.with(|breaker| breaker.failed(call, fault, now)))
     }
 }
 
@@ -86,28 +90,45 @@ mod tests {
 
     use super::*;
 
+    fn trap() -> Fault {
+        Fault::Trap("t".into())
+    }
+
     #[test]
     fn it_is_asked_again_after_a_rest() {
         let breaker = PathBreaker::default();
-        for nth in 1..=Breaker::FAULTS {
-            assert_eq!(breaker.leave().unwrap().failed(), nth == Breaker::FAULTS);
-        }
-        assert!(breaker.is_off() && breaker.leave().is_none());
+        let opened: Vec<bool> = (0..5).map(|_| breaker.leave().unwrap().failed(&trap())).collect();
+        assert_eq!(opened, [false, false, false, false, true]);
+        assert_eq!(breaker.rests_for(), Some(RestCause::Faults));
+        assert!(breaker.leave().is_none());
         let later = Instant::now() + Breaker::REST;
         drop(breaker.leave_at(later).unwrap());
         let trial = breaker.leave_at(later).expect("a dropped trial allows another");
         assert!(breaker.leave_at(later).is_none());
         trial.answered();
-        assert!(!breaker.is_off() && breaker.leave().is_some());
+        assert!(breaker.rests_for().is_none() && breaker.leave().is_some());
     }
 
     #[test]
-    fn a_good_answer_between_forgives() {
+    fn good_answers_between_faults_are_counted() {
         let breaker = PathBreaker::default();
-        for _ in 0..Breaker::FAULTS {
-            assert!(!breaker.leave().unwrap().failed());
-            breaker.leave().unwrap().answered();
+        let mut calls = 0;
+        let is_off = |breaker: &PathBreaker| breaker.rests_for().is_some();
+        // A trap at each fourth call.
+        while !is_off(&breaker) {
+            calls += 1;
+            let leave = breaker.leave().unwrap();
+            match calls % 4 {
+                0 => drop(leave.failed(&trap())),
+                _ => leave.answered(),
+            }
+            assert!(calls < 100);
         }
-        assert!(!breaker.is_off());
+        let breaker = PathBreaker::default();
+        for _ in 0..100 {
+            assert!(!breaker.leave().unwrap().failed(&trap()));
+            (0..Breaker::FAULT).for_each(|_| breaker.leave().unwrap().answered());
+            assert!(!breaker.troubled.load(Ordering::Relaxed));
+        }
     }
 }

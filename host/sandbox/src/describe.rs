@@ -51,6 +51,10 @@ pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
     if !parameters.is_object() {
         return Err("the schema of its parameters is not a JSON object".to_owned());
     }
+    if let Some(part) = config::schema::unchecked(&parameters) {
+        return Err(format!("the schema of its parameters {}", printable(&part, 500)));
+    }
+    let (version, summary) = (printable(&version, 6 * NAME), printable(&summary, 6 * SUMMARY));
     let refresh = refresh.map(|ms| Duration::from_millis(ms.into()).max(REFRESH));
     let signals = signals.into_iter().map(known).collect::<Result<_, _>>()?;
     if reasons.len() > REASONS {
@@ -106,6 +110,14 @@ mod tests {
     }
 
     #[test]
+    fn text_that_changes_direction_is_escaped() {
+        let turned = RawDescription { summary: "a\u{202e}b\u{200f}".to_owned(), ..raw() };
+        assert_eq!(check(turned).unwrap().summary, r"a\u{202e}b\u{200f}");
+        let turned = RawDescription { version: "1\u{61c}".to_owned(), ..raw() };
+        assert_eq!(check(turned).unwrap().version, r"1\u{61c}");
+    }
+
+    #[test]
     fn what_cannot_be_shown_is_refused() {
         for (bad, says) in [
             (RawDescription { name: String::new(), ..raw() }, "its name is ``"),
@@ -116,6 +128,17 @@ mod tests {
             (RawDescription { parameters: String::new(), ..raw() }, "is not JSON"),
             (RawDescription { parameters: "[]".to_owned(), ..raw() }, "is not a JSON object"),
             (RawDescription { parameters: "[".repeat(9_000), ..raw() }, "is not JSON"),
+            (
+                RawDescription { parameters: r#"{"pattern":"x"}"#.to_owned(), ..raw() },
+                "the schema of its parameters has `pattern` at `#/pattern`, which the gateway does not",
+            ),
+            (
+                RawDescription {
+                    parameters: r#"{"properties":{"\u202ea":1}}"#.to_owned(),
+                    ..raw()
+                },
+                r"has no schema at `#/properties/\u{202e}a`",
+            ),
         ] {
             let error = check(bad).unwrap_err();
             assert!(error.contains(says), "{error}");

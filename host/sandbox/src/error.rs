@@ -271,6 +271,9 @@ impl LoadError {
                 "this is a bug of the strategy: a panic, an exception, memory or stack used up, or, in \
                  JavaScript, a missing export"
             }
+            Self::Description { cause, .. } if cause.contains("does not check") => {
+                "leave it out of the schema, and check it in `configure`"
+            }
             Self::Description { .. } => "fix what its `describe` returns",
             Self::Configure { .. } => {
                 "give it other parameters, which `gateway strategy inspect` lists, or mend its `configure`"

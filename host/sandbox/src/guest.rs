@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use wasmtime::component::{Component, Linker, ResourceTable};
@@ -13,11 +13,12 @@ use wasmtime_wasi::p2::pipe::SinkOutputStream;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use config::Sandbox;
-use contract::{Fault, Surroundings};
+use contract::{Fault, MeanTime, Surroundings};
 
 use super::deadline;
 use super::interface::ComponentShape;
 use super::limits::{Limiter, RANDOM, RESOURCES, TRANSFER};
+use super::log_quota::LogQuota;
 use super::logging::Log;
 use super::machine::Machine;
 use super::text::printable;
@@ -53,12 +54,15 @@ pub(super) struct Program {
     linked: Linked,
     sandbox: Sandbox,
     reactor: Reactor,
+    log_quota: Arc<LogQuota>,
 }
 
 /// One instance. It is unusable after a call returned [`Stopped`].
 pub(super) struct Instance {
     pub(super) store: Store<StoreData>,
     pub(super) guest: Guest,
+    /// The time of its calls.
+    pub(super) mean: MeanTime,
 }
 
 /// Why a guest call returned no answer.
@@ -99,20 +103,22 @@ impl Program {
     ) -> Result<Self, Unfit> {
         let reactor = Reactor::new().map_err(Unfit::Host)?;
         let linked = link(&machine, component, shape).map_err(|e| Unfit::Link(unfit(&e)))?;
-        Ok(Self { machine, linked, sandbox, reactor })
+        let log_quota = Arc::default();
+        Ok(Self { machine, linked, sandbox, reactor, log_quota })
     }
 
-    /// Makes an instance whose log lines carry `name`.
+    /// Makes an instance whose log lines carry `name`. Blocks the thread.
     pub(super) fn instantiate(
         &self,
         name: Arc<str>,
         values: Arc<Values>,
         surroundings: Arc<dyn Surroundings>,
+        deadline: Instant,
     ) -> Result<Instance, Stopped> {
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(RESOURCES);
         let state = StoreData {
-            log: Log::new(name),
+            log: Log::new(name, Arc::clone(&self.log_quota)),
             values,
             signals: Vec::new(),
             surroundings,
@@ -129,8 +135,18 @@ impl Program {
         // Tests count the instructions of calls by fuel. An instance with imports runs some before.
         #[cfg(test)]
         let _ = store.set_fuel(u64::MAX);
-        let guest = self.call(self.linked.instantiate(&mut store))?;
-        Ok(Instance { store, guest })
+        let guest = self.call_until(deadline, self.linked.instantiate(&mut store))?;
+        Ok(Instance { store, guest, mean: MeanTime::default() })
+    }
+
+    /// Share of CPU time that the strategy may use, above 0 and up to 1.
+    pub(super) fn cpu_share(&self) -> f64 {
+        self.sandbox.cpu_share
+    }
+
+    /// When a call that begins now must have ended.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.sandbox.call
     }
 
     /// Runs a call to its end or to the deadline [`Sandbox::call`]. Blocks the thread.
@@ -138,7 +154,22 @@ impl Program {
         &self,
         call: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, Stopped> {
-        self.reactor.block_on(self.within(self.sandbox.call, pin!(call)))
+        self.call_until(self.deadline(), call)
+    }
+
+    /// Like [`Self::call`], for one of several calls that share a deadline.
+    pub(super) fn call_until<T>(
+        &self,
+        deadline: Instant,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Result<T, Stopped> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = self.reactor.block_on(self.within(left, pin!(call)));
+        answer.map_err(|stopped| match stopped {
+            // The whole time is what the operator has set.
+            Stopped::TimedOut(_) => Stopped::TimedOut(self.sandbox.call),
+            trap @ Stopped::Trap(_) => trap,
+        })
     }
 
     /// Like [`Self::call`] on the request path: under the deadline [`Sandbox::request`], and
@@ -165,17 +196,10 @@ impl Program {
 }
 
 impl Instance {
-    /// Prepares a call: refills the log quota, and lets the guest run for one tick before it
-    /// yields.
+    /// Prepares a call: lets the guest run for one tick before it yields.
     pub(super) fn begin(&mut self) {
         self.store.set_epoch_deadline(1);
-        self.store.data_mut().log.refill();
-    }
-
-    /// Like [`Self::begin`] on the request path, where the log quota is per second.
-    pub(super) fn begin_on_path(&mut self) {
-        self.store.set_epoch_deadline(1);
-        self.store.data_mut().log.refill_by_time();
+        self.store.data().log.begin();
     }
 
     /// Linear memory in use, in bytes.

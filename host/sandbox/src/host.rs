@@ -195,7 +195,7 @@ fn first_words(
     name: Arc<str>,
 ) -> Result<(Instance, RawDescription), LoadError> {
     let mut instance = program
-        .instantiate(name, Arc::default(), Arc::new(System::default()))
+        .instantiate(name, Arc::default(), Arc::new(System::default()), program.deadline())
         .map_err(|stopped| stopped.in_stage(what, LoadStage::Instantiate))?;
     instance.begin();
     let said = program
@@ -302,7 +302,8 @@ impl Opened {
         let parameters = parameters.to_string();
         let recipe = Recipe { loaded, parameters, places, values, surroundings };
         let what = recipe.loaded.what.clone();
-        let answer = recipe.configure(&mut instance);
+        let deadline = recipe.program().deadline();
+        let answer = recipe.configure(&mut instance, deadline);
         let answer = answer.map_err(|stopped| stopped.in_stage(&what, LoadStage::Configure))?;
         answer.map_err(|message| LoadError::Configure { what: what.clone(), message })?;
         let recipe = Arc::new(recipe);
@@ -315,7 +316,7 @@ impl Opened {
             stage: LoadStage::Instantiate,
             cause: fault.to_string(),
         })?;
-        Ok(Plugin { recipe, instance: Some(instance), path })
+        Ok(Plugin::new(recipe, instance, path))
     }
 }
 

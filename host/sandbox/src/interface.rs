@@ -112,6 +112,10 @@ pub(super) fn spoken() -> Vec<String> {
 pub enum Provider {
     /// The gateway, as a part of the contract.
     Gateway,
+    /// The gateway, as a clock of WASI: it tells the real time.
+    Clock,
+    /// The gateway, as random numbers of WASI: they are those of the system.
+    Random,
     /// The gateway, as WASI without files, network, environment or arguments.
     Wasi,
     /// Nobody: such a component is refused.
@@ -120,7 +124,11 @@ pub enum Provider {
 
 pub(super) fn provider(import: &str) -> Provider {
     if is_wasi(import) {
-        Provider::Wasi
+        match import.split_once('/') {
+            Some(("wasi:clocks", _)) => Provider::Clock,
+            Some(("wasi:random", _)) => Provider::Random,
+            _ => Provider::Wasi,
+        }
     } else if is_types(import) || offered().contains(&import) {
         Provider::Gateway
     } else {
@@ -135,7 +143,7 @@ pub(super) fn shape(what: &str, component: &Component) -> Result<ComponentShape,
     for (import, _) in ty.imports(engine) {
         match provider(import) {
             Provider::Gateway => {}
-            Provider::Wasi => wasi = true,
+            Provider::Clock | Provider::Random | Provider::Wasi => wasi = true,
             Provider::Nobody => {
                 let import = printable(import, 200);
                 return Err(LoadError::Import { what: what.to_owned(), import });
@@ -220,6 +228,22 @@ mod tests {
             "environment",
         ] {
             assert!(!is_wasi(refused), "{refused}");
+        }
+    }
+
+    #[test]
+    fn clocks_and_random_numbers_are_told_apart_from_nothing() {
+        for (import, expected) in [
+            ("wasi:clocks/wall-clock@0.2.0", Provider::Clock),
+            ("wasi:clocks/monotonic-clock@0.2.6", Provider::Clock),
+            ("wasi:random/insecure-seed@0.2.6", Provider::Random),
+            ("wasi:cli/environment@0.2.6", Provider::Wasi),
+            ("wasi:filesystem/types@0.2.6", Provider::Wasi),
+            ("wasi:clocks/wall-clock@0.3.0", Provider::Nobody),
+            ("wasi:sockets/tcp@0.2.0", Provider::Nobody),
+            (v0_2_0::STORE, Provider::Gateway),
+        ] {
+            assert_eq!(provider(import), expected, "{import}");
         }
     }
 

@@ -1,15 +1,13 @@
 //! A guest's access to the gateway's log, with a quota.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use tracing::{debug, enabled, error, info, warn};
+
+use super::log_quota::{Dropped, LogQuota};
 use super::text::printable;
 
-/// Maximum messages of one call or, on the request path, of one [`SECOND`]. Further ones are
-/// dropped.
-const MESSAGES: u32 = 100;
-/// Window of the quota on the request path, where thousands of calls a second may each write.
-const SECOND: Duration = Duration::from_secs(1);
 /// Maximum bytes of one message. The rest is cut off.
 const MESSAGE: usize = 1_024;
 
@@ -22,19 +20,17 @@ pub(super) enum Level {
     Error,
 }
 
-/// Writes to the log for one instance, within its quota.
+/// Writes to the log for one instance.
 pub(super) struct Log {
     /// The strategy's name.
     strategy: Arc<str>,
-    /// Messages that may still be written.
-    left: u32,
-    /// Start of the current window on the request path.
-    since: Option<Instant>,
+    /// The quota that all instances of the strategy share.
+    quota: Arc<LogQuota>,
 }
 
 impl Log {
-    pub(super) fn new(strategy: Arc<str>) -> Self {
-        Self { strategy, left: MESSAGES, since: None }
+    pub(super) fn new(strategy: Arc<str>, quota: Arc<LogQuota>) -> Self {
+        Self { strategy, quota }
     }
 
     /// Changes the strategy's name, because its own is known only after `describe`.
@@ -42,66 +38,45 @@ impl Log {
         self.strategy = strategy;
     }
 
-    /// Refills the quota at the start of a call.
-    pub(super) fn refill(&mut self) {
-        self.left = MESSAGES;
+    /// Called at the start of a call: tells of messages that were dropped in a minute that is over.
+    pub(super) fn begin(&self) {
+        if self.quota.has_dropped() {
+            self.tell(self.quota.over(Instant::now()));
+        }
     }
 
-    /// Refills the quota at the start of a call on the request path, if the window is over.
-    pub(super) fn refill_by_time(&mut self) {
-        if self.left == MESSAGES {
+    pub(super) fn write(&self, level: Level, message: &str) {
+        // What the log leaves out by its level must not use up the quota.
+        let is_heard = match level {
+            Level::Debug => enabled!(target: "strategy", tracing::Level::DEBUG),
+            Level::Info => enabled!(target: "strategy", tracing::Level::INFO),
+            Level::Warn => enabled!(target: "strategy", tracing::Level::WARN),
+            Level::Error => enabled!(target: "strategy", tracing::Level::ERROR),
+        };
+        if !is_heard {
             return;
         }
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        if now.duration_since(since) >= SECOND {
-            self.left = MESSAGES;
-            self.since = None;
+        let (strategy, message) = (&*self.strategy, printable(message, MESSAGE));
+        let taken = self.quota.take(message.len(), Instant::now());
+        self.tell(taken.over);
+        if taken.is_first_dropped {
+            warn!(strategy, "the strategy's further messages of this minute are dropped");
         }
-    }
-
-    pub(super) fn write(&mut self, level: Level, message: &str) {
-        let strategy = &*self.strategy;
-        let Some(left) = self.left.checked_sub(1) else { return };
-        self.left = left;
-        let message = printable(message, MESSAGE);
+        if !taken.fits {
+            return;
+        }
         match level {
-            Level::Debug => tracing::debug!(target: "strategy", strategy, "{message}"),
-            Level::Info => tracing::info!(target: "strategy", strategy, "{message}"),
-            Level::Warn => tracing::warn!(target: "strategy", strategy, "{message}"),
-            Level::Error => tracing::error!(target: "strategy", strategy, "{message}"),
-        }
-        if left == 0 {
-            tracing::warn!(strategy, "the strategy's further messages in this call are dropped");
+            Level::Debug => debug!(target: "strategy", strategy, "{message}"),
+            Level::Info => info!(target: "strategy", strategy, "{message}"),
+            Level::Warn => warn!(target: "strategy", strategy, "{message}"),
+            Level::Error => error!(target: "strategy", strategy, "{message}"),
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_writes_a_hundred_messages() {
-        let mut log = Log::new("x".into());
-        for _ in 0..150 {
-            log.write(Level::Debug, "again");
+    fn tell(&self, dropped: Option<Dropped>) {
+        if let Some(Dropped { messages, bytes }) = dropped {
+            let strategy = &*self.strategy;
+            warn!(strategy, messages, bytes, "messages of the strategy were dropped in a minute");
         }
-        assert_eq!(log.left, 0);
-        log.refill();
-        assert_eq!(log.left, MESSAGES);
-    }
-
-    #[test]
-    fn calls_of_a_second_on_the_path_share_their_messages() {
-        let mut log = Log::new("x".into());
-        for _ in 0..30 {
-            log.refill_by_time();
-            (0..10).for_each(|_| log.write(Level::Debug, "again"));
-        }
-        assert_eq!(log.left, 0);
-        log.since = Instant::now().checked_sub(SECOND);
-        log.refill_by_time();
-        assert_eq!(log.left, MESSAGES);
     }
 }

@@ -7,11 +7,15 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-use contract::{Deciding, Description, Fault, PathStatus, PathStrategy, Question, Verdict};
+use contract::{
+    CpuShare, Deciding, Description, Fault, PathStatus, PathStrategy, Question, Verdict,
+};
 
 use super::breaker::PathBreaker;
 use super::guest::Instance;
+use super::meter::Meter;
 use super::recipe::Recipe;
 
 /// The part of a strategy that is asked on the request path.
@@ -20,6 +24,8 @@ pub(super) struct PathPlugin {
     /// Idle instances. The last one used is taken first, because its memory is in the CPU's caches.
     idle: Mutex<Vec<Instance>>,
     breaker: PathBreaker,
+    /// The CPU time that it may use on all serving threads together.
+    share: Mutex<CpuShare>,
     last_error: Mutex<Option<String>>,
     /// Replaces lost instances.
     maker: Maker,
@@ -31,10 +37,14 @@ impl PathPlugin {
     /// Makes and configures `count` instances. Blocks.
     pub(super) fn new(recipe: Arc<Recipe>, count: usize, maker: Maker) -> Result<Arc<Self>, Fault> {
         let idle: Vec<Instance> = (0..count).map(|_| recipe.fresh()).collect::<Result<_, _>>()?;
+        // There is one instance more than there are serving threads.
+        let threads = count.saturating_sub(1).max(1);
+        let share = CpuShare::new(recipe.program().cpu_share(), threads);
         Ok(Arc::new_cyclic(|this| Self {
             recipe,
             idle: Mutex::new(idle),
             breaker: PathBreaker::default(),
+            share: Mutex::new(share),
             last_error: Mutex::default(),
             maker,
             this: Weak::clone(this),
@@ -46,19 +56,46 @@ impl PathPlugin {
         let Some(instance) = taken else { return Err(Fault::Busy) };
         let mut loan = Loan { plugin: self, instance: Some(instance) };
         let Some(instance) = &mut loan.instance else { return Err(Fault::Busy) };
-        instance.begin_on_path();
+        instance.begin();
+        let meter = Meter::of(instance.mean);
         let said = {
             let call = pin!(instance.guest.assign_request(&mut instance.store, question));
-            self.recipe.program().call_on_path(call).await?
+            self.recipe.program().call_on_path(pin!(meter.measure(call))).await
         };
+        let charge = self.charge(meter.settle(&mut instance.mean));
+        let said = said?;
         loan.give_back();
+        charge?;
         let deployments = [question.situation.local.len(), question.situation.remote.len()];
         Ok(Verdict::check(said, deployments, self.recipe.description().reasons.len())?)
+    }
+
+    /// Charges a call for its CPU time.
+    fn charge(&self, time: Duration) -> Result<(), Fault> {
+        if time.is_zero() {
+            return Ok(());
+        }
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        match share.spend(time, Instant::now()) {
+            true => Err(Fault::Overspent(share.each_second())),
+            false => Ok(()),
+        }
     }
 
     fn note(&self, fault: &Fault) {
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(fault.to_string());
+    }
+
+    /// Logs that it is off the path.
+    fn tell(&self, fault: &Fault) {
+        let strategy = &*self.recipe.description().name;
+        match fault {
+            Fault::Overspent(_) => {
+                tracing::error!(strategy, %fault, "off the request path for its CPU time");
+            }
+            _ => tracing::error!(strategy, %fault, "off the request path for its faults"),
+        }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
@@ -111,9 +148,8 @@ impl PathStrategy for PathPlugin {
                 Err(Fault::Busy) => {}
                 Err(fault) => {
                     self.note(fault);
-                    if leave.failed() {
-                        let strategy = &*self.recipe.description().name;
-                        tracing::error!(strategy, %fault, "off the request path for its faults");
+                    if leave.failed(fault) {
+                        self.tell(fault);
                     }
                 }
             }
@@ -123,7 +159,7 @@ impl PathStrategy for PathPlugin {
 
     fn status(&self) -> PathStatus {
         let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-        PathStatus { off: self.breaker.is_off(), last_error: last.clone() }
+        PathStatus { off: self.breaker.rests_for(), last_error: last.clone() }
     }
 }
 

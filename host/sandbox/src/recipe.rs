@@ -1,6 +1,7 @@
 //! Everything needed to make another instance of a loaded strategy.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use contract::{Description, Fault, Place, Surroundings};
 
@@ -48,15 +49,25 @@ impl Recipe {
     }
 
     /// Makes an instance and configures it like the one at load. Blocks for up to three guest
-    /// calls.
+    /// calls, each with its own deadline.
     pub(super) fn fresh(&self) -> Result<Instance, Fault> {
+        self.fresh_by(|| self.program().deadline())
+    }
+
+    /// Like [`Self::fresh`], where all calls have one deadline.
+    pub(super) fn fresh_until(&self, deadline: Instant) -> Result<Instance, Fault> {
+        self.fresh_by(|| deadline)
+    }
+
+    fn fresh_by(&self, deadline: impl Fn() -> Instant) -> Result<Instance, Fault> {
         let (name, values) = (Arc::clone(&self.loaded.name), Arc::clone(&self.values));
         let surroundings = Arc::clone(&self.surroundings);
-        let mut instance = self.loaded.program.instantiate(name, values, surroundings)?;
+        let mut instance = self.program().instantiate(name, values, surroundings, deadline())?;
         instance.begin();
         // The contract promises guests that `describe` precedes `configure`.
-        self.loaded.program.call(instance.guest.describe(&mut instance.store))?;
-        match self.configure(&mut instance)? {
+        let describe = instance.guest.describe(&mut instance.store);
+        self.program().call_until(deadline(), describe)?;
+        match self.configure(&mut instance, deadline())? {
             Ok(()) => Ok(instance),
             Err(message) => {
                 Err(Fault::Trap(format!("a fresh instance refuses its parameters: {message}")))
@@ -65,11 +76,15 @@ impl Recipe {
     }
 
     /// Configures an instance. The guest's refusal is made printable.
-    pub(super) fn configure(&self, instance: &mut Instance) -> Result<Result<(), String>, Stopped> {
+    pub(super) fn configure(
+        &self,
+        instance: &mut Instance,
+        deadline: Instant,
+    ) -> Result<Result<(), String>, Stopped> {
         instance.begin();
         let (store, guest) = (&mut instance.store, &mut instance.guest);
         let call = guest.configure(store, &self.parameters, &self.places);
-        let answer = self.loaded.program.call(call)?;
+        let answer = self.program().call_until(deadline, call)?;
         Ok(answer.map_err(|message| printable(&message, 1_024)))
     }
 }

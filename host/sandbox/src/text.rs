@@ -2,14 +2,16 @@
 
 use std::fmt::Write;
 
+use contract::is_plain;
+
 /// Returns the first `limit` bytes of `text`, cut between characters and marked with `…` if
-/// something is missing. Control characters are escaped, so that a guest cannot forge a log line or
-/// move an operator's cursor.
+/// something is missing. Characters that are not [plain](is_plain) are escaped, so that a guest
+/// cannot forge a log line or move an operator's cursor.
 pub fn printable(text: &str, limit: usize) -> String {
     let cut = text.floor_char_boundary(limit);
     let mut shown = String::with_capacity(cut);
     for c in text[..cut].chars() {
-        if is_safe(c) {
+        if is_plain(c) {
             shown.push(c);
         } else {
             // Writing to a `String` cannot fail.
@@ -20,12 +22,6 @@ pub fn printable(text: &str, limit: usize) -> String {
         shown.push('…');
     }
     shown
-}
-
-/// False for control characters, line separators and characters that change the direction of text.
-fn is_safe(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

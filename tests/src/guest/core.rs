@@ -13,6 +13,10 @@ use wit_parser::Resolve;
 pub struct CoreGuest<'a> {
     /// At most 15 bytes.
     pub name: &'a str,
+    /// At most 31 bytes.
+    pub summary: &'a str,
+    /// The schema of the parameters, at most 383 bytes.
+    pub parameters: &'a str,
     /// Imports and further functions of the module.
     pub imports: &'a str,
     /// The `refresh-interval`, in milliseconds.
@@ -39,6 +43,8 @@ impl Default for CoreGuest<'_> {
     fn default() -> Self {
         Self {
             name: "guest",
+            summary: "a guest of the tests",
+            parameters: "{}",
             imports: "",
             refresh: None,
             needs: 0,
@@ -131,6 +137,10 @@ impl CoreGuest<'_> {
         include_str!("core.wat")
             .replace("{imports}", self.imports)
             .replace("{name}", self.name)
+            .replace("{summary}", &bytes(self.summary.as_bytes()))
+            .replace("{summary-length}", &bytes(&[self.summary.len() as u8]))
+            .replace("{parameters}", &bytes(self.parameters.as_bytes()))
+            .replace("{parameters-length}", &bytes(&(self.parameters.len() as u16).to_le_bytes()))
             .replace("{name-length}", &format!("\\{:02x}", self.name.len()))
             .replace("{refreshes}", &u8::from(self.refresh.is_some()).to_string())
             .replace("{refresh}", &self.refresh.unwrap_or(0).to_string())
@@ -139,4 +149,9 @@ impl CoreGuest<'_> {
             .replace("{assign}", self.assign)
             .replace("{more}", &(request.unwrap_or_default() + &outcome.unwrap_or_default()))
     }
+}
+
+/// Bytes as a string of the text format.
+fn bytes(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }

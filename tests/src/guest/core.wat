@@ -37,10 +37,10 @@
   ;; description: name, version, summary, parameters, refresh-interval, needs
   (data (i32.const 16) "{name}")
   (data (i32.const 80) "1.0.0")
-  (data (i32.const 96) "a guest of the tests")
-  (data (i32.const 128) "{}")
+  (data (i32.const 96) "{summary}")
+  (data (i32.const 128) "{parameters}")
   (data (i32.const 512)
-    "\10\00\00\00{name-length}\00\00\00\50\00\00\00\05\00\00\00\60\00\00\00\14\00\00\00\80\00\00\00\02\00\00\00")
+    "\10\00\00\00{name-length}\00\00\00\50\00\00\00\05\00\00\00\60\00\00\00{summary-length}\00\00\00\80\00\00\00{parameters-length}\00\00")
   (func (export "hybrid:routing/policy@0.2.0#describe") (result i32)
     (i32.store (i32.const 544) (i32.const {refreshes}))
     (i32.store (i32.const 548) (i32.const {refresh}))

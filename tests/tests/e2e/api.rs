@@ -122,6 +122,7 @@ async fn routing_shows_strategy_weights_states_and_reload() {
         "strategy": {
             "name": "fixed", "version": null, "sha256": null,
             "parameters": {"local_fraction": 0.6}, "last_error": null, "on_path": null,
+            "state": "on", "rests_for": null,
         },
         "strategies": {},
         "models": {"m": {"panic": false, "deployments": [

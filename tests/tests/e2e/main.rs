@@ -30,6 +30,7 @@ mod fallback;
 mod guests_at_load;
 mod guests_at_run;
 mod hanging_names;
+mod harm;
 mod headers_pass;
 mod health;
 mod health_probes;

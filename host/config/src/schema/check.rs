@@ -89,7 +89,7 @@ impl<'a> Checker<'a> {
         }
         for key in ["anyOf", "oneOf"] {
             if let Some(choices) = schema.get(key).and_then(Json::as_array) {
-                others.push(self.choice(node, choices));
+                others.push(self.choice(node, choices, key == "oneOf"));
             }
         }
         if let Some(other) = others.pop().filter(|_| !typed) {
@@ -99,18 +99,25 @@ impl<'a> Checker<'a> {
     }
 
     /// Returns the first alternative that fits. If none fits, reports the errors of the one that
-    /// was most likely meant.
-    fn choice(&mut self, node: &Node, choices: &'a [Json]) -> Option<Json> {
+    /// was most likely meant. If `is_only`, no other may fit.
+    fn choice(&mut self, node: &Node, choices: &'a [Json], is_only: bool) -> Option<Json> {
         let constants = choices.iter().map(|choice| choice.get("const").cloned());
         if let (Value::Scalar(scalar), Some(words)) = (&node.value, constants.collect()) {
             return self.word(scalar, words);
         }
         let start = self.errors.len();
         let mut meant = None;
-        for choice in choices {
+        for (index, choice) in choices.iter().enumerate() {
             let value = self.visit(node, choice);
             let errors = self.errors.split_off(start);
             if errors.is_empty() {
+                // A value from the environment may be of several types, and takes the first.
+                if is_only && !has_variable(node) && self.fits_any(node, &choices[index + 1..]) {
+                    let help =
+                        "write what fits one of them: the schema of the strategy tells them apart";
+                    self.error("this fits more than one of the alternatives", help);
+                    return None;
+                }
                 return value;
             }
             if meant.is_none() && self.is_meant(node, choice) {
@@ -128,13 +135,22 @@ impl<'a> Checker<'a> {
         None
     }
 
+    /// Whether one of the alternatives fits.
+    fn fits_any(&mut self, node: &Node, choices: &'a [Json]) -> bool {
+        let start = self.errors.len();
+        choices.iter().any(|choice| {
+            self.visit(node, choice);
+            self.errors.split_off(start).is_empty()
+        })
+    }
+
     /// Checks a scalar against several constants.
     fn word(&mut self, scalar: &Scalar, words: Vec<Json>) -> Option<Json> {
         let value = scalar.resolve();
         if scalar.hole {
             return None;
         }
-        if !words.contains(&value) {
+        if !contains(&words, &value) {
             self.not_listed(scalar, &words);
             return None;
         }
@@ -170,8 +186,14 @@ impl<'a> Checker<'a> {
             return None;
         }
         match &node.value {
-            Value::Mapping(entries) => self.mapping(entries, schema),
-            Value::Sequence(items) => self.sequence(items, schema),
+            Value::Mapping(entries) => {
+                let value = self.mapping(entries, schema);
+                value.filter(|value| self.is_listed(value, schema))
+            }
+            Value::Sequence(items) => {
+                let value = self.sequence(items, schema);
+                value.filter(|value| self.is_listed(value, schema))
+            }
             Value::Scalar(scalar) if scalar.hole => typed.filter(Json::is_string),
             Value::Scalar(scalar) => {
                 let start = self.errors.len();
@@ -259,10 +281,19 @@ impl<'a> Checker<'a> {
         value.into_iter().collect::<Option<_>>().map(Json::Array)
     }
 
+    /// Checks a mapping or a list against the values that are listed, if any are.
+    fn is_listed(&mut self, value: &Json, schema: &Object) -> bool {
+        let Some(allowed) = listed(schema).into_iter().find(|all| !contains(all, value)) else {
+            return true;
+        };
+        let shown: Vec<_> = allowed.iter().map(describe::plain).collect();
+        let help = format!("write {}", shown.join(" or "));
+        self.error("this is not one of the values known here", help);
+        false
+    }
+
     fn scalar(&mut self, scalar: &Scalar, value: &Json, schema: &Object) {
-        let listed = schema.get("enum").and_then(Json::as_array).map(Vec::as_slice);
-        let allowed = listed.or(schema.get("const").map(std::slice::from_ref));
-        if let Some(allowed) = allowed.filter(|allowed| !allowed.contains(value)) {
+        if let Some(allowed) = listed(schema).into_iter().find(|all| !contains(all, value)) {
             self.not_listed(scalar, allowed);
         }
         if let Some(number) = value.as_f64() {
@@ -304,6 +335,41 @@ fn untyped(node: &Node) -> Json {
         Value::Mapping(entries) => {
             entries.iter().map(|entry| (entry.key.clone(), untyped(&entry.value))).collect()
         }
+    }
+}
+
+/// The lists of values of which each must contain a value.
+fn listed(schema: &Object) -> Vec<&[Json]> {
+    let list = schema.get("enum").and_then(Json::as_array).map(Vec::as_slice);
+    [list, schema.get("const").map(std::slice::from_ref)].into_iter().flatten().collect()
+}
+
+fn contains(all: &[Json], value: &Json) -> bool {
+    all.iter().any(|one| is_same(one, value))
+}
+
+/// `2` and `2.0` are the same number.
+fn is_same(one: &Json, other: &Json) -> bool {
+    match (one, other) {
+        (Json::Number(one), Json::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Json::Array(one), Json::Array(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|(one, other)| is_same(one, other))
+        }
+        (Json::Object(one), Json::Object(other)) => {
+            let is_in = |(key, one)| other.get(key).is_some_and(|other| is_same(one, other));
+            one.len() == other.len() && one.iter().all(is_in)
+        }
+        _ => one == other,
+    }
+}
+
+/// Whether a variable was replaced in a value, or is not set.
+fn has_variable(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(scalar) => scalar.hole || scalar.substituted,
+        Value::Sequence(items) => items.iter().any(has_variable),
+        Value::Mapping(entries) => entries.iter().any(|entry| has_variable(&entry.value)),
     }
 }
 

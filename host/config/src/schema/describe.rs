@@ -101,6 +101,29 @@ fn range(schema: &Object, unit: &str) -> String {
     }
 }
 
+/// The formats of numbers that generators of schemas write, for the types of programming languages.
+pub(super) const NUMBER_FORMATS: &[&str] = &[
+    "int8", "int16", "int32", "int64", "int", "uint8", "uint16", "uint32", "uint64", "uint",
+    "float", "double",
+];
+
+/// The least and the greatest number of a format of integers, in the order of the keywords
+/// `minimum` and `maximum`.
+pub(super) fn format_range(schema: &Object) -> Option<[f64; 2]> {
+    let bits = |bits: i32| 2_f64.powi(bits);
+    Some(match schema.get("format")?.as_str()? {
+        "int8" => [-bits(7), bits(7) - 1.0],
+        "int16" => [-bits(15), bits(15) - 1.0],
+        "int32" => [-bits(31), bits(31) - 1.0],
+        "int64" | "int" => [-bits(63), bits(63)],
+        "uint8" => [0.0, bits(8) - 1.0],
+        "uint16" => [0.0, bits(16) - 1.0],
+        "uint32" => [0.0, bits(32) - 1.0],
+        "uint64" | "uint" => [0.0, bits(64)],
+        _ => return None,
+    })
+}
+
 pub(super) fn types(schema: &Object) -> Vec<&str> {
     match schema.get("type") {
         Some(Json::String(one)) => vec![one],

@@ -3,9 +3,11 @@
 
 mod check;
 mod describe;
+mod known;
 mod report;
 
 pub(super) use check::read;
+pub use known::unchecked;
 
 use serde_json::Value;
 
@@ -16,10 +18,10 @@ use super::{Diagnostic, Document, PathStep};
 /// Every violation of a schema by the value at `at`, with positions.
 ///
 /// A missing value is checked as an empty mapping. The schema need not be trusted: depth and work
-/// are bounded, and unknown keywords allow everything. Known are `$ref` within the schema, `type`,
-/// `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`, `anyOf`, `oneOf` (as
-/// `anyOf`), `allOf`, the bounds of numbers, strings and lists, and the format `seconds`, which
-/// takes units.
+/// are bounded, and unknown keywords allow everything: see [`unchecked`]. Known are `$ref` within
+/// the schema, `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`,
+/// `anyOf`, `oneOf`, `allOf`, the bounds of numbers, strings and lists, `not` of everything, the
+/// formats of numbers, and the format `seconds`, which takes units.
 #[must_use]
 pub fn check(document: &Document, at: &[PathStep], schema: &Value) -> Vec<Diagnostic> {
     read(document, at, schema).1

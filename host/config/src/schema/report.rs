@@ -42,17 +42,21 @@ impl<'a> Checker<'a> {
     }
 
     pub(super) fn range(&mut self, scalar: &Scalar, number: f64, schema: &Object) {
-        let bound = |key| schema.get(key).and_then(Json::as_f64);
+        let of_format = describe::format_range(schema);
+        let bound = |key: &str| match (schema.get(key).and_then(Json::as_f64), of_format) {
+            (None, Some([least, _])) if key == "minimum" => Some(least),
+            (None, Some([_, most])) if key == "maximum" => Some(most),
+            (bound, _) => bound,
+        };
         let broken = [
-            ("minimum", "at least", bound("minimum").filter(|b| number < *b)),
-            ("exclusiveMinimum", "above", bound("exclusiveMinimum").filter(|b| number <= *b)),
-            ("maximum", "at most", bound("maximum").filter(|b| number > *b)),
-            ("exclusiveMaximum", "below", bound("exclusiveMaximum").filter(|b| number >= *b)),
+            ("at least", bound("minimum").filter(|b| number < *b)),
+            ("above", bound("exclusiveMinimum").filter(|b| number <= *b)),
+            ("at most", bound("maximum").filter(|b| number > *b)),
+            ("below", bound("exclusiveMaximum").filter(|b| number >= *b)),
         ];
         let (what, unit) = if is_time(schema) { ("time", " s") } else { ("number", "") };
-        for (key, relation, broken) in broken {
-            if broken.is_some() {
-                let bound = plain(&schema[key]);
+        for (relation, broken) in broken {
+            if let Some(bound) = broken {
                 let help = match share_of_percent(number, schema) {
                     // The value of a variable is not shown.
                     Some(share) if !scalar.substituted => {

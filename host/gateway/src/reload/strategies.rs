@@ -205,12 +205,11 @@ fn redact(value: &Value) -> Value {
 
 /// The error of a strategy that failed its trial in the load, at its place in `routing.yaml`.
 pub(super) fn failed(config: &Config, failed: &Failed, loading: &Loading) -> Diagnostics {
-    let Failed { strategy, role, is_of_request, model, fault } = failed;
+    let Failed { strategy, role, call, fault, .. } = failed;
     if matches!(fault, Fault::TimedOut(_)) {
         loading.mark_transient();
     }
-    let of = if *is_of_request { "a request to " } else { "" };
-    let message = format!("the strategy failed its trial for {of}model `{model}`: {fault}");
+    let message = format!("the strategy failed its trial for {call}: {fault}");
     let of = config.strategies.get(*strategy);
     let candidate = of.and_then(|of| of.candidate.as_ref()).filter(|_| *role == Role::Candidate);
     let of = candidate.map(|candidate| &candidate.strategy).or(of);

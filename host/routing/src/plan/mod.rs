@@ -3,13 +3,14 @@
 //! A decision covers only models that changed, whose state changes with time, or whose strategy is
 //! due. All other routes are shared with the previous snapshot.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use contract::{Fault, Role};
-use fleet::{Generation, Route, Snapshot};
+use contract::{Fault, RestCause, Role};
+use fleet::{Generation, Route, Snapshot, StrategyState};
 
-use super::seat::{Occupied, Said, Seat};
+use super::seat::{Failure, Occupied, Said, Seat};
 use super::share::{LastGood, share};
 use super::timetable::Timetable;
 use super::waiting::{Waiting, Why};
@@ -37,12 +38,33 @@ pub struct Failed {
     pub strategy: usize,
     /// Whether the strategy itself failed, or its candidate.
     pub role: Role,
-    /// True if it was asked about one request, false if about a model's traffic.
-    pub is_of_request: bool,
-    /// Id of the model it was asked about.
-    pub model: String,
+    /// The call that failed.
+    pub call: FailedCall,
     /// Why the call failed.
     pub fault: Fault,
+    /// Set if this took the strategy out of use for a time.
+    pub rests_for: Option<RestCause>,
+}
+
+/// What a strategy was asked in a call that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailedCall {
+    /// The weights of the model with this id.
+    Assign(String),
+    /// The weights of one request to the model with this id.
+    AssignRequest(String),
+    /// Nothing: it was told how attempts ended.
+    Outcome,
+}
+
+impl fmt::Display for FailedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Assign(model) => write!(f, "model `{model}`"),
+            Self::AssignRequest(model) => write!(f, "a request to model `{model}`"),
+            Self::Outcome => f.write_str("the outcomes of attempts"),
+        }
+    }
 }
 
 /// The result of a decision.
@@ -72,6 +94,8 @@ impl Plan {
             return Err(Box::new(failed));
         }
         plan.rehearse()?;
+        let cpu_share = plan.generation.config.sandbox.cpu_share;
+        plan.seats.iter_mut().for_each(|seat| seat.limit(cpu_share));
         let snapshot = plan.snapshot();
         Ok((plan, snapshot))
     }
@@ -104,8 +128,8 @@ impl Plan {
             let index = model.config.strategy;
             let Some(seat) = self.seats.get_mut(index) else { continue };
             let failed = |role, fault| {
-                let model = model.config.id.clone();
-                Failed { strategy: index, role, is_of_request: true, model, fault }
+                let call = FailedCall::AssignRequest(model.config.id.clone());
+                Failed { strategy: index, role, call, fault, rests_for: None }
             };
             seat.strategy.rehearse(model, route).map_err(|fault| failed(Role::Live, fault))?;
             // A candidate that was rolled back is not asked.
@@ -128,26 +152,31 @@ impl Plan {
         now: Instant,
         go_on: impl FnMut() -> bool,
     ) -> Decision {
+        let (before, mut failures) = (self.rests(), Vec::new());
         for id in changed {
             // A request of an older generation may report a model that is gone.
             let Some(model) = self.generation.fleet.index_of(id) else { continue };
             self.waiting.add(model, Why::Changed);
-            self.teach_seat_of(model);
+            self.teach_seat_of(model, now, &mut failures);
         }
         while let Some(model) = self.times.pop(now) {
             self.waiting.add(model, Why::Changed);
-            self.teach_seat_of(model);
+            self.teach_seat_of(model, now, &mut failures);
         }
         while let Some(index) = self.turns.pop(now) {
-            let seat = &mut self.seats[index];
+            let (seat, mut untold) = (&mut self.seats[index], Vec::new());
             let attempt_queue = self.generation.strategies[index].attempt_queue.as_deref();
-            if seat.begin(attempt_queue, now) {
+            if seat.begin(attempt_queue, now, &mut untold) {
                 let models = self.generation.fleet.models_of(index);
                 models.iter().for_each(|model| self.waiting.add(*model, Why::Due));
             }
             self.turns.set(index, seat.due());
+            failures.extend(untold.into_iter().map(|failure| failure.of(index)));
         }
-        let (is_new, failures) = self.work(now, go_on);
+        let (mut is_new, failed) = self.work(now, go_on);
+        failures.extend(failed);
+        // The snapshot shows the last errors and the rests of strategies.
+        is_new |= !failures.is_empty() || self.rests() != before;
         Decision { snapshot: is_new.then(|| self.snapshot()), failures }
     }
 
@@ -201,23 +230,28 @@ impl Plan {
     }
 
     /// Tells the strategy of a model how attempts ended, before it is asked about that model.
-    fn teach_seat_of(&mut self, model: usize) {
+    fn teach_seat_of(&mut self, model: usize, now: Instant, failures: &mut Vec<Failed>) {
         let index = self.generation.fleet.models[model].config.strategy;
         let info = self.generation.strategies.get(index);
         if let Some((seat, info)) = self.seats.get_mut(index).zip(info) {
-            seat.teach(info.attempt_queue.as_deref());
+            let mut untold = Vec::new();
+            seat.teach(info.attempt_queue.as_deref(), now, &mut untold);
+            failures.extend(untold.into_iter().map(|failure| failure.of(index)));
         }
     }
 
-    /// Decides the waiting models. Returns true if there is something to publish, and the calls
-    /// that failed.
+    /// Decides the waiting models. Returns true if a route changed, and the calls that failed.
     fn work(&mut self, now: Instant, mut go_on: impl FnMut() -> bool) -> (bool, Vec<Failed>) {
-        let (mut is_new, mut failures) = (false, Vec::new());
+        let (mut is_new, mut failed) = (false, Vec::new());
         while let Some(at) = self.waiting.pop() {
-            let before = failures.len();
+            let mut failures = Vec::new();
             let route = self.route(at, now, &mut failures);
-            let failed = failures.len() > before;
-            self.times.set(at, self.next_time(at, failed, now));
+            self.times.set(at, self.next_time(at, &failures, now));
+            let model = &self.generation.fleet.models[at].config;
+            failed.extend(failures.into_iter().map(|failure| {
+                let call = FailedCall::Assign(model.id.clone());
+                Failed { call, ..failure.of(model.strategy) }
+            }));
             if *self.routes[at] != route {
                 self.routes[at] = Arc::new(route);
                 is_new = true;
@@ -226,12 +260,11 @@ impl Plan {
                 break;
             }
         }
-        // The snapshot shows the last errors of strategies, so a failure is published too.
-        (is_new || !failures.is_empty(), failures)
+        (is_new, failed)
     }
 
     /// Decides the route of one model.
-    fn route(&mut self, at: usize, now: Instant, failures: &mut Vec<Failed>) -> Route {
+    fn route(&mut self, at: usize, now: Instant, failures: &mut Vec<Failure>) -> Route {
         let generation = &self.generation;
         let (model, standby) = (&generation.fleet.models[at], generation.config.fallback.standby);
         let index = model.config.strategy;
@@ -239,27 +272,39 @@ impl Plan {
         else {
             return share(model, None, standby, &mut LastGood::new(), now).0;
         };
-        let mut failed = |role, fault| {
-            let (model, is_of_request) = (model.config.id.clone(), false);
-            failures.push(Failed { strategy: index, role, is_of_request, model, fault });
-        };
         let (candidate, said) = (info.candidate.as_deref(), &mut self.said[at]);
-        seat.decide(model, candidate, standby, said, now, &mut failed)
+        seat.decide(model, candidate, standby, said, now, failures)
     }
 
     /// When to decide a model again, even if nothing changes until then.
-    fn next_time(&self, at: usize, failed: bool, now: Instant) -> Option<Instant> {
+    fn next_time(&self, at: usize, failures: &[Failure], now: Instant) -> Option<Instant> {
         let model = &self.generation.fleet.models[at];
         let changes = model.deployments.iter().filter_map(|d| d.next_change(now));
         let seat = self.seats.get(model.config.strategy);
-        changes.chain(seat.and_then(|seat| seat.retry(failed, now))).min()
+        changes.chain(seat.and_then(|seat| seat.retry(failures, now))).min()
+    }
+
+    /// By seat: why its strategy is out of use for a time.
+    fn rests(&self) -> Vec<Option<RestCause>> {
+        self.seats.iter().map(Occupied::rests_for).collect()
     }
 
     fn snapshot(&self) -> Snapshot {
-        let strategy_errors =
-            self.seats.iter().map(|seat| seat.strategy.last_error.clone()).collect();
+        let state = |seat: &Occupied| StrategyState {
+            last_error: seat.strategy.last_error.clone(),
+            rests_for: seat.rests_for(),
+        };
+        let strategy_states = self.seats.iter().map(state).collect();
         let (generation, routes) = (Arc::clone(&self.generation), self.routes.clone());
-        Snapshot { generation, routes, strategy_errors }
+        Snapshot { generation, routes, strategy_states }
+    }
+}
+
+impl Failure {
+    /// The failure of a strategy, in a call that told it of attempts.
+    fn of(self, strategy: usize) -> Failed {
+        let Self { role, fault, rests_for } = self;
+        Failed { strategy, role, call: FailedCall::Outcome, fault, rests_for }
     }
 }
 

@@ -83,28 +83,29 @@ impl Guest {
 
     /// Makes an instance and configures it with these places.
     fn configured(&self, parameters: &Value, places: &[Place]) -> Instance {
-        let mut instance = self
-            .program
-            .instantiate(self.name.into(), Arc::default(), Arc::new(System::default()))
-            .unwrap();
-        self.within(self.sandbox.call, &mut instance, async |Instance { store, guest }| {
+        let (deadline, system) = (self.program.deadline(), Arc::new(System::default()));
+        let mut instance =
+            self.program.instantiate(self.name.into(), Arc::default(), system, deadline).unwrap();
+        self.within(self.sandbox.call, &mut instance, async |Instance { store, guest, .. }| {
             guest.describe(store).await
         });
         let parameters = parameters.to_string();
-        let answer =
-            self.within(self.sandbox.call, &mut instance, async |Instance { store, guest }| {
-                guest.configure(store, &parameters, places).await
-            });
+        let answer = self.within(
+            self.sandbox.call,
+            &mut instance,
+            async |Instance { store, guest, .. }| guest.configure(store, &parameters, places).await,
+        );
         assert_eq!(answer, Ok(()), "{}", self.name);
         instance
     }
 
     fn assign(&self, instance: &mut Instance, model: &[Candidate<'_>]) {
         let (local, remote) = sides(model);
-        let said = self.within(self.sandbox.call, instance, async |Instance { store, guest }| {
-            let situation = Situation { local: &local, remote: &remote, signals: &[] };
-            guest.assign(store, situation).await
-        });
+        let said =
+            self.within(self.sandbox.call, instance, async |Instance { store, guest, .. }| {
+                let situation = Situation { local: &local, remote: &remote, signals: &[] };
+                guest.assign(store, situation).await
+            });
         self.check(said.into(), &local, &remote);
     }
 
@@ -120,10 +121,11 @@ impl Guest {
         let (model, facts) = (&*model[0].place.model, &facts);
         let situation = Situation { local: &local, remote: &remote, signals: &[] };
         let question = Question { model, stream: true, facts, situation, held: 0 };
-        let said =
-            self.within(self.sandbox.request, instance, async |Instance { store, guest }| {
-                guest.assign_request(store, question).await
-            });
+        let said = self.within(
+            self.sandbox.request,
+            instance,
+            async |Instance { store, guest, .. }| guest.assign_request(store, question).await,
+        );
         self.check(said, &local, &remote);
     }
 

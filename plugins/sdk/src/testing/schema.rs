@@ -33,9 +33,16 @@ const UNDERSTOOD: &[&str] = &[
     "default",
     "examples",
     "format",
+    "$schema",
+    "$comment",
+    "definitions",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "not",
 ];
 
-/// The paths of words in a schema that the gateway does not check. It accepts values they forbid.
+/// The paths of words in a schema that the gateway does not check. It refuses a strategy with one.
 ///
 /// Empty for every schema of [`parameters::schema`](crate::parameters::schema).
 #[must_use]

@@ -93,6 +93,8 @@ impl InspectReport {
             name: import.name,
             provider: match import.provider {
                 Provider::Gateway => "gateway",
+                Provider::Clock => "clock",
+                Provider::Random => "random",
                 Provider::Wasi => "empty",
                 Provider::Nobody => "nobody",
             },
@@ -138,6 +140,8 @@ impl ShownImport {
     fn means(&self) -> &'static str {
         match self.provider {
             "gateway" => "given by the gateway",
+            "clock" => "given by the gateway: the time of this machine, and waiting within a call",
+            "random" => "given by the gateway: random numbers of this machine",
             "empty" => "given by the gateway, without access to anything",
             _ => "given by nobody",
         }

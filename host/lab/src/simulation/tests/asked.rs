@@ -37,7 +37,7 @@ impl PathStrategy for OnPath {
     }
 
     fn status(&self) -> PathStatus {
-        PathStatus { off: false, last_error: None }
+        PathStatus { off: None, last_error: None }
     }
 }
 

@@ -3,18 +3,22 @@
 use serde_json::{Value, json};
 
 use config::TrialMode;
-use fleet::{CandidateInfo, Snapshot, StrategyInfo, TrialReport};
+use contract::RestCause;
+use fleet::{CandidateInfo, Snapshot, StrategyInfo, StrategyState, TrialReport};
 
 /// The strategy of this index. Without strategies, `models.yaml` decides.
 pub(super) fn show(snapshot: &Snapshot, index: usize) -> Value {
     let Some(strategy) = snapshot.generation.strategies.get(index) else {
         return json!({
             "name": "models.yaml", "version": null, "sha256": null, "parameters": {},
-            "last_error": null,
+            "last_error": null, "state": "on", "rests_for": null,
         });
     };
     let mut shown = show_info(strategy);
-    shown["last_error"] = snapshot.strategy_errors[index].clone().into();
+    let StrategyState { last_error, rests_for } = &snapshot.strategy_states[index];
+    shown["last_error"] = last_error.clone().into();
+    shown["state"] = if rests_for.is_some() { "off" } else { "on" }.into();
+    shown["rests_for"] = rests_for.map(RestCause::as_str).into();
     if let Some(candidate) = &strategy.candidate {
         shown["candidate"] = show_candidate(candidate);
     }
@@ -29,7 +33,8 @@ fn show_info(strategy: &StrategyInfo) -> Value {
         "sha256": strategy.sha256,
         "parameters": strategy.parameters,
         "on_path": on_path.map(|status| json!({
-            "state": if status.off { "off" } else { "on" },
+            "state": if status.off.is_some() { "off" } else { "on" },
+            "rests_for": status.off.map(RestCause::as_str),
             "last_error": status.last_error,
         })),
     })

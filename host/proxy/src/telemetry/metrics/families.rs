@@ -285,7 +285,7 @@ const STATUSES: [u16; 4] = [429, 502, 503, 504];
 const OUTCOMES: [&str; 5] =
     ["connect", "status_429", "status_500", "status_503", "timeout_first_byte"];
 /// Faults that a strategy has from the start, for the same reason.
-const FAULTS: [&str; 5] = ["busy", "off", "refused", "timeout", "trap"];
+const FAULTS: [&str; 6] = ["busy", "cpu", "off", "refused", "timeout", "trap"];
 
 fn place(deployment: &Deployment) -> [&str; 3] {
     [&deployment.model, &deployment.config.name, deployment.config.side.as_str()]

@@ -14,10 +14,17 @@ const TRIAL: [&str; 2] = ["strategy", "candidate"];
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "gateway_strategy_off_path",
-        help: "1 if the strategy is off the request path for its faults, else 0.",
+        help: "1 if the strategy is off the request path for its faults or its CPU time, else 0.",
         kind: Kind::Gauge,
         labels: &["strategy"],
         each: Each::Fleet(off_path),
+    },
+    Family {
+        name: "gateway_strategy_rests",
+        help: "1 if the strategy is not asked off the request path for a time, else 0.",
+        kind: Kind::Gauge,
+        labels: &["strategy"],
+        each: Each::Fleet(rests),
     },
     Family {
         name: "gateway_candidate_compared_total",
@@ -110,11 +117,22 @@ fn off_path(scrape: &Scrape<'_>, samples: &mut Samples<'_>) {
     for strategy in strategies(scrape.snapshot) {
         if let Some(path) = &strategy.on_path {
             // Several strategies may have one name, for several models.
-            *off.entry(&strategy.name).or_default() |= path.status().off;
+            *off.entry(&strategy.name).or_default() |= path.status().off.is_some();
         }
     }
     for (strategy, off) in off {
         samples.add(&[strategy], f64::from(u8::from(off)));
+    }
+}
+
+fn rests(scrape: &Scrape<'_>, samples: &mut Samples<'_>) {
+    let mut all: BTreeMap<&str, bool> = BTreeMap::new();
+    let Snapshot { generation, strategy_states, .. } = scrape.snapshot;
+    for (strategy, state) in generation.strategies.iter().zip(strategy_states) {
+        *all.entry(&strategy.name).or_default() |= state.rests_for.is_some();
+    }
+    for (strategy, rests) in all {
+        samples.add(&[strategy], f64::from(u8::from(rests)));
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod asked;
+mod harm;
 mod results;
 
 use std::sync::Mutex;
@@ -25,6 +26,8 @@ const DEPLOYMENTS: usize = 4;
 struct Record {
     asked: Vec<String>,
     told: usize,
+    /// Calls of `outcome`.
+    outcomes: usize,
 }
 
 /// Gives the nth deployment that it is asked about the weight 1 / n.
@@ -32,6 +35,9 @@ struct Harmonic {
     description: Description,
     learns: bool,
     fails: bool,
+    fails_on_outcomes: bool,
+    /// CPU time of each call, and of those that were not taken yet.
+    cpu_time: [Duration; 2],
     record: Arc<Mutex<Record>>,
 }
 
@@ -43,6 +49,7 @@ impl Strategy for Harmonic {
     fn assign(&mut self, situation: Situation<'_>) -> Result<RawWeights, Fault> {
         let remote = situation.remote;
         self.record.lock().unwrap().asked.push(remote[0].place.model.clone());
+        self.cpu_time[1] += self.cpu_time[0];
         if self.fails {
             return Err(Fault::Trap("as told".into()));
         }
@@ -55,8 +62,18 @@ impl Strategy for Harmonic {
     }
 
     fn outcome(&mut self, attempts: &[EndedAttempt]) -> Result<(), Fault> {
-        self.record.lock().unwrap().told += attempts.len();
-        Ok(())
+        let mut record = self.record.lock().unwrap();
+        record.told += attempts.len();
+        record.outcomes += 1;
+        self.cpu_time[1] += self.cpu_time[0];
+        match self.fails_on_outcomes {
+            true => Err(Fault::Trap("as told".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn take_cpu_time(&mut self) -> Duration {
+        std::mem::take(&mut self.cpu_time[1])
     }
 }
 
@@ -75,6 +92,8 @@ struct Spec {
     refresh: Option<Duration>,
     learns: bool,
     fails: bool,
+    fails_on_outcomes: bool,
+    cpu_time: Duration,
 }
 
 impl Scene {
@@ -91,6 +110,8 @@ impl Scene {
         let mut plan = Plan::new(generation, specs.iter().map(seat).collect(), now);
         plan.work(now, || true);
         let snapshot = plan.snapshot();
+        // As after a trial at load.
+        plan.seats.iter_mut().for_each(|seat| seat.limit(0.1));
         let scene = Self { plan, snapshot, record, attempt_queue, now };
         scene.asked();
         scene
@@ -138,8 +159,9 @@ impl Scene {
 
 fn harmonic(spec: Spec, record: &Arc<Mutex<Record>>) -> Harmonic {
     let description = Description { refresh: spec.refresh, ..Description::named("harmonic") };
-    let Spec { learns, fails, .. } = spec;
-    Harmonic { description, learns, fails, record: Arc::clone(record) }
+    let Spec { learns, fails, fails_on_outcomes, cpu_time, .. } = spec;
+    let (cpu_time, record) = ([cpu_time, Duration::ZERO], Arc::clone(record));
+    Harmonic { description, learns, fails, fails_on_outcomes, cpu_time, record }
 }
 
 fn generation(

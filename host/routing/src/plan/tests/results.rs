@@ -19,7 +19,7 @@ fn a_strategy_that_keeps_failing_rests() {
     let mut scene = Scene::of(&[0; 7], &[fails]);
     let half_a_minute = 30 * SECOND;
     // The first five are asked at the start, and the two others not at all.
-    assert!(scene.snapshot.strategy_errors[0].is_some());
+    assert!(scene.snapshot.strategy_states[0].last_error.is_some());
     scene.attempt(6, 0, limited(SECOND));
     assert_eq!(scene.decide(MS), [""; 0], "it rests");
     assert_eq!(scene.snapshot.routes[6].states[0].condition, Condition::Cooling);
