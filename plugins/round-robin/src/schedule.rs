@@ -17,24 +17,24 @@ pub(crate) fn order(weights: &[f64], number: f64) -> Vec<u8> {
     let sum: f64 = weights.iter().sum();
     let shares: Vec<f64> = weights.iter().map(|weight| weight / sum).collect();
     let phases = phases(&shares);
-    let mut turns = before(&shares, &phases, number);
-    let mut ranks = vec![LAST; weights.len()];
-    let mut rank = 0;
+    let turns = before(&shares, &phases, number);
     let mut taken: f64 = turns.iter().sum();
-    // The turns up to this request, then one more of each deployment that has no rank yet.
-    let due = |at: usize, turns: &[f64]| (turns[at] + phases[at]) / shares[at];
-    while let Some(next) =
-        soonest(&shares, |at| due(at, &turns), |at| taken < number || ranks[at] == LAST)
-    {
-        if taken >= number {
-            ranks[next] = rank;
-            rank += 1;
-            if rank == LAST {
-                break;
-            }
-        }
+    let due = |at: usize, turns: f64| (turns + phases[at]) / shares[at];
+    let those_that_take_turns = (0..shares.len()).filter(|at| shares[*at] > 0.0);
+    let mut next: Vec<_> =
+        those_that_take_turns.map(|at| (due(at, turns[at]), turns[at], at)).collect();
+    // The few turns that are left before this request.
+    for _ in 0..next.len() {
+        let soonest = next.iter_mut().min_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((time, turns, at)) = soonest.filter(|_| taken < number) else { break };
+        *turns += 1.0;
+        *time = due(*at, *turns);
         taken += 1.0;
-        turns[next] += 1.0;
+    }
+    next.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut ranks = vec![LAST; weights.len()];
+    for ((_, _, at), rank) in next.into_iter().zip(0..LAST) {
+        ranks[at] = rank;
     }
     ranks
 }
@@ -78,16 +78,6 @@ fn before(shares: &[f64], phases: &[f64], number: f64) -> Vec<f64> {
     };
     let all: Vec<f64> = shares.iter().zip(phases).zip(turns(low)).map(had).collect();
     if all.iter().sum::<f64>() <= number { all } else { vec![0.0; shares.len()] }
-}
-
-/// The deployment whose next turn is due the soonest. Of equals the first.
-fn soonest(
-    shares: &[f64],
-    due: impl Fn(usize) -> f64,
-    is_left: impl Fn(usize) -> bool,
-) -> Option<usize> {
-    let left = (0..shares.len()).filter(|at| shares[*at] > 0.0 && is_left(*at));
-    left.min_by(|a, b| due(*a).total_cmp(&due(*b)))
 }
 
 #[cfg(test)]

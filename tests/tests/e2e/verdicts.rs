@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use tests::{
-    Engine, Gate, Gateway, Raw, Reply, Step, VerdictGuest, eventually, in_order, logged, one_model,
-    routed,
+    Engine, Gate, Gateway, Raw, Reply, Step, VerdictGuest, eventually, logged, one_model, routed,
 };
 
 const WHOLE: &str =
@@ -151,10 +150,8 @@ async fn turns_are_exact_over_all_cores() {
     let engines = ["a", "b", "c"].map(Engine::start);
     let urls = engines.each_ref().map(Engine::url);
     let all = urls.each_ref().map(String::as_str);
-    let gateway = tests::setup!()
-        .models(in_order(&[("a", &[&urls[0]]), ("m", &all)]))
-        .routing(routed("round-robin", &all, &[]))
-        .start();
+    let gateway =
+        tests::setup!().models(one_model(&all)).routing(routed("round-robin", &all, &[])).start();
     // On connections of their own, so that all cores take some.
     let clients = (0..30).map(|_| asked(&gateway, 0));
     for client in clients.collect::<Vec<_>>() {

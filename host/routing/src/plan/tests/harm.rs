@@ -1,7 +1,6 @@
 //! Strategies that fail or take too much time in calls off the request path.
 
 use contract::RestCause;
-use proptest::prelude::*;
 
 use super::*;
 
