@@ -169,6 +169,25 @@ mod tests {
     }
 
     #[test]
+    fn only_what_follows_a_whole_event_is_fresh() {
+        for (text, fresh) in [
+            ("", true),
+            ("data: a", false),
+            ("data: a\n", false),
+            ("data: a\n\n", true),
+            ("data: a\r\r", false),
+            ("data: a\n\nd", false),
+        ] {
+            let mut events = Events::default();
+            let mut from = 0;
+            while let Some((_, end)) = events.next(text.as_bytes(), from) {
+                from = end;
+            }
+            assert_eq!(events.is_fresh(), fresh, "{text:?}");
+        }
+    }
+
+    #[test]
     fn a_long_event_is_bounded_and_the_next_one_is_seen() {
         let mut text = b"data: ".to_vec();
         text.resize(10 << 20, b'x');

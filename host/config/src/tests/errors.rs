@@ -266,6 +266,17 @@ fn the_longest_ejection_is_no_shorter_than_the_first() {
 }
 
 #[test]
+fn a_credential_never_goes_up_whatever_is_listed() {
+    let listed = |names: &str| Some(format!("headers: {{to_remote: [{names}]}}\n"));
+    assert!(load_texts(ONE, listed("x-team, x-*").as_deref(), &[]).is_ok());
+    let found = errors(ONE, listed("x-team, authorization, cookie").as_deref(), &[]);
+    let says = "this header never goes to a deployment";
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with(&format!("routing.yaml:1:31: {says}")), "{found:#?}");
+    assert!(found[1].starts_with(&format!("routing.yaml:1:46: {says}")), "{found:#?}");
+}
+
+#[test]
 fn all_bodies_have_room_for_one() {
     let found = errors(ONE, Some("limits: {body_mib: 8, bodies_mib: 4, requests: 0}\n"), &[]);
     assert_eq!(
