@@ -28,7 +28,7 @@ fn snapshot(deployments: usize, strategy: &str) -> Snapshot {
     let local = deployments / 2;
     let routing = format!(
         "routing_strategy: {strategy}\n\
-         sandbox: {{call_timeout: 10, request_timeout: 1, compile_timeout: 300}}\n\
+         sandbox: {{call_timeout: 10, request_timeout: 1, compile_timeout: 300, cpu_share: 1}}\n\
          local_deployment:\n{}remote_deployment:\n{}",
         entries("local", local),
         entries("remote", deployments - local),
