@@ -68,14 +68,34 @@ pub struct Rollback {
     /// The candidate's share of failed requests may exceed that of the others by at most this.
     #[schemars(range(min = 0, max = 1))]
     pub margin: f64,
-    /// Requests that the candidate must have decided for before the shares are compared.
+    /// The candidate's share of requests that took more than one attempt may exceed that of the others by at most this.
+    #[schemars(range(min = 0, max = 1))]
+    pub fallback: f64,
+    /// The candidate's mean attempts a request may exceed that of the others by at most this.
+    #[schemars(range(min = 0, max = 1_000))]
+    pub attempts: f64,
+    /// The candidate's mean time to the first byte may exceed that of the others by at most this part of it. Default: any.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub first_byte: Option<f64>,
+    /// The candidate's mean cost of a request may exceed that of the others by at most this part of it. Default: any.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub cost: Option<f64>,
+    /// Requests that the candidate must have decided for before the two are compared.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_requests: u32,
 }
 
 impl Default for Rollback {
     fn default() -> Self {
-        Self { faults: 3, margin: 0.05, min_requests: 100 }
+        Self {
+            faults: 3,
+            margin: 0.05,
+            fallback: 0.1,
+            attempts: 0.5,
+            first_byte: None,
+            cost: None,
+            min_requests: 100,
+        }
     }
 }
 

@@ -84,4 +84,4 @@ pub use snapshot::{
 };
 pub use standing::{Change, Standing, Turn};
 pub use suspicions::{ENDPOINTS, Suspicion};
-pub use trial::{Trial, TrialReport};
+pub use trial::{DecidedRequest, Trial, TrialMeans, TrialReport};

@@ -84,7 +84,15 @@ fn model() -> Model {
     samples::model([1, 2].map(local).into())
 }
 
-const ROLLBACK: Rollback = Rollback { faults: 1, margin: 0.1, min_requests: 10 };
+const ROLLBACK: Rollback = Rollback {
+    faults: 1,
+    margin: 0.1,
+    fallback: 0.1,
+    attempts: 0.5,
+    first_byte: None,
+    cost: None,
+    min_requests: 10,
+};
 
 /// A snapshot of one model that these strategies decide for.
 fn snapshot(strategies: Vec<StrategyInfo>) -> Snapshot {

@@ -163,6 +163,39 @@ async fn a_canary_whose_requests_fail_is_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_canary_that_falls_back_or_is_dear_or_slow_is_rolled_back() {
+    let engines = Engines::start();
+    let guest = off_path("candidate", REMOTE);
+    let gateway = |rollback: &str| {
+        let trial = format!("canary: 0.5, rollback: {{min_requests: 20, {rollback}}}");
+        let more = format!("candidate: {{routing_strategy: candidate, {trial}}}");
+        let no_ejection = "ejection: {consecutive: 0, percent: 0}";
+        let price = "pricing: {completion: 0.001}";
+        let (local, remote) = (engines.local.url(), engines.remote.url());
+        tests::setup!()
+            .models(format!(
+                "models:\n  - id: m\n    route:\n      - base_url: {local}\n      - {{base_url: '{remote}', {price}}}\n"
+            ))
+            .file("plugins/live.wasm", off_path("live", LOCAL))
+            .file("plugins/candidate.wasm", guest.clone())
+            .routing(engines.routing("live", &format!("{more}\n{no_ejection}")))
+            .start()
+    };
+    let dear = gateway("cost: 0.5");
+    Traffic::of(&dear, "m", 2, 200).await;
+    is_rolled_back(&dear, "on average, and the others $0.000000").await;
+    engines.remote.set(json!({"latency_ms": 200})).await;
+    let slow = gateway("first_byte: 1");
+    Traffic::of(&slow, "m", 4, 200).await;
+    is_rolled_back(&slow, "the first byte came after").await;
+    engines.remote.set(json!({"failure_rate": 1.0, "latency_ms": 0})).await;
+    let falls_back = gateway("");
+    let tally = Traffic::of(&falls_back, "m", 2, 200).await;
+    assert!(tally.failures.is_empty(), "{:?}", tally.failures);
+    is_rolled_back(&falls_back, "100.0 % of its requests fell back, and 0.0 %").await;
+}
+
+#[tokio::test]
 async fn unusable_candidate_is_refused_at_its_line() {
     let setup = tests::setup!().models(one_model(&["http://127.0.0.1:9"])).routing(
         "candidate:\n  routing_strategy: fixed\n  routing_parameter: {local_fracton: 1}\n  shadow: true\n",

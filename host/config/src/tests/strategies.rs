@@ -56,7 +56,7 @@ fn a_candidate_is_a_shadow_or_a_canary() {
     let config = load_texts(TWO, Some(good), &[]).unwrap();
     let candidate = config.strategies[0].candidate.as_ref().unwrap();
     assert_eq!(candidate.mode, TrialMode::Canary(0.05));
-    assert_eq!(candidate.rollback, Rollback { faults: 1, margin: 0.0, min_requests: 100 });
+    assert_eq!(candidate.rollback, Rollback { faults: 1, margin: 0.0, ..Rollback::default() });
     let [error] = &said(", canary: 2")[..] else { panic!("a share") };
     assert!(error.contains("the number must be at most 1"), "{error}");
 }

@@ -35,6 +35,17 @@ impl Prices {
             request: price(&pricing.request),
         }
     }
+
+    /// Dollars of a request with so many tokens. `cached` of the `prompt` come from the deployment's
+    /// cache. What is free costs nothing even if its tokens are not known, which is NaN.
+    #[must_use]
+    pub fn cost(self, prompt: f64, cached: f64, completion: f64) -> f64 {
+        let cost = |tokens: f64, price: f64| if price == 0.0 { 0.0 } else { tokens * price };
+        self.request
+            + cost(prompt - cached, self.prompt)
+            + cost(cached, self.cached)
+            + cost(completion, self.completion)
+    }
 }
 
 /// What the signals of a deployment are read from beside its records.
@@ -146,11 +157,7 @@ impl DeploymentSignals {
         let cached = cached.max(0.0);
         let most = request.max_output_tokens.map_or(f64::NAN, f64::from);
         let completion = self.model.completion.get().min(most);
-        let cost = |tokens: f64, price: f64| if price == 0.0 { 0.0 } else { tokens * price };
-        prices.request
-            + cost(prompt - cached, prices.prompt)
-            + cost(cached, prices.cached)
-            + cost(completion, prices.completion)
+        prices.cost(prompt, cached, completion)
     }
 }
 

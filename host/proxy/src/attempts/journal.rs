@@ -2,6 +2,7 @@
 //! strategies that learn.
 
 mod outcome;
+mod told;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -105,6 +106,8 @@ struct Tried {
     deployment: Arc<Deployment>,
     outcome: Cow<'static, str>,
     took: Duration,
+    /// False if there was no attempt, because the deployment had no place.
+    attempted: bool,
     /// The client got the answer of this attempt, whole or in part.
     answered: bool,
 }
@@ -261,41 +264,9 @@ impl Journal {
             deployment,
             outcome: end.outcome,
             took: answered.unwrap_or_else(|| since.elapsed()),
+            attempted: true,
             answered: answered.is_some(),
         });
-    }
-
-    /// Describes an attempt to a strategy that learns.
-    fn ended_attempt(
-        &self,
-        deployment: &Deployment,
-        end: &End,
-        first_byte: Option<Duration>,
-        total: Duration,
-    ) -> contract::EndedAttempt {
-        let usage = self.usage.filter(|_| first_byte.is_some());
-        let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        let cost = |(usage, price): (Usage, contract::Price)| {
-            #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 tokens")]
-            let [prompt, cached, completion] = [
-                usage.prompt_tokens as f64,
-                usage.cached_tokens.unwrap_or(0).min(usage.prompt_tokens) as f64,
-                usage.completion_tokens as f64,
-            ];
-            (prompt - cached) * price.prompt + cached * price.cached + completion * price.completion
-        };
-        contract::EndedAttempt {
-            request: self.number,
-            session: self.session,
-            tenant: self.tenant,
-            status: end.status.or_else(|| first_byte.map(|_| self.status)),
-            first_byte,
-            prompt_tokens: usage.map(|usage| tokens(usage.prompt_tokens)),
-            cached_tokens: usage.and_then(|usage| usage.cached_tokens).map(tokens),
-            completion_tokens: usage.map(|usage| tokens(usage.completion_tokens)),
-            cost: usage.zip(deployment.place.price).map(cost),
-            ..contract::EndedAttempt::new(deployment.id, end.ending, total)
-        }
     }
 
     /// Records an error of the gateway itself as the answer; `code` is the `code` of the error
@@ -402,6 +373,7 @@ impl WaitLog for Journal {
             deployment: Arc::clone(deployment),
             outcome: busy.as_str().into(),
             took: after,
+            attempted: false,
             answered: false,
         });
     }
@@ -413,18 +385,7 @@ impl Drop for Journal {
             self.dropped();
         }
         self.end_attempt(End::cancelled());
-        // Requests that their clients cancelled, wrong requests, and requests that found no room
-        // say nothing about the candidate.
-        let says_nothing = matches!(
-            self.outcome,
-            RequestOutcome::Cancelled | RequestOutcome::Rejected | RequestOutcome::Shed
-        );
-        if let Some(TrialPart { trial, role }) = self.trial.take()
-            && !says_nothing
-        {
-            let failed = self.status >= 500 || self.outcome == RequestOutcome::Broken;
-            trial.request_ended(role, failed);
-        }
+        self.tell_trial();
         let took = self.started.elapsed();
         self.desk.metrics.request_ended(self.meters.as_deref(), self.status, took);
         self.write(took);

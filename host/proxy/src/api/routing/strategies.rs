@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use config::TrialMode;
 use contract::RestCause;
-use fleet::{CandidateInfo, Snapshot, StrategyInfo, StrategyState, TrialReport};
+use fleet::{CandidateInfo, Snapshot, StrategyInfo, StrategyState, TrialMeans, TrialReport};
 
 /// The strategy of this index. Without strategies, `models.yaml` decides.
 pub(super) fn show(snapshot: &Snapshot, index: usize) -> Value {
@@ -49,9 +49,11 @@ fn show_candidate(CandidateInfo { strategy, trial }: &CandidateInfo) -> Value {
         faults,
         in_use,
         candidate,
+        means,
         ended,
     } = trial.report();
-    let requests = |[requests, failed]: [u64; 2]| json!({"requests": requests, "failed": failed});
+    let [in_use, candidate] = [(in_use, means[0]), (candidate, means[1])]
+        .map(|(counts, means)| show_decided(counts, means));
     let mut shown = show_info(strategy);
     shown["mode"] = match trial.mode() {
         TrialMode::Shadow => json!("shadow"),
@@ -64,6 +66,19 @@ fn show_candidate(CandidateInfo { strategy, trial }: &CandidateInfo) -> Value {
     let [ours, beside] = mean_time.map(|time| time.map(|time| time.as_secs_f64() * 1e6));
     shown["mean_us"] = json!({"in_use": ours, "candidate": beside});
     shown["faults"] = faults.into();
-    shown["decided"] = json!({"in_use": requests(in_use), "candidate": requests(candidate)});
+    shown["decided"] = json!({"in_use": in_use, "candidate": candidate});
     shown
+}
+
+/// The requests that one of the two strategies decided.
+fn show_decided([requests, failed]: [u64; 2], means: TrialMeans) -> Value {
+    let TrialMeans { attempts, fallback, first_byte, cost } = means;
+    json!({
+        "requests": requests,
+        "failed": failed,
+        "attempts": attempts,
+        "fallback": fallback,
+        "first_byte_ms": first_byte.map(|time| time.as_secs_f64() * 1e3),
+        "cost": cost,
+    })
 }

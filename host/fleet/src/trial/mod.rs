@@ -1,24 +1,30 @@
 //! The trial of a candidate strategy beside the one in use: its counters, and the rule that ends
 //! it. Requests on all cores add to the counters.
 
-use std::sync::OnceLock;
+mod tally;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use config::{Rollback, TrialMode};
 use contract::Role;
 
+pub use tally::{DecidedRequest, TrialMeans};
+
+use tally::Tally;
+
 /// In multiples of `min_requests`. After this many requests of the candidate, the counts of both
 /// strategies are halved, so that recent requests count more.
-const WINDOW: u64 = 10;
+const WINDOW: f64 = 10.0;
 
 /// The settings and the counters of one trial.
 #[derive(Debug)]
 pub struct Trial {
     mode: TrialMode,
     rollback: Rollback,
-    in_use: Tally,
-    candidate: Tally,
+    /// By role.
+    tallies: [Mutex<Tally>; 2],
     faults: AtomicU64,
     /// Distances between the answers, in millionths.
     comparisons: Sum,
@@ -26,15 +32,6 @@ pub struct Trial {
     time: [Sum; 2],
     /// Set once, when the trial ends: the reason.
     ended: OnceLock<String>,
-}
-
-/// Counts of the requests that one of the two strategies decided.
-#[derive(Debug, Default)]
-struct Tally {
-    requests: AtomicU64,
-    failed: AtomicU64,
-    /// Requests and failed requests, never halved: for the metrics.
-    all: [AtomicU64; 2],
 }
 
 /// Count, sum and maximum of some numbers. The unit is that of the field that holds it.
@@ -63,6 +60,8 @@ pub struct TrialReport {
     pub in_use: [u64; 2],
     /// Requests that the candidate decided, and how many of them failed.
     pub candidate: [u64; 2],
+    /// What recent requests came to: of the strategy in use, and of the candidate.
+    pub means: [TrialMeans; 2],
     /// Why the trial ended. None while it runs.
     pub ended: Option<String>,
 }
@@ -71,9 +70,8 @@ impl Trial {
     /// Starts a trial with all counters at 0.
     #[must_use]
     pub fn new(mode: TrialMode, rollback: Rollback) -> Self {
-        let (in_use, candidate, faults, comparisons, time) = Default::default();
-        let ended = OnceLock::new();
-        Self { mode, rollback, in_use, candidate, faults, comparisons, time, ended }
+        let (tallies, faults, comparisons, time) = Default::default();
+        Self { mode, rollback, tallies, faults, comparisons, time, ended: OnceLock::new() }
     }
 
     /// Shadow, or canary with its share of the requests.
@@ -127,32 +125,31 @@ impl Trial {
 
     /// Counts a finished request for the strategy that decided it. The caller leaves out requests
     /// that the client gave up.
-    pub fn request_ended(&self, role: Role, failed: bool) {
-        let tally = match role {
-            Role::Live => &self.in_use,
-            Role::Candidate => &self.candidate,
-        };
-        tally.add(failed);
+    pub fn request_ended(&self, role: Role, request: DecidedRequest) {
+        self.tally(role).add(request);
         if role == Role::Candidate && self.is_on() {
             self.judge();
         }
     }
 
-    /// Ends the trial if the candidate's share of failed requests is larger by more than `margin`.
+    fn tally(&self, role: Role) -> MutexGuard<'_, Tally> {
+        self.tallies[role as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the trial if the candidate's requests are worse than the settings allow.
     fn judge(&self) {
-        let least = u64::from(self.rollback.min_requests);
-        let requests = self.candidate.requests.load(Ordering::Relaxed);
+        // No one else takes both.
+        let (mut candidate, mut in_use) = (self.tally(Role::Candidate), self.tally(Role::Live));
+        let least = f64::from(self.rollback.min_requests);
+        let requests = candidate.failed.count();
         if requests < least {
             return;
         }
-        let (ours, theirs) = (self.candidate.failing(), self.in_use.failing());
-        if ours > theirs + self.rollback.margin {
-            let percent = |share: f64| format!("{:.1} %", share * 100.0);
-            let (ours, theirs) = (percent(ours), percent(theirs));
-            self.end(format!("{ours} of its requests failed, and {theirs} of the others"));
+        if let Some(why) = worse(&self.rollback, &candidate, &in_use) {
+            self.end(why);
         } else if requests >= least * WINDOW {
-            self.candidate.halve();
-            self.in_use.halve();
+            candidate.halve();
+            in_use.halve();
         }
     }
 
@@ -171,17 +168,61 @@ impl Trial {
             let (timed, nanos, _) = time.read();
             (timed > 0).then(|| Duration::from_secs_f64(nanos / 1e9))
         });
+        let read = |role| {
+            let tally = self.tally(role);
+            (tally.all, tally.means())
+        };
+        let [(in_use, of_in_use), (candidate, of_candidate)] =
+            [Role::Live, Role::Candidate].map(read);
         TrialReport {
             compared,
             divergence: mean / 1e6,
             divergence_max: max / 1e6,
             mean_time,
             faults: self.faults.load(Ordering::Relaxed),
-            in_use: self.in_use.all(),
-            candidate: self.candidate.all(),
+            in_use,
+            candidate,
+            means: [of_in_use, of_candidate],
             ended: self.ended.get().cloned(),
         }
     }
+}
+
+/// Why the candidate's requests are worse than the settings allow. None if they are not.
+fn worse(rollback: &Rollback, candidate: &Tally, in_use: &Tally) -> Option<String> {
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let failing = |tally: &Tally| tally.failed.mean().unwrap_or(0.0);
+    let (ours, theirs) = (failing(candidate), failing(in_use));
+    if ours > theirs + rollback.margin {
+        let (ours, theirs) = (percent(ours), percent(theirs));
+        return Some(format!("{ours} of its requests failed, and {theirs} of the others"));
+    }
+    let least = f64::from(rollback.min_requests);
+    if let Some(means) =
+        candidate.fallback.exceed(&in_use.fallback, (1.0, rollback.fallback), least)
+    {
+        let [ours, theirs] = means.map(percent);
+        return Some(format!("{ours} of its requests fell back, and {theirs} of the others"));
+    }
+    if let Some([ours, theirs]) =
+        candidate.attempts.exceed(&in_use.attempts, (1.0, rollback.attempts), least)
+    {
+        return Some(format!(
+            "its requests took {ours:.2} attempts on average, and the others {theirs:.2}"
+        ));
+    }
+    if let Some(part) = rollback.first_byte
+        && let Some(means) =
+            candidate.first_byte.exceed(&in_use.first_byte, (1.0 + part, 0.0), least)
+    {
+        let [ours, theirs] = means.map(|seconds| format!("{:.0} ms", seconds * 1e3));
+        return Some(format!(
+            "the first byte came after {ours} on average, and after {theirs} for the others"
+        ));
+    }
+    let means = candidate.cost.exceed(&in_use.cost, (1.0 + rollback.cost?, 0.0), least)?;
+    let [ours, theirs] = means.map(|dollars| format!("${dollars:.6}"));
+    Some(format!("its requests cost {ours} on average, and the others {theirs}"))
 }
 
 fn millionths(share: f64) -> u64 {
@@ -197,34 +238,6 @@ fn millionths(share: f64) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "counts of requests, shown rounded")]
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-impl Tally {
-    fn add(&self, failed: bool) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.all[0].fetch_add(1, Ordering::Relaxed);
-        if failed {
-            self.failed.fetch_add(1, Ordering::Relaxed);
-            self.all[1].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The share of requests that failed, 0 to 1. 0 without requests.
-    fn failing(&self) -> f64 {
-        ratio(self.failed.load(Ordering::Relaxed), self.requests.load(Ordering::Relaxed))
-    }
-
-    fn halve(&self) {
-        for count in [&self.requests, &self.failed] {
-            // Subtracting keeps what other cores add meanwhile.
-            let half = count.load(Ordering::Relaxed) / 2;
-            count.fetch_sub(half, Ordering::Relaxed);
-        }
-    }
-
-    fn all(&self) -> [u64; 2] {
-        self.all.each_ref().map(|count| count.load(Ordering::Relaxed))
-    }
 }
 
 impl Sum {
@@ -245,7 +258,22 @@ impl Sum {
 mod tests {
     use super::*;
 
-    const ROLLBACK: Rollback = Rollback { faults: 2, margin: 0.1, min_requests: 10 };
+    const ROLLBACK: Rollback = Rollback {
+        faults: 2,
+        margin: 0.1,
+        min_requests: 10,
+        fallback: 0.1,
+        attempts: 0.5,
+        first_byte: Some(0.5),
+        cost: Some(1.0),
+    };
+    const GOOD: DecidedRequest = DecidedRequest {
+        failed: false,
+        attempts: 1,
+        first_byte: Some(Duration::from_millis(100)),
+        cost: Some(0.01),
+    };
+    const FAILED: DecidedRequest = DecidedRequest { failed: true, ..GOOD };
 
     fn canary() -> Trial {
         Trial::new(TrialMode::Canary(0.25), ROLLBACK)
@@ -275,11 +303,14 @@ mod tests {
     fn more_failed_requests_than_the_others_have_end_it() {
         let trial = canary();
         // A fifth of the requests of the strategy in use fail.
-        (0..50).for_each(|i| trial.request_ended(Role::Live, i % 5 == 0));
+        (0..50)
+            .for_each(|i| trial.request_ended(Role::Live, if i % 5 == 0 { FAILED } else { GOOD }));
         // At first a fifth of the candidate's fail, too.
-        (0..50).for_each(|i| trial.request_ended(Role::Candidate, i % 5 == 0));
+        (0..50).for_each(|i| {
+            trial.request_ended(Role::Candidate, if i % 5 == 0 { FAILED } else { GOOD })
+        });
         assert!(trial.is_on());
-        (0..50).for_each(|_| trial.request_ended(Role::Candidate, true));
+        (0..50).for_each(|_| trial.request_ended(Role::Candidate, FAILED));
         let why = trial.report().ended.expect("why");
         assert!(why.ends_with("of its requests failed, and 20.0 % of the others"), "{why}");
     }
@@ -287,12 +318,74 @@ mod tests {
     #[test]
     fn what_was_long_ago_counts_less() {
         let trial = canary();
-        (0..2_000).for_each(|_| trial.request_ended(Role::Candidate, false));
-        (0..200).for_each(|_| trial.request_ended(Role::Live, false));
-        assert!(trial.candidate.requests.load(Ordering::Relaxed) <= 100);
-        (0..10).for_each(|_| trial.request_ended(Role::Candidate, true));
+        (0..2_000).for_each(|_| trial.request_ended(Role::Candidate, GOOD));
+        (0..200).for_each(|_| trial.request_ended(Role::Live, GOOD));
+        assert!(trial.tally(Role::Candidate).failed.count() <= 100.0);
+        (0..10).for_each(|_| trial.request_ended(Role::Candidate, FAILED));
         assert!(!trial.is_on());
         assert_eq!(trial.report().candidate, [2_010, 10]);
+    }
+
+    /// Why a trial ends in which each strategy's requests are drawn from these.
+    fn end_of(in_use: &[DecidedRequest], candidate: &[DecidedRequest]) -> Option<String> {
+        let trial = canary();
+        for number in 0..600 {
+            trial.request_ended(Role::Live, in_use[number % in_use.len()]);
+            trial.request_ended(Role::Candidate, candidate[number % candidate.len()]);
+        }
+        trial.report().ended
+    }
+
+    #[test]
+    fn what_is_worse_by_its_margin_ends_it_and_is_named() {
+        let second = DecidedRequest { attempts: 2, ..GOOD };
+        let third = DecidedRequest { attempts: 3, ..GOOD };
+        let slow = DecidedRequest { first_byte: Some(Duration::from_millis(200)), ..GOOD };
+        let dear = DecidedRequest { cost: Some(0.03), ..GOOD };
+        let cases = [
+            (GOOD, second, "100.0 % of its requests fell back, and 0.0 % of the others"),
+            (second, third, "its requests took 3.00 attempts on average, and the others 2.00"),
+            (
+                GOOD,
+                slow,
+                "the first byte came after 200 ms on average, and after 100 ms for the others",
+            ),
+            (GOOD, dear, "its requests cost $0.030000 on average, and the others $0.010000"),
+        ];
+        for (in_use, candidate, why) in cases {
+            assert_eq!(end_of(&[in_use], &[candidate]).as_deref(), Some(why));
+            assert_eq!(end_of(&[candidate], &[candidate]), None);
+            assert_eq!(end_of(&[candidate], &[in_use]), None, "what is better ends nothing");
+        }
+    }
+
+    #[test]
+    fn what_may_be_chance_ends_nothing() {
+        // Each tenth answer takes 30 times as long, on both sides; they come at other times.
+        let slow = DecidedRequest { first_byte: Some(Duration::from_secs(3)), ..GOOD };
+        let early = [&[slow][..], &[GOOD; 9]].concat();
+        let late = [&[GOOD; 9][..], &[slow]].concat();
+        assert_eq!(end_of(&late, &early), None);
+        assert_eq!(end_of(&early, &late), None);
+    }
+
+    #[test]
+    fn what_is_unknown_or_not_set_is_not_compared() {
+        let unknown = DecidedRequest { first_byte: None, cost: None, ..GOOD };
+        assert_eq!(end_of(&[unknown], &[GOOD]), None);
+        assert_eq!(end_of(&[GOOD], &[unknown]), None);
+        let free = DecidedRequest { cost: Some(0.0), ..GOOD };
+        let trial = Trial::new(TrialMode::Canary(0.5), Rollback { cost: None, ..ROLLBACK });
+        for _ in 0..100 {
+            trial.request_ended(Role::Live, free);
+            trial.request_ended(Role::Candidate, GOOD);
+        }
+        let report = trial.report();
+        assert_eq!(report.ended, None);
+        assert_eq!(
+            report.means.map(|means| means.cost.map(|cost| cost > 0.0)),
+            [Some(false), Some(true)]
+        );
     }
 
     #[test]
