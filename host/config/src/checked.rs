@@ -14,8 +14,9 @@ use super::probing::ProbeCounts;
 use super::timeouts::TimeLimits;
 use super::{
     Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection, Endpoint,
-    EngineMetrics, Fallback, HeaderRules, Limits, ProbeTarget, Probing, RequestFacts, Sandbox,
-    Scraping, Secret, Shutdown, Sides, SlowStart, StrategyConfig, TimeZone, Timeouts, TotalTime,
+    EngineMetrics, Fallback, HeaderRules, Hedging, Limits, ProbeTarget, Probing, RequestFacts,
+    Sandbox, Scraping, Secret, Shutdown, Sides, SlowStart, StrategyConfig, TimeZone, Timeouts,
+    TotalTime,
 };
 
 /// Everything that both files say, checked. The default has no models, and the settings that hold
@@ -37,6 +38,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// What happens after a failed attempt.
     pub fallback: Fallback,
+    /// Second attempts beside the first.
+    pub hedging: Hedging,
     /// How health is probed.
     pub probing: Probing,
     /// When a failing deployment is ejected.
@@ -83,6 +86,7 @@ impl Config {
         vec![
             ("timeouts", written(&timeouts)),
             ("fallback", written(&self.fallback)),
+            ("hedge", written(&self.hedging)),
             ("health_check", interval.as_secs_f64().into()),
             ("timeout", timeout.as_secs_f64().into()),
             ("health", written(&ProbeCounts { down_after, up_after })),

@@ -98,6 +98,7 @@ pub(super) fn check(
         client_timeouts: raw.timeouts.client(),
         trusted_proxies,
         fallback: raw.fallback,
+        hedging: raw.hedge,
         probing,
         ejection,
         slow_start: raw.slow_start,

@@ -21,6 +21,8 @@ pub enum Ending {
     TimedOut,
     /// In the middle of the answer.
     Broken,
+    /// Cancelled, because another attempt of the request began its answer first.
+    Hedged,
 }
 
 /// One attempt that has ended.

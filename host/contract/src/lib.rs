@@ -34,7 +34,8 @@ pub use signal::{Signal, SignalFacts, SignalScope, SignalSet};
 pub use surroundings::{Moment, Surroundings};
 pub use text::is_plain;
 pub use verdict::{
-    BadVerdict, Denial, LONGEST_HOLD, RawPlan, RawVerdict, RequestPlan, Tiers, Verdict, WhenFull,
+    BadVerdict, Denial, Hedge, LONGEST_HOLD, RawHedge, RawPlan, RawVerdict, RequestPlan, Tiers,
+    Verdict, WhenFull,
 };
 pub use weights::{BadWeights, RawWeights, Weights};
 

@@ -32,8 +32,21 @@ pub struct RawPlan {
     pub tiers: Option<(Vec<u8>, Vec<u8>)>,
     /// What happens while the deployment that was drawn is full.
     pub when_full: WhenFull,
+    /// A second attempt, if the first takes long.
+    pub hedge: Option<RawHedge>,
     /// Why, as an index.
     pub reason: Option<u16>,
+}
+
+/// A second attempt, before any check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawHedge {
+    /// Milliseconds after the first attempt began.
+    pub after: u32,
+    /// What the host draws the second deployment by.
+    pub weights: RawWeights,
+    /// The most that it may cost, in US dollars.
+    pub max_cost: Option<f64>,
 }
 
 /// What happens while the deployment that was drawn has no free place.
@@ -51,8 +64,8 @@ pub enum WhenFull {
 
 impl From<RawWeights> for RawVerdict {
     fn from(weights: RawWeights) -> Self {
-        let (tiers, when_full, reason) = Default::default();
-        Self::Route(RawPlan { weights, tiers, when_full, reason })
+        let (tiers, when_full, hedge, reason) = Default::default();
+        Self::Route(RawPlan { weights, tiers, when_full, hedge, reason })
     }
 }
 
@@ -76,8 +89,21 @@ pub struct RequestPlan {
     pub tiers: Option<Tiers>,
     /// What happens while the deployment that was drawn is full.
     pub when_full: WhenFull,
+    /// A second attempt, if the first takes long.
+    pub hedge: Option<Hedge>,
     /// Why: an index into [`Description::reasons`](super::Description::reasons).
     pub reason: Option<u16>,
+}
+
+/// A second attempt beside the first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hedge {
+    /// Time after the first attempt began, at most [`LONGEST_HOLD`].
+    pub after: Duration,
+    /// What the host draws the second deployment by.
+    pub weights: Weights,
+    /// The most that it may cost, in US dollars. None: whatever it costs.
+    pub max_cost: Option<f64>,
 }
 
 /// Deployments of a smaller number are tried before those of a larger one.
@@ -137,6 +163,9 @@ pub enum BadVerdict {
     /// A wait is too long.
     #[error("{0} ms is too long to wait: at most 60000 ms")]
     Wait(u64),
+    /// The most that a second attempt may cost is no amount of money.
+    #[error("a second attempt may cost at most {0} dollars: not a number of at least 0")]
+    MaxCost(f64),
     /// A client may ask again at once.
     #[error("a request is refused for at least 1 second, not for 0")]
     RetryAfter,
@@ -167,6 +196,7 @@ impl Verdict {
                     WhenFull::Wait(time) if time > LONGEST_HOLD => return Err(too_long(time)),
                     when_full => when_full,
                 },
+                hedge: plan.hedge.map(|hedge| check_hedge(hedge, locals, remotes)).transpose()?,
                 reason: known(plan.reason)?,
             }),
             RawVerdict::Hold(ms) => match Duration::from_millis(ms.into()) {
@@ -185,6 +215,18 @@ impl Verdict {
 
 fn too_long(time: Duration) -> BadVerdict {
     BadVerdict::Wait(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn check_hedge(raw: RawHedge, locals: usize, remotes: usize) -> Result<Hedge, BadVerdict> {
+    let after = Duration::from_millis(raw.after.into());
+    if after > LONGEST_HOLD {
+        return Err(too_long(after));
+    }
+    if let Some(cost) = raw.max_cost.filter(|cost| !(cost.is_finite() && *cost >= 0.0)) {
+        return Err(BadVerdict::MaxCost(cost));
+    }
+    let weights = Weights::check(raw.weights, locals, remotes)?;
+    Ok(Hedge { after, weights, max_cost: raw.max_cost })
 }
 
 fn check_tiers(
@@ -206,7 +248,12 @@ mod tests {
 
     fn plan() -> RawPlan {
         let weights = RawWeights { local: vec![1.0, 1.0], remote: vec![2.0] };
-        RawPlan { weights, tiers: None, when_full: WhenFull::Next, reason: None }
+        RawPlan { weights, tiers: None, when_full: WhenFull::Next, hedge: None, reason: None }
+    }
+
+    fn hedge() -> RawHedge {
+        let weights = RawWeights { local: vec![0.0, 0.0], remote: vec![3.0] };
+        RawHedge { after: 60_000, weights, max_cost: Some(0.0) }
     }
 
     fn check(raw: RawVerdict) -> Result<Verdict, BadVerdict> {
@@ -216,12 +263,15 @@ mod tests {
     #[test]
     fn good_answers_are_taken() {
         let tiers = Some((vec![0, 1], vec![2]));
-        let raw = RawPlan { tiers, reason: Some(1), ..plan() };
+        let raw = RawPlan { tiers, hedge: Some(hedge()), reason: Some(1), ..plan() };
         let Ok(Verdict::Route(good)) = check(RawVerdict::Route(raw)) else { panic!("refused") };
         assert_eq!(good.weights.local(), [0.25, 0.25]);
         let tiers = good.tiers.expect("tiers");
         assert_eq!((tiers.local(), tiers.remote()), (&[0, 1][..], &[2][..]));
         assert_eq!((good.when_full, good.reason), (WhenFull::Next, Some(1)));
+        let hedge = good.hedge.expect("a hedge");
+        assert_eq!((hedge.after, hedge.max_cost), (LONGEST_HOLD, Some(0.0)));
+        assert_eq!(hedge.weights.remote(), [1.0]);
         let held = check(RawVerdict::Hold(60_000));
         assert_eq!(held, Ok(Verdict::Hold(LONGEST_HOLD)));
         let refused = check(RawVerdict::Refuse { retry_after: 1, reason: Some(0) });
@@ -246,6 +296,25 @@ mod tests {
             (
                 route(|plan| plan.when_full = WhenFull::Wait(Duration::from_millis(60_001))),
                 "60001 ms is too long",
+            ),
+            (
+                route(|plan| plan.hedge = Some(RawHedge { after: 60_001, ..hedge() })),
+                "60001 ms is too long",
+            ),
+            (
+                route(|plan| plan.hedge = Some(RawHedge { max_cost: Some(-0.1), ..hedge() })),
+                "at most -0.1 dollars",
+            ),
+            (
+                route(|plan| plan.hedge = Some(RawHedge { max_cost: Some(f64::NAN), ..hedge() })),
+                "at most NaN dollars",
+            ),
+            (
+                route(|plan| {
+                    plan.hedge = Some(hedge());
+                    plan.hedge.as_mut().expect("a hedge").weights.remote[0] = 0.0;
+                }),
+                "sum",
             ),
             (RawVerdict::Hold(60_001), "60001 ms is too long"),
             (RawVerdict::Refuse { retry_after: 0, reason: None }, "at least 1 second"),

@@ -20,6 +20,7 @@ mod eligible;
 mod engine;
 mod health;
 mod hearsay;
+mod hedge_budget;
 mod limits;
 mod line;
 mod load;
@@ -58,6 +59,7 @@ pub use eligible::{Eligible, Prospect};
 pub use engine::{EngineMoment, EngineNumbers, EngineSignals};
 pub use health::{Health, Observation, ProbeRequests};
 pub use hearsay::Recorded;
+pub use hedge_budget::HedgeBudget;
 pub use line::{Busy, Wanted, hold_for_any, wait_for_any};
 pub use load::{InFlight, Load};
 pub use meters::{

@@ -113,6 +113,15 @@ impl Load {
         self.observed.store(now, Ordering::Relaxed);
     }
 
+    /// Records an attempt that gave no first byte within `time`, and was not awaited longer. `now` is on
+    /// the caller's clock.
+    pub(super) fn record_unanswered(&self, time: Duration, now: Duration) {
+        let is_slow = self.latency().is_none_or(|average| time.as_secs_f64() * 1e3 > average);
+        if is_slow {
+            self.record_first_byte(time, now);
+        }
+    }
+
     /// Records an attempt that ended well. Its time to first byte was recorded before.
     pub fn record_success(&self) {
         average(&self.error_rate, 0.0);

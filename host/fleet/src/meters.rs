@@ -105,6 +105,10 @@ pub struct ModelMeters {
     pub ok: Counter,
     /// Requests answered with another status, by status.
     pub others: Tally<u16>,
+    /// Second attempts whose answer the client got.
+    pub hedges_won: Counter,
+    /// Second attempts that failed, or came after the first.
+    pub hedges_lost: Counter,
     /// From a request's arrival to the end of its answer.
     pub durations: Durations,
 }
@@ -143,11 +147,14 @@ pub enum Waste {
     Broken,
     /// The gateway stopped.
     Stopping,
+    /// Another attempt of the request began its answer first.
+    Hedged,
 }
 
 impl Waste {
     /// Every cause, in the order of the discriminants. `cause as usize` is the index of a counter.
-    pub const ALL: [Self; 4] = [Self::ClientGone, Self::Timeout, Self::Broken, Self::Stopping];
+    pub const ALL: [Self; 5] =
+        [Self::ClientGone, Self::Timeout, Self::Broken, Self::Stopping, Self::Hedged];
 
     /// Its label in metrics.
     #[must_use]
@@ -157,6 +164,7 @@ impl Waste {
             Self::Timeout => "timeout",
             Self::Broken => "broken",
             Self::Stopping => "stopping",
+            Self::Hedged => "hedged",
         }
     }
 }

@@ -14,8 +14,9 @@ use super::place::place_of;
 use super::siblings::{Member, Siblings};
 use super::standing::Standing;
 use super::{
-    Budget, ChangeNotifier, Deployment, DeploymentSignals, EngineSignals, Health, ModelMeters,
-    ModelSignals, PrefixIndex, Prices, ProbeRequests, Reports, Slots, StrategyTable, jitter, now,
+    Budget, ChangeNotifier, Deployment, DeploymentSignals, EngineSignals, Health, HedgeBudget,
+    ModelMeters, ModelSignals, PrefixIndex, Prices, ProbeRequests, Reports, Slots, StrategyTable,
+    jitter, now,
 };
 
 /// A model with its deployments.
@@ -56,6 +57,8 @@ pub struct Fleet {
     pub models: Vec<FleetModel>,
     /// The retry budget of all models. Kept over reloads.
     pub budget: Arc<Budget>,
+    /// The budget of second attempts. Kept over reloads.
+    pub hedges: Arc<HedgeBudget>,
     /// Models whose deployments changed.
     pub changes: Arc<ChangeNotifier>,
     /// Places to probe at once.
@@ -94,6 +97,7 @@ impl Fleet {
             redactor: Arc::new(Redactor::new(&config.models)),
             budget: previous
                 .map_or_else(|| Arc::new(Budget::new(now)), |fleet| Arc::clone(&fleet.budget)),
+            hedges: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.hedges)),
             changes: previous.map_or_else(Arc::default, |fleet| Arc::clone(&fleet.changes)),
             probe_requests: previous
                 .map_or_else(Arc::default, |fleet| Arc::clone(&fleet.probe_requests)),

@@ -62,6 +62,16 @@ impl Permit {
         }
     }
 
+    /// Cancels the attempt, because another one of its request began its answer first. Its own first
+    /// byte would have come later than `now`. That is a sample of the average only where it is slower
+    /// than the average: how fast the attempt would have been is not known.
+    pub fn beaten(self, now: Instant) {
+        let took = now.saturating_duration_since(self.issued);
+        if self.turn.is_some() {
+            self.deployment.load.record_unanswered(took, clock(now));
+        }
+    }
+
     /// Records that a byte of the answer came at `now`.
     pub fn hear(&self, now: Instant) {
         self.deployment.slots.hear(now);

@@ -6,12 +6,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use contract::{
-    Candidate, Description, Facts, Fault, Place, Question, RequestPlan, Side, Signal, Situation,
-    Tiers, Verdict,
+    Candidate, Description, Facts, Fault, Hedge, Place, Question, RequestPlan, Side, Signal,
+    Situation, Tiers, Verdict,
 };
 use fleet::{Eligible, FleetModel, RequestSignals, Route, Scope, Snapshot, StrategyInfo};
 
-use crate::RequestWeights;
+use crate::{HedgePlan, RequestWeights};
 
 /// What a strategy says of one request, with the deployments as positions in their model.
 #[derive(Debug, Clone, PartialEq)]
@@ -198,7 +198,12 @@ fn placed(
 ) -> RequestWeights<'static> {
     let weights = eligible.share_answer(model, &route.states, &plan.weights);
     let tiers = plan.tiers.map(|tiers| spread(&tiers, eligible, model.deployments.len()));
-    RequestWeights { weights: weights.into(), tiers, when_full: plan.when_full }
+    let hedge = plan.hedge.map(|hedge| {
+        let Hedge { after, weights, max_cost } = hedge;
+        let weights = eligible.spread(&weights, model.deployments.len());
+        Box::new(HedgePlan { after, weights, max_cost })
+    });
+    RequestWeights { weights: weights.into(), tiers, when_full: plan.when_full, hedge }
 }
 
 /// One tier for each deployment. Those that the strategy was not asked about are in the first.

@@ -330,7 +330,7 @@ fn said(answer: RawVerdict, held: u32) -> String {
 fn a_plan_is_one_of_all_deployments() {
     let weights = RawWeights { local: vec![1.0, 3.0], remote: Vec::new() };
     let (tiers, when_full) = (Some((vec![1, 0], Vec::new())), WhenFull::Next);
-    let plan = RawPlan { weights, tiers, when_full, reason: Some(0) };
+    let plan = RawPlan { weights, tiers, when_full, hedge: None, reason: Some(0) };
     let told = said(RawVerdict::Route(plan), 0);
     assert_eq!(told, "[0.25, 0.75] Some([1, 0]) Next Some(\"because\")");
 }

@@ -7,6 +7,7 @@
 //! With tiers, the draw is among the deployments of the lowest tier that is left.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
@@ -24,11 +25,30 @@ pub struct RequestWeights<'a> {
     pub tiers: Option<Vec<u8>>,
     /// What happens while the deployment that was drawn first is full.
     pub when_full: WhenFull,
+    /// A second attempt, if the first takes long. Boxed: few requests have one, and the others stay
+    /// small.
+    pub hedge: Option<Box<HedgePlan>>,
+}
+
+/// A second attempt beside the first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HedgePlan {
+    /// Time after the first attempt began.
+    pub after: Duration,
+    /// One weight per deployment. One of weight 0 gets no second attempt.
+    pub weights: Vec<f64>,
+    /// The most that it may cost, in US dollars.
+    pub max_cost: Option<f64>,
 }
 
 impl<'a, W: Into<Cow<'a, [f64]>>> From<W> for RequestWeights<'a> {
     fn from(weights: W) -> Self {
-        Self { weights: weights.into(), tiers: None, when_full: WhenFull::AsConfigured }
+        Self {
+            weights: weights.into(),
+            tiers: None,
+            when_full: WhenFull::AsConfigured,
+            hedge: None,
+        }
     }
 }
 

@@ -40,11 +40,11 @@ pub use cause::{Cause, CauseFacts, Charged, Effect, Lack, Phase, Speaker, Wordin
 pub use choice::{Choice, Inquiry, MOST_HOLDS, Shadow, TrialPart, choose};
 pub use demand::demand;
 pub use digest::digest;
-pub use draw::RequestWeights;
+pub use draw::{HedgePlan, RequestWeights};
 pub use endpoint::InferenceEndpoint;
 pub use exhausted::Exhausted;
 pub use failure::{Failure, Overtime};
-pub use itinerary::{Deployments, Event, Itinerary, Step, Terms, Unfit};
+pub use itinerary::{Deployments, Event, Hedged, Itinerary, Step, Terms, Unfit};
 pub use plan::{Decision, Failed, FailedCall, Plan};
 pub use seat::Seat;
 pub use turns::{RoutedRequest, Turns, WaitLog, hold};

@@ -257,7 +257,7 @@ impl From<&EndedAttempt> for learning::Attempt {
             ending: match attempt.ending {
                 Ending::Ok => learning::Ending::Ok,
                 Ending::ClientError => learning::Ending::ClientError,
-                Ending::Cancelled => learning::Ending::Cancelled,
+                Ending::Cancelled | Ending::Hedged => learning::Ending::Cancelled,
                 Ending::Refused => learning::Ending::Limited,
                 Ending::Failed => learning::Ending::Failed,
                 Ending::TimedOut | Ending::Stalled => learning::Ending::TimedOut,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gateway_strategy::{
-    Deployment, Order, Place, Request, RequestStrategy, Strategy, Verdict, Weights,
+    Deployment, Hedge, Order, Place, Plan, Request, RequestStrategy, Strategy, Verdict, Weights,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,15 @@ pub struct Parameters {
     /// slowest until its first answer.
     #[schemars(range(min = 1))]
     pub trial_requests: u32,
+    /// Milliseconds without a first byte after which another deployment is tried beside the first. None:
+    /// never.
+    #[schemars(range(min = 1, max = 60_000))]
+    pub hedge_after_ms: Option<u32>,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { trial_requests: 4 }
+        Self { trial_requests: 4, hedge_after_ms: None }
     }
 }
 
@@ -29,6 +33,7 @@ impl Default for Parameters {
 #[derive(Debug)]
 pub struct Latency {
     trial_requests: f64,
+    hedge_after: Option<u32>,
     order: Order,
 }
 
@@ -41,10 +46,14 @@ impl Strategy for Latency {
     type Parameters = Parameters;
 
     fn configure(parameters: Parameters, _places: Vec<Place>) -> Result<Self, String> {
-        match parameters.trial_requests {
-            0 => Err("`trial_requests`: 0 is too few, at least 1 must be tried".to_owned()),
-            some => Ok(Self { trial_requests: f64::from(some), order: Order::default() }),
+        let Parameters { trial_requests, hedge_after_ms: hedge_after } = parameters;
+        if trial_requests == 0 {
+            return Err("`trial_requests`: 0 is too few, at least 1 must be tried".to_owned());
         }
+        if hedge_after.is_some_and(|after| !(1..=60_000).contains(&after)) {
+            return Err("`hedge_after_ms`: from 1 to 60000".to_owned());
+        }
+        Ok(Self { trial_requests: trial_requests.into(), hedge_after, order: Order::default() })
     }
 
     /// Decides as for a request. A deployment gets at most twice its even share, so the best one is
@@ -71,7 +80,10 @@ impl RequestStrategy for Latency {
         local: &[Deployment],
         remote: &[Deployment],
     ) -> Verdict {
-        self.assign(local, remote).into()
+        let weights = self.assign(local, remote);
+        let hedge = |after| Hedge { after, weights: weights.clone(), max_cost: None };
+        let hedge = self.hedge_after.map(hedge);
+        Plan { hedge, ..weights.into() }.into()
     }
 }
 
@@ -79,7 +91,7 @@ impl RequestStrategy for Latency {
 mod tests {
     use gateway_strategy::testing::{self, Fleet};
 
-    use super::Latency;
+    use super::*;
 
     fn shares(fleet: &Fleet) -> Vec<f64> {
         fleet.ask::<Latency>(&mut fleet.configure("{}"))
@@ -136,15 +148,36 @@ mod tests {
     }
 
     #[test]
-    fn no_trial_at_all_is_refused() {
-        let refused = testing::configured::<Latency>(r#"{"trial_requests": 0}"#, Vec::new()).err();
-        let says = "`trial_requests`: 0 is too few, at least 1 must be tried";
-        assert_eq!(refused.as_deref(), Some(says));
+    fn a_second_attempt_goes_to_the_next_best() {
+        let fleet = Fleet::new().local("a").latency(90.0).remote("b").latency(30.0);
+        for (parameters, after) in [("{}", None), (r#"{"hedge_after_ms": 500}"#, Some(500))] {
+            let mut latency = fleet.configure::<Latency>(parameters);
+            let verdict = fleet.verdict_for(&mut latency, &Request::default());
+            let Verdict::Route(plan) = verdict else { panic!("{verdict:?}") };
+            assert_eq!(plan.hedge.as_ref().map(|hedge| hedge.after), after);
+            let weights = plan.hedge.map_or(plan.weights, |hedge| hedge.weights);
+            assert!(weights.iter().all(|weight| weight > 0.0), "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused() {
+        for (parameters, says) in [
+            (
+                r#"{"trial_requests": 0}"#,
+                "`trial_requests`: 0 is too few, at least 1 must be tried",
+            ),
+            (r#"{"hedge_after_ms": 0}"#, "`hedge_after_ms`: from 1 to 60000"),
+            (r#"{"hedge_after_ms": 60001}"#, "`hedge_after_ms`: from 1 to 60000"),
+        ] {
+            let refused = testing::configured::<Latency>(parameters, Vec::new()).err();
+            assert_eq!(refused.as_deref(), Some(says));
+        }
     }
 
     #[test]
     fn answers_are_good_whatever_is_asked() {
-        for parameters in ["{}", r#"{"trial_requests": 1}"#] {
+        for parameters in ["{}", r#"{"trial_requests": 1, "hedge_after_ms": 60000}"#] {
             testing::check_requests::<Latency>(parameters);
         }
     }

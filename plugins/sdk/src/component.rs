@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::thread::LocalKey;
 
 use crate::clock::Moment;
-use crate::{Attempt, Deployment, Ending, Learning, Needs, Request, RequestStrategy, Strategy};
+use crate::{
+    Attempt, Deployment, Ending, Hedge, Learning, Needs, Request, RequestStrategy, Strategy,
+};
 use crate::{Modalities, Place, Plan, Price, Side, Tiers, Verdict, Weights, WhenFull, parameters};
 use crate::{log::Level, store::Refusal};
 
@@ -309,7 +311,7 @@ impl From<wit_request::Request> for Request {
 impl From<Verdict> for wit_request::Verdict {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Route(Plan { weights, tiers, when_full, reason }) => {
+            Verdict::Route(Plan { weights, tiers, when_full, hedge, reason }) => {
                 Self::Route(wit_request::Plan {
                     weights,
                     tiers: tiers
@@ -319,6 +321,11 @@ impl From<Verdict> for wit_request::Verdict {
                         WhenFull::Next => wit_request::WhenFull::Next,
                         WhenFull::Wait(milliseconds) => wit_request::WhenFull::Wait(milliseconds),
                     },
+                    hedge: hedge.map(|Hedge { after, weights, max_cost }| wit_request::Hedge {
+                        after,
+                        weights,
+                        max_cost,
+                    }),
                     reason,
                 })
             }
@@ -346,6 +353,7 @@ impl From<wit_learning::Attempt> for Attempt {
                 wit_learning::Ending::Failed => Ending::Failed,
                 wit_learning::Ending::TimedOut => Ending::TimedOut,
                 wit_learning::Ending::Broken => Ending::Broken,
+                wit_learning::Ending::Hedged => Ending::Hedged,
             },
             status: attempt.status,
             queued: attempt.queued,

@@ -118,4 +118,4 @@ pub use strategy::{Learning, RequestStrategy, Strategy};
 pub use types::{
     Attempt, Condition, Deployment, Ending, Modalities, Needs, Place, Price, Request, Side, Weights,
 };
-pub use verdict::{Plan, Tiers, Verdict, WhenFull};
+pub use verdict::{Hedge, Plan, Tiers, Verdict, WhenFull};

@@ -366,6 +366,8 @@ pub enum Ending {
     TimedOut,
     /// The answer broke off.
     Broken,
+    /// Cancelled, because another attempt of the request began its answer first.
+    Hedged,
 }
 
 /// One finished attempt. A number that is not known is NaN.

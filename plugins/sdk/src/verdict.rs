@@ -29,8 +29,24 @@ pub struct Plan {
     pub tiers: Option<Tiers>,
     /// What to do while the deployment that was drawn is full.
     pub when_full: WhenFull,
+    /// A second attempt, if the first takes long.
+    pub hedge: Option<Hedge>,
     /// Why: an index into [`Strategy::REASONS`](crate::Strategy::REASONS).
     pub reason: Option<u16>,
+}
+
+/// A second attempt beside the first. Whichever begins an answer first goes to the client, and the
+/// other is cancelled. The gateway makes it within `hedge.budget`, if a place is free at once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hedge {
+    /// Milliseconds after the first attempt began, at most 60,000.
+    pub after: u32,
+    /// What the gateway draws the second deployment by. The first is left out. A deployment of weight
+    /// 0 gets no second attempt.
+    pub weights: Weights,
+    /// The most that the second attempt may cost in US dollars. Ask for the signal `request.cost`: where
+    /// it is not known there is no second attempt.
+    pub max_cost: Option<f64>,
 }
 
 /// An explicit order of deployments.

@@ -80,6 +80,7 @@ pub(crate) async fn serve(world: &Rc<World>, request: &Request, luck: &mut Luck)
         Scope::of(sides, fleet::Demand::default(), model.deployments.iter().map(|d| &d.config));
     let terms = Terms {
         fallback: snapshot.generation.config.fallback,
+        hedging: snapshot.generation.config.hedging,
         endpoint: request.endpoint,
         panic: route.eligible.panic,
         started: fleet::now(),

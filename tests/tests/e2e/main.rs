@@ -34,6 +34,7 @@ mod harm;
 mod headers_pass;
 mod health;
 mod health_probes;
+mod hedging;
 mod hostile_http;
 mod hostile_tenth;
 mod hostile_upstreams;

@@ -13,8 +13,8 @@ use crate::probing::ProbeCounts;
 use crate::seconds::{self, Time, TimeOrZero};
 use crate::timeouts::{self, TimeLimits};
 use crate::{
-    Cors, Ejection, Fallback, HeaderRules, Limits, Probing, RequestFacts, Sandbox, Scraping,
-    Shutdown, SlowStart,
+    Cors, Ejection, Fallback, HeaderRules, Hedging, Limits, Probing, RequestFacts, Sandbox,
+    Scraping, Shutdown, SlowStart,
 };
 
 use super::strategy::{RawCandidate, RawStrategy};
@@ -63,6 +63,9 @@ pub(crate) struct RoutingFile {
     /// What happens after a failed attempt.
     #[serde(default)]
     pub(crate) fallback: Fallback,
+    /// Second attempts that strategies ask for, if the first takes long.
+    #[serde(default)]
+    pub(crate) hedge: Hedging,
     /// When a deployment counts as down, and as up again.
     #[serde(default)]
     pub(crate) health: ProbeCounts,

@@ -201,7 +201,7 @@ fn placed(plan: RequestPlan, eligible: &Eligible, sites: usize) -> RequestWeight
         }
         all
     });
-    RequestWeights { weights, tiers, when_full: plan.when_full }
+    RequestWeights { weights, tiers, when_full: plan.when_full, hedge: None }
 }
 
 /// The eligible deployments as candidates, local and remote.

@@ -20,7 +20,7 @@ use crate::upstream::{Answer, Incoming, Outgoing, Upstream};
 
 use super::burst::{self, Burst};
 use super::dropped::on_dropped;
-use super::journal::Journal;
+use super::journal::AttemptNote;
 use super::load;
 use super::request::Request;
 use super::verdict::{Rejection, judge};
@@ -69,7 +69,7 @@ pub(super) async fn attempt(
     upstream: &Upstream,
     deployment: &Deployment,
     request: &Request,
-    journal: &Journal,
+    note: &AttemptNote,
     span: Span,
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
@@ -79,7 +79,7 @@ pub(super) async fn attempt(
         Side::Local => (Some(request.client), Passing::AllBut(&rules.not_to_local)),
         Side::Remote => (None, Passing::Only(&rules.to_remote)),
     };
-    let (headers, request_id) = (&request.headers, journal.id());
+    let (headers, request_id) = (&request.headers, &*note.id);
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),
@@ -94,13 +94,13 @@ pub(super) async fn attempt(
             on_dropped,
         },
         body: body_for(request, &deployment.config.provider_model_id),
-        repeatable: request.terms(journal.started).is_repeatable(),
+        repeatable: request.terms(note.started).is_repeatable(),
         pool_idle: timeouts.pool_idle,
         began: span.now,
     };
     let connect = span.deadline(timeouts.connect, Phase::Connect);
     let first_byte = |now: Instant| {
-        journal.sending(now.into_std());
+        note.sending(now.into_std());
         Span { now, ..span }.deadline(timeouts.first_byte, Phase::FirstByte)
     };
     let answer = upstream.send(&outgoing, connect, first_byte).await?;

@@ -7,6 +7,7 @@ use hyper::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
 };
 use hyper::{HeaderMap, Response};
+use rand::Rng;
 use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -15,7 +16,7 @@ use config::HeaderRules;
 use contract::{Ending, Side};
 use fleet::Permit;
 use http1::headers::Down;
-use routing::{Cause, Exhausted, Phase, RoutedRequest, Turns};
+use routing::{Cause, Exhausted, Failure, Phase, RoutedRequest, Turns};
 
 use crate::timeout::Span;
 use crate::upstream::Upstream;
@@ -25,6 +26,7 @@ use super::body::Body;
 use super::choice::{Chosen, Denied, choose};
 use super::complaint;
 use super::dropped::on_dropped;
+use super::hedge::Way;
 use super::journal::Journal;
 use super::limits;
 use super::refusal;
@@ -83,14 +85,26 @@ impl Executor {
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
         let mut turns = Turns::begin(asked, weights, rand::rng(), now).with_place(place);
-        while let Some(mut permit) = turns.next(&mut *journal).await {
-            let deployment = permit.deployment();
-            journal.trying(deployment, permit.issued());
+        while let Some(permit) = turns.next(&mut *journal).await {
+            let note = journal.trying(&permit);
             if journal.attempt_queue.is_some() {
                 journal.drawn(turns.probability());
             }
             let span = Span { now: Instant::from_std(permit.issued()), end };
-            match attempt(&self.upstream, deployment, &request, &journal, span).await {
+            let (mut permit, begun) = match turns.hedges_at() {
+                None => {
+                    let deployment = permit.deployment();
+                    let begun = attempt(&self.upstream, deployment, &request, &note, span).await;
+                    (permit, begun)
+                }
+                Some(due) => {
+                    let way = Way { upstream: &self.upstream, request: &request, end };
+                    // Boxed: few requests have a second attempt, and the others stay small.
+                    let due = Instant::from_std(due);
+                    Box::pin(way.race(permit, note, due, &mut turns, &mut journal)).await
+                }
+            };
+            match begun {
                 // A wrong request says nothing about the deployment: the permit is dropped
                 // unsettled.
                 Ok(Begun::Rejection(rejection)) => {
@@ -107,24 +121,32 @@ impl Executor {
                     }
                     return Ok(respond(committed, permit, &request, journal, Span { now, end }));
                 }
-                Err(mut failure) => {
-                    // Redacted here: the client may be told these words if every attempt fails.
-                    refusal::redact(&mut failure, &deployment.redactor).await;
-                    let (cause, ending) = (failure.cause, failure.ending());
-                    let now = Instant::now().into_std();
-                    complaint::tell(deployment, &failure, journal.id(), now);
-                    if cause == Cause::TimedOut(Phase::FirstByte) {
-                        let stalled = turns.failed(permit, failure, now);
-                        journal.failed(cause, if stalled { Ending::Stalled } else { ending });
-                    } else {
-                        journal.failed(cause, ending);
-                        turns.failed(permit, failure, now);
-                    }
-                }
+                Err(failure) => fail(failure, permit, &mut turns, &mut journal).await,
             }
         }
         let exhausted = turns.exhausted(Instant::now().into_std());
         Err((Unanswered::Exhausted(exhausted), journal))
+    }
+}
+
+/// Ends an attempt that failed before its commit point.
+pub(super) async fn fail<R: Rng>(
+    mut failure: Failure,
+    permit: Permit,
+    turns: &mut Turns<'_, R>,
+    journal: &mut Journal,
+) {
+    // Redacted here: the client may be told these words if every attempt fails.
+    refusal::redact(&mut failure, &permit.deployment().redactor).await;
+    let (cause, ending) = (failure.cause, failure.ending());
+    let now = Instant::now().into_std();
+    complaint::tell(permit.deployment(), &failure, journal.id(), now);
+    if cause == Cause::TimedOut(Phase::FirstByte) {
+        let stalled = turns.failed(permit, failure, now);
+        journal.failed(cause, if stalled { Ending::Stalled } else { ending });
+    } else {
+        journal.failed(cause, ending);
+        turns.failed(permit, failure, now);
     }
 }
 

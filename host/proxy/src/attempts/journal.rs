@@ -16,7 +16,7 @@ use hyper::StatusCode;
 use answers::Usage;
 use contract::Ending;
 use fleet::admission::CoreHold;
-use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Waste};
+use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit, Waste};
 use routing::{Cause, TrialPart, WaitLog};
 
 use crate::stop::{Stage, Stop};
@@ -56,6 +56,8 @@ pub(crate) struct Journal {
     meters: Option<Arc<ModelMeters>>,
     stream: bool,
     trying: Option<Trying>,
+    /// The attempt under way beside it. Boxed: few requests have two at a time.
+    beside: Option<Box<Trying>>,
     /// Attempts that have ended, and deployments that had no place, in order.
     tried: Vec<Tried>,
     /// Status the client got.
@@ -91,13 +93,32 @@ struct Trying {
     deployment: Arc<Deployment>,
     since: Instant,
     /// When the request was last written. The engine may work on it since then.
-    sent: Cell<Option<Instant>>,
+    sent: Rc<Cell<Option<Instant>>>,
+    /// True for a second attempt beside a first.
+    is_hedge: bool,
     /// Time from `since` to the commit point. None before it.
     answered: Option<Duration>,
     /// How long the request had waited for places.
     queued: Duration,
     /// The probability with which the deployment was drawn.
     probability: f64,
+}
+
+/// What an attempt needs of the journal of its request, and tells it while it is under way.
+#[derive(Debug)]
+pub(super) struct AttemptNote {
+    /// The `x-request-id` of the answer.
+    pub(super) id: Rc<str>,
+    /// When the request arrived.
+    pub(super) started: Instant,
+    sent: Rc<Cell<Option<Instant>>>,
+}
+
+impl AttemptNote {
+    /// Records that the attempt's request is written from `now` on.
+    pub(super) fn sending(&self, now: Instant) {
+        self.sent.set(Some(now));
+    }
 }
 
 /// An attempt that has ended, or a deployment that had no place.
@@ -130,6 +151,12 @@ impl End {
         Self { outcome: cause.label(), ending, status, waste: cause.facts().waste }
     }
 
+    /// Another attempt of the request began its answer first.
+    fn beaten() -> Self {
+        let (ending, waste) = (Ending::Hedged, Some(Waste::Hedged));
+        Self { outcome: "hedged".into(), ending, status: None, waste }
+    }
+
     fn cancelled() -> Self {
         let (ending, waste) = (Ending::Cancelled, Some(Waste::ClientGone));
         let outcome = RequestOutcome::Cancelled.as_str().into();
@@ -142,7 +169,7 @@ impl Journal {
     #[must_use]
     pub(crate) fn open(id: Rc<str>, path: &'static str, desk: Rc<Desk>) -> Box<Self> {
         desk.metrics.request_started();
-        let (meters, stream, trying, tried, first_byte, usage) = Default::default();
+        let (meters, stream, trying, beside, tried, first_byte, usage) = Default::default();
         let (error, attempt_queue, trial, admitted) = Default::default();
         let (reason, session, tenant, number) = Default::default();
         Box::new(Self {
@@ -154,6 +181,7 @@ impl Journal {
             meters,
             stream,
             trying,
+            beside,
             tried,
             // Holds if the request is dropped before an answer: see `dropped`.
             status: UNANSWERED,
@@ -194,12 +222,41 @@ impl Journal {
         self.request_bytes = bytes as u64;
     }
 
-    /// Records an attempt that began at `since`. If it is dropped before its end, it counts as
-    /// cancelled.
-    pub(crate) fn trying(&mut self, deployment: &Arc<Deployment>, since: Instant) {
-        let deployment = Arc::clone(deployment);
-        let (sent, answered, queued) = (Cell::default(), None, self.queued);
-        self.trying = Some(Trying { deployment, since, sent, answered, queued, probability: 1.0 });
+    /// Records an attempt. If it is dropped before its end, it counts as cancelled.
+    pub(super) fn trying(&mut self, permit: &Permit) -> AttemptNote {
+        let (trying, note) = self.note(permit, 1.0, false);
+        self.trying = Some(trying);
+        note
+    }
+
+    /// Records a second attempt beside the one under way. Its deployment was drawn with this
+    /// probability.
+    pub(super) fn hedging(&mut self, permit: &Permit, probability: f64) -> AttemptNote {
+        let (trying, note) = self.note(permit, probability, true);
+        self.beside = Some(Box::new(trying));
+        note
+    }
+
+    fn note(&self, permit: &Permit, probability: f64, is_hedge: bool) -> (Trying, AttemptNote) {
+        let (deployment, since) = (Arc::clone(permit.deployment()), permit.issued());
+        let (sent, answered, queued) = (Rc::default(), None, self.queued);
+        let (id, started) = (Rc::clone(&self.id), self.started);
+        let note = AttemptNote { id, started, sent: Rc::clone(&sent) };
+        (Trying { deployment, since, sent, is_hedge, answered, queued, probability }, note)
+    }
+
+    /// Exchanges the two attempts under way: what follows is about the other one.
+    pub(super) fn swap(&mut self) {
+        if let Some((trying, beside)) = self.trying.as_mut().zip(self.beside.as_deref_mut()) {
+            std::mem::swap(trying, beside);
+        }
+    }
+
+    /// Records that the attempt beside the one under way is cancelled, because that one has begun its
+    /// answer.
+    pub(super) fn beaten(&mut self) {
+        self.swap();
+        self.end_attempt(End::beaten());
     }
 
     /// Records the probability with which the deployment of the attempt was drawn.
@@ -209,14 +266,8 @@ impl Journal {
         }
     }
 
-    /// Records that the attempt's request is written from `now` on.
-    pub(super) fn sending(&self, now: Instant) {
-        if let Some(trying) = &self.trying {
-            trying.sent.set(Some(now));
-        }
-    }
-
-    /// Records that the attempt under way failed before the client saw any of its answer.
+    /// Records that the attempt under way failed before the client saw any of its answer. If there is
+    /// one beside it, that one takes its part.
     pub(crate) fn failed(&mut self, cause: Cause, ending: Ending) {
         self.end_attempt(End::of(cause, ending));
     }
@@ -246,7 +297,12 @@ impl Journal {
 
     fn end_attempt(&mut self, end: End) {
         let Some(trying) = self.trying.take() else { return };
-        let Trying { deployment, since, sent, answered, queued, probability } = trying;
+        self.trying = self.beside.take().map(|beside| *beside);
+        let Trying { deployment, since, sent, is_hedge, answered, queued, probability } = trying;
+        if let Some(meters) = self.meters.as_ref().filter(|_| is_hedge) {
+            let won = answered.is_some();
+            (if won { &meters.hedges_won } else { &meters.hedges_lost }).inc();
+        }
         deployment.meters.ended(end.outcome.clone());
         if let Some((waste, sent)) = end.waste.zip(sent.get()) {
             deployment.meters.waste(waste, sent.elapsed());
@@ -319,13 +375,22 @@ impl Journal {
         } else if self.is_over() {
             (503, Cause::Stopping)
         } else {
-            return self.end_attempt(End::cancelled());
+            return self.cancelled();
         };
         if self.status == UNANSWERED {
             self.finished(status, RequestOutcome::Error, cause.label());
-            self.failed(cause, cause.facts().ending);
+            while self.trying.is_some() {
+                self.failed(cause, cause.facts().ending);
+            }
         } else {
             self.broken(cause);
+        }
+    }
+
+    /// Ends the attempts that are still under way.
+    fn cancelled(&mut self) {
+        while self.trying.is_some() {
+            self.end_attempt(End::cancelled());
         }
     }
 
@@ -384,7 +449,7 @@ impl Drop for Journal {
         if self.outcome == RequestOutcome::Cancelled {
             self.dropped();
         }
-        self.end_attempt(End::cancelled());
+        self.cancelled();
         self.tell_trial();
         let took = self.started.elapsed();
         self.desk.metrics.request_ended(self.meters.as_deref(), self.status, took);

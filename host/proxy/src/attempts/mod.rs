@@ -16,6 +16,7 @@ mod choice;
 mod complaint;
 mod dropped;
 mod fallback;
+mod hedge;
 mod journal;
 mod limits;
 mod load;

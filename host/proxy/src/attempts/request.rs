@@ -61,6 +61,7 @@ impl Request {
         let generation = &self.snapshot.generation;
         Terms {
             fallback: generation.config.fallback,
+            hedging: generation.config.hedging,
             endpoint: self.endpoint,
             panic: self.snapshot.routes[self.model].eligible.panic,
             started,

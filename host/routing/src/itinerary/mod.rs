@@ -24,6 +24,7 @@
 
 #[cfg(test)]
 mod fitting;
+mod hedging;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -43,10 +44,11 @@ use contract::WhenFull;
 use fleet::{Budget, Busy, Outcome};
 
 use super::cause::{Cause, Phase};
-use super::draw::{Draw, RequestWeights};
+use super::draw::{Draw, HedgePlan, RequestWeights};
 use super::exhausted::Exhausted;
 use super::failure::{Failure, Overtime};
 
+pub use hedging::Hedged;
 pub use step::{Deployments, Event, Step, Terms, Unfit};
 
 /// A deployment that is full.
@@ -91,6 +93,10 @@ pub struct Itinerary<'a> {
     when_full: WhenFull,
     /// The deployment that it waits for before it takes the next one.
     awaited: Option<FullAt>,
+    /// The second attempt that is still to be made, if the first takes long.
+    hedge: Option<Box<HedgePlan>>,
+    /// The attempt under way beside that at `at`: where, and when it began.
+    beside: Option<(usize, Instant)>,
     /// Attempts that were refused by a full deployment.
     refusals: u32,
     /// True if the retry budget refused an attempt.
@@ -112,7 +118,7 @@ impl<'a> Itinerary<'a> {
         rng: &mut impl Rng,
         now: Instant,
     ) -> Self {
-        let RequestWeights { weights, tiers, when_full } = weights.into();
+        let RequestWeights { weights, tiers, when_full, hedge } = weights.into();
         let mut itinerary = Self {
             terms,
             order: Draw::new(weights, tiers, terms.fallback.standby),
@@ -127,6 +133,8 @@ impl<'a> Itinerary<'a> {
             patience: None,
             when_full,
             awaited: None,
+            hedge,
+            beside: None,
             refusals: 0,
             over_budget: false,
             busy: false,
@@ -227,7 +235,8 @@ impl<'a> Itinerary<'a> {
         self.left = self.left.saturating_sub(1);
     }
 
-    /// The attempt that began last has failed. Returns the outcome for its deployment.
+    /// The attempt under way has failed; of two, the first. The other one then takes its part. Returns
+    /// the outcome for its deployment.
     pub fn failed(&mut self, failure: Failure) -> Outcome {
         let given = self.began.map(|began| self.end().saturating_duration_since(began));
         let overtime = Overtime::of(given.unwrap_or_default(), self.terms.total);
@@ -247,6 +256,9 @@ impl<'a> Itinerary<'a> {
             self.unfit = Some(Unfit { at: self.at, lack, context_length: said });
         }
         self.failures.push((self.at, failure));
+        if let Some((at, began)) = self.beside.take() {
+            (self.at, self.began) = (at, Some(began));
+        }
         outcome
     }
 

@@ -4,7 +4,7 @@ use http::StatusCode;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use config::{Ambiguous, Fallback, RetryBudget, Standby};
+use config::{Ambiguous, Fallback, Hedging, RetryBudget, Standby};
 
 use crate::InferenceEndpoint;
 
@@ -95,7 +95,8 @@ pub(super) struct Scene {
 
 pub(super) fn terms(fallback: Fallback, started: Instant) -> Terms {
     let endpoint = InferenceEndpoint::ChatCompletions;
-    Terms { fallback, endpoint, panic: false, started, total: TOTAL }
+    let hedging = Hedging { budget: 100 };
+    Terms { fallback, hedging, endpoint, panic: false, started, total: TOTAL }
 }
 
 impl Scene {

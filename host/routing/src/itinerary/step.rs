@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use config::{Ambiguous, Fallback};
+use config::{Ambiguous, Fallback, Hedging};
 use fleet::Busy;
 
 use crate::InferenceEndpoint;
@@ -48,6 +48,8 @@ pub struct Unfit {
 pub struct Terms {
     /// The configured rules of fallback.
     pub fallback: Fallback,
+    /// The configured rules of second attempts.
+    pub hedging: Hedging,
     /// The endpoint of the request.
     pub endpoint: InferenceEndpoint,
     /// True if nothing was eligible in the snapshot. Ejected deployments are then tried too.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use contract::Signal;
 use fleet::{
     Active, Busy, Deployment, Entry, Fleet, FleetModel, Permit, RequestSignals, Route, Scope, Slot,
     Wanted, now, wait_for_any,
@@ -81,6 +82,10 @@ impl<'a, R: Rng> Turns<'a, R> {
         model.note(now);
         let (active, live) =
             (fleet.budget.enter(now), Live { model, route, endpoint: terms.endpoint, scope });
+        let weights = weights.into();
+        if weights.hedge.is_some() {
+            fleet.hedges.pay_in(terms.hedging.budget);
+        }
         let itinerary = Itinerary::begin(weights, terms, &live, &mut rng, now);
         let blame = Blame::new(body, terms.endpoint);
         let offered = None;
@@ -92,6 +97,44 @@ impl<'a, R: Rng> Turns<'a, R> {
     #[must_use]
     pub fn with_place(self, offered: Option<(usize, Slot)>) -> Self {
         Self { offered, ..self }
+    }
+
+    /// When a second attempt is to be made beside the one under way. None: never.
+    #[must_use]
+    pub fn hedges_at(&self) -> Option<Instant> {
+        self.itinerary.hedges_at()
+    }
+
+    /// The permit for a second attempt beside the one under way, and the probability with which its
+    /// deployment was drawn. None if no place is free, or the budget does not allow it.
+    pub fn hedge(&mut self, now: Instant) -> Option<(Permit, f64)> {
+        let (live, signals, fleet) = (self.live, self.signals, self.fleet);
+        let all = &live.model.deployments;
+        let price = |at: usize| {
+            let signals = signals.map(|signals| &**signals);
+            all[at].signal(Signal::RequestCost, signals, now)
+        };
+        let mut denied = false;
+        let take = |at: usize| {
+            if denied {
+                return None;
+            }
+            let Entry::Place(slot) = all[at].slots.try_enter(now) else { return None };
+            let permit = Deployment::admit(&all[at], slot, now)?;
+            denied = !fleet.hedges.withdraw();
+            (!denied).then_some(permit)
+        };
+        let hedged = self.itinerary.hedge(&live, price, take, &mut self.rng, now)?;
+        let mut permit = hedged.taken;
+        if let Some(signals) = signals {
+            permit.carry(signals);
+        }
+        Some((permit, hedged.probability))
+    }
+
+    /// Exchanges the two attempts under way: what follows is about the other one.
+    pub fn swap(&mut self) {
+        self.itinerary.swap();
     }
 
     /// The permit for the next attempt. None: there are no more attempts. Waits in line for a place
@@ -177,8 +220,8 @@ impl<'a, R: Rng> Turns<'a, R> {
         permit.deployment().answered(self.live.endpoint as usize, now);
     }
 
-    /// Ends the last attempt, which failed before its commit point. Returns true if its deployment
-    /// stalled: it answered others meanwhile.
+    /// Ends the attempt under way, which failed before its commit point; of two, the first. The other
+    /// one then takes its part. Returns true if its deployment stalled: it answered others meanwhile.
     pub fn failed(&mut self, permit: Permit, failure: Failure, now: Instant) -> bool {
         let failed = (failure.cause, failure.may_be_poison());
         let outcome = self.itinerary.failed(failure);

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use config::{Config, Fallback, Paths, Standby, load};
+use config::{Config, Fallback, Hedging, Paths, Standby, load};
 use contract::Signal;
 use fleet::{Condition, Eligible, Outcome, State};
 use http::StatusCode;
@@ -52,6 +52,7 @@ impl Scene {
         let now = now();
         let terms = Terms {
             fallback: Fallback { attempts: 2, ..self.config.fallback },
+            hedging: Hedging { budget: 100 },
             endpoint: InferenceEndpoint::ChatCompletions,
             panic: self.route.eligible.panic,
             started: now,

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use contract::{
-    Candidate, CandidateState, EndedAttempt, Ending, Modalities, Place, Price, RawPlan, RawVerdict,
-    RawWeights, Side, WhenFull,
+    Candidate, CandidateState, EndedAttempt, Ending, Modalities, Place, Price, RawHedge, RawPlan,
+    RawVerdict, RawWeights, Side, WhenFull,
 };
 
 use super::generated::exports::hybrid::routing::{learning, request_policy};
@@ -98,11 +98,15 @@ impl From<&Candidate<'_>> for types::Deployment {
     }
 }
 
+fn weights(weights: types::Weights) -> RawWeights {
+    RawWeights { local: weights.local, remote: weights.remote }
+}
+
 impl From<request_policy::Verdict> for RawVerdict {
     fn from(verdict: request_policy::Verdict) -> Self {
         match verdict {
             request_policy::Verdict::Route(plan) => Self::Route(RawPlan {
-                weights: RawWeights { local: plan.weights.local, remote: plan.weights.remote },
+                weights: weights(plan.weights),
                 tiers: plan.tiers.map(|tiers| (tiers.local, tiers.remote)),
                 when_full: match plan.when_full {
                     request_policy::WhenFull::AsConfigured => WhenFull::AsConfigured,
@@ -111,6 +115,11 @@ impl From<request_policy::Verdict> for RawVerdict {
                         WhenFull::Wait(Duration::from_millis(ms.into()))
                     }
                 },
+                hedge: plan.hedge.map(|hedge| RawHedge {
+                    after: hedge.after,
+                    weights: weights(hedge.weights),
+                    max_cost: hedge.max_cost,
+                }),
                 reason: plan.reason,
             }),
             request_policy::Verdict::Hold(ms) => Self::Hold(ms),
@@ -137,6 +146,7 @@ impl From<&EndedAttempt> for learning::Attempt {
                 Ending::Failed => learning::Ending::Failed,
                 Ending::TimedOut => learning::Ending::TimedOut,
                 Ending::Broken => learning::Ending::Broken,
+                Ending::Hedged => learning::Ending::Hedged,
             },
             status: attempt.status,
             queued: exact_milliseconds(attempt.queued),

@@ -57,7 +57,17 @@ pub fn is_good_verdict<S: Strategy>(
                 }
             }
             let wait = if let WhenFull::Wait(wait) = plan.when_full { wait } else { 0 };
-            (plan.reason, wait)
+            let mut after = 0;
+            if let Some(hedge) = &plan.hedge {
+                is_good(&hedge.weights, local, remote)?;
+                if let Some(cost) =
+                    hedge.max_cost.filter(|cost| !(cost.is_finite() && *cost >= 0.0))
+                {
+                    return Err(format!("a second attempt may cost at most {cost} dollars"));
+                }
+                after = hedge.after;
+            }
+            (plan.reason, wait.max(after))
         }
         Verdict::Hold(wait) => (None, *wait),
         Verdict::Refuse { retry_after: 0, .. } => return Err("refused for 0 s".to_owned()),

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::Ejection;
+use config::{Ejection, Hedging};
 use contract::{SignalSet, Strategy};
 use fleet::{Budget, Busy, Change, ModelSignals, PrefixIndex, Slot};
 use routing::{Cause, Event as Came, InferenceEndpoint, Itinerary, Step, Terms};
@@ -281,6 +281,7 @@ impl<'a> Run<'a> {
         };
         let terms = Terms {
             fallback: scenario.fallback,
+            hedging: Hedging::default(),
             endpoint: InferenceEndpoint::ChatCompletions,
             panic: eligible.panic,
             started: self.epoch + request.at,

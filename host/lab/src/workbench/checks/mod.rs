@@ -261,7 +261,8 @@ fn configured(
 fn same(a: &Result<RawVerdict, Fault>, b: &Result<RawVerdict, Fault>) -> bool {
     let bits = |list: &[f64]| list.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
     let weights = |plan: &RawPlan| [bits(&plan.weights.local), bits(&plan.weights.remote)];
-    let rest = |plan: &RawPlan| (plan.tiers.clone(), plan.when_full, plan.reason);
+    let rest =
+        |plan: &RawPlan| (plan.tiers.clone(), plan.when_full, plan.hedge.clone(), plan.reason);
     match (a, b) {
         (Ok(RawVerdict::Route(a)), Ok(RawVerdict::Route(b))) => {
             weights(a) == weights(b) && rest(a) == rest(b)

@@ -191,6 +191,26 @@ const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        name: "gateway_hedges_total",
+        help: "Second attempts beside a first that took long, by whether the client got their answer.",
+        kind: Kind::Counter,
+        labels: &["model", "result"],
+        each: Each::Model(|model, _, samples| {
+            let (id, meters) = (&*model.config.id, &model.meters);
+            samples.count(&[id, "won"], meters.hedges_won.get());
+            samples.count(&[id, "lost"], meters.hedges_lost.get());
+        }),
+    },
+    Family {
+        name: "gateway_hedges_denied_total",
+        help: "Second attempts that the budget did not allow.",
+        kind: Kind::Counter,
+        labels: &[],
+        each: Each::Fleet(|scrape, samples| {
+            samples.count(&[], scrape.snapshot.generation.fleet.hedges.denied());
+        }),
+    },
+    Family {
         name: "gateway_deployment_overflow_total",
         help: "Requests that found no place at a deployment and went on to the next.",
         kind: Kind::Counter,

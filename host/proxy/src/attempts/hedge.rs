@@ -1,0 +1,92 @@
+//! A second attempt beside one that takes long. The first of the two to reach its commit point goes to
+//! the client, and the other is cancelled.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use rand::Rng;
+use tokio::time::Instant;
+
+use fleet::{Deployment, Permit};
+use routing::{Failure, Turns};
+
+use crate::timeout::{Span, timeout_at};
+use crate::upstream::Upstream;
+
+use super::attempt::{Begun, attempt};
+use super::fallback::fail;
+use super::journal::{AttemptNote, Journal};
+use super::request::Request;
+
+/// What both attempts of a request have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) upstream: &'a Upstream,
+    pub(super) request: &'a Request,
+    /// Deadline of the whole request.
+    pub(super) end: Instant,
+}
+
+impl Way<'_> {
+    /// Makes the attempt of `permit`, and a second one beside it if it has not begun an answer when
+    /// that one is due. Returns the attempt that ended last or won, and how it ended.
+    pub(super) async fn race<R: Rng>(
+        self,
+        permit: Permit,
+        note: AttemptNote,
+        due: Instant,
+        turns: &mut Turns<'_, R>,
+        journal: &mut Journal,
+    ) -> (Permit, Result<Begun, Failure>) {
+        let deployment = Arc::clone(permit.deployment());
+        let mut first = pin!(self.attempt(&deployment, permit.issued(), &note));
+        if let Ok(begun) = timeout_at(due, first.as_mut()).await {
+            return (permit, begun);
+        }
+        let Some((beside, probability)) = turns.hedge(Instant::now().into_std()) else {
+            return (permit, first.await);
+        };
+        let note = journal.hedging(&beside, probability);
+        let deployment = Arc::clone(beside.deployment());
+        let mut second = pin!(self.attempt(&deployment, beside.issued(), &note));
+        tokio::select! {
+            biased;
+            begun = &mut first => match begun {
+                Ok(begun) => {
+                    journal.beaten();
+                    beside.beaten(Instant::now().into_std());
+                    (permit, Ok(begun))
+                }
+                Err(failure) => {
+                    fail(failure, permit, turns, journal).await;
+                    (beside, second.await)
+                }
+            },
+            begun = &mut second => {
+                turns.swap();
+                journal.swap();
+                match begun {
+                    Ok(begun) => {
+                        journal.beaten();
+                        permit.beaten(Instant::now().into_std());
+                        (beside, Ok(begun))
+                    }
+                    Err(failure) => {
+                        fail(failure, beside, turns, journal).await;
+                        (permit, first.await)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        self,
+        deployment: &Deployment,
+        issued: std::time::Instant,
+        note: &AttemptNote,
+    ) -> Result<Begun, Failure> {
+        let span = Span { now: Instant::from_std(issued), end: self.end };
+        attempt(self.upstream, deployment, self.request, note, span).await
+    }
+}
