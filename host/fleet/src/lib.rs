@@ -86,4 +86,4 @@ pub use snapshot::{
 };
 pub use standing::{Change, Standing, Turn};
 pub use suspicions::{ENDPOINTS, Suspicion};
-pub use trial::{DecidedRequest, Trial, TrialMeans, TrialReport};
+pub use trial::{DecidedRequest, Trial, TrialMeans, TrialOutlook, TrialReport};

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use config::Config;
-use contract::{CandidateState, PathStrategy, RestCause, SignalSet};
+use contract::{CandidateState, PathStrategy, RestCause, Signal, SignalSet};
 
 use super::{AttemptQueue, Eligible, Fleet, FleetModel, StrategyMeters, Trial};
 
@@ -32,7 +32,11 @@ impl Generation {
             let strategy = self.strategies.get(model.config.strategy);
             let candidate = strategy.and_then(|strategy| strategy.candidate.as_ref());
             let both = strategy.into_iter().chain(candidate.map(|candidate| &candidate.strategy));
-            both.fold(SignalSet::default(), |all, one| all.or(one.signals))
+            let asked = both.fold(SignalSet::default(), |all, one| all.or(one.signals));
+            // The report of a shadow sets the expected costs beside each other.
+            let is_shadow = candidate.is_some_and(|candidate| !candidate.trial.is_canary());
+            let cost = is_shadow.then_some(Signal::RequestCost);
+            asked.or(cost.into_iter().collect())
         };
         self.fleet.models.iter().map(of).collect()
     }

@@ -69,6 +69,8 @@ pub struct Shadow {
     stream: bool,
     /// Exactly what the strategy in use was told.
     seen: Seen,
+    /// What signals depend on.
+    signals: Option<Arc<RequestSignals>>,
 }
 
 impl<'r> Inquiry<'r, '_> {
@@ -150,7 +152,8 @@ pub async fn choose<'r>(
         {
             let seen = view.seen_by(path.description());
             let (candidate, in_use) = (candidate.clone(), choice.said.weights().to_vec());
-            let shadow = Shadow { candidate, facts, in_use, model, stream, seen };
+            let signals = choice.signals.clone();
+            let shadow = Shadow { candidate, facts, in_use, model, stream, seen, signals };
             choice.shadow = Some(Box::new(shadow));
         }
     }
@@ -170,6 +173,9 @@ impl Shadow {
             && let Some(weights) = judged(answer, trial, began, &clock)
         {
             trial.compare(&self.in_use, &weights);
+            let model = &snapshot.generation.fleet.models[self.model];
+            let answers = [&*self.in_use, &*weights];
+            trial.expect(model, answers, self.signals.as_deref(), Instant::now());
         }
     }
 }

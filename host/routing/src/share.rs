@@ -88,6 +88,7 @@ pub(super) fn try_beside(
         let weights = route.eligible.share(model, &route.states, last);
         if outcome.is_ok() {
             trial.compare(&route.weights, &weights);
+            trial.expect(model, [&route.weights, &weights], None, Instant::now());
         }
         route.candidate = Some(weights);
     }

@@ -79,6 +79,13 @@ async fn shadow_answers_are_only_compared() {
             ["in_use", "candidate"].iter().all(|by| shown["mean_us"][by].is_number()),
             "{shown}"
         );
+        let expected = &shown["expected"];
+        for (by, share) in [("in_use", [1.0, 0.0]), ("candidate", [0.0, 1.0])] {
+            let shares = &expected[by]["shares"]["m"];
+            let near =
+                |at: &str, share: f64| (shares[at].as_f64().expect("a share") - share).abs() < 0.01;
+            assert!(near("local-1", share[0]) && near("remote-1", share[1]), "{expected}");
+        }
         let labels = "{candidate=\"candidate\",strategy=\"live\"}";
         let compared = metric(&gateway, &format!("gateway_candidate_compared_total{labels}")).await;
         assert!(compared >= 1.0);

@@ -1,17 +1,22 @@
 //! The trial of a candidate strategy beside the one in use: its counters, and the rule that ends
 //! it. Requests on all cores add to the counters.
 
+mod outlook;
 mod tally;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::{Rollback, TrialMode};
 use contract::Role;
 
+use crate::{FleetModel, RequestSignals};
+
+pub use outlook::TrialOutlook;
 pub use tally::{DecidedRequest, TrialMeans};
 
+use outlook::Outlooks;
 use tally::Tally;
 
 /// In multiples of `min_requests`. After this many requests of the candidate, the counts of both
@@ -28,6 +33,7 @@ pub struct Trial {
     faults: AtomicU64,
     /// Distances between the answers, in millionths.
     comparisons: Sum,
+    outlooks: Mutex<Outlooks>,
     /// Nanoseconds per answer: of the strategy in use, and of the candidate.
     time: [Sum; 2],
     /// Set once, when the trial ends: the reason.
@@ -51,6 +57,8 @@ pub struct TrialReport {
     pub divergence: f64,
     /// Largest distance between their answers.
     pub divergence_max: f64,
+    /// What their answers make one expect: of the strategy in use, and of the candidate.
+    pub outlook: [TrialOutlook; 2],
     /// Mean time per answer: of the strategy in use, and of the candidate. None without an answer
     /// to a question that both were asked.
     pub mean_time: [Option<Duration>; 2],
@@ -70,8 +78,9 @@ impl Trial {
     /// Starts a trial with all counters at 0.
     #[must_use]
     pub fn new(mode: TrialMode, rollback: Rollback) -> Self {
-        let (tallies, faults, comparisons, time) = Default::default();
-        Self { mode, rollback, tallies, faults, comparisons, time, ended: OnceLock::new() }
+        let (tallies, faults, comparisons, outlooks, time) = Default::default();
+        let ended = OnceLock::new();
+        Self { mode, rollback, tallies, faults, comparisons, outlooks, time, ended }
     }
 
     /// Shadow, or canary with its share of the requests.
@@ -115,6 +124,22 @@ impl Trial {
             false => 1.0,
         };
         self.comparisons.add(millionths(apart));
+    }
+
+    /// Records what the two answers to one question about `model` make one expect. `request` is None off
+    /// the request path.
+    pub fn expect(
+        &self,
+        model: &FleetModel,
+        [in_use, candidate]: [&[f64]; 2],
+        request: Option<&RequestSignals>,
+        now: Instant,
+    ) {
+        self.outlooks().add(model, [in_use, candidate], request, now);
+    }
+
+    fn outlooks(&self) -> MutexGuard<'_, Outlooks> {
+        self.outlooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records how long one answer took.
@@ -178,6 +203,7 @@ impl Trial {
             compared,
             divergence: mean / 1e6,
             divergence_max: max / 1e6,
+            outlook: self.outlooks().read(),
             mean_time,
             faults: self.faults.load(Ordering::Relaxed),
             in_use,

@@ -91,7 +91,7 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    fn add(&mut self, number: f64) {
+    pub(super) fn add(&mut self, number: f64) {
         self.count += 1.0;
         self.sum += number;
         self.squares += number * number;

@@ -1,10 +1,12 @@
 //! The strategies in `/routing`, with the results of their candidates.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use config::TrialMode;
 use contract::RestCause;
-use fleet::{CandidateInfo, Snapshot, StrategyInfo, StrategyState, TrialMeans, TrialReport};
+use fleet::{
+    CandidateInfo, Snapshot, StrategyInfo, StrategyState, TrialMeans, TrialOutlook, TrialReport,
+};
 
 /// The strategy of this index. Without strategies, `models.yaml` decides.
 pub(super) fn show(snapshot: &Snapshot, index: usize) -> Value {
@@ -45,6 +47,7 @@ fn show_candidate(CandidateInfo { strategy, trial }: &CandidateInfo) -> Value {
         compared,
         divergence,
         divergence_max,
+        outlook,
         mean_time,
         faults,
         in_use,
@@ -65,9 +68,24 @@ fn show_candidate(CandidateInfo { strategy, trial }: &CandidateInfo) -> Value {
     shown["divergence"] = json!({"mean": divergence, "max": divergence_max});
     let [ours, beside] = mean_time.map(|time| time.map(|time| time.as_secs_f64() * 1e6));
     shown["mean_us"] = json!({"in_use": ours, "candidate": beside});
+    let [ours, beside] = outlook.map(show_expected);
+    shown["expected"] = json!({"in_use": ours, "candidate": beside});
     shown["faults"] = faults.into();
     shown["decided"] = json!({"in_use": in_use, "candidate": candidate});
     shown
+}
+
+/// What the answers of one of the two strategies make one expect.
+fn show_expected(TrialOutlook { shares, first_byte, cost }: TrialOutlook) -> Value {
+    let shares: Map<String, Value> = shares
+        .into_iter()
+        .map(|(model, shares)| (model, shares.into_iter().collect::<Value>()))
+        .collect();
+    json!({
+        "first_byte_ms": first_byte.map(|time| time.as_secs_f64() * 1e3),
+        "cost": cost,
+        "shares": shares,
+    })
 }
 
 /// The requests that one of the two strategies decided.
