@@ -143,7 +143,7 @@ async fn answers_tell_the_load_where_it_is_wanted() {
     let upstream = telling();
     let asking = gateway(&[("engine", &upstream.url())], "signals: {always: true}");
     let (sent, reply) = ask(&asking, &upstream, None).await;
-    assert_eq!(sent.header(FORMAT), Some("JSON"));
+    assert_eq!(sent.header(FORMAT), Some("json"));
     assert_eq!(reply.header(LOAD), "", "the client did not ask");
     let shown = becomes(&asking, "engine", "is told", |load| !load.is_null()).await;
     assert_eq!((&shown["kv"], &shown["waiting"]), (&json!(0.25), &json!(4.0)));
