@@ -1,5 +1,7 @@
 //! What engines tell of their load, by scrapes and with their answers.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tests::{Engine, EngineOptions, Gateway, Raw, Received, Reply, client, eventually, logged};
 
@@ -9,7 +11,7 @@ const SCRAPED: &str = "signals: {interval: 50ms, timeout: 1s, always: true}";
 fn engine(name: &str) -> Engine {
     Engine::with(EngineOptions {
         name: name.to_owned(),
-        latency: std::time::Duration::from_secs(3600),
+        latency: Duration::from_secs(3600),
         places: 2,
         api_key: Some("sk-engine".to_owned()),
         ..EngineOptions::default()
@@ -158,4 +160,23 @@ async fn answers_tell_the_load_where_it_is_wanted() {
     assert_eq!(load(&silent, "engine").await, Value::Null);
     let scrapes = silent.metric("gateway_engine_scrapes_total", &[("deployment", "engine")]).await;
     assert_eq!(scrapes, None, "no strategy asks");
+}
+
+#[tokio::test]
+async fn several_gateways_ask_as_often_as_one() {
+    const GATEWAYS: usize = 4;
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let upstream = Raw::start(|_, wire| wire.answer(200, "tgi_queue_size 1\n"));
+    let engines = [("engine", &*upstream.url())];
+    let signals = format!("signals: {{interval: 100ms, always: true, gateways: {GATEWAYS}}}");
+    let gateways: Vec<_> = (0..GATEWAYS).map(|_| gateway(&engines, &signals)).collect();
+    for gateway in &gateways {
+        becomes(gateway, "engine", "is read", |load| load["waiting"] == 1.0).await;
+    }
+    let (start, before) = (Instant::now(), upstream.received().len());
+    let more = async || (upstream.received().len() >= before + 40).then_some(());
+    eventually("forty scrapes", more).await;
+    // Each of them may be early by a tenth of its period, once.
+    let least = INTERVAL * 40 - GATEWAYS as u32 * INTERVAL.mul_f64(GATEWAYS as f64 * 1.1);
+    assert!(start.elapsed() > least, "forty scrapes within {:?}", start.elapsed());
 }
