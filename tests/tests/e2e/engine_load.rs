@@ -108,11 +108,11 @@ async fn numbers_grow_old_and_end() {
     becomes(&gateway, "good", "is read again", |load| load["running"] == 0.0).await;
 }
 
-/// An upstream without metrics that tells its load with each answer.
-fn telling() -> Raw {
-    Raw::start(|received, wire| {
+/// An upstream that tells its load with each answer, and these metrics.
+fn telling(status: u16, metrics: &'static str) -> Raw {
+    Raw::start(move |received, wire| {
         if received.method == "GET" {
-            wire.answer(404, "");
+            wire.answer(status, metrics);
             return;
         }
         let load =
@@ -138,11 +138,41 @@ async fn ask(gateway: &Gateway, upstream: &Raw, format: Option<&str>) -> (Receiv
     (posts.next_back().expect("the request"), reply)
 }
 
+const FORMAT: &str = "endpoint-load-metrics-format";
+
+#[tokio::test]
+async fn no_answer_tells_the_load_beside_scrapes() {
+    let upstream = telling(200, "vllm:num_requests_waiting 1\n");
+    let engines = [("engine", &*upstream.url())];
+    // A number is young for two minutes.
+    let scraped = gateway(&engines, "signals: {interval: 60s, always: true}");
+    becomes(&scraped, "engine", "is read", |load| load["waiting"] == 1.0).await;
+    let (sent, _) = ask(&scraped, &upstream, None).await;
+    assert_eq!(sent.header(FORMAT), None);
+    ask(&scraped, &upstream, Some("JSON")).await;
+    let told = load(&scraped, "engine").await;
+    assert_eq!((&told["waiting"], &told["kv"]), (&json!(4.0), &json!(0.25)), "the client asked");
+}
+
+#[tokio::test]
+async fn a_report_of_one_engine_is_not_that_of_two() {
+    let upstream = telling(
+        200,
+        "vllm:num_requests_waiting{engine=\"0\"} 7\nvllm:num_requests_waiting{engine=\"1\"} 4\n",
+    );
+    let engines = [("engine", &*upstream.url())];
+    let gateway = gateway(&engines, "signals: {interval: 60s, always: true}");
+    becomes(&gateway, "engine", "is read", |load| load["waiting"] == 11.0).await;
+    let (_, reply) = ask(&gateway, &upstream, Some("JSON")).await;
+    assert!(reply.header("endpoint-load-metrics").contains("waiting\":4"));
+    let told = load(&gateway, "engine").await;
+    assert_eq!((&told["waiting"], &told["kv"]), (&json!(11.0), &Value::Null));
+}
+
 #[tokio::test]
 async fn answers_tell_the_load_where_it_is_wanted() {
-    const FORMAT: &str = "endpoint-load-metrics-format";
     const LOAD: &str = "endpoint-load-metrics";
-    let upstream = telling();
+    let upstream = telling(404, "");
     let asking = gateway(&[("engine", &upstream.url())], "signals: {always: true}");
     let (sent, reply) = ask(&asking, &upstream, None).await;
     assert_eq!(sent.header(FORMAT), Some("json"));

@@ -8,7 +8,7 @@ use http1::headers::{LOAD, LOAD_BINARY, LOAD_JSON};
 
 /// Takes the numbers in the headers of an answer, if they are wanted.
 pub(super) fn take(engine: &EngineSignals, headers: &HeaderMap) {
-    if !engine.is_asked() {
+    if !engine.takes_reports() {
         return;
     }
     let (mut numbers, mut is_told) = (EngineNumbers::default(), false);

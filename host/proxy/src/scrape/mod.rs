@@ -141,7 +141,7 @@ fn targets(fleet: &Fleet, wanted: &[SignalSet], scraping: Scraping) -> HashMap<P
     let asked: HashSet<_> = targets.values().flatten().map(Target::engine).collect();
     for (_, deployment) in all() {
         let is_asked = asked.contains(&Arc::as_ptr(&deployment.engine));
-        deployment.engine.ask(is_asked, scraping.stale_after());
+        deployment.engine.ask(is_asked, &scraping);
     }
     targets
 }

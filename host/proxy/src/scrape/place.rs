@@ -14,7 +14,7 @@ use fleet::{Deployment, EngineMoment, EngineSignals, Reports};
 use crate::probe::calendar::Calendar;
 
 use super::ask::{NotRead, Place, ask};
-use super::reading::{Counters, numbers, selectors};
+use super::reading::{Counters, reading, selectors};
 
 /// Time after which a page that was missing is asked for again.
 const MISSING: Duration = Duration::from_secs(60);
@@ -152,12 +152,13 @@ impl Asked {
         let mut current = self.targets();
         for (target, moment) in targets.iter().zip(moments) {
             let mut counters = target.counters;
-            let numbers = numbers(&target.metrics, &mut found, &mut counters);
+            let read = reading(&target.metrics, &mut found, &mut counters);
             let is_its = |now: &&mut Target| Arc::ptr_eq(&now.engine, &target.engine);
             if let Some(now) = current.iter_mut().find(is_its) {
                 now.counters = counters;
             }
-            if target.engine.record(numbers, *moment) == 0 {
+            target.engine.set_several(read.is_several);
+            if target.engine.record(read.numbers, *moment) == 0 {
                 target.engine.failures.inc();
                 all_known = false;
             }

@@ -17,7 +17,16 @@ pub(super) struct Counters {
     queries: f64,
 }
 
-/// The series that an engine's sources name. [`numbers`] takes what they find, in this order.
+/// What one scrape says of an engine.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Reading {
+    /// None: there is no such series, or nothing new. NaN: it is unreadable.
+    pub(super) numbers: EngineNumbers<Option<f64>>,
+    /// Whether a number is of several series, as those of several engines are.
+    pub(super) is_several: bool,
+}
+
+/// The series that an engine's sources name. [`reading`] takes what they find, in this order.
 pub(super) fn selectors(metrics: &EngineMetrics) -> impl Iterator<Item = Selector<'_>> {
     let sources = (0..ENGINE_SIGNALS.len()).flat_map(|signal| metrics.sources(signal));
     sources.flat_map(|source| {
@@ -33,15 +42,14 @@ fn select(Series { name, labels }: &Series) -> Selector<'_> {
     Selector { name, labels }
 }
 
-/// The numbers that the series tell. None: there is no such series, or nothing new. NaN: it is
-/// unreadable. `counters` are those of the last scrape, and become those of this one.
-pub(super) fn numbers(
+/// What the series tell. `counters` are those of the last scrape, and become those of this one.
+pub(super) fn reading(
     metrics: &EngineMetrics,
     found: &mut impl Iterator<Item = Found>,
     counters: &mut Option<Counters>,
-) -> EngineNumbers<Option<f64>> {
-    let before = counters.take();
-    std::array::from_fn(|index| {
+) -> Reading {
+    let (before, mut is_several) = (counters.take(), false);
+    let numbers = std::array::from_fn(|index| {
         let (signal, mut number) = (ENGINE_SIGNALS[index].0, None);
         // The results of all sources are taken, and the first source that is there counts.
         for (at, source) in metrics.sources(index).enumerate() {
@@ -53,6 +61,7 @@ pub(super) fn numbers(
             if number.is_some() || !first.is_any() {
                 continue;
             }
+            is_several |= first.is_several();
             number = match source {
                 Source::Plain(_) => Some(Some(plain(signal, first))),
                 Source::Parts(_, parts) => Some(Some(percentage(first, *parts))),
@@ -67,7 +76,8 @@ pub(super) fn numbers(
             };
         }
         number.flatten()
-    })
+    });
+    Reading { numbers, is_several }
 }
 
 /// The sum of all. None: one of them has no series. Takes all results in any case.

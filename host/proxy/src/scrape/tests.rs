@@ -13,7 +13,7 @@ use fleet::EngineNumbers;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::reading::{Counters, numbers, selectors};
+use super::reading::{Counters, Reading, reading, selectors};
 use super::*;
 
 /// The kind, what an engine of it told, and what that says: running, waiting, KV, prefix hits.
@@ -93,12 +93,16 @@ fn read(
     text: &str,
     counters: &mut Option<Counters>,
 ) -> EngineNumbers<Option<f64>> {
+    read_all(metrics, text, counters).numbers
+}
+
+fn read_all(metrics: &EngineMetrics, text: &str, counters: &mut Option<Counters>) -> Reading {
     let mut exposition = Exposition::new(selectors(metrics));
     exposition.feed(text.as_bytes());
     let mut found = exposition.end(false).into_iter();
-    let numbers = numbers(metrics, &mut found, counters);
+    let read = reading(metrics, &mut found, counters);
     assert_eq!(found.count(), 0, "each result is taken");
-    numbers
+    read
 }
 
 #[test]
@@ -112,6 +116,14 @@ fn every_kind_is_read() {
             assert_eq!(read(&any, text, &mut None), expected, "{kind}, not named");
         }
     }
+}
+
+#[test]
+fn several_engines_are_noticed() {
+    let vllm = metrics("kind: vllm");
+    let is_several = |text| read_all(&vllm, text, &mut None).is_several;
+    assert!(!is_several(include_str!("fixtures/vllm-0.32.txt")));
+    assert!(is_several(include_str!("fixtures/vllm-0.32-two-engines.txt")));
 }
 
 #[test]
