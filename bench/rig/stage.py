@@ -17,11 +17,11 @@ def stub(binary, folder, name, flags, port=None):
     return process, port
 
 
-def get(port, path, method="GET", body=None):
+def get(port, path, method="GET", body=None, headers=None):
     """One request. Returns the status, 0 without an answer, and the body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException):

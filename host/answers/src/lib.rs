@@ -5,6 +5,7 @@
 pub mod commit;
 pub mod exposition;
 pub mod load_report;
+mod protobuf;
 pub mod refusal;
 pub mod rename;
 pub mod usage;

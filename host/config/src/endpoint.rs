@@ -126,7 +126,7 @@ fn prefix(host: &str, path: &str) -> String {
 }
 
 /// True for `v1`, `v4`, `v1beta`: the name of a version of an API.
-fn is_version(segment: &str) -> bool {
+pub(super) fn is_version(segment: &str) -> bool {
     let Some(rest) = segment.strip_prefix('v') else { return false };
     let digits = rest.trim_start_matches(|c: char| c.is_ascii_digit());
     let is_stage = |text: &str| {
@@ -235,6 +235,24 @@ mod tests {
         let azure = "https://x.openai.azure.com/openai/v1?api-version=preview";
         let all = "https://x.openai.azure.com/openai/v1/chat/completions?api-version=preview";
         assert_eq!(asked(azure, "azure"), all);
+    }
+
+    #[test]
+    fn the_root_is_what_stands_before_the_api() {
+        for (url, root) in [
+            ("http://gpu:8000", ""),
+            ("http://gpu:8000/v1", ""),
+            ("http://gpu:8000/openai/v1", ""),
+            ("http://gpu:8000/v1beta/openai", ""),
+            ("http://gpu:8000/api/v1", ""),
+            ("http://ingress/llama", "/llama"),
+            ("http://ingress/a/llama/v1", "/a/llama"),
+            ("http://ingress/v1/llama/openai/v1", "/v1/llama"),
+            ("http://ingress/openai-a", "/openai-a"),
+        ] {
+            assert_eq!(parse(url).expect("a URL").at("vllm", None).root(), root, "{url}");
+        }
+        assert_eq!(parse("http://gpu/x").expect("a URL").at("", Some("/")).root(), "");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::endpoint::is_version;
+
 /// Where a deployment listens: scheme, host, port, and the prefix and query of the API's URLs.
 ///
 /// Two endpoints are equal by the rule for joining: a trailing `/` and a final `/v1` do not count,
@@ -17,6 +19,20 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The path of the server that answers: nothing, or `/llama` if its API is at `/llama/v1`. A
+    /// proxy may have several engines below paths of one origin.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        let mut root = &*self.prefix;
+        while let Some((before, last)) = root.rsplit_once('/') {
+            if !(is_version(last) || matches!(last, "openai" | "api")) {
+                break;
+            }
+            root = before;
+        }
+        root
+    }
+
     /// The URL of one path of the API: `/chat/completions`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {

@@ -19,9 +19,9 @@ pub enum Source {
     Plain(Series),
     /// A ratio that the series tells in parts of this number: 100 for percent.
     Parts(Series, u32),
-    /// The first divided by the second. Both are sums, of counters for `prefix-hit`: then their
-    /// growth counts.
-    Quotient(Series, Series),
+    /// The first divided by the sum of the others, which are one or two. Of counters, as for
+    /// `prefix-hit`, the growth counts.
+    Quotient(Series, Vec<Series>),
 }
 
 /// Why a text is no source, and a remedy.
@@ -55,10 +55,18 @@ pub(super) fn parse(text: &str, of: Signal) -> Result<Source, Wrong> {
         return Ok(Source::Parts(first, parts));
     }
     let (second, rest) = series(divisor)?;
-    match rest.trim() {
-        "" => Ok(Source::Quotient(first, second)),
-        _ => Err(NO_SERIES),
+    let mut divisor = vec![second];
+    if let Some(addend) = rest.trim().strip_prefix('+') {
+        let (third, rest) = series(addend)?;
+        divisor.push(third);
+        return end(rest, Source::Quotient(first, divisor));
     }
+    end(rest, Source::Quotient(first, divisor))
+}
+
+/// The source, if nothing follows it.
+fn end(rest: &str, source: Source) -> Result<Source, Wrong> {
+    if rest.trim().is_empty() { Ok(source) } else { Err(NO_SERIES) }
 }
 
 /// Reads a series at the beginning of a text. Returns what follows it.
@@ -131,7 +139,11 @@ mod tests {
             (" used { } ", Source::Plain(used.clone())),
             ("used / 100", Source::Parts(used.clone(), 100)),
             ("a:total_1{engine=\"0\"}", Source::Plain(total.clone())),
-            ("used/a:total_1{engine=\"0\",}", Source::Quotient(used, total)),
+            ("used/a:total_1{engine=\"0\",}", Source::Quotient(used.clone(), vec![total.clone()])),
+            (
+                "used / used+ a:total_1{engine=\"0\"} ",
+                Source::Quotient(used.clone(), vec![used, total]),
+            ),
             (
                 "m{a=\"x \\\"y\\\" {,}\", b = \"\"}",
                 Source::Plain(plain("m", &[("a", "x \"y\" {,}"), ("b", "")])),
@@ -159,6 +171,11 @@ mod tests {
             "m / 1.5",
             "m / 99999999999",
             "m / n / o",
+            "m / n +",
+            "m / n + 1",
+            "m / n + o + p",
+            "m / 100 + n",
+            "m + n",
             "sum(m)",
             "{a=\"1\"}",
             "m{a=~\"1\"}",

@@ -30,6 +30,8 @@ pub const ENGINE_SIGNALS: [(Signal, &str); 4] = [
 pub struct Scraping {
     /// Time between two scrapes of an engine, 50 ms to 60 s. Its numbers are used for ten times as
     /// long, at least for 5 s.
+    ///
+    /// With several `gateways`, the time between two scrapes by any of them.
     #[serde(with = "seconds")]
     #[schemars(with = "Time", extend("minimum" = 0.05, "maximum" = 60))]
     pub interval: Duration,
@@ -39,20 +41,30 @@ pub struct Scraping {
     pub timeout: Duration,
     /// Whether all engines are asked. By default only those are whose numbers a strategy asks for.
     pub always: bool,
+    /// Gateways that scrape the same engines, 1 to 1,000. Each of them waits this many intervals
+    /// between two scrapes, so that all of them together ask an engine once in an interval.
+    #[schemars(range(min = 1, max = 1000))]
+    pub gateways: u32,
 }
 
 impl Default for Scraping {
     fn default() -> Self {
         let (interval, timeout) = (Duration::from_millis(500), Duration::from_secs(2));
-        Self { interval, timeout, always: false }
+        Self { interval, timeout, always: false, gateways: 1 }
     }
 }
 
 impl Scraping {
-    /// How long a number is used.
+    /// Time between two scrapes of an engine by this gateway.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        self.gateways * self.interval
+    }
+
+    /// How long a number is used. With many gateways it must outlast a scrape that fails.
     #[must_use]
     pub fn stale_after(&self) -> Duration {
-        (10 * self.interval).max(Duration::from_secs(5))
+        (10 * self.interval).max(3 * self.period()).max(Duration::from_secs(5))
     }
 }
 
@@ -92,12 +104,11 @@ impl EngineMetrics {
         let given = given.cloned().unwrap_or_default();
         let kind = deployment.kind.to_ascii_lowercase();
         let known = ENGINES.iter().find(|engine| engine.kinds.contains(&&*kind));
-        let address = given.address.or_else(|| Address::parse(known?.path));
-        Some(Self {
-            address: address.unwrap_or_else(|| Address { port: None, path: ANYWHERE.into() }),
-            kind: known.map(|engine| engine.kinds[0]),
-            own: given.own,
-        })
+        let address = given.address.or_else(|| {
+            let usual = Address::parse(known.map_or(ANYWHERE, |engine| engine.path))?;
+            Some(usual.below(deployment.endpoint.root()))
+        });
+        Some(Self { address: address?, kind: known.map(|engine| engine.kinds[0]), own: given.own })
     }
 
     /// The host and port that are asked, for a deployment at `of`.
@@ -196,6 +207,15 @@ impl Address {
         let is_plain = |b: u8| b.is_ascii_graphic() && b != b'#';
         let is_path = path.starts_with('/') && path.bytes().all(is_plain);
         is_path.then(|| Self { port, path: path.to_owned() })
+    }
+
+    /// The same page of an engine whose root is this path. Another port is another server, without
+    /// the proxy that has the engine below a path.
+    fn below(self, root: &str) -> Self {
+        if self.port.is_some() {
+            return self;
+        }
+        Self { path: format!("{root}{}", self.path), ..self }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use config::ENGINE_SIGNALS;
+use config::{ENGINE_SIGNALS, Scraping};
 use contract::Signal;
 
 use super::Counter;
@@ -28,6 +28,10 @@ pub struct EngineSignals {
     is_asked: AtomicBool,
     /// Milliseconds after which a number is unknown.
     stale_after: AtomicU64,
+    /// Milliseconds after which a report with an answer is worth its cost.
+    report_after: AtomicU64,
+    /// Whether several engines answer here. A report with an answer is of one of them.
+    is_several: AtomicBool,
     /// Attempts of this gateway under way.
     in_flight: AtomicU32,
     numbers: EngineNumbers<Number>,
@@ -62,17 +66,37 @@ pub struct EngineMoment {
 }
 
 impl EngineSignals {
-    /// Whether its numbers are asked for: whether it is scraped, and its answers are to tell its
-    /// load.
+    /// Whether its numbers are asked for.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.is_asked.load(Relaxed)
     }
 
-    /// Sets whether its numbers are asked for, and how long each of them is used.
-    pub fn ask(&self, is_asked: bool, stale_after: Duration) {
-        self.stale_after.store(millis(stale_after), Relaxed);
+    /// Sets whether its numbers are asked for. `scraping` says how long each of them is used.
+    pub fn ask(&self, is_asked: bool, scraping: &Scraping) {
+        self.stale_after.store(millis(scraping.stale_after()), Relaxed);
+        self.report_after.store(millis(2 * scraping.interval), Relaxed);
         self.is_asked.store(is_asked, Relaxed);
+    }
+
+    /// Whether the next answer is to tell the load: no number is younger than two intervals. A
+    /// report costs vLLM as much as a scrape, and a line of its log.
+    #[must_use]
+    pub fn wants_report(&self, now: Instant) -> bool {
+        self.takes_reports()
+            && age(self.read.load(Relaxed), now)
+                .is_none_or(|age| age > self.report_after.load(Relaxed))
+    }
+
+    /// Whether the numbers of an answer count.
+    #[must_use]
+    pub fn takes_reports(&self) -> bool {
+        self.is_asked() && !self.is_several.load(Relaxed)
+    }
+
+    /// Sets whether several engines answer here, as a scrape says.
+    pub fn set_several(&self, is_several: bool) {
+        self.is_several.store(is_several, Relaxed);
     }
 
     /// Counts an attempt in.
@@ -192,7 +216,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let engine = EngineSignals::default();
-            engine.ask(true, Duration::from_secs(5));
+            engine.ask(true, &Scraping::default());
             Self { engine, now: Instant::now() + Duration::from_secs(1) }
         }
 
@@ -230,6 +254,26 @@ mod tests {
         scene.pass(1);
         assert_eq!(scene.values(), [None, None, None, None, Some(5_001.0)]);
         assert!(scene.engine.value(Signal::Limit, scene.now).is_nan());
+    }
+
+    #[test]
+    fn reports_are_wanted_where_scrapes_are_late() {
+        let mut scene = Scene::new();
+        let wants = |scene: &Scene| scene.engine.wants_report(scene.now);
+        assert!(wants(&scene), "nothing was ever known");
+        scene.record(ALL);
+        scene.pass(1_000);
+        assert!(!wants(&scene));
+        scene.pass(1);
+        assert!(wants(&scene));
+        scene.record([None, Some(1.0), None, None]);
+        assert!(!wants(&scene), "a report is as good as a scrape");
+        scene.pass(2_000);
+        scene.engine.set_several(true);
+        assert!(!wants(&scene) && !scene.engine.takes_reports());
+        scene.engine.set_several(false);
+        scene.engine.ask(false, &Scraping::default());
+        assert!(!wants(&scene) && !scene.engine.takes_reports());
     }
 
     #[test]

@@ -26,8 +26,12 @@ const CDN_LOOP: &str = "cdn-loop";
 /// Asks an engine to tell its load with its answer (ORCA).
 const LOAD_FORMAT: &str = "endpoint-load-metrics-format";
 
-/// The load of an engine, in a header of its answer.
+/// The load of an engine, in a header of its answer. Its first word says its form.
 pub const LOAD: &str = "endpoint-load-metrics";
+/// The same as JSON.
+pub const LOAD_JSON: &str = "endpoint-load-metrics-json";
+/// The same as a serialised report in base64.
+pub const LOAD_BINARY: &str = "endpoint-load-metrics-bin";
 
 /// The `user-agent` for remote APIs. Some refuse requests without one.
 const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"));
@@ -180,7 +184,8 @@ impl Up<'_> {
             }
         }
         if asks_load {
-            header(LOAD_FORMAT.as_bytes(), b"JSON");
+            // In lower case: Triton takes nothing else, vLLM takes any case.
+            header(LOAD_FORMAT.as_bytes(), b"json");
         }
         header(b"x-request-id", self.request_id.as_bytes());
         header(b"content-type", b"application/json");

@@ -1,5 +1,7 @@
 //! What engines tell of their load, by scrapes and with their answers.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tests::{Engine, EngineOptions, Gateway, Raw, Received, Reply, client, eventually, logged};
 
@@ -9,7 +11,7 @@ const SCRAPED: &str = "signals: {interval: 50ms, timeout: 1s, always: true}";
 fn engine(name: &str) -> Engine {
     Engine::with(EngineOptions {
         name: name.to_owned(),
-        latency: std::time::Duration::from_secs(3600),
+        latency: Duration::from_secs(3600),
         places: 2,
         api_key: Some("sk-engine".to_owned()),
         ..EngineOptions::default()
@@ -106,11 +108,11 @@ async fn numbers_grow_old_and_end() {
     becomes(&gateway, "good", "is read again", |load| load["running"] == 0.0).await;
 }
 
-/// An upstream without metrics that tells its load with each answer.
-fn telling() -> Raw {
-    Raw::start(|received, wire| {
+/// An upstream that tells its load with each answer, and these metrics.
+fn telling(status: u16, metrics: &'static str) -> Raw {
+    Raw::start(move |received, wire| {
         if received.method == "GET" {
-            wire.answer(404, "");
+            wire.answer(status, metrics);
             return;
         }
         let load =
@@ -136,14 +138,44 @@ async fn ask(gateway: &Gateway, upstream: &Raw, format: Option<&str>) -> (Receiv
     (posts.next_back().expect("the request"), reply)
 }
 
+const FORMAT: &str = "endpoint-load-metrics-format";
+
+#[tokio::test]
+async fn no_answer_tells_the_load_beside_scrapes() {
+    let upstream = telling(200, "vllm:num_requests_waiting 1\n");
+    let engines = [("engine", &*upstream.url())];
+    // A number is young for two minutes.
+    let scraped = gateway(&engines, "signals: {interval: 60s, always: true}");
+    becomes(&scraped, "engine", "is read", |load| load["waiting"] == 1.0).await;
+    let (sent, _) = ask(&scraped, &upstream, None).await;
+    assert_eq!(sent.header(FORMAT), None);
+    ask(&scraped, &upstream, Some("JSON")).await;
+    let told = load(&scraped, "engine").await;
+    assert_eq!((&told["waiting"], &told["kv"]), (&json!(4.0), &json!(0.25)), "the client asked");
+}
+
+#[tokio::test]
+async fn a_report_of_one_engine_is_not_that_of_two() {
+    let upstream = telling(
+        200,
+        "vllm:num_requests_waiting{engine=\"0\"} 7\nvllm:num_requests_waiting{engine=\"1\"} 4\n",
+    );
+    let engines = [("engine", &*upstream.url())];
+    let gateway = gateway(&engines, "signals: {interval: 60s, always: true}");
+    becomes(&gateway, "engine", "is read", |load| load["waiting"] == 11.0).await;
+    let (_, reply) = ask(&gateway, &upstream, Some("JSON")).await;
+    assert!(reply.header("endpoint-load-metrics").contains("waiting\":4"));
+    let told = load(&gateway, "engine").await;
+    assert_eq!((&told["waiting"], &told["kv"]), (&json!(11.0), &Value::Null));
+}
+
 #[tokio::test]
 async fn answers_tell_the_load_where_it_is_wanted() {
-    const FORMAT: &str = "endpoint-load-metrics-format";
     const LOAD: &str = "endpoint-load-metrics";
-    let upstream = telling();
+    let upstream = telling(404, "");
     let asking = gateway(&[("engine", &upstream.url())], "signals: {always: true}");
     let (sent, reply) = ask(&asking, &upstream, None).await;
-    assert_eq!(sent.header(FORMAT), Some("JSON"));
+    assert_eq!(sent.header(FORMAT), Some("json"));
     assert_eq!(reply.header(LOAD), "", "the client did not ask");
     let shown = becomes(&asking, "engine", "is told", |load| !load.is_null()).await;
     assert_eq!((&shown["kv"], &shown["waiting"]), (&json!(0.25), &json!(4.0)));
@@ -158,4 +190,23 @@ async fn answers_tell_the_load_where_it_is_wanted() {
     assert_eq!(load(&silent, "engine").await, Value::Null);
     let scrapes = silent.metric("gateway_engine_scrapes_total", &[("deployment", "engine")]).await;
     assert_eq!(scrapes, None, "no strategy asks");
+}
+
+#[tokio::test]
+async fn several_gateways_ask_as_often_as_one() {
+    const GATEWAYS: usize = 4;
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let upstream = Raw::start(|_, wire| wire.answer(200, "tgi_queue_size 1\n"));
+    let engines = [("engine", &*upstream.url())];
+    let signals = format!("signals: {{interval: 100ms, always: true, gateways: {GATEWAYS}}}");
+    let gateways: Vec<_> = (0..GATEWAYS).map(|_| gateway(&engines, &signals)).collect();
+    for gateway in &gateways {
+        becomes(gateway, "engine", "is read", |load| load["waiting"] == 1.0).await;
+    }
+    let (start, before) = (Instant::now(), upstream.received().len());
+    let more = async || (upstream.received().len() >= before + 40).then_some(());
+    eventually("forty scrapes", more).await;
+    // Each of them may be early by a tenth of its period, once.
+    let least = INTERVAL * 40 - GATEWAYS as u32 * INTERVAL.mul_f64(GATEWAYS as f64 * 1.1);
+    assert!(start.elapsed() > least, "forty scrapes within {:?}", start.elapsed());
 }

@@ -25,6 +25,7 @@ mod descriptors;
 mod disconnect;
 mod ejection;
 mod engine_load;
+mod engine_load_hostile;
 mod examples;
 mod fallback;
 mod guests_at_load;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use tests::{Gateway, Reply, one_model};
+use tests::{Gateway, Reply, eventually, logged, one_model};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -91,6 +91,27 @@ async fn a_connection_with_tls_is_used_again() {
     }
     assert_eq!(upstream.connections.recv().await, Some(()));
     assert!(upstream.connections.try_recv().is_err(), "one connection is enough");
+}
+
+#[tokio::test]
+async fn an_engine_behind_tls_is_scraped() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\nllamacpp:requests_processing 2\n";
+    let upstream = start(answer, End::Stay).await;
+    let other = start(answer, End::Stay).await;
+    let setup = tests::setup!().models(one_model(&[&upstream.url, &other.url]));
+    let setup = setup.routing(logged("signals: {interval: 50ms, always: true}"));
+    let setup = setup.file("ca.pem", &upstream.certificate);
+    let path = setup.folder().join("ca.pem");
+    let gateway = setup.env("SSL_CERT_FILE", path).start();
+    let shown = async |nth: usize| {
+        gateway.routing().await["models"]["m"]["deployments"][nth]["engine"].clone()
+    };
+    let read = async || (shown(0).await["running"] == 2.0).then_some(());
+    eventually("the engine is read", read).await;
+    let metric = "gateway_engine_scrape_failures_total";
+    let refused = async || gateway.metric(metric, &[]).await.filter(|count| *count >= 2.0);
+    eventually("nobody trusts the other one's certificate", refused).await;
+    assert_eq!(shown(1).await, serde_json::Value::Null);
 }
 
 #[tokio::test]

@@ -45,6 +45,12 @@ impl Found {
         self.series > 0
     }
 
+    /// Whether there were several such series.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        self.series > 1
+    }
+
     /// The sum of all series. NaN if one of them is unreadable, or if there is none.
     #[must_use]
     pub fn sum(&self) -> f64 {

@@ -17,7 +17,10 @@ fn shown(config: &Config) -> Vec<String> {
                 |source| match source {
                     Source::Plain(series) => series.name.clone(),
                     Source::Parts(series, parts) => format!("{}/{parts}", series.name),
-                    Source::Quotient(a, b) => format!("{}/{}", a.name, b.name),
+                    Source::Quotient(a, b) => {
+                        let divisor: Vec<_> = b.iter().map(|series| &*series.name).collect();
+                        format!("{}/{}", a.name, divisor.join("+"))
+                    }
                 },
             )
         };
@@ -54,6 +57,35 @@ models:
     let any = config.models[0].deployments[2].metrics.as_ref().unwrap();
     let running = any.sources(0).map(|source| matches!(source, Source::Plain(_)));
     assert!(running.count() >= 5, "the rows of every kind that answers at /metrics");
+}
+
+#[test]
+fn an_engine_below_a_path_tells_its_load_there() {
+    let models = "\
+models:
+  - id: a
+    route:
+      - {base_url: 'http://ingress/one', kind: vllm}
+      - {base_url: 'http://ingress/two/v1', kind: trtllm}
+      - {base_url: 'http://ingress/three', kind: triton}
+      - {base_url: 'http://ingress/four', kind: vllm, signals: {path: /metrics}}
+      - {base_url: 'http://ingress/openai/v1', kind: vllm}
+";
+    let config = load_texts(models, None, &[]).unwrap();
+    let asked = config.models[0].deployments.iter().map(|deployment| {
+        let metrics = deployment.metrics.as_ref().unwrap();
+        format!("{}{}", metrics.origin(&deployment.endpoint.origin), metrics.path())
+    });
+    assert_eq!(
+        asked.collect::<Vec<_>>(),
+        [
+            "http://ingress/one/metrics",
+            "http://ingress/two/prometheus/metrics",
+            "http://ingress:8002/metrics",
+            "http://ingress/metrics",
+            "http://ingress/metrics",
+        ]
+    );
 }
 
 #[test]
@@ -133,10 +165,19 @@ fn scraping_has_bounds() {
         (given.interval, given.timeout, given.always),
         (Duration::from_secs(2), Duration::from_millis(500), true)
     );
-    assert_eq!(given.stale_after(), Duration::from_secs(20));
-    for wrong in
-        ["{interval: 49ms}", "{interval: 61}", "{interval: 0}", "{timeout: 0}", "{timeout: 2m}"]
-    {
+    assert_eq!((given.period(), given.stale_after()), (given.interval, 10 * given.interval));
+    let four = scraping("{gateways: 4}").unwrap();
+    assert_eq!((four.period(), four.stale_after()), (4 * default.interval, 12 * default.interval));
+    for wrong in [
+        "{gateways: 0}",
+        "{gateways: 1001}",
+        "{gateways: 1.5}",
+        "{interval: 49ms}",
+        "{interval: 61}",
+        "{interval: 0}",
+        "{timeout: 0}",
+        "{timeout: 2m}",
+    ] {
         assert!(scraping(wrong).is_err(), "{wrong}");
     }
 }

@@ -17,7 +17,7 @@ fn deployments_at_one_origin_share_their_engine() {
     assert!(Arc::ptr_eq(&first, &engine(&scene.fleet, 1, 0)));
     assert!(!Arc::ptr_eq(&first, &engine(&scene.fleet, 0, 1)));
 
-    first.ask(true, 5 * SECOND);
+    first.ask(true, &config::Scraping::default());
     first.record([Some(4.0), None, None, None], first.moment(scene.now));
     let running = || first.value(Signal::EngineRunning, scene.now);
     let other = scene.fleet.models[1].deployments[0].admit(scene.slot(), scene.now);

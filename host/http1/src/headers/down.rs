@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use http::HeaderMap;
 
 use super::class::{self, Class};
-use super::{LOAD, LOAD_FORMAT, OnDropped, Way, drop_all, is_named};
+use super::{LOAD, LOAD_BINARY, LOAD_FORMAT, LOAD_JSON, OnDropped, Way, drop_all, is_named};
 
 /// Answer headers that are not forwarded. They name the upstream or its account, set state for its
 /// host, command the client's browser, or command a cache or proxy in front of the gateway. Others
@@ -115,7 +115,7 @@ impl Down<'_> {
             let never = matches!(class, Class::Hop | Class::Account | Class::Forwarding)
                 || BY_LENGTH.get(name.len()).is_some_and(|names| names.contains(&name))
                 || NOT_DOWN_FAMILIES.iter().any(|start| name.starts_with(start))
-                || (name == LOAD && !self.asked.contains_key(LOAD_FORMAT));
+                || (is_load(name) && !self.asked.contains_key(LOAD_FORMAT));
             let stays =
                 never || (!self.rate_limits && is_rate_limit(name)) || is_named(self.dropped, name);
             if stays && class != Class::Hop && class != Class::Own {
@@ -125,6 +125,10 @@ impl Down<'_> {
         });
         headers
     }
+}
+
+fn is_load(name: &str) -> bool {
+    name.starts_with(LOAD) && [LOAD, LOAD_JSON, LOAD_BINARY].contains(&name)
 }
 
 /// True for a header that says how much of a rate limit is used. `retry-after` is none: it is about

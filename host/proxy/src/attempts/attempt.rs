@@ -89,7 +89,7 @@ pub(super) async fn attempt(
             request_id,
             client,
             hop: &request.hop,
-            asks_load: deployment.engine.is_asked(),
+            asks_load: deployment.engine.wants_report(span.now.into_std()),
             passing,
             on_dropped,
         },

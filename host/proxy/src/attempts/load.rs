@@ -4,19 +4,27 @@ use hyper::HeaderMap;
 
 use answers::load_report;
 use fleet::{EngineNumbers, EngineSignals};
-use http1::headers::LOAD;
+use http1::headers::{LOAD, LOAD_BINARY, LOAD_JSON};
 
 /// Takes the numbers in the headers of an answer, if they are wanted.
 pub(super) fn take(engine: &EngineSignals, headers: &HeaderMap) {
-    if !engine.is_asked() {
+    if !engine.takes_reports() {
         return;
     }
-    let Some(report) = headers.get(LOAD) else { return };
-    let mut numbers = EngineNumbers::default();
-    load_report::read(report.as_bytes(), |name, value| {
+    let (mut numbers, mut is_told) = (EngineNumbers::default(), false);
+    let mut each = |name: &str, value| {
         if let Some(signal) = config::reported_signal(name) {
             numbers[signal] = Some(value);
+            is_told = true;
         }
-    });
-    engine.record(numbers, engine.moment_of_answer(fleet::now()));
+    };
+    for report in [LOAD, LOAD_JSON].into_iter().filter_map(|name| headers.get(name)) {
+        load_report::read(report.as_bytes(), &mut each);
+    }
+    if let Some(report) = headers.get(LOAD_BINARY) {
+        load_report::read_binary(report.as_bytes(), &mut each);
+    }
+    if is_told {
+        engine.record(numbers, engine.moment_of_answer(fleet::now()));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
 
 use answers::exposition::{Exposition, Found, Selector};
 use config::{Origin, Secret};
@@ -47,7 +47,9 @@ pub(super) async fn ask(
     timeout: Duration,
     selectors: Vec<Selector<'_>>,
 ) -> Result<Vec<Found>, NotRead> {
-    let mut request = client.get(format!("{origin}{path}")).header(ACCEPT, TEXT);
+    let request = client.get(format!("{origin}{path}")).header(ACCEPT, TEXT);
+    // Without this header an engine could choose any encoding (RFC 9110, 12.5.3).
+    let mut request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some(key) = key {
         request = request.bearer_auth(key.expose());
     }
@@ -67,6 +69,10 @@ async fn read(
         200 => {}
         status @ (404 | 405 | 501) => return Err(NotRead::Missing(status)),
         status => return Err(NotRead::Failed(format!("the engine answered {status}"))),
+    }
+    // The request accepts none.
+    if answer.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err("the answer is compressed".into());
     }
     let (mut exposition, mut left) = (Exposition::new(selectors), READ);
     while let Some(chunk) = answer.chunk().await.map_err(|_| NotRead::from("no whole answer"))? {

@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -22,19 +22,26 @@ use config::{ENGINE_SIGNALS, Scraping};
 use contract::{Signal, SignalSet};
 use fleet::{Deployment, Fleet};
 
-use crate::probe::calendar::Calendar;
+use crate::probe::calendar::{Calendar, phase};
 
 use ask::Place;
-use place::{Asked, Target};
+use place::{Asked, Target, Turns};
 
 /// Most scrapes under way at places whose last scrape failed. Such a scrape may take its whole time
 /// limit.
 const FAILING: usize = 256;
 
+/// Most time over which the first scrapes of several gateways are spread. They may start together,
+/// and no gateway shall be without numbers for long.
+const SPREAD: Duration = Duration::from_secs(5);
+
 /// The scrapes of a gateway. Dropping it stops them.
 #[derive(Debug)]
 pub struct Scrapes {
     scraping: Scraping,
+    /// Where the turns of this gateway are in each period, 0 to 1. Drawn, so that gateways that
+    /// start together do not ask together.
+    offset: f64,
     places: HashMap<Place, Running>,
     /// The turns of places whose last scrape failed.
     turns: Arc<Semaphore>,
@@ -43,7 +50,8 @@ pub struct Scrapes {
 impl Default for Scrapes {
     fn default() -> Self {
         let (scraping, places) = Default::default();
-        Self { scraping, places, turns: Arc::new(Semaphore::new(FAILING)) }
+        let turns = Arc::new(Semaphore::new(FAILING));
+        Self { scraping, offset: rand::random(), places, turns }
     }
 }
 
@@ -95,11 +103,20 @@ impl Scrapes {
                 None => new.push((place, targets)),
             }
         }
-        let (calendar, count) = (Calendar::new(now, scraping.interval), new.len());
+        let (calendar, count) = (Calendar::new(now, scraping.period()), new.len());
+        let wait = match scraping.gateways {
+            1 => Duration::ZERO,
+            _ => scraping.period().min(SPREAD).mul_f64(self.offset),
+        };
         for (nth, (place, targets)) in new.into_iter().enumerate() {
+            let turns = Turns {
+                calendar,
+                first: calendar.first(nth, count, now) + wait,
+                phase: (phase(&place) + self.offset).fract(),
+                failing: Arc::clone(&self.turns),
+            };
             let asked = Arc::new(Asked::new(place.clone(), targets, scraping, client.clone()));
-            let first = calendar.first(nth, count, now);
-            let run = Arc::clone(&asked).run(calendar, first, Arc::clone(&self.turns));
+            let run = Arc::clone(&asked).run(turns);
             let task = tokio::spawn(run).abort_handle();
             self.places.insert(place, Running { asked, task });
         }
@@ -124,7 +141,7 @@ fn targets(fleet: &Fleet, wanted: &[SignalSet], scraping: Scraping) -> HashMap<P
     let asked: HashSet<_> = targets.values().flatten().map(Target::engine).collect();
     for (_, deployment) in all() {
         let is_asked = asked.contains(&Arc::as_ptr(&deployment.engine));
-        deployment.engine.ask(is_asked, scraping.stale_after());
+        deployment.engine.ask(is_asked, &scraping);
     }
     targets
 }

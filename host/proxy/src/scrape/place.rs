@@ -11,10 +11,10 @@ use answers::exposition::Found;
 use config::{EngineMetrics, Scraping, Secret};
 use fleet::{Deployment, EngineMoment, EngineSignals, Reports};
 
-use crate::probe::calendar::{Calendar, phase};
+use crate::probe::calendar::Calendar;
 
 use super::ask::{NotRead, Place, ask};
-use super::reading::{Counters, numbers, selectors};
+use super::reading::{Counters, reading, selectors};
 
 /// Time after which a page that was missing is asked for again.
 const MISSING: Duration = Duration::from_secs(60);
@@ -44,6 +44,17 @@ pub(super) struct Asked {
     scraping: Scraping,
     client: reqwest::Client,
     reports: Reports,
+}
+
+/// When a place is scraped.
+#[derive(Debug)]
+pub(super) struct Turns {
+    pub(super) calendar: Calendar,
+    pub(super) first: Instant,
+    /// Its share of each period, 0 to 1.
+    pub(super) phase: f64,
+    /// The turns of places whose last scrape failed.
+    pub(super) failing: Arc<Semaphore>,
 }
 
 impl Target {
@@ -87,19 +98,14 @@ impl Asked {
         *current = targets;
     }
 
-    /// Scrapes for ever, once in each interval. The first scrape is at `due`.
-    pub(super) async fn run(
-        self: Arc<Self>,
-        calendar: Calendar,
-        mut due: Instant,
-        turns: Arc<Semaphore>,
-    ) {
-        let phase = phase(&self.place);
+    /// Scrapes for ever, once in each period.
+    pub(super) async fn run(self: Arc<Self>, turns: Turns) {
+        let Turns { calendar, first: mut due, phase, failing } = turns;
         let mut failed = false;
         loop {
             tokio::time::sleep_until(due.into()).await;
             // Never closed, so it gives a turn.
-            let turn = if failed { turns.acquire().await.ok() } else { None };
+            let turn = if failed { failing.acquire().await.ok() } else { None };
             // A panic is in the log already. The next scrape may succeed.
             let scraped = AssertUnwindSafe(self.scrape()).catch_unwind().await;
             drop(turn);
@@ -146,12 +152,13 @@ impl Asked {
         let mut current = self.targets();
         for (target, moment) in targets.iter().zip(moments) {
             let mut counters = target.counters;
-            let numbers = numbers(&target.metrics, &mut found, &mut counters);
+            let read = reading(&target.metrics, &mut found, &mut counters);
             let is_its = |now: &&mut Target| Arc::ptr_eq(&now.engine, &target.engine);
             if let Some(now) = current.iter_mut().find(is_its) {
                 now.counters = counters;
             }
-            if target.engine.record(numbers, *moment) == 0 {
+            target.engine.set_several(read.is_several);
+            if target.engine.record(read.numbers, *moment) == 0 {
                 target.engine.failures.inc();
                 all_known = false;
             }

@@ -17,15 +17,24 @@ pub(super) struct Counters {
     queries: f64,
 }
 
-/// The series that an engine's sources name. [`numbers`] takes what they find, in this order.
+/// What one scrape says of an engine.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Reading {
+    /// None: there is no such series, or nothing new. NaN: it is unreadable.
+    pub(super) numbers: EngineNumbers<Option<f64>>,
+    /// Whether a number is of several series, as those of several engines are.
+    pub(super) is_several: bool,
+}
+
+/// The series that an engine's sources name. [`reading`] takes what they find, in this order.
 pub(super) fn selectors(metrics: &EngineMetrics) -> impl Iterator<Item = Selector<'_>> {
     let sources = (0..ENGINE_SIGNALS.len()).flat_map(|signal| metrics.sources(signal));
     sources.flat_map(|source| {
-        let (first, second) = match source {
-            Source::Plain(series) | Source::Parts(series, _) => (series, None),
-            Source::Quotient(first, second) => (first, Some(second)),
+        let (first, divisor) = match source {
+            Source::Plain(series) | Source::Parts(series, _) => (series, &[][..]),
+            Source::Quotient(first, divisor) => (first, &divisor[..]),
         };
-        [Some(first), second].into_iter().flatten().map(select)
+        std::iter::once(first).chain(divisor).map(select)
     })
 }
 
@@ -33,40 +42,47 @@ fn select(Series { name, labels }: &Series) -> Selector<'_> {
     Selector { name, labels }
 }
 
-/// The numbers that the series tell. None: there is no such series, or nothing new. NaN: it is
-/// unreadable. `counters` are those of the last scrape, and become those of this one.
-pub(super) fn numbers(
+/// What the series tell. `counters` are those of the last scrape, and become those of this one.
+pub(super) fn reading(
     metrics: &EngineMetrics,
     found: &mut impl Iterator<Item = Found>,
     counters: &mut Option<Counters>,
-) -> EngineNumbers<Option<f64>> {
-    let before = counters.take();
-    std::array::from_fn(|index| {
+) -> Reading {
+    let (before, mut is_several) = (counters.take(), false);
+    let numbers = std::array::from_fn(|index| {
         let (signal, mut number) = (ENGINE_SIGNALS[index].0, None);
         // The results of all sources are taken, and the first source that is there counts.
         for (at, source) in metrics.sources(index).enumerate() {
             let first = found.next().unwrap_or_default();
-            let second = match source {
-                Source::Quotient(..) => found.next().unwrap_or_default(),
-                _ => Found::default(),
+            let divisor = match source {
+                Source::Quotient(_, divisor) => sum(found.by_ref().take(divisor.len())),
+                _ => None,
             };
             if number.is_some() || !first.is_any() {
                 continue;
             }
+            is_several |= first.is_several();
             number = match source {
                 Source::Plain(_) => Some(Some(plain(signal, first))),
                 Source::Parts(_, parts) => Some(Some(percentage(first, *parts))),
-                Source::Quotient(..) if !second.is_any() => None,
-                Source::Quotient(..) if signal == Signal::EnginePrefixHit => {
-                    let now = Counters { source: at, hits: first.sum(), queries: second.sum() };
+                Source::Quotient(..) => divisor.map(|divisor| {
+                    if signal != Signal::EnginePrefixHit {
+                        return Some(first.sum() / divisor);
+                    }
+                    let now = Counters { source: at, hits: first.sum(), queries: divisor };
                     *counters = now.is_readable().then_some(now);
-                    Some(now.growth(before))
-                }
-                Source::Quotient(..) => Some(Some(first.sum() / second.sum())),
+                    now.growth(before)
+                }),
             };
         }
         number.flatten()
-    })
+    });
+    Reading { numbers, is_several }
+}
+
+/// The sum of all. None: one of them has no series. Takes all results in any case.
+fn sum(found: impl Iterator<Item = Found>) -> Option<f64> {
+    found.fold(Some(0.0), |sum, next| Some(sum? + next.is_any().then(|| next.sum())?))
 }
 
 /// Counts of several engines add up, ratios do not.

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
-//! The fixtures are written by hand after the sources of the engines' exporters.
+//! `vllm-0.32.txt`, `vllm-0.32-two-engines.txt` (without the buckets of its histograms) and
+//! `llama.cpp.txt` are what real engines told under load. The other fixtures are written after the
+//! sources and documents of the engines.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -11,10 +13,23 @@ use fleet::EngineNumbers;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::reading::{Counters, numbers, selectors};
+use super::reading::{Counters, Reading, reading, selectors};
 use super::*;
 
-const FIXTURES: [(&str, &str, EngineNumbers<Option<f64>>); 9] = [
+/// The kind, what an engine of it told, and what that says: running, waiting, KV, prefix hits.
+type Fixture = (&'static str, &'static str, EngineNumbers<Option<f64>>);
+
+const FIXTURES: [Fixture; 15] = [
+    (
+        "vllm",
+        include_str!("fixtures/vllm-0.32.txt"),
+        [Some(4.0), Some(5.0), Some(0.008_793_356_130_923_358), None],
+    ),
+    (
+        "vllm",
+        include_str!("fixtures/vllm-0.32-two-engines.txt"),
+        [Some(4.0), Some(7.0), Some(0.007_816_316_560_820_769), None],
+    ),
     ("vllm", include_str!("fixtures/vllm-v1.txt"), [Some(32.0), Some(3.0), Some(0.375), None]),
     (
         "vllm",
@@ -36,9 +51,21 @@ const FIXTURES: [(&str, &str, EngineNumbers<Option<f64>>); 9] = [
         include_str!("fixtures/sglang-priorities.txt"),
         [Some(24.0), Some(2.0), Some(0.25), Some(0.375)],
     ),
-    ("llama.cpp", include_str!("fixtures/llama.cpp.txt"), [Some(4.0), Some(7.0), None, None]),
+    (
+        "sglang",
+        include_str!("fixtures/sglang-0.4.txt"),
+        [Some(162.0), Some(2826.0), Some(0.28), Some(0.007_507_552_643_049_313)],
+    ),
+    ("llama.cpp", include_str!("fixtures/llama.cpp.txt"), [Some(4.0), Some(2.0), None, None]),
+    (
+        "llama.cpp",
+        include_str!("fixtures/llama.cpp-2024.txt"),
+        [Some(4.0), Some(7.0), Some(0.40625), None],
+    ),
+    ("lmdeploy", include_str!("fixtures/lmdeploy.txt"), [Some(5.0), Some(2.0), Some(0.125), None]),
     ("tgi", include_str!("fixtures/tgi.txt"), [Some(9.0), Some(5.0), None, None]),
     ("triton", include_str!("fixtures/triton.txt"), [Some(11.0), Some(3.0), Some(0.4375), None]),
+    ("triton", include_str!("fixtures/triton-23.11.txt"), [Some(1.0), None, Some(0.25), None]),
     (
         "trtllm",
         include_str!("fixtures/trtllm-serve.txt"),
@@ -66,12 +93,16 @@ fn read(
     text: &str,
     counters: &mut Option<Counters>,
 ) -> EngineNumbers<Option<f64>> {
+    read_all(metrics, text, counters).numbers
+}
+
+fn read_all(metrics: &EngineMetrics, text: &str, counters: &mut Option<Counters>) -> Reading {
     let mut exposition = Exposition::new(selectors(metrics));
     exposition.feed(text.as_bytes());
     let mut found = exposition.end(false).into_iter();
-    let numbers = numbers(metrics, &mut found, counters);
+    let read = reading(metrics, &mut found, counters);
     assert_eq!(found.count(), 0, "each result is taken");
-    numbers
+    read
 }
 
 #[test]
@@ -85,6 +116,14 @@ fn every_kind_is_read() {
             assert_eq!(read(&any, text, &mut None), expected, "{kind}, not named");
         }
     }
+}
+
+#[test]
+fn several_engines_are_noticed() {
+    let vllm = metrics("kind: vllm");
+    let is_several = |text| read_all(&vllm, text, &mut None).is_several;
+    assert!(!is_several(include_str!("fixtures/vllm-0.32.txt")));
+    assert!(is_several(include_str!("fixtures/vllm-0.32-two-engines.txt")));
 }
 
 #[test]
@@ -104,6 +143,18 @@ fn hits_count_by_their_growth() {
     assert!(hit(counters, "NaN", "300").unwrap().is_nan());
     assert_eq!(hit(counters, "150", "300"), None, "the last ones were unreadable");
     assert!(hit(counters, "150", "1e300").unwrap().is_nan());
+    // Hits and misses, as llama.cpp tells them.
+    let llama = metrics("kind: llama.cpp");
+    let text = |hits, misses| {
+        format!(
+            "llamacpp:prompt_tokens_cached_total {hits}\nllamacpp:prompt_tokens_total {misses}\n"
+        )
+    };
+    let counters = &mut None;
+    assert_eq!(read(&llama, &text(100, 100), counters)[3], None);
+    assert_eq!(read(&llama, &text(160, 140), counters)[3], Some(0.6));
+    assert_eq!(read(&llama, "llamacpp:prompt_tokens_cached_total 160\n", counters)[3], None);
+    assert_eq!(read(&llama, &text(160, 140), counters)[3], None, "one of them was missing");
     // An older name, and counters without their ending.
     let text = |hits, queries| {
         format!("vllm:prefix_cache_hits {hits}\nvllm:prefix_cache_queries {queries}\n")
@@ -184,7 +235,7 @@ async fn converse(
 
 fn scraping() -> Scraping {
     let (interval, timeout) = (Duration::from_millis(50), Duration::from_millis(300));
-    Scraping { interval, timeout, always: true }
+    Scraping { interval, timeout, always: true, gateways: 1 }
 }
 
 /// Scrapes the engines of these models.
@@ -237,6 +288,23 @@ async fn an_origin_is_scraped_once_with_its_key() {
         ),
     );
     assert_eq!(scrapes.places.len(), 0);
+}
+
+#[tokio::test]
+async fn engines_below_paths_are_told_apart() {
+    let proxy = Scripted::start(|head| {
+        let running = if head.starts_with("GET /one/metrics ") { 1 } else { 2 };
+        Some(ok(&format!("vllm:num_requests_running {running}\n")))
+    });
+    let url = &proxy.url;
+    let models = format!(
+        "models: [{{id: a, route: [{{base_url: '{url}/one'}}, {{base_url: '{url}/two/v1'}}]}}]"
+    );
+    let fleet = Fleet::build(&config(&models), None);
+    let mut scrapes = Scrapes::default();
+    follow(&mut scrapes, &fleet);
+    assert_eq!(scrapes.places.len(), 2);
+    eventually("numbers", || [0, 1].map(|at| value(&fleet, at, RUNNING)) == [1.0, 2.0]).await;
 }
 
 #[tokio::test]
