@@ -8,6 +8,7 @@ const BUILT_IN: &[(&str, &[u8])] = &[
     ("cost", include_bytes!("../../../plugins/cost/cost.wasm")),
     ("latency", include_bytes!("../../../plugins/latency/latency.wasm")),
     ("least-load", include_bytes!("../../../plugins/least-load/least-load.wasm")),
+    ("lmetric", include_bytes!("../../../plugins/lmetric/lmetric.wasm")),
     ("local-first", include_bytes!("../../../plugins/local-first/local-first.wasm")),
     ("prefix-affinity", include_bytes!("../../../plugins/prefix-affinity/prefix-affinity.wasm")),
     ("prompt-length", include_bytes!("../../../plugins/prompt-length/prompt-length.wasm")),
