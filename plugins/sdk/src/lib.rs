@@ -113,7 +113,7 @@ mod verdict;
 pub use order::{Order, STEP, squash};
 pub use parameters::NoParameters;
 pub use rendezvous::{Bound, Rendezvous};
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, ask};
 pub use strategy::{Learning, RequestStrategy, Strategy};
 pub use types::{
     Attempt, Condition, Deployment, Ending, Modalities, Needs, Place, Price, Request, Side, Weights,
