@@ -99,6 +99,9 @@ pub mod component;
 mod export;
 pub mod hash;
 pub mod log;
+#[cfg(any(target_arch = "wasm32", test))]
+#[allow(unsafe_code, reason = "an allocator hands out addresses")]
+mod memory;
 mod order;
 pub mod parameters;
 mod rendezvous;
@@ -109,6 +112,11 @@ mod strategy;
 pub mod testing;
 mod types;
 mod verdict;
+
+/// The allocator of every component that is made with this crate.
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static BLOCKS: memory::Blocks = memory::Blocks::new();
 
 pub use order::{Order, STEP, squash};
 pub use parameters::NoParameters;
