@@ -15,11 +15,12 @@ use super::{Diagnostic, Document, PathStep, StrategyConfig, TotalTime, providers
 const DEAR: f64 = 0.001;
 
 /// Built-in strategies that do not look at configured weights.
-const WEIGHTLESS: [&str; 9] = [
+const WEIGHTLESS: [&str; 10] = [
     "cost",
     "fixed",
     "latency",
     "least-load",
+    "lmetric",
     "local-first",
     "prefix-affinity",
     "prompt-length",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{Description, Signal};
+use contract::{Description, Needs, Signal};
 
 use super::text::printable;
 use super::version::{RawDescription, RawSignal};
@@ -16,6 +16,8 @@ const PARAMETERS: usize = 64 << 10;
 /// Maximum number of reasons, and maximum bytes of one.
 const REASONS: usize = 256;
 const REASON: usize = 128;
+/// Maximum number of signals. More than there are, because some may be of a later host.
+const SIGNALS: usize = 64;
 /// The shortest refresh interval. A shorter one is raised to it.
 const REFRESH: Duration = Duration::from_millis(100);
 
@@ -56,7 +58,7 @@ pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
     }
     let (version, summary) = (printable(&version, 6 * NAME), printable(&summary, 6 * SUMMARY));
     let refresh = refresh.map(|ms| Duration::from_millis(ms.into()).max(REFRESH));
-    let signals = signals.into_iter().map(known).collect::<Result<_, _>>()?;
+    let signals = columns(signals)?;
     if reasons.len() > REASONS {
         return Err(format!("it has {} reasons; at most {REASONS} are allowed", reasons.len()));
     }
@@ -69,6 +71,52 @@ pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
         }
     }
     Ok(Description { name, version, summary, parameters, refresh, needs, signals, reasons })
+}
+
+/// The signals and facts that a guest asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Demand {
+    /// As [`Description::signals`].
+    pub(super) signals: Vec<Option<Signal>>,
+    pub(super) needs: Needs,
+}
+
+impl Demand {
+    /// The demand for signals and facts of these names, or its defect in words.
+    pub(super) fn of_names(signals: Vec<String>, facts: &[String]) -> Result<Self, String> {
+        let required = |name| RawSignal { name, optional: false };
+        let signals = columns(signals.into_iter().map(required).collect())?;
+        let mut needs = Needs::default();
+        for fact in facts {
+            let needed = match fact.as_str() {
+                "prompt-tokens" => &mut needs.prompt_tokens,
+                "session" => &mut needs.session,
+                "prefixes" => &mut needs.prefixes,
+                "tenant-name" => &mut needs.tenant_name,
+                _ => {
+                    let fact = printable(fact, NAME);
+                    return Err(format!(
+                        "it asks for the fact `{fact}`; there are prompt-tokens, session, \
+                         prefixes, tenant-name"
+                    ));
+                }
+            };
+            *needed = true;
+        }
+        Ok(Self { signals, needs })
+    }
+}
+
+/// The signals that a guest asks for. Each call reads all of them for each deployment, so their
+/// number is bounded.
+fn columns(signals: Vec<RawSignal>) -> Result<Vec<Option<Signal>>, String> {
+    if signals.len() > SIGNALS {
+        return Err(format!(
+            "it asks for {} signals; at most {SIGNALS} are allowed",
+            signals.len()
+        ));
+    }
+    signals.into_iter().map(known).collect()
 }
 
 /// The signal that a guest asks for. None: this host does not know it, and the guest can do without.
@@ -86,7 +134,6 @@ fn known(RawSignal { name, optional }: RawSignal) -> Result<Option<Signal>, Stri
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use contract::Needs;
 
     fn raw() -> RawDescription {
         RawDescription {
@@ -155,6 +202,25 @@ mod tests {
         assert_eq!(asks("engine.nothing", true).unwrap().signals, [None]);
         let error = asks("engine.nothing", false).unwrap_err();
         assert!(error.contains("`engine.nothing`; there are engine.running, "), "{error}");
+    }
+
+    #[test]
+    fn a_demand_names_signals_and_facts() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let demand = |signals: &[&str], facts: &[&str]| {
+            let facts: Vec<String> = names(facts);
+            Demand::of_names(names(signals), &facts)
+        };
+        let needs = Needs { session: true, prefixes: true, ..Needs::default() };
+        let signals = vec![Some(Signal::Limit), Some(Signal::EngineKv)];
+        let asked = demand(&["limit", "engine.kv"], &["prefixes", "session"]);
+        assert_eq!(asked, Ok(Demand { signals, needs }));
+        let error = demand(&["limits"], &[]).unwrap_err();
+        assert!(error.contains("`limits`; there are "), "{error}");
+        let error = demand(&[], &["tokens"]).unwrap_err();
+        assert!(error.contains("`tokens`; there are prompt-tokens, "), "{error}");
+        let error = demand(&["limit"; SIGNALS + 1], &[]).unwrap_err();
+        assert!(error.contains("asks for 65 signals"), "{error}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use config::Sandbox;
 use contract::{Fault, MeanTime, Surroundings};
 
 use super::deadline;
+use super::describe::Demand;
 use super::interface::ComponentShape;
 use super::limits::{Limiter, RANDOM, RESOURCES, TRANSFER};
 use super::log_quota::LogQuota;
@@ -33,6 +34,8 @@ pub(super) struct StoreData {
     pub(super) values: Arc<Values>,
     /// The values of its signals during a call.
     pub(super) signals: Vec<f64>,
+    /// What its `configure` asked for.
+    pub(super) asking: Asking,
     /// Its time and its chance.
     pub(super) surroundings: Arc<dyn Surroundings>,
     limiter: Limiter,
@@ -40,6 +43,16 @@ pub(super) struct StoreData {
     /// input is empty, and the outputs are discarded.
     wasi: WasiCtx,
     resources: ResourceTable,
+}
+
+/// Whether a guest may ask for signals and facts now, and what it asked for.
+#[derive(Debug, Default)]
+pub(super) enum Asking {
+    /// `configure` is not running.
+    #[default]
+    Closed,
+    /// `configure` is running or has just ended. None: it has asked for nothing, so `describe` counts.
+    Open(Option<Demand>),
 }
 
 impl WasiView for StoreData {
@@ -121,6 +134,7 @@ impl Program {
             log: Log::new(name, Arc::clone(&self.log_quota)),
             values,
             signals: Vec::new(),
+            asking: Asking::Closed,
             surroundings,
             limiter: Limiter::new(self.sandbox.memory),
             wasi: empty_world(),

@@ -10,6 +10,7 @@ use config::Sandbox;
 use contract::{Description, Place, Role, Surroundings};
 
 use super::compile::{Cancellation, Compiler, Components};
+use super::describe::Demand;
 use super::guest::{Instance, Program, Unfit};
 use super::interface::ComponentShape;
 use super::kept::Lease;
@@ -300,12 +301,15 @@ impl Opened {
         instance.store.data_mut().values = Arc::clone(&values);
         instance.store.data_mut().surroundings = Arc::clone(&surroundings);
         let parameters = parameters.to_string();
-        let recipe = Recipe { loaded, parameters, places, values, surroundings };
+        let description = loaded.description.clone();
+        let mut recipe = Recipe { loaded, description, parameters, places, values, surroundings };
         let what = recipe.loaded.what.clone();
         let deadline = recipe.program().deadline();
         let answer = recipe.configure(&mut instance, deadline);
         let answer = answer.map_err(|stopped| stopped.in_stage(&what, LoadStage::Configure))?;
-        answer.map_err(|message| LoadError::Configure { what: what.clone(), message })?;
+        let Demand { signals, needs } =
+            answer.map_err(|message| LoadError::Configure { what: what.clone(), message })?;
+        (recipe.description.signals, recipe.description.needs) = (signals, needs);
         let recipe = Arc::new(recipe);
         let path = match recipe.loaded.shape.on_path {
             true => Some(PathPlugin::new(Arc::clone(&recipe), instances, maker)),

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use contract::{Description, Fault, Place, Surroundings};
 
-use super::guest::{Instance, Program, Stopped};
+use super::describe::Demand;
+use super::guest::{Asking, Instance, Program, Stopped};
 use super::host::LoadTimes;
 use super::interface::ComponentShape;
 use super::kept::Lease;
@@ -32,6 +33,8 @@ pub(super) struct LoadedComponent {
 /// Everything needed to make a configured instance.
 pub(super) struct Recipe {
     pub(super) loaded: Arc<LoadedComponent>,
+    /// That of `loaded`, with the demand of its `configure`.
+    pub(super) description: Description,
     /// `routing_parameter` as JSON text.
     pub(super) parameters: String,
     pub(super) places: Vec<Place>,
@@ -41,7 +44,7 @@ pub(super) struct Recipe {
 
 impl Recipe {
     pub(super) fn description(&self) -> &Description {
-        &self.loaded.description
+        &self.description
     }
 
     pub(super) fn program(&self) -> &Program {
@@ -68,23 +71,41 @@ impl Recipe {
         let describe = instance.guest.describe(&mut instance.store);
         self.program().call_until(deadline(), describe)?;
         match self.configure(&mut instance, deadline())? {
-            Ok(()) => Ok(instance),
+            Ok(demand) if demand == self.demand() => Ok(instance),
+            Ok(_) => {
+                Err(Fault::Trap("a fresh instance asks for other signals or facts".to_owned()))
+            }
             Err(message) => {
                 Err(Fault::Trap(format!("a fresh instance refuses its parameters: {message}")))
             }
         }
     }
 
-    /// Configures an instance. The guest's refusal is made printable.
+    /// What instances ask for, if they are asked with these parameters.
+    fn demand(&self) -> Demand {
+        Demand { signals: self.description.signals.clone(), needs: self.description.needs }
+    }
+
+    /// Configures an instance. Returns what the guest asks for: the demand of its `configure`, else
+    /// that of `describe`. Its refusal is made printable.
     pub(super) fn configure(
         &self,
         instance: &mut Instance,
         deadline: Instant,
-    ) -> Result<Result<(), String>, Stopped> {
+    ) -> Result<Result<Demand, String>, Stopped> {
         instance.begin();
         let (store, guest) = (&mut instance.store, &mut instance.guest);
         let call = guest.configure(store, &self.parameters, &self.places);
         let answer = self.program().call_until(deadline, call)?;
-        Ok(answer.map_err(|message| printable(&message, 1_024)))
+        let asked = match std::mem::take(&mut instance.store.data_mut().asking) {
+            Asking::Open(asked) => asked,
+            Asking::Closed => None,
+        };
+        let of_describe = || {
+            let Description { signals, needs, .. } = &self.loaded.description;
+            Demand { signals: signals.clone(), needs: *needs }
+        };
+        let demand = |()| asked.unwrap_or_else(of_describe);
+        Ok(answer.map(demand).map_err(|message| printable(&message, 1_024)))
     }
 }

@@ -206,6 +206,18 @@ pub(crate) fn read_signals() -> Vec<f64> {
     signals::read()
 }
 
+pub(crate) fn ask(signals: &[String], needs: Needs) -> Result<(), String> {
+    let Needs { prompt_tokens, session, prefixes, tenant_name } = needs;
+    let all = [
+        (prompt_tokens, "prompt-tokens"),
+        (session, "session"),
+        (prefixes, "prefixes"),
+        (tenant_name, "tenant-name"),
+    ];
+    let facts = all.into_iter().filter(|(needed, _)| *needed).map(|(_, name)| name.to_owned());
+    signals::ask(signals, &facts.collect::<Vec<_>>())
+}
+
 pub(crate) fn now() -> Moment {
     let clock::Moment { milliseconds, offset } = clock::now();
     Moment { milliseconds, offset }

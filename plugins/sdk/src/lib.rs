@@ -99,6 +99,9 @@ pub mod component;
 mod export;
 pub mod hash;
 pub mod log;
+#[cfg(any(target_arch = "wasm32", test))]
+#[allow(unsafe_code, reason = "an allocator hands out addresses")]
+mod memory;
 mod order;
 pub mod parameters;
 mod rendezvous;
@@ -110,10 +113,15 @@ pub mod testing;
 mod types;
 mod verdict;
 
+/// The allocator of every component that is made with this crate.
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static BLOCKS: memory::Blocks = memory::Blocks::new();
+
 pub use order::{Order, STEP, squash};
 pub use parameters::NoParameters;
 pub use rendezvous::{Bound, Rendezvous};
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, ask};
 pub use strategy::{Learning, RequestStrategy, Strategy};
 pub use types::{
     Attempt, Condition, Deployment, Ending, Modalities, Needs, Place, Price, Request, Side, Weights,

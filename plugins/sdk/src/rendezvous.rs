@@ -47,26 +47,29 @@ impl Rendezvous {
         Self { bound, sites: places.iter().map(site).collect(), order: Order::default() }
     }
 
-    /// The weights for a key. The deployment with the id `known` comes before all others while it
-    /// has room.
+    /// The weights for a key. `known` says how much of the key's data a deployment has, by its position
+    /// in the call, local ones first. Among deployments with room, and among those without, the one that
+    /// has the most comes first, of equals the one with the lowest load. Those that have nothing, 0 or
+    /// NaN, follow in the order of the hashes.
     #[must_use]
     pub fn of(
         &mut self,
         key: u64,
-        known: Option<u32>,
+        known: impl Fn(usize) -> f64,
         local: &[Deployment],
         remote: &[Deployment],
     ) -> Weights {
         let averages = self.averages(local, remote);
+        let mut positions = 0..;
         let costs = Weights::each(local, remote, |one| {
             let (site, rank) = (self.sites[one.place()], self.rank(one, averages));
-            match rank < 2 && known == Some(one.id) {
-                true => -1.0,
-                false => {
-                    let distance = hash::distance(key, site.name, site.capacity.into());
-                    f64::from(rank) + squash(distance)
-                }
-            }
+            let known = positions.next().map_or(0.0, &known);
+            let within = match known >= 1.0 {
+                // Whole units, so that the load decides between equals. Below 1 in all.
+                true => 1.0 / (2.0 + known.floor() - squash(one.load(site.capacity))),
+                false => 1.0 + squash(hash::distance(key, site.name, site.capacity.into())),
+            };
+            2.0 * f64::from(rank) + within
         });
         self.order.steep(costs)
     }
@@ -117,9 +120,14 @@ mod tests {
     const BOUND: Bound = Bound { load_factor: 1.25, free_load: 0.5, prefer_local: true };
 
     /// The names of a fleet's deployments in the order for a key.
-    fn order(fleet: &Fleet, bound: Bound, key: u64, known: Option<u32>) -> Vec<&str> {
+    fn order(fleet: &Fleet, bound: Bound, key: u64, known: Option<usize>) -> Vec<&str> {
         let mut rendezvous = Rendezvous::new(bound, &fleet.places);
-        let weights = rendezvous.of(key, known, &fleet.local, &fleet.remote);
+        let weights = rendezvous.of(
+            key,
+            |at| if known == Some(at) { 512.0 } else { f64::NAN },
+            &fleet.local,
+            &fleet.remote,
+        );
         let shares = shares(&weights);
         let ids = fleet.local.iter().chain(&fleet.remote).map(Deployment::place);
         let mut pairs: Vec<(f64, usize)> = shares.into_iter().zip(ids).collect();
@@ -154,11 +162,25 @@ mod tests {
     #[test]
     fn a_known_deployment_with_room_comes_first() {
         for known in 0..4 {
-            let name = ["a", "b", "c", "d"][known as usize];
+            let name = ["a", "b", "c", "d"][known];
             assert_eq!(order(&four([0; 4]), BOUND, 7, Some(known))[0], name);
-            let full = [0, 1, 2, 3].map(|at| if at == known { 8 } else { 0 });
+            let full: [u32; 4] = std::array::from_fn(|at| if at == known { 8 } else { 0 });
             assert_eq!(order(&four(full), BOUND, 7, Some(known))[3], name);
         }
+    }
+
+    #[test]
+    fn most_known_comes_first_then_least_load() {
+        let firsts = |known: [f64; 4], loads| {
+            let fleet = four(loads);
+            let mut rendezvous = Rendezvous::new(BOUND, &fleet.places);
+            let weights = rendezvous.of(7, |at| known[at], &fleet.local, &fleet.remote);
+            let shares = shares(&weights).into_iter().map(f64::round);
+            shares.collect::<Vec<_>>()
+        };
+        assert_eq!(firsts([128.0, 256.0, 0.0, f64::NAN], [0, 2, 0, 0]), [0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(firsts([256.2, 256.9, 0.0, 0.0], [1, 2, 0, 0]), [1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(firsts([128.0, 256.0, 0.0, 0.0], [0, 8, 0, 0]), [1.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

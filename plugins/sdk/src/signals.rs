@@ -2,6 +2,8 @@
 //!
 //! In a native build, tests set them with [`testing::set_signals`](crate::testing::set_signals).
 
+use crate::Needs;
+
 /// A signal that a strategy asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal {
@@ -24,6 +26,17 @@ impl Signal {
     pub const fn optional(name: &'static str) -> Self {
         Self { name, optional: true }
     }
+}
+
+/// Asks for other signals and facts than [`Strategy::SIGNALS`](crate::Strategy::SIGNALS) and
+/// [`NEEDS`](crate::Strategy::NEEDS), where the parameters decide which. Works in
+/// [`configure`](crate::Strategy::configure) alone; the last good call counts. It must depend on the
+/// parameters only.
+///
+/// # Errors
+/// A signal is unknown. The text lists the known ones, for the operator.
+pub fn ask(signals: &[String], needs: Needs) -> Result<(), String> {
+    inner::ask(signals, needs)
 }
 
 /// The values of one call.

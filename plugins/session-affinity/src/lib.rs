@@ -69,7 +69,7 @@ impl RequestStrategy for SessionAffinity {
         remote: &[Deployment],
     ) -> Verdict {
         match request.session {
-            Some(session) => self.rendezvous.of(session, None, local, remote).into(),
+            Some(session) => self.rendezvous.of(session, |_| 0.0, local, remote).into(),
             None => self.rendezvous.of_none(local, remote).into(),
         }
     }

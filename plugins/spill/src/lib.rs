@@ -1,12 +1,11 @@
 //! The strategy `spill`: all traffic goes to local deployments. While those are too busy, remote
 //! deployments get a share of it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gateway_strategy::parameters::{Fraction, Positive};
 use gateway_strategy::{
-    Deployment, Place, Request, RequestStrategy, Strategy, Verdict, Weights, hash,
+    Deployment, Place, Request, RequestStrategy, Strategy, Verdict, Weights, hash, store,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,23 +37,21 @@ impl Default for Parameters {
     }
 }
 
-/// An instance of `spill`, with the state of each model.
+/// An instance of `spill`. Whether a model spills is in the [`store`], so that all instances begin and
+/// stop at the same request.
 #[derive(Debug)]
 pub struct Spill {
     parameters: Parameters,
     /// By the number of a place.
     sites: Vec<Site>,
-    /// Whether a model spills, by the number of the model. Spilling begins and ends at different
-    /// loads (hysteresis), so the answer depends on the one before.
-    spilling: Vec<bool>,
 }
 
 /// The facts of a place that do not change.
 #[derive(Debug, Clone, Copy)]
 struct Site {
     capacity: u32,
-    /// An index into [`Spill::spilling`].
-    model: usize,
+    /// The hash of its model's id.
+    model: u64,
 }
 
 gateway_strategy::export!(Spill, request; schema = "parameters.json");
@@ -71,11 +68,9 @@ impl Strategy for Spill {
             let (high, low) = (high.get(), low.get());
             return Err(format!("`low`: {low} is not below `high`, which is {high}"));
         }
-        let models = places.iter().map(|place| hash::key(&place.model));
-        let (models, count) = numbered(models);
-        let site = |(place, model): (&Place, usize)| Site { capacity: place.capacity, model };
-        let sites = places.iter().zip(models).map(site).collect();
-        Ok(Self { parameters, sites, spilling: vec![false; count] })
+        let site =
+            |place: &Place| Site { capacity: place.capacity, model: hash::text(&place.model) };
+        Ok(Self { parameters, sites: places.iter().map(site).collect() })
     }
 
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
@@ -100,11 +95,10 @@ impl RequestStrategy for Spill {
 impl Spill {
     /// Updates and returns whether the model of these deployments spills. Between the limits the
     /// model keeps its state.
-    fn spills(&mut self, local: &[Deployment]) -> bool {
+    fn spills(&self, local: &[Deployment]) -> bool {
         // Without a local deployment nothing can spill, and the state waits for one.
         let Some(first) = local.first() else { return false };
         let site = |one: &Deployment| self.sites[one.place()];
-        let model = site(first).model;
         let Parameters { high, low, first_byte_ms, .. } = self.parameters;
         let capacity: f64 = local.iter().map(|one| f64::from(site(one).capacity)).sum();
         let load = local.iter().map(Deployment::requests).sum::<f64>() / capacity;
@@ -113,43 +107,49 @@ impl Spill {
         let best = local.iter().map(first_byte).reduce(f64::min);
         // The wait as a multiple of its limit.
         let wait = first_byte_ms.zip(best).map_or(0.0, |(limit, best)| best / limit.get());
-        let spilling = &mut self.spilling[model];
-        *spilling = match *spilling {
+        let state = State::of(site(first).model);
+        let was = state.is_spilling();
+        let spills = match was {
             false => load >= high.get() || wait > 1.0,
             true => load > low.get() || wait > low.get() / high.get(),
         };
-        *spilling
+        if spills != was {
+            state.set(spills);
+        }
+        spills
     }
 }
 
-/// Numbers distinct keys from 0 in the order of their first appearance. Returns the number of each
-/// key, and the count of distinct keys.
+/// Whether a model spills, in the [`store`]. Spilling begins and ends at different loads (hysteresis),
+/// so the answer depends on the one before.
 ///
-/// A gateway has tens of thousands of places, so each key is looked up, not searched for.
-fn numbered<K: Copy + Ord>(keys: impl Iterator<Item = K>) -> (Vec<usize>, usize) {
-    let mut numbers = BTreeMap::new();
-    let mut last = None;
-    let number = |key| {
-        // The gateway lists the places of a model together.
-        if let Some((same, number)) = last
-            && same == key
-        {
-            return number;
+/// Instances write what the load says, and all see the same load. If two write at a time and the older
+/// load wins, the next load beyond a limit corrects it.
+struct State {
+    /// A key of the store. Ids of models may be longer than keys.
+    key: String,
+}
+
+impl State {
+    fn of(model: u64) -> Self {
+        Self { key: format!("{model:016x}") }
+    }
+
+    fn is_spilling(&self) -> bool {
+        store::get(&self.key).is_some()
+    }
+
+    fn set(&self, spills: bool) {
+        match spills {
+            // The store has 4,096 keys. A model that finds none spills above `high` alone.
+            true => _ = store::set(&self.key, &[], None),
+            false => store::remove(&self.key),
         }
-        let next = numbers.len();
-        let number = *numbers.entry(key).or_insert(next);
-        last = Some((key, number));
-        number
-    };
-    let all = keys.map(number).collect();
-    (all, numbers.len())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::cmp::Ordering;
-
     use gateway_strategy::testing::{self, Fleet};
 
     use super::Spill;
@@ -216,47 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn models_are_numbered_by_their_first_place() {
-        let numbers = super::numbered(["a", "b", "a", "c", "b"].into_iter());
-        assert_eq!(numbers, (vec![0, 1, 0, 2, 1], 3));
-    }
-
-    /// A key that counts how often it is compared.
-    #[derive(Clone, Copy)]
-    struct Counted<'a>(usize, &'a Cell<usize>);
-
-    impl Ord for Counted<'_> {
-        fn cmp(&self, other: &Self) -> Ordering {
-            self.1.update(|comparisons| comparisons + 1);
-            self.0.cmp(&other.0)
-        }
-    }
-
-    impl PartialOrd for Counted<'_> {
-        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-            Some(self.cmp(other))
-        }
-    }
-
-    impl PartialEq for Counted<'_> {
-        fn eq(&self, other: &Self) -> bool {
-            self.cmp(other).is_eq()
-        }
-    }
-
-    impl Eq for Counted<'_> {}
-
-    #[test]
-    fn numbering_models_is_not_quadratic() {
-        let comparisons = |places: usize| {
-            let count = Cell::new(0);
-            let (_, models) = super::numbered((0..places).map(|place| Counted(place / 4, &count)));
-            assert_eq!(models, places / 4);
-            count.get()
-        };
-        let (some, many) = (comparisons(4_000), comparisons(40_000));
-        // Ten times as many places take a few more comparisons each. A quadratic search takes ten times.
-        assert!(many < 15 * some, "{some} comparisons, then {many}");
+    fn instances_spill_together() {
+        let [mut one, mut other]: [Spill; 2] = [(); 2].map(|()| busy(0).configure("{}"));
+        assert_eq!(busy(9).ask(&mut one), [0.0, 1.0]);
+        assert_eq!(busy(8).ask(&mut other), [0.0, 1.0], "it was not asked at 9");
+        assert_eq!(busy(7).ask(&mut other), [1.0, 0.0]);
+        assert_eq!(busy(8).ask(&mut one), [1.0, 0.0], "it was not asked at 7");
     }
 
     #[test]

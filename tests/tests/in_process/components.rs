@@ -66,7 +66,7 @@ fn imports(bytes: &[u8]) -> Vec<String> {
 #[test]
 fn committed_components_are_what_their_digest_says() {
     let names = shipped();
-    assert_eq!(names.len(), 11, "{names:?}");
+    assert_eq!(names.len(), 13, "{names:?}");
     for name in names {
         let pinned = plugins().join(&name).join(format!("{name}.wasm.sha256"));
         let line = format!("{}  {name}.wasm\n", digest(&component(&name)));
@@ -322,12 +322,18 @@ fn components_decide_as_their_rust_does() {
     agrees::<local_first::LocalFirst>("local-first", &json!({}), None);
     agrees::<weighted_order::WeightedOrder>("weighted-order", &json!({}), None);
     agrees_on_path::<least_load::LeastLoad>("least-load", &json!({"slack": 0.1}));
+    agrees_on_path::<lmetric::LMetric>("lmetric", &json!({}));
     agrees_on_path::<latency::Latency>("latency", &json!({}));
     agrees_on_path::<spill::Spill>("spill", &json!({"remote_share": 0.5}));
     agrees_on_path::<cost::Cost>("cost", &json!({}));
     let limit = json!({"local_max_tokens": 1_000_000});
     agrees_on_path::<prompt_length::PromptLength>("prompt-length", &limit);
     agrees_on_path::<round_robin::RoundRobin>("round-robin", &json!({}));
+    agrees_on_path::<score::Score>("score", &json!({}));
+    let scorers = json!([{"signal": "session"}, {"signal": "first-byte"}, {"side": "local"}]);
+    let filters = json!([{"signal": "free-places", "above": 0}]);
+    let chosen = json!({"scorers": scorers, "filters": filters, "picker": "best-of-two"});
+    agrees_on_path::<score::Score>("score", &chosen);
     agrees_on_path::<session_affinity::SessionAffinity>("session-affinity", &json!({}));
     let mixed = json!({"prefer_local": false});
     agrees_on_path::<prefix_affinity::PrefixAffinity>("prefix-affinity", &mixed);

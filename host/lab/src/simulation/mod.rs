@@ -11,6 +11,7 @@
 
 mod attempt;
 mod cache;
+mod cores;
 mod decide;
 mod engine;
 mod events;
@@ -26,6 +27,7 @@ pub mod table;
 mod tests;
 mod workload;
 
+pub use cores::Cores;
 pub use report::{DeploymentReport, Quantiles, Report, Series, StrategyReport};
 pub use scenario::Scenario;
 pub use workload::TooMany;

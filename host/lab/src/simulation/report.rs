@@ -86,6 +86,8 @@ pub struct DeploymentReport {
 pub struct Quantiles {
     /// Half of the values are at most this.
     pub p50: f64,
+    /// 90 % of the values are at most this.
+    pub p90: f64,
     /// 99 % of the values are at most this.
     pub p99: f64,
 }
@@ -209,7 +211,7 @@ fn quantiles(mut values: Vec<f64>) -> Quantiles {
         let rank = (values.len() * percent).div_ceil(100).saturating_sub(1);
         values.get(rank).copied().unwrap_or(0.0)
     };
-    Quantiles { p50: rank(50), p99: rank(99) }
+    Quantiles { p50: rank(50), p90: rank(90), p99: rank(99) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a scenario has a million requests at most")]
@@ -223,9 +225,9 @@ mod tests {
 
     #[test]
     fn quantiles_are_values_that_were_there() {
-        assert_eq!(quantiles(Vec::new()), Quantiles { p50: 0.0, p99: 0.0 });
-        assert_eq!(quantiles(vec![3.0]), Quantiles { p50: 3.0, p99: 3.0 });
+        assert_eq!(quantiles(Vec::new()), Quantiles::default());
+        assert_eq!(quantiles(vec![3.0]), Quantiles { p50: 3.0, p90: 3.0, p99: 3.0 });
         let values = (1..=200).rev().map(f64::from).collect();
-        assert_eq!(quantiles(values), Quantiles { p50: 100.0, p99: 198.0 });
+        assert_eq!(quantiles(values), Quantiles { p50: 100.0, p90: 180.0, p99: 198.0 });
     }
 }

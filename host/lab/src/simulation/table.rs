@@ -53,7 +53,7 @@ fn row(strategy: &StrategyReport, faults: bool) -> Vec<String> {
     let StrategyReport { name, requests, failed, .. } = strategy;
     let mut row = vec![name.clone(), requests.to_string(), failed.to_string()];
     row.extend(strategy.shares.iter().map(|share| format!("{:.1} %", share.share * 100.0)));
-    for Quantiles { p50, p99 } in [strategy.queued, strategy.first_byte, strategy.total] {
+    for Quantiles { p50, p99, .. } in [strategy.queued, strategy.first_byte, strategy.total] {
         row.extend([time(p50), time(p99)]);
     }
     row.push(format!("${:.2}", strategy.cost));

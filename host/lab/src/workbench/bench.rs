@@ -109,7 +109,7 @@ pub fn run(source: &Source, sandbox: &Sandbox, parameters: &Value) -> anyhow::Re
     }
     for deployments in SIZES.into_iter().filter(|_| strategy.is_on_path()) {
         let plugin = fresh(deployments, 1)?;
-        let times = assign_request(&plugin, strategy.description().needs)?;
+        let times = assign_request(&plugin)?;
         calls.push(CallCosts { function: "assign-request", deployments, times });
     }
     let before = resident();
@@ -134,10 +134,10 @@ fn assign(plugin: &mut Plugin) -> anyhow::Result<Samples> {
     Ok(Samples::of(sampler.samples))
 }
 
-fn assign_request(plugin: &Plugin, needs: Needs) -> anyhow::Result<Samples> {
+fn assign_request(plugin: &Plugin) -> anyhow::Result<Samples> {
     let path = plugin.on_path().context("it does not decide for requests")?;
     let (local, remote) = candidates(plugin.places());
-    let facts = facts(needs);
+    let facts = facts(path.description().needs);
     let signals = unknown(&plugin.description().signals, plugin.places().len());
     let situation = Situation { local: &local, remote: &remote, signals: &signals };
     let question = Question { model: "m", stream: true, facts: &facts, situation, held: 0 };

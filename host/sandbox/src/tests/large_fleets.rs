@@ -59,6 +59,67 @@ fn parameters_may_name_a_thousand_places() {
     }
 }
 
+#[test]
+fn score_takes_every_kind_of_number_in_large_fleets() {
+    let guest = Guest::new("score");
+    let signal = |name: &str| json!({"signal": name});
+    let scorers: Vec<Value> =
+        ["session", "request.cost", "prefix.tokens", "first-byte", "weight", "engine.waiting"]
+            .map(signal)
+            .into();
+    let filters = json!([{"signal": "free-places", "above": 0}, {"side": "local"}]);
+    for picker in ["best", "weighted", "best-of-two"] {
+        let places = places(PLACES);
+        let parameters = json!({"scorers": scorers, "filters": filters, "picker": picker});
+        let mut instance = guest.configured(&parameters, &places);
+        let all = candidates(&places);
+        guest.assign(&mut instance, &all);
+        guest.assign_request(&mut instance, &all[PLACES / 2 - 1_000..][..OF_A_REQUEST]);
+    }
+}
+
+/// Fuel of a call about 8 and about 32 deployments, when memory of calls before it can be used again:
+/// of `assign-request`, or of `assign` for strategies that decide off the path alone.
+const FUEL: [(&str, [u64; 2]); 13] = [
+    ("fixed", [2_300, 6_250]),
+    ("cost", [8_750, 36_000]),
+    ("latency", [7_600, 33_000]),
+    ("least-load", [7_350, 28_400]),
+    ("lmetric", [7_200, 27_250]),
+    ("local-first", [2_300, 6_250]),
+    ("prefix-affinity", [8_800, 35_600]),
+    ("prompt-length", [6_450, 20_150]),
+    ("round-robin", [12_700, 39_700]),
+    ("score", [15_250, 56_000]),
+    ("session-affinity", [8_200, 33_800]),
+    ("spill", [5_500, 13_750]),
+    ("weighted-order", [4_200, 15_400]),
+];
+
+#[test]
+fn calls_stay_as_cheap_as_they_are() {
+    let fuel = |name| FUEL.iter().find(|(known, _)| *known == name).map(|(_, fuel)| *fuel);
+    for name in builtin::names() {
+        let guest = Guest::new(name);
+        for (size, least) in [8, 32].into_iter().zip(fuel(name).expect(name)) {
+            let places = &places(size)[..size];
+            let mut instance = guest.configured(&json!({}), places);
+            let all = candidates(places);
+            let mut used = 0;
+            // The first calls take memory.
+            for _ in 0..8 {
+                guest.assign(&mut instance, &all);
+                used = guest.used(&instance, guest.sandbox.call);
+                if guest.shape.on_path {
+                    guest.assign_request(&mut instance, &all);
+                    used = guest.used(&instance, guest.sandbox.request);
+                }
+            }
+            assert!(used <= least + least / 20, "{name} of {size}: {used}, it was {least}");
+        }
+    }
+}
+
 /// A built-in strategy on an engine that counts fuel.
 struct Guest {
     name: &'static str,
@@ -144,6 +205,12 @@ impl Guest {
             Err(Stopped::Trap(cause)) => panic!("{} within {deadline:?}: {cause}", self.name),
             Err(Stopped::TimedOut(after)) => panic!("{} hangs for {after:?}", self.name),
         }
+    }
+
+    /// Fuel that the last call took, of what `deadline` allowed.
+    fn used(&self, instance: &Instance, deadline: Duration) -> u64 {
+        let milliseconds = u64::try_from(deadline.as_millis()).unwrap();
+        milliseconds * FUEL_PER_MILLISECOND - instance.store.get_fuel().unwrap()
     }
 
     fn check(&self, said: RawVerdict, local: &[Candidate<'_>], remote: &[Candidate<'_>]) {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::generated::hybrid::routing::{chance, clock, logging, signals, store, types};
-use crate::guest::StoreData;
+use crate::describe::Demand;
+use crate::guest::{Asking, StoreData};
 use crate::logging::Level;
 use crate::values::StoreRefusal;
 
@@ -67,6 +68,14 @@ impl From<StoreRefusal> for store::Refusal {
 impl signals::Host for StoreData {
     fn read(&mut self) -> Vec<f64> {
         self.signals.clone()
+    }
+
+    fn ask(&mut self, signals: Vec<String>, facts: Vec<String>) -> Result<(), String> {
+        let Asking::Open(demand) = &mut self.asking else {
+            return Err("only `configure` may ask for signals".to_owned());
+        };
+        *demand = Some(Demand::of_names(signals, &facts)?);
+        Ok(())
     }
 }
 

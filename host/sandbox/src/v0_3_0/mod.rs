@@ -11,7 +11,7 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use contract::{EndedAttempt, Needs, Place, Question, RawVerdict, RawWeights, Situation};
 
-use super::guest::StoreData;
+use super::guest::{Asking, StoreData};
 use super::interface::{ComponentShape, check};
 use super::version::{RawDescription, RawSignal};
 
@@ -168,7 +168,12 @@ impl Guest {
         let tags = convert::tags(places);
         let (models, places) = convert::places(places, &tags);
         self.models = places.iter().map(|place| place.model).collect();
-        self.policy.call_configure(store, parameters, &models, &places).await
+        store.data_mut().asking = Asking::Open(None);
+        let answer = self.policy.call_configure(&mut *store, parameters, &models, &places).await?;
+        if let Asking::Open(Some(demand)) = &store.data().asking {
+            self.needs_tenant_name = demand.needs.tenant_name;
+        }
+        Ok(answer)
     }
 
     pub(super) async fn assign(

@@ -11,4 +11,4 @@ pub(crate) mod stand_in;
 pub use checks::{check, check_requests, is_good, is_good_verdict, shares};
 pub use fleet::{Fleet, configured, deployment, place};
 pub use schema::{check_schema, not_understood};
-pub use stand_in::{logged, set_draws, set_now, set_signals};
+pub use stand_in::{asked, logged, set_draws, set_now, set_signals};

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use crate::Needs;
 use crate::clock::Moment;
 use crate::log::Level;
 use crate::store::Refusal;
@@ -20,6 +21,8 @@ const MESSAGES: usize = 100;
 thread_local! {
     static LOG: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
     static SIGNALS: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+    static ASKED: RefCell<(Vec<String>, Needs)> =
+        const { RefCell::new((Vec::new(), Needs::NOTHING)) };
     static NOW: Cell<Moment> = const { Cell::new(Moment { milliseconds: 0, offset: 0 }) };
     static DRAWS: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
     static STORE: RefCell<BTreeMap<String, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
@@ -85,6 +88,17 @@ pub(crate) fn add(key: &str, delta: i64) -> Result<i64, Refusal> {
 
 pub(crate) fn read_signals() -> Vec<f64> {
     SIGNALS.with_borrow(Clone::clone)
+}
+
+pub(crate) fn ask(signals: &[String], needs: Needs) -> Result<(), String> {
+    ASKED.set((signals.to_vec(), needs));
+    Ok(())
+}
+
+/// What [`ask`](crate::ask) was last called with on this thread. Every name counts as known.
+#[must_use]
+pub fn asked() -> (Vec<String>, Needs) {
+    ASKED.with_borrow(Clone::clone)
 }
 
 /// Sets what [`Signals::read`](crate::Signals::read) gives on this thread: rows, then global values.

@@ -28,6 +28,7 @@ pub(super) const SOURCES: &[File] = sources![
     "hash.rs",
     "lib.rs",
     "log.rs",
+    "memory.rs",
     "order.rs",
     "parameters.rs",
     "rendezvous.rs",

@@ -11,10 +11,10 @@ use anyhow::Context;
 use clap::Args;
 
 use config::{self, Diagnostics, Sandbox, schema};
-use contract::{Role, Strategy as _, Surroundings};
+use contract::{Role, Strategy, Surroundings};
 use lab::Replayed;
-use lab::simulation::{Contestant, Scenario, plot, simulate, table};
-use sandbox::{PluginHost, locate};
+use lab::simulation::{Contestant, Cores, Scenario, plot, simulate, table};
+use sandbox::{LoadError, Opened, PluginHost, locate};
 
 /// Deadline of a strategy's calls. It is long, because time is simulated and a slow machine must
 /// not change the results.
@@ -98,14 +98,20 @@ fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result
         component: COMPONENT,
         ..Sandbox::default()
     };
-    let opened = host.load(&source, None, &sandbox)?;
+    let open = || host.load(&source, None, &sandbox);
+    let opened = open()?;
     let name = format!("parameters of {reference}");
     let document = config::text(&name, parameters, &|_| None)?;
     let parameters = schema::value(&document, &[], &opened.description().parameters);
     let parameters = parameters.map_err(Diagnostics::new)?;
     let surroundings = Arc::new(Replayed::new(scenario.seed));
-    let opened = opened.with_surroundings(Arc::clone(&surroundings) as Arc<dyn Surroundings>);
-    let strategy = opened.configure(&parameters, scenario.places(), Role::Live, 0)?;
+    let configured = |opened: Opened| -> Result<Box<dyn Strategy>, LoadError> {
+        let opened = opened.with_surroundings(Arc::clone(&surroundings) as Arc<dyn Surroundings>);
+        Ok(Box::new(opened.configure(&parameters, scenario.places(), Role::Live, 0)?))
+    };
+    let first = configured(opened)?;
+    let others = (1..scenario.cores).map(|_| configured(open()?));
+    let strategy = Cores::new(first, others.collect::<Result<_, _>>()?);
     let signals = strategy.description().told(strategy.on_path().is_some());
     Ok(Contestant { name: text.to_owned(), strategy: Box::new(strategy), surroundings, signals })
 }
@@ -116,9 +122,12 @@ fn write(path: Option<&Path>, text: impl FnOnce() -> anyhow::Result<String>) -> 
 }
 
 #[cfg(test)]
+#[path = "simulate_scenarios.rs"]
+mod scenarios;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use sandbox::LoadError;
 
     /// Long enough to include the start of bursts and outages.
     const DURATION: Duration = Duration::from_secs(135);
@@ -132,7 +141,7 @@ mod tests {
             .expect("the folder of scenarios")
             .map(|file| file.expect("a file").path())
             .collect();
-        assert_eq!(files.len(), 5, "{files:?}");
+        assert_eq!(files.len(), 9, "{files:?}");
         for file in files {
             let mut scenario = Scenario::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
             scenario.duration = DURATION;

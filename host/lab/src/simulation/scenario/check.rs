@@ -46,6 +46,7 @@ pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diag
         fallback,
         first_byte,
         total,
+        cores: gateway.cores,
     })
 }
 

@@ -40,6 +40,8 @@ pub struct Scenario {
     pub first_byte: Duration,
     /// Time-out of a whole request.
     pub total: Duration,
+    /// Instances of each strategy, at least 1: see [`Cores`](super::Cores).
+    pub cores: u8,
 }
 
 /// A deployment, and the engine behind it.

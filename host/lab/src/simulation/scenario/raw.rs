@@ -215,6 +215,9 @@ pub(super) struct RawGateway {
     /// Time-out of a whole request, in seconds.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 31_536_000))]
     pub(super) total: f64,
+    /// Instances of each strategy, which are asked in turn.
+    #[schemars(range(min = 1, max = 64))]
+    pub(super) cores: u8,
 }
 
 impl Default for RawGateway {
@@ -224,6 +227,7 @@ impl Default for RawGateway {
             attempts: Fallback::default().attempts,
             first_byte: Timeouts::default().first_byte.as_secs_f64(),
             total: total.as_secs_f64(),
+            cores: 1,
         }
     }
 }

@@ -1,0 +1,84 @@
+//! What the shipped scenarios are for: in each, the strategies do what their pages say.
+
+use lab::simulation::StrategyReport;
+
+use super::*;
+
+/// The reports of these strategies on a shipped scenario.
+fn reports<const N: usize>(scenario: &str, strategies: [&str; N]) -> [StrategyReport; N] {
+    reports_with(scenario, |_| {}, strategies)
+}
+
+/// The same, with a scenario that was changed.
+fn reports_with<const N: usize>(
+    scenario: &str,
+    change: impl Fn(&mut Scenario),
+    strategies: [&str; N],
+) -> [StrategyReport; N] {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/scenarios");
+    let file = folder.join(scenario).with_extension("yaml");
+    let mut scenario = Scenario::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
+    change(&mut scenario);
+    let ready = |text| contestant(text, Path::new("none"), &scenario).expect(text);
+    let report = simulate(&scenario, &mut strategies.map(ready)).expect("not too many requests");
+    let reports: [StrategyReport; N] = report.strategies.try_into().expect("one for each");
+    for strategy in &reports {
+        assert_eq!((strategy.faults, strategy.failed), (0, 0), "{}", strategy.name);
+    }
+    reports
+}
+
+/// The shares of the deployments, in the order of the scenario.
+fn shares(report: &StrategyReport) -> Vec<f64> {
+    report.shares.iter().map(|deployment| deployment.share).collect()
+}
+
+#[test]
+fn a_place_is_held_for_the_whole_answer() {
+    let strategies = ["local-first", "cost={first_byte_ms: 1000}", "spill={first_byte_ms: 1000}"];
+    let [local_first, cost, spill] = reports("held-places", strategies);
+    // The scenario is hard: who waits for the GPU misses the objective.
+    assert!(local_first.first_byte.p90 > 2.0, "{:?}", local_first.first_byte);
+    for kept in [cost, spill] {
+        assert!(kept.first_byte.p90 <= 1.0, "{}: {:?}", kept.name, kept.first_byte);
+        // The GPU is paid for, and must not idle.
+        assert!(shares(&kept)[0] > 0.75, "{}: {:?}", kept.name, shares(&kept));
+    }
+}
+
+#[test]
+fn latency_sees_that_places_are_taken() {
+    let [latency, least_load, score] = reports(
+        "unequal-places",
+        ["latency", "least-load", "score={scorers: [{signal: first-byte}]}"],
+    );
+    for quick in [latency, least_load, score] {
+        assert!(quick.first_byte.p99 < 1.0, "{}: {:?}", quick.name, quick.first_byte);
+    }
+}
+
+#[test]
+fn configured_weights_count_within_a_side() {
+    let strategies = ["fixed={local_fraction: 0.6}", "local-first", "round-robin"];
+    let [fixed, local_first, round_robin] = reports("weights", strategies);
+    for (report, expected) in [
+        (fixed, [0.45, 0.15, 0.3, 0.1]),
+        (local_first, [0.75, 0.25, 0.0, 0.0]),
+        (round_robin, [0.375, 0.125, 0.375, 0.125]),
+    ] {
+        let near = |(got, expected): (f64, f64)| (got - expected).abs() < 0.02;
+        let shares = shares(&report);
+        assert!(shares.iter().copied().zip(expected).all(near), "{}: {shares:?}", report.name);
+    }
+}
+
+#[test]
+fn cores_decide_as_one() {
+    let strategies = ["prefix-affinity", "session-affinity", "spill", "lmetric", "score"];
+    let on_eight = reports("cores", strategies);
+    let on_one = reports_with("cores", |scenario| scenario.cores = 1, strategies);
+    assert_eq!(on_eight, on_one);
+    // The API is used, so `spill` has begun and stopped.
+    let api = shares(&on_eight[2])[3];
+    assert!(api > 0.02 && api < 0.8, "{api}");
+}
