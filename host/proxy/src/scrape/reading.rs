@@ -82,7 +82,12 @@ pub(super) fn reading(
 
 /// The sum of all. None: one of them has no series. Takes all results in any case.
 fn sum(found: impl Iterator<Item = Found>) -> Option<f64> {
-    found.fold(Some(0.0), |sum, next| Some(sum? + next.is_any().then(|| next.sum())?))
+    let (mut sum, mut is_whole) = (0.0, true);
+    for next in found {
+        sum += next.sum();
+        is_whole &= next.is_any();
+    }
+    is_whole.then_some(sum)
 }
 
 /// Counts of several engines add up, ratios do not.
