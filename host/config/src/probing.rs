@@ -73,8 +73,12 @@ impl ProbeTarget {
         let (path, last_resort) = match given.and_then(|given| given.path.clone()) {
             Some(path) => (path, None),
             None => match providers::of_kind(kind).and_then(|provider| provider.health) {
-                Some(path) => (path.to_owned(), None),
-                None => ("/health".to_owned(), Some(format!("{}/models", endpoint.prefix))),
+                Some(path) if endpoint.root().is_empty() => (path.to_owned(), None),
+                // A proxy at the origin has a health of its own. It may pass on the API alone.
+                path => {
+                    let path = format!("{}{}", endpoint.root(), path.unwrap_or("/health"));
+                    (path, Some(format!("{}/models", endpoint.prefix)))
+                }
             },
         };
         Some(Self {

@@ -181,3 +181,28 @@ fn scraping_has_bounds() {
         assert!(scraping(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn engines_below_paths_are_probed_there() {
+    let models = "
+models:
+  - id: m
+    route:
+      - {base_url: 'http://ingress/llama/v1', kind: vllm, side: local}
+      - {base_url: 'http://ingress/openai/v1', kind: vllm, side: local}
+      - {base_url: 'http://ingress/two', side: local}
+      - {base_url: 'http://ingress/two', side: local, name: own, health: /live}
+";
+    let config = load_texts(models, None, &[]).unwrap();
+    let probes = config.models[0].deployments.iter().map(|deployment| {
+        let probe = deployment.probe.as_ref().unwrap();
+        (probe.path.as_str(), probe.last_resort.as_deref())
+    });
+    let wanted = [
+        ("/llama/health", Some("/llama/v1/models")),
+        ("/health", None),
+        ("/two/health", Some("/two/v1/models")),
+        ("/live", None),
+    ];
+    assert_eq!(probes.collect::<Vec<_>>(), wanted);
+}
