@@ -116,3 +116,37 @@ impl CheckCounts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use config::Sandbox;
+    use sandbox::{LoadError, PluginHost, locate};
+
+    use super::*;
+
+    #[test]
+    fn built_in_strategies_pass_their_fixtures() {
+        let unknown = locate("?", Path::new("none")).expect_err("no name");
+        let LoadError::Unknown { built_in, .. } = unknown else { panic!("{unknown}") };
+        // Long time-outs for a busy machine.
+        let minute = Duration::from_secs(60);
+        let sandbox =
+            Sandbox { call: minute, request: minute, compile: minute, ..Sandbox::default() };
+        let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+        for name in built_in {
+            let source = locate(name, Path::new("none")).expect(name);
+            let host = PluginHost::new().expect("a host");
+            let strategy = host.load(&source, None, &sandbox).expect(name);
+            let file = plugins.join(name).join("fixtures.yaml");
+            let fixtures = Fixtures::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
+            assert!(!fixtures.cases.is_empty(), "{name}");
+            for case in &fixtures.cases {
+                let run = fixtures.run(case, &strategy);
+                run.unwrap_or_else(|failure| panic!("{name}: {}: {failure}", case.name));
+            }
+        }
+    }
+}
