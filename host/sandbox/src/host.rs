@@ -19,7 +19,7 @@ use super::plugin::Plugin;
 use super::recipe::{LoadedComponent, Recipe};
 use super::source::Bytes;
 use super::system::System;
-use super::values::Stores;
+use super::values::{StoreRefusal, Stores};
 use super::version::RawDescription;
 use super::{Cache, LoadError, LoadStage, Source, describe, interface};
 
@@ -225,6 +225,20 @@ impl Opened {
     #[must_use]
     pub fn with_surroundings(self, surroundings: Arc<dyn Surroundings>) -> Self {
         Self { surroundings, ..self }
+    }
+
+    /// Puts a value into the store that the strategy has in this role. It never expires.
+    ///
+    /// # Errors
+    /// The store does not take it.
+    pub fn put(&self, role: Role, key: &str, value: Vec<u8>) -> Result<(), StoreRefusal> {
+        self.stores.of(&store_name(&self.loaded.name, role)).set(key.to_owned(), value, None)
+    }
+
+    /// True if it is told how attempts ended.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        self.loaded.shape.learns
     }
 
     /// Durations of its load. A copy made by [`Self::again`] has those of the original.

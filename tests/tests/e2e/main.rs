@@ -27,6 +27,7 @@ mod ejection;
 mod engine_load;
 mod examples;
 mod fallback;
+mod fixtures;
 mod guests_at_load;
 mod guests_at_run;
 mod hanging_names;

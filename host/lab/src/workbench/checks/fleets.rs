@@ -116,7 +116,7 @@ impl Dice {
             }
         }
         let request = (scope.on_path && self.coin()).then(|| self.request(scope.needs));
-        AnyQuestion { local, remote, request }
+        AnyQuestion { local, remote, request, signals: Vec::new() }
     }
 
     /// Draws a deployment's state. In some moods all deployments are alike: idle, without latency,
@@ -131,8 +131,9 @@ impl Dice {
             queued: self.pick(&[0, 0, 1, near, u32::MAX]),
             latency: self.pick(&[None, Some(0.0), Some(some), Some(some), Some(1e12)]),
             error_rate: self.pick(&[0.0, 0.0, rate, 1.0]),
+            ..Live::idle(id)
         };
-        let idle = Live { id, in_flight: 0, queued: 0, latency: None, error_rate: 0.0 };
+        let idle = Live::idle(id);
         match mood {
             0 => idle,
             1 => Live { latency: None, ..mixed },
@@ -167,7 +168,7 @@ impl Dice {
                 false => Vec::new(),
             },
         };
-        QuestionRequest { stream: self.coin(), facts }
+        QuestionRequest { stream: self.coin(), facts, held: 0 }
     }
 }
 
