@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::{Description, Signal};
 
 use super::text::printable;
-use super::version::{RawDescription, RawSignal};
+use super::version::{AskedSignal, RawDescription};
 
 /// Maximum bytes of the name, and of the version.
 const NAME: usize = 64;
@@ -71,8 +71,17 @@ pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
     Ok(Description { name, version, summary, parameters, refresh, needs, signals, reasons })
 }
 
+/// The signals that a guest asks for, fit to be shown.
+pub(super) fn asked(signals: &[AskedSignal]) -> Vec<AskedSignal> {
+    let shown = |signal: &AskedSignal| AskedSignal {
+        name: printable(&signal.name, NAME),
+        optional: signal.optional,
+    };
+    signals.iter().map(shown).collect()
+}
+
 /// The signal that a guest asks for. None: this host does not know it, and the guest can do without.
-fn known(RawSignal { name, optional }: RawSignal) -> Result<Option<Signal>, String> {
+fn known(AskedSignal { name, optional }: AskedSignal) -> Result<Option<Signal>, String> {
     let signal = Signal::by_name(&name);
     if signal.is_some() || optional {
         return Ok(signal);
@@ -148,7 +157,7 @@ mod tests {
     #[test]
     fn an_unknown_signal_is_refused_unless_it_is_optional() {
         let asks = |name: &str, optional| {
-            let signal = RawSignal { name: name.to_owned(), optional };
+            let signal = AskedSignal { name: name.to_owned(), optional };
             check(RawDescription { signals: vec![signal], ..raw() })
         };
         assert_eq!(asks("engine.waiting", false).unwrap().signals, [Some(Signal::EngineWaiting)]);

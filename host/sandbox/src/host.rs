@@ -20,7 +20,7 @@ use super::recipe::{LoadedComponent, Recipe};
 use super::source::Bytes;
 use super::system::System;
 use super::values::{StoreRefusal, Stores};
-use super::version::RawDescription;
+use super::version::{AskedSignal, RawDescription};
 use super::{Cache, LoadError, LoadStage, Source, describe, interface};
 
 /// Machines kept: one for the stack size in use, one for the size before, so that a reload back to
@@ -135,6 +135,7 @@ impl PluginHost {
         let begun = Instant::now();
         let (mut instance, raw) = first_words(&program, &what, what.as_str().into())?;
         let times = LoadTimes { compile, instantiate: begun.elapsed() };
+        let signals = describe::asked(&raw.signals);
         let description = describe::check(raw)
             .map_err(|cause| LoadError::Description { what: what.clone(), cause })?;
         let name: Arc<str> = description.name.as_str().into();
@@ -148,6 +149,7 @@ impl PluginHost {
             digest,
             size,
             description,
+            signals,
             name,
             times,
         };
@@ -257,6 +259,13 @@ impl Opened {
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.loaded.description
+    }
+
+    /// The signals that its `describe` asks for, in its order, also those that this host does not
+    /// know.
+    #[must_use]
+    pub fn signals(&self) -> &[AskedSignal] {
+        &self.loaded.signals
     }
 
     /// The component's SHA-256 in lower-case hex.

@@ -68,3 +68,4 @@ pub use system::System;
 pub use text::printable;
 pub use translate::{SUBCOMMAND, compile_for_parent};
 pub use values::StoreRefusal;
+pub use version::AskedSignal;

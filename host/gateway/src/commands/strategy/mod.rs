@@ -4,6 +4,7 @@ mod bench;
 mod inspect;
 mod new;
 mod sdk;
+mod signals;
 mod simulate;
 mod subject;
 mod templates;
