@@ -1,5 +1,5 @@
-//! `gateway strategy test`: fixtures that set what a strategy of contract 0.3.0 sees, and that demand
-//! whole verdicts.
+//! `gateway strategy test`: fixtures that set what a strategy of contract 0.3.0 sees, and that
+//! demand whole verdicts.
 
 use tests::VerdictGuest;
 

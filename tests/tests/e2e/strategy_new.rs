@@ -124,6 +124,18 @@ async fn a_project_in_rust_carries_traffic() {
 }
 
 #[tokio::test]
+async fn a_learning_project_carries_traffic() {
+    let Some(projects) = Projects::new(&RUST) else { return };
+    let (local, remote) = (Engine::start("local"), Engine::start("remote"));
+    let gateway = projects.serve("learns", &["--learning"], [&local, &remote]);
+    idle_weights(&gateway).await;
+    let tally = Traffic::of(&gateway, "m", 2, 100).await;
+    assert_eq!(tally.failures, [""; 0]);
+    // All attempts are good, so what it learns changes nothing.
+    idle_weights(&gateway).await;
+}
+
+#[tokio::test]
 async fn a_project_in_python_carries_traffic() {
     each_kind_carries_traffic(&PYTHON).await;
 }
@@ -168,5 +180,14 @@ fn invalid_name_is_refused_before_writing() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(says), "{name}: {said}");
         assert!(!folder.exists(), "{name}");
+    }
+    for (more, says) in [
+        (["--lang", "c", "--learning"], "write `--lang rust`"),
+        (["--lang=rust", "--request", "--learning"], "cannot be used with"),
+    ] {
+        let output = new("learns", &folder, &more);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(says), "{said}");
+        assert!(!folder.exists(), "{more:?}");
     }
 }

@@ -26,13 +26,20 @@ pub(in crate::commands) struct NewArgs {
     /// Let it decide for each request, not only after changes
     #[arg(long)]
     request: bool,
+    /// Let it learn how attempts ended; in Rust
+    #[arg(long, conflicts_with = "request")]
+    learning: bool,
 }
 
 pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     check(&args.name)?;
+    if args.learning && args.lang != Language::Rust {
+        bail!("only Rust has a template of a strategy that learns: write `--lang rust`");
+    }
     let folder = args.dir.as_deref().unwrap_or(Path::new(&args.name));
     make(folder)?;
-    let project = Project { name: &args.name, language: args.lang, request: args.request };
+    let (name, language) = (&args.name, args.lang);
+    let project = Project { name, language, request: args.request, learning: args.learning };
     for (path, content) in project.files() {
         write(&folder.join(path), &content)?;
     }

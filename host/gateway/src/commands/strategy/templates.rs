@@ -48,6 +48,8 @@ pub(super) struct Project<'a> {
     pub(super) language: Language,
     /// True if the strategy is asked for each request.
     pub(super) request: bool,
+    /// True if the strategy learns how attempts ended. Only Rust has templates for it.
+    pub(super) learning: bool,
 }
 
 macro_rules! template {
@@ -68,12 +70,12 @@ impl Project<'_> {
         let mut files: Vec<File> = [
             (".gitignore", template!("all/gitignore")),
             ("README.md", template!("all/README.md")),
-            ("fixtures.yaml", template!("all/fixtures.yaml")),
+            ("fixtures.yaml", self.fixtures()),
             ("try/models.yaml", template!("all/models.yaml")),
             ("try/routing.yaml", template!("all/routing.yaml")),
         ]
         .into_iter()
-        .chain(self.language.sources().iter().copied())
+        .chain(self.sources().iter().copied())
         .map(|(path, template)| (path, self.fill(template).into_bytes()))
         .collect();
         let (path, text) = self.language.contract();
@@ -91,6 +93,51 @@ impl Project<'_> {
         files
     }
 
+    /// The files of its language alone.
+    fn sources(self) -> &'static [(&'static str, &'static str)] {
+        match self.language {
+            Language::Rust if self.learning => &[
+                ("Cargo.toml", template!("rust/Cargo.toml")),
+                ("build.sh", template!("rust/build.sh")),
+                ("src/lib.rs", template!("rust/learning/lib.rs")),
+            ],
+            Language::Rust => &[
+                ("Cargo.toml", template!("rust/Cargo.toml")),
+                ("build.sh", template!("rust/build.sh")),
+                ("src/lib.rs", template!("rust/src/lib.rs")),
+            ],
+            Language::Python => &[
+                ("build.sh", template!("python/build.sh")),
+                ("requirements.txt", template!("python/requirements.txt")),
+                ("policy.py", template!("python/policy.py")),
+            ],
+            Language::Javascript => &[
+                ("build.sh", template!("javascript/build.sh")),
+                ("package.json", template!("javascript/package.json")),
+                ("policy.js", template!("javascript/policy.js")),
+            ],
+            Language::C => {
+                &[("build.sh", template!("c/build.sh")), ("policy.c", template!("c/policy.c"))]
+            }
+        }
+    }
+
+    fn fixtures(self) -> &'static str {
+        match self.learning {
+            true => template!("rust/learning/fixtures.yaml"),
+            false => template!("all/fixtures.yaml"),
+        }
+    }
+
+    fn world(self) -> &'static str {
+        match (self.request, self.learning) {
+            (false, false) => "strategy",
+            (true, false) => "request-strategy",
+            (false, true) => "learning-strategy",
+            (true, true) => "learning-request-strategy",
+        }
+    }
+
     /// Selects the blocks of a template and inserts its values.
     ///
     /// A line `{{request}}` begins a block for strategies that are asked for each request. A line
@@ -103,7 +150,7 @@ impl Project<'_> {
             ("{{note}}", self.language.note()),
             ("{{sandbox}}", self.language.sandbox()),
             ("{{source}}", self.language.source()),
-            ("{{world}}", if self.request { "request-strategy" } else { "strategy" }),
+            ("{{world}}", self.world()),
             ("{{name}}", self.name),
         ];
         let (mut text, mut kept) = (String::with_capacity(template.len()), true);
@@ -146,30 +193,6 @@ impl Language {
             // That of the SDK.
             Self::Rust => contract!("0.3.0-draft"),
             Self::Python | Self::Javascript | Self::C => contract!("0.2.0"),
-        }
-    }
-
-    /// The files of this language alone.
-    fn sources(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Rust => &[
-                ("Cargo.toml", template!("rust/Cargo.toml")),
-                ("build.sh", template!("rust/build.sh")),
-                ("src/lib.rs", template!("rust/src/lib.rs")),
-            ],
-            Self::Python => &[
-                ("build.sh", template!("python/build.sh")),
-                ("requirements.txt", template!("python/requirements.txt")),
-                ("policy.py", template!("python/policy.py")),
-            ],
-            Self::Javascript => &[
-                ("build.sh", template!("javascript/build.sh")),
-                ("package.json", template!("javascript/package.json")),
-                ("policy.js", template!("javascript/policy.js")),
-            ],
-            Self::C => {
-                &[("build.sh", template!("c/build.sh")), ("policy.c", template!("c/policy.c"))]
-            }
         }
     }
 
@@ -233,14 +256,18 @@ mod tests {
     use super::*;
 
     fn projects() -> impl Iterator<Item = Project<'static>> {
+        let name = "least-busy";
         let languages = Language::value_variants().iter();
-        languages.flat_map(|language| {
+        let kinds = languages.flat_map(|language| {
             [false, true].map(|request| Project {
-                name: "least-busy",
+                name,
                 language: *language,
                 request,
+                learning: false,
             })
-        })
+        });
+        let language = Language::Rust;
+        kinds.chain([Project { name, language, request: false, learning: true }])
     }
 
     #[test]
