@@ -66,7 +66,8 @@ fn encode(module: &[u8], core: &CoreModule, target: &Target) -> anyhow::Result<V
     }
     let mut encoder = ComponentEncoder::default().validate(true).module(&module)?;
     if core.imports.iter().any(|import| import.module == PREVIEW_1) {
-        encoder = encoder.adapter(PREVIEW_1, PREVIEW_1_ADAPTER)?;
+        // The adapter needs memory before the module is set up, when an allocator may not work yet.
+        encoder = encoder.adapter(PREVIEW_1, PREVIEW_1_ADAPTER)?.realloc_via_memory_grow(true);
     }
     encoder.encode()
 }

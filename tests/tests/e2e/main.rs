@@ -65,3 +65,4 @@ mod tls_upstreams;
 mod upstream_connections;
 mod verdicts;
 mod whole;
+mod wrap;

@@ -3,6 +3,7 @@
 mod bench;
 mod inspect;
 mod new;
+mod ports;
 mod sdk;
 mod signals;
 mod simulate;

@@ -10,6 +10,7 @@ use clap::Args;
 
 use sandbox::{Source, locate};
 
+use super::ports::Ports;
 use super::templates::{Language, Project};
 
 /// Write a project of a new strategy: source, contract, build command, fixtures, README
@@ -38,8 +39,9 @@ pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     }
     let folder = args.dir.as_deref().unwrap_or(Path::new(&args.name));
     make(folder)?;
-    let (name, language) = (&args.name, args.lang);
-    let project = Project { name, language, request: args.request, learning: args.learning };
+    let NewArgs { name, lang, request, learning, .. } = args;
+    let (language, request, learning) = (*lang, *request, *learning);
+    let project = Project { name, language, request, learning, ports: Ports::free() };
     for (path, content) in project.files() {
         write(&folder.join(path), &content)?;
     }
