@@ -44,7 +44,9 @@ pub struct Finding {
 /// Runs all checks. Returns one finding for each.
 #[must_use]
 pub fn run(strategy: &Opened, options: &CheckOptions) -> Vec<Finding> {
-    let scope = Scope { on_path: strategy.is_on_path(), needs: strategy.description().needs };
+    let description = strategy.description();
+    let (on_path, needs) = (strategy.is_on_path(), description.needs);
+    let scope = Scope { on_path, needs, signals: &description.signals };
     let mut tally = Findings::default();
     for number in 0..options.fleets {
         let fleet = fleets::fleet(options.seed, number, scope);
