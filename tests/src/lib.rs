@@ -47,7 +47,7 @@ pub use steady::Steady;
 pub use strict::Strict;
 pub use telemetry::{ACCESS_LOG, outcomes};
 use toolchain::{CHROMIUM, NGINX};
-pub use toolchain::{CLANG, COMPILING, NODE, PYTHON, RUST, Toolchain, try_out};
+pub use toolchain::{CLANG, COMPILING, NODE, PYTHON, RUST, Toolchain, ZIG, try_out};
 pub use traffic::{Tally, Traffic};
 
 /// How long anything that must happen may take before a test fails.
@@ -62,6 +62,14 @@ pub const DEADLINE: Duration = Duration::from_secs(45);
 macro_rules! setup {
     () => {
         $crate::Setup::new(env!("CARGO_BIN_EXE_gateway-under-test"), env!("CARGO_TARGET_TMPDIR"))
+    };
+}
+
+/// The path of the same binary.
+#[macro_export]
+macro_rules! gateway {
+    () => {
+        env!("CARGO_BIN_EXE_gateway-under-test")
     };
 }
 

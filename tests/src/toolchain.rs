@@ -39,13 +39,15 @@ pub const NODE: Toolchain = Toolchain {
     needs: "node (18 or newer) and npm",
     look: "node -e 'fetch' && npm --version",
 };
-/// A C compiler and linker for WebAssembly, and Node for the rest.
+/// A C compiler and linker for WebAssembly.
 pub const CLANG: Toolchain = Toolchain {
     name: "c",
-    needs: "clang, lld and wasi-libc, node and npm",
+    needs: "clang, lld and wasi-libc",
     look: "echo '#include <stdlib.h>' | clang --target=wasm32-wasi -x c -fsyntax-only - && \
-           wasm-ld --version && node -e 'fetch' && npm --version",
+           wasm-ld --version",
 };
+/// Python, to install Zig from PyPI.
+pub const ZIG: Toolchain = Toolchain { name: "zig", ..PYTHON };
 /// A browser.
 pub(crate) const CHROMIUM: Toolchain =
     Toolchain { name: "chromium", needs: "chromium", look: "command -v chromium" };
@@ -71,13 +73,14 @@ impl Toolchain {
     }
 
     /// Builds a strategy with the `build.sh` in its folder, and gives the component, `NAME.wasm`.
-    /// None: the toolchain is not installed.
+    /// None: the toolchain is not installed. `gateway` is the binary that [`gateway!`](crate::gateway)
+    /// names.
     ///
     /// # Panics
     /// Where it cannot be built.
     #[must_use]
-    pub fn build(&self, folder: &Path, name: &str) -> Option<Vec<u8>> {
-        self.build_with(None, folder, name)
+    pub fn build(&self, gateway: &str, folder: &Path, name: &str) -> Option<Vec<u8>> {
+        self.build_with(None, gateway, folder, name)
     }
 
     /// Like [`build`](Self::build), with one more folder of programs at the end of `PATH`.
@@ -85,12 +88,18 @@ impl Toolchain {
     /// # Panics
     /// Where it cannot be built.
     #[must_use]
-    pub fn build_with(&self, tools: Option<&Path>, folder: &Path, name: &str) -> Option<Vec<u8>> {
+    pub fn build_with(
+        &self,
+        tools: Option<&Path>,
+        gateway: &str,
+        folder: &Path,
+        name: &str,
+    ) -> Option<Vec<u8>> {
         if !self.is_here() {
             return None;
         }
         let mut build = Command::new("sh");
-        build.arg(folder.join("build.sh"));
+        build.arg(folder.join("build.sh")).env("GATEWAY", gateway);
         if let Some(tools) = tools {
             let path = std::env::var("PATH").unwrap_or_default();
             build.env("PATH", format!("{path}:{}", tools.display()));

@@ -197,7 +197,8 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 /// The known word that was most likely meant by `word`. None: no known word is near.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = |candidate: &&str| {
         let distance = strsim::damerau_levenshtein(word, candidate);
         (distance <= word.chars().count().max(3) / 3).then_some(distance)

@@ -56,7 +56,7 @@ mod warnings;
 pub use browsers::Cors;
 pub use capability::{Capability, Sides};
 pub use checked::*;
-pub use diagnostic::{Diagnostic, Diagnostics};
+pub use diagnostic::{Diagnostic, Diagnostics, nearest};
 pub use document::{Document, PathStep};
 pub use ejection::{Ejection, RetryBudget, SlowStart};
 pub use fallback::{Ambiguous, Fallback, Standby};

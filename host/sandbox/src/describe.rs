@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::{Description, Needs, Signal};
 
 use super::text::printable;
-use super::version::{RawDescription, RawSignal};
+use super::version::{AskedSignal, RawDescription};
 
 /// Maximum bytes of the name, and of the version.
 const NAME: usize = 64;
@@ -84,7 +84,7 @@ pub(super) struct Demand {
 impl Demand {
     /// The demand for signals and facts of these names, or its defect in words.
     pub(super) fn of_names(signals: Vec<String>, facts: &[String]) -> Result<Self, String> {
-        let required = |name| RawSignal { name, optional: false };
+        let required = |name| AskedSignal { name, optional: false };
         let signals = columns(signals.into_iter().map(required).collect())?;
         let mut needs = Needs::default();
         for fact in facts {
@@ -109,7 +109,7 @@ impl Demand {
 
 /// The signals that a guest asks for. Each call reads all of them for each deployment, so their
 /// number is bounded.
-fn columns(signals: Vec<RawSignal>) -> Result<Vec<Option<Signal>>, String> {
+fn columns(signals: Vec<AskedSignal>) -> Result<Vec<Option<Signal>>, String> {
     if signals.len() > SIGNALS {
         return Err(format!(
             "it asks for {} signals; at most {SIGNALS} are allowed",
@@ -119,8 +119,17 @@ fn columns(signals: Vec<RawSignal>) -> Result<Vec<Option<Signal>>, String> {
     signals.into_iter().map(known).collect()
 }
 
+/// The signals that a guest asks for, fit to be shown.
+pub(super) fn asked(signals: &[AskedSignal]) -> Vec<AskedSignal> {
+    let shown = |signal: &AskedSignal| AskedSignal {
+        name: printable(&signal.name, NAME),
+        optional: signal.optional,
+    };
+    signals.iter().map(shown).collect()
+}
+
 /// The signal that a guest asks for. None: this host does not know it, and the guest can do without.
-fn known(RawSignal { name, optional }: RawSignal) -> Result<Option<Signal>, String> {
+fn known(AskedSignal { name, optional }: AskedSignal) -> Result<Option<Signal>, String> {
     let signal = Signal::by_name(&name);
     if signal.is_some() || optional {
         return Ok(signal);
@@ -195,7 +204,7 @@ mod tests {
     #[test]
     fn an_unknown_signal_is_refused_unless_it_is_optional() {
         let asks = |name: &str, optional| {
-            let signal = RawSignal { name: name.to_owned(), optional };
+            let signal = AskedSignal { name: name.to_owned(), optional };
             check(RawDescription { signals: vec![signal], ..raw() })
         };
         assert_eq!(asks("engine.waiting", false).unwrap().signals, [Some(Signal::EngineWaiting)]);

@@ -20,8 +20,8 @@ use super::plugin::Plugin;
 use super::recipe::{LoadedComponent, Recipe};
 use super::source::Bytes;
 use super::system::System;
-use super::values::Stores;
-use super::version::RawDescription;
+use super::values::{StoreRefusal, Stores};
+use super::version::{AskedSignal, RawDescription};
 use super::{Cache, LoadError, LoadStage, Source, describe, interface};
 
 /// Machines kept: one for the stack size in use, one for the size before, so that a reload back to
@@ -136,6 +136,7 @@ impl PluginHost {
         let begun = Instant::now();
         let (mut instance, raw) = first_words(&program, &what, what.as_str().into())?;
         let times = LoadTimes { compile, instantiate: begun.elapsed() };
+        let signals = describe::asked(&raw.signals);
         let description = describe::check(raw)
             .map_err(|cause| LoadError::Description { what: what.clone(), cause })?;
         let name: Arc<str> = description.name.as_str().into();
@@ -149,6 +150,7 @@ impl PluginHost {
             digest,
             size,
             description,
+            signals,
             name,
             times,
         };
@@ -228,6 +230,20 @@ impl Opened {
         Self { surroundings, ..self }
     }
 
+    /// Puts a value into the store that the strategy has in this role. It never expires.
+    ///
+    /// # Errors
+    /// The store does not take it.
+    pub fn put(&self, role: Role, key: &str, value: Vec<u8>) -> Result<(), StoreRefusal> {
+        self.stores.of(&store_name(&self.loaded.name, role)).set(key.to_owned(), value, None)
+    }
+
+    /// True if it is told how attempts ended.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        self.loaded.shape.learns
+    }
+
     /// Durations of its load. A copy made by [`Self::again`] has those of the original.
     #[must_use]
     pub fn times(&self) -> LoadTimes {
@@ -244,6 +260,13 @@ impl Opened {
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.loaded.description
+    }
+
+    /// The signals that its `describe` asks for, in its order, also those that this host does not
+    /// know.
+    #[must_use]
+    pub fn signals(&self) -> &[AskedSignal] {
+        &self.loaded.signals
     }
 
     /// The component's SHA-256 in lower-case hex.

@@ -67,3 +67,5 @@ pub use source::{Source, locate, places};
 pub use system::System;
 pub use text::printable;
 pub use translate::{SUBCOMMAND, compile_for_parent};
+pub use values::StoreRefusal;
+pub use version::AskedSignal;

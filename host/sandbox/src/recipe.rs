@@ -12,6 +12,7 @@ use super::interface::ComponentShape;
 use super::kept::Lease;
 use super::text::printable;
 use super::values::Values;
+use super::version::AskedSignal;
 
 /// The parts that all instances of a component share.
 pub(super) struct LoadedComponent {
@@ -25,6 +26,8 @@ pub(super) struct LoadedComponent {
     /// Size of the component in bytes.
     pub(super) size: usize,
     pub(super) description: Description,
+    /// The signals that its `describe` asks for, in its order.
+    pub(super) signals: Vec<AskedSignal>,
     /// The name under which instances log.
     pub(super) name: Arc<str>,
     pub(super) times: LoadTimes,

@@ -16,15 +16,19 @@ const BYTES: usize = 1 << 20;
 const STRATEGIES: usize = 256;
 
 /// Why a value is not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StoreRefusal {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StoreRefusal {
     /// The key is empty or too long.
+    #[error("a key of the store has 1 to {KEY} bytes")]
     Key,
     /// The value is too long.
+    #[error("a value of the store has at most {VALUE} bytes")]
     Value,
     /// The strategy has too many keys or bytes.
+    #[error("the store has at most {KEYS} keys, and {BYTES} bytes of keys and values")]
     Full,
     /// The key has another value than was expected.
+    #[error("the key has another value")]
     Other,
 }
 

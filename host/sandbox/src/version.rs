@@ -34,16 +34,17 @@ pub(super) struct RawDescription {
     /// In milliseconds.
     pub(super) refresh: Option<u32>,
     pub(super) needs: Needs,
-    pub(super) signals: Vec<RawSignal>,
+    pub(super) signals: Vec<AskedSignal>,
     pub(super) reasons: Vec<String>,
 }
 
 /// A signal that a guest asks for.
-#[derive(Debug, Clone)]
-pub(super) struct RawSignal {
-    pub(super) name: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedSignal {
+    /// Its name, made printable where the guest has been loaded.
+    pub name: String,
     /// The guest can do without it.
-    pub(super) optional: bool,
+    pub optional: bool,
 }
 
 impl Linked {

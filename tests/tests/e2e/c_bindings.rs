@@ -22,7 +22,7 @@ fn repository() -> PathBuf {
 fn generated(world: &str) -> [(&'static str, String); 2] {
     let mut resolve = Resolve::default();
     let (package, _) =
-        resolve.push_path(repository().join("wit/0.2.0")).expect("the contract is valid");
+        resolve.push_path(repository().join("wit/0.3.0-draft")).expect("the contract is valid");
     let id = resolve.select_world(&[package], Some(world)).expect("the contract has this world");
     let options = Opts { rename_world: Some("strategy".to_owned()), ..Opts::default() };
     let mut files = Files::default();

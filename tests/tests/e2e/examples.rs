@@ -21,7 +21,7 @@ fn serve(
 ) -> Option<Gateway> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/examples").join(path);
     let (_, name) = path.rsplit_once('/').expect("language/name");
-    let component = toolchain.build(&folder, name)?;
+    let component = toolchain.build(tests::gateway!(), &folder, name)?;
     // `gateway strategy test` compiles the strategy, the gateway finds it in the cache.
     let compiled = tempfile::tempdir().expect("a temporary folder");
     let tried = tests::setup!().env("GATEWAY_CACHE", compiled.path());

@@ -13,7 +13,7 @@ use contract::{EndedAttempt, Needs, Place, Question, RawVerdict, RawWeights, Sit
 
 use super::guest::{Asking, StoreData};
 use super::interface::{ComponentShape, check};
-use super::version::{RawDescription, RawSignal};
+use super::version::{AskedSignal, RawDescription};
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, reason = "not written by us")]
 mod generated {
@@ -146,7 +146,7 @@ impl Guest {
             tenant_name: said.needs.contains(policy::Facts::TENANT_NAME),
         };
         self.needs_tenant_name = needs.tenant_name;
-        let signal = |policy::Signal { name, optional }| RawSignal { name, optional };
+        let signal = |policy::Signal { name, optional }| AskedSignal { name, optional };
         Ok(RawDescription {
             name: said.name,
             version: said.version,

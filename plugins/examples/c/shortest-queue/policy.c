@@ -25,14 +25,19 @@ void exports_hybrid_routing_policy_describe(exports_hybrid_routing_policy_descri
     ret->refresh_interval.is_some = true;
     ret->refresh_interval.val = 1000;
     ret->needs = 0;
+    // Neither signals nor words for verdicts.
+    memset(&ret->signals, 0, sizeof ret->signals);
+    memset(&ret->reasons, 0, sizeof ret->reasons);
 }
 
 bool exports_hybrid_routing_policy_configure(strategy_string_t *parameters,
+                                             strategy_list_string_t *models,
                                              exports_hybrid_routing_policy_list_place_t *given,
                                              strategy_string_t *err) {
     static const char KEY[] = "\"spill\":";
     char *json = strndup((const char *)parameters->ptr, parameters->len);
     strategy_string_free(parameters);
+    strategy_list_string_free(models);
     places = *given;
     if (json == NULL) {
         strategy_string_dup(err, "out of memory");
@@ -85,8 +90,10 @@ void exports_hybrid_routing_request_policy_assign_request(
     exports_hybrid_routing_request_policy_request_t *request,
     exports_hybrid_routing_request_policy_list_deployment_t *local,
     exports_hybrid_routing_request_policy_list_deployment_t *remote,
-    exports_hybrid_routing_request_policy_weights_t *ret) {
-    share(local->ptr, local->len, remote->ptr, remote->len, ret);
+    exports_hybrid_routing_request_policy_verdict_t *ret) {
+    memset(ret, 0, sizeof *ret);
+    ret->tag = EXPORTS_HYBRID_ROUTING_REQUEST_POLICY_VERDICT_ROUTE;
+    share(local->ptr, local->len, remote->ptr, remote->len, &ret->val.route.weights);
     exports_hybrid_routing_request_policy_request_free(request);
     exports_hybrid_routing_request_policy_list_deployment_free(local);
     exports_hybrid_routing_request_policy_list_deployment_free(remote);

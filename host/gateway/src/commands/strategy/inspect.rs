@@ -11,6 +11,7 @@ use contract::Needs;
 use lab::workbench::{Parameter, parameters, table};
 use sandbox::{Anatomy, LoadError, Opened, PluginHost, Provider};
 
+use super::signals;
 use super::subject::{Subject, explain};
 
 /// Show a component and its strategy, or why it cannot be loaded
@@ -18,6 +19,9 @@ use super::subject::{Subject, explain};
 pub(in crate::commands) struct InspectArgs {
     #[command(flatten)]
     subject: Subject,
+    /// Print the signals that strategies may read, and which of them this one asks for
+    #[arg(long)]
+    signals: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -65,6 +69,9 @@ struct Strategy {
 }
 
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    if args.signals {
+        return show_signals(args);
+    }
     let (source, sandbox) = (args.subject.source()?, args.subject.sandbox());
     // A second host, because the first has the component compiled, and the report has the time to
     // compile it.
@@ -83,6 +90,16 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         report.remedy.into_iter().for_each(|remedy| eprintln!("help: {remedy}"));
     }
     Ok(ExitCode::FAILURE)
+}
+
+fn show_signals(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    let shown = signals::signals(args.subject.open()?.signals());
+    let mut out = stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&shown)?)?,
+        false => signals::write(&shown, &mut out)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl InspectReport {

@@ -3,11 +3,14 @@
 mod bench;
 mod inspect;
 mod new;
+mod ports;
 mod sdk;
+mod signals;
 mod simulate;
 mod subject;
 mod templates;
 mod test;
+mod wrap;
 
 use std::process::ExitCode;
 
@@ -17,6 +20,8 @@ use clap::Subcommand;
 pub(super) enum StrategyCommand {
     /// Write a project of a new strategy: source, contract, build command, fixtures, README
     New(new::NewArgs),
+    /// Make a component of a core module, as compilers for C and Zig write them
+    Wrap(wrap::WrapArgs),
     /// Show a component and its strategy, or why it cannot be loaded
     Inspect(inspect::InspectArgs),
     /// Run a strategy's fixtures, and the checks for every strategy
@@ -30,6 +35,7 @@ pub(super) enum StrategyCommand {
 pub(super) fn run(command: &StrategyCommand) -> anyhow::Result<ExitCode> {
     match command {
         StrategyCommand::New(args) => new::run(args),
+        StrategyCommand::Wrap(args) => wrap::run(args),
         StrategyCommand::Inspect(args) => inspect::run(args),
         StrategyCommand::Test(args) => test::run(args),
         StrategyCommand::Bench(args) => bench::run(args),

@@ -10,6 +10,7 @@ use clap::Args;
 
 use sandbox::{Source, locate};
 
+use super::ports::Ports;
 use super::templates::{Language, Project};
 
 /// Write a project of a new strategy: source, contract, build command, fixtures, README
@@ -26,13 +27,21 @@ pub(in crate::commands) struct NewArgs {
     /// Let it decide for each request, not only after changes
     #[arg(long)]
     request: bool,
+    /// Let it learn how attempts ended; in Rust
+    #[arg(long, conflicts_with = "request")]
+    learning: bool,
 }
 
 pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     check(&args.name)?;
+    if args.learning && args.lang != Language::Rust {
+        bail!("only Rust has a template of a strategy that learns: write `--lang rust`");
+    }
     let folder = args.dir.as_deref().unwrap_or(Path::new(&args.name));
     make(folder)?;
-    let project = Project { name: &args.name, language: args.lang, request: args.request };
+    let NewArgs { name, lang, request, learning, .. } = args;
+    let (language, request, learning) = (*lang, *request, *learning);
+    let project = Project { name, language, request, learning, ports: Ports::free() };
     for (path, content) in project.files() {
         write(&folder.join(path), &content)?;
     }

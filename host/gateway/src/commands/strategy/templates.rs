@@ -2,16 +2,13 @@
 
 use clap::ValueEnum;
 
+use componentize::CONTRACTS;
+
+use super::ports::Ports;
 use super::sdk;
 
-macro_rules! contract {
-    ($version:literal) => {
-        (
-            concat!("wit/", $version, "/routing.wit"),
-            include_str!(concat!("../../../../../wit/", $version, "/routing.wit")),
-        )
-    };
-}
+/// The contract that the templates are written for: its path in a project.
+const CONTRACT: &str = "wit/0.3.0-draft/routing.wit";
 
 /// A language with templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,13 +22,15 @@ pub(in crate::commands) enum Language {
     Javascript,
     /// Built by clang
     C,
+    /// Built by Zig
+    Zig,
 }
 
 /// The note on Python in the README of a project.
 const PYTHON: &str = "
 The component contains Python: 18 MB, which the gateway compiles for some 12 seconds, once for each build. So
-`try/routing.yaml` has a `sandbox`, and your own `routing.yaml` needs it too. There are no clocks and no random
-numbers: `time.time()` is a fault. A value in the `store` with a `ttl` can measure time.";
+`try/routing.yaml` has a `sandbox`, and your own `routing.yaml` needs it too. `time.time()` and `random` are faults:
+use `now` of `wit_world.imports.clock` and `draw` of `wit_world.imports.chance`.";
 
 /// The note on JavaScript in the README of a project.
 const JAVASCRIPT: &str = "
@@ -48,6 +47,10 @@ pub(super) struct Project<'a> {
     pub(super) language: Language,
     /// True if the strategy is asked for each request.
     pub(super) request: bool,
+    /// True if the strategy learns how attempts ended. Only Rust has templates for it.
+    pub(super) learning: bool,
+    /// Where `try/` has engines and a gateway.
+    pub(super) ports: Ports,
 }
 
 macro_rules! template {
@@ -68,16 +71,16 @@ impl Project<'_> {
         let mut files: Vec<File> = [
             (".gitignore", template!("all/gitignore")),
             ("README.md", template!("all/README.md")),
-            ("fixtures.yaml", template!("all/fixtures.yaml")),
+            ("fixtures.yaml", self.fixtures()),
             ("try/models.yaml", template!("all/models.yaml")),
             ("try/routing.yaml", template!("all/routing.yaml")),
         ]
         .into_iter()
-        .chain(self.language.sources().iter().copied())
+        .chain(self.sources().iter().copied())
         .map(|(path, template)| (path, self.fill(template).into_bytes()))
         .collect();
-        let (path, text) = self.language.contract();
-        files.push((path, text.into()));
+        let (_, contract) = CONTRACTS[0];
+        files.push((CONTRACT, contract.into()));
         match self.language {
             Language::Rust => {
                 let sdk = [sdk::MANIFEST].into_iter().chain(sdk::SOURCES.iter().copied());
@@ -86,9 +89,59 @@ impl Project<'_> {
             Language::C => {
                 files.extend(bindings(self.request).map(|(path, text)| (path, text.into())));
             }
-            Language::Python | Language::Javascript => {}
+            Language::Python | Language::Javascript | Language::Zig => {}
         }
         files
+    }
+
+    /// The files of its language alone.
+    fn sources(self) -> &'static [(&'static str, &'static str)] {
+        match self.language {
+            Language::Rust if self.learning => &[
+                ("Cargo.toml", template!("rust/Cargo.toml")),
+                ("build.sh", template!("rust/build.sh")),
+                ("src/lib.rs", template!("rust/learning/lib.rs")),
+            ],
+            Language::Rust => &[
+                ("Cargo.toml", template!("rust/Cargo.toml")),
+                ("build.sh", template!("rust/build.sh")),
+                ("src/lib.rs", template!("rust/src/lib.rs")),
+            ],
+            Language::Python => &[
+                ("build.sh", template!("python/build.sh")),
+                ("requirements.txt", template!("python/requirements.txt")),
+                ("policy.py", template!("python/policy.py")),
+            ],
+            Language::Javascript => &[
+                ("build.sh", template!("javascript/build.sh")),
+                ("package.json", template!("javascript/package.json")),
+                ("policy.js", template!("javascript/policy.js")),
+            ],
+            Language::C => {
+                &[("build.sh", template!("c/build.sh")), ("policy.c", template!("c/policy.c"))]
+            }
+            Language::Zig => &[
+                ("build.sh", template!("zig/build.sh")),
+                ("policy.zig", template!("zig/policy.zig")),
+                ("strategy.zig", template!("zig/strategy.zig")),
+            ],
+        }
+    }
+
+    fn fixtures(self) -> &'static str {
+        match self.learning {
+            true => template!("rust/learning/fixtures.yaml"),
+            false => template!("all/fixtures.yaml"),
+        }
+    }
+
+    fn world(self) -> &'static str {
+        match (self.request, self.learning) {
+            (false, false) => "strategy",
+            (true, false) => "request-strategy",
+            (false, true) => "learning-strategy",
+            (true, true) => "learning-request-strategy",
+        }
     }
 
     /// Selects the blocks of a template and inserts its values.
@@ -96,14 +149,18 @@ impl Project<'_> {
     /// A line `{{request}}` begins a block for strategies that are asked for each request. A line
     /// `{{plain}}` begins a block for the others. A line `{{end}}` ends either.
     fn fill(self, template: &str) -> String {
+        let [local, remote, gateway] = self.ports.texts();
         let values = [
-            ("{{contract}}", self.language.contract().0),
+            ("{{contract}}", CONTRACT),
+            ("{{local}}", &local),
+            ("{{remote}}", &remote),
+            ("{{port}}", &gateway),
             ("{{install}}", self.language.install()),
             ("{{limits}}", self.language.limits()),
             ("{{note}}", self.language.note()),
             ("{{sandbox}}", self.language.sandbox()),
             ("{{source}}", self.language.source()),
-            ("{{world}}", if self.request { "request-strategy" } else { "strategy" }),
+            ("{{world}}", self.world()),
             ("{{name}}", self.name),
         ];
         let (mut text, mut kept) = (String::with_capacity(template.len()), true);
@@ -136,40 +193,7 @@ impl Language {
             Self::Python => "policy.py",
             Self::Javascript => "policy.js",
             Self::C => "policy.c",
-        }
-    }
-
-    /// The contract that its templates are written for, which is copied into the project: path and
-    /// text.
-    fn contract(self) -> (&'static str, &'static str) {
-        match self {
-            // That of the SDK.
-            Self::Rust => contract!("0.3.0-draft"),
-            Self::Python | Self::Javascript | Self::C => contract!("0.2.0"),
-        }
-    }
-
-    /// The files of this language alone.
-    fn sources(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Rust => &[
-                ("Cargo.toml", template!("rust/Cargo.toml")),
-                ("build.sh", template!("rust/build.sh")),
-                ("src/lib.rs", template!("rust/src/lib.rs")),
-            ],
-            Self::Python => &[
-                ("build.sh", template!("python/build.sh")),
-                ("requirements.txt", template!("python/requirements.txt")),
-                ("policy.py", template!("python/policy.py")),
-            ],
-            Self::Javascript => &[
-                ("build.sh", template!("javascript/build.sh")),
-                ("package.json", template!("javascript/package.json")),
-                ("policy.js", template!("javascript/policy.js")),
-            ],
-            Self::C => {
-                &[("build.sh", template!("c/build.sh")), ("policy.c", template!("c/policy.c"))]
-            }
+            Self::Zig => "policy.zig",
         }
     }
 
@@ -185,14 +209,17 @@ impl Language {
             Self::Javascript => {
                 "sudo apt-get install nodejs npm               # or any other Node from 18 on"
             }
-            Self::C => "sudo apt-get install clang lld wasi-libc libclang-rt-dev-wasm32 nodejs npm",
+            Self::C => "sudo apt-get install clang lld wasi-libc libclang-rt-dev-wasm32",
+            Self::Zig => {
+                "sudo apt-get install python3 python3-venv     # unless there is Zig 0.17: build.sh installs it from PyPI"
+            }
         }
     }
 
     /// A note for the README on strategies in this language.
     fn note(self) -> &'static str {
         match self {
-            Self::Rust | Self::C => "",
+            Self::Rust | Self::C | Self::Zig => "",
             Self::Javascript => JAVASCRIPT,
             Self::Python => PYTHON,
         }
@@ -201,7 +228,7 @@ impl Language {
     /// Lines of `routing.yaml` without which the gateway refuses the component.
     fn sandbox(self) -> &'static str {
         match self {
-            Self::Rust | Self::Javascript | Self::C => "",
+            Self::Rust | Self::Javascript | Self::C | Self::Zig => "",
             Self::Python => {
                 "sandbox: {component_mib: 32, compile_timeout: 120}     # the component contains Python"
             }
@@ -211,7 +238,7 @@ impl Language {
     /// The same limits as flags of the commands that try a component.
     fn limits(self) -> &'static str {
         match self {
-            Self::Rust | Self::Javascript | Self::C => "",
+            Self::Rust | Self::Javascript | Self::C | Self::Zig => "",
             Self::Python => " --component-mib 32 --compile-timeout 120",
         }
     }
@@ -233,14 +260,19 @@ mod tests {
     use super::*;
 
     fn projects() -> impl Iterator<Item = Project<'static>> {
+        let name = "least-busy";
         let languages = Language::value_variants().iter();
-        languages.flat_map(|language| {
+        let kinds = languages.flat_map(|language| {
             [false, true].map(|request| Project {
-                name: "least-busy",
+                name,
                 language: *language,
                 request,
+                learning: false,
+                ports: Ports::free(),
             })
-        })
+        });
+        let (language, ports) = (Language::Rust, Ports::free());
+        kinds.chain([Project { name, language, request: false, learning: true, ports }])
     }
 
     #[test]
@@ -251,6 +283,11 @@ mod tests {
                 assert!(!text.contains("{{"), "{project:?}: {path}");
             }
         }
+    }
+
+    #[test]
+    fn the_contract_is_the_newest() {
+        assert_eq!(CONTRACT, format!("wit/{}/routing.wit", CONTRACTS[0].0));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 // Less traffic to deployments that have more to do. See README.md.
 
+import signals from 'hybrid:routing/signals@0.3.0-draft';
+
 // A JSON Schema: the gateway checks `routing_parameter` against it before it calls `configure`.
 const PARAMETERS = {
   type: 'object',
@@ -11,12 +13,19 @@ const PARAMETERS = {
     },
 {{request}}
     long_prompt: {
-      description: 'Prompts of at least this many tokens stay on local deployments.',
+      description: 'Prompts of at least this many tokens stay on local deployments that have room.',
       type: 'integer', minimum: 1, default: 4000,
+    },
+    patience: {
+      description: 'Milliseconds that a long prompt waits for room at a local deployment.',
+      type: 'integer', minimum: 1, maximum: 60000, default: 1000,
     },
 {{end}}
   },
 };
+
+// `gateway strategy inspect FILE --signals` lists all.
+const SIGNALS = ['engine.running', 'engine.waiting'];
 
 let parameters = {};
 let places = [];
@@ -35,18 +44,29 @@ export const policy = {
 {{plain}}
       needs: {},
 {{end}}
+      signals: SIGNALS.map((name) => ({ name, optional: false })),
+      reasons: [],
     };
   },
 
-  configure(text, given) {
-    parameters = { remote: 1, long_prompt: 4000, ...JSON.parse(text) };
+  configure(text, models, given) {
+{{request}}
+    parameters = { remote: 1, long_prompt: 4000, patience: 1000, ...JSON.parse(text) };
+{{end}}
+{{plain}}
+    parameters = { remote: 1, ...JSON.parse(text) };
+{{end}}
     places = given;
     // Refuse parameters that the schema cannot rule out here: throw 'why'
   },
 
   assign(local, remote) {
+    const rows = signals.read();
     const factor = local.length > 0 ? parameters.remote : 1;
-    return { local: local.map(share), remote: remote.map((d) => factor * share(d)) };
+    return {
+      local: local.map((d, row) => 1 / (1 + load(d, rows, row))),
+      remote: remote.map((d, row) => factor / (1 + load(d, rows, local.length + row))),
+    };
   },
 };
 
@@ -54,16 +74,27 @@ export const policy = {
 export const requestPolicy = {
   assignRequest(request, local, remote) {
     const weights = policy.assign(local, remote);
-    if (local.length > 0 && (request.promptTokens ?? 0) >>> 0 >= parameters.long_prompt) {
-      weights.remote = remote.map(() => 0);
+    if (local.length > 0 && number(request.promptTokens ?? 0) >= parameters.long_prompt) {
+      if (local.some((d) => number(d.inFlight) < number(d.limit))) {
+        weights.remote = remote.map(() => 0);
+      } else if (request.held === 0) {
+        // Asked again when there is room, or when the time is over.
+        return { tag: 'hold', val: parameters.patience };
+      }
     }
-    return weights;
+    return { tag: 'route', val: { weights, whenFull: { tag: 'as-configured' } } };
   },
 };
 
 {{end}}
-// Only proportions count. `places[deployment.id]` has the name, the capacity and the price.
-function share(deployment) {
-  // QuickJS gets a u32 of 2^31 and more as a negative number. `>>> 0` corrects that.
-  return 1 / (1 + (deployment.inFlight >>> 0));
+// The requests that a deployment has to do. The engine counts those of others, too. Where it does not
+// tell, its signals are NaN. `places[deployment.id]` has the name, the capacity and the price.
+function load(deployment, rows, row) {
+  const told = rows[row * SIGNALS.length] + rows[row * SIGNALS.length + 1];
+  return Number.isNaN(told) ? number(deployment.inFlight) : told;
+}
+
+// QuickJS gets a u32 of 2^31 and more as a negative number.
+function number(u32) {
+  return u32 >>> 0;
 }

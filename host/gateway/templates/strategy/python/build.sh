@@ -8,4 +8,4 @@ if ! [ -x "$componentize" ]; then
     .venv/bin/pip install --quiet --requirement requirements.txt
 fi
 # A strategy has no files, clock or network. With --stub-wasi, Python does not import them.
-"$componentize" --wit-path wit/0.2.0 --world {{world}} componentize --stub-wasi --output {{name}}.wasm policy
+"$componentize" --wit-path wit/0.3.0-draft --world {{world}} componentize --stub-wasi --output {{name}}.wasm policy

@@ -1,9 +1,14 @@
 """Less traffic to deployments that have more to do. See README.md."""
 
 import json
+import math
 
 from wit_world import exports
-from wit_world.exports.policy import Description, Facts
+from wit_world.exports.policy import Description, Facts, Signal
+{{request}}
+from wit_world.exports.request_policy import Plan, Verdict_Hold, Verdict_Route, WhenFull_AsConfigured
+{{end}}
+from wit_world.imports import signals
 from wit_world.imports.types import Place, Weights
 
 # A JSON Schema: the gateway checks `routing_parameter` against it before it calls `configure`.
@@ -17,12 +22,19 @@ PARAMETERS = {
         },
 {{request}}
         "long_prompt": {
-            "description": "Prompts of at least this many tokens stay on local deployments.",
+            "description": "Prompts of at least this many tokens stay on local deployments that have room.",
             "type": "integer", "minimum": 1, "default": 4000,
+        },
+        "patience": {
+            "description": "Milliseconds that a long prompt waits for room at a local deployment.",
+            "type": "integer", "minimum": 1, "maximum": 60000, "default": 1000,
         },
 {{end}}
     },
 }
+
+# `gateway strategy inspect FILE --signals` lists all.
+SIGNALS = ["engine.running", "engine.waiting"]
 
 parameters = {}
 places: list[Place] = []
@@ -42,17 +54,22 @@ class Policy(exports.Policy):
 {{plain}}
             needs=Facts(0),
 {{end}}
+            signals=[Signal(name, optional=False) for name in SIGNALS],
+            reasons=[],
         )
 
-    def configure(self, text, given):
+    def configure(self, text, models, given):
         # Refuse parameters that the schema cannot rule out here: raise
         # componentize_py_types.Err("why")
         global parameters, places
         parameters, places = json.loads(text), given
 
     def assign(self, local, remote):
+        loads = read_loads(local + remote)
         factor = parameters.get("remote", 1) if local else 1
-        return Weights([share(d) for d in local], [factor * share(d) for d in remote])
+        # Only proportions count.
+        weights = [1 / (1 + load) for load in loads]
+        return Weights(weights[:len(local)], [factor * weight for weight in weights[len(local):]])
 
 
 {{request}}
@@ -60,11 +77,20 @@ class RequestPolicy(exports.RequestPolicy):
     def assign_request(self, request, local, remote):
         weights = Policy().assign(local, remote)
         if local and (request.prompt_tokens or 0) >= parameters.get("long_prompt", 4000):
-            weights.remote = [0.0] * len(remote)
-        return weights
+            if any(one.in_flight < one.limit for one in local):
+                weights.remote = [0.0] * len(remote)
+            elif request.held == 0:
+                # Asked again when there is room, or when the time is over.
+                return Verdict_Hold(parameters.get("patience", 1000))
+        return Verdict_Route(Plan(weights, tiers=None, when_full=WhenFull_AsConfigured(), reason=None))
 
 
 {{end}}
-def share(deployment):
-    """Only proportions count. `places[deployment.id]` has the name, the capacity and the price."""
-    return 1 / (1 + deployment.in_flight)
+def read_loads(deployments):
+    """
+    The requests that each deployment has to do. Its engine counts those of others, too. Where it does
+    not tell, its signals are NaN. `places[deployment.id]` has the name, the capacity and the price.
+    """
+    values = iter(signals.read())
+    told = [next(values) + next(values) for _ in deployments]
+    return [one.in_flight if math.isnan(load) else load for one, load in zip(deployments, told)]

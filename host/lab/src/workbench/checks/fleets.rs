@@ -6,10 +6,10 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use contract::{Facts, Modalities, Needs, Place, Price, Side};
+use contract::{Facts, Modalities, Needs, Place, Price, Side, Signal, SignalScope};
 use routing::facts::tenant;
 
-use super::super::question::{AnyQuestion, Live, QuestionRequest};
+use super::super::question::{AnyQuestion, Live, QuestionRequest, SignalValue};
 
 /// Maximum deployments of a fleet.
 const MOST: usize = 128;
@@ -25,15 +25,17 @@ pub(super) struct DrawnFleet {
 
 /// The questions that a strategy accepts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scope {
+pub(super) struct Scope<'a> {
     /// True if it may be asked about requests.
     pub(super) on_path: bool,
     /// Facts of requests that it is told.
     pub(super) needs: Needs,
+    /// The signals that it reads. None: one that this gateway does not know.
+    pub(super) signals: &'a [Option<Signal>],
 }
 
 /// Draws the fleet with this number.
-pub(super) fn fleet(seed: u64, number: u64, scope: Scope) -> DrawnFleet {
+pub(super) fn fleet(seed: u64, number: u64, scope: Scope<'_>) -> DrawnFleet {
     // The multiplication keeps the streams of neighbouring seeds and numbers apart.
     let mut dice = Dice(StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number));
     let size = match number % 4 {
@@ -45,7 +47,7 @@ pub(super) fn fleet(seed: u64, number: u64, scope: Scope) -> DrawnFleet {
 }
 
 /// A fleet of ordinary size with many questions, for the memory check.
-pub(super) fn treadmill(seed: u64, scope: Scope) -> DrawnFleet {
+pub(super) fn treadmill(seed: u64, scope: Scope<'_>) -> DrawnFleet {
     Dice(StdRng::seed_from_u64(seed)).fleet(16, 64, scope)
 }
 
@@ -61,7 +63,7 @@ impl Dice {
         self.0.random()
     }
 
-    fn fleet(&mut self, size: usize, questions: usize, scope: Scope) -> DrawnFleet {
+    fn fleet(&mut self, size: usize, questions: usize, scope: Scope<'_>) -> DrawnFleet {
         let sides: &[Side] =
             self.pick(&[&[Side::Local][..], &[Side::Remote], &[Side::Local, Side::Remote]]);
         let models = if size > 1 && self.0.random_bool(0.25) { 2 } else { 1 };
@@ -94,7 +96,7 @@ impl Dice {
     }
 
     /// Draws a question about one model: with all its deployments half of the time, else with some.
-    fn question(&mut self, places: &[Place], model: usize, scope: Scope) -> AnyQuestion {
+    fn question(&mut self, places: &[Place], model: usize, scope: Scope<'_>) -> AnyQuestion {
         let model = format!("model-{model}");
         let all: Vec<u32> =
             (0..).zip(places).filter(|(_, place)| place.model == model).map(|(id, _)| id).collect();
@@ -116,7 +118,37 @@ impl Dice {
             }
         }
         let request = (scope.on_path && self.coin()).then(|| self.request(scope.needs));
-        AnyQuestion { local, remote, request }
+        let signals = self.signals(local.iter().chain(&remote).map(|live| live.id), scope.signals);
+        AnyQuestion { local, remote, request, signals }
+    }
+
+    /// Draws values of signals. Those that are left out are unknown.
+    fn signals(
+        &mut self,
+        ids: impl Iterator<Item = u32>,
+        asked: &[Option<Signal>],
+    ) -> Vec<SignalValue> {
+        let mut values = Vec::new();
+        let (global, of_deployments): (Vec<Signal>, Vec<Signal>) =
+            asked.iter().flatten().partition(|signal| signal.facts().scope == SignalScope::Global);
+        let deployments = ids.flat_map(|id| of_deployments.iter().map(move |one| (*one, Some(id))));
+        for (signal, deployment) in deployments.chain(global.into_iter().map(|one| (one, None))) {
+            if self.coin() {
+                values.push(SignalValue { signal, deployment, value: self.value(signal) });
+            }
+        }
+        values
+    }
+
+    fn value(&mut self, signal: Signal) -> f64 {
+        let share = self.0.random_range(0.0..=1.0);
+        let some = f64::from(self.0.random_range(1_u32..=5_000));
+        match signal.facts().unit {
+            "0 or 1" => self.pick(&[0.0, 1.0]),
+            "0 to 1" => self.pick(&[0.0, share, 1.0]),
+            "dollars" => self.pick(&[0.0, 1e-7, share]),
+            _ => self.pick(&[0.0, 1.0, some, some, 1e9]),
+        }
     }
 
     /// Draws a deployment's state. In some moods all deployments are alike: idle, without latency,
@@ -129,10 +161,12 @@ impl Dice {
             id,
             in_flight: self.pick(&[0, 1, near, capacity, u32::MAX]),
             queued: self.pick(&[0, 0, 1, near, u32::MAX]),
+            limit: self.pick(&[None, None, Some(1), Some(near.clamp(1, capacity))]),
             latency: self.pick(&[None, Some(0.0), Some(some), Some(some), Some(1e12)]),
             error_rate: self.pick(&[0.0, 0.0, rate, 1.0]),
+            ..Live::idle(id)
         };
-        let idle = Live { id, in_flight: 0, queued: 0, latency: None, error_rate: 0.0 };
+        let idle = Live::idle(id);
         match mood {
             0 => idle,
             1 => Live { latency: None, ..mixed },
@@ -167,7 +201,7 @@ impl Dice {
                 false => Vec::new(),
             },
         };
-        QuestionRequest { stream: self.coin(), facts }
+        QuestionRequest { stream: self.coin(), facts, held: self.pick(&[0, 0, 1, 2]) }
     }
 }
 
@@ -175,8 +209,11 @@ impl Dice {
 mod tests {
     use super::*;
 
-    const ALL: Scope = Scope {
+    const SIGNALS: [Option<Signal>; 4] =
+        [Some(Signal::EngineKv), None, Some(Signal::ModelSequence), Some(Signal::Stalled)];
+    const ALL: Scope<'static> = Scope {
         on_path: true,
+        signals: &SIGNALS,
         needs: Needs { prompt_tokens: true, session: true, prefixes: true, tenant_name: true },
     };
 
@@ -212,12 +249,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_that_is_not_asked_for() {
+    fn only_what_is_asked_for_is_told() {
         let told = |scope| {
             let questions = (0..50).flat_map(move |number| fleet(1, number, scope).questions);
             questions.filter_map(|question| question.request)
         };
         assert_eq!(told(Scope { on_path: false, ..ALL }).count(), 0);
+        let values = |scope| {
+            let questions = (0..50).flat_map(move |number| fleet(1, number, scope).questions);
+            questions.flat_map(|question| question.signals).collect::<Vec<_>>()
+        };
+        assert_eq!(values(Scope { signals: &[], ..ALL }).len(), 0);
+        let all = values(ALL);
+        assert!(SIGNALS.iter().flatten().all(|asked| all.iter().any(|one| one.signal == *asked)));
+        assert!(all.iter().all(|one| match one.signal {
+            Signal::EngineKv => (0.0..=1.0).contains(&one.value),
+            Signal::Stalled => [0.0, 1.0].contains(&one.value),
+            _ => one.deployment.is_none() && one.value >= 0.0,
+        }));
         let needs = Needs::default();
         for request in told(Scope { needs, ..ALL }) {
             let Facts { prompt_tokens, session, prefixes, .. } = request.facts;

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) fn check(
     strategy: &Opened,
     options: &CheckOptions,
-    scope: Scope,
+    scope: Scope<'_>,
 ) -> Result<String, String> {
     let fleet = treadmill(options.seed, scope);
     let mut refusal = "no parameters are known: give it `--parameters`".to_owned();

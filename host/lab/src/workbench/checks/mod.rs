@@ -14,6 +14,7 @@ use config::Sandbox;
 use contract::{Fault, RawPlan, RawVerdict, Role, Verdict};
 use sandbox::{LoadError, Opened, Plugin};
 
+use super::fixtures::absent;
 use super::question::AnyQuestion;
 use crate::Replayed;
 use fleets::{DrawnFleet, Scope};
@@ -43,7 +44,9 @@ pub struct Finding {
 /// Runs all checks. Returns one finding for each.
 #[must_use]
 pub fn run(strategy: &Opened, options: &CheckOptions) -> Vec<Finding> {
-    let scope = Scope { on_path: strategy.is_on_path(), needs: strategy.description().needs };
+    let description = strategy.description();
+    let (on_path, needs) = (strategy.is_on_path(), description.needs);
+    let scope = Scope { on_path, needs, signals: &description.signals };
     let mut tally = Findings::default();
     for number in 0..options.fleets {
         let fleet = fleets::fleet(options.seed, number, scope);
@@ -70,6 +73,8 @@ struct Findings {
     /// Number of fleets that the strategy refused in `configure`.
     refusals: u64,
     last_refusal: String,
+    /// True if the last refusal was of parameters that name deployments of other fleets.
+    names_others: bool,
     /// The first invalid answer or failed load.
     bad: Option<String>,
     /// The first answer that differs in a fresh instance.
@@ -97,6 +102,8 @@ impl TriedFleet<'_> {
             Ok(answers) => answers,
             Err(LoadError::Configure { message, .. }) => {
                 tally.refusals += 1;
+                let names = absent(self.parameters, &message, &self.fleet.places);
+                tally.names_others = !names.is_empty();
                 tally.last_refusal = message;
                 return;
             }
@@ -201,7 +208,7 @@ impl TriedFleet<'_> {
     fn place(&self, at: usize) -> String {
         let Self { number, parameters, fleet, .. } = self;
         let mut text = format!("fleet {number}, question {at}");
-        if let Some(AnyQuestion { local, remote, request }) = fleet.questions.get(at) {
+        if let Some(AnyQuestion { local, remote, request, .. }) = fleet.questions.get(at) {
             let call = if request.is_some() { "assign-request" } else { "assign" };
             let (local, remote) = (local.len(), remote.len());
             // Writing to a `String` cannot fail.
@@ -219,12 +226,12 @@ impl Findings {
             0 => String::new(),
             _ => format!("; it refuses {refusals} of {} fleets: {last_refusal}", options.fleets),
         };
-        let none = match answers {
-            0 if options.fleets > 0 => {
-                Some(format!("nothing could be asked{refused}: give it `--parameters`"))
-            }
-            _ => None,
+        let help = match self.names_others {
+            true => "give it `--parameters` that name deployments of generated fleets: place-0",
+            false => "give it `--parameters`",
         };
+        let none = (answers == 0 && options.fleets > 0)
+            .then(|| format!("nothing could be asked{refused}: {help}"));
         let micros = |time: Duration| time.as_micros();
         let [assign, request] = self.slowest.map(micros);
         let slowest = format!("slowest assign {assign} us, assign-request {request} us");

@@ -3,25 +3,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `hybrid:routing/logging@0.2.0`
+// Imported Functions from `hybrid:routing/logging@0.3.0-draft`
 
-__attribute__((__import_module__("hybrid:routing/logging@0.2.0"), __import_name__("log")))
+__attribute__((__import_module__("hybrid:routing/logging@0.3.0-draft"), __import_name__("log")))
 extern void __wasm_import_hybrid_routing_logging_log(int32_t, uint8_t *, size_t);
 
-// Imported Functions from `hybrid:routing/store@0.2.0`
+// Imported Functions from `hybrid:routing/store@0.3.0-draft`
 
-__attribute__((__import_module__("hybrid:routing/store@0.2.0"), __import_name__("get")))
+__attribute__((__import_module__("hybrid:routing/store@0.3.0-draft"), __import_name__("get")))
 extern void __wasm_import_hybrid_routing_store_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("hybrid:routing/store@0.2.0"), __import_name__("set")))
+__attribute__((__import_module__("hybrid:routing/store@0.3.0-draft"), __import_name__("set")))
 extern void __wasm_import_hybrid_routing_store_set(uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("hybrid:routing/store@0.2.0"), __import_name__("remove")))
+__attribute__((__import_module__("hybrid:routing/store@0.3.0-draft"), __import_name__("compare-and-set")))
+extern void __wasm_import_hybrid_routing_store_compare_and_set(uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("hybrid:routing/store@0.3.0-draft"), __import_name__("add")))
+extern void __wasm_import_hybrid_routing_store_add(uint8_t *, size_t, int64_t, uint8_t *);
+
+__attribute__((__import_module__("hybrid:routing/store@0.3.0-draft"), __import_name__("remove")))
 extern void __wasm_import_hybrid_routing_store_remove(uint8_t *, size_t);
 
-// Exported Functions from `hybrid:routing/policy@0.2.0`
+// Imported Functions from `hybrid:routing/signals@0.3.0-draft`
 
-__attribute__((__weak__, __export_name__("cabi_post_hybrid:routing/policy@0.2.0#describe")))
+__attribute__((__import_module__("hybrid:routing/signals@0.3.0-draft"), __import_name__("read")))
+extern void __wasm_import_hybrid_routing_signals_read(uint8_t *);
+
+// Imported Functions from `hybrid:routing/clock@0.3.0-draft`
+
+__attribute__((__import_module__("hybrid:routing/clock@0.3.0-draft"), __import_name__("now")))
+extern void __wasm_import_hybrid_routing_clock_now(uint8_t *);
+
+// Imported Functions from `hybrid:routing/chance@0.3.0-draft`
+
+__attribute__((__import_module__("hybrid:routing/chance@0.3.0-draft"), __import_name__("draw")))
+extern double __wasm_import_hybrid_routing_chance_draw(void);
+
+// Exported Functions from `hybrid:routing/policy@0.3.0-draft`
+
+__attribute__((__weak__, __export_name__("cabi_post_hybrid:routing/policy@0.3.0-draft#describe")))
 void __wasm_export_exports_hybrid_routing_policy_describe_post_return(uint8_t * arg0) {
   if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
     free(*((uint8_t **) (arg0 + 0)));
@@ -35,9 +56,33 @@ void __wasm_export_exports_hybrid_routing_policy_describe_post_return(uint8_t * 
   if ((*((size_t*) (arg0 + (7*sizeof(void*))))) > 0) {
     free(*((uint8_t **) (arg0 + (6*sizeof(void*)))));
   }
+  size_t len = *((size_t*) (arg0 + (8+10*sizeof(void*))));
+  if (len > 0) {
+    uint8_t *ptr = *((uint8_t **) (arg0 + (8+9*sizeof(void*))));
+    for (size_t i = 0; i < len; i++) {
+      uint8_t *base = ptr + i * (3*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+        free(*((uint8_t **) (base + 0)));
+      }
+    }
+    free(ptr);
+  }
+  size_t len0 = *((size_t*) (arg0 + (8+12*sizeof(void*))));
+  if (len0 > 0) {
+    uint8_t *ptr1 = *((uint8_t **) (arg0 + (8+11*sizeof(void*))));
+    for (size_t i2 = 0; i2 < len0; i2++) {
+      uint8_t *base = ptr1 + i2 * (2*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+        free(*((uint8_t **) (base + 0)));
+      }
+    }
+    free(ptr1);
+  }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_hybrid:routing/policy@0.2.0#configure")))
+__attribute__((__weak__, __export_name__("cabi_post_hybrid:routing/policy@0.3.0-draft#configure")))
 void __wasm_export_exports_hybrid_routing_policy_configure_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -52,7 +97,7 @@ void __wasm_export_exports_hybrid_routing_policy_configure_post_return(uint8_t *
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_hybrid:routing/policy@0.2.0#assign")))
+__attribute__((__weak__, __export_name__("cabi_post_hybrid:routing/policy@0.3.0-draft#assign")))
 void __wasm_export_exports_hybrid_routing_policy_assign_post_return(uint8_t * arg0) {
   size_t len = *((size_t*) (arg0 + sizeof(void*)));
   if (len > 0) {
@@ -86,7 +131,7 @@ void *cabi_realloc(void *ptr, size_t old_size, size_t align, size_t new_size) {
 }
 
 __attribute__((__aligned__(sizeof(void*))))
-static uint8_t RET_AREA[(8+9*sizeof(void*))];
+static uint8_t RET_AREA[(8+13*sizeof(void*))];
 
 // Helper Functions
 
@@ -117,24 +162,10 @@ void hybrid_routing_store_result_void_refusal_free(hybrid_routing_store_result_v
   }
 }
 
-void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr) {
-  if (ptr->is_some) {
+void hybrid_routing_store_result_s64_refusal_free(hybrid_routing_store_result_s64_refusal_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
   }
-}
-
-void hybrid_routing_types_place_free(hybrid_routing_types_place_t *ptr) {
-  strategy_string_free(&ptr->name);
-  strategy_string_free(&ptr->model);
-  hybrid_routing_types_option_price_free(&ptr->price);
-}
-
-void strategy_option_f64_free(strategy_option_f64_t *ptr) {
-  if (ptr->is_some) {
-  }
-}
-
-void hybrid_routing_types_deployment_free(hybrid_routing_types_deployment_t *ptr) {
-  strategy_option_f64_free(&ptr->latency);
 }
 
 void strategy_list_f64_free(strategy_list_f64_t *ptr) {
@@ -147,6 +178,28 @@ void strategy_list_f64_free(strategy_list_f64_t *ptr) {
   }
 }
 
+void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void strategy_list_string_free(strategy_list_string_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    strategy_string_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      strategy_string_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void hybrid_routing_types_place_free(hybrid_routing_types_place_t *ptr) {
+  strategy_string_free(&ptr->name);
+  hybrid_routing_types_option_price_free(&ptr->price);
+  strategy_list_string_free(&ptr->tags);
+}
+
 void hybrid_routing_types_weights_free(hybrid_routing_types_weights_t *ptr) {
   strategy_list_f64_free(&ptr->local);
   strategy_list_f64_free(&ptr->remote);
@@ -156,12 +209,23 @@ void exports_hybrid_routing_policy_place_free(exports_hybrid_routing_policy_plac
   hybrid_routing_types_place_free(ptr);
 }
 
-void exports_hybrid_routing_policy_deployment_free(exports_hybrid_routing_policy_deployment_t *ptr) {
-  hybrid_routing_types_deployment_free(ptr);
-}
-
 void exports_hybrid_routing_policy_weights_free(exports_hybrid_routing_policy_weights_t *ptr) {
   hybrid_routing_types_weights_free(ptr);
+}
+
+void exports_hybrid_routing_policy_signal_free(exports_hybrid_routing_policy_signal_t *ptr) {
+  strategy_string_free(&ptr->name);
+}
+
+void exports_hybrid_routing_policy_list_signal_free(exports_hybrid_routing_policy_list_signal_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_hybrid_routing_policy_signal_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_hybrid_routing_policy_signal_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
 }
 
 void exports_hybrid_routing_policy_description_free(exports_hybrid_routing_policy_description_t *ptr) {
@@ -169,6 +233,8 @@ void exports_hybrid_routing_policy_description_free(exports_hybrid_routing_polic
   strategy_string_free(&ptr->version);
   strategy_string_free(&ptr->summary);
   strategy_string_free(&ptr->parameters);
+  exports_hybrid_routing_policy_list_signal_free(&ptr->signals);
+  strategy_list_string_free(&ptr->reasons);
 }
 
 void exports_hybrid_routing_policy_list_place_free(exports_hybrid_routing_policy_list_place_t *ptr) {
@@ -194,7 +260,6 @@ void exports_hybrid_routing_policy_list_deployment_free(exports_hybrid_routing_p
   if (list_len > 0) {
     exports_hybrid_routing_policy_deployment_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
-      exports_hybrid_routing_policy_deployment_free(&list_ptr[i]);
     }
     free(list_ptr);
   }
@@ -291,11 +356,118 @@ bool hybrid_routing_store_set(strategy_string_t *key, strategy_list_u8_t *value,
   }
 }
 
+bool hybrid_routing_store_compare_and_set(strategy_string_t *key, strategy_list_u8_t *maybe_old, strategy_list_u8_t *value, uint32_t *maybe_ttl, hybrid_routing_store_refusal_t *err) {
+  __attribute__((__aligned__(1)))
+  uint8_t ret_area[2];
+  strategy_option_list_u8_t old;
+  old.is_some = maybe_old != NULL;if (maybe_old) {
+    old.val = *maybe_old;
+  }
+  strategy_option_u32_t ttl;
+  ttl.is_some = maybe_ttl != NULL;if (maybe_ttl) {
+    ttl.val = *maybe_ttl;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((old).is_some) {
+    const strategy_list_u8_t *payload0 = &(old).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  int32_t option5;
+  int32_t option6;
+  if ((ttl).is_some) {
+    const uint32_t *payload4 = &(ttl).val;
+    option5 = 1;
+    option6 = (int32_t) (*payload4);
+  } else {
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hybrid_routing_store_compare_and_set((uint8_t *) (*key).ptr, (*key).len, option, option1, option2, (uint8_t *) (*value).ptr, (*value).len, option5, option6, ptr);
+  hybrid_routing_store_result_void_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 1));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool hybrid_routing_store_add(strategy_string_t *key, int64_t delta, int64_t *ret, hybrid_routing_store_refusal_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[16];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hybrid_routing_store_add((uint8_t *) (*key).ptr, (*key).len, delta, ptr);
+  hybrid_routing_store_result_s64_refusal_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = *((int64_t*) (ptr + 8));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 8));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
 void hybrid_routing_store_remove(strategy_string_t *key) {
   __wasm_import_hybrid_routing_store_remove((uint8_t *) (*key).ptr, (*key).len);
 }
 
-__attribute__((__export_name__("hybrid:routing/policy@0.2.0#describe")))
+void hybrid_routing_signals_read(strategy_list_f64_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hybrid_routing_signals_read(ptr);
+  *ret = (strategy_list_f64_t) { (double*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+
+void hybrid_routing_clock_now(hybrid_routing_clock_moment_t *ret) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[16];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hybrid_routing_clock_now(ptr);
+  *ret = (hybrid_routing_clock_moment_t) {
+    (uint64_t) (uint64_t) (*((int64_t*) (ptr + 0))),
+    (int32_t) *((int32_t*) (ptr + 8)),
+  };
+}
+
+double hybrid_routing_chance_draw(void) {
+  double ret = __wasm_import_hybrid_routing_chance_draw();
+  return ret;
+}
+
+__attribute__((__export_name__("hybrid:routing/policy@0.3.0-draft#describe")))
 uint8_t * __wasm_export_exports_hybrid_routing_policy_describe(void) {
   exports_hybrid_routing_policy_description_t ret;
   exports_hybrid_routing_policy_describe(&ret);
@@ -316,36 +488,41 @@ uint8_t * __wasm_export_exports_hybrid_routing_policy_describe(void) {
     *((int8_t*)(ptr + (8*sizeof(void*)))) = 0;
   }
   *((int8_t*)(ptr + (8+8*sizeof(void*)))) = (ret).needs;
+  *((size_t*)(ptr + (8+10*sizeof(void*)))) = ((ret).signals).len;
+  *((uint8_t **)(ptr + (8+9*sizeof(void*)))) = (uint8_t *) ((ret).signals).ptr;
+  *((size_t*)(ptr + (8+12*sizeof(void*)))) = ((ret).reasons).len;
+  *((uint8_t **)(ptr + (8+11*sizeof(void*)))) = (uint8_t *) ((ret).reasons).ptr;
   return ptr;
 }
 
-__attribute__((__export_name__("hybrid:routing/policy@0.2.0#configure")))
-uint8_t * __wasm_export_exports_hybrid_routing_policy_configure(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2) {
-  strategy_string_t arg3 = (strategy_string_t) { (uint8_t*)(arg), (arg0) };
-  exports_hybrid_routing_policy_list_place_t arg4 = (exports_hybrid_routing_policy_list_place_t) { (exports_hybrid_routing_policy_place_t*)(arg1), (arg2) };
+__attribute__((__export_name__("hybrid:routing/policy@0.3.0-draft#configure")))
+uint8_t * __wasm_export_exports_hybrid_routing_policy_configure(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2, uint8_t * arg3, size_t arg4) {
+  strategy_string_t arg5 = (strategy_string_t) { (uint8_t*)(arg), (arg0) };
+  strategy_list_string_t arg6 = (strategy_list_string_t) { (strategy_string_t*)(arg1), (arg2) };
+  exports_hybrid_routing_policy_list_place_t arg7 = (exports_hybrid_routing_policy_list_place_t) { (exports_hybrid_routing_policy_place_t*)(arg3), (arg4) };
   exports_hybrid_routing_policy_result_void_string_t ret;
   strategy_string_t err;
-  ret.is_err = !exports_hybrid_routing_policy_configure(&arg3, &arg4, &err);
+  ret.is_err = !exports_hybrid_routing_policy_configure(&arg5, &arg6, &arg7, &err);
   if (ret.is_err) {
     ret.val.err = err;
   }
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const strategy_string_t *payload5 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload5).len;
-    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload5).ptr;
+    const strategy_string_t *payload8 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload8).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload8).ptr;
   } else {
     *((int8_t*)(ptr + 0)) = 0;
   }
   return ptr;
 }
 
-__attribute__((__export_name__("hybrid:routing/policy@0.2.0#assign")))
+__attribute__((__export_name__("hybrid:routing/policy@0.3.0-draft#assign")))
 uint8_t * __wasm_export_exports_hybrid_routing_policy_assign(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2) {
-  exports_hybrid_routing_policy_list_deployment_t arg4 = (exports_hybrid_routing_policy_list_deployment_t) { (exports_hybrid_routing_policy_deployment_t*)(arg), (arg0) };
-  exports_hybrid_routing_policy_list_deployment_t arg5 = (exports_hybrid_routing_policy_list_deployment_t) { (exports_hybrid_routing_policy_deployment_t*)(arg1), (arg2) };
+  exports_hybrid_routing_policy_list_deployment_t arg3 = (exports_hybrid_routing_policy_list_deployment_t) { (exports_hybrid_routing_policy_deployment_t*)(arg), (arg0) };
+  exports_hybrid_routing_policy_list_deployment_t arg4 = (exports_hybrid_routing_policy_list_deployment_t) { (exports_hybrid_routing_policy_deployment_t*)(arg1), (arg2) };
   exports_hybrid_routing_policy_weights_t ret;
-  exports_hybrid_routing_policy_assign(&arg4, &arg5, &ret);
+  exports_hybrid_routing_policy_assign(&arg3, &arg4, &ret);
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   *((size_t*)(ptr + sizeof(void*))) = ((ret).local).len;
   *((uint8_t **)(ptr + 0)) = (uint8_t *) ((ret).local).ptr;
@@ -359,67 +536,102 @@ __asm__(
   ".section \".custom_section.component-type:strategy\",\"\",@\n"
   ".ascii \"\\000asm\\015\\000\\001\\000\\000\\031\\026wit-c\"\n"
   ".ascii \"omponent-encodin\"\n"
-  ".ascii \"g\\004\\000\\007\\223\\007\\001A\\002\\001A\\013\\001B\\004\\001\"\n"
+  ".ascii \"g\\004\\000\\007\\276\\013\\001A\\002\\001A\\021\\001B\\004\\001\"\n"
   ".ascii \"m\\004\\005debug\\004info\\004wa\"\n"
   ".ascii \"rn\\005error\\004\\000\\005level\"\n"
   ".ascii \"\\003\\000\\000\\001@\\002\\005level\\001\\007me\"\n"
   ".ascii \"ssages\\001\\000\\004\\000\\003log\\001\\002\"\n"
-  ".ascii \"\\003\\000\\034hybrid:routin\"\n"
-  ".ascii \"g/logging@0.2.0\\005\"\n"
-  ".ascii \"\\000\\001B\\014\\001m\\003\\003key\\005valu\"\n"
-  ".ascii \"e\\004full\\004\\000\\007refusal\"\n"
-  ".ascii \"\\003\\000\\000\\001p}\\001k\\002\\001@\\001\\003key\"\n"
-  ".ascii \"s\\000\\003\\004\\000\\003get\\001\\004\\001ky\\001j\"\n"
-  ".ascii \"\\000\\001\\001\\001@\\003\\003keys\\005valu\"\n"
-  ".ascii \"e\\002\\003ttl\\005\\000\\006\\004\\000\\003set\\001\"\n"
-  ".ascii \"\\007\\001@\\001\\003keys\\001\\000\\004\\000\\006re\"\n"
-  ".ascii \"move\\001\\010\\003\\000\\032hybrid:\"\n"
-  ".ascii \"routing/store@0.\"\n"
-  ".ascii \"2.0\\005\\001\\001B\\015\\001m\\002\\005loca\"\n"
-  ".ascii \"l\\006remote\\004\\000\\004side\\003\"\n"
-  ".ascii \"\\000\\000\\001r\\002\\006promptu\\012co\"\n"
-  ".ascii \"mpletionu\\004\\000\\005pric\"\n"
-  ".ascii \"e\\003\\000\\002\\001k\\003\\001r\\007\\004names\"\n"
-  ".ascii \"\\005models\\004side\\001\\006we\"\n"
-  ".ascii \"ightu\\010capacityy\\005\"\n"
-  ".ascii \"price\\004\\016context-l\"\n"
-  ".ascii \"engthw\\004\\000\\005place\\003\\000\"\n"
-  ".ascii \"\\005\\001ku\\001r\\005\\002idy\\011in-f\"\n"
-  ".ascii \"lighty\\006queuedy\\007l\"\n"
-  ".ascii \"atency\\007\\012error-ra\"\n"
-  ".ascii \"teu\\004\\000\\012deployment\"\n"
-  ".ascii \"\\003\\000\\010\\001pu\\001r\\002\\005local\\012\"\n"
-  ".ascii \"\\006remote\\012\\004\\000\\007weigh\"\n"
-  ".ascii \"ts\\003\\000\\013\\003\\000\\032hybrid:r\"\n"
-  ".ascii \"outing/types@0.2\"\n"
-  ".ascii \".0\\005\\002\\002\\003\\000\\002\\005place\\002\\003\"\n"
-  ".ascii \"\\000\\002\\012deployment\\002\\003\\000\"\n"
-  ".ascii \"\\002\\007weights\\001B\\024\\002\\003\\002\\001\"\n"
-  ".ascii \"\\003\\004\\000\\005place\\003\\000\\000\\002\\003\\002\\001\"\n"
-  ".ascii \"\\004\\004\\000\\012deployment\\003\\000\"\n"
-  ".ascii \"\\002\\002\\003\\002\\001\\005\\004\\000\\007weights\"\n"
-  ".ascii \"\\003\\000\\004\\001n\\003\\015prompt-to\"\n"
-  ".ascii \"kens\\007session\\010pre\"\n"
-  ".ascii \"fixes\\004\\000\\005facts\\003\\000\\006\"\n"
-  ".ascii \"\\001ky\\001r\\006\\004names\\007ver\"\n"
-  ".ascii \"sions\\007summarys\\012p\"\n"
-  ".ascii \"arameterss\\020refre\"\n"
-  ".ascii \"sh-interval\\010\\005nee\"\n"
-  ".ascii \"ds\\007\\004\\000\\013descriptio\"\n"
-  ".ascii \"n\\003\\000\\011\\001@\\000\\000\\012\\004\\000\\010desc\"\n"
-  ".ascii \"ribe\\001\\013\\001p\\001\\001j\\000\\001s\\001@\"\n"
-  ".ascii \"\\002\\012parameterss\\006pl\"\n"
-  ".ascii \"aces\\014\\000\\015\\004\\000\\011config\"\n"
-  ".ascii \"ure\\001\\016\\001p\\003\\001@\\002\\005loca\"\n"
-  ".ascii \"l\\017\\006remote\\017\\000\\005\\004\\000\\006a\"\n"
-  ".ascii \"ssign\\001\\020\\004\\000\\033hybrid\"\n"
-  ".ascii \":routing/policy@\"\n"
-  ".ascii \"0.2.0\\005\\006\\004\\000\\035hybrid\"\n"
-  ".ascii \":routing/strateg\"\n"
-  ".ascii \"y@0.2.0\\004\\000\\013\\016\\001\\000\\010st\"\n"
-  ".ascii \"rategy\\003\\000\\000\\000D\\011prod\"\n"
-  ".ascii \"ucers\\001\\014processed\"\n"
-  ".ascii \"-by\\002\\015wit-compone\"\n"
-  ".ascii \"nt\\0070.254.2\\015wit-b\"\n"
-  ".ascii \"indgen-c\\0060.60.0\"\n"
+  ".ascii \"\\003\\000\\042hybrid:routin\"\n"
+  ".ascii \"g/logging@0.3.0-\"\n"
+  ".ascii \"draft\\005\\000\\001B\\021\\001m\\004\\003ke\"\n"
+  ".ascii \"y\\005value\\004full\\005oth\"\n"
+  ".ascii \"er\\004\\000\\007refusal\\003\\000\\000\\001\"\n"
+  ".ascii \"p}\\001k\\002\\001@\\001\\003keys\\000\\003\\004\"\n"
+  ".ascii \"\\000\\003get\\001\\004\\001ky\\001j\\000\\001\\001\\001\"\n"
+  ".ascii \"@\\003\\003keys\\005value\\002\\003t\"\n"
+  ".ascii \"tl\\005\\000\\006\\004\\000\\003set\\001\\007\\001@\\004\"\n"
+  ".ascii \"\\003keys\\003old\\003\\005value\"\n"
+  ".ascii \"\\002\\003ttl\\005\\000\\006\\004\\000\\017compa\"\n"
+  ".ascii \"re-and-set\\001\\010\\001j\\001x\"\n"
+  ".ascii \"\\001\\001\\001@\\002\\003keys\\005delta\"\n"
+  ".ascii \"x\\000\\011\\004\\000\\003add\\001\\012\\001@\\001\\003k\"\n"
+  ".ascii \"eys\\001\\000\\004\\000\\006remove\\001\\013\"\n"
+  ".ascii \"\\003\\000 hybrid:routin\"\n"
+  ".ascii \"g/store@0.3.0-dr\"\n"
+  ".ascii \"aft\\005\\001\\001B\\003\\001pu\\001@\\000\\000\\000\"\n"
+  ".ascii \"\\004\\000\\004read\\001\\001\\003\\000\\042hybr\"\n"
+  ".ascii \"id:routing/signa\"\n"
+  ".ascii \"ls@0.3.0-draft\\005\\002\"\n"
+  ".ascii \"\\001B\\004\\001r\\002\\014milliseco\"\n"
+  ".ascii \"ndsw\\006offsetz\\004\\000\\006m\"\n"
+  ".ascii \"oment\\003\\000\\000\\001@\\000\\000\\001\\004\\000\\003\"\n"
+  ".ascii \"now\\001\\002\\003\\000 hybrid:r\"\n"
+  ".ascii \"outing/clock@0.3\"\n"
+  ".ascii \".0-draft\\005\\003\\001B\\002\\001@\\000\"\n"
+  ".ascii \"\\000u\\004\\000\\004draw\\001\\000\\003\\000!hy\"\n"
+  ".ascii \"brid:routing/cha\"\n"
+  ".ascii \"nce@0.3.0-draft\\005\"\n"
+  ".ascii \"\\004\\001B\\021\\001m\\002\\005local\\006re\"\n"
+  ".ascii \"mote\\004\\000\\004side\\003\\000\\000\\001r\"\n"
+  ".ascii \"\\003\\006promptu\\006cached\"\n"
+  ".ascii \"u\\012completionu\\004\\000\\005\"\n"
+  ".ascii \"price\\003\\000\\002\\001n\\003\\005imag\"\n"
+  ".ascii \"e\\005audio\\005video\\004\\000\\012\"\n"
+  ".ascii \"modalities\\003\\000\\004\\001k\\003\"\n"
+  ".ascii \"\\001ps\\001r\\012\\004names\\005mod\"\n"
+  ".ascii \"ely\\004side\\001\\006weight\"\n"
+  ".ascii \"u\\010capacityy\\005pric\"\n"
+  ".ascii \"e\\006\\016context-lengt\"\n"
+  ".ascii \"hw\\005takes\\005\\005tools\\177\"\n"
+  ".ascii \"\\004tags\\007\\004\\000\\005place\\003\\000\"\n"
+  ".ascii \"\\010\\001m\\004\\007healthy\\012slo\"\n"
+  ".ascii \"w-start\\011half-ope\"\n"
+  ".ascii \"n\\007stalled\\004\\000\\011cond\"\n"
+  ".ascii \"ition\\003\\000\\012\\001r\\011\\002idy\\011\"\n"
+  ".ascii \"in-flighty\\006queue\"\n"
+  ".ascii \"dy\\005limity\\011condit\"\n"
+  ".ascii \"ion\\013\\007latencyu\\010du\"\n"
+  ".ascii \"rationu\\012error-ra\"\n"
+  ".ascii \"teu\\014refused-rate\"\n"
+  ".ascii \"u\\004\\000\\012deployment\\003\\000\"\n"
+  ".ascii \"\\014\\001pu\\001r\\002\\005local\\016\\006r\"\n"
+  ".ascii \"emote\\016\\004\\000\\007weights\"\n"
+  ".ascii \"\\003\\000\\017\\003\\000 hybrid:rou\"\n"
+  ".ascii \"ting/types@0.3.0\"\n"
+  ".ascii \"-draft\\005\\005\\002\\003\\000\\005\\005pla\"\n"
+  ".ascii \"ce\\002\\003\\000\\005\\012deploymen\"\n"
+  ".ascii \"t\\002\\003\\000\\005\\007weights\\001B\\030\"\n"
+  ".ascii \"\\002\\003\\002\\001\\006\\004\\000\\005place\\003\\000\\000\"\n"
+  ".ascii \"\\002\\003\\002\\001\\007\\004\\000\\012deployme\"\n"
+  ".ascii \"nt\\003\\000\\002\\002\\003\\002\\001\\010\\004\\000\\007wei\"\n"
+  ".ascii \"ghts\\003\\000\\004\\001n\\004\\015promp\"\n"
+  ".ascii \"t-tokens\\007session\"\n"
+  ".ascii \"\\010prefixes\\013tenant\"\n"
+  ".ascii \"-name\\004\\000\\005facts\\003\\000\\006\"\n"
+  ".ascii \"\\001r\\002\\004names\\010option\"\n"
+  ".ascii \"al\\177\\004\\000\\006signal\\003\\000\\010\\001\"\n"
+  ".ascii \"ky\\001p\\011\\001ps\\001r\\010\\004name\"\n"
+  ".ascii \"s\\007versions\\007summa\"\n"
+  ".ascii \"rys\\012parameterss\\020\"\n"
+  ".ascii \"refresh-interval\"\n"
+  ".ascii \"\\012\\005needs\\007\\007signals\"\n"
+  ".ascii \"\\013\\007reasons\\014\\004\\000\\013des\"\n"
+  ".ascii \"cription\\003\\000\\015\\001@\\000\\000\\016\"\n"
+  ".ascii \"\\004\\000\\010describe\\001\\017\\001p\\001\"\n"
+  ".ascii \"\\001j\\000\\001s\\001@\\003\\012paramet\"\n"
+  ".ascii \"erss\\006models\\014\\006pla\"\n"
+  ".ascii \"ces\\020\\000\\021\\004\\000\\011configu\"\n"
+  ".ascii \"re\\001\\022\\001p\\003\\001@\\002\\005local\"\n"
+  ".ascii \"\\023\\006remote\\023\\000\\005\\004\\000\\006as\"\n"
+  ".ascii \"sign\\001\\024\\004\\000!hybrid:\"\n"
+  ".ascii \"routing/policy@0\"\n"
+  ".ascii \".3.0-draft\\005\\011\\004\\000#h\"\n"
+  ".ascii \"ybrid:routing/st\"\n"
+  ".ascii \"rategy@0.3.0-dra\"\n"
+  ".ascii \"ft\\004\\000\\013\\016\\001\\000\\010strateg\"\n"
+  ".ascii \"y\\003\\000\\000\\000D\\011producers\"\n"
+  ".ascii \"\\001\\014processed-by\\002\\015\"\n"
+  ".ascii \"wit-component\\0070.\"\n"
+  ".ascii \"254.2\\015wit-bindge\"\n"
+  ".ascii \"n-c\\0060.60.0\"\n"
 );

@@ -27,10 +27,12 @@ typedef uint8_t hybrid_routing_store_refusal_t;
 
 // The key has more than 128 bytes, or none.
 #define HYBRID_ROUTING_STORE_REFUSAL_KEY 0
-// The value has more than 4,096 bytes.
+// The value has more than 4,096 bytes. In `add`: it is not a number of 8 bytes.
 #define HYBRID_ROUTING_STORE_REFUSAL_VALUE 1
 // 4,096 keys, or a mebibyte of keys and values, are in use.
 #define HYBRID_ROUTING_STORE_REFUSAL_FULL 2
+// In `compare-and-set`: the value is another.
+#define HYBRID_ROUTING_STORE_REFUSAL_OTHER 3
 
 typedef struct {
   uint8_t *ptr;
@@ -54,6 +56,27 @@ typedef struct {
   } val;
 } hybrid_routing_store_result_void_refusal_t;
 
+typedef struct {
+  bool is_err;
+  union {
+    int64_t ok;
+    hybrid_routing_store_refusal_t err;
+  } val;
+} hybrid_routing_store_result_s64_refusal_t;
+
+typedef struct {
+  double *ptr;
+  size_t len;
+} strategy_list_f64_t;
+
+// A moment.
+typedef struct hybrid_routing_clock_moment_t {
+  // Milliseconds since 1970-01-01 00:00 UTC.
+  uint64_t   milliseconds;
+  // Minutes that the configured time zone is ahead of UTC at that moment.
+  int32_t   offset;
+} hybrid_routing_clock_moment_t;
+
 // Who runs a deployment.
 typedef uint8_t hybrid_routing_types_side_t;
 
@@ -66,21 +89,35 @@ typedef uint8_t hybrid_routing_types_side_t;
 typedef struct hybrid_routing_types_price_t {
   // Of a token of the prompt.
   double   prompt;
+  // Of a token of the prompt that the provider has in its cache.
+  double   cached;
   // Of a token of the answer.
   double   completion;
 } hybrid_routing_types_price_t;
+
+// What a prompt may hold beside text.
+typedef uint8_t hybrid_routing_types_modalities_t;
+
+#define HYBRID_ROUTING_TYPES_MODALITIES_IMAGE (1 << 0)
+#define HYBRID_ROUTING_TYPES_MODALITIES_AUDIO (1 << 1)
+#define HYBRID_ROUTING_TYPES_MODALITIES_VIDEO (1 << 2)
 
 typedef struct {
   bool is_some;
   hybrid_routing_types_price_t val;
 } hybrid_routing_types_option_price_t;
 
+typedef struct {
+  strategy_string_t *ptr;
+  size_t len;
+} strategy_list_string_t;
+
 // What stays the same about a deployment for as long as an instance lives.
 typedef struct hybrid_routing_types_place_t {
   // The deployment's name, unique within its model: `local-1`, `gpu-a`.
   strategy_string_t   name;
-  // The id of the model it runs.
-  strategy_string_t   model;
+  // The index of its model in the list that `configure` was given.
+  uint32_t   model;
   // Who runs it.
   hybrid_routing_types_side_t   side;
   // The share the configuration gives it, from 0 to 1, before any strategy.
@@ -89,17 +126,30 @@ typedef struct hybrid_routing_types_place_t {
   uint32_t   capacity;
   // What it costs, where the configuration says so.
   hybrid_routing_types_option_price_t   price;
-  // Tokens of prompt and answer together that its model takes.
+  // Tokens of prompt and answer together that it takes.
   uint64_t   context_length;
+  // What it takes beside text.
+  hybrid_routing_types_modalities_t   takes;
+  // Whether it takes tools.
+  bool   tools;
+  // The words that the configuration gives it.
+  strategy_list_string_t   tags;
 } hybrid_routing_types_place_t;
 
-typedef struct {
-  bool is_some;
-  double val;
-} strategy_option_f64_t;
+// How an eligible deployment is doing.
+typedef uint8_t hybrid_routing_types_condition_t;
+
+// Nothing is wrong.
+#define HYBRID_ROUTING_TYPES_CONDITION_HEALTHY 0
+// It came back, and its limit is rising.
+#define HYBRID_ROUTING_TYPES_CONDITION_SLOW_START 1
+// It is out of use but for one trial at a time.
+#define HYBRID_ROUTING_TYPES_CONDITION_HALF_OPEN 2
+// It gives no first byte in time though it answers others: one trial at a time.
+#define HYBRID_ROUTING_TYPES_CONDITION_STALLED 3
 
 // A deployment as it is at the moment of the call. Numbers only, so that a call for each request
-// costs about a microsecond: what has a name is in its `place`.
+// costs about a microsecond: what has a name is in its `place`. A number that is not known is NaN.
 typedef struct hybrid_routing_types_deployment_t {
   // The index of its `place` in the list that `configure` was given.
   uint32_t   id;
@@ -107,17 +157,20 @@ typedef struct hybrid_routing_types_deployment_t {
   uint32_t   in_flight;
   // Requests of this gateway that wait for one of its places.
   uint32_t   queued;
+  // Requests that it takes at a time now: its capacity, or less where its refusals taught so.
+  uint32_t   limit;
+  // How it is doing.
+  hybrid_routing_types_condition_t   condition;
   // Time to first byte in milliseconds, an exponentially weighted moving average over its
-  // recent requests; failures count as slow ones. None before its first answer.
-  strategy_option_f64_t   latency;
+  // recent requests; failures count as slow ones.
+  double   latency;
+  // Time to the end of an answer in milliseconds, an average of the same kind over good answers.
+  double   duration;
   // The share of its recent attempts that failed, from 0 to 1.
   double   error_rate;
+  // The share of its recent attempts that it refused because it was full, from 0 to 1.
+  double   refused_rate;
 } hybrid_routing_types_deployment_t;
-
-typedef struct {
-  double *ptr;
-  size_t len;
-} strategy_list_f64_t;
 
 // How to share traffic, in the order of the arguments of `assign` or `assign-request`.
 // 
@@ -143,6 +196,21 @@ typedef uint8_t exports_hybrid_routing_policy_facts_t;
 #define EXPORTS_HYBRID_ROUTING_POLICY_FACTS_PROMPT_TOKENS (1 << 0)
 #define EXPORTS_HYBRID_ROUTING_POLICY_FACTS_SESSION (1 << 1)
 #define EXPORTS_HYBRID_ROUTING_POLICY_FACTS_PREFIXES (1 << 2)
+#define EXPORTS_HYBRID_ROUTING_POLICY_FACTS_TENANT_NAME (1 << 3)
+
+// A signal that a strategy asks for.
+typedef struct exports_hybrid_routing_policy_signal_t {
+  // Its name: `engine.waiting`.
+  strategy_string_t   name;
+  // Whether the strategy works with a host that does not know the name. All its values are then
+  // NaN. A name that is not known is else an error when the strategy is loaded.
+  bool   optional;
+} exports_hybrid_routing_policy_signal_t;
+
+typedef struct {
+  exports_hybrid_routing_policy_signal_t *ptr;
+  size_t len;
+} exports_hybrid_routing_policy_list_signal_t;
 
 // Who a strategy is and what it needs.
 typedef struct exports_hybrid_routing_policy_description_t {
@@ -161,6 +229,11 @@ typedef struct exports_hybrid_routing_policy_description_t {
   strategy_option_u32_t   refresh_interval;
   // What `assign-request` is to be told beside what costs nothing.
   exports_hybrid_routing_policy_facts_t   needs;
+  // The signals that `signals.read` gives.
+  exports_hybrid_routing_policy_list_signal_t   signals;
+  // Why a request is routed, held or refused, in the words that operators read. A verdict names
+  // one by its index. At most 256, of at most 128 bytes each.
+  strategy_list_string_t   reasons;
 } exports_hybrid_routing_policy_description_t;
 
 typedef struct {
@@ -180,24 +253,45 @@ typedef struct {
   size_t len;
 } exports_hybrid_routing_policy_list_deployment_t;
 
-// Imported Functions from `hybrid:routing/logging@0.2.0`
+// Imported Functions from `hybrid:routing/logging@0.3.0-draft`
 // Writes one message to the gateway's log, under the strategy's name.
 // 
 // Messages are cut at 1,024 bytes, and those past the 100th of one call (of one second, in calls
 // on the request path) are dropped: a log must not become a way to fill the operator's disk.
 extern void hybrid_routing_logging_log(hybrid_routing_logging_level_t level, strategy_string_t *message);
 
-// Imported Functions from `hybrid:routing/store@0.2.0`
+// Imported Functions from `hybrid:routing/store@0.3.0-draft`
 // The value of a key. None: never set, removed, or past its time.
 extern bool hybrid_routing_store_get(strategy_string_t *key, strategy_list_u8_t *ret);
-// Sets a value, for `ttl` milliseconds, or, without one, until it is removed.
+// Sets a value, for `ttl` milliseconds, or, without one, until it is removed. The last writer
+// wins.
 extern bool hybrid_routing_store_set(strategy_string_t *key, strategy_list_u8_t *value, uint32_t *maybe_ttl, hybrid_routing_store_refusal_t *err);
+// Sets a value if it still is `old`; none: if the key has no value.
+extern bool hybrid_routing_store_compare_and_set(strategy_string_t *key, strategy_list_u8_t *maybe_old, strategy_list_u8_t *value, uint32_t *maybe_ttl, hybrid_routing_store_refusal_t *err);
+// Adds to a number and returns the sum, which wraps around. A key without a value is 0. The value
+// is the number's 8 bytes, the lowest first. A time that was set for it stays.
+extern bool hybrid_routing_store_add(strategy_string_t *key, int64_t delta, int64_t *ret, hybrid_routing_store_refusal_t *err);
 // Removes a key. One that is not there is no error.
 extern void hybrid_routing_store_remove(strategy_string_t *key);
 
-// Exported Functions from `hybrid:routing/policy@0.2.0`
+// Imported Functions from `hybrid:routing/signals@0.3.0-draft`
+// One row for each deployment of the call, `local` first, then `remote`, in their order; in each
+// row the signals of deployments that `describe` asked for, in its order; after the rows the
+// global signals, in its order. NaN: not known. Reads within one call give the same numbers.
+// Empty outside of `assign` and `assign-request`.
+extern void hybrid_routing_signals_read(strategy_list_f64_t *ret);
+
+// Imported Functions from `hybrid:routing/clock@0.3.0-draft`
+// Now.
+extern void hybrid_routing_clock_now(hybrid_routing_clock_moment_t *ret);
+
+// Imported Functions from `hybrid:routing/chance@0.3.0-draft`
+// A number from 0 to below 1, all alike likely.
+extern double hybrid_routing_chance_draw(void);
+
+// Exported Functions from `hybrid:routing/policy@0.3.0-draft`
 void exports_hybrid_routing_policy_describe(exports_hybrid_routing_policy_description_t *ret);
-bool exports_hybrid_routing_policy_configure(strategy_string_t *parameters, exports_hybrid_routing_policy_list_place_t *places, strategy_string_t *err);
+bool exports_hybrid_routing_policy_configure(strategy_string_t *parameters, strategy_list_string_t *models, exports_hybrid_routing_policy_list_place_t *places, strategy_string_t *err);
 void exports_hybrid_routing_policy_assign(exports_hybrid_routing_policy_list_deployment_t *local, exports_hybrid_routing_policy_list_deployment_t *remote, exports_hybrid_routing_policy_weights_t *ret);
 
 // Helper Functions
@@ -210,23 +304,25 @@ void strategy_option_u32_free(strategy_option_u32_t *ptr);
 
 void hybrid_routing_store_result_void_refusal_free(hybrid_routing_store_result_void_refusal_t *ptr);
 
-void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr);
-
-void hybrid_routing_types_place_free(hybrid_routing_types_place_t *ptr);
-
-void strategy_option_f64_free(strategy_option_f64_t *ptr);
-
-void hybrid_routing_types_deployment_free(hybrid_routing_types_deployment_t *ptr);
+void hybrid_routing_store_result_s64_refusal_free(hybrid_routing_store_result_s64_refusal_t *ptr);
 
 void strategy_list_f64_free(strategy_list_f64_t *ptr);
+
+void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr);
+
+void strategy_list_string_free(strategy_list_string_t *ptr);
+
+void hybrid_routing_types_place_free(hybrid_routing_types_place_t *ptr);
 
 void hybrid_routing_types_weights_free(hybrid_routing_types_weights_t *ptr);
 
 void exports_hybrid_routing_policy_place_free(exports_hybrid_routing_policy_place_t *ptr);
 
-void exports_hybrid_routing_policy_deployment_free(exports_hybrid_routing_policy_deployment_t *ptr);
-
 void exports_hybrid_routing_policy_weights_free(exports_hybrid_routing_policy_weights_t *ptr);
+
+void exports_hybrid_routing_policy_signal_free(exports_hybrid_routing_policy_signal_t *ptr);
+
+void exports_hybrid_routing_policy_list_signal_free(exports_hybrid_routing_policy_list_signal_t *ptr);
 
 void exports_hybrid_routing_policy_description_free(exports_hybrid_routing_policy_description_t *ptr);
 

@@ -1,0 +1,219 @@
+//! The differences between a core module and its world.
+
+use std::fmt;
+
+use wit_parser::abi::AbiVariant;
+use wit_parser::{WasmExport, WasmExportKind, WasmImport};
+
+use wasmparser::ValType;
+
+use super::contract::{PACKAGE, Target};
+use super::module::{CoreImport, CoreModule, Entity};
+use super::{PREVIEW_1, Signature};
+
+/// A difference between a core module and its world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// A function is not exported.
+    MissingExport {
+        /// The name that the export must have.
+        name: String,
+        /// The type that it must have.
+        expected: Signature,
+    },
+    /// An export has another type.
+    ExportType {
+        /// The name of the export.
+        name: String,
+        /// The type that it must have.
+        expected: Signature,
+        /// The type of the function, or the kind of what is exported instead.
+        found: String,
+    },
+    /// The memory is not exported.
+    MissingMemory {
+        /// The name that the export must have.
+        name: String,
+    },
+    /// An export has the name of a function that the contract does not have.
+    UnknownExport {
+        /// The name of the export.
+        name: String,
+        /// The function of the contract whose name is nearest.
+        nearest: Option<String>,
+    },
+    /// Nobody gives what the module imports.
+    UnknownImport {
+        /// The first part of the import's name.
+        module: String,
+        /// The second part of it.
+        name: String,
+        /// Its kind: `function`, `memory`, ...
+        kind: &'static str,
+        /// The import of the contract whose name is nearest.
+        nearest: Option<String>,
+    },
+    /// An import has another type.
+    ImportType {
+        /// Both parts of the import's name.
+        name: String,
+        /// The type that it must have.
+        expected: Signature,
+        /// The type of the function, or the kind of what is imported instead.
+        found: String,
+    },
+}
+
+/// All differences, those of exports first.
+pub(crate) fn differences(core: &CoreModule, target: &Target) -> Vec<Difference> {
+    let mut differences = exports(core, target);
+    differences.extend(runtime(core, target));
+    differences.extend(unknown_exports(core, target));
+    differences.extend(core.imports.iter().filter_map(|import| imported(import, target)));
+    differences
+}
+
+/// Differences of the functions that the host calls.
+fn exports(core: &CoreModule, target: &Target) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    for (interface, function) in target.world_exports().flat_map(|item| target.functions(item)) {
+        let signature = target.resolve.wasm_signature(AbiVariant::GuestExport, function);
+        let signature = Signature::from(&signature);
+        let name = target.export(interface, function, WasmExportKind::Normal);
+        let post_return = target.export(interface, function, WasmExportKind::PostReturn);
+        if core.exports.contains_key(&post_return) {
+            differences.extend(exported(core, post_return, signature.post_return()));
+        }
+        differences.extend(exported(core, name, signature));
+    }
+    differences
+}
+
+/// Differences of what carries lists and strings: the memory, and the function that allocates in it.
+fn runtime(core: &CoreModule, target: &Target) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let name = |export| target.resolve.wasm_export_name(target.mangling, export);
+    let memory = name(WasmExport::Memory);
+    if core.exports.get(&memory) != Some(&Entity::Memory) {
+        differences.push(Difference::MissingMemory { name: memory });
+    }
+    let expected = Signature::new(&[ValType::I32; 4], &[ValType::I32]);
+    differences.extend(exported(core, name(WasmExport::Realloc), expected));
+    differences
+}
+
+fn exported(core: &CoreModule, name: String, expected: Signature) -> Option<Difference> {
+    let Some(entity) = core.exports.get(&name) else {
+        return Some(Difference::MissingExport { name, expected });
+    };
+    let found = unequal(entity, &expected)?;
+    Some(Difference::ExportType { name, expected, found })
+}
+
+/// What is there in place of the expected function. None: that function.
+fn unequal(entity: &Entity, expected: &Signature) -> Option<String> {
+    match entity {
+        Entity::Function(function) => {
+            let found = Signature::from(function);
+            (found != *expected).then(|| found.to_string())
+        }
+        other => Some(format!("a {}", other.kind())),
+    }
+}
+
+/// Exports that are spelled like functions of the contract, but are none of this world.
+fn unknown_exports(core: &CoreModule, target: &Target) -> Vec<Difference> {
+    let functions = target.world_exports().flat_map(|item| target.functions(item));
+    let spelled = |(interface, function)| {
+        [WasmExportKind::Normal, WasmExportKind::PostReturn]
+            .map(|kind| target.export(interface, function, kind))
+    };
+    let known: Vec<String> = functions.flat_map(spelled).collect();
+    let unknown =
+        core.exports.keys().filter(|name| name.contains(PACKAGE) && !known.contains(name));
+    let difference = |name: &String| Difference::UnknownExport {
+        name: name.clone(),
+        nearest: nearest(name, known.iter().map(String::as_str)),
+    };
+    unknown.map(difference).collect()
+}
+
+/// The difference of an import. None: it is as the world has it.
+fn imported(import: &CoreImport, target: &Target) -> Option<Difference> {
+    if import.module == PREVIEW_1 {
+        return None;
+    }
+    let mut known = Vec::new();
+    for (interface, func) in target.world_imports().flat_map(|item| target.functions(item)) {
+        let name = WasmImport::Func { interface, func };
+        let (module, name) = target.resolve.wasm_import_name(target.mangling, name);
+        if (&module, &name) == (&import.module, &import.name) {
+            let expected = target.resolve.wasm_signature(AbiVariant::GuestImport, func);
+            let expected = Signature::from(&expected);
+            let found = unequal(&import.entity, &expected)?;
+            let name = format!("{module} {name}");
+            return Some(Difference::ImportType { name, expected, found });
+        }
+        known.push(format!("{module} {name}"));
+    }
+    // `wit-component` knows more than functions, such as resources, and newer versions of WASI. A
+    // module that says itself what it imports may use that.
+    let is_foreign = import.module.contains(':') && !import.module.contains(PACKAGE);
+    if target.is_embedded && (is_foreign || import.name.starts_with('[')) {
+        return None;
+    }
+    let name = format!("{} {}", import.module, import.name);
+    Some(Difference::UnknownImport {
+        module: import.module.clone(),
+        name: import.name.clone(),
+        kind: import.entity.kind(),
+        nearest: nearest(&name, known.iter().map(String::as_str)),
+    })
+}
+
+/// The known name that was most likely meant: at most so many letters differ as a version without its
+/// `-draft` lacks.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let distances = known.map(|other| (strsim::damerau_levenshtein(name, other), other));
+    let (distance, nearest) = distances.min()?;
+    (distance <= "-draft".len()).then(|| nearest.to_owned())
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingExport { name, expected } => {
+                write!(f, "`{name}` is not exported: it must be a function {expected}")
+            }
+            Self::ExportType { name, expected, found } => {
+                write!(f, "the export `{name}` is {found}: it must be a function {expected}")
+            }
+            Self::MissingMemory { name } => {
+                write!(f, "the memory is not exported: its name must be `{name}`")
+            }
+            Self::UnknownExport { name, nearest } => {
+                write!(f, "the export `{name}` is no function of the contract")?;
+                did_you_mean(f, nearest.as_deref())
+            }
+            Self::UnknownImport { module, name, kind, nearest } => {
+                write!(f, "nobody gives the import `{module}` `{name}`, a {kind}")?;
+                match module.as_str() {
+                    _ if nearest.is_some() => did_you_mean(f, nearest.as_deref()),
+                    "env" if *kind == "memory" => write!(f, ": the module must have its own"),
+                    "env" => write!(f, ": the linker found no definition of `{name}`"),
+                    _ => Ok(()),
+                }
+            }
+            Self::ImportType { name, expected, found } => {
+                write!(f, "the import `{name}` is {found}: it must be a function {expected}")
+            }
+        }
+    }
+}
+
+fn did_you_mean(f: &mut fmt::Formatter<'_>, nearest: Option<&str>) -> fmt::Result {
+    match nearest {
+        Some(nearest) => write!(f, ": did you mean `{nearest}`?"),
+        None => Ok(()),
+    }
+}
