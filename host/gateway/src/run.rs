@@ -68,7 +68,7 @@ pub fn run(
     let board = Arc::new(Board::new(snapshot));
     let decider = Decider::start(plan, Arc::clone(&board))?;
     let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
-    reload::open_log(&gateway, &first.config)?;
+    equip(&gateway, &first)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (worker, looker) = (worker("reload")?, worker("watch")?);
     let mut cores = Cores::start(&listener, options.cores.max(1), &gateway, &tls)?;
@@ -222,28 +222,28 @@ impl Control {
     async fn install(&self, loaded: Loaded) -> anyhow::Result<()> {
         let before = Arc::clone(&self.gateway.board.snapshot().generation);
         let generation = Arc::clone(&loaded.snapshot.generation);
-        self.equip(&generation)?;
+        equip(&self.gateway, &generation)?;
         let decider = self.decider.clone();
         let install = move || decider.install(loaded.plan);
         if !self.worker.spawn_blocking(install).await? {
             // The old weights stay in use, so the old log and places must, too.
-            self.equip(&before)?;
+            equip(&self.gateway, &before)?;
             bail!("{PANICKED}");
         }
         self.watch(&generation);
         Ok(())
     }
+}
 
-    /// Applies the parts of a generation other than its weights: its log and its deployments'
-    /// places.
-    fn equip(&self, generation: &Generation) -> anyhow::Result<()> {
-        reload::open_log(&self.gateway, &generation.config)?;
-        generation.fleet.loaded();
-        for (model, wanted) in generation.fleet.models.iter().zip(generation.wanted()) {
-            model.want(wanted, fleet::now());
-        }
-        Ok(())
+/// Applies the parts of a generation other than its weights: its log, its deployments' places, and
+/// the signals that its strategies ask for.
+fn equip(gateway: &Gateway, generation: &Generation) -> anyhow::Result<()> {
+    reload::open_log(gateway, &generation.config)?;
+    generation.fleet.loaded();
+    for (model, wanted) in generation.fleet.models.iter().zip(generation.wanted()) {
+        model.want(wanted, fleet::now());
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
     let worker = worker("reload").unwrap();
     let control =
         Control::new(Arc::clone(&gateway), decider, loader, &tls, worker.handle().clone()).unwrap();
-    control.equip(&first).unwrap();
+    equip(&control.gateway, &first).unwrap();
 
     let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));
     // An ejection after the trial makes the installation ask the strategy again.

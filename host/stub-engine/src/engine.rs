@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::EngineOptions;
 use super::capacity::{Capacity, EngineLoad, Place, Places};
 use super::metrics::Telling;
+use super::prefix_cache::{PrefixCache, Prompt};
 
 /// Longest wait, in seconds: far beyond any use, and within what a clock can add.
 const LONGEST: f64 = 86_400.0;
@@ -27,6 +28,8 @@ pub(super) struct Settings {
     failure_rate: f64,
     latency_ms: u64,
     tokens_per_second: f64,
+    prefill_per_second: f64,
+    cache: usize,
     pub(super) places: u32,
     queue: u32,
     requests_per_minute: f64,
@@ -66,6 +69,20 @@ impl Settings {
         }
     }
 
+    /// True if its prompts are read at a set pace, or cached.
+    pub(super) fn reads(&self) -> bool {
+        self.prefill_per_second > 0.0 || self.cache > 0
+    }
+
+    /// How long it takes to read `words` of a prompt.
+    fn prefill(&self, words: usize) -> Duration {
+        if self.prefill_per_second > 0.0 {
+            Duration::from_secs_f64((words as f64 / self.prefill_per_second).min(LONGEST))
+        } else {
+            Duration::ZERO
+        }
+    }
+
     fn check(self) -> Result<Self, String> {
         if !(0.0..=1.0).contains(&self.failure_rate) {
             return Err(format!("failure_rate is {}: it is from 0 to 1", self.failure_rate));
@@ -74,6 +91,12 @@ impl Settings {
             return Err(format!(
                 "tokens_per_second is {}: it is 0 (no limit) or more",
                 self.tokens_per_second
+            ));
+        }
+        if !(self.prefill_per_second.is_finite() && self.prefill_per_second >= 0.0) {
+            return Err(format!(
+                "prefill_per_second is {}: it is 0 (no limit) or more",
+                self.prefill_per_second
             ));
         }
         if !(self.requests_per_minute.is_finite() && self.requests_per_minute >= 0.0) {
@@ -97,6 +120,8 @@ pub(super) struct EngineChange {
     failure_rate: Option<f64>,
     latency_ms: Option<u64>,
     tokens_per_second: Option<f64>,
+    prefill_per_second: Option<f64>,
+    cache: Option<usize>,
     places: Option<u32>,
     queue: Option<u32>,
     requests_per_minute: Option<f64>,
@@ -170,6 +195,7 @@ pub(super) struct Engine {
     settings: ArcSwap<Settings>,
     places: Arc<Places>,
     counters: Arc<Counters>,
+    prefix_cache: Mutex<PrefixCache>,
     dice: Mutex<StdRng>,
 }
 
@@ -180,6 +206,8 @@ impl Engine {
             failure_rate: options.failure_rate,
             latency_ms: millis(options.latency),
             tokens_per_second: options.tokens_per_second,
+            prefill_per_second: options.prefill_per_second,
+            cache: options.cache,
             places: options.places,
             queue: options.queue,
             requests_per_minute: options.requests_per_minute,
@@ -198,6 +226,7 @@ impl Engine {
             settings: ArcSwap::from_pointee(settings),
             places: Arc::default(),
             counters: Arc::default(),
+            prefix_cache: Mutex::default(),
             dice: Mutex::new(options.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64)),
         })
     }
@@ -215,6 +244,8 @@ impl Engine {
                 failure_rate: change.failure_rate.unwrap_or(old.failure_rate),
                 latency_ms: change.latency_ms.unwrap_or(old.latency_ms),
                 tokens_per_second: change.tokens_per_second.unwrap_or(old.tokens_per_second),
+                prefill_per_second: change.prefill_per_second.unwrap_or(old.prefill_per_second),
+                cache: change.cache.unwrap_or(old.cache),
                 places: change.places.unwrap_or(old.places),
                 queue: change.queue.unwrap_or(old.queue),
                 requests_per_minute: change.requests_per_minute.unwrap_or(old.requests_per_minute),
@@ -236,10 +267,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits for a place, then for the latency. None: the engine refuses the call. If this future
-    /// is dropped, the work goes on until the engine notices that its client left.
-    pub(super) async fn work(self: &Arc<Self>, settings: &Settings) -> Option<Place> {
-        let (engine, latency) = (Arc::clone(self), settings.latency());
+    /// Words of a prompt that are cached, and the time to read the others.
+    pub(super) fn look_up(&self, settings: &Settings, prompt: &Prompt) -> (usize, Duration) {
+        let cache = self.prefix_cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cached, read) = cache.split(prompt);
+        (cached, settings.prefill(read))
+    }
+
+    /// Caches a prompt that was read.
+    pub(super) fn keep(&self, settings: &Settings, prompt: &Prompt) {
+        let mut cache = self.prefix_cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.keep(prompt, settings.cache);
+    }
+
+    /// Waits for a place, then for the latency and the prefill. None: the engine refuses the call.
+    /// If this future is dropped, the work goes on until the engine notices that its client left.
+    pub(super) async fn work(
+        self: &Arc<Self>,
+        settings: &Settings,
+        prefill: Duration,
+    ) -> Option<Place> {
+        let (engine, latency) = (Arc::clone(self), settings.latency().saturating_add(prefill));
         let work = async move {
             let place = engine.places.enter(|| engine.settings.load().capacity()).await?;
             tokio::time::sleep(latency).await;

@@ -126,7 +126,9 @@ async fn generate(
     let body = read(request).await?;
     let body: Value = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad(None, format!("the body is not JSON: {error}")))?;
-    let call = InferenceCall::new(&engine.name, number, now(), body)?;
+    let prompt = settings.reads().then(|| endpoint::prompt(endpoint, &body)).unwrap_or_default();
+    let (cached, prefill) = engine.look_up(&settings, &prompt);
+    let call = InferenceCall::new(&engine.name, number, now(), body)?.with_cached(cached);
     let reply = endpoint::reply(endpoint, &call)?;
     if let Err(wait) = engine.spend(&settings) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds")]
@@ -134,12 +136,13 @@ async fn generate(
         let problem = Problem::full(StatusCode::TOO_MANY_REQUESTS);
         return Ok(problem.into_response_after(settings.retry_after.or(Some(seconds))));
     }
-    let Some(place) = engine.work(&settings).await else {
+    let Some(place) = engine.work(&settings, prefill).await else {
         let status = StatusCode::from_u16(settings.refusal);
         let problem = Problem::full(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE));
         return Ok(problem.into_response_after(settings.retry_after));
     };
     in_flight.hold(place);
+    engine.keep(&settings, &prompt);
     if engine.fails(&settings) {
         let message = "this engine was told to fail";
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message));

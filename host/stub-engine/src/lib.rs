@@ -13,6 +13,7 @@ mod endpoint;
 mod engine;
 mod http;
 mod metrics;
+mod prefix_cache;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,11 @@ pub struct EngineOptions {
     pub latency: Duration,
     /// Words per second after that. 0: as fast as possible.
     pub tokens_per_second: f64,
+    /// Prompt words per second that are read before the first byte. 0: as fast as possible.
+    pub prefill_per_second: f64,
+    /// Prompt words that its prefix cache holds. They are not read again, and are told as
+    /// `cached_tokens`. 0: it has no cache.
+    pub cache: usize,
     /// The share of inference calls answered 500, from 0 to 1.
     pub failure_rate: f64,
     /// The models that `/v1/models` lists. Calls for any other model are answered, too.
@@ -72,6 +78,8 @@ impl Default for EngineOptions {
             name: "stub".to_owned(),
             latency: Duration::ZERO,
             tokens_per_second: 0.0,
+            prefill_per_second: 0.0,
+            cache: 0,
             failure_rate: 0.0,
             models: Vec::new(),
             api_key: None,

@@ -328,6 +328,33 @@ async fn a_client_that_goes_away_is_counted() {
 }
 
 #[tokio::test]
+async fn cached_prompts_are_not_read_again() {
+    let cached = EngineOptions { prefill_per_second: 1_000.0, cache: 1_000, ..named() };
+    let stub = start(cached).await;
+    let words = "word ".repeat(100);
+    let body = |more: &str| json!({"model": "m", "prompt": format!("{words}{more}")});
+    let begun = Instant::now();
+    let (_, first) = stub.post("/v1/completions", body("")).await;
+    assert!(begun.elapsed() >= Duration::from_millis(100));
+    assert!(first["usage"]["prompt_tokens_details"].is_null());
+    // An hour for each word that is read.
+    stub.post("/stub", json!({"prefill_per_second": 1.0 / 3600.0})).await;
+    let late = tokio::time::timeout(
+        Duration::from_millis(50),
+        stub.post("/v1/completions", body("and more")),
+    );
+    assert!(late.await.is_err());
+    stub.post("/stub", json!({"prefill_per_second": 0.0})).await;
+    let (_, second) = stub.post("/v1/completions", body("and more")).await;
+    assert_eq!(second["usage"]["prompt_tokens"], 102);
+    assert_eq!(second["usage"]["prompt_tokens_details"]["cached_tokens"], 96);
+    stub.post("/stub", json!({"cache": 0})).await;
+    stub.post("/v1/completions", body("")).await;
+    let (_, third) = stub.post("/v1/completions", body("")).await;
+    assert!(third["usage"]["prompt_tokens_details"].is_null());
+}
+
+#[tokio::test]
 async fn a_call_lingers_after_its_client_has_left() {
     let hour = Duration::from_secs(3600);
     let full = EngineOptions { places: 1, queue: 0, latency: hour, ..named() };
@@ -363,6 +390,7 @@ async fn options_that_make_no_sense_are_refused() {
         EngineOptions { name: "a\nb".to_owned(), ..named() },
         EngineOptions { failure_rate: f64::NAN, ..named() },
         EngineOptions { tokens_per_second: f64::INFINITY, ..named() },
+        EngineOptions { prefill_per_second: f64::NAN, ..named() },
     ] {
         let stub = start(options).await;
         let error = stub.served.await.unwrap().unwrap_err();

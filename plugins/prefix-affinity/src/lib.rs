@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
+    /// A deployment gets a prompt for its cache if it has at least this share of the prompt cached.
+    pub cached_share: Fraction,
     /// Above this many times the average load, a deployment's prompts move on to another one.
     #[schemars(range(min = 1))]
     pub load_factor: f64,
@@ -27,8 +29,8 @@ pub struct Parameters {
 
 impl Default for Parameters {
     fn default() -> Self {
-        let free_load = Fraction::percent(50);
-        Self { load_factor: 1.25, free_load, prefer_local: true }
+        let (cached_share, free_load) = (Fraction::percent(30), Fraction::percent(50));
+        Self { cached_share, load_factor: 1.25, free_load, prefer_local: true }
     }
 }
 
@@ -36,6 +38,7 @@ impl Default for Parameters {
 #[derive(Debug)]
 pub struct PrefixAffinity {
     rendezvous: Rendezvous,
+    cached_share: f64,
 }
 
 gateway_strategy::export!(PrefixAffinity, request; schema = "parameters.json");
@@ -43,18 +46,19 @@ gateway_strategy::export!(PrefixAffinity, request; schema = "parameters.json");
 impl Strategy for PrefixAffinity {
     const SUMMARY: &'static str = "Prompts that begin alike to one deployment, with bounded load";
     const REFRESH: Option<Duration> = Some(Duration::from_secs(1));
-    const NEEDS: Needs = Needs { prefixes: true, ..Needs::NOTHING };
+    const NEEDS: Needs = Needs { prefixes: true, prompt_tokens: true, ..Needs::NOTHING };
     const SIGNALS: &'static [Signal] = &[Signal::required("prefix.tokens")];
 
     type Parameters = Parameters;
 
     fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
-        let Parameters { load_factor, free_load, prefer_local } = parameters;
+        let Parameters { cached_share, load_factor, free_load, prefer_local } = parameters;
         if !(load_factor.is_finite() && load_factor >= 1.0) {
             return Err(format!("`load_factor`: {load_factor} is not a number of at least 1"));
         }
         let bound = Bound { load_factor, free_load: free_load.get(), prefer_local };
-        Ok(Self { rendezvous: Rendezvous::new(bound, &places) })
+        let cached_share = cached_share.get();
+        Ok(Self { rendezvous: Rendezvous::new(bound, &places), cached_share })
     }
 
     /// Shares by free places, as for a request without a prompt.
@@ -70,12 +74,22 @@ impl RequestStrategy for PrefixAffinity {
         local: &[Deployment],
         remote: &[Deployment],
     ) -> Verdict {
-        // The first block decides where no deployment has any of the prompt.
-        let Some(block) = request.prefixes.first() else {
+        let [first, ..] = request.prefixes[..] else {
             return self.rendezvous.of_none(local, remote).into();
         };
         let signals = Signals::read(Self::SIGNALS.len());
-        self.rendezvous.of(*block, |row| signals.of(row, 0), local, remote).into()
+        let rows = local.len() + remote.len();
+        // `max` ignores NaN: what is not known counts as nothing.
+        let cached = (0..rows).map(|row| signals.of(row, 0)).fold(0.0, f64::max);
+        let enough = self.cached_share * request.prompt_tokens.map_or(0.0, f64::from);
+        // A short beginning, like a system prompt, is soon cached wherever it is sent. If it decided,
+        // all prompts that have it would go to the deployments that had it first.
+        if cached >= 1.0 && cached < enough {
+            let whole = request.prefixes.last().copied().unwrap_or(first);
+            return self.rendezvous.of(whole, |_| 0.0, local, remote).into();
+        }
+        // The first block decides where no deployment has any of the prompt.
+        self.rendezvous.of(first, |row| signals.of(row, 0), local, remote).into()
     }
 }
 
@@ -124,6 +138,24 @@ mod tests {
         assert_eq!(first(&busy.ask_for(&mut strategy, &prompt(&[1, 2]))), home, "it has room");
         testing::set_signals(&[]);
         assert_eq!(first(&idle.ask_for(&mut strategy, &prompt(&[1, 2]))), home, "nothing is known");
+    }
+
+    #[test]
+    fn prompts_with_little_in_common_are_spread() {
+        let fleet = Fleet::new().local("a").local("b").local("c");
+        let mut strategy: PrefixAffinity = fleet.configure("{}");
+        let mut spread = |tokens| {
+            testing::set_signals(&[0.0, 512.0, 0.0]);
+            let to = |end| {
+                let asked = Request { prompt_tokens: Some(tokens), ..prompt(&[1, 2, end]) };
+                first(&fleet.ask_for(&mut strategy, &asked))
+            };
+            let all: Vec<usize> = (100..160).map(to).collect();
+            testing::set_signals(&[]);
+            [0, 1, 2].map(|at| all.iter().filter(|to| **to == at).count())
+        };
+        assert_eq!(spread(1_700), [0, 60, 0], "three in ten tokens are cached");
+        assert!(spread(1_800).iter().all(|count| *count >= 8), "{:?}", spread(1_800));
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod openai_sdk;
 mod outage;
 mod overload;
 mod panics;
+mod prompt_caches;
 mod reload;
 mod reload_saving;
 mod reload_under_load;

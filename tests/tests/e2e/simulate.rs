@@ -116,3 +116,27 @@ async fn access_log_can_be_replayed() {
     let cells: Vec<&str> = row.split_whitespace().collect();
     assert_eq!(cells[..3], ["local-first", "5", "0"], "{table}");
 }
+
+#[test]
+fn traces_are_played_and_their_mistakes_told_with_their_line() {
+    let scenario = SCENARIO.replace("duration: 60\n", "").replace("rate: 3", "trace: then.jsonl");
+    let scenario = scenario.replace("concurrency:", "cache: 100000, concurrency:");
+    let line = |at: u32, ids: &str| {
+        let ids = format!(r#""hash_ids":[{ids}]"#);
+        format!("{{\"timestamp\":{at},\"input_length\":1024,\"output_length\":9,{ids}}}\n")
+    };
+    let setup = || tests::setup!().file("s.yaml", &*scenario);
+    let words = ["local-first", "--scenario", "s.yaml"];
+    let trace = [line(9000, "1,2"), line(0, "1,2"), line(20_000, "1,3")].concat();
+    let table = succeeded(setup().file("then.jsonl", &*trace), &words);
+    let row = table.lines().nth(2).expect("one strategy");
+    // The second prompt needs its last token read, the third its second block.
+    let cached = (1023 + 512) as f64 / 3072.0 * 100.0;
+    assert!(row.starts_with("local-first") && row.contains("  3 "), "{table}");
+    assert!(row.contains(&format!("{cached:.1} %")), "{table}");
+    let output = simulate(setup().file("then.jsonl", trace + "\n{}\n"), &words);
+    let said = text(&output.stderr);
+    for says in ["s.yaml:6:", "then.jsonl:5: not an object with `timestamp`"] {
+        assert!(said.contains(says), "no {says:?} in: {said}");
+    }
+}

@@ -28,6 +28,12 @@ pub(super) struct StubArgs {
     /// Words per second after the first byte; 0 is as fast as possible
     #[arg(long, value_name = "N", default_value_t = 0.0)]
     tokens_per_second: f64,
+    /// Prompt words read per second before the first byte; 0 is as fast as possible
+    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    prefill_per_second: f64,
+    /// Prompt words in its prefix cache, which are not read again; 0 is no cache
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    cache: usize,
     /// The share of calls answered with 500, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     failure_rate: f64,
@@ -77,6 +83,8 @@ async fn serve(args: StubArgs) -> anyhow::Result<()> {
         name: args.name,
         latency: Duration::from_millis(args.latency_ms),
         tokens_per_second: args.tokens_per_second,
+        prefill_per_second: args.prefill_per_second,
+        cache: args.cache,
         failure_rate: args.failure_rate,
         models: args.models,
         api_key: args.api_key,

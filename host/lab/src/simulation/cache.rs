@@ -1,7 +1,9 @@
-//! An engine's prefix cache: system prompts, which many requests share, and sessions.
+//! An engine's prefix cache: system prompts, which many requests share, and sessions, or the blocks
+//! of a trace.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::scenario::TRACE_BLOCK;
 use super::workload::Request;
 
 /// Cached prefixes of prompts. The least recently used are evicted first.
@@ -22,6 +24,8 @@ enum Beginning {
     Kind(usize),
     /// The rest of a session's prompt, after the system prompt.
     Session(u64),
+    /// A block of a trace, together with all before it.
+    Block(u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,15 +43,30 @@ impl Cache {
     /// Number of cached tokens of a prompt. At least one token is never cached.
     pub(super) fn known(&self, request: &Request) -> u32 {
         let of = |beginning| self.kept.get(&beginning).map_or(0, |kept: &Kept| kept.tokens);
+        let most = request.prompt.saturating_sub(1);
+        if !request.blocks.is_empty() {
+            let blocks = request.blocks.iter().map(|block| of(Beginning::Block(*block)));
+            let known: u64 = blocks.take_while(|tokens| *tokens > 0).sum();
+            return u32::try_from(known).unwrap_or(u32::MAX).min(most);
+        }
         let shared = of(Beginning::Kind(request.kind)).min(request.system.into());
         let whole = shared == u64::from(request.system);
         let own = if whole { of(Beginning::Session(request.session)) } else { 0 };
-        let most = request.prompt.saturating_sub(1);
         u32::try_from(shared + own).unwrap_or(u32::MAX).min(most)
     }
 
-    /// Caches a prompt and the first `answer` tokens of its answer.
+    /// Caches a prompt and the first `answer` tokens of its answer. A trace names no blocks of
+    /// answers, so that only its prompts are kept.
     pub(super) fn keep(&mut self, request: &Request, answer: u32) {
+        if !request.blocks.is_empty() {
+            // The last blocks are put first, and so evicted first: alone they are of no use.
+            for (index, block) in request.blocks.iter().enumerate().rev() {
+                let before = u64::from(TRACE_BLOCK) * index as u64;
+                let rest = u64::from(request.prompt).saturating_sub(before);
+                self.put(Beginning::Block(*block), rest.min(TRACE_BLOCK.into()));
+            }
+            return;
+        }
         let own = u64::from(request.prompt.saturating_sub(request.system)) + u64::from(answer);
         self.put(Beginning::Session(request.session), own);
         self.put(Beginning::Kind(request.kind), request.system.into());
@@ -79,13 +98,14 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
 
     fn request(session: u64, prompt: u32) -> Request {
-        let (at, tenant) = (Duration::ZERO, None);
-        Request { at, kind: 0, session, system: 100, prompt, output: 10, stream: true, tenant }
+        let (at, tenant, blocks, stream) = (Duration::ZERO, None, Arc::default(), true);
+        Request { at, kind: 0, session, system: 100, prompt, output: 10, stream, tenant, blocks }
     }
 
     #[test]
@@ -109,5 +129,17 @@ mod tests {
         assert_eq!(cache.known(&request(3, 500)), 300);
         cache.clear();
         assert_eq!(cache.known(&request(3, 500)), 0);
+    }
+
+    #[test]
+    fn blocks_of_a_trace_are_known_up_to_the_first_unknown() {
+        let blocks = |prompt, list: &[u64]| Request { blocks: list.into(), ..request(1, prompt) };
+        let mut cache = Cache::new(2_000);
+        cache.keep(&blocks(1_100, &[1, 2, 3]), 10);
+        assert_eq!(cache.known(&blocks(1_100, &[1, 2, 3])), 1_099, "at least one token is read");
+        assert_eq!(cache.known(&blocks(3_000, &[1, 2, 4, 3])), 1_024);
+        assert_eq!(cache.known(&blocks(3_000, &[4, 2, 3])), 0);
+        cache.keep(&blocks(1_024, &[5, 6]), 0);
+        assert_eq!(cache.known(&blocks(3_000, &[1, 2, 3])), 512, "the last blocks go first");
     }
 }

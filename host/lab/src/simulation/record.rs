@@ -30,6 +30,8 @@ pub(super) struct Record {
     pub(super) first_byte: Option<Duration>,
     /// Time from its arrival to its end.
     pub(super) total: Duration,
+    /// Tokens of its prompt that the engine which answered had in its cache.
+    pub(super) cached: u32,
     /// Cost in US dollars.
     pub(super) cost: f64,
 }

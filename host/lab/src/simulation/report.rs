@@ -56,6 +56,9 @@ pub struct StrategyReport {
     pub first_byte: Quantiles,
     /// Seconds from arrival to the end. Counts requests in `ok` only.
     pub total: Quantiles,
+    /// Share of the prompt tokens that engines had in their caches, 0 to 1. Counts requests in `ok`
+    /// only. None if no engine has a cache.
+    pub cached: Option<f64>,
     /// Total cost in US dollars.
     pub cost: f64,
     /// How often the strategy failed or gave invalid weights.
@@ -101,6 +104,8 @@ pub struct Series {
     pub shares: Vec<Vec<Option<f64>>>,
     /// Number of failed requests.
     pub failed: Vec<usize>,
+    /// Cost in US dollars.
+    pub cost: Vec<f64>,
 }
 
 impl Report {
@@ -146,6 +151,7 @@ impl Report {
             queued: of(|record| record.queued),
             first_byte: of(|record| record.first_byte.unwrap_or(record.total)),
             total: of(|record| record.total),
+            cached: cached(scenario, requests, records),
             // An empty sum of floats is -0.0, which would be printed with its sign.
             cost: records.iter().map(|record| record.cost).sum::<f64>() + 0.0,
             faults: done.faults,
@@ -181,11 +187,22 @@ fn shares(scenario: &Scenario, done: &Done) -> Vec<DeploymentReport> {
     scenario.sites.iter().enumerate().map(share).collect()
 }
 
+fn cached(scenario: &Scenario, requests: &[Request], records: &[Record]) -> Option<f64> {
+    let answered = || requests.iter().zip(records).filter(|(_, record)| record.fate == Fate::Ok);
+    let prompts: u64 = answered().map(|(request, _)| u64::from(request.prompt)).sum();
+    let cached: u64 = answered().map(|(_, record)| u64::from(record.cached)).sum();
+    let has_cache = scenario.sites.iter().any(|site| site.cache > 0);
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^52 tokens")]
+    has_cache.then(|| cached as f64 / prompts.max(1) as f64)
+}
+
 fn series(records: &[(usize, &Record)], sites: usize) -> Series {
     let mut first_bytes = vec![Vec::new(); POINTS];
     let (mut answered, mut failed) = (vec![vec![0; POINTS]; sites], vec![0; POINTS]);
+    let mut cost = vec![0.0; POINTS];
     for (point, record) in records {
         failed[*point] += usize::from(record.fate != Fate::Ok);
+        cost[*point] += record.cost;
         if let Some(first_byte) = record.first_byte.filter(|_| record.fate == Fate::Ok) {
             first_bytes[*point].push(first_byte.as_secs_f64());
         }
@@ -202,6 +219,7 @@ fn series(records: &[(usize, &Record)], sites: usize) -> Series {
         first_byte_p99: first_bytes.into_iter().map(p99).collect(),
         shares: answered.iter().map(|site| site.iter().zip(&sums).map(share).collect()).collect(),
         failed,
+        cost,
     }
 }
 

@@ -37,6 +37,11 @@ pub fn rows(report: &Report) -> Vec<Vec<String>> {
         above.extend([heading, ""]);
         below.extend(["p50", "p99"]);
     }
+    let cached = report.strategies.iter().any(|strategy| strategy.cached.is_some());
+    if cached {
+        above.push("");
+        below.push("cached");
+    }
     above.push("");
     below.push("cost");
     let faults = report.strategies.iter().any(|strategy| strategy.faults > 0);
@@ -45,22 +50,31 @@ pub fn rows(report: &Report) -> Vec<Vec<String>> {
         below.push("faults");
     }
     let headings = [above, below].map(|row| row.into_iter().map(str::to_owned).collect());
-    let row = |strategy| row(strategy, faults);
+    let row = |strategy| row(strategy, cached, faults);
     headings.into_iter().chain(report.strategies.iter().map(row)).collect()
 }
 
-fn row(strategy: &StrategyReport, faults: bool) -> Vec<String> {
+fn row(strategy: &StrategyReport, cached: bool, faults: bool) -> Vec<String> {
     let StrategyReport { name, requests, failed, .. } = strategy;
     let mut row = vec![name.clone(), requests.to_string(), failed.to_string()];
     row.extend(strategy.shares.iter().map(|share| format!("{:.1} %", share.share * 100.0)));
     for Quantiles { p50, p99, .. } in [strategy.queued, strategy.first_byte, strategy.total] {
         row.extend([time(p50), time(p99)]);
     }
-    row.push(format!("${:.2}", strategy.cost));
+    if cached {
+        row.push(format!("{:.1} %", strategy.cached.unwrap_or(0.0) * 100.0));
+    }
+    row.push(dollars(strategy.cost));
     if faults {
         row.push(strategy.faults.to_string());
     }
     row
+}
+
+/// Formats dollars for people: `$0.52`.
+#[must_use]
+pub fn dollars(dollars: f64) -> String {
+    format!("${dollars:.2}")
 }
 
 /// Formats seconds for people: `12 ms`, `1.0 s`, `123 s`.

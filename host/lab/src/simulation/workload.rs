@@ -1,5 +1,7 @@
 //! The requests of a scenario. They are generated once and are the same for every strategy.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -10,7 +12,7 @@ use contract::{Facts, Needs};
 use fleet::RequestSignals;
 
 use super::random::{Stream, exponential, mix, stream};
-use super::scenario::{Arrivals, Kind, Scenario};
+use super::scenario::{Arrivals, Kind, Recorded, Scenario, TRACE_BLOCK};
 
 /// Maximum number of requests of one scenario.
 const MAX_REQUESTS: usize = 1_000_000;
@@ -41,6 +43,9 @@ pub(super) struct Request {
     pub(super) output: u32,
     pub(super) stream: bool,
     pub(super) tenant: Option<String>,
+    /// As in a trace: a hash for each block of 512 prompt tokens and all before it. If there are
+    /// none, what prompts share is decided by `kind`, `system` and `session`.
+    pub(super) blocks: Arc<[u64]>,
 }
 
 /// The scenario exceeds the maximum number of requests.
@@ -55,8 +60,10 @@ pub(super) fn requests(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
     let mut requests = match &scenario.arrivals {
         Arrivals::Recorded(recorded) => {
             let within = recorded.iter().take_while(|request| request.at < scenario.duration);
-            let request = |(session, recorded): (u64, &super::scenario::Recorded)| {
-                let (kind, mut rng) = draw_kind(scenario, session);
+            let mut conversations = Conversations::default();
+            let request = |(number, recorded): (u64, &Recorded)| {
+                let (kind, mut rng) = draw_kind(scenario, number);
+                let session = conversations.of(number, recorded);
                 let output = scenario.kinds[kind].output.count(1, &mut rng);
                 Request {
                     at: recorded.at,
@@ -67,6 +74,7 @@ pub(super) fn requests(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
                     output: recorded.output.unwrap_or(output).max(1),
                     stream: recorded.stream,
                     tenant: scenario.kinds[kind].tenant.clone(),
+                    blocks: Arc::clone(&recorded.blocks),
                 }
             };
             (0..).zip(within).map(request).collect()
@@ -103,6 +111,30 @@ fn by_rate(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
     }
 }
 
+/// The conversations of a trace. A prompt that begins with the whole blocks of an earlier prompt goes
+/// on with its conversation. One block in common says nothing, because it may be a system prompt.
+#[derive(Default)]
+struct Conversations {
+    /// Sessions by the last whole block of their prompts. A block is named with all before it.
+    sessions: HashMap<u64, u64>,
+}
+
+impl Conversations {
+    /// The session of the next request in order of arrival.
+    fn of(&mut self, number: u64, request: &Recorded) -> u64 {
+        let whole = (request.prompt / TRACE_BLOCK) as usize;
+        let Some(blocks) = request.blocks.get(..whole.min(request.blocks.len())) else {
+            return number;
+        };
+        let mut known = blocks.iter().skip(1).rev().filter_map(|block| self.sessions.get(block));
+        let session = known.next().copied().unwrap_or(number);
+        if let [_, .., last] = blocks {
+            self.sessions.entry(*last).or_insert(session);
+        }
+        session
+    }
+}
+
 /// Draws the kind of a session. Returns the random stream for the rest of the session.
 fn draw_kind(scenario: &Scenario, session: u64) -> (usize, Stream) {
     let mut rng = stream(scenario.seed, &[REQUESTS, session]);
@@ -131,8 +163,17 @@ fn converse(scenario: &Scenario, from: Duration, session: u64, requests: &mut Ve
         if at >= scenario.duration || requests.len() > MAX_REQUESTS || (turn > 0 && too_long) {
             return;
         }
-        let (system, stream, tenant) = (*system, *stream, tenant.clone());
-        requests.push(Request { at, kind, session, system, prompt, output, stream, tenant });
+        requests.push(Request {
+            at,
+            kind,
+            session,
+            system: *system,
+            prompt,
+            output,
+            stream: *stream,
+            tenant: tenant.clone(),
+            blocks: Arc::default(),
+        });
         said = said.saturating_add(new).saturating_add(output);
         at += talk.map_or(Duration::ZERO, |talk| talk.pause.seconds(&mut rng));
     }
@@ -166,6 +207,15 @@ impl Request {
     fn prefixes(&self, most: u32) -> Vec<u64> {
         let shared = self.system / BLOCK;
         let blocks = (self.prompt / BLOCK).min(most);
+        if !self.blocks.is_empty() {
+            // A part of a block is named by the block and its number in it.
+            let parts = TRACE_BLOCK / BLOCK;
+            let of = |block: &u64| {
+                let block = *block;
+                (0..parts).map(move |part| mix(block, part.into()))
+            };
+            return self.blocks.iter().flat_map(of).take(blocks as usize).collect();
+        }
         let mut hash = mix(0, self.kind as u64);
         let next = |block| {
             let of = if block < shared { 0 } else { self.session.wrapping_add(1) };
@@ -173,5 +223,33 @@ impl Request {
             hash
         };
         (0..blocks).map(next).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_that_goes_on_belongs_to_the_same_conversation() {
+        let recorded = |prompt, blocks: &[u64]| Recorded {
+            at: Duration::ZERO,
+            prompt,
+            output: None,
+            stream: true,
+            blocks: blocks.into(),
+        };
+        let trace = [
+            recorded(600, &[1, 2]),
+            recorded(1_100, &[1, 3, 4]),
+            recorded(1_700, &[1, 3, 5, 6]),
+            recorded(2_048, &[1, 3, 5, 7]),
+            recorded(2_048, &[1, 8, 10, 11]),
+            recorded(2_100, &[1, 3, 5, 7, 9]),
+            recorded(1_100, &[]),
+        ];
+        let mut conversations = Conversations::default();
+        let sessions = (0..).zip(&trace).map(|(number, one)| conversations.of(number, one));
+        assert_eq!(sessions.collect::<Vec<_>>(), [0, 1, 1, 1, 4, 1, 6]);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text::{count, count_messages, last_user, usage, words};
+use super::text::{content, count, count_messages, last_user, usage, words};
 use super::{Chunk, InferenceCall, Problem, Reply};
 
 pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
@@ -12,7 +12,7 @@ pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     })?;
     let text = call.hello(&last_user(messages));
     let tokens = count(&text);
-    let usage = usage(count_messages(messages), tokens);
+    let usage = usage(count_messages(messages), call.cached, tokens);
     if call.streams() {
         return Ok(Reply::Stream(stream(call, &text, usage)));
     }
@@ -31,6 +31,12 @@ pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
         "usage": usage,
     });
     Ok(Reply::Whole { tokens, body })
+}
+
+/// The role and the text of each message.
+pub(super) fn messages(body: &Value) -> impl Iterator<Item = (&str, String)> {
+    let messages = body["messages"].as_array().into_iter().flatten();
+    messages.map(|one| (one["role"].as_str().unwrap_or_default(), content(&one["content"])))
 }
 
 /// The role, a delta for each word, the finish, usage where asked for, and the end.

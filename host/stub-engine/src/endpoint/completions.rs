@@ -6,18 +6,13 @@ use super::text::{count, usage, words};
 use super::{Chunk, InferenceCall, Problem, Reply};
 
 pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
-    let prompt = match call.field("prompt")? {
-        Value::String(prompt) => prompt.clone(),
-        // The engine answers the first of several prompts. A list of token numbers counts as empty
-        // text.
-        Value::Array(prompts) => {
-            prompts.first().and_then(Value::as_str).unwrap_or_default().to_owned()
-        }
-        _ => return Err(Problem::bad(Some("prompt"), "'prompt' is neither text nor a list")),
-    };
+    if !matches!(call.field("prompt")?, Value::String(_) | Value::Array(_)) {
+        return Err(Problem::bad(Some("prompt"), "'prompt' is neither text nor a list"));
+    }
+    let prompt = prompt(&call.body);
     let text = call.hello(&prompt);
     let tokens = count(&text);
-    let usage = usage(count(&prompt), tokens);
+    let usage = usage(count(&prompt), call.cached, tokens);
     if call.streams() {
         return Ok(Reply::Stream(stream(call, &text, usage)));
     }
@@ -25,6 +20,15 @@ pub(super) fn reply(call: &InferenceCall<'_>) -> Result<Reply, Problem> {
     body["choices"] = choice(&text, Some("stop"));
     body["usage"] = usage;
     Ok(Reply::Whole { tokens, body })
+}
+
+/// The prompt, or the first of several. A list of token numbers counts as empty text.
+pub(super) fn prompt(body: &Value) -> String {
+    let prompt = match &body["prompt"] {
+        Value::Array(prompts) => prompts.first().and_then(Value::as_str),
+        prompt => prompt.as_str(),
+    };
+    prompt.unwrap_or_default().to_owned()
 }
 
 /// A piece of text for each word, the finish, usage where asked for, and the end.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::http::Problem;
+use super::prefix_cache::Prompt;
 
 /// An inference path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(super) struct InferenceCall<'a> {
     model: String,
     /// The whole request.
     body: Value,
+    /// Prompt tokens that were cached.
+    cached: usize,
 }
 
 impl<'a> InferenceCall<'a> {
@@ -68,7 +71,12 @@ impl<'a> InferenceCall<'a> {
         let model = body["model"].as_str().filter(|model| !model.is_empty());
         let model =
             model.ok_or_else(|| Problem::bad(Some("model"), "'model' names no model"))?.to_owned();
-        Ok(Self { engine, number, created, model, body })
+        Ok(Self { engine, number, created, model, body, cached: 0 })
+    }
+
+    /// The same, with so many prompt tokens from the prefix cache.
+    pub(super) fn with_cached(self, cached: usize) -> Self {
+        Self { cached, ..self }
     }
 
     /// The text that answers `said`.
@@ -119,6 +127,15 @@ impl Chunk {
     /// The end of a stream of chat or text completions.
     fn done(after: usize) -> Self {
         Self { after, data: Bytes::from_static(b"data: [DONE]\n\n") }
+    }
+}
+
+/// The prompt of a call, as a prefix cache sees it. Empty if the path has none that is cached.
+pub(super) fn prompt(endpoint: InferencePath, body: &Value) -> Prompt {
+    match endpoint {
+        InferencePath::Chat => Prompt::new(chat::messages(body)),
+        InferencePath::Completions => Prompt::new([("", completions::prompt(body))]),
+        _ => Prompt::default(),
     }
 }
 

@@ -49,13 +49,18 @@ pub(super) fn count_messages(messages: &[Value]) -> usize {
     messages.iter().map(|message| count(&content(&message["content"]))).sum()
 }
 
-/// `usage` as chat and text completions give it.
-pub(super) fn usage(prompt: usize, completion: usize) -> Value {
-    json!({
+/// `usage` as chat and text completions give it. Engines tell of cached tokens only if there are
+/// any.
+pub(super) fn usage(prompt: usize, cached: usize, completion: usize) -> Value {
+    let mut usage = json!({
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-    })
+    });
+    if cached > 0 {
+        usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
+    }
+    usage
 }
 
 #[cfg(test)]

@@ -47,6 +47,9 @@ pub(in crate::commands) struct SimulateArgs {
     /// Write the main plot to this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Write a plot with a row for each strategy to this file
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
@@ -79,7 +82,8 @@ fn compare(args: &SimulateArgs) -> anyhow::Result<()> {
     }
     write(args.json.as_deref(), || Ok(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(args.html.as_deref(), || Ok(plot::page(&report)))?;
-    write(args.svg.as_deref(), || Ok(plot::svg(&report)))
+    write(args.svg.as_deref(), || Ok(plot::svg(&report)))?;
+    write(args.summary.as_deref(), || Ok(plot::summary(&report)))
 }
 
 /// Loads and configures a strategy given as `NAME` or `NAME={...}`.
@@ -140,8 +144,9 @@ mod tests {
         let files: Vec<PathBuf> = fs::read_dir(folder)
             .expect("the folder of scenarios")
             .map(|file| file.expect("a file").path())
+            .filter(|path| path.is_file())
             .collect();
-        assert_eq!(files.len(), 9, "{files:?}");
+        assert_eq!(files.len(), 12, "{files:?}");
         for file in files {
             let mut scenario = Scenario::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
             scenario.duration = DURATION;

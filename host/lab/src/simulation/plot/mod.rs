@@ -3,6 +3,7 @@
 
 mod page;
 mod panel;
+mod summary;
 mod svg;
 
 use super::{Report, StrategyReport};
@@ -10,13 +11,14 @@ use panel::{Panel, Scale};
 use svg::{Anchor, COLOURS, Svg};
 
 pub use page::page;
+pub use summary::summary;
 
 const WIDTH: f64 = 860.0;
 /// Space left and right of the panels, in pixels.
 const MARGINS: (f64, f64) = (62.0, 18.0);
 
-/// The main plot as a file: arrivals, time to the first byte, and the share of remote deployments,
-/// over time.
+/// The main plot as a file: arrivals, time to the first byte, the share of remote deployments,
+/// failures and costs, over time.
 #[must_use]
 pub fn svg(report: &Report) -> String {
     let (svg, height) = main(report);
@@ -36,22 +38,68 @@ fn main(report: &Report) -> (Svg, f64) {
         &vec![0.0; report.arrivals.len()],
         &report.arrivals,
     );
-    top += 60.0 + 40.0;
-    let values = |s: &StrategyReport| s.series.first_byte_p99.clone();
-    let all = report.strategies.iter().flat_map(values).flatten();
-    let first_byte = panel(report, top, 190.0, Scale::log(all));
-    first_byte.axes(&mut svg, "Time to the first byte, p99");
-    top += 190.0 + 40.0;
-    let shares = panel(report, top, 110.0, Scale::Percent);
-    let watched = Watched::of(report);
-    shares.axes(&mut svg, &watched.title(report));
-    shares.times(&mut svg);
-    for (index, strategy) in report.strategies.iter().enumerate() {
-        let class = format!("line s{}", index % COLOURS);
-        first_byte.series(&mut svg, &class, report.step, &strategy.series.first_byte_p99);
-        shares.series(&mut svg, &class, report.step, &watched.share(strategy));
+    top += arrivals.height + 40.0;
+    let drawn = compared(report);
+    for (index, Compared { title, height, scale, lines }) in drawn.iter().enumerate() {
+        let panel = panel(report, top, *height, *scale);
+        panel.axes(&mut svg, title);
+        for (index, line) in lines.iter().enumerate() {
+            panel.series(&mut svg, &format!("line s{}", index % COLOURS), report.step, line);
+        }
+        if index + 1 == drawn.len() {
+            panel.times(&mut svg);
+        }
+        top += height + 40.0;
     }
-    (svg, top + 110.0 + 30.0)
+    (svg, top - 10.0)
+}
+
+/// A panel with one line for each strategy.
+struct Compared {
+    title: String,
+    height: f64,
+    scale: Scale,
+    lines: Vec<Vec<Option<f64>>>,
+}
+
+/// The panels that compare strategies. Failures and costs have one if there are any.
+fn compared(report: &Report) -> Vec<Compared> {
+    let strategies = || report.strategies.iter();
+    let first_bytes: Vec<_> = strategies().map(|s| s.series.first_byte_p99.clone()).collect();
+    let watched = Watched::of(report);
+    let shares = strategies().map(|strategy| watched.share(strategy)).collect();
+    let mut drawn = vec![
+        Compared {
+            title: "Time to the first byte, p99".to_owned(),
+            height: 190.0,
+            scale: Scale::log(first_bytes.iter().flatten().copied().flatten()),
+            lines: first_bytes,
+        },
+        Compared {
+            title: watched.title(report),
+            height: 110.0,
+            scale: Scale::Percent,
+            lines: shares,
+        },
+    ];
+    let mut rates = |title: &str, lines: Vec<Vec<Option<f64>>>| {
+        let most = lines.iter().flatten().copied().flatten().fold(0.0, f64::max);
+        if most > 0.0 {
+            let (title, scale) = (title.to_owned(), Scale::Linear(most));
+            drawn.push(Compared { title, height: 70.0, scale, lines });
+        }
+    };
+    let failed = strategies().map(|strategy| {
+        #[expect(clippy::cast_precision_loss, reason = "a scenario has a million requests at most")]
+        let rate = |failed: &usize| Some(*failed as f64 / report.step);
+        strategy.series.failed.iter().map(rate).collect()
+    });
+    rates("Requests that fail, a second", failed.collect());
+    let dollars = strategies().map(|strategy| {
+        strategy.series.cost.iter().map(|cost| Some(cost / report.step * 3600.0)).collect()
+    });
+    rates("Dollars an hour", dollars.collect());
+    drawn
 }
 
 fn panel(report: &Report, top: f64, height: f64, scale: Scale) -> Panel {

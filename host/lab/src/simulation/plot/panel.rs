@@ -40,7 +40,7 @@ impl Scale {
     }
 
     /// Position of a value: 0 is the bottom, 1 the top.
-    fn share(self, value: f64) -> f64 {
+    pub(super) fn share(self, value: f64) -> f64 {
         match self {
             Self::Linear(most) => value / most,
             Self::Log(least, most) => (value.max(least) / least).ln() / (most / least).ln(),
@@ -48,13 +48,15 @@ impl Scale {
         }
     }
 
-    fn ticks(self) -> Vec<(f64, String)> {
+    /// Values that are marked, with their labels.
+    pub(super) fn ticks(self) -> Vec<(f64, String)> {
         match self {
             Self::Percent => [0.0, 0.5, 1.0].map(|v| (v, format!("{:.0} %", v * 100.0))).to_vec(),
             Self::Linear(most) => {
                 let step = round_step(most / 2.0);
                 let ticks = (0..=3).map(|i| f64::from(i) * step).filter(|v| *v <= most * 1.001);
-                ticks.map(|v| (v, format!("{v}"))).collect()
+                // Rounded, because three times 0.1 is not 0.3.
+                ticks.map(|v| (v, format!("{}", (v * 1e9).round() / 1e9))).collect()
             }
             Self::Log(least, most) => {
                 let sparse = most / least > 1_000.0;

@@ -24,6 +24,7 @@ fn report() -> Report {
         queued: Quantiles::default(),
         first_byte: Quantiles { p50: 0.1, p90: 10.0, p99: 20.0 },
         total: Quantiles { p50: 1.0, p90: 20.0, p99: 30.0 },
+        cached: None,
         cost: 1.5,
         faults: 2,
         last_fault: Some("<trap>".into()),
@@ -31,6 +32,7 @@ fn report() -> Report {
             first_byte_p99: vec![Some(0.1), None, Some(20.0)],
             shares: vec![vec![Some(1.0), None, Some(0.0)], vec![Some(0.0), None, Some(1.0)]],
             failed: vec![0, 1, 0],
+            cost: vec![0.5, 1.0, 0.0],
         },
     };
     Report {
@@ -45,7 +47,7 @@ fn report() -> Report {
 
 #[test]
 fn names_from_outside_are_text() {
-    for text in [svg(&report()), page(&report())] {
+    for text in [svg(&report()), page(&report()), summary(&report())] {
         assert!(!text.contains("<other>") && !text.contains("<b>") && !text.contains("<trap>"));
         assert!(text.contains("x={a: &quot;&lt;b&gt;&quot;}"));
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
@@ -59,8 +61,9 @@ fn what_nothing_came_to_can_be_drawn() {
     for strategy in &mut report.strategies {
         strategy.series.first_byte_p99 = vec![None; 3];
         strategy.series.shares = vec![vec![None; 3]; 2];
+        (strategy.first_byte, strategy.cost) = (Quantiles::default(), 0.0);
     }
-    for text in [svg(&report), page(&report)] {
+    for text in [svg(&report), page(&report), summary(&report)] {
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
     }
 }
@@ -76,4 +79,23 @@ fn the_share_that_tells_most_is_shown() {
     }
     assert_eq!(shares(&report), [Some(1.0), None, Some(0.0)]);
     assert!(svg(&report).contains("Share that a answered"));
+}
+
+#[test]
+fn failures_and_costs_are_shown_if_there_are_any() {
+    let mut report = report();
+    let drawn = compared(&report);
+    let titles: Vec<_> = drawn[2..].iter().map(|drawn| &*drawn.title).collect();
+    assert_eq!(titles, ["Requests that fail, a second", "Dollars an hour"]);
+    assert_eq!(drawn[2].lines[0], [Some(0.0), Some(0.1), Some(0.0)]);
+    assert_eq!(drawn[3].lines[1], [Some(180.0), Some(360.0), Some(0.0)]);
+    let text = summary(&report);
+    assert!(text.contains("Cost<") && text.contains("$1.50<") && text.contains("Failed<"));
+    for strategy in &mut report.strategies {
+        (strategy.failed, strategy.cost) = (0, 0.0);
+        (strategy.series.failed, strategy.series.cost) = (vec![0; 3], vec![0.0; 3]);
+    }
+    assert_eq!(compared(&report).len(), 2);
+    let text = summary(&report);
+    assert!(!text.contains("Cost<") && !text.contains("Failed<"));
 }

@@ -19,6 +19,7 @@ impl Run<'_> {
         let site = &mut self.sites[at];
         site.cache.keep(&self.requests[request], self.requests[request].output);
         let cost = site.cost(&self.requests[request]);
+        self.records[request].cached = self.attempts[id].cached;
         let attempt = &mut self.attempts[id];
         if let Some(trace) = &mut attempt.trace {
             let (cached, completion) = (attempt.cached, self.requests[request].output);

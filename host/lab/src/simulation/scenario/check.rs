@@ -15,7 +15,7 @@ use super::raw::{
     RawArrivals, RawDeployment, RawDistribution, RawKind, RawOutage, RawShape, RawSide,
     ScenarioFile,
 };
-use super::{Arrivals, Bursts, Kind, Outage, Scenario, Session, Site, Trouble, recorded};
+use super::{Arrivals, Bursts, Kind, Outage, Scenario, Session, Site, Trouble, recorded, trace};
 
 /// Checks a scenario. Names of other files in it are relative to `folder`.
 pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diagnostics> {
@@ -27,7 +27,7 @@ pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diag
     if kinds.iter().all(|kind| kind.share == 0.0) {
         check.error(&["requests".into()], "all shares are 0", "give one that is above 0");
     }
-    let arrivals = check.arrivals(&raw.arrivals);
+    let arrivals = check.arrivals(&raw.arrivals, raw.duration);
     let duration = check.duration(raw.duration, &arrivals);
     let Some(arrivals) = arrivals.filter(|_| check.errors.is_empty()) else {
         return Err(Diagnostics::new(check.errors));
@@ -167,16 +167,22 @@ impl Check<'_> {
         }
     }
 
-    fn arrivals(&mut self, raw: &RawArrivals) -> Option<Arrivals> {
+    fn arrivals(&mut self, raw: &RawArrivals, duration: Option<f64>) -> Option<Arrivals> {
         let at = |key: &str| [PathStep::from("arrivals"), key.into()];
-        if raw.speed.is_some() && raw.log.is_none() {
+        if raw.speed.is_some() && raw.log.is_none() && raw.trace.is_none() {
             self.error(&at("speed"), "only recorded requests have a speed", "remove it");
+        }
+        for (key, given) in [("from", raw.from.is_some()), ("limit", raw.limit.is_some())] {
+            if given && raw.trace.is_none() {
+                self.error(&at(key), "only a trace has a part that is played", "remove it");
+            }
         }
         if raw.bursts.is_some() && raw.rate.is_none() {
             let help = "give the `rate` between the bursts";
             self.error(&at("bursts"), "bursts need a `rate`", help);
         }
-        match (raw.rate, &raw.steps, &raw.log) {
+        match (raw.rate, &raw.steps, raw.log.as_ref().or(raw.trace.as_ref())) {
+            _ if raw.log.is_some() && raw.trace.is_some() => self.not_one_source(),
             (Some(rate), None, None) => {
                 let bursts = raw.bursts.as_ref().map(|bursts| {
                     if bursts.lasting >= bursts.every {
@@ -196,17 +202,39 @@ impl Check<'_> {
                 }
                 Some(Arrivals::Rate { steps, bursts: None })
             }
-            (None, None, Some(log)) => {
-                let read = recorded::read(&self.folder.join(log), raw.speed.unwrap_or(1.0));
-                let read = read.map_err(|cause| {
-                    let help = "name the file that `logging.output` of routing.yaml names";
-                    self.error(&at("log"), cause, help);
-                });
-                read.ok().map(Arrivals::Recorded)
-            }
-            _ => {
-                let help = "give one of `rate`, `steps` and `log`";
-                self.error(&["arrivals".into()], "not exactly one source of arrivals", help);
+            (None, None, Some(file)) => self.recorded(raw, file, duration),
+            _ => self.not_one_source(),
+        }
+    }
+
+    fn not_one_source(&mut self) -> Option<Arrivals> {
+        let help = "give one of `rate`, `steps`, `log` and `trace`";
+        self.error(&["arrivals".into()], "not exactly one source of arrivals", help);
+        None
+    }
+
+    /// Reads the file of `log` or `trace`.
+    fn recorded(
+        &mut self,
+        raw: &RawArrivals,
+        file: &str,
+        duration: Option<f64>,
+    ) -> Option<Arrivals> {
+        let (path, speed) = (self.folder.join(file), raw.speed.unwrap_or(1.0));
+        let (key, read, help) = if raw.trace.is_some() {
+            let limit = raw.limit.map(|limit| limit as usize);
+            let part = trace::Part { from: raw.from.unwrap_or(0.0), duration, limit, speed };
+            let help = "name a CSV like Azure's or JSON lines like Mooncake's, relative to this \
+                        file; an access log of the gateway goes under `log`";
+            ("trace", trace::read(&path, part), help)
+        } else {
+            let help = "name the file that `logging.output` of routing.yaml names";
+            ("log", recorded::read(&path, speed), help)
+        };
+        match read {
+            Ok(requests) => Some(Arrivals::Recorded(requests)),
+            Err(cause) => {
+                self.error(&["arrivals".into(), key.into()], cause, help);
                 None
             }
         }

@@ -2,10 +2,12 @@
 //! with serde alone, so that every mistake is shown at its line.
 
 mod check;
+mod lines;
 mod raw;
 mod recorded;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use contract::Place;
 use super::random::Distribution;
 
 pub(super) use recorded::Recorded;
+pub(super) use trace::BLOCK as TRACE_BLOCK;
 
 /// A checked scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +106,7 @@ pub enum Arrivals {
         /// Periods with another rate.
         bursts: Option<Bursts>,
     },
-    /// As recorded in an access log.
+    /// As recorded in an access log or a trace.
     Recorded(Vec<Recorded>),
 }
 
@@ -147,7 +150,7 @@ pub struct Session {
 }
 
 impl Scenario {
-    /// Reads a scenario, and the access log that it names.
+    /// Reads a scenario, and the access log or trace that it names.
     ///
     /// # Errors
     /// All mistakes of the file.

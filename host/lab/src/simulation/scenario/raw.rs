@@ -15,7 +15,7 @@ pub(super) struct ScenarioFile {
     /// Seed of all random numbers. The same seed gives the same run.
     #[serde(default = "one")]
     pub(super) seed: u64,
-    /// Seconds in which requests arrive. Default: the duration of the recorded log.
+    /// Seconds in which requests arrive. Default: the duration of the log or trace.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 604_800))]
     pub(super) duration: Option<f64>,
     /// The id of the model of all requests.
@@ -124,7 +124,8 @@ pub(super) struct RawOutage {
     pub(super) slow: Option<f64>,
 }
 
-/// Arrivals of requests, or of sessions: `rate` with or without `bursts`, or `steps`, or `log`.
+/// Arrivals of requests, or of sessions: `rate` with or without `bursts`, or `steps`, or `log`,
+/// or `trace`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawArrivals {
@@ -138,7 +139,15 @@ pub(super) struct RawArrivals {
     pub(super) steps: Option<Vec<RawStep>>,
     /// Path of an access log of the gateway, relative to this file. Requests arrive as recorded.
     pub(super) log: Option<String>,
-    /// Speed of the replay relative to the log. Default: 1.
+    /// Path of a trace, relative to this file: CSV like Azure's, or JSON lines like Mooncake's.
+    pub(super) trace: Option<String>,
+    /// Seconds of the trace before the part that is played. Default: 0.
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub(super) from: Option<f64>,
+    /// Maximum number of requests of the part. Default: all.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) limit: Option<u32>,
+    /// Speed of the replay relative to the log or trace. Default: 1.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1000))]
     pub(super) speed: Option<f64>,
 }

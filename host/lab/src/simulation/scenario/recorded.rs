@@ -1,12 +1,13 @@
 //! Reads requests from an access log of the gateway.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use time::{Date, Month, OffsetDateTime, Time};
+
+use super::lines::Lines;
 
 /// Bytes of a request per prompt token, an estimate for lines without usage.
 const BYTES_A_TOKEN: u64 = 4;
@@ -14,7 +15,7 @@ const BYTES_A_TOKEN: u64 = 4;
 const MAX_LINES: usize = 1_000_000;
 
 /// A recorded request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// Time since the first request.
     pub at: Duration,
@@ -24,6 +25,8 @@ pub struct Recorded {
     pub output: Option<u32>,
     /// True if the answer was streamed.
     pub stream: bool,
+    /// A hash for each block of 512 prompt tokens and all before it. Empty if they are not known.
+    pub blocks: Arc<[u64]>,
 }
 
 /// The fields of a log line that are needed.
@@ -43,16 +46,12 @@ struct Usage {
 
 /// Reads the requests of a log in order of arrival. Divides the time between them by `speed`.
 pub(super) fn read(path: &Path, speed: f64) -> Result<Vec<Recorded>, String> {
-    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut lines = Lines::open(path)?;
     let mut requests = Vec::new();
-    for (index, line) in BufReader::new(file).lines().enumerate() {
-        let place = || format!("{}:{}", path.display(), index + 1);
-        if index >= MAX_LINES {
-            return Err(format!("{}: more than {MAX_LINES} lines", place()));
-        }
-        let line = line.map_err(|error| format!("{}: {error}", place()))?;
-        if !line.trim().is_empty() {
-            requests.push(parse(&line).map_err(|cause| format!("{}: {cause}", place()))?);
+    while let Some(parsed) = lines.next()?.map(parse) {
+        requests.push(parsed.map_err(|cause| lines.error(cause))?);
+        if lines.number() > MAX_LINES {
+            return Err(lines.error(format!("more than {MAX_LINES} lines")));
         }
     }
     requests.sort_by_key(|(at, _)| *at);
@@ -74,12 +73,12 @@ fn parse(line: &str) -> Result<(OffsetDateTime, Recorded), String> {
         None => line.request_bytes / BYTES_A_TOKEN,
     };
     let output = line.usage.map(|usage| tokens(usage.completion_tokens));
-    let (at, stream) = (Duration::ZERO, line.stream);
-    Ok((time, Recorded { at, prompt: tokens(prompt).max(1), output, stream }))
+    let (at, stream, blocks) = (Duration::ZERO, line.stream, Arc::default());
+    Ok((time, Recorded { at, prompt: tokens(prompt).max(1), output, stream, blocks }))
 }
 
 /// Parses RFC 3339 in UTC as the gateway writes it: `2026-01-02T03:04:05.678Z`.
-fn instant(text: &str) -> Option<OffsetDateTime> {
+pub(super) fn instant(text: &str) -> Option<OffsetDateTime> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut parts = date.splitn(3, '-');
     let year = parts.next()?.parse().ok()?;
@@ -87,7 +86,8 @@ fn instant(text: &str) -> Option<OffsetDateTime> {
     let date = Date::from_calendar_date(year, month, parts.next()?.parse().ok()?).ok()?;
     let mut parts = time.splitn(3, ':');
     let (hour, minute) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let (second, fraction) = parts.next()?.split_once('.').unwrap_or((time.get(6..8)?, "0"));
+    let last = parts.next()?;
+    let (second, fraction) = last.split_once('.').unwrap_or((last, "0"));
     let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
     let time = Time::from_hms_nano(hour, minute, second.parse().ok()?, digits.parse().ok()?);
     Some(OffsetDateTime::new_utc(date, time.ok()?))
@@ -129,5 +129,6 @@ mod tests {
         assert!(error.contains("access.json:2: not a line"), "{error}");
         assert!(instant("2026-13-01T00:00:00Z").is_none());
         assert!(instant("2026-01-01T00:00:00+01:00").is_none());
+        assert!(instant("2026-01-01T00:00:00+01:00Z").is_none());
     }
 }
