@@ -82,7 +82,8 @@ class RequestPolicy(exports.RequestPolicy):
             elif request.held == 0:
                 # Asked again when there is room, or when the time is over.
                 return Verdict_Hold(parameters.get("patience", 1000))
-        return Verdict_Route(Plan(weights, tiers=None, when_full=WhenFull_AsConfigured(), reason=None))
+        as_configured = WhenFull_AsConfigured()
+        return Verdict_Route(Plan(weights, tiers=None, when_full=as_configured, hedge=None, reason=None))
 
 
 {{end}}

@@ -125,10 +125,13 @@ pub const WhenFull = extern struct {
 
 pub const Tiers = extern struct { local: List(u8), remote: List(u8) };
 
+pub const Hedge = extern struct { after: u32, weights: Weights, max_cost: Option(f64) = .none };
+
 pub const Plan = extern struct {
     weights: Weights,
     tiers: Option(Tiers) = .none,
     when_full: WhenFull = .{},
+    hedge: Option(Hedge) = .none,
     reason: Option(u16) = .none,
 };
 
@@ -151,7 +154,7 @@ pub const Verdict = extern struct {
     }
 };
 
-pub const Ending = enum(u8) { ok, client_error, cancelled, refused, stalled, failed, timed_out, broken };
+pub const Ending = enum(u8) { ok, client_error, cancelled, refused, stalled, failed, timed_out, broken, hedged };
 
 pub const Attempt = extern struct {
     deployment: u32,

@@ -30,6 +30,9 @@ extern void __wasm_import_hybrid_routing_store_remove(uint8_t *, size_t);
 __attribute__((__import_module__("hybrid:routing/signals@0.3.0-draft"), __import_name__("read")))
 extern void __wasm_import_hybrid_routing_signals_read(uint8_t *);
 
+__attribute__((__import_module__("hybrid:routing/signals@0.3.0-draft"), __import_name__("ask")))
+extern void __wasm_import_hybrid_routing_signals_ask(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `hybrid:routing/clock@0.3.0-draft`
 
 __attribute__((__import_module__("hybrid:routing/clock@0.3.0-draft"), __import_name__("now")))
@@ -46,46 +49,72 @@ __attribute__((__weak__, __export_name__("cabi_post_hybrid:routing/request-polic
 void __wasm_export_exports_hybrid_routing_request_policy_assign_request_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
-      size_t len = *((size_t*) (arg0 + (2*sizeof(void*))));
+      size_t len = *((size_t*) (arg0 + (8+1*sizeof(void*))));
       if (len > 0) {
-        uint8_t *ptr = *((uint8_t **) (arg0 + sizeof(void*)));
+        uint8_t *ptr = *((uint8_t **) (arg0 + 8));
         for (size_t i = 0; i < len; i++) {
           uint8_t *base = ptr + i * 8;
           (void) base;
         }
         free(ptr);
       }
-      size_t len0 = *((size_t*) (arg0 + (4*sizeof(void*))));
+      size_t len0 = *((size_t*) (arg0 + (8+3*sizeof(void*))));
       if (len0 > 0) {
-        uint8_t *ptr1 = *((uint8_t **) (arg0 + (3*sizeof(void*))));
+        uint8_t *ptr1 = *((uint8_t **) (arg0 + (8+2*sizeof(void*))));
         for (size_t i2 = 0; i2 < len0; i2++) {
           uint8_t *base = ptr1 + i2 * 8;
           (void) base;
         }
         free(ptr1);
       }
-      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (5*sizeof(void*))))) {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (8+4*sizeof(void*))))) {
         case 0: {
           break;
         }
         case 1: {
-          size_t len3 = *((size_t*) (arg0 + (7*sizeof(void*))));
+          size_t len3 = *((size_t*) (arg0 + (8+6*sizeof(void*))));
           if (len3 > 0) {
-            uint8_t *ptr4 = *((uint8_t **) (arg0 + (6*sizeof(void*))));
+            uint8_t *ptr4 = *((uint8_t **) (arg0 + (8+5*sizeof(void*))));
             for (size_t i5 = 0; i5 < len3; i5++) {
               uint8_t *base = ptr4 + i5 * 1;
               (void) base;
             }
             free(ptr4);
           }
-          size_t len6 = *((size_t*) (arg0 + (9*sizeof(void*))));
+          size_t len6 = *((size_t*) (arg0 + (8+8*sizeof(void*))));
           if (len6 > 0) {
-            uint8_t *ptr7 = *((uint8_t **) (arg0 + (8*sizeof(void*))));
+            uint8_t *ptr7 = *((uint8_t **) (arg0 + (8+7*sizeof(void*))));
             for (size_t i8 = 0; i8 < len6; i8++) {
               uint8_t *base = ptr7 + i8 * 1;
               (void) base;
             }
             free(ptr7);
+          }
+          break;
+        }
+      }
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (24+8*sizeof(void*))))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          size_t len9 = *((size_t*) (arg0 + (32+10*sizeof(void*))));
+          if (len9 > 0) {
+            uint8_t *ptr10 = *((uint8_t **) (arg0 + (32+9*sizeof(void*))));
+            for (size_t i11 = 0; i11 < len9; i11++) {
+              uint8_t *base = ptr10 + i11 * 8;
+              (void) base;
+            }
+            free(ptr10);
+          }
+          size_t len12 = *((size_t*) (arg0 + (32+12*sizeof(void*))));
+          if (len12 > 0) {
+            uint8_t *ptr13 = *((uint8_t **) (arg0 + (32+11*sizeof(void*))));
+            for (size_t i14 = 0; i14 < len12; i14++) {
+              uint8_t *base = ptr13 + i14 * 8;
+              (void) base;
+            }
+            free(ptr13);
           }
           break;
         }
@@ -191,8 +220,8 @@ void *cabi_realloc(void *ptr, size_t old_size, size_t align, size_t new_size) {
   return ret;
 }
 
-__attribute__((__aligned__(sizeof(void*))))
-static uint8_t RET_AREA[(8+13*sizeof(void*))];
+__attribute__((__aligned__(8)))
+static uint8_t RET_AREA[(64+12*sizeof(void*))];
 
 // Helper Functions
 
@@ -239,11 +268,6 @@ void strategy_list_f64_free(strategy_list_f64_t *ptr) {
   }
 }
 
-void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr) {
-  if (ptr->is_some) {
-  }
-}
-
 void strategy_list_string_free(strategy_list_string_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
@@ -252,6 +276,18 @@ void strategy_list_string_free(strategy_list_string_t *ptr) {
       strategy_string_free(&list_ptr[i]);
     }
     free(list_ptr);
+  }
+}
+
+void hybrid_routing_signals_result_void_string_free(hybrid_routing_signals_result_void_string_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    strategy_string_free(&ptr->val.err);
+  }
+}
+
+void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr) {
+  if (ptr->is_some) {
   }
 }
 
@@ -323,8 +359,24 @@ void exports_hybrid_routing_request_policy_when_full_free(exports_hybrid_routing
   }
 }
 
+void strategy_option_f64_free(strategy_option_f64_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void exports_hybrid_routing_request_policy_hedge_free(exports_hybrid_routing_request_policy_hedge_t *ptr) {
+  exports_hybrid_routing_request_policy_weights_free(&ptr->weights);
+  strategy_option_f64_free(&ptr->max_cost);
+}
+
 void exports_hybrid_routing_request_policy_option_tiers_free(exports_hybrid_routing_request_policy_option_tiers_t *ptr) {
   if (ptr->is_some) {
+  }
+}
+
+void exports_hybrid_routing_request_policy_option_hedge_free(exports_hybrid_routing_request_policy_option_hedge_t *ptr) {
+  if (ptr->is_some) {
+    exports_hybrid_routing_request_policy_hedge_free(&ptr->val);
   }
 }
 
@@ -337,6 +389,7 @@ void exports_hybrid_routing_request_policy_plan_free(exports_hybrid_routing_requ
   exports_hybrid_routing_request_policy_weights_free(&ptr->weights);
   exports_hybrid_routing_request_policy_option_tiers_free(&ptr->tiers);
   exports_hybrid_routing_request_policy_when_full_free(&ptr->when_full);
+  exports_hybrid_routing_request_policy_option_hedge_free(&ptr->hedge);
   strategy_option_u16_free(&ptr->reason);
 }
 
@@ -616,6 +669,31 @@ void hybrid_routing_signals_read(strategy_list_f64_t *ret) {
   *ret = (strategy_list_f64_t) { (double*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
 }
 
+bool hybrid_routing_signals_ask(strategy_list_string_t *signals, strategy_list_string_t *facts, strategy_string_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hybrid_routing_signals_ask((uint8_t *) (*signals).ptr, (*signals).len, (uint8_t *) (*facts).ptr, (*facts).len, ptr);
+  hybrid_routing_signals_result_void_string_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (strategy_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
 void hybrid_routing_clock_now(hybrid_routing_clock_moment_t *ret) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[16];
@@ -732,61 +810,79 @@ uint8_t * __wasm_export_exports_hybrid_routing_request_policy_assign_request(uin
     case 0: {
       const exports_hybrid_routing_request_policy_plan_t *payload = &(ret).val.route;
       *((int8_t*)(ptr + 0)) = 0;
-      *((size_t*)(ptr + (2*sizeof(void*)))) = (((*payload).weights).local).len;
-      *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (((*payload).weights).local).ptr;
-      *((size_t*)(ptr + (4*sizeof(void*)))) = (((*payload).weights).remote).len;
-      *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) (((*payload).weights).remote).ptr;
+      *((size_t*)(ptr + (8+1*sizeof(void*)))) = (((*payload).weights).local).len;
+      *((uint8_t **)(ptr + 8)) = (uint8_t *) (((*payload).weights).local).ptr;
+      *((size_t*)(ptr + (8+3*sizeof(void*)))) = (((*payload).weights).remote).len;
+      *((uint8_t **)(ptr + (8+2*sizeof(void*)))) = (uint8_t *) (((*payload).weights).remote).ptr;
       if (((*payload).tiers).is_some) {
         const exports_hybrid_routing_request_policy_tiers_t *payload9 = &((*payload).tiers).val;
-        *((int8_t*)(ptr + (5*sizeof(void*)))) = 1;
-        *((size_t*)(ptr + (7*sizeof(void*)))) = ((*payload9).local).len;
-        *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) ((*payload9).local).ptr;
-        *((size_t*)(ptr + (9*sizeof(void*)))) = ((*payload9).remote).len;
-        *((uint8_t **)(ptr + (8*sizeof(void*)))) = (uint8_t *) ((*payload9).remote).ptr;
+        *((int8_t*)(ptr + (8+4*sizeof(void*)))) = 1;
+        *((size_t*)(ptr + (8+6*sizeof(void*)))) = ((*payload9).local).len;
+        *((uint8_t **)(ptr + (8+5*sizeof(void*)))) = (uint8_t *) ((*payload9).local).ptr;
+        *((size_t*)(ptr + (8+8*sizeof(void*)))) = ((*payload9).remote).len;
+        *((uint8_t **)(ptr + (8+7*sizeof(void*)))) = (uint8_t *) ((*payload9).remote).ptr;
       } else {
-        *((int8_t*)(ptr + (5*sizeof(void*)))) = 0;
+        *((int8_t*)(ptr + (8+4*sizeof(void*)))) = 0;
       }
       switch ((int32_t) ((*payload).when_full).tag) {
         case 0: {
-          *((int8_t*)(ptr + (10*sizeof(void*)))) = 0;
+          *((int8_t*)(ptr + (8+9*sizeof(void*)))) = 0;
           break;
         }
         case 1: {
-          *((int8_t*)(ptr + (10*sizeof(void*)))) = 1;
+          *((int8_t*)(ptr + (8+9*sizeof(void*)))) = 1;
           break;
         }
         case 2: {
           const uint32_t *payload12 = &((*payload).when_full).val.wait;
-          *((int8_t*)(ptr + (10*sizeof(void*)))) = 2;
-          *((int32_t*)(ptr + (4+10*sizeof(void*)))) = (int32_t) (*payload12);
+          *((int8_t*)(ptr + (8+9*sizeof(void*)))) = 2;
+          *((int32_t*)(ptr + (12+9*sizeof(void*)))) = (int32_t) (*payload12);
           break;
         }
       }
-      if (((*payload).reason).is_some) {
-        const uint16_t *payload14 = &((*payload).reason).val;
-        *((int8_t*)(ptr + (8+10*sizeof(void*)))) = 1;
-        *((int16_t*)(ptr + (10+10*sizeof(void*)))) = (int32_t) (*payload14);
+      if (((*payload).hedge).is_some) {
+        const exports_hybrid_routing_request_policy_hedge_t *payload14 = &((*payload).hedge).val;
+        *((int8_t*)(ptr + (24+8*sizeof(void*)))) = 1;
+        *((int32_t*)(ptr + (32+8*sizeof(void*)))) = (int32_t) ((*payload14).after);
+        *((size_t*)(ptr + (32+10*sizeof(void*)))) = (((*payload14).weights).local).len;
+        *((uint8_t **)(ptr + (32+9*sizeof(void*)))) = (uint8_t *) (((*payload14).weights).local).ptr;
+        *((size_t*)(ptr + (32+12*sizeof(void*)))) = (((*payload14).weights).remote).len;
+        *((uint8_t **)(ptr + (32+11*sizeof(void*)))) = (uint8_t *) (((*payload14).weights).remote).ptr;
+        if (((*payload14).max_cost).is_some) {
+          const double *payload16 = &((*payload14).max_cost).val;
+          *((int8_t*)(ptr + (40+12*sizeof(void*)))) = 1;
+          *((double*)(ptr + (48+12*sizeof(void*)))) = *payload16;
+        } else {
+          *((int8_t*)(ptr + (40+12*sizeof(void*)))) = 0;
+        }
       } else {
-        *((int8_t*)(ptr + (8+10*sizeof(void*)))) = 0;
+        *((int8_t*)(ptr + (24+8*sizeof(void*)))) = 0;
+      }
+      if (((*payload).reason).is_some) {
+        const uint16_t *payload18 = &((*payload).reason).val;
+        *((int8_t*)(ptr + (56+12*sizeof(void*)))) = 1;
+        *((int16_t*)(ptr + (58+12*sizeof(void*)))) = (int32_t) (*payload18);
+      } else {
+        *((int8_t*)(ptr + (56+12*sizeof(void*)))) = 0;
       }
       break;
     }
     case 1: {
-      const uint32_t *payload15 = &(ret).val.hold;
+      const uint32_t *payload19 = &(ret).val.hold;
       *((int8_t*)(ptr + 0)) = 1;
-      *((int32_t*)(ptr + sizeof(void*))) = (int32_t) (*payload15);
+      *((int32_t*)(ptr + 8)) = (int32_t) (*payload19);
       break;
     }
     case 2: {
-      const exports_hybrid_routing_request_policy_refusal_t *payload16 = &(ret).val.refuse;
+      const exports_hybrid_routing_request_policy_refusal_t *payload20 = &(ret).val.refuse;
       *((int8_t*)(ptr + 0)) = 2;
-      *((int32_t*)(ptr + sizeof(void*))) = (int32_t) ((*payload16).retry_after);
-      if (((*payload16).reason).is_some) {
-        const uint16_t *payload18 = &((*payload16).reason).val;
-        *((int8_t*)(ptr + (4+1*sizeof(void*)))) = 1;
-        *((int16_t*)(ptr + (6+1*sizeof(void*)))) = (int32_t) (*payload18);
+      *((int32_t*)(ptr + 8)) = (int32_t) ((*payload20).retry_after);
+      if (((*payload20).reason).is_some) {
+        const uint16_t *payload22 = &((*payload20).reason).val;
+        *((int8_t*)(ptr + 12)) = 1;
+        *((int16_t*)(ptr + 14)) = (int32_t) (*payload22);
       } else {
-        *((int8_t*)(ptr + (4+1*sizeof(void*)))) = 0;
+        *((int8_t*)(ptr + 12)) = 0;
       }
       break;
     }
@@ -863,7 +959,7 @@ __asm__(
   ".section \".custom_section.component-type:strategy\",\"\",@\n"
   ".ascii \"\\000asm\\015\\000\\001\\000\\000\\031\\026wit-c\"\n"
   ".ascii \"omponent-encodin\"\n"
-  ".ascii \"g\\004\\000\\007\\373\\017\\001A\\002\\001A\\024\\001B\\004\\001\"\n"
+  ".ascii \"g\\004\\000\\007\\325\\020\\001A\\002\\001A\\024\\001B\\004\\001\"\n"
   ".ascii \"m\\004\\005debug\\004info\\004wa\"\n"
   ".ascii \"rn\\005error\\004\\000\\005level\"\n"
   ".ascii \"\\003\\000\\000\\001@\\002\\005level\\001\\007me\"\n"
@@ -885,116 +981,122 @@ __asm__(
   ".ascii \"eys\\001\\000\\004\\000\\006remove\\001\\013\"\n"
   ".ascii \"\\003\\000 hybrid:routin\"\n"
   ".ascii \"g/store@0.3.0-dr\"\n"
-  ".ascii \"aft\\005\\001\\001B\\003\\001pu\\001@\\000\\000\\000\"\n"
-  ".ascii \"\\004\\000\\004read\\001\\001\\003\\000\\042hybr\"\n"
-  ".ascii \"id:routing/signa\"\n"
-  ".ascii \"ls@0.3.0-draft\\005\\002\"\n"
-  ".ascii \"\\001B\\004\\001r\\002\\014milliseco\"\n"
-  ".ascii \"ndsw\\006offsetz\\004\\000\\006m\"\n"
-  ".ascii \"oment\\003\\000\\000\\001@\\000\\000\\001\\004\\000\\003\"\n"
-  ".ascii \"now\\001\\002\\003\\000 hybrid:r\"\n"
-  ".ascii \"outing/clock@0.3\"\n"
-  ".ascii \".0-draft\\005\\003\\001B\\002\\001@\\000\"\n"
-  ".ascii \"\\000u\\004\\000\\004draw\\001\\000\\003\\000!hy\"\n"
-  ".ascii \"brid:routing/cha\"\n"
-  ".ascii \"nce@0.3.0-draft\\005\"\n"
-  ".ascii \"\\004\\001B\\021\\001m\\002\\005local\\006re\"\n"
-  ".ascii \"mote\\004\\000\\004side\\003\\000\\000\\001r\"\n"
-  ".ascii \"\\003\\006promptu\\006cached\"\n"
-  ".ascii \"u\\012completionu\\004\\000\\005\"\n"
-  ".ascii \"price\\003\\000\\002\\001n\\003\\005imag\"\n"
-  ".ascii \"e\\005audio\\005video\\004\\000\\012\"\n"
-  ".ascii \"modalities\\003\\000\\004\\001k\\003\"\n"
-  ".ascii \"\\001ps\\001r\\012\\004names\\005mod\"\n"
-  ".ascii \"ely\\004side\\001\\006weight\"\n"
-  ".ascii \"u\\010capacityy\\005pric\"\n"
-  ".ascii \"e\\006\\016context-lengt\"\n"
-  ".ascii \"hw\\005takes\\005\\005tools\\177\"\n"
-  ".ascii \"\\004tags\\007\\004\\000\\005place\\003\\000\"\n"
-  ".ascii \"\\010\\001m\\004\\007healthy\\012slo\"\n"
-  ".ascii \"w-start\\011half-ope\"\n"
-  ".ascii \"n\\007stalled\\004\\000\\011cond\"\n"
-  ".ascii \"ition\\003\\000\\012\\001r\\011\\002idy\\011\"\n"
-  ".ascii \"in-flighty\\006queue\"\n"
-  ".ascii \"dy\\005limity\\011condit\"\n"
-  ".ascii \"ion\\013\\007latencyu\\010du\"\n"
-  ".ascii \"rationu\\012error-ra\"\n"
-  ".ascii \"teu\\014refused-rate\"\n"
-  ".ascii \"u\\004\\000\\012deployment\\003\\000\"\n"
-  ".ascii \"\\014\\001pu\\001r\\002\\005local\\016\\006r\"\n"
-  ".ascii \"emote\\016\\004\\000\\007weights\"\n"
-  ".ascii \"\\003\\000\\017\\003\\000 hybrid:rou\"\n"
-  ".ascii \"ting/types@0.3.0\"\n"
-  ".ascii \"-draft\\005\\005\\002\\003\\000\\005\\012dep\"\n"
-  ".ascii \"loyment\\002\\003\\000\\005\\012moda\"\n"
-  ".ascii \"lities\\002\\003\\000\\005\\007weigh\"\n"
-  ".ascii \"ts\\001B\\036\\002\\003\\002\\001\\006\\004\\000\\012dep\"\n"
-  ".ascii \"loyment\\003\\000\\000\\002\\003\\002\\001\\007\\004\"\n"
-  ".ascii \"\\000\\012modalities\\003\\000\\002\\002\"\n"
-  ".ascii \"\\003\\002\\001\\010\\004\\000\\007weights\\003\\000\"\n"
-  ".ascii \"\\004\\001ky\\001kw\\001pw\\001ks\\001o\\002\"\n"
-  ".ascii \"ss\\001p\\012\\001r\\016\\005modely\\006\"\n"
-  ".ascii \"stream\\177\\015prompt-t\"\n"
-  ".ascii \"okens\\006\\021max-outpu\"\n"
-  ".ascii \"t-tokens\\006\\005holds\\003\"\n"
-  ".ascii \"\\005tools\\177\\010priority\"\n"
-  ".ascii \"z\\011objective\\006\\004hel\"\n"
-  ".ascii \"dy\\007session\\007\\010pref\"\n"
-  ".ascii \"ixes\\010\\006tenant\\007\\013te\"\n"
-  ".ascii \"nant-name\\011\\007heade\"\n"
-  ".ascii \"rs\\013\\004\\000\\007request\\003\\000\\014\"\n"
-  ".ascii \"\\001q\\003\\015as-configure\"\n"
-  ".ascii \"d\\000\\000\\004next\\000\\000\\004wait\\001\"\n"
-  ".ascii \"y\\000\\004\\000\\011when-full\\003\\000\"\n"
-  ".ascii \"\\016\\001p}\\001r\\002\\005local\\020\\006r\"\n"
-  ".ascii \"emote\\020\\004\\000\\005tiers\\003\\000\"\n"
-  ".ascii \"\\021\\001k\\022\\001k{\\001r\\004\\007weigh\"\n"
-  ".ascii \"ts\\005\\005tiers\\023\\011when-\"\n"
-  ".ascii \"full\\017\\006reason\\024\\004\\000\\004\"\n"
-  ".ascii \"plan\\003\\000\\025\\001r\\002\\013retry\"\n"
-  ".ascii \"-aftery\\006reason\\024\\004\"\n"
-  ".ascii \"\\000\\007refusal\\003\\000\\027\\001q\\003\\005\"\n"
-  ".ascii \"route\\001\\026\\000\\004hold\\001y\\000\"\n"
-  ".ascii \"\\006refuse\\001\\030\\000\\004\\000\\007ver\"\n"
-  ".ascii \"dict\\003\\000\\031\\001p\\001\\001@\\003\\007re\"\n"
-  ".ascii \"quest\\015\\005local\\033\\006re\"\n"
-  ".ascii \"mote\\033\\000\\032\\004\\000\\016assign\"\n"
-  ".ascii \"-request\\001\\034\\004\\000)hyb\"\n"
-  ".ascii \"rid:routing/requ\"\n"
-  ".ascii \"est-policy@0.3.0\"\n"
-  ".ascii \"-draft\\005\\011\\002\\003\\000\\005\\005pla\"\n"
-  ".ascii \"ce\\001B\\030\\002\\003\\002\\001\\012\\004\\000\\005pla\"\n"
-  ".ascii \"ce\\003\\000\\000\\002\\003\\002\\001\\006\\004\\000\\012dep\"\n"
-  ".ascii \"loyment\\003\\000\\002\\002\\003\\002\\001\\010\\004\"\n"
-  ".ascii \"\\000\\007weights\\003\\000\\004\\001n\\004\\015\"\n"
-  ".ascii \"prompt-tokens\\007se\"\n"
-  ".ascii \"ssion\\010prefixes\\013t\"\n"
-  ".ascii \"enant-name\\004\\000\\005fac\"\n"
-  ".ascii \"ts\\003\\000\\006\\001r\\002\\004names\\010o\"\n"
-  ".ascii \"ptional\\177\\004\\000\\006signa\"\n"
-  ".ascii \"l\\003\\000\\010\\001ky\\001p\\011\\001ps\\001r\\010\"\n"
-  ".ascii \"\\004names\\007versions\\007\"\n"
-  ".ascii \"summarys\\012paramet\"\n"
-  ".ascii \"erss\\020refresh-int\"\n"
-  ".ascii \"erval\\012\\005needs\\007\\007si\"\n"
-  ".ascii \"gnals\\013\\007reasons\\014\\004\"\n"
-  ".ascii \"\\000\\013description\\003\\000\\015\"\n"
-  ".ascii \"\\001@\\000\\000\\016\\004\\000\\010describe\"\n"
-  ".ascii \"\\001\\017\\001p\\001\\001j\\000\\001s\\001@\\003\\012pa\"\n"
-  ".ascii \"rameterss\\006models\"\n"
-  ".ascii \"\\014\\006places\\020\\000\\021\\004\\000\\011co\"\n"
-  ".ascii \"nfigure\\001\\022\\001p\\003\\001@\\002\\005\"\n"
-  ".ascii \"local\\023\\006remote\\023\\000\\005\"\n"
-  ".ascii \"\\004\\000\\006assign\\001\\024\\004\\000!hy\"\n"
-  ".ascii \"brid:routing/pol\"\n"
-  ".ascii \"icy@0.3.0-draft\\005\"\n"
-  ".ascii \"\\013\\004\\000+hybrid:routi\"\n"
-  ".ascii \"ng/request-strat\"\n"
-  ".ascii \"egy@0.3.0-draft\\004\"\n"
-  ".ascii \"\\000\\013\\026\\001\\000\\020request-st\"\n"
-  ".ascii \"rategy\\003\\000\\000\\000D\\011prod\"\n"
-  ".ascii \"ucers\\001\\014processed\"\n"
-  ".ascii \"-by\\002\\015wit-compone\"\n"
-  ".ascii \"nt\\0070.254.2\\015wit-b\"\n"
-  ".ascii \"indgen-c\\0060.60.0\"\n"
+  ".ascii \"aft\\005\\001\\001B\\007\\001pu\\001@\\000\\000\\000\"\n"
+  ".ascii \"\\004\\000\\004read\\001\\001\\001ps\\001j\\000\\001\"\n"
+  ".ascii \"s\\001@\\002\\007signals\\002\\005fa\"\n"
+  ".ascii \"cts\\002\\000\\003\\004\\000\\003ask\\001\\004\\003\\000\"\n"
+  ".ascii \"\\042hybrid:routing/\"\n"
+  ".ascii \"signals@0.3.0-dr\"\n"
+  ".ascii \"aft\\005\\002\\001B\\004\\001r\\002\\014mill\"\n"
+  ".ascii \"isecondsw\\006offset\"\n"
+  ".ascii \"z\\004\\000\\006moment\\003\\000\\000\\001@\\000\"\n"
+  ".ascii \"\\000\\001\\004\\000\\003now\\001\\002\\003\\000 hyb\"\n"
+  ".ascii \"rid:routing/cloc\"\n"
+  ".ascii \"k@0.3.0-draft\\005\\003\\001\"\n"
+  ".ascii \"B\\002\\001@\\000\\000u\\004\\000\\004draw\\001\\000\"\n"
+  ".ascii \"\\003\\000!hybrid:routin\"\n"
+  ".ascii \"g/chance@0.3.0-d\"\n"
+  ".ascii \"raft\\005\\004\\001B\\021\\001m\\002\\005loc\"\n"
+  ".ascii \"al\\006remote\\004\\000\\004side\"\n"
+  ".ascii \"\\003\\000\\000\\001r\\003\\006promptu\\006c\"\n"
+  ".ascii \"achedu\\012completio\"\n"
+  ".ascii \"nu\\004\\000\\005price\\003\\000\\002\\001n\\003\"\n"
+  ".ascii \"\\005image\\005audio\\005vid\"\n"
+  ".ascii \"eo\\004\\000\\012modalities\\003\"\n"
+  ".ascii \"\\000\\004\\001k\\003\\001ps\\001r\\012\\004name\"\n"
+  ".ascii \"s\\005modely\\004side\\001\\006w\"\n"
+  ".ascii \"eightu\\010capacityy\"\n"
+  ".ascii \"\\005price\\006\\016context-\"\n"
+  ".ascii \"lengthw\\005takes\\005\\005t\"\n"
+  ".ascii \"ools\\177\\004tags\\007\\004\\000\\005pl\"\n"
+  ".ascii \"ace\\003\\000\\010\\001m\\004\\007health\"\n"
+  ".ascii \"y\\012slow-start\\011hal\"\n"
+  ".ascii \"f-open\\007stalled\\004\\000\"\n"
+  ".ascii \"\\011condition\\003\\000\\012\\001r\\011\"\n"
+  ".ascii \"\\002idy\\011in-flighty\\006\"\n"
+  ".ascii \"queuedy\\005limity\\011c\"\n"
+  ".ascii \"ondition\\013\\007latenc\"\n"
+  ".ascii \"yu\\010durationu\\012err\"\n"
+  ".ascii \"or-rateu\\014refused\"\n"
+  ".ascii \"-rateu\\004\\000\\012deploym\"\n"
+  ".ascii \"ent\\003\\000\\014\\001pu\\001r\\002\\005loc\"\n"
+  ".ascii \"al\\016\\006remote\\016\\004\\000\\007we\"\n"
+  ".ascii \"ights\\003\\000\\017\\003\\000 hybri\"\n"
+  ".ascii \"d:routing/types@\"\n"
+  ".ascii \"0.3.0-draft\\005\\005\\002\\003\\000\"\n"
+  ".ascii \"\\005\\012deployment\\002\\003\\000\\005\"\n"
+  ".ascii \"\\012modalities\\002\\003\\000\\005\\007\"\n"
+  ".ascii \"weights\\001B\\042\\002\\003\\002\\001\\006\\004\"\n"
+  ".ascii \"\\000\\012deployment\\003\\000\\000\\002\"\n"
+  ".ascii \"\\003\\002\\001\\007\\004\\000\\012modalitie\"\n"
+  ".ascii \"s\\003\\000\\002\\002\\003\\002\\001\\010\\004\\000\\007weig\"\n"
+  ".ascii \"hts\\003\\000\\004\\001ky\\001kw\\001pw\\001\"\n"
+  ".ascii \"ks\\001o\\002ss\\001p\\012\\001r\\016\\005mo\"\n"
+  ".ascii \"dely\\006stream\\177\\015pro\"\n"
+  ".ascii \"mpt-tokens\\006\\021max-\"\n"
+  ".ascii \"output-tokens\\006\\005h\"\n"
+  ".ascii \"olds\\003\\005tools\\177\\010pri\"\n"
+  ".ascii \"orityz\\011objective\"\n"
+  ".ascii \"\\006\\004heldy\\007session\\007\"\n"
+  ".ascii \"\\010prefixes\\010\\006tenan\"\n"
+  ".ascii \"t\\007\\013tenant-name\\011\\007\"\n"
+  ".ascii \"headers\\013\\004\\000\\007reque\"\n"
+  ".ascii \"st\\003\\000\\014\\001q\\003\\015as-conf\"\n"
+  ".ascii \"igured\\000\\000\\004next\\000\\000\\004\"\n"
+  ".ascii \"wait\\001y\\000\\004\\000\\011when-f\"\n"
+  ".ascii \"ull\\003\\000\\016\\001p}\\001r\\002\\005loc\"\n"
+  ".ascii \"al\\020\\006remote\\020\\004\\000\\005ti\"\n"
+  ".ascii \"ers\\003\\000\\021\\001ku\\001r\\003\\005aft\"\n"
+  ".ascii \"ery\\007weights\\005\\010max\"\n"
+  ".ascii \"-cost\\023\\004\\000\\005hedge\\003\\000\"\n"
+  ".ascii \"\\024\\001k\\022\\001k\\025\\001k{\\001r\\005\\007we\"\n"
+  ".ascii \"ights\\005\\005tiers\\026\\011wh\"\n"
+  ".ascii \"en-full\\017\\005hedge\\027\\006\"\n"
+  ".ascii \"reason\\030\\004\\000\\004plan\\003\\000\"\n"
+  ".ascii \"\\031\\001r\\002\\013retry-after\"\n"
+  ".ascii \"y\\006reason\\030\\004\\000\\007refu\"\n"
+  ".ascii \"sal\\003\\000\\033\\001q\\003\\005route\\001\"\n"
+  ".ascii \"\\032\\000\\004hold\\001y\\000\\006refus\"\n"
+  ".ascii \"e\\001\\034\\000\\004\\000\\007verdict\\003\\000\"\n"
+  ".ascii \"\\035\\001p\\001\\001@\\003\\007request\\015\"\n"
+  ".ascii \"\\005local\\037\\006remote\\037\\000\"\n"
+  ".ascii \"\\036\\004\\000\\016assign-reque\"\n"
+  ".ascii \"st\\001 \\004\\000)hybrid:ro\"\n"
+  ".ascii \"uting/request-po\"\n"
+  ".ascii \"licy@0.3.0-draft\"\n"
+  ".ascii \"\\005\\011\\002\\003\\000\\005\\005place\\001B\\030\\002\"\n"
+  ".ascii \"\\003\\002\\001\\012\\004\\000\\005place\\003\\000\\000\\002\"\n"
+  ".ascii \"\\003\\002\\001\\006\\004\\000\\012deploymen\"\n"
+  ".ascii \"t\\003\\000\\002\\002\\003\\002\\001\\010\\004\\000\\007weig\"\n"
+  ".ascii \"hts\\003\\000\\004\\001n\\004\\015prompt\"\n"
+  ".ascii \"-tokens\\007session\\010\"\n"
+  ".ascii \"prefixes\\013tenant-\"\n"
+  ".ascii \"name\\004\\000\\005facts\\003\\000\\006\\001\"\n"
+  ".ascii \"r\\002\\004names\\010optiona\"\n"
+  ".ascii \"l\\177\\004\\000\\006signal\\003\\000\\010\\001k\"\n"
+  ".ascii \"y\\001p\\011\\001ps\\001r\\010\\004names\"\n"
+  ".ascii \"\\007versions\\007summar\"\n"
+  ".ascii \"ys\\012parameterss\\020r\"\n"
+  ".ascii \"efresh-interval\\012\"\n"
+  ".ascii \"\\005needs\\007\\007signals\\013\"\n"
+  ".ascii \"\\007reasons\\014\\004\\000\\013desc\"\n"
+  ".ascii \"ription\\003\\000\\015\\001@\\000\\000\\016\\004\"\n"
+  ".ascii \"\\000\\010describe\\001\\017\\001p\\001\\001\"\n"
+  ".ascii \"j\\000\\001s\\001@\\003\\012paramete\"\n"
+  ".ascii \"rss\\006models\\014\\006plac\"\n"
+  ".ascii \"es\\020\\000\\021\\004\\000\\011configur\"\n"
+  ".ascii \"e\\001\\022\\001p\\003\\001@\\002\\005local\\023\"\n"
+  ".ascii \"\\006remote\\023\\000\\005\\004\\000\\006ass\"\n"
+  ".ascii \"ign\\001\\024\\004\\000!hybrid:r\"\n"
+  ".ascii \"outing/policy@0.\"\n"
+  ".ascii \"3.0-draft\\005\\013\\004\\000+hy\"\n"
+  ".ascii \"brid:routing/req\"\n"
+  ".ascii \"uest-strategy@0.\"\n"
+  ".ascii \"3.0-draft\\004\\000\\013\\026\\001\\000\\020\"\n"
+  ".ascii \"request-strategy\"\n"
+  ".ascii \"\\003\\000\\000\\000D\\011producers\\001\"\n"
+  ".ascii \"\\014processed-by\\002\\015w\"\n"
+  ".ascii \"it-component\\0070.2\"\n"
+  ".ascii \"54.2\\015wit-bindgen\"\n"
+  ".ascii \"-c\\0060.60.0\"\n"
 );

@@ -69,6 +69,18 @@ typedef struct {
   size_t len;
 } strategy_list_f64_t;
 
+typedef struct {
+  strategy_string_t *ptr;
+  size_t len;
+} strategy_list_string_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    strategy_string_t err;
+  } val;
+} hybrid_routing_signals_result_void_string_t;
+
 // A moment.
 typedef struct hybrid_routing_clock_moment_t {
   // Milliseconds since 1970-01-01 00:00 UTC.
@@ -106,11 +118,6 @@ typedef struct {
   bool is_some;
   hybrid_routing_types_price_t val;
 } hybrid_routing_types_option_price_t;
-
-typedef struct {
-  strategy_string_t *ptr;
-  size_t len;
-} strategy_list_string_t;
 
 // What stays the same about a deployment for as long as an instance lives.
 typedef struct hybrid_routing_types_place_t {
@@ -281,8 +288,35 @@ typedef struct exports_hybrid_routing_request_policy_tiers_t {
 
 typedef struct {
   bool is_some;
+  double val;
+} strategy_option_f64_t;
+
+// A second attempt beside the first. Whichever begins an answer first goes to the client, and the
+// other is cancelled.
+// 
+// The host makes it while the first attempt has given the client nothing, if the request may be
+// sent twice, attempts are left, and `hedge.budget` allows it. It takes a free place and waits for
+// none.
+typedef struct exports_hybrid_routing_request_policy_hedge_t {
+  // Milliseconds after the first attempt began, at most 60,000.
+  uint32_t   after;
+  // What the host draws the second deployment by. The first is left out. A deployment of weight
+  // 0 gets no second attempt.
+  exports_hybrid_routing_request_policy_weights_t   weights;
+  // The most that the second attempt may cost in US dollars, by the signal `request.cost`, at
+  // least 0. Where the cost is not known there is no second attempt.
+  strategy_option_f64_t   max_cost;
+} exports_hybrid_routing_request_policy_hedge_t;
+
+typedef struct {
+  bool is_some;
   exports_hybrid_routing_request_policy_tiers_t val;
 } exports_hybrid_routing_request_policy_option_tiers_t;
+
+typedef struct {
+  bool is_some;
+  exports_hybrid_routing_request_policy_hedge_t val;
+} exports_hybrid_routing_request_policy_option_hedge_t;
 
 typedef struct {
   bool is_some;
@@ -297,6 +331,8 @@ typedef struct exports_hybrid_routing_request_policy_plan_t {
   exports_hybrid_routing_request_policy_option_tiers_t   tiers;
   // What to do while the one that was drawn is full.
   exports_hybrid_routing_request_policy_when_full_t   when_full;
+  // A second attempt, if the first takes long.
+  exports_hybrid_routing_request_policy_option_hedge_t   hedge;
   // Why: an index into the `reasons` of `describe`.
   strategy_option_u16_t   reason;
 } exports_hybrid_routing_request_policy_plan_t;
@@ -428,6 +464,13 @@ extern void hybrid_routing_store_remove(strategy_string_t *key);
 // global signals, in its order. NaN: not known. Reads within one call give the same numbers.
 // Empty outside of `assign` and `assign-request`.
 extern void hybrid_routing_signals_read(strategy_list_f64_t *ret);
+// Asks for other signals and facts than `describe`, where the parameters decide which: they take
+// the place of its `signals` and `needs`. For `configure` alone. The last good call counts, and
+// all instances with the same parameters must ask for the same. Facts have the names of the flags
+// of `needs`: `session`.
+// 
+// An error changes nothing. Its text is for the operator: it lists the names that there are.
+extern bool hybrid_routing_signals_ask(strategy_list_string_t *signals, strategy_list_string_t *facts, strategy_string_t *err);
 
 // Imported Functions from `hybrid:routing/clock@0.3.0-draft`
 // Now.
@@ -459,9 +502,11 @@ void hybrid_routing_store_result_s64_refusal_free(hybrid_routing_store_result_s6
 
 void strategy_list_f64_free(strategy_list_f64_t *ptr);
 
-void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr);
-
 void strategy_list_string_free(strategy_list_string_t *ptr);
+
+void hybrid_routing_signals_result_void_string_free(hybrid_routing_signals_result_void_string_t *ptr);
+
+void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr);
 
 void hybrid_routing_types_place_free(hybrid_routing_types_place_t *ptr);
 
@@ -483,7 +528,13 @@ void exports_hybrid_routing_request_policy_request_free(exports_hybrid_routing_r
 
 void exports_hybrid_routing_request_policy_when_full_free(exports_hybrid_routing_request_policy_when_full_t *ptr);
 
+void strategy_option_f64_free(strategy_option_f64_t *ptr);
+
+void exports_hybrid_routing_request_policy_hedge_free(exports_hybrid_routing_request_policy_hedge_t *ptr);
+
 void exports_hybrid_routing_request_policy_option_tiers_free(exports_hybrid_routing_request_policy_option_tiers_t *ptr);
+
+void exports_hybrid_routing_request_policy_option_hedge_free(exports_hybrid_routing_request_policy_option_hedge_t *ptr);
 
 void strategy_option_u16_free(strategy_option_u16_t *ptr);
 

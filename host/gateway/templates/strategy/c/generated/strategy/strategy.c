@@ -30,6 +30,9 @@ extern void __wasm_import_hybrid_routing_store_remove(uint8_t *, size_t);
 __attribute__((__import_module__("hybrid:routing/signals@0.3.0-draft"), __import_name__("read")))
 extern void __wasm_import_hybrid_routing_signals_read(uint8_t *);
 
+__attribute__((__import_module__("hybrid:routing/signals@0.3.0-draft"), __import_name__("ask")))
+extern void __wasm_import_hybrid_routing_signals_ask(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `hybrid:routing/clock@0.3.0-draft`
 
 __attribute__((__import_module__("hybrid:routing/clock@0.3.0-draft"), __import_name__("now")))
@@ -178,11 +181,6 @@ void strategy_list_f64_free(strategy_list_f64_t *ptr) {
   }
 }
 
-void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr) {
-  if (ptr->is_some) {
-  }
-}
-
 void strategy_list_string_free(strategy_list_string_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
@@ -191,6 +189,18 @@ void strategy_list_string_free(strategy_list_string_t *ptr) {
       strategy_string_free(&list_ptr[i]);
     }
     free(list_ptr);
+  }
+}
+
+void hybrid_routing_signals_result_void_string_free(hybrid_routing_signals_result_void_string_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    strategy_string_free(&ptr->val.err);
+  }
+}
+
+void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr) {
+  if (ptr->is_some) {
   }
 }
 
@@ -451,6 +461,31 @@ void hybrid_routing_signals_read(strategy_list_f64_t *ret) {
   *ret = (strategy_list_f64_t) { (double*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
 }
 
+bool hybrid_routing_signals_ask(strategy_list_string_t *signals, strategy_list_string_t *facts, strategy_string_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hybrid_routing_signals_ask((uint8_t *) (*signals).ptr, (*signals).len, (uint8_t *) (*facts).ptr, (*facts).len, ptr);
+  hybrid_routing_signals_result_void_string_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (strategy_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
 void hybrid_routing_clock_now(hybrid_routing_clock_moment_t *ret) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[16];
@@ -536,7 +571,7 @@ __asm__(
   ".section \".custom_section.component-type:strategy\",\"\",@\n"
   ".ascii \"\\000asm\\015\\000\\001\\000\\000\\031\\026wit-c\"\n"
   ".ascii \"omponent-encodin\"\n"
-  ".ascii \"g\\004\\000\\007\\276\\013\\001A\\002\\001A\\021\\001B\\004\\001\"\n"
+  ".ascii \"g\\004\\000\\007\\343\\013\\001A\\002\\001A\\021\\001B\\004\\001\"\n"
   ".ascii \"m\\004\\005debug\\004info\\004wa\"\n"
   ".ascii \"rn\\005error\\004\\000\\005level\"\n"
   ".ascii \"\\003\\000\\000\\001@\\002\\005level\\001\\007me\"\n"
@@ -558,80 +593,82 @@ __asm__(
   ".ascii \"eys\\001\\000\\004\\000\\006remove\\001\\013\"\n"
   ".ascii \"\\003\\000 hybrid:routin\"\n"
   ".ascii \"g/store@0.3.0-dr\"\n"
-  ".ascii \"aft\\005\\001\\001B\\003\\001pu\\001@\\000\\000\\000\"\n"
-  ".ascii \"\\004\\000\\004read\\001\\001\\003\\000\\042hybr\"\n"
-  ".ascii \"id:routing/signa\"\n"
-  ".ascii \"ls@0.3.0-draft\\005\\002\"\n"
-  ".ascii \"\\001B\\004\\001r\\002\\014milliseco\"\n"
-  ".ascii \"ndsw\\006offsetz\\004\\000\\006m\"\n"
-  ".ascii \"oment\\003\\000\\000\\001@\\000\\000\\001\\004\\000\\003\"\n"
-  ".ascii \"now\\001\\002\\003\\000 hybrid:r\"\n"
-  ".ascii \"outing/clock@0.3\"\n"
-  ".ascii \".0-draft\\005\\003\\001B\\002\\001@\\000\"\n"
-  ".ascii \"\\000u\\004\\000\\004draw\\001\\000\\003\\000!hy\"\n"
-  ".ascii \"brid:routing/cha\"\n"
-  ".ascii \"nce@0.3.0-draft\\005\"\n"
-  ".ascii \"\\004\\001B\\021\\001m\\002\\005local\\006re\"\n"
-  ".ascii \"mote\\004\\000\\004side\\003\\000\\000\\001r\"\n"
-  ".ascii \"\\003\\006promptu\\006cached\"\n"
-  ".ascii \"u\\012completionu\\004\\000\\005\"\n"
-  ".ascii \"price\\003\\000\\002\\001n\\003\\005imag\"\n"
-  ".ascii \"e\\005audio\\005video\\004\\000\\012\"\n"
-  ".ascii \"modalities\\003\\000\\004\\001k\\003\"\n"
-  ".ascii \"\\001ps\\001r\\012\\004names\\005mod\"\n"
-  ".ascii \"ely\\004side\\001\\006weight\"\n"
-  ".ascii \"u\\010capacityy\\005pric\"\n"
-  ".ascii \"e\\006\\016context-lengt\"\n"
-  ".ascii \"hw\\005takes\\005\\005tools\\177\"\n"
-  ".ascii \"\\004tags\\007\\004\\000\\005place\\003\\000\"\n"
-  ".ascii \"\\010\\001m\\004\\007healthy\\012slo\"\n"
-  ".ascii \"w-start\\011half-ope\"\n"
-  ".ascii \"n\\007stalled\\004\\000\\011cond\"\n"
-  ".ascii \"ition\\003\\000\\012\\001r\\011\\002idy\\011\"\n"
-  ".ascii \"in-flighty\\006queue\"\n"
-  ".ascii \"dy\\005limity\\011condit\"\n"
-  ".ascii \"ion\\013\\007latencyu\\010du\"\n"
-  ".ascii \"rationu\\012error-ra\"\n"
-  ".ascii \"teu\\014refused-rate\"\n"
-  ".ascii \"u\\004\\000\\012deployment\\003\\000\"\n"
-  ".ascii \"\\014\\001pu\\001r\\002\\005local\\016\\006r\"\n"
-  ".ascii \"emote\\016\\004\\000\\007weights\"\n"
-  ".ascii \"\\003\\000\\017\\003\\000 hybrid:rou\"\n"
-  ".ascii \"ting/types@0.3.0\"\n"
-  ".ascii \"-draft\\005\\005\\002\\003\\000\\005\\005pla\"\n"
-  ".ascii \"ce\\002\\003\\000\\005\\012deploymen\"\n"
-  ".ascii \"t\\002\\003\\000\\005\\007weights\\001B\\030\"\n"
-  ".ascii \"\\002\\003\\002\\001\\006\\004\\000\\005place\\003\\000\\000\"\n"
-  ".ascii \"\\002\\003\\002\\001\\007\\004\\000\\012deployme\"\n"
-  ".ascii \"nt\\003\\000\\002\\002\\003\\002\\001\\010\\004\\000\\007wei\"\n"
-  ".ascii \"ghts\\003\\000\\004\\001n\\004\\015promp\"\n"
-  ".ascii \"t-tokens\\007session\"\n"
-  ".ascii \"\\010prefixes\\013tenant\"\n"
-  ".ascii \"-name\\004\\000\\005facts\\003\\000\\006\"\n"
-  ".ascii \"\\001r\\002\\004names\\010option\"\n"
-  ".ascii \"al\\177\\004\\000\\006signal\\003\\000\\010\\001\"\n"
-  ".ascii \"ky\\001p\\011\\001ps\\001r\\010\\004name\"\n"
-  ".ascii \"s\\007versions\\007summa\"\n"
-  ".ascii \"rys\\012parameterss\\020\"\n"
-  ".ascii \"refresh-interval\"\n"
-  ".ascii \"\\012\\005needs\\007\\007signals\"\n"
-  ".ascii \"\\013\\007reasons\\014\\004\\000\\013des\"\n"
-  ".ascii \"cription\\003\\000\\015\\001@\\000\\000\\016\"\n"
-  ".ascii \"\\004\\000\\010describe\\001\\017\\001p\\001\"\n"
-  ".ascii \"\\001j\\000\\001s\\001@\\003\\012paramet\"\n"
-  ".ascii \"erss\\006models\\014\\006pla\"\n"
-  ".ascii \"ces\\020\\000\\021\\004\\000\\011configu\"\n"
-  ".ascii \"re\\001\\022\\001p\\003\\001@\\002\\005local\"\n"
-  ".ascii \"\\023\\006remote\\023\\000\\005\\004\\000\\006as\"\n"
-  ".ascii \"sign\\001\\024\\004\\000!hybrid:\"\n"
-  ".ascii \"routing/policy@0\"\n"
-  ".ascii \".3.0-draft\\005\\011\\004\\000#h\"\n"
-  ".ascii \"ybrid:routing/st\"\n"
-  ".ascii \"rategy@0.3.0-dra\"\n"
-  ".ascii \"ft\\004\\000\\013\\016\\001\\000\\010strateg\"\n"
-  ".ascii \"y\\003\\000\\000\\000D\\011producers\"\n"
-  ".ascii \"\\001\\014processed-by\\002\\015\"\n"
-  ".ascii \"wit-component\\0070.\"\n"
-  ".ascii \"254.2\\015wit-bindge\"\n"
-  ".ascii \"n-c\\0060.60.0\"\n"
+  ".ascii \"aft\\005\\001\\001B\\007\\001pu\\001@\\000\\000\\000\"\n"
+  ".ascii \"\\004\\000\\004read\\001\\001\\001ps\\001j\\000\\001\"\n"
+  ".ascii \"s\\001@\\002\\007signals\\002\\005fa\"\n"
+  ".ascii \"cts\\002\\000\\003\\004\\000\\003ask\\001\\004\\003\\000\"\n"
+  ".ascii \"\\042hybrid:routing/\"\n"
+  ".ascii \"signals@0.3.0-dr\"\n"
+  ".ascii \"aft\\005\\002\\001B\\004\\001r\\002\\014mill\"\n"
+  ".ascii \"isecondsw\\006offset\"\n"
+  ".ascii \"z\\004\\000\\006moment\\003\\000\\000\\001@\\000\"\n"
+  ".ascii \"\\000\\001\\004\\000\\003now\\001\\002\\003\\000 hyb\"\n"
+  ".ascii \"rid:routing/cloc\"\n"
+  ".ascii \"k@0.3.0-draft\\005\\003\\001\"\n"
+  ".ascii \"B\\002\\001@\\000\\000u\\004\\000\\004draw\\001\\000\"\n"
+  ".ascii \"\\003\\000!hybrid:routin\"\n"
+  ".ascii \"g/chance@0.3.0-d\"\n"
+  ".ascii \"raft\\005\\004\\001B\\021\\001m\\002\\005loc\"\n"
+  ".ascii \"al\\006remote\\004\\000\\004side\"\n"
+  ".ascii \"\\003\\000\\000\\001r\\003\\006promptu\\006c\"\n"
+  ".ascii \"achedu\\012completio\"\n"
+  ".ascii \"nu\\004\\000\\005price\\003\\000\\002\\001n\\003\"\n"
+  ".ascii \"\\005image\\005audio\\005vid\"\n"
+  ".ascii \"eo\\004\\000\\012modalities\\003\"\n"
+  ".ascii \"\\000\\004\\001k\\003\\001ps\\001r\\012\\004name\"\n"
+  ".ascii \"s\\005modely\\004side\\001\\006w\"\n"
+  ".ascii \"eightu\\010capacityy\"\n"
+  ".ascii \"\\005price\\006\\016context-\"\n"
+  ".ascii \"lengthw\\005takes\\005\\005t\"\n"
+  ".ascii \"ools\\177\\004tags\\007\\004\\000\\005pl\"\n"
+  ".ascii \"ace\\003\\000\\010\\001m\\004\\007health\"\n"
+  ".ascii \"y\\012slow-start\\011hal\"\n"
+  ".ascii \"f-open\\007stalled\\004\\000\"\n"
+  ".ascii \"\\011condition\\003\\000\\012\\001r\\011\"\n"
+  ".ascii \"\\002idy\\011in-flighty\\006\"\n"
+  ".ascii \"queuedy\\005limity\\011c\"\n"
+  ".ascii \"ondition\\013\\007latenc\"\n"
+  ".ascii \"yu\\010durationu\\012err\"\n"
+  ".ascii \"or-rateu\\014refused\"\n"
+  ".ascii \"-rateu\\004\\000\\012deploym\"\n"
+  ".ascii \"ent\\003\\000\\014\\001pu\\001r\\002\\005loc\"\n"
+  ".ascii \"al\\016\\006remote\\016\\004\\000\\007we\"\n"
+  ".ascii \"ights\\003\\000\\017\\003\\000 hybri\"\n"
+  ".ascii \"d:routing/types@\"\n"
+  ".ascii \"0.3.0-draft\\005\\005\\002\\003\\000\"\n"
+  ".ascii \"\\005\\005place\\002\\003\\000\\005\\012depl\"\n"
+  ".ascii \"oyment\\002\\003\\000\\005\\007weigh\"\n"
+  ".ascii \"ts\\001B\\030\\002\\003\\002\\001\\006\\004\\000\\005pla\"\n"
+  ".ascii \"ce\\003\\000\\000\\002\\003\\002\\001\\007\\004\\000\\012dep\"\n"
+  ".ascii \"loyment\\003\\000\\002\\002\\003\\002\\001\\010\\004\"\n"
+  ".ascii \"\\000\\007weights\\003\\000\\004\\001n\\004\\015\"\n"
+  ".ascii \"prompt-tokens\\007se\"\n"
+  ".ascii \"ssion\\010prefixes\\013t\"\n"
+  ".ascii \"enant-name\\004\\000\\005fac\"\n"
+  ".ascii \"ts\\003\\000\\006\\001r\\002\\004names\\010o\"\n"
+  ".ascii \"ptional\\177\\004\\000\\006signa\"\n"
+  ".ascii \"l\\003\\000\\010\\001ky\\001p\\011\\001ps\\001r\\010\"\n"
+  ".ascii \"\\004names\\007versions\\007\"\n"
+  ".ascii \"summarys\\012paramet\"\n"
+  ".ascii \"erss\\020refresh-int\"\n"
+  ".ascii \"erval\\012\\005needs\\007\\007si\"\n"
+  ".ascii \"gnals\\013\\007reasons\\014\\004\"\n"
+  ".ascii \"\\000\\013description\\003\\000\\015\"\n"
+  ".ascii \"\\001@\\000\\000\\016\\004\\000\\010describe\"\n"
+  ".ascii \"\\001\\017\\001p\\001\\001j\\000\\001s\\001@\\003\\012pa\"\n"
+  ".ascii \"rameterss\\006models\"\n"
+  ".ascii \"\\014\\006places\\020\\000\\021\\004\\000\\011co\"\n"
+  ".ascii \"nfigure\\001\\022\\001p\\003\\001@\\002\\005\"\n"
+  ".ascii \"local\\023\\006remote\\023\\000\\005\"\n"
+  ".ascii \"\\004\\000\\006assign\\001\\024\\004\\000!hy\"\n"
+  ".ascii \"brid:routing/pol\"\n"
+  ".ascii \"icy@0.3.0-draft\\005\"\n"
+  ".ascii \"\\011\\004\\000#hybrid:routi\"\n"
+  ".ascii \"ng/strategy@0.3.\"\n"
+  ".ascii \"0-draft\\004\\000\\013\\016\\001\\000\\010st\"\n"
+  ".ascii \"rategy\\003\\000\\000\\000D\\011prod\"\n"
+  ".ascii \"ucers\\001\\014processed\"\n"
+  ".ascii \"-by\\002\\015wit-compone\"\n"
+  ".ascii \"nt\\0070.254.2\\015wit-b\"\n"
+  ".ascii \"indgen-c\\0060.60.0\"\n"
 );

@@ -69,6 +69,18 @@ typedef struct {
   size_t len;
 } strategy_list_f64_t;
 
+typedef struct {
+  strategy_string_t *ptr;
+  size_t len;
+} strategy_list_string_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    strategy_string_t err;
+  } val;
+} hybrid_routing_signals_result_void_string_t;
+
 // A moment.
 typedef struct hybrid_routing_clock_moment_t {
   // Milliseconds since 1970-01-01 00:00 UTC.
@@ -106,11 +118,6 @@ typedef struct {
   bool is_some;
   hybrid_routing_types_price_t val;
 } hybrid_routing_types_option_price_t;
-
-typedef struct {
-  strategy_string_t *ptr;
-  size_t len;
-} strategy_list_string_t;
 
 // What stays the same about a deployment for as long as an instance lives.
 typedef struct hybrid_routing_types_place_t {
@@ -280,6 +287,13 @@ extern void hybrid_routing_store_remove(strategy_string_t *key);
 // global signals, in its order. NaN: not known. Reads within one call give the same numbers.
 // Empty outside of `assign` and `assign-request`.
 extern void hybrid_routing_signals_read(strategy_list_f64_t *ret);
+// Asks for other signals and facts than `describe`, where the parameters decide which: they take
+// the place of its `signals` and `needs`. For `configure` alone. The last good call counts, and
+// all instances with the same parameters must ask for the same. Facts have the names of the flags
+// of `needs`: `session`.
+// 
+// An error changes nothing. Its text is for the operator: it lists the names that there are.
+extern bool hybrid_routing_signals_ask(strategy_list_string_t *signals, strategy_list_string_t *facts, strategy_string_t *err);
 
 // Imported Functions from `hybrid:routing/clock@0.3.0-draft`
 // Now.
@@ -308,9 +322,11 @@ void hybrid_routing_store_result_s64_refusal_free(hybrid_routing_store_result_s6
 
 void strategy_list_f64_free(strategy_list_f64_t *ptr);
 
-void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr);
-
 void strategy_list_string_free(strategy_list_string_t *ptr);
+
+void hybrid_routing_signals_result_void_string_free(hybrid_routing_signals_result_void_string_t *ptr);
+
+void hybrid_routing_types_option_price_free(hybrid_routing_types_option_price_t *ptr);
 
 void hybrid_routing_types_place_free(hybrid_routing_types_place_t *ptr);
 
