@@ -126,7 +126,10 @@ async fn generate(
     let body = read(request).await?;
     let body: Value = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad(None, format!("the body is not JSON: {error}")))?;
-    let prompt = settings.reads().then(|| endpoint::prompt(endpoint, &body)).unwrap_or_default();
+    let prompt = match settings.reads() {
+        true => endpoint::prompt(endpoint, &body),
+        false => Default::default(),
+    };
     let (cached, prefill) = engine.look_up(&settings, &prompt);
     let call = InferenceCall::new(&engine.name, number, now(), body)?.with_cached(cached);
     let reply = endpoint::reply(endpoint, &call)?;

@@ -35,7 +35,6 @@ unsafe impl Sync for Blocks {}
 impl Blocks {
     /// Without memory.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "a static needs a constant")]
     pub(crate) const fn new() -> Self {
         Self {
             free: [const { Cell::new(ptr::null_mut()) }; SIZES],
