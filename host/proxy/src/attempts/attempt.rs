@@ -69,7 +69,7 @@ pub(super) async fn attempt(
     upstream: &Upstream,
     deployment: &Deployment,
     request: &Request,
-    note: &AttemptNote,
+    note: AttemptNote<'_>,
     span: Span,
 ) -> Result<Begun, Failure> {
     let timeouts = &deployment.config.timeouts;
@@ -79,7 +79,7 @@ pub(super) async fn attempt(
         Side::Local => (Some(request.client), Passing::AllBut(&rules.not_to_local)),
         Side::Remote => (None, Passing::Only(&rules.to_remote)),
     };
-    let (headers, request_id) = (&request.headers, &*note.id);
+    let (headers, request_id) = (&request.headers, note.id);
     let outgoing = Outgoing {
         endpoint: &deployment.config.endpoint,
         api_key: deployment.config.api_key.as_ref(),

@@ -86,22 +86,24 @@ impl Executor {
         let now = Instant::now().into_std();
         let mut turns = Turns::begin(asked, weights, rand::rng(), now).with_place(place);
         while let Some(permit) = turns.next(&mut *journal).await {
-            let note = journal.trying(&permit);
-            if journal.attempt_queue.is_some() {
-                journal.drawn(turns.probability());
-            }
+            let probability = match journal.attempt_queue {
+                Some(_) => turns.probability(),
+                None => 1.0,
+            };
             let span = Span { now: Instant::from_std(permit.issued()), end };
             let (mut permit, begun) = match turns.hedges_at() {
                 None => {
                     let deployment = permit.deployment();
-                    let begun = attempt(&self.upstream, deployment, &request, &note, span).await;
+                    let note = journal.trying(&permit, probability);
+                    let begun = attempt(&self.upstream, deployment, &request, note, span).await;
                     (permit, begun)
                 }
                 Some(due) => {
                     let way = Way { upstream: &self.upstream, request: &request, end };
                     // Boxed: few requests have a second attempt, and the others stay small.
                     let due = Instant::from_std(due);
-                    Box::pin(way.race(permit, note, due, &mut turns, &mut journal)).await
+                    let first = (permit, probability);
+                    Box::pin(way.race(first, due, &mut turns, &mut journal)).await
                 }
             };
             match begun {

@@ -2,6 +2,7 @@
 //! the client, and the other is cancelled.
 
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rand::Rng;
@@ -15,7 +16,7 @@ use crate::upstream::Upstream;
 
 use super::attempt::{Begun, attempt};
 use super::fallback::fail;
-use super::journal::{AttemptNote, Journal};
+use super::journal::{AttemptNote, Journal, SharedSent};
 use super::request::Request;
 
 /// What both attempts of a request have in common.
@@ -32,23 +33,26 @@ impl Way<'_> {
     /// that one is due. Returns the attempt that ended last or won, and how it ended.
     pub(super) async fn race<R: Rng>(
         self,
-        permit: Permit,
-        note: AttemptNote,
+        (permit, probability): (Permit, f64),
         due: Instant,
         turns: &mut Turns<'_, R>,
         journal: &mut Journal,
     ) -> (Permit, Result<Begun, Failure>) {
+        let (id, started) = (Rc::clone(&journal.id), journal.started);
+        let note = |sent| AttemptNote { id: &id, started, sent };
+        let sent = [SharedSent::default(), SharedSent::default()];
+        journal.racing(&permit, probability, &sent[0]);
         let deployment = Arc::clone(permit.deployment());
-        let mut first = pin!(self.attempt(&deployment, permit.issued(), &note));
+        let mut first = pin!(self.attempt(&deployment, permit.issued(), note(&sent[0])));
         if let Ok(begun) = timeout_at(due, first.as_mut()).await {
             return (permit, begun);
         }
         let Some((beside, probability)) = turns.hedge(Instant::now().into_std()) else {
             return (permit, first.await);
         };
-        let note = journal.hedging(&beside, probability);
+        journal.hedging(&beside, probability, &sent[1]);
         let deployment = Arc::clone(beside.deployment());
-        let mut second = pin!(self.attempt(&deployment, beside.issued(), &note));
+        let mut second = pin!(self.attempt(&deployment, beside.issued(), note(&sent[1])));
         tokio::select! {
             biased;
             begun = &mut first => match begun {
@@ -84,7 +88,7 @@ impl Way<'_> {
         self,
         deployment: &Deployment,
         issued: std::time::Instant,
-        note: &AttemptNote,
+        note: AttemptNote<'_>,
     ) -> Result<Begun, Failure> {
         let span = Span { now: Instant::from_std(issued), end: self.end };
         attempt(self.upstream, deployment, self.request, note, span).await

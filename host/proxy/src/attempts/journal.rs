@@ -1,6 +1,8 @@
 //! The journal of a request collects the data for its access-log line, for metrics, and for
 //! strategies that learn.
 
+mod end;
+mod note;
 mod outcome;
 mod told;
 
@@ -16,12 +18,16 @@ use hyper::StatusCode;
 use answers::Usage;
 use contract::Ending;
 use fleet::admission::CoreHold;
-use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit, Waste};
+use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit};
 use routing::{Cause, TrialPart, WaitLog};
 
 use crate::stop::{Stage, Stop};
 use crate::telemetry::{self, Logging, Metrics};
 
+use end::End;
+use note::Sent;
+
+pub(super) use note::{AttemptNote, SharedSent};
 pub(crate) use outcome::RequestOutcome;
 
 /// Status in the log of a request whose client left before the answer.
@@ -46,7 +52,7 @@ pub(crate) struct Desk {
 #[derive(Debug)]
 pub(crate) struct Journal {
     desk: Rc<Desk>,
-    id: Rc<str>,
+    pub(super) id: Rc<str>,
     path: &'static str,
     /// When the request arrived.
     pub started: Instant,
@@ -93,7 +99,7 @@ struct Trying {
     deployment: Arc<Deployment>,
     since: Instant,
     /// When the request was last written. The engine may work on it since then.
-    sent: Rc<Cell<Option<Instant>>>,
+    sent: Sent,
     /// True for a second attempt beside a first.
     is_hedge: bool,
     /// Time from `since` to the commit point. None before it.
@@ -102,23 +108,6 @@ struct Trying {
     queued: Duration,
     /// The probability with which the deployment was drawn.
     probability: f64,
-}
-
-/// What an attempt needs of the journal of its request, and tells it while it is under way.
-#[derive(Debug)]
-pub(super) struct AttemptNote {
-    /// The `x-request-id` of the answer.
-    pub(super) id: Rc<str>,
-    /// When the request arrived.
-    pub(super) started: Instant,
-    sent: Rc<Cell<Option<Instant>>>,
-}
-
-impl AttemptNote {
-    /// Records that the attempt's request is written from `now` on.
-    pub(super) fn sending(&self, now: Instant) {
-        self.sent.set(Some(now));
-    }
 }
 
 /// An attempt that has ended, or a deployment that had no place.
@@ -131,37 +120,6 @@ struct Tried {
     attempted: bool,
     /// The client got the answer of this attempt, whole or in part.
     answered: bool,
-}
-
-/// How an attempt ended.
-struct End {
-    /// The label in the log and the metrics.
-    outcome: Cow<'static, str>,
-    /// The ending as strategies that learn are told it.
-    ending: Ending,
-    /// Status of an answer that was not passed on to the client.
-    status: Option<u16>,
-    /// Why the engine's work was wasted. None: it was not.
-    waste: Option<Waste>,
-}
-
-impl End {
-    fn of(cause: Cause, ending: Ending) -> Self {
-        let status = cause.answered().map(|status| status.as_u16());
-        Self { outcome: cause.label(), ending, status, waste: cause.facts().waste }
-    }
-
-    /// Another attempt of the request began its answer first.
-    fn beaten() -> Self {
-        let (ending, waste) = (Ending::Hedged, Some(Waste::Hedged));
-        Self { outcome: "hedged".into(), ending, status: None, waste }
-    }
-
-    fn cancelled() -> Self {
-        let (ending, waste) = (Ending::Cancelled, Some(Waste::ClientGone));
-        let outcome = RequestOutcome::Cancelled.as_str().into();
-        Self { outcome, ending, status: None, waste }
-    }
 }
 
 impl Journal {
@@ -222,27 +180,30 @@ impl Journal {
         self.request_bytes = bytes as u64;
     }
 
-    /// Records an attempt. If it is dropped before its end, it counts as cancelled.
-    pub(super) fn trying(&mut self, permit: &Permit) -> AttemptNote {
-        let (trying, note) = self.note(permit, 1.0, false);
-        self.trying = Some(trying);
-        note
+    /// Records an attempt whose deployment was drawn with this probability. If it is dropped before its
+    /// end, it counts as cancelled.
+    pub(super) fn trying(&mut self, permit: &Permit, probability: f64) -> AttemptNote<'_> {
+        let trying = self.begun(permit, probability, Sent::Own(Cell::default()));
+        let trying = self.trying.insert(trying);
+        AttemptNote { id: &self.id, started: self.started, sent: trying.sent.cell() }
+    }
+
+    /// Like [`trying`](Self::trying), for an attempt that may get a second one beside it.
+    pub(super) fn racing(&mut self, permit: &Permit, probability: f64, sent: &SharedSent) {
+        self.trying = Some(self.begun(permit, probability, Sent::Shared(Rc::clone(sent))));
     }
 
     /// Records a second attempt beside the one under way. Its deployment was drawn with this
     /// probability.
-    pub(super) fn hedging(&mut self, permit: &Permit, probability: f64) -> AttemptNote {
-        let (trying, note) = self.note(permit, probability, true);
-        self.beside = Some(Box::new(trying));
-        note
+    pub(super) fn hedging(&mut self, permit: &Permit, probability: f64, sent: &SharedSent) {
+        let trying = self.begun(permit, probability, Sent::Shared(Rc::clone(sent)));
+        self.beside = Some(Box::new(Trying { is_hedge: true, ..trying }));
     }
 
-    fn note(&self, permit: &Permit, probability: f64, is_hedge: bool) -> (Trying, AttemptNote) {
+    fn begun(&self, permit: &Permit, probability: f64, sent: Sent) -> Trying {
         let (deployment, since) = (Arc::clone(permit.deployment()), permit.issued());
-        let (sent, answered, queued) = (Rc::default(), None, self.queued);
-        let (id, started) = (Rc::clone(&self.id), self.started);
-        let note = AttemptNote { id, started, sent: Rc::clone(&sent) };
-        (Trying { deployment, since, sent, is_hedge, answered, queued, probability }, note)
+        let (is_hedge, answered, queued) = (false, None, self.queued);
+        Trying { deployment, since, sent, is_hedge, answered, queued, probability }
     }
 
     /// Exchanges the two attempts under way: what follows is about the other one.
@@ -257,13 +218,6 @@ impl Journal {
     pub(super) fn beaten(&mut self) {
         self.swap();
         self.end_attempt(End::beaten());
-    }
-
-    /// Records the probability with which the deployment of the attempt was drawn.
-    pub(super) fn drawn(&mut self, probability: f64) {
-        if let Some(trying) = &mut self.trying {
-            trying.probability = probability;
-        }
     }
 
     /// Records that the attempt under way failed before the client saw any of its answer. If there is
@@ -304,7 +258,7 @@ impl Journal {
             (if won { &meters.hedges_won } else { &meters.hedges_lost }).inc();
         }
         deployment.meters.ended(end.outcome.clone());
-        if let Some((waste, sent)) = end.waste.zip(sent.get()) {
+        if let Some((waste, sent)) = end.waste.zip(sent.cell().get()) {
             deployment.meters.waste(waste, sent.elapsed());
             self.wasted += sent.elapsed();
         }
