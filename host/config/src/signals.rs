@@ -208,8 +208,8 @@ impl Address {
         is_path.then(|| Self { port, path: path.to_owned() })
     }
 
-    /// The same page of an engine whose root is this path. Another port is another server, without
-    /// the proxy that has the engine below a path.
+    /// The same page below the path `root`, for an engine behind an ingress. An address with a port
+    /// stays as it is: another port is another server.
     fn below(self, root: &str) -> Self {
         if self.port.is_some() {
             return self;

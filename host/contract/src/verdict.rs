@@ -163,7 +163,7 @@ pub enum BadVerdict {
     /// A wait is too long.
     #[error("{0} ms is too long to wait: at most 60000 ms")]
     Wait(u64),
-    /// The most that a second attempt may cost is no amount of money.
+    /// The price limit of a second attempt is negative or not a number.
     #[error("a second attempt may cost at most {0} dollars: not a number of at least 0")]
     MaxCost(f64),
     /// A client may ask again at once.

@@ -104,7 +104,7 @@ struct Trying {
     probability: f64,
 }
 
-/// What an attempt needs of the journal of its request, and tells it while it is under way.
+/// The link between an attempt under way and the journal of its request.
 #[derive(Debug)]
 pub(super) struct AttemptNote {
     /// The `x-request-id` of the answer.
@@ -245,15 +245,14 @@ impl Journal {
         (Trying { deployment, since, sent, is_hedge, answered, queued, probability }, note)
     }
 
-    /// Exchanges the two attempts under way: what follows is about the other one.
+    /// Swaps the two attempts under way: later records are about the other one.
     pub(super) fn swap(&mut self) {
         if let Some((trying, beside)) = self.trying.as_mut().zip(self.beside.as_deref_mut()) {
             std::mem::swap(trying, beside);
         }
     }
 
-    /// Records that the attempt beside the one under way is cancelled, because that one has begun its
-    /// answer.
+    /// Records that the attempt under way has won, and that the one beside it is cancelled.
     pub(super) fn beaten(&mut self) {
         self.swap();
         self.end_attempt(End::beaten());
@@ -266,8 +265,8 @@ impl Journal {
         }
     }
 
-    /// Records that the attempt under way failed before the client saw any of its answer. If there is
-    /// one beside it, that one takes its part.
+    /// Records that the attempt under way failed before the client saw any of its answer. An
+    /// attempt beside it takes its place.
     pub(crate) fn failed(&mut self, cause: Cause, ending: Ending) {
         self.end_attempt(End::of(cause, ending));
     }

@@ -22,7 +22,7 @@ pub(super) struct Counters {
 pub(super) struct Reading {
     /// None: there is no such series, or nothing new. NaN: it is unreadable.
     pub(super) numbers: EngineNumbers<Option<f64>>,
-    /// Whether a number is of several series, as those of several engines are.
+    /// True if a number came from several series, so from several engines.
     pub(super) is_several: bool,
 }
 
