@@ -43,7 +43,7 @@ pub struct RawPlan {
 pub struct RawHedge {
     /// Milliseconds after the first attempt began.
     pub after: u32,
-    /// What the host draws the second deployment by.
+    /// The weights by which the host draws the second deployment.
     pub weights: RawWeights,
     /// The most that it may cost, in US dollars.
     pub max_cost: Option<f64>,
@@ -100,9 +100,9 @@ pub struct RequestPlan {
 pub struct Hedge {
     /// Time after the first attempt began, at most [`LONGEST_HOLD`].
     pub after: Duration,
-    /// What the host draws the second deployment by.
+    /// The weights by which the host draws the second deployment.
     pub weights: Weights,
-    /// The most that it may cost, in US dollars. None: whatever it costs.
+    /// The most that it may cost, in US dollars. None: any price.
     pub max_cost: Option<f64>,
 }
 

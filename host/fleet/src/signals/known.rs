@@ -36,7 +36,7 @@ impl Prices {
         }
     }
 
-    /// Cost in dollars of a request with so many tokens, of which `cached` tokens of the prompt
+    /// Cost in dollars of a request with this many tokens, of which `cached` tokens of the prompt
     /// come from the deployment's cache. An unknown number of tokens is NaN. It costs nothing if
     /// the price is 0.
     #[must_use]

@@ -61,8 +61,8 @@ impl Shares {
 }
 
 impl Outlooks {
-    /// Adds the answers to one question about `model`, each with one weight per deployment that sum to
-    /// 1. `request` is None off the request path.
+    /// Adds the answers to one question about `model`. Each has one weight per deployment, which
+    /// sum to 1. `request` is None off the request path.
     pub(super) fn add(
         &mut self,
         model: &FleetModel,

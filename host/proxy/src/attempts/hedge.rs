@@ -1,5 +1,5 @@
-//! A second attempt beside one that takes long. The first of the two to reach its commit point goes to
-//! the client, and the other is cancelled.
+//! A second attempt beside one that takes long. The first of the two to reach its commit point goes
+//! to the client, and the other is cancelled.
 
 use std::pin::pin;
 use std::sync::Arc;
