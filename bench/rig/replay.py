@@ -27,9 +27,9 @@ STRATEGIES = "prefix-affinity,session-affinity,lmetric,least-load"
 BLOCK = 512
 """Prompt tokens of a block of the trace. A token is a word of four bytes, as the gateway estimates."""
 SHORTER = 10
-"""Answers have so many times fewer words, written so many times more slowly: fewer events for the same times."""
+"""Answers have this many times fewer words, written this many times more slowly: fewer events in the same time."""
 CLEAR = 1.2
-"""Ratio from which on a difference in the simulator is clear."""
+"""The smallest ratio that counts as a clear difference in the simulator."""
 WORDS = ["".join(letters) for letters in zip(*[iter(random.Random(1).choices(string.ascii_lowercase, k=3 * 8192))] * 3)]
 
 
@@ -84,7 +84,7 @@ class Scenario:
 
 
 def conversation(ends, number, ids, prompt):
-    """The session of a request: that of an earlier one whose whole blocks its prompt begins with. As in the simulator."""
+    """The session of a request, as in the simulator: that of an earlier request if its whole blocks begin this prompt."""
     blocks = [tuple(ids[: end + 1]) for end in range(1, min(prompt // BLOCK, len(ids)))]
     session = next((ends[block] for block in reversed(blocks) if block in ends), number)
     if blocks:
@@ -194,7 +194,7 @@ def figures(answers):
 
 
 def swapped(real, model):
-    """Pairs that the simulator orders clearly, by cached tokens or by the median first byte, and the gateway otherwise."""
+    """Pairs with a clear order in the simulator, by cached tokens or median first byte, and another one in the gateway."""
     found = []
     for a, b in combinations(model, 2):
         for index, what in enumerate(["cached tokens", "first byte p50"]):

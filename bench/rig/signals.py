@@ -29,7 +29,7 @@ MORE = f"signals: {{interval: {INTERVAL}, always: true}}\ntimeouts: {{first_byte
 LONG = 1500
 """Tokens of an answer that lasts until it is cancelled."""
 PREFIX = " ".join(f"w{n}" for n in range(100))
-"""The begin of every prompt. It fills blocks of an engine's prefix cache."""
+"""The beginning of every prompt. It fills blocks of an engine's prefix cache."""
 JSON = {"content-type": "application/json"}
 
 SERIES = {
@@ -45,7 +45,7 @@ PROMPTS = {
     "llama.cpp": ("llamacpp:prompt_tokens_cached_total", ["llamacpp:prompt_tokens_cached_total", "llamacpp:prompt_tokens_total"]),
     "vllm": ("vllm:prefix_cache_hits_total", ["vllm:prefix_cache_queries_total"]),
 }
-"""The counters of prompt tokens that were found in the cache, and those whose sum is all of them, by engine."""
+"""By engine: the counter of prompt tokens found in the cache, and the counters whose sum is all prompt tokens."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def shown(gateway):
 
 
 def agree(running, gateway, series, case):
-    """What both say, once the engine says what the case expects and the gateway the same. None: not yet."""
+    """The numbers of both, once the engine's are those of the case and the gateway's are equal. None: not yet."""
     before = told(running.port, series)
     says = shown(gateway)
     after = told(running.port, series)

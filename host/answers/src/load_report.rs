@@ -1,10 +1,13 @@
-//! Reads the load of an engine that came with its answer (ORCA).
+//! Reads the load report (ORCA) that an engine sends with an answer.
 //!
-//! The header `endpoint-load-metrics` has it in one of three forms, named by its first word:
-//! `JSON {"named_metrics":{"num_requests_waiting":2}}`,
-//! `TEXT named_metrics.num_requests_waiting=2, cpu_utilization=0.3`, or `BIN` and a serialised
-//! `xds.data.orca.v3.OrcaLoadReport` in base64. The first word may be missing. Older servers have
-//! headers for the other two: `endpoint-load-metrics-json` and `endpoint-load-metrics-bin`.
+//! The header `endpoint-load-metrics` has one of three forms, named by its first word:
+//!
+//! - `JSON {"named_metrics":{"num_requests_waiting":2}}`
+//! - `TEXT named_metrics.num_requests_waiting=2, cpu_utilization=0.3`
+//! - `BIN` and a serialised `xds.data.orca.v3.OrcaLoadReport` in base64
+//!
+//! The first word may be missing. Older servers send the first and the last form, without their
+//! words, as `endpoint-load-metrics-json` and `endpoint-load-metrics-bin`.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -17,7 +20,7 @@ use super::protobuf::{Field, fields};
 const LONGEST: usize = 8 << 10;
 /// Where the numbers of the engine itself are.
 const NAMED: &str = "named_metrics";
-/// The number of the same field in the binary form. It is a map of names to doubles, which is
+/// The number of the field `named_metrics` in the binary form: a map of names to doubles,
 /// serialised as messages of a key and a value.
 const NAMED_FIELD: u64 = 8;
 const KEY: u64 = 1;
@@ -30,8 +33,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Calls `each` with the numbers of `endpoint-load-metrics` or `endpoint-load-metrics-json` and
-/// their names, without `named_metrics`. Values that are no numbers are left out. A text that is
-/// malformed has none.
+/// their names, without `named_metrics`. Leaves out values that are no numbers, and everything if
+/// the text is malformed.
 pub fn read(header: &[u8], mut each: impl FnMut(&str, f64)) {
     let Some(text) = std::str::from_utf8(header).ok().filter(|text| text.len() <= LONGEST) else {
         return;
@@ -64,8 +67,8 @@ pub fn read(header: &[u8], mut each: impl FnMut(&str, f64)) {
     }
 }
 
-/// Calls `each` with the named metrics of `endpoint-load-metrics-bin`. A report that is malformed
-/// has those before its fault.
+/// Calls `each` with the named metrics of `endpoint-load-metrics-bin`. Stops at the first fault of
+/// a malformed report.
 pub fn read_binary(header: &[u8], mut each: impl FnMut(&str, f64)) {
     if header.len() > LONGEST {
         return;
@@ -76,7 +79,7 @@ pub fn read_binary(header: &[u8], mut each: impl FnMut(&str, f64)) {
         if number != NAMED_FIELD {
             continue;
         }
-        // A field that is missing has the default of its type.
+        // A missing field has the default of its type.
         let (mut name, mut value) = ("", 0.0);
         for (number, field) in fields(entry) {
             match (number, field) {

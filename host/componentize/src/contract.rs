@@ -31,8 +31,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The world of a module: that of its custom sections, or the world of the contract that its
-    /// exports belong to.
+    /// Finds the world of a module: from its custom sections, or else from the names of its
+    /// exports.
     pub(crate) fn of(module: &[u8], core: &CoreModule) -> Result<Self, ComponentizeError> {
         let mangling = mangling(core);
         let (found, embedded) = metadata::decode(module)
@@ -49,8 +49,7 @@ impl Target {
         }
     }
 
-    /// The smallest world of the contract that has all interfaces of which the module exports a
-    /// function.
+    /// The smallest world of the contract with all interfaces that the module exports functions of.
     fn by_exports(core: &CoreModule, mangling: ManglingAndAbi) -> Result<Self, ComponentizeError> {
         let mut found = Vec::new();
         for (version, text) in CONTRACTS {
@@ -75,7 +74,7 @@ impl Target {
         })
     }
 
-    /// The number of its interfaces of which the module exports a function.
+    /// How many of its interfaces have a function that the module exports.
     fn used(&self, core: &CoreModule) -> usize {
         let is_used = |item: &(&WorldKey, &WorldItem)| {
             let functions = self.functions(*item);
@@ -130,7 +129,8 @@ impl Target {
     }
 }
 
-/// How a module spells names: as the component model's build targets say, if one begins so.
+/// How a module spells names: like the component model's build targets if an export begins with
+/// `cm32p2`, else in the older way.
 fn mangling(core: &CoreModule) -> ManglingAndAbi {
     match core.exports.keys().any(|name| name.starts_with("cm32p2")) {
         true => ManglingAndAbi::Standard32,

@@ -42,7 +42,7 @@ pub enum Difference {
         /// The function of the contract whose name is nearest.
         nearest: Option<String>,
     },
-    /// Nobody gives what the module imports.
+    /// The gateway does not have what the module imports.
     UnknownImport {
         /// The first part of the import's name.
         module: String,
@@ -89,7 +89,8 @@ fn exports(core: &CoreModule, target: &Target) -> Vec<Difference> {
     differences
 }
 
-/// Differences of what carries lists and strings: the memory, and the function that allocates in it.
+/// Differences of the memory and of the function that allocates in it. Lists and strings pass
+/// through them.
 fn runtime(core: &CoreModule, target: &Target) -> Vec<Difference> {
     let mut differences = Vec::new();
     let name = |export| target.resolve.wasm_export_name(target.mangling, export);
@@ -121,7 +122,7 @@ fn unequal(entity: &Entity, expected: &Signature) -> Option<String> {
     }
 }
 
-/// Exports that are spelled like functions of the contract, but are none of this world.
+/// Exports with a name like that of a function of the contract, but not of this world.
 fn unknown_exports(core: &CoreModule, target: &Target) -> Vec<Difference> {
     let functions = target.world_exports().flat_map(|item| target.functions(item));
     let spelled = |(interface, function)| {
@@ -156,8 +157,8 @@ fn imported(import: &CoreImport, target: &Target) -> Option<Difference> {
         }
         known.push(format!("{module} {name}"));
     }
-    // `wit-component` knows more than functions, such as resources, and newer versions of WASI. A
-    // module that says itself what it imports may use that.
+    // `wit-component` also knows resources and newer versions of WASI. A module with its own
+    // `component-type` may import these.
     let is_foreign = import.module.contains(':') && !import.module.contains(PACKAGE);
     if target.is_embedded && (is_foreign || import.name.starts_with('[')) {
         return None;
@@ -171,8 +172,7 @@ fn imported(import: &CoreImport, target: &Target) -> Option<Difference> {
     })
 }
 
-/// The known name that was most likely meant: at most so many letters differ as a version without its
-/// `-draft` lacks.
+/// The nearest known name, if at most six letters differ: a version may lack its `-draft`.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let distances = known.map(|other| (strsim::damerau_levenshtein(name, other), other));
     let (distance, nearest) = distances.min()?;
@@ -196,7 +196,7 @@ impl fmt::Display for Difference {
                 did_you_mean(f, nearest.as_deref())
             }
             Self::UnknownImport { module, name, kind, nearest } => {
-                write!(f, "nobody gives the import `{module}` `{name}`, a {kind}")?;
+                write!(f, "nobody provides the import `{module}` `{name}`, a {kind}")?;
                 match module.as_str() {
                     _ if nearest.is_some() => did_you_mean(f, nearest.as_deref()),
                     "env" if *kind == "memory" => write!(f, ": the module must have its own"),

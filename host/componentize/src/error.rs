@@ -17,7 +17,7 @@ pub enum ComponentizeError {
         /// It is WebAssembly in the text format.
         is_text: bool,
     },
-    /// It is a component, so that nothing is to do.
+    /// It is a component already.
     #[error("it is a component already: use it as it is")]
     IsComponent,
     /// A message, and the offset in bytes.
@@ -77,7 +77,8 @@ impl Signature {
         Self { parameters: parameters.to_vec(), results: results.to_vec() }
     }
 
-    /// The type of the function that is called with the results of this one, once they are read.
+    /// The type of the `cabi_post_` function, which is called with the results of this one after
+    /// they are read.
     pub(crate) fn post_return(&self) -> Self {
         Self { parameters: self.results.clone(), results: Vec::new() }
     }

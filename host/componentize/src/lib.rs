@@ -1,9 +1,9 @@
-//! Makes a strategy's component of a core module, as compilers for C, Zig and other languages write
-//! them: [`componentize`].
+//! Makes a strategy's component from a core module, which compilers for C, Zig and other languages
+//! write: see [`componentize`].
 //!
-//! `wit-component` does the work. This crate finds the world of the contract that the module is for
-//! (`contract`), and compares the module with it first (`differences`): `wit-component` stops at the
-//! first difference and names no remedy.
+//! `wit-component` does the work. Before that, this crate finds the world of the contract that the
+//! module is for (`contract`), and compares the module with it (`differences`). It does so because
+//! `wit-component` stops at the first difference and names no remedy.
 
 mod contract;
 mod differences;
@@ -25,23 +25,23 @@ pub use error::{ComponentizeError, Signature};
 use contract::Target;
 use module::CoreModule;
 
-/// A component made of a core module.
+/// A component made from a core module.
 #[derive(Debug, Clone)]
 pub struct Component {
     /// The component in the binary format.
     pub bytes: Vec<u8>,
     /// The interfaces that it exports: `hybrid:routing/policy@0.3.0-draft`.
     pub exports: Vec<String>,
-    /// True if the module is a program: its `_start`, which sets up its language's library, is never
-    /// called.
+    /// True if the module is a program. Nothing calls its `_start`, so the library of its language
+    /// is never set up.
     pub is_program: bool,
 }
 
-/// Makes a component of a core module in the binary format.
+/// Makes a component from a core module in the binary format.
 ///
-/// The types of the component come from the module's custom sections `component-type*`, which
-/// `wit-bindgen` writes, or else from the contract: the names of the module's exports say for which
-/// world and version it is. Imports of `wasi_snapshot_preview1` are translated to WASI 0.2.
+/// The world and its types come from the module's custom sections `component-type*`, which
+/// `wit-bindgen` writes. Without these, the names of the exports decide the world and the version
+/// of the contract. Imports of `wasi_snapshot_preview1` are translated to WASI 0.2.
 ///
 /// # Errors
 /// If the module is not valid or does not fit its world. Lists all differences.

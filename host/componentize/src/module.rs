@@ -64,7 +64,7 @@ impl CoreModule {
     }
 }
 
-/// Whether this is a module in the text format: after comments and blanks comes a parenthesis.
+/// True for the text format: the first character after comments and blanks is a parenthesis.
 fn is_text(bytes: &[u8]) -> bool {
     let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let mut code = lines.filter(|line| !line.is_empty() && !line.starts_with(b";;"));

@@ -153,7 +153,7 @@ fn unknown_imports_are_named_with_a_remedy() {
         ),
         (
             r#"(import "wasi:http/handler@0.2.0" "handle" (func))"#,
-            "nobody gives the import `wasi:http",
+            "nobody provides the import `wasi:http",
         ),
     ] {
         let said = error(&strategy_with(import));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hedging {
-    /// Most second attempts, in percent of the requests whose strategy wants one. 0: none.
+    /// Limit on second attempts, in percent of the requests whose strategy asks for one. 0: none.
     #[schemars(range(min = 0, max = 100))]
     pub budget: u32,
 }

@@ -19,7 +19,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The path of the server that answers: nothing, or `/llama` if its API is at `/llama/v1`. A
+    /// The path below which the engine answers: empty, or `/llama` if its API is at `/llama/v1`. A
     /// proxy may have several engines below paths of one origin.
     #[must_use]
     pub fn root(&self) -> &str {

@@ -74,7 +74,7 @@ impl ProbeTarget {
             Some(path) => (path, None),
             None => match providers::of_kind(kind).and_then(|provider| provider.health) {
                 Some(path) if endpoint.root().is_empty() => (path.to_owned(), None),
-                // A proxy at the origin has a health of its own. It may pass on the API alone.
+                // A proxy at the origin has a health of its own, and may pass on only the API.
                 path => {
                     let path = format!("{}{}", endpoint.root(), path.unwrap_or("/health"));
                     (path, Some(format!("{}/models", endpoint.prefix)))

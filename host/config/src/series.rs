@@ -19,8 +19,8 @@ pub enum Source {
     Plain(Series),
     /// A ratio that the series tells in parts of this number: 100 for percent.
     Parts(Series, u32),
-    /// The first divided by the sum of the others, which are one or two. Of counters, as for
-    /// `prefix-hit`, the growth counts.
+    /// The first series divided by the sum of the others (one or two). For `prefix-hit` these are
+    /// counters, and their growth between two scrapes counts.
     Quotient(Series, Vec<Series>),
 }
 

@@ -28,10 +28,9 @@ pub const ENGINE_SIGNALS: [(Signal, &str); 4] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scraping {
-    /// Time between two scrapes of an engine, 50 ms to 60 s. Its numbers are used for ten times as
-    /// long, at least for 5 s.
-    ///
-    /// With several `gateways`, the time between two scrapes by any of them.
+    /// Time between two scrapes of an engine by all `gateways` together, 50 ms to 60 s. A number is
+    /// used for ten times as long, for three scrapes of this gateway, or for 5 s, whichever is
+    /// longest.
     #[serde(with = "seconds")]
     #[schemars(with = "Time", extend("minimum" = 0.05, "maximum" = 60))]
     pub interval: Duration,
@@ -41,8 +40,8 @@ pub struct Scraping {
     pub timeout: Duration,
     /// Whether all engines are asked. By default only those are whose numbers a strategy asks for.
     pub always: bool,
-    /// Gateways that scrape the same engines, 1 to 1,000. Each of them waits this many intervals
-    /// between two scrapes, so that all of them together ask an engine once in an interval.
+    /// Number of gateways that scrape the same engines, 1 to 1,000. Each of them waits this many
+    /// intervals between two scrapes, so all of them together ask an engine once in an interval.
     #[schemars(range(min = 1, max = 1000))]
     pub gateways: u32,
 }
@@ -209,8 +208,8 @@ impl Address {
         is_path.then(|| Self { port, path: path.to_owned() })
     }
 
-    /// The same page of an engine whose root is this path. Another port is another server, without
-    /// the proxy that has the engine below a path.
+    /// The same page below the path `root`, for an engine behind an ingress. An address with a port
+    /// stays as it is: another port is another server.
     fn below(self, root: &str) -> Self {
         if self.port.is_some() {
             return self;

@@ -68,19 +68,19 @@ pub struct Rollback {
     /// The candidate's share of failed requests may exceed that of the others by at most this.
     #[schemars(range(min = 0, max = 1))]
     pub margin: f64,
-    /// The candidate's share of requests that took more than one attempt may exceed that of the others by at most this.
+    /// The candidate's share of requests with more than one attempt may exceed that of the others by at most this.
     #[schemars(range(min = 0, max = 1))]
     pub fallback: f64,
-    /// The candidate's mean attempts a request may exceed that of the others by at most this.
+    /// The candidate's mean attempts of a request may exceed that of the others by at most this.
     #[schemars(range(min = 0, max = 1_000))]
     pub attempts: f64,
-    /// The candidate's mean time to the first byte may exceed that of the others by at most this part of it. Default: any.
+    /// The candidate's mean time to the first byte may exceed that of the others by at most this part of theirs. Default: no limit.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub first_byte: Option<f64>,
-    /// The candidate's mean cost of a request may exceed that of the others by at most this part of it. Default: any.
+    /// The candidate's mean cost of a request may exceed that of the others by at most this part of theirs. Default: no limit.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub cost: Option<f64>,
-    /// Requests that the candidate must have decided for before the two are compared.
+    /// Requests that the candidate must have decided before the two strategies are compared.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_requests: u32,
 }

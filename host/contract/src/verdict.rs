@@ -43,7 +43,7 @@ pub struct RawPlan {
 pub struct RawHedge {
     /// Milliseconds after the first attempt began.
     pub after: u32,
-    /// What the host draws the second deployment by.
+    /// The weights by which the host draws the second deployment.
     pub weights: RawWeights,
     /// The most that it may cost, in US dollars.
     pub max_cost: Option<f64>,
@@ -100,9 +100,9 @@ pub struct RequestPlan {
 pub struct Hedge {
     /// Time after the first attempt began, at most [`LONGEST_HOLD`].
     pub after: Duration,
-    /// What the host draws the second deployment by.
+    /// The weights by which the host draws the second deployment.
     pub weights: Weights,
-    /// The most that it may cost, in US dollars. None: whatever it costs.
+    /// The most that it may cost, in US dollars. None: any price.
     pub max_cost: Option<f64>,
 }
 
@@ -163,7 +163,7 @@ pub enum BadVerdict {
     /// A wait is too long.
     #[error("{0} ms is too long to wait: at most 60000 ms")]
     Wait(u64),
-    /// The most that a second attempt may cost is no amount of money.
+    /// The price limit of a second attempt is negative or not a number.
     #[error("a second attempt may cost at most {0} dollars: not a number of at least 0")]
     MaxCost(f64),
     /// A client may ask again at once.

@@ -30,7 +30,7 @@ pub struct EngineSignals {
     stale_after: AtomicU64,
     /// Milliseconds after which a report with an answer is worth its cost.
     report_after: AtomicU64,
-    /// Whether several engines answer here. A report with an answer is of one of them.
+    /// Whether several engines answer here. The report of an answer is about one of them only.
     is_several: AtomicBool,
     /// Attempts of this gateway under way.
     in_flight: AtomicU32,
@@ -79,7 +79,7 @@ impl EngineSignals {
         self.is_asked.store(is_asked, Relaxed);
     }
 
-    /// Whether the next answer is to tell the load: no number is younger than two intervals. A
+    /// True if the next answer should report the load: all numbers are older than two intervals. A
     /// report costs vLLM as much as a scrape, and a line of its log.
     #[must_use]
     pub fn wants_report(&self, now: Instant) -> bool {

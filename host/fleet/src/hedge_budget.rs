@@ -7,9 +7,9 @@ const ONE: u32 = 100;
 /// Most second attempts that are saved up.
 const SAVED: u32 = 10;
 
-/// Limits second attempts to a percentage of the requests whose strategy wants one. Each such request
-/// pays in its part, and a second attempt takes one whole. (Retry throttling of gRPC has the same
-/// form: proposal A6.)
+/// Limits second attempts to a percentage of the requests whose strategy asks for one. Each such
+/// request pays in that many hundredths of a second attempt. Making one takes out a whole. gRPC
+/// throttles retries in the same way (proposal A6).
 #[derive(Debug, Default)]
 pub struct HedgeBudget {
     /// In hundredths of a second attempt.

@@ -113,8 +113,8 @@ impl Load {
         self.observed.store(now, Ordering::Relaxed);
     }
 
-    /// Records an attempt that gave no first byte within `time`, and was not awaited longer. `now` is on
-    /// the caller's clock.
+    /// Records an attempt that was cancelled after `time` without a first byte. `now` is on the
+    /// caller's clock.
     pub(super) fn record_unanswered(&self, time: Duration, now: Duration) {
         let is_slow = self.latency().is_none_or(|average| time.as_secs_f64() * 1e3 > average);
         if is_slow {

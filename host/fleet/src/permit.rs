@@ -62,9 +62,9 @@ impl Permit {
         }
     }
 
-    /// Cancels the attempt, because another one of its request began its answer first. Its own first
-    /// byte would have come later than `now`. That is a sample of the average only where it is slower
-    /// than the average: how fast the attempt would have been is not known.
+    /// Cancels the attempt, because another one of its request began its answer first. Its own
+    /// first byte would have come at an unknown time after `now`. So the time until `now` enters
+    /// the average only if it is above the average.
     pub fn beaten(self, now: Instant) {
         let took = now.saturating_duration_since(self.issued);
         if self.turn.is_some() {

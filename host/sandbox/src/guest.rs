@@ -51,7 +51,8 @@ pub(super) enum Asking {
     /// `configure` is not running.
     #[default]
     Closed,
-    /// `configure` is running or has just ended. None: it has asked for nothing, so `describe` counts.
+    /// `configure` is running or has just ended. None: it has asked for nothing, so the demand of
+    /// `describe` counts.
     Open(Option<Demand>),
 }
 

@@ -233,7 +233,7 @@ impl Opened {
     /// Puts a value into the store that the strategy has in this role. It never expires.
     ///
     /// # Errors
-    /// The store does not take it.
+    /// If the store refuses it.
     pub fn put(&self, role: Role, key: &str, value: Vec<u8>) -> Result<(), StoreRefusal> {
         self.stores.of(&store_name(&self.loaded.name, role)).set(key.to_owned(), value, None)
     }

@@ -84,7 +84,7 @@ impl Recipe {
         }
     }
 
-    /// What instances ask for, if they are asked with these parameters.
+    /// The signals and facts that instances with these parameters ask for.
     fn demand(&self) -> Demand {
         Demand { signals: self.description.signals.clone(), needs: self.description.needs }
     }

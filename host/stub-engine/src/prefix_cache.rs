@@ -43,8 +43,8 @@ pub(super) struct PrefixCache {
 }
 
 impl PrefixCache {
-    /// Number of words at the beginning of a prompt that are cached, and of all its others. The last
-    /// word is never cached, because the engine needs it to go on.
+    /// The number of cached words, which are at the beginning of the prompt, and the number of its
+    /// other words. The last word is never cached, because the engine needs it to go on.
     pub(super) fn split(&self, prompt: &Prompt) -> (usize, usize) {
         let known = prompt.blocks.iter().take_while(|block| self.used.contains_key(block)).count();
         let cached = (known * BLOCK).min(prompt.words.saturating_sub(1));

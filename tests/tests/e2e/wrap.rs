@@ -45,7 +45,7 @@ fn a_module_that_does_not_fit_leaves_no_file() {
     for (bytes, says) in [
         (
             module,
-            "nobody gives the import `env` `sqrt`, a function: the linker found no definition",
+            "nobody provides the import `env` `sqrt`, a function: the linker found no definition",
         ),
         (CoreGuest::default().component(), "it is a component already"),
         (b"#!/bin/sh".to_vec(), "it is not WebAssembly"),

@@ -45,7 +45,7 @@ impl Found {
         self.series > 0
     }
 
-    /// Whether there were several such series.
+    /// True if there were several such series.
     #[must_use]
     pub fn is_several(&self) -> bool {
         self.series > 1

@@ -63,7 +63,7 @@ pub(crate) struct RoutingFile {
     /// What happens after a failed attempt.
     #[serde(default)]
     pub(crate) fallback: Fallback,
-    /// Second attempts that strategies ask for, if the first takes long.
+    /// Second attempts beside a first that takes long, if the strategy asks for them.
     #[serde(default)]
     pub(crate) hedge: Hedging,
     /// When a deployment counts as down, and as up again.

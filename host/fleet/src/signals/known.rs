@@ -36,8 +36,9 @@ impl Prices {
         }
     }
 
-    /// Dollars of a request with so many tokens. `cached` of the `prompt` come from the deployment's
-    /// cache. What is free costs nothing even if its tokens are not known, which is NaN.
+    /// Cost in dollars of a request with this many tokens, of which `cached` tokens of the prompt
+    /// come from the deployment's cache. An unknown number of tokens is NaN. It costs nothing if
+    /// the price is 0.
     #[must_use]
     pub fn cost(self, prompt: f64, cached: f64, completion: f64) -> f64 {
         let cost = |tokens: f64, price: f64| if price == 0.0 { 0.0 } else { tokens * price };

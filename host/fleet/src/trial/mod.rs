@@ -57,7 +57,7 @@ pub struct TrialReport {
     pub divergence: f64,
     /// Largest distance between their answers.
     pub divergence_max: f64,
-    /// What their answers make one expect: of the strategy in use, and of the candidate.
+    /// What to expect by the answers of the strategy in use, and of the candidate.
     pub outlook: [TrialOutlook; 2],
     /// Mean time per answer: of the strategy in use, and of the candidate. None without an answer
     /// to a question that both were asked.
@@ -68,7 +68,7 @@ pub struct TrialReport {
     pub in_use: [u64; 2],
     /// Requests that the candidate decided, and how many of them failed.
     pub candidate: [u64; 2],
-    /// What recent requests came to: of the strategy in use, and of the candidate.
+    /// Means of the recent requests of the strategy in use, and of the candidate.
     pub means: [TrialMeans; 2],
     /// Why the trial ended. None while it runs.
     pub ended: Option<String>,
@@ -126,8 +126,8 @@ impl Trial {
         self.comparisons.add(millionths(apart));
     }
 
-    /// Records what the two answers to one question about `model` make one expect. `request` is None off
-    /// the request path.
+    /// Records what to expect by the two answers to one question about `model`. `request` is None
+    /// off the request path.
     pub fn expect(
         &self,
         model: &FleetModel,
@@ -163,7 +163,7 @@ impl Trial {
 
     /// Ends the trial if the candidate's requests are worse than the settings allow.
     fn judge(&self) {
-        // No one else takes both.
+        // No other code locks both, so the order of the locks cannot deadlock.
         let (mut candidate, mut in_use) = (self.tally(Role::Candidate), self.tally(Role::Live));
         let least = f64::from(self.rollback.min_requests);
         let requests = candidate.failed.count();
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(trial.report().candidate, [2_010, 10]);
     }
 
-    /// Why a trial ends in which each strategy's requests are drawn from these.
+    /// Why a trial ends whose requests repeat these, for each of the two strategies.
     fn end_of(in_use: &[DecidedRequest], candidate: &[DecidedRequest]) -> Option<String> {
         let trial = canary();
         for number in 0..600 {

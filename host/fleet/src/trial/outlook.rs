@@ -1,4 +1,4 @@
-//! What the answers of the two strategies of a trial make one expect: the share of each deployment,
+//! What to expect by the answers of the two strategies of a trial: the share of each deployment,
 //! the time to first byte, and the cost of a request.
 
 use std::collections::BTreeMap;
@@ -10,16 +10,17 @@ use crate::{FleetModel, RequestSignals};
 
 use super::tally::Moments;
 
-/// The part of the weights whose deployments must be known. What is expected of the others may differ.
+/// The part of the weight that must be on deployments with a known number. Less would give a mean
+/// of other deployments than those that are weighted.
 const KNOWN: f64 = 0.99;
 
-/// What answers to the same questions make one expect, with means over these questions.
+/// What to expect by answers to the same questions: means over these questions.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TrialOutlook {
     /// The mean weight of each deployment, 0 to 1, by model and name.
     pub shares: BTreeMap<String, Vec<(String, f64)>>,
-    /// The time to first byte, by the averages of the deployments at the time of each question. None
-    /// without a question for which it is known of both answers.
+    /// The time to first byte, by the averages of the deployments at the time of each question.
+    /// None if there is no question with a known time for both answers.
     pub first_byte: Option<Duration>,
     /// The cost of a request in dollars, by the signal `request.cost`. None likewise.
     pub cost: Option<f64>,
@@ -60,8 +61,8 @@ impl Shares {
 }
 
 impl Outlooks {
-    /// Adds the answers to one question about `model`, each with one weight per deployment that sum to
-    /// 1. `request` is None off the request path.
+    /// Adds the answers to one question about `model`. Each has one weight per deployment, which
+    /// sum to 1. `request` is None off the request path.
     pub(super) fn add(
         &mut self,
         model: &FleetModel,

@@ -1,12 +1,13 @@
-//! What the requests of one strategy came to, and when they are worse than those of another.
+//! Counts and means of the requests of one strategy, and the test whether they are worse than those
+//! of another.
 
 use std::time::Duration;
 
-/// Standard errors by which a mean must be above what is allowed. It is looked at after each
-/// request, so two or three would be passed by chance.
+/// Standard errors by which a mean must be above what is allowed. The test runs after each request,
+/// so two or three would be exceeded by chance.
 const CERTAIN: f64 = 4.0;
 
-/// How a request ended that one of the two strategies of a trial decided.
+/// How a request of a trial ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DecidedRequest {
     /// The client got a 5xx, or an answer that was cut.

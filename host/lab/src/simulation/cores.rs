@@ -9,8 +9,7 @@ use contract::{
 };
 
 /// Instances of one strategy that are asked about requests in turn, as on a gateway with so many
-/// cores. The first one answers off the path and learns. What an instance keeps for itself, the
-/// others do not know.
+/// cores. The first one also answers off the path and learns. Instances share only their `store`.
 pub struct Cores {
     first: Box<dyn Strategy>,
     others: Vec<Box<dyn Strategy>>,

@@ -1,5 +1,5 @@
-//! A second attempt beside one that takes long. The first of the two to reach its commit point goes to
-//! the client, and the other is cancelled.
+//! A second attempt beside one that takes long. The first of the two to reach its commit point goes
+//! to the client, and the other is cancelled.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -29,8 +29,9 @@ pub(super) struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Makes the attempt of `permit`, and a second one beside it if it has not begun an answer when
-    /// that one is due. Returns the attempt that ended last or won, and how it ended.
+    /// Makes the attempt of `permit`. If it has not committed at `due`, makes a second one beside
+    /// it. Returns the attempt that won or, if both failed, the one that failed last, with its
+    /// result.
     pub(super) async fn race<R: Rng>(
         self,
         (permit, probability): (Permit, f64),

@@ -206,22 +206,21 @@ impl Journal {
         Trying { deployment, since, sent, is_hedge, answered, queued, probability }
     }
 
-    /// Exchanges the two attempts under way: what follows is about the other one.
+    /// Swaps the two attempts under way: later records are about the other one.
     pub(super) fn swap(&mut self) {
         if let Some((trying, beside)) = self.trying.as_mut().zip(self.beside.as_deref_mut()) {
             std::mem::swap(trying, beside);
         }
     }
 
-    /// Records that the attempt beside the one under way is cancelled, because that one has begun its
-    /// answer.
+    /// Records that the attempt under way has won, and that the one beside it is cancelled.
     pub(super) fn beaten(&mut self) {
         self.swap();
         self.end_attempt(End::beaten());
     }
 
-    /// Records that the attempt under way failed before the client saw any of its answer. If there is
-    /// one beside it, that one takes its part.
+    /// Records that the attempt under way failed before the client saw any of its answer. An
+    /// attempt beside it takes its place.
     pub(crate) fn failed(&mut self, cause: Cause, ending: Ending) {
         self.end_attempt(End::of(cause, ending));
     }

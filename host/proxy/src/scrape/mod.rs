@@ -31,16 +31,16 @@ use place::{Asked, Target, Turns};
 /// limit.
 const FAILING: usize = 256;
 
-/// Most time over which the first scrapes of several gateways are spread. They may start together,
-/// and no gateway shall be without numbers for long.
+/// Longest delay of a gateway's first scrape, if there are several gateways. They may start
+/// together, but none may stay without numbers for long.
 const SPREAD: Duration = Duration::from_secs(5);
 
 /// The scrapes of a gateway. Dropping it stops them.
 #[derive(Debug)]
 pub struct Scrapes {
     scraping: Scraping,
-    /// Where the turns of this gateway are in each period, 0 to 1. Drawn, so that gateways that
-    /// start together do not ask together.
+    /// The position of this gateway's scrapes in each period, 0 to 1. It is random, so gateways
+    /// that start together do not ask together.
     offset: f64,
     places: HashMap<Place, Running>,
     /// The turns of places whose last scrape failed.

@@ -17,12 +17,12 @@ pub(super) struct Counters {
     queries: f64,
 }
 
-/// What one scrape says of an engine.
+/// The result of one scrape for one engine.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Reading {
     /// None: there is no such series, or nothing new. NaN: it is unreadable.
     pub(super) numbers: EngineNumbers<Option<f64>>,
-    /// Whether a number is of several series, as those of several engines are.
+    /// True if a number came from several series, so from several engines.
     pub(super) is_several: bool,
 }
 
@@ -42,7 +42,8 @@ fn select(Series { name, labels }: &Series) -> Selector<'_> {
     Selector { name, labels }
 }
 
-/// What the series tell. `counters` are those of the last scrape, and become those of this one.
+/// The result that the series give. `counters` are those of the last scrape, and become those of
+/// this one.
 pub(super) fn reading(
     metrics: &EngineMetrics,
     found: &mut impl Iterator<Item = Found>,

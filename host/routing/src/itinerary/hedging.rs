@@ -10,8 +10,8 @@ use crate::draw::{Draw, HedgePlan};
 
 use super::{Deployments, Itinerary};
 
-/// Most deployments at which a place is looked for: what a request costs does not grow with the
-/// fleet.
+/// Maximum deployments at which a place is sought, so that the cost of a request does not grow with
+/// the fleet.
 const LOOKED_AT: usize = 4;
 
 /// A second attempt that is about to be made.
@@ -33,9 +33,9 @@ impl Itinerary<'_> {
         Some(self.began? + hedge.after)
     }
 
-    /// Makes the second attempt, if one of the deployments that are drawn for it can be taken. `price`
-    /// is what the attempt costs there in dollars, NaN if that is not known. `take` must not wait. A
-    /// request has one second attempt: later calls make none.
+    /// Draws a deployment for the second attempt, and takes a place there by `take`, which must not
+    /// wait. None: no place could be taken. `price` is the cost of the attempt in dollars, NaN if
+    /// unknown. A request has one chance of a second attempt: later calls return None.
     pub fn hedge<T>(
         &mut self,
         deployments: &impl Deployments,
@@ -71,12 +71,12 @@ impl Itinerary<'_> {
     }
 
     /// True if the request may have a second attempt: it may be sent twice, attempts are left, and
-    /// something was eligible.
+    /// the model was not in panic mode.
     fn may_hedge(&self) -> bool {
         self.terms.is_repeatable() && self.left > 0 && !self.panic
     }
 
-    /// Exchanges the two attempts under way: what follows is about the other one.
+    /// Swaps the two attempts under way: later calls are about the other one.
     pub fn swap(&mut self) {
         if let Some((at, began)) = self.beside.take() {
             self.beside = self.began.map(|began| (self.at, began));

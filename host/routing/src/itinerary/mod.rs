@@ -235,8 +235,8 @@ impl<'a> Itinerary<'a> {
         self.left = self.left.saturating_sub(1);
     }
 
-    /// The attempt under way has failed; of two, the first. The other one then takes its part. Returns
-    /// the outcome for its deployment.
+    /// Records that the attempt under way failed. An attempt beside it takes its place. Returns the
+    /// outcome for the deployment.
     pub fn failed(&mut self, failure: Failure) -> Outcome {
         let given = self.began.map(|began| self.end().saturating_duration_since(began));
         let overtime = Overtime::of(given.unwrap_or_default(), self.terms.total);

@@ -132,7 +132,7 @@ impl<'a, R: Rng> Turns<'a, R> {
         Some((permit, hedged.probability))
     }
 
-    /// Exchanges the two attempts under way: what follows is about the other one.
+    /// Swaps the two attempts under way: later calls are about the other one.
     pub fn swap(&mut self) {
         self.itinerary.swap();
     }
@@ -220,8 +220,8 @@ impl<'a, R: Rng> Turns<'a, R> {
         permit.deployment().answered(self.live.endpoint as usize, now);
     }
 
-    /// Ends the attempt under way, which failed before its commit point; of two, the first. The other
-    /// one then takes its part. Returns true if its deployment stalled: it answered others meanwhile.
+    /// Ends the attempt under way, which failed before its commit point. An attempt beside it takes
+    /// its place. Returns true if the deployment stalled: it answered others meanwhile.
     pub fn failed(&mut self, permit: Permit, failure: Failure, now: Instant) -> bool {
         let failed = (failure.cause, failure.may_be_poison());
         let outcome = self.itinerary.failed(failure);

@@ -78,8 +78,8 @@ fn score_takes_every_kind_of_number_in_large_fleets() {
     }
 }
 
-/// Fuel of a call about 8 and about 32 deployments, when memory of calls before it can be used again:
-/// of `assign-request`, or of `assign` for strategies that decide off the path alone.
+/// Fuel of a call with 8 and with 32 deployments, after earlier calls have allocated its memory.
+/// The call is `assign-request`, or `assign` of strategies that decide only off the path.
 const FUEL: [(&str, [u64; 2]); 13] = [
     ("fixed", [2_300, 6_250]),
     ("cost", [8_750, 36_000]),

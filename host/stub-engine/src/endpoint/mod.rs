@@ -74,7 +74,7 @@ impl<'a> InferenceCall<'a> {
         Ok(Self { engine, number, created, model, body, cached: 0 })
     }
 
-    /// The same, with so many prompt tokens from the prefix cache.
+    /// The same answer, with this many prompt tokens from the prefix cache.
     pub(super) fn with_cached(self, cached: usize) -> Self {
         Self { cached, ..self }
     }

@@ -49,8 +49,7 @@ pub(super) fn count_messages(messages: &[Value]) -> usize {
     messages.iter().map(|message| count(&content(&message["content"]))).sum()
 }
 
-/// `usage` as chat and text completions give it. Engines tell of cached tokens only if there are
-/// any.
+/// `usage` as chat and text completions give it. It has cached tokens only if there are any.
 pub(super) fn usage(prompt: usize, cached: usize, completion: usize) -> Value {
     let mut usage = json!({
         "prompt_tokens": prompt,

@@ -20,7 +20,7 @@ use clap::Subcommand;
 pub(super) enum StrategyCommand {
     /// Write a project of a new strategy: source, contract, build command, fixtures, README
     New(new::NewArgs),
-    /// Make a component of a core module, as compilers for C and Zig write them
+    /// Make a component from a core module, such as compilers for C and Zig write
     Wrap(wrap::WrapArgs),
     /// Show a component and its strategy, or why it cannot be loaded
     Inspect(inspect::InspectArgs),

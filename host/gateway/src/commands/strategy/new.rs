@@ -27,7 +27,7 @@ pub(in crate::commands) struct NewArgs {
     /// Let it decide for each request, not only after changes
     #[arg(long)]
     request: bool,
-    /// Let it learn how attempts ended; in Rust
+    /// Write a strategy that learns how attempts ended; Rust only
     #[arg(long, conflicts_with = "request")]
     learning: bool,
 }

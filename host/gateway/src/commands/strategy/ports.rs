@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-/// How many ports are looked at before one that is in use is taken nevertheless.
+/// How many ports are tried. If all are in use, the first one is written nevertheless.
 const MOST: usize = 1000;
 
-/// Ports that nobody listened on when the project was written. They stand in its files, so the usual
-/// ones are taken if they are free.
+/// Ports that were free when the project was written. The files of the project name them, so the
+/// usual ones are taken if they are free.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
     local: u16,

@@ -1,4 +1,4 @@
-//! What the shipped scenarios are for: in each, the strategies do what their pages say.
+//! Tests that strategies do on the shipped scenarios what their pages say.
 
 use lab::simulation::StrategyReport;
 

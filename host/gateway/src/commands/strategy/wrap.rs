@@ -1,4 +1,4 @@
-//! `gateway strategy wrap`: makes a component of a core module, without other tools.
+//! `gateway strategy wrap`: makes a component from a core module, without other tools.
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -10,7 +10,7 @@ use clap::Args;
 
 use componentize::componentize;
 
-/// Make a component of a core module, as compilers for C and Zig write them
+/// Make a component from a core module, such as compilers for C and Zig write
 #[derive(Debug, Args)]
 pub(in crate::commands) struct WrapArgs {
     /// The core module

@@ -1,4 +1,4 @@
-//! A plot with a row for each strategy. Many strategies can be compared in it, because no lines cross.
+//! A plot with a row for each strategy. It can compare many strategies, because no lines cross.
 
 use crate::simulation::{Report, StrategyReport, table};
 

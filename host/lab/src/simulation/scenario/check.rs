@@ -174,7 +174,7 @@ impl Check<'_> {
         }
         for (key, given) in [("from", raw.from.is_some()), ("limit", raw.limit.is_some())] {
             if given && raw.trace.is_none() {
-                self.error(&at(key), "only a trace has a part that is played", "remove it");
+                self.error(&at(key), "`from` and `limit` need a trace", "remove it");
             }
         }
         if raw.bursts.is_some() && raw.rate.is_none() {

@@ -75,7 +75,7 @@ fn show_candidate(CandidateInfo { strategy, trial }: &CandidateInfo) -> Value {
     shown
 }
 
-/// What the answers of one of the two strategies make one expect.
+/// Shows what to expect by the answers of one of the two strategies.
 fn show_expected(TrialOutlook { shares, first_byte, cost }: TrialOutlook) -> Value {
     let shares: Map<String, Value> = shares
         .into_iter()
@@ -88,7 +88,7 @@ fn show_expected(TrialOutlook { shares, first_byte, cost }: TrialOutlook) -> Val
     })
 }
 
-/// The requests that one of the two strategies decided.
+/// Shows the requests that one of the two strategies decided, and their means.
 fn show_decided([requests, failed]: [u64; 2], means: TrialMeans) -> Value {
     let TrialMeans { attempts, fallback, first_byte, cost } = means;
     json!({

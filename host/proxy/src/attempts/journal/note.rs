@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// What an attempt needs of the journal of its request, and tells it while it is under way.
+/// The link between an attempt under way and the journal of its request.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct AttemptNote<'j> {
     /// The `x-request-id` of the answer.

@@ -1,4 +1,4 @@
-//! What strategies that learn and trials are told of a request.
+//! Tells trials, and strategies that learn, how a request went.
 
 use std::time::Duration;
 

@@ -109,7 +109,7 @@ pub(super) fn read(path: &Path, part: Part) -> Result<Vec<Recorded>, String> {
     }
     let requests: Vec<_> = kept.in_order().map(|r| recorded(r, part.speed, since)).collect();
     match requests.is_empty() {
-        true => Err(format!("{name}: it has no request in the part that `from` begins")),
+        true => Err(format!("{name}: it has no request between `from` and the end of `duration`")),
         false => Ok(requests),
     }
 }
