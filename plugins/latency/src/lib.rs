@@ -69,7 +69,15 @@ impl Strategy for Latency {
             };
             one.first_byte_of(one.latency().unwrap_or(unknown))
         };
-        self.order.best_of_two(Weights::each(local, remote, cost))
+        // Without this bound, two full deployments would be drawn while a third one is idle.
+        let has_place = |one: &&Deployment| one.requests() < f64::from(one.limit);
+        let soonest = local.iter().chain(remote).filter(has_place).map(cost).reduce(f64::min);
+        let soonest = soonest.unwrap_or(f64::INFINITY);
+        let bounded = |one: &Deployment| match cost(one) {
+            late if late > soonest && !has_place(&one) => f64::INFINITY,
+            soon => soon,
+        };
+        self.order.best_of_two(Weights::each(local, remote, bounded))
     }
 }
 
@@ -128,6 +136,24 @@ mod tests {
         assert_eq!(shares(&fleet(1)), [0.0, 1.0], "it is full");
         let fleet = Fleet::new().local("a").latency(0.0).in_flight(3).local("b").latency(0.0);
         assert_eq!(shares(&fleet), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn nothing_waits_while_another_has_a_place() {
+        let fleet = |a, b| {
+            let fleet = Fleet::new().local("a").capacity(4).latency(30.0).in_flight(a);
+            fleet.local("b").capacity(2).latency(40.0).in_flight(b).remote("c").latency(300.0)
+        };
+        assert_eq!(shares(&fleet(4, 2)), [0.66667, 0.33333, 0.0], "a turn is sooner than c");
+        let slow = |a, b| {
+            let mut fleet = fleet(a, b);
+            fleet.local[0].duration = 9e3;
+            fleet.local[1].duration = 9e3;
+            fleet
+        };
+        assert_eq!(shares(&slow(4, 2)), [0.0, 0.0, 1.0]);
+        assert_eq!(shares(&slow(4, 1)), [0.0, 1.0, 0.0], "two are left to draw from");
+        assert_eq!(shares(&slow(3, 1)), [0.66667, 0.33333, 0.0]);
     }
 
     #[test]

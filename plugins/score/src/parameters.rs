@@ -118,7 +118,9 @@ pub enum Picker {
 }
 
 impl Default for Parameters {
-    /// The scorers that llm-d begins with.
+    /// The scorers that llm-d begins with, but equal weights. It gives prefixes 3, against 2 and 2 for
+    /// load and cache. Where the cache is unknown, 3 against 2 fills the deployment that had a common
+    /// beginning first, beside idle ones.
     fn default() -> Self {
         let scorer = |signal: &str, weight| Scorer {
             signal: Some(signal.to_owned()),
@@ -126,7 +128,7 @@ impl Default for Parameters {
             ..Scorer::default()
         };
         let scorers =
-            vec![scorer("load", 2_000), scorer("engine.kv", 2_000), scorer("prefix.tokens", 3_000)];
+            vec![scorer("load", 2_000), scorer("engine.kv", 2_000), scorer("prefix.tokens", 2_000)];
         Self { scorers, filters: Vec::new(), picker: Picker::default() }
     }
 }

@@ -46,6 +46,9 @@ fn by_default_load_cache_and_prefix_count() {
     assert_eq!(first(&fleet(1), "{}", &all(0.0, 0.0)), 1);
     assert_eq!(first(&fleet(1), "{}", &all(0.0, 500.0)), 0);
     assert_eq!(first(&fleet(1), "{}", &all(0.9, 500.0)), 1);
+    let prompt = |cached| [UNKNOWN, cached, UNKNOWN, 0.0];
+    assert_eq!(first(&fleet(6), "{}", &prompt(900.0)), 0);
+    assert_eq!(first(&fleet(8), "{}", &prompt(900.0)), 1, "full, and the other one is idle");
     assert_eq!(shares(&fleet(0), "{}", &all(UNKNOWN, UNKNOWN)), [0.5, 0.5]);
     let (signals, needs) = testing::asked();
     assert_eq!(signals, ["engine.kv", "prefix.tokens"]);

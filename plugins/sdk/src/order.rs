@@ -11,6 +11,9 @@ pub const STEP: f64 = 1e-6;
 /// The least weight in an order. It is above 0, because 0 means standby.
 const LEAST: f64 = 1e-300;
 
+/// The weight of a deployment that wins no draw of two.
+const LOST: f64 = 1e-9;
+
 /// The most distinct costs with weights of their own: `STEP.powi(50)` is [`LEAST`].
 const TIERS: usize = 51;
 
@@ -82,7 +85,8 @@ impl Order {
     /// cost wins. The gateway draws by these weights, so a strategy needs no random numbers for
     /// "the power of two choices".
     ///
-    /// The highest cost never wins. It gets a very small weight, because 0 would mean standby.
+    /// Deployments of infinite cost are drawn only where there is no other. Neither they nor the
+    /// highest cost win. They get a very small weight, because 0 would mean standby.
     #[must_use]
     pub fn best_of_two(&mut self, mut costs: Weights) -> Weights {
         #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]
@@ -91,13 +95,20 @@ impl Order {
             _ => 2.0 * wins / (of as f64 * (of - 1) as f64),
         };
         self.sort(&mut costs);
-        let all = self.sorted.len();
+        let all = match self.sorted.partition_point(|cost| *cost < f64::INFINITY) {
+            0 => self.sorted.len(),
+            finite => finite,
+        };
         for cost in costs.iter_mut() {
             let better = self.sorted.partition_point(|other| other < cost);
             let not_worse = self.sorted.partition_point(|other| other <= cost);
+            if not_worse > all {
+                *cost = LOST;
+                continue;
+            }
             #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 deployments")]
             let wins = (all - not_worse) as f64 + (not_worse - better - 1) as f64 / 2.0;
-            *cost = share(wins, all).max(1e-9);
+            *cost = share(wins, all).max(LOST);
         }
         costs
     }
@@ -181,6 +192,10 @@ mod tests {
         // The best one wins two of the three pairs, the middle one wins one.
         assert_eq!(wins(&[3.0, 1.0, 2.0]), [1e-9, 2.0 / 3.0, 1.0 / 3.0]);
         assert_eq!(wins(&[f64::NAN; 4]), [0.25; 4]);
+        // Two are left to draw from, or one.
+        let never = f64::INFINITY;
+        assert_eq!(wins(&[never, 1.0, never, 1.0]), [1e-9, 0.5, 1e-9, 0.5]);
+        assert_eq!(wins(&[never, 1.0, never]), [1e-9, 1.0, 1e-9]);
     }
 
     #[test]

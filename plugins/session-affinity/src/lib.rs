@@ -27,7 +27,7 @@ pub struct Parameters {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { load_factor: 1.25, free_load: Fraction::percent(50), prefer_local: true }
+        Self { load_factor: 1.25, free_load: Fraction::percent(90), prefer_local: true }
     }
 }
 

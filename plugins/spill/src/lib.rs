@@ -17,8 +17,9 @@ pub struct Parameters {
     /// Spilling begins at this load of the local deployments: requests in flight and waiting, divided
     /// by capacity. 1 means full.
     pub high: Positive,
-    /// Spilling ends at this load. Must be below high.
-    pub low: Positive,
+    /// Spilling ends at this load, at most high. Default: high, so that each request that finds a free
+    /// local place is served there.
+    pub low: Option<Positive>,
     /// Spilling also begins when the best local deployment is expected to take longer than this for
     /// the first byte, in milliseconds, and ends at low / high of it. Default: no such limit.
     pub first_byte_ms: Option<Positive>,
@@ -29,8 +30,8 @@ pub struct Parameters {
 impl Default for Parameters {
     fn default() -> Self {
         Self {
-            high: Positive::thousandths(900),
-            low: Positive::thousandths(700),
+            high: Positive::thousandths(1_000),
+            low: None,
             first_byte_ms: None,
             remote_share: Fraction::percent(100),
         }
@@ -45,6 +46,10 @@ pub struct Spill {
     /// By the number of a place.
     sites: Vec<Site>,
 }
+
+/// The factor of a deployment without a free place. Its requests would wait beside free places of
+/// its side, so only one in about a million goes there. It stays a fallback before the other side.
+const FULL: f64 = 1e-6;
 
 /// The facts of a place that do not change.
 #[derive(Debug, Clone, Copy)]
@@ -64,9 +69,9 @@ impl Strategy for Spill {
 
     fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
         let Parameters { high, low, .. } = parameters;
-        if low >= high {
+        if let Some(low) = low.filter(|low| *low > high) {
             let (high, low) = (high.get(), low.get());
-            return Err(format!("`low`: {low} is not below `high`, which is {high}"));
+            return Err(format!("`low`: {low} is above `high`, which is {high}"));
         }
         let site =
             |place: &Place| Site { capacity: place.capacity, model: hash::text(&place.model) };
@@ -75,7 +80,11 @@ impl Strategy for Spill {
 
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         let spills = self.spills(local);
-        let room = |one: &Deployment| one.room(self.sites[one.place()].capacity);
+        let room = |one: &Deployment| {
+            let capacity = self.sites[one.place()].capacity;
+            let free = one.load(capacity) < 1.0;
+            one.room(capacity) * if free { 1.0 } else { FULL }
+        };
         let to_remote = if spills { self.parameters.remote_share.get() } else { 0.0 };
         Weights::each(local, remote, room).sides(1.0 - to_remote)
     }
@@ -100,6 +109,7 @@ impl Spill {
         let Some(first) = local.first() else { return false };
         let site = |one: &Deployment| self.sites[one.place()];
         let Parameters { high, low, first_byte_ms, .. } = self.parameters;
+        let low = low.unwrap_or(high);
         let capacity: f64 = local.iter().map(|one| f64::from(site(one).capacity)).sum();
         let load = local.iter().map(Deployment::requests).sum::<f64>() / capacity;
         // Deployments without a latency yet count as instant: they must get traffic to be measured.
@@ -109,10 +119,9 @@ impl Spill {
         let wait = first_byte_ms.zip(best).map_or(0.0, |(limit, best)| best / limit.get());
         let state = State::of(site(first).model);
         let was = state.is_spilling();
-        let spills = match was {
-            false => load >= high.get() || wait > 1.0,
-            true => load > low.get() || wait > low.get() / high.get(),
-        };
+        let spills = load >= high.get()
+            || wait > 1.0
+            || was && (load > low.get() || wait > low.get() / high.get());
         if spills != was {
             state.set(spills);
         }
@@ -160,8 +169,16 @@ mod tests {
 
     #[test]
     fn it_spills_above_high_and_stops_below_low() {
-        let mut spill: Spill = busy(0).configure("{}");
+        let mut spill: Spill = busy(0).configure(r#"{"high": 0.9, "low": 0.7}"#);
         for (requests, local) in [(0, 1.0), (8, 1.0), (9, 0.0), (8, 0.0), (7, 1.0), (8, 1.0)] {
+            assert_eq!(busy(requests).ask(&mut spill), [local, 1.0 - local], "{requests}");
+        }
+    }
+
+    #[test]
+    fn by_default_no_free_place_is_left_unused() {
+        let mut spill: Spill = busy(0).configure("{}");
+        for (requests, local) in [(9, 1.0), (10, 0.0), (10, 0.0), (9, 1.0), (11, 0.0), (0, 1.0)] {
             assert_eq!(busy(requests).ask(&mut spill), [local, 1.0 - local], "{requests}");
         }
     }
@@ -175,7 +192,8 @@ mod tests {
     #[test]
     fn it_spills_when_the_first_byte_is_late_at_the_best() {
         let fleet = |a, b| Fleet::new().local("a").latency(a).local("b").latency(b).remote("api");
-        let mut spill: Spill = fleet(0.0, 0.0).configure(r#"{"first_byte_ms": 900}"#);
+        let mut spill: Spill =
+            fleet(0.0, 0.0).configure(r#"{"high": 0.9, "low": 0.7, "first_byte_ms": 900}"#);
         for (a, b, remote) in
             [(2e3, 800.0, 0.0), (2e3, 901.0, 1.0), (2e3, 800.0, 1.0), (2e3, 699.0, 0.0)]
         {
@@ -194,6 +212,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_waits_beside_a_free_place() {
+        let fleet = |a, b| {
+            Fleet::new().local("a").capacity(9).in_flight(a).local("b").capacity(2).in_flight(b)
+        };
+        let mut spill: Spill = fleet(0, 0).configure("{}");
+        assert_eq!(fleet(8, 2).ask(&mut spill), [1.0, 0.0]);
+        assert_eq!(fleet(9, 1).ask(&mut spill), [0.0, 1.0]);
+        assert_eq!(fleet(9, 2).ask(&mut spill), [0.81818, 0.18182], "all wait alike");
+    }
+
+    #[test]
     fn each_model_spills_for_itself() {
         let two = Fleet::new()
             .local("a")
@@ -203,7 +232,7 @@ mod tests {
             .model("n")
             .remote("b")
             .model("n");
-        let mut spill: Spill = two.configure("{}");
+        let mut spill: Spill = two.configure(r#"{"high": 1, "low": 0.5}"#);
         let about = |ids: [usize; 2], requests| {
             let mut fleet = two.clone();
             fleet.local = vec![two.local[ids[0]]];
@@ -217,7 +246,8 @@ mod tests {
 
     #[test]
     fn instances_spill_together() {
-        let [mut one, mut other]: [Spill; 2] = [(); 2].map(|()| busy(0).configure("{}"));
+        let [mut one, mut other]: [Spill; 2] =
+            [(); 2].map(|()| busy(0).configure(r#"{"high": 0.9, "low": 0.7}"#));
         assert_eq!(busy(9).ask(&mut one), [0.0, 1.0]);
         assert_eq!(busy(8).ask(&mut other), [0.0, 1.0], "it was not asked at 9");
         assert_eq!(busy(7).ask(&mut other), [1.0, 0.0]);
@@ -234,8 +264,9 @@ mod tests {
     #[test]
     fn limits_the_wrong_way_round_are_refused() {
         let refused = |text| testing::configured::<Spill>(text, Vec::new()).err();
-        let says = "`low`: 0.7 is not below `high`, which is 0.5";
-        assert_eq!(refused(r#"{"high": 0.5}"#).as_deref(), Some(says));
+        let says = "`low`: 0.7 is above `high`, which is 0.5";
+        assert_eq!(refused(r#"{"high": 0.5, "low": 0.7}"#).as_deref(), Some(says));
+        assert_eq!(refused(r#"{"high": 0.5, "low": 0.5}"#), None);
         let says = "`high`: -1 is not a number above 0";
         assert_eq!(refused(r#"{"high": -1}"#).as_deref(), Some(says));
     }
