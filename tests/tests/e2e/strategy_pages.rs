@@ -16,7 +16,7 @@ fn pages() -> BTreeMap<String, String> {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         (name, std::fs::read_to_string(path).expect("a page"))
     });
-    named.filter(|(name, _)| !["index", "signals"].contains(&name.as_str())).collect()
+    named.filter(|(name, _)| !["index", "signals", "traffic"].contains(&name.as_str())).collect()
 }
 
 fn repository() -> PathBuf {
@@ -52,7 +52,8 @@ fn the_examples_pass_check() {
         let output = example(&page).arg("check").output();
         let [said, errors] =
             [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
-        assert!(output.status.success(), "{name}: {errors}");
+        // A warning says that a part of the example has no effect.
+        assert!(output.status.success() && errors.is_empty(), "{name}: {errors}");
         assert!(said.starts_with(&format!("strategy {name} ")), "{name}: {said}");
     }
 }
