@@ -8,6 +8,7 @@ use wit_parser::{WasmExport, WasmExportKind, WasmImport};
 use wasmparser::ValType;
 
 use super::contract::{PACKAGE, Target};
+use super::error::shown;
 use super::module::{CoreImport, CoreModule, Entity};
 use super::{PREVIEW_1, Signature};
 
@@ -192,11 +193,12 @@ impl fmt::Display for Difference {
                 write!(f, "the memory is not exported: its name must be `{name}`")
             }
             Self::UnknownExport { name, nearest } => {
-                write!(f, "the export `{name}` is no function of the contract")?;
+                write!(f, "the export `{}` is no function of the contract", shown(name))?;
                 did_you_mean(f, nearest.as_deref())
             }
             Self::UnknownImport { module, name, kind, nearest } => {
-                write!(f, "nobody provides the import `{module}` `{name}`, a {kind}")?;
+                let (part, name) = (shown(module), shown(name));
+                write!(f, "nobody provides the import `{part}` `{name}`, a {kind}")?;
                 match module.as_str() {
                     _ if nearest.is_some() => did_you_mean(f, nearest.as_deref()),
                     "env" if *kind == "memory" => write!(f, ": the module must have its own"),

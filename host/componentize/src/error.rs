@@ -47,7 +47,12 @@ fn no_policy(exports: &[String]) -> String {
     let policies = CONTRACTS.map(|(version, _)| format!("hybrid:routing/policy@{version}"));
     let exports = match exports {
         [] => "nothing".to_owned(),
-        names => format!("`{}`", names.join("`, `")),
+        names => {
+            let told: Vec<String> = names.iter().take(TOLD).map(|name| shown(name)).collect();
+            let more = names.len() - told.len();
+            let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("`{}`{rest}", told.join("`, `"))
+        }
     };
     format!(
         "it is no strategy. A strategy exports the functions of `{}`, each by its name, as in `{}#describe`. \
@@ -57,12 +62,27 @@ fn no_policy(exports: &[String]) -> String {
     )
 }
 
+/// Most differences and names that are told. A module may have 100,000.
+const TOLD: usize = 50;
+
 fn listed(differences: &[Difference]) -> String {
     let mut text = String::from("it does not fit the contract");
-    for difference in differences {
+    for difference in differences.iter().take(TOLD) {
         let _ = write!(text, "\n  {difference}");
     }
+    if let more @ 1.. = differences.len().saturating_sub(TOLD) {
+        let _ = write!(text, "\n  and {more} more");
+    }
     text
+}
+
+/// A name of the module, fit for a terminal: its control characters are escaped, and its first bytes
+/// are enough.
+pub(crate) fn shown(name: &str) -> String {
+    const LONGEST: usize = 200;
+    let cut = name.floor_char_boundary(LONGEST);
+    let rest = if cut < name.len() { "…" } else { "" };
+    format!("{}{rest}", name[..cut].escape_debug())
 }
 
 /// The type of a core function. Displayed as `(i32, f64) -> i32`.

@@ -111,6 +111,19 @@ fn a_misspelled_export_is_named() {
 }
 
 #[test]
+fn names_that_are_told_are_few_short_and_plain() {
+    let exports: String = (0..70)
+        .map(|n| format!(r#"(func (export "hybrid:routing/policy@0.3.0-draft#\1b[31m{n:0500}"))"#))
+        .collect();
+    let (differs, other) =
+        (module(&[&exports]), module(&[&exports.replace("0.3.0-draft", "9.0.0")]));
+    for said in [differs, other].map(|module| componentize(&module).expect_err("bad").to_string()) {
+        assert!(said.contains(r"#\u{1b}[31m000") && said.contains(" more"), "{said}");
+        assert!(said.len() < 50_000 && !said.contains('\x1b'), "{} bytes", said.len());
+    }
+}
+
+#[test]
 fn a_global_is_no_function() {
     let global =
         r#"(global (export "hybrid:routing/policy@0.3.0-draft#assign") i32 (i32.const 0))"#;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::builder::{OsStr, Resettable};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use config::Paths;
+use config::{Diagnostics, Paths};
 use sandbox::{Cache, Compiler, SUBCOMMAND, compile_for_parent};
 
 use crate::reload::Loader;
@@ -125,7 +125,11 @@ pub fn main() -> ExitCode {
     done.unwrap_or_else(|error| {
         // A reader that stops early (`gateway check | head -1`) is no error worth a message.
         if serves || !is_broken_pipe(&error) {
-            eprintln!("error: {error:#}");
+            // Each of them begins with `error` and its place.
+            match error.downcast_ref::<Diagnostics>() {
+                Some(errors) => eprintln!("{errors}"),
+                None => eprintln!("error: {error:#}"),
+            }
         }
         ExitCode::FAILURE
     })

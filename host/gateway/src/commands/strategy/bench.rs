@@ -4,7 +4,6 @@ use std::io::{self, Write, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
@@ -46,8 +45,7 @@ struct BenchReport {
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let strategy = args.subject.open()?;
     let description = strategy.description();
-    let parameters = typed(&args.parameters, &description.parameters);
-    let parameters = parameters.map_err(|errors| anyhow!("{errors}"))?;
+    let parameters = typed(&args.parameters, &description.parameters)?;
     let sandbox = Sandbox { call: CALL, request: CALL, ..args.subject.sandbox() };
     let costs = bench::run(&args.subject.source()?, &sandbox, &parameters);
     let costs = costs.map_err(|error| match error.downcast_ref::<LoadError>() {

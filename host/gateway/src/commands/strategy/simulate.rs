@@ -53,19 +53,6 @@ pub(in crate::commands) struct SimulateArgs {
 }
 
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
-    match compare(args) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            // Diagnostics are printed as they are, because each already begins with `error` and its
-            // place.
-            let errors = error.downcast::<Diagnostics>()?;
-            eprintln!("{errors}");
-            Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-fn compare(args: &SimulateArgs) -> anyhow::Result<()> {
     let mut scenario = Scenario::read(&args.scenario)?;
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     let contestants = args.strategies.iter().map(|text| contestant(text, &args.plugins, &scenario));
@@ -83,7 +70,8 @@ fn compare(args: &SimulateArgs) -> anyhow::Result<()> {
     write(args.json.as_deref(), || Ok(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(args.html.as_deref(), || Ok(plot::page(&report)))?;
     write(args.svg.as_deref(), || Ok(plot::svg(&report)))?;
-    write(args.summary.as_deref(), || Ok(plot::summary(&report)))
+    write(args.summary.as_deref(), || Ok(plot::summary(&report)))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Loads and configures a strategy given as `NAME` or `NAME={...}`.

@@ -4,7 +4,6 @@ use std::io::{self, Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
 use clap::Args;
 use serde_json::Value;
 
@@ -42,7 +41,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     };
     let (out, mut tally) = (&mut stdout().lock(), CheckCounts::default());
     let fixtures = match &file {
-        Some(file) => Some(Fixtures::read(file).map_err(|errors| anyhow!("{errors}"))?),
+        Some(file) => Some(Fixtures::read(file)?),
         None => None,
     };
     match file.zip(fixtures.as_ref()) {
@@ -79,7 +78,7 @@ fn parameters(
 ) -> anyhow::Result<Vec<Value>> {
     let schema = &strategy.description().parameters;
     if let Some(given) = &args.parameters {
-        return Ok(vec![typed(given, schema).map_err(|errors| anyhow!("{errors}"))?]);
+        return Ok(vec![typed(given, schema)?]);
     }
     let mut all: Vec<Value> = typed("{}", schema).into_iter().collect();
     let of_fixtures = fixtures.map(|fixtures| fixtures.parameters(schema)).unwrap_or_default();
