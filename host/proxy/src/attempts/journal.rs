@@ -129,6 +129,8 @@ struct Tried {
     took: Duration,
     /// False if there was no attempt, because the deployment had no place.
     attempted: bool,
+    /// Another attempt of the request began its answer first.
+    beaten: bool,
     /// The client got the answer of this attempt, whole or in part.
     answered: bool,
 }
@@ -321,6 +323,7 @@ impl Journal {
             outcome: end.outcome,
             took: answered.unwrap_or_else(|| since.elapsed()),
             attempted: true,
+            beaten: end.ending == Ending::Hedged,
             answered: answered.is_some(),
         });
     }
@@ -439,6 +442,7 @@ impl WaitLog for Journal {
             outcome: busy.as_str().into(),
             took: after,
             attempted: false,
+            beaten: false,
             answered: false,
         });
     }
