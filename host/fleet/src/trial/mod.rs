@@ -296,6 +296,7 @@ mod tests {
     const GOOD: DecidedRequest = DecidedRequest {
         failed: false,
         attempts: 1,
+        fell_back: false,
         first_byte: Some(Duration::from_millis(100)),
         cost: Some(0.01),
     };
@@ -364,12 +365,14 @@ mod tests {
 
     #[test]
     fn what_is_worse_by_its_margin_ends_it_and_is_named() {
-        let second = DecidedRequest { attempts: 2, ..GOOD };
-        let third = DecidedRequest { attempts: 3, ..GOOD };
+        let second = DecidedRequest { attempts: 2, fell_back: true, ..GOOD };
+        let third = DecidedRequest { attempts: 3, ..second };
+        let beside = DecidedRequest { attempts: 2, ..GOOD };
         let slow = DecidedRequest { first_byte: Some(Duration::from_millis(200)), ..GOOD };
         let dear = DecidedRequest { cost: Some(0.03), ..GOOD };
         let cases = [
             (GOOD, second, "100.0 % of its requests fell back, and 0.0 % of the others"),
+            (GOOD, beside, "its requests took 2.00 attempts on average, and the others 1.00"),
             (second, third, "its requests took 3.00 attempts on average, and the others 2.00"),
             (
                 GOOD,

@@ -14,6 +14,9 @@ pub struct DecidedRequest {
     pub failed: bool,
     /// Attempts that it took, the one that was answered among them.
     pub attempts: u32,
+    /// An attempt failed, so that another one was needed. One that is cancelled beside another does
+    /// not count.
+    pub fell_back: bool,
     /// From the arrival to the first byte of the answer. None without an answer.
     pub first_byte: Option<Duration>,
     /// Dollars that its answer cost by the configured prices. None if its usage is not known.
@@ -25,7 +28,7 @@ pub struct DecidedRequest {
 pub struct TrialMeans {
     /// Attempts a request. None without requests.
     pub attempts: Option<f64>,
-    /// The share of requests that took more than one attempt, 0 to 1. None without requests.
+    /// The share of requests that fell back, 0 to 1. None without requests.
     pub fallback: Option<f64>,
     /// Time to the first byte. None without answers.
     pub first_byte: Option<Duration>,
@@ -40,7 +43,7 @@ pub(super) struct Tally {
     pub(super) all: [u64; 2],
     /// 1 for each request that failed, 0 for each other.
     pub(super) failed: Moments,
-    /// 1 for each request with more than one attempt.
+    /// 1 for each request that fell back, 0 for each other.
     pub(super) fallback: Moments,
     pub(super) attempts: Moments,
     /// In seconds.
@@ -51,11 +54,11 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn add(&mut self, request: DecidedRequest) {
-        let DecidedRequest { failed, attempts, first_byte, cost } = request;
+        let DecidedRequest { failed, attempts, fell_back, first_byte, cost } = request;
         self.all[0] += 1;
         self.all[1] += u64::from(failed);
         self.failed.add(f64::from(u8::from(failed)));
-        self.fallback.add(f64::from(u8::from(attempts > 1)));
+        self.fallback.add(f64::from(u8::from(fell_back)));
         self.attempts.add(f64::from(attempts));
         if let Some(first_byte) = first_byte {
             self.first_byte.add(first_byte.as_secs_f64());

@@ -118,6 +118,8 @@ struct Tried {
     took: Duration,
     /// False if there was no attempt, because the deployment had no place.
     attempted: bool,
+    /// Another attempt of the request began its answer first.
+    beaten: bool,
     /// The client got the answer of this attempt, whole or in part.
     answered: bool,
 }
@@ -274,6 +276,7 @@ impl Journal {
             outcome: end.outcome,
             took: answered.unwrap_or_else(|| since.elapsed()),
             attempted: true,
+            beaten: end.ending == Ending::Hedged,
             answered: answered.is_some(),
         });
     }
@@ -392,6 +395,7 @@ impl WaitLog for Journal {
             outcome: busy.as_str().into(),
             took: after,
             attempted: false,
+            beaten: false,
             answered: false,
         });
     }

@@ -62,6 +62,8 @@ impl Itinerary<'_> {
             if let Some(taken) = take(at) {
                 let probability = order.probability(at, |it| !usable(it) || full.contains(&it));
                 self.beside = Some((at, now));
+                self.hedged = Some(at);
+                self.full.retain(|full| full.at != at);
                 self.left -= 1;
                 return Some(Hedged { at, probability, taken });
             }
@@ -166,6 +168,25 @@ mod tests {
         assert!(scene.hedge(0.0, |_| true).is_some());
         scene.itinerary.failed(Cause::Connect.into());
         scene.itinerary.failed(Cause::Connect.into());
+        assert_eq!(scene.step(Event::Ready), Step::GiveUp);
+    }
+
+    #[test]
+    fn its_deployment_is_not_tried_again_while_others_are_left() {
+        let mut scene = scene(None, |fallback| fallback.attempts = 10);
+        let (second, _) = scene.hedge(0.0, |_| true).expect("a second attempt");
+        let mut tried = vec![0, second];
+        scene.itinerary.failed(Cause::Connect.into());
+        scene.itinerary.failed(Cause::Connect.into());
+        for _ in 0..2 {
+            let Step::Enter(at) = scene.step(Event::Ready) else { panic!("two are left") };
+            assert_eq!(scene.step(Event::Entered), Step::Attempt(at));
+            scene.itinerary.began(scene.now);
+            scene.itinerary.failed(Cause::Connect.into());
+            tried.push(at);
+        }
+        tried.sort_unstable();
+        assert_eq!(tried, [0, 1, 2, 3]);
         assert_eq!(scene.step(Event::Ready), Step::GiveUp);
     }
 

@@ -97,6 +97,8 @@ pub struct Itinerary<'a> {
     hedge: Option<Box<HedgePlan>>,
     /// The attempt under way beside that at `at`: where, and when it began.
     beside: Option<(usize, Instant)>,
+    /// The deployment of the second attempt, which the order may still have.
+    hedged: Option<usize>,
     /// Attempts that were refused by a full deployment.
     refusals: u32,
     /// True if the retry budget refused an attempt.
@@ -135,6 +137,7 @@ impl<'a> Itinerary<'a> {
             awaited: None,
             hedge,
             beside: None,
+            hedged: None,
             refusals: 0,
             over_budget: false,
             busy: false,
@@ -290,7 +293,7 @@ impl<'a> Itinerary<'a> {
         }
         while let Some(at) = self.next.take().or_else(|| self.draw(deployments, rng, now)) {
             let is_open = self.panic || deployments.is_open(at, now);
-            if !is_open || !self.may_try(deployments, at) {
+            if !is_open || self.hedged == Some(at) || !self.may_try(deployments, at) {
                 continue;
             }
             // A deployment that was bought is kept full before a standby is paid.

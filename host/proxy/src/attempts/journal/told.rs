@@ -44,6 +44,7 @@ impl Journal {
             return;
         }
         let attempts = self.tried.iter().filter(|tried| tried.attempted).count();
+        let beaten = self.tried.iter().filter(|tried| tried.beaten).count();
         let answered = self.tried.iter().rfind(|tried| tried.answered);
         let paid = answered.zip(self.usage);
         trial.request_ended(
@@ -51,6 +52,7 @@ impl Journal {
             DecidedRequest {
                 failed: self.status >= 500 || self.outcome == RequestOutcome::Broken,
                 attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+                fell_back: attempts > beaten + 1,
                 first_byte: self.first_byte,
                 cost: paid.and_then(|(tried, usage)| cost(&tried.deployment, usage)),
             },
