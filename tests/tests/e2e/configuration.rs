@@ -311,7 +311,7 @@ fn refused_parameter_is_shown_with_what_it_takes() {
     assert!(says.contains("config/routing.yaml:4:8"), "{says}");
     assert!(
         says.contains(
-            "it takes `high`: a number above 0, default 1.0; `low`: a number above 0 or null"
+            "it takes `high`: a number above 0, default 1; `low`: a number above 0"
         ),
         "{says}"
     );
