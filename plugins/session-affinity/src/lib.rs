@@ -15,10 +15,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// Above this many times the average load, a deployment's sessions move on to another one.
+    /// Above this many times the average load, a deployment's sessions move on to another one, if it is
+    /// above `free_load`, too.
     #[schemars(range(min = 1))]
     pub load_factor: f64,
-    /// Below this load (requests per place), no session moves on.
+    /// Below this load (requests per place), no session moves on. 1: sessions move on when no place is
+    /// free.
     pub free_load: Fraction,
     /// True: remote deployments get sessions only when no local one has room. False: all deployments
     /// share them by capacity.
@@ -27,7 +29,7 @@ pub struct Parameters {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { load_factor: 1.25, free_load: Fraction::percent(90), prefer_local: true }
+        Self { load_factor: 1.25, free_load: Fraction::percent(100), prefer_local: true }
     }
 }
 
@@ -134,6 +136,25 @@ mod tests {
         let refused = testing::configured::<SessionAffinity>(r#"{"load_factor": 0.5}"#, Vec::new());
         let says = "`load_factor`: 0.5 is not a number of at least 1";
         assert_eq!(refused.err().as_deref(), Some(says));
+    }
+
+    #[test]
+    fn a_session_stays_until_no_place_is_free() {
+        let fleet =
+            |busy| Fleet::new().local("a").capacity(8).in_flight(busy).local("b").capacity(8);
+        let mut strategy: SessionAffinity = fleet(0).configure("{}");
+        let mut bounded: SessionAffinity = fleet(0).configure(r#"{"free_load": 0.5}"#);
+        let at_a =
+            |session: &u64| first(&fleet(0).ask_for(&mut strategy, &in_session(*session))) == 0;
+        let session = in_session((0..99).find(at_a).expect("a session of a"));
+        for (busy, stays, stays_bounded) in [(3, 0, 0), (7, 0, 1), (8, 1, 1)] {
+            assert_eq!(first(&fleet(busy).ask_for(&mut strategy, &session)), stays, "{busy}");
+            assert_eq!(
+                first(&fleet(busy).ask_for(&mut bounded, &session)),
+                stays_bounded,
+                "{busy}"
+            );
+        }
     }
 
     #[test]

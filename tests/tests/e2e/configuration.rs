@@ -310,9 +310,7 @@ fn refused_parameter_is_shown_with_what_it_takes() {
     let says = refused(|| tests::setup!().models(models).routing(routing));
     assert!(says.contains("config/routing.yaml:4:8"), "{says}");
     assert!(
-        says.contains(
-            "it takes `high`: a number above 0, default 1.0; `low`: a number above 0 or null"
-        ),
+        says.contains("it takes `high`: a number above 0, default 1; `low`: a number above 0"),
         "{says}"
     );
 }
