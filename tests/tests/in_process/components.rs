@@ -359,7 +359,7 @@ fn parameters_are_refused_in_words_for_an_operator() {
             json!({"local_fracton": 0.6}),
             "unknown field `local_fracton`, expected `local_fraction`",
         ),
-        ("spill", json!({"high": 0.5}), "`low`: 0.7 is not below `high`, which is 0.5"),
+        ("spill", json!({"high": 0.5, "low": 0.7}), "`low`: 0.7 is above `high`, which is 0.5"),
         ("weighted-order", json!({"order": [3]}), "`order`: a name, or a list of names"),
     ] {
         let says = format!("the built-in strategy `{name}` refuses `routing_parameter`: {why}");

@@ -83,7 +83,7 @@ fn score_takes_every_kind_of_number_in_large_fleets() {
 const FUEL: [(&str, [u64; 2]); 13] = [
     ("fixed", [2_300, 6_250]),
     ("cost", [8_750, 36_000]),
-    ("latency", [7_600, 33_000]),
+    ("latency", [10_100, 42_150]),
     ("least-load", [7_350, 28_400]),
     ("lmetric", [7_200, 27_250]),
     ("local-first", [2_300, 6_250]),
@@ -92,13 +92,14 @@ const FUEL: [(&str, [u64; 2]); 13] = [
     ("round-robin", [12_700, 39_700]),
     ("score", [15_250, 56_000]),
     ("session-affinity", [8_200, 33_800]),
-    ("spill", [5_500, 13_750]),
+    ("spill", [6_050, 15_450]),
     ("weighted-order", [4_200, 15_400]),
 ];
 
 #[test]
 fn calls_stay_as_cheap_as_they_are() {
     let fuel = |name| FUEL.iter().find(|(known, _)| *known == name).map(|(_, fuel)| *fuel);
+    let mut dearer = Vec::new();
     for name in builtin::names() {
         let guest = Guest::new(name);
         for (size, least) in [8, 32].into_iter().zip(fuel(name).expect(name)) {
@@ -115,9 +116,12 @@ fn calls_stay_as_cheap_as_they_are() {
                     used = guest.used(&instance, guest.sandbox.request);
                 }
             }
-            assert!(used <= least + least / 20, "{name} of {size}: {used}, it was {least}");
+            if used > least + least / 20 {
+                dearer.push(format!("{name} of {size}: {used}, it was {least}"));
+            }
         }
     }
+    assert!(dearer.is_empty(), "{dearer:#?}");
 }
 
 /// A built-in strategy on an engine that counts fuel.
