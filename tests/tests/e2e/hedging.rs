@@ -123,6 +123,34 @@ async fn whichever_fails_leaves_the_other_to_answer() {
 }
 
 #[tokio::test]
+async fn a_canary_with_second_attempts_does_not_fall_back() {
+    let (local, remote) = (Raw::steps(vec![Step::Hang]), Engine::start("remote"));
+    let guest = VerdictGuest { signal: "request.cost", verdict: &verdict("nan") };
+    let rollback = "{min_requests: 10, attempts: 2}";
+    let more = format!(
+        "fixed\nrouting_parameter: {{local_fraction: 0}}\n\
+         candidate: {{routing_strategy: guest, canary: 0.5, rollback: {rollback}}}\n{ALL}\n\
+         sandbox: {{compile_timeout: 60, call_timeout: 30, request_timeout: 30}}"
+    );
+    let gateway = tests::setup!()
+        .models(one_model(&[&local.url(), &remote.url()]))
+        .file("plugins/guest.wasm", guest.component())
+        .routing(routed(&more, &[&local.url()], &[&remote.url()]))
+        .start();
+    let mut shown = serde_json::Value::Null;
+    for _ in 0..200 {
+        assert_eq!(gateway.chat("m").await.engine(), "remote");
+        shown = gateway.routing().await["strategy"]["candidate"].clone();
+        if shown["decided"]["candidate"]["requests"].as_u64() >= Some(30) {
+            break;
+        }
+    }
+    let decided = &shown["decided"]["candidate"];
+    assert_eq!((&shown["state"], &decided["fallback"]), (&json!("on"), &json!(0.0)), "{shown}");
+    assert_eq!(decided["attempts"], 2.0, "{shown}");
+}
+
+#[tokio::test]
 async fn there_is_none_where_it_is_not_allowed() {
     for (more, path) in [
         ("hedge: {budget: 0}", "chat/completions"),
