@@ -66,3 +66,11 @@ fn a_component_goes_to_standard_output() {
     let output = setup.output();
     assert!(output.stdout.starts_with(b"\0asm\x0d\0\x01\0"), "{output:?}");
 }
+
+#[test]
+fn a_device_without_end_is_not_read_to_its_end() {
+    let setup = tests::setup!().arg("strategy").arg("wrap").arg("/dev/zero").arg("-o").arg("-");
+    let output = setup.output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("more than 64 MiB"), "{said}");
+}

@@ -1,7 +1,7 @@
 //! `gateway strategy wrap`: makes a component from a core module, without other tools.
 
-use std::fs;
-use std::io::{Write, stdout};
+use std::fs::{self, File};
+use std::io::{Read, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,9 +21,22 @@ pub(in crate::commands) struct WrapArgs {
     output: PathBuf,
 }
 
+/// In bytes. No gateway loads a component that is as large.
+const LARGEST: u64 = 64 << 20;
+
+/// Reads a module, of a device or a pipe too, up to [`LARGEST`].
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut module = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut module)?;
+    match module.len() as u64 > LARGEST {
+        true => Err(anyhow!("it has more than {} MiB", LARGEST >> 20)),
+        false => Ok(module),
+    }
+}
+
 pub(super) fn run(args: &WrapArgs) -> anyhow::Result<ExitCode> {
     let file = args.module.display();
-    let module = fs::read(&args.module).with_context(|| format!("cannot read {file}"))?;
+    let module = read(&args.module).with_context(|| format!("cannot read {file}"))?;
     let component = componentize(&module)
         .map_err(|error| anyhow!("{file} cannot become a component: {error}"))?;
     if component.is_program {
