@@ -136,14 +136,7 @@ impl Fleet {
         (healths, engines): (&mut Healths, &mut Engines),
         first: &mut u32,
     ) -> FleetModel {
-        // The previous deployment with the same endpoint and upstream model: its name may have
-        // changed.
-        let same = |config: &DeploymentConfig| {
-            let place = |config: &DeploymentConfig| {
-                (config.endpoint.clone(), config.provider_model_id.clone())
-            };
-            old?.deployments.iter().find(|old| place(&old.config) == place(config))
-        };
+        let same = |config: &DeploymentConfig| predecessor(old?, config);
         let standing = || Arc::new(Standing::with_jitter(self.jitter));
         let member = |config: &DeploymentConfig| Member {
             standing: same(config).map_or_else(standing, |old| Arc::clone(&old.standing)),
@@ -193,8 +186,7 @@ impl Fleet {
         let deployments = model.deployments.iter().zip(states).map(&mut deployment).collect();
         let new = || Arc::new(ModelMeters::of(&model.id));
         let meters = old.map_or_else(new, |old| Arc::clone(&old.meters));
-        let capability = |at: usize| model.deployments[at].capability;
-        let is_varied = (1..model.deployments.len()).any(|at| capability(at) != capability(0));
+        let is_varied = is_varied(&model.deployments);
         FleetModel { config: model.clone(), deployments, meters, is_varied, signals, siblings }
     }
 
@@ -281,4 +273,17 @@ impl Healths {
         let new = || Arc::new(Health::of(Arc::clone(&self.requests)));
         Some(Arc::clone(self.known.entry(place).or_insert_with(new)))
     }
+}
+
+/// The deployment of `old` with the same endpoint and upstream model. Its name may have changed.
+fn predecessor<'f>(old: &'f FleetModel, config: &DeploymentConfig) -> Option<&'f Arc<Deployment>> {
+    let is_same = |old: &DeploymentConfig| {
+        old.endpoint == config.endpoint && old.provider_model_id == config.provider_model_id
+    };
+    old.deployments.iter().find(|old| is_same(&old.config))
+}
+
+/// True if the deployments differ in what they can do.
+fn is_varied(deployments: &[DeploymentConfig]) -> bool {
+    deployments.windows(2).any(|pair| pair[0].capability != pair[1].capability)
 }

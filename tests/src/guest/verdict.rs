@@ -8,10 +8,14 @@ use wit_parser::Resolve;
 pub struct VerdictGuest<'a> {
     /// The signal that it asks for.
     pub signal: &'a str,
-    /// The verdict, as WebAssembly that leaves its address: `(call $route N A M B F)` with N local
-    /// weights A, M remote weights B and `when-full` F, `(call $hold MS)`, `(call $refuse S)`, or
-    /// `(call $hedged ROUTE MS N M MOST)` with a second attempt to a remote deployment for at most MOST
-    /// dollars, NaN for any price.
+    /// The verdict, as WebAssembly that leaves its address. There are four forms:
+    ///
+    /// - `(call $route N A M B F)`: N local weights A, M remote weights B, `when-full` F.
+    /// - `(call $hold MS)`.
+    /// - `(call $refuse S)`.
+    /// - `(call $hedged ROUTE MS N M MOST)`: a route with a second attempt to a remote deployment. It
+    ///   may cost MOST dollars; NaN allows any price.
+    ///
     /// `$priority` and `$held` are those of the request, `$locals` and `$remotes` the numbers of
     /// deployments, `$local` the address of the local ones. `(call $signal N)` is the value of the
     /// signal at the nth of them.
