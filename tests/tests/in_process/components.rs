@@ -190,12 +190,18 @@ fn side<'p>(
     for (id, (place, live)) in (0..).zip(places.iter().zip(all)) {
         let Some((numbers, times, [error_rate, refused_rate])) = *live else { continue };
         let ([in_flight, queued, limit], [latency, duration]) = (numbers, times);
+        let (state, condition) = [
+            (CandidateState::Healthy, sdk::Condition::Healthy),
+            (CandidateState::SlowStart, sdk::Condition::SlowStart),
+            (CandidateState::HalfOpen, sdk::Condition::HalfOpen),
+            (CandidateState::Stalled, sdk::Condition::Stalled),
+        ][in_flight as usize % 4];
         if place.side == side {
             candidates.push(Candidate {
                 in_flight,
                 queued,
                 limit,
-                state: CandidateState::SlowStart,
+                state,
                 latency,
                 duration,
                 error_rate,
@@ -207,7 +213,7 @@ fn side<'p>(
                 in_flight,
                 queued,
                 limit,
-                condition: sdk::Condition::SlowStart,
+                condition,
                 latency: latency.unwrap_or(f64::NAN),
                 duration: duration.unwrap_or(f64::NAN),
                 error_rate,

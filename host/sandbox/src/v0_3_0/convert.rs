@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use contract::{
-    Candidate, CandidateState, EndedAttempt, Ending, Modalities, Place, Price, RawHedge, RawPlan,
-    RawVerdict, RawWeights, Side, WhenFull,
+    EndedAttempt, Ending, Modalities, Place, Price, RawHedge, RawPlan, RawVerdict, RawWeights,
+    Side, WhenFull,
 };
 
 use super::generated::exports::hybrid::routing::{learning, request_policy};
@@ -74,27 +74,6 @@ fn exact_milliseconds(time: Duration) -> f64 {
 impl From<Price> for types::Price {
     fn from(Price { prompt, cached, completion }: Price) -> Self {
         Self { prompt, cached, completion }
-    }
-}
-
-impl From<&Candidate<'_>> for types::Deployment {
-    fn from(candidate: &Candidate<'_>) -> Self {
-        Self {
-            id: candidate.id,
-            in_flight: candidate.in_flight,
-            queued: candidate.queued,
-            limit: candidate.limit,
-            condition: match candidate.state {
-                CandidateState::Healthy => types::Condition::Healthy,
-                CandidateState::SlowStart => types::Condition::SlowStart,
-                CandidateState::HalfOpen => types::Condition::HalfOpen,
-                CandidateState::Stalled => types::Condition::Stalled,
-            },
-            latency: candidate.latency.unwrap_or(f64::NAN),
-            duration: candidate.duration.unwrap_or(f64::NAN),
-            error_rate: candidate.error_rate,
-            refused_rate: candidate.refused_rate,
-        }
     }
 }
 

@@ -3,17 +3,21 @@
 
 mod convert;
 mod imports;
+mod rows;
 
 use generated::exports::hybrid::routing::{learning, policy, request_policy};
 use generated::hybrid::routing::{chance, clock, logging, signals, store, types};
 use wasmtime::Store;
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::component::{
+    Component, ComponentExportIndex, Func, HasSelf, Instance, InstancePre, Linker, TypedFunc,
+};
 
 use contract::{EndedAttempt, Needs, Place, Question, RawVerdict, RawWeights, Situation};
 
 use super::guest::{Asking, StoreData};
 use super::interface::{ComponentShape, check};
 use super::version::{AskedSignal, RawDescription};
+use rows::Rows;
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, reason = "not written by us")]
 mod generated {
@@ -48,24 +52,27 @@ pub(super) const TYPES: &str = "hybrid:routing/types@0.3.0-draft";
 pub(super) struct Linked {
     instance: InstancePre<StoreData>,
     policy: policy::GuestIndices,
-    request_policy: Option<request_policy::GuestIndices>,
+    assign: ComponentExportIndex,
+    assign_request: Option<ComponentExportIndex>,
     learning: Option<learning::GuestIndices>,
 }
 
 /// Exports of one instance. Dropping the future of a call cancels it, and makes the store unusable.
 pub(super) struct Guest {
     policy: policy::Guest,
-    request_policy: Option<request_policy::Guest>,
+    /// Of type [`Assign`].
+    assign: Func,
+    /// Of type [`AssignRequest`].
+    assign_request: Option<Func>,
     learning: Option<learning::Guest>,
     needs_tenant_name: bool,
     /// For each place the index of its model in the list that the guest was given.
     models: Vec<u32>,
-    /// The deployments of one call. The buffers are reused by the next.
-    local: Deployments,
-    remote: Deployments,
 }
 
-type Deployments = Vec<types::Deployment>;
+type Assign<'a> = TypedFunc<(Rows<'a>, Rows<'a>), (types::Weights,)>;
+type AssignRequest<'a> =
+    TypedFunc<(request_policy::Request<'a>, Rows<'a>, Rows<'a>), (request_policy::Verdict,)>;
 
 pub(super) fn add_to_linker(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     logging::add_to_linker::<StoreData, HasSelf<StoreData>>(linker, |state| state)?;
@@ -87,19 +94,20 @@ impl Linked {
         check::<(), (policy::Description,)>(component, POLICY, "describe")?;
         type Given = (String, Vec<String>, Vec<types::Place<'static>>);
         check::<Given, (Result<(), String>,)>(component, POLICY, "configure")?;
-        check::<(Deployments, Deployments), (types::Weights,)>(component, POLICY, "assign")?;
+        check::<(Rows<'_>, Rows<'_>), (types::Weights,)>(component, POLICY, "assign")?;
         if shape.on_path {
-            type Asked = (request_policy::Request<'static>, Deployments, Deployments);
+            type Asked<'a> = (request_policy::Request<'a>, Rows<'a>, Rows<'a>);
             type Answer = (request_policy::Verdict,);
-            check::<Asked, Answer>(component, REQUEST_POLICY, "assign-request")?;
+            check::<Asked<'_>, Answer>(component, REQUEST_POLICY, "assign-request")?;
         }
         if shape.learns {
             check::<(Vec<learning::Attempt>,), ()>(component, LEARNING, "outcome")?;
         }
         Ok(Self {
             policy: policy::GuestIndices::new(&instance)?,
-            request_policy: match shape.on_path {
-                true => Some(request_policy::GuestIndices::new(&instance)?),
+            assign: export(component, POLICY, "assign")?,
+            assign_request: match shape.on_path {
+                true => Some(export(component, REQUEST_POLICY, "assign-request")?),
                 false => None,
             },
             learning: match shape.learns {
@@ -117,8 +125,9 @@ impl Linked {
         let instance = self.instance.instantiate_async(&mut *store).await?;
         Ok(Guest {
             policy: self.policy.load(&mut *store, &instance)?,
-            request_policy: match &self.request_policy {
-                Some(indices) => Some(indices.load(&mut *store, &instance)?),
+            assign: function(store, &instance, &self.assign)?,
+            assign_request: match &self.assign_request {
+                Some(index) => Some(function(store, &instance, index)?),
                 None => None,
             },
             learning: match &self.learning {
@@ -127,8 +136,6 @@ impl Linked {
             },
             needs_tenant_name: false,
             models: Vec::new(),
-            local: Vec::new(),
-            remote: Vec::new(),
         })
     }
 }
@@ -181,8 +188,12 @@ impl Guest {
         store: &mut Store<StoreData>,
         situation: Situation<'_>,
     ) -> wasmtime::Result<RawWeights> {
-        self.note(store, situation);
-        let said = self.policy.call_assign(&mut *store, &self.local, &self.remote).await?;
+        let Situation { local, remote, signals } = situation;
+        // SAFETY: `Linked::new` has checked its type.
+        #[allow(unsafe_code, reason = "a checked function cannot be stored with its lifetime")]
+        let assign = unsafe { Assign::new_unchecked(self.assign) };
+        note(store, signals);
+        let (said,) = assign.call_async(&mut *store, (Rows(local), Rows(remote))).await?;
         store.data_mut().signals.clear();
         Ok(RawWeights { local: said.local, remote: said.remote })
     }
@@ -193,12 +204,12 @@ impl Guest {
         store: &mut Store<StoreData>,
         question: Question<'_>,
     ) -> wasmtime::Result<RawVerdict> {
-        self.note(store, question.situation);
-        let Some(policy) = &self.request_policy else { return Err(not_exported(REQUEST_POLICY)) };
+        let Some(function) = self.assign_request else { return Err(not_exported(REQUEST_POLICY)) };
+        let Situation { local, remote, signals } = question.situation;
         let facts = question.facts;
         let headers: Vec<(&str, &str)> =
             facts.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let first = self.local.first().or(self.remote.first()).map_or(0, |one| one.id as usize);
+        let first = local.first().or(remote.first()).map_or(0, |one| one.id as usize);
         let request = request_policy::Request {
             model: self.models.get(first).copied().unwrap_or_default(),
             stream: question.stream,
@@ -219,22 +230,14 @@ impl Guest {
                 .map(|tenant| tenant.name.as_str()),
             headers: &headers,
         };
-        let called = policy.call_assign_request(&mut *store, request, &self.local, &self.remote);
-        let verdict = called.await?;
+        // SAFETY: `Linked::new` has checked its type.
+        #[allow(unsafe_code, reason = "a checked function cannot be stored with its lifetime")]
+        let assign_request = unsafe { AssignRequest::new_unchecked(function) };
+        note(store, signals);
+        let question = (request, Rows(local), Rows(remote));
+        let (verdict,) = assign_request.call_async(&mut *store, question).await?;
         store.data_mut().signals.clear();
         Ok(verdict.into())
-    }
-
-    /// Fills the buffers with what a call is about.
-    fn note(&mut self, store: &mut Store<StoreData>, situation: Situation<'_>) {
-        let Situation { local, remote, signals } = situation;
-        for (list, candidates) in [(&mut self.local, local), (&mut self.remote, remote)] {
-            list.clear();
-            list.extend(candidates.iter().map(types::Deployment::from));
-        }
-        let kept = &mut store.data_mut().signals;
-        kept.clear();
-        kept.extend_from_slice(signals);
     }
 
     /// Fails if the guest does not export `learning`.
@@ -247,6 +250,33 @@ impl Guest {
         let attempts: Vec<learning::Attempt> = attempts.iter().map(Into::into).collect();
         learning.call_outcome(store, &attempts).await
     }
+}
+
+/// Keeps the signals of a call for the guest to read.
+fn note(store: &mut Store<StoreData>, signals: &[f64]) {
+    let kept = &mut store.data_mut().signals;
+    kept.clear();
+    kept.extend_from_slice(signals);
+}
+
+fn export(
+    component: &Component,
+    interface: &str,
+    name: &str,
+) -> wasmtime::Result<ComponentExportIndex> {
+    component
+        .get_export_index(None, interface)
+        .and_then(|interface| component.get_export_index(Some(&interface), name))
+        .ok_or_else(|| not_exported(interface))
+}
+
+fn function(
+    store: &mut Store<StoreData>,
+    instance: &Instance,
+    index: &ComponentExportIndex,
+) -> wasmtime::Result<Func> {
+    let function = instance.get_func(store, index);
+    function.ok_or_else(|| wasmtime::Error::msg("an export is not a function"))
 }
 
 fn not_exported(interface: &str) -> wasmtime::Error {
