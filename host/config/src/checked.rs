@@ -13,10 +13,10 @@ use contract::Side;
 use super::probing::ProbeCounts;
 use super::timeouts::TimeLimits;
 use super::{
-    Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection, Endpoint,
-    EngineMetrics, Fallback, HeaderRules, Hedging, Limits, ProbeTarget, Probing, RequestFacts,
-    Sandbox, Scraping, Secret, Shutdown, Sides, SlowStart, StrategyConfig, TimeZone, Timeouts,
-    TotalTime,
+    Budget, Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection,
+    Endpoint, EngineMetrics, Fallback, HeaderRules, Hedging, LedgerConfig, Limits, ProbeTarget,
+    Probing, RequestFacts, Sandbox, Scraping, Secret, Shutdown, Sides, SlowStart, StrategyConfig,
+    TimeZone, Timeouts, TotalTime,
 };
 
 /// Everything that both files say, checked. The default has no models, and the settings that hold
@@ -63,6 +63,11 @@ pub struct Config {
     pub keep_alive_comments: Option<Duration>,
     /// The zone of the hours that strategies see.
     pub time_zone: TimeZone,
+    /// Money that may be spent in windows of time: at most [`MOST_BUDGETS`](super::MOST_BUDGETS), names
+    /// unique.
+    pub budgets: Vec<Budget>,
+    /// Where what they have spent is kept.
+    pub ledger: LedgerConfig,
     /// Limits over all clients.
     pub limits: Limits,
     /// How the process stops.
@@ -93,6 +98,7 @@ impl Config {
             ("ejection", written(&self.ejection)),
             ("slow_start", written(&self.slow_start)),
             ("signals", written(&self.scraping)),
+            ("ledger", written(&self.ledger)),
             ("limits", written(&self.limits)),
             ("request", written(&self.request)),
             ("headers", written(&self.headers)),

@@ -11,6 +11,7 @@
 //! Nothing starts on half a configuration.
 
 mod browsers;
+mod budgets;
 mod capability;
 mod checked;
 mod diagnostic;
@@ -54,6 +55,9 @@ mod timeouts;
 mod warnings;
 
 pub use browsers::Cors;
+pub use budgets::{
+    Budget, Coverage, Each, LedgerConfig, MOST_BUDGETS, OnStoreFailure, OnceSpent, Period, Reserve,
+};
 pub use capability::{Capability, Sides};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};
@@ -152,6 +156,10 @@ fn checked(
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
         let Joined { models, warnings } =
             join::join(&models, entries.as_ref(), &config, &mut errors);
+        if let Some(entries) = &entries {
+            let unknown = budgets::unknown(&config.budgets, &models).into_iter();
+            errors.extend(unknown.map(|(at, what, help)| entries.document.error(&at, what, help)));
+        }
         if errors.is_empty() {
             return Ok(Config { models, warnings, ..config });
         }

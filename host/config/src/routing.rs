@@ -75,6 +75,7 @@ pub(super) fn check(
     let headers = check.header_rules(raw.headers);
     let (cors, hosts) = (check.cors(raw.cors), check.hosts(raw.hosts));
     let time_zone = check.time_zone(raw.time_zone);
+    let budgets = check.budgets(raw.budgets, &time_zone);
     let mut list = check.list(Side::Local, raw.local_deployment);
     list.extend(check.list(Side::Remote, raw.remote_deployment));
     let first = RawStrategy {
@@ -110,6 +111,8 @@ pub(super) fn check(
         hosts,
         keep_alive_comments: raw.keep_alive_comments,
         time_zone,
+        budgets,
+        ledger: raw.ledger,
         limits,
         shutdown: raw.shutdown,
         access_log: log_output(raw.logging.output),

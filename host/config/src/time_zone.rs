@@ -1,10 +1,11 @@
-//! The time zone of the hours that strategies see.
+//! The time zone of the hours that strategies see, and of budgets.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone as Zone;
 
+use super::PathStep;
 use super::document::steps;
 use super::models::Check;
 
@@ -24,6 +25,12 @@ impl TimeZone {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// The zone as Jiff has it.
+    #[must_use]
+    pub fn zone(&self) -> &Zone {
+        &self.0
     }
 
     /// Minutes that it is ahead of UTC, so many milliseconds after 1970-01-01 00:00 UTC.
@@ -50,13 +57,17 @@ impl fmt::Debug for TimeZone {
 impl Check<'_> {
     /// The zone of this name. An unknown one is an error.
     pub(super) fn time_zone(&mut self, name: Option<String>) -> TimeZone {
-        let at = steps!["time_zone"];
-        let Some(name) = name.filter(|_| self.document.text(&at).is_some()) else {
+        name.map_or_else(TimeZone::default, |name| self.zone(&steps!["time_zone"], &name))
+    }
+
+    /// The zone of this name, which stands at `at`.
+    pub(super) fn zone(&mut self, at: &[PathStep], name: &str) -> TimeZone {
+        if self.document.text(at).is_none() {
             return TimeZone::default();
-        };
-        TimeZone::named(&name).unwrap_or_else(|| {
+        }
+        TimeZone::named(name).unwrap_or_else(|| {
             let help = "write a name of the IANA database: Europe/Berlin, America/New_York, UTC";
-            self.errors.push(self.document.error(&at, "there is no such time zone", help));
+            self.errors.push(self.document.error(at, "there is no such time zone", help));
             TimeZone::default()
         })
     }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::budgets::{LedgerConfig, RawBudget};
 use crate::given::Given;
 use crate::limits::{SharedConcurrency, own_concurrency};
 use crate::probing::ProbeCounts;
@@ -111,9 +112,16 @@ pub(crate) struct RoutingFile {
     #[serde(default, with = "seconds::zero_is_none")]
     #[schemars(with = "TimeOrZero")]
     pub(crate) keep_alive_comments: Option<Duration>,
-    /// Time zone of the hours that strategies see: Europe/Berlin. Default: UTC.
+    /// Time zone of the hours that strategies see, and of budgets: Europe/Berlin. Default: UTC.
     #[schemars(length(max = 64))]
     pub(crate) time_zone: Option<String>,
+    /// Money that may be spent in windows of time.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub(crate) budgets: Vec<RawBudget>,
+    /// The file that says what budgets have spent, after a restart.
+    #[serde(default)]
+    pub(crate) ledger: LedgerConfig,
 }
 
 /// One place that runs some models.

@@ -1,0 +1,127 @@
+#![allow(clippy::unwrap_used)]
+
+use config::{Budget, Coverage, OnceSpent, Period, Reserve, TimeZone};
+
+use super::*;
+
+fn rule(amount: u64, per: Period) -> Rule {
+    Rule::of(&Budget {
+        name: "b".to_owned(),
+        amount: Picodollars::new(amount),
+        per,
+        time_zone: TimeZone::default(),
+        of: Coverage::default(),
+        each: None,
+        then: OnceSpent::Next,
+        reserve: Reserve::Maximum,
+        warn_at: 0.8,
+    })
+}
+
+fn pico(amount: u64) -> Picodollars {
+    Picodollars::new(amount)
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// Reserves without a store.
+fn reserve(account: &Account, rule: &Rule, amount: u64, now: i64) -> Answer {
+    account.reserve(rule, pico(amount), true, at(now))
+}
+
+fn is_reserved(answer: Answer) -> bool {
+    matches!(answer, Answer::Reserved { .. })
+}
+
+#[test]
+fn spent_and_reserved_never_pass_the_amount() {
+    let (account, rule) = (Account::default(), rule(100, Period::Seconds(60)));
+    assert!(is_reserved(reserve(&account, &rule, 60, 0)));
+    // It would fit once the other has cost less.
+    assert_eq!(reserve(&account, &rule, 41, 0), Answer::Taken);
+    account.settle(&rule, pico(60), pico(10), at(1));
+    assert!(is_reserved(reserve(&account, &rule, 90, 1)));
+    account.settle(&rule, pico(90), pico(90), at(2));
+    assert_eq!(reserve(&account, &rule, 1, 2), Answer::Spent { until: at(60) });
+    assert!(is_reserved(reserve(&account, &rule, 0, 2)));
+    // A new window, new money.
+    assert!(is_reserved(reserve(&account, &rule, 100, 60)));
+    let overflow = account.reserve(&rule, Picodollars::MAX, true, at(60));
+    assert_eq!(overflow, Answer::Spent { until: at(120) });
+}
+
+#[test]
+fn what_is_reserved_goes_on_into_the_next_window() {
+    let (account, rule) = (Account::default(), rule(100, Period::Seconds(60)));
+    assert!(is_reserved(reserve(&account, &rule, 70, 59)));
+    assert_eq!(reserve(&account, &rule, 40, 61), Answer::Taken);
+    account.settle(&rule, pico(70), pico(70), at(62));
+    let Balance { spent, reserved, window } = account.balance(&rule, at(62));
+    assert_eq!((spent, reserved, window.start), (pico(70), pico(0), at(60)));
+}
+
+#[test]
+fn a_clock_that_is_set_back_brings_no_money_back() {
+    let (account, rule) = (Account::default(), rule(100, Period::Seconds(60)));
+    assert!(is_reserved(reserve(&account, &rule, 100, 3_600)));
+    account.settle(&rule, pico(100), pico(100), at(3_600));
+    assert_eq!(reserve(&account, &rule, 1, 10), Answer::Spent { until: at(3_660) });
+    assert!(is_reserved(reserve(&account, &rule, 1, 3_660)));
+}
+
+#[test]
+fn nothing_is_reserved_beyond_the_lease() {
+    let (account, rule) = (Account::default(), rule(1_000, Period::Hour));
+    let reserve = |amount| account.reserve(&rule, pico(amount), false, at(7_200));
+    assert_eq!(reserve(5), Answer::Unleased);
+    let entry = account.wanted().unwrap();
+    // A hundredth, or four of the largest reservation.
+    assert_eq!(entry, Entry { start: 7_200, lease: pico(25) });
+    assert_eq!(reserve(5), Answer::Unleased);
+    account.written(entry);
+    assert_eq!(reserve(5), Answer::Reserved { low: false });
+    assert_eq!(reserve(5), Answer::Reserved { low: false });
+    // Less than half of a step is left: more is asked for before it is needed.
+    assert_eq!(reserve(5), Answer::Reserved { low: false });
+    assert_eq!(reserve(5), Answer::Reserved { low: true });
+    assert_eq!(account.wanted().unwrap().lease, pico(40));
+    assert_eq!(reserve(5), Answer::Reserved { low: true });
+    assert_eq!(reserve(5), Answer::Unleased);
+    // What costs less frees the lease for others.
+    account.settle(&rule, pico(5), pico(1), at(7_201));
+    assert_eq!(reserve(4), Answer::Reserved { low: true });
+    assert_eq!(account.last().unwrap().lease, pico(25));
+}
+
+#[test]
+fn a_lease_counts_as_spent_after_a_crash_until_its_window_ends() {
+    let rule = rule(100, Period::Seconds(60));
+    let kept = |start| Account::kept(Entry { start, lease: pico(90) });
+    let account = kept(60);
+    assert_eq!(reserve(&account, &rule, 11, 61), Answer::Spent { until: at(120) });
+    assert!(is_reserved(reserve(&account, &rule, 10, 61)));
+    // Of an earlier window.
+    assert!(is_reserved(reserve(&kept(0), &rule, 100, 61)));
+    // Of a later one: the clock was set back.
+    assert_eq!(reserve(&kept(600), &rule, 11, 61), Answer::Spent { until: at(660) });
+}
+
+#[test]
+fn another_period_keeps_what_was_spent() {
+    let (account, minute, day) =
+        (Account::default(), rule(100, Period::Seconds(60)), rule(150, Period::Day));
+    assert!(is_reserved(reserve(&account, &minute, 100, 30)));
+    account.settle(&minute, pico(100), pico(100), at(30));
+    assert_eq!(reserve(&account, &day, 51, 31), Answer::Spent { until: at(86_400) });
+    assert!(is_reserved(reserve(&account, &day, 50, 31)));
+}
+
+#[test]
+fn it_is_told_once_in_a_window_that_most_is_spent() {
+    let (account, rule) = (Account::default(), rule(100, Period::Seconds(60)));
+    let settle = |cost, now| account.settle(&rule, pico(0), pico(cost), at(now));
+    assert_eq!([settle(79, 0), settle(1, 1), settle(1, 2)], [false, true, false]);
+    assert_eq!([settle(79, 60), settle(5, 61)], [false, true]);
+}

@@ -1,0 +1,169 @@
+//! The budgets of one configuration, and which deployments they cover.
+
+use std::sync::Arc;
+
+use config::{Budget, Config, Each, OnStoreFailure, OnceSpent};
+use contract::Picodollars;
+use jiff::Timestamp;
+
+use crate::Ledger;
+use crate::purse::{Line, Purse};
+use crate::rule::Rule;
+use crate::writer::Named;
+
+/// The budgets of one configuration.
+#[derive(Debug)]
+pub struct Books {
+    ledger: Arc<Ledger>,
+    budgets: Vec<Arc<Page>>,
+    /// For each model, in the order of the configuration.
+    models: Vec<Arc<Covered>>,
+    pub(crate) on_failure: OnStoreFailure,
+}
+
+/// One budget.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) name: Arc<str>,
+    pub(crate) rule: Rule,
+    pub(crate) then: OnceSpent,
+    tenant: Option<String>,
+    each: Option<Each>,
+    /// Its account. None: each tenant has its own.
+    account: Option<Named>,
+}
+
+/// The budgets that count for the deployments of a model, as sets of bits.
+#[derive(Debug, Default)]
+pub(crate) struct Covered {
+    all: u64,
+    /// For each deployment.
+    pub(crate) deployments: Vec<u64>,
+}
+
+/// How a budget stands at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it allows in its window.
+    pub amount: Picodollars,
+    /// What is spent.
+    pub spent: Picodollars,
+    /// What is reserved for requests under way.
+    pub reserved: Picodollars,
+    /// When the window began.
+    pub start: Timestamp,
+    /// When it ends.
+    pub end: Timestamp,
+}
+
+impl Books {
+    /// The budgets of a configuration. It has at most 64.
+    #[must_use]
+    pub fn new(ledger: Arc<Ledger>, config: &Config) -> Self {
+        let page = |budget: &Budget| {
+            let account = match budget.each {
+                Some(Each::Tenant) => None,
+                None => Some(ledger.account(&budget.name, "")),
+            };
+            Arc::new(Page {
+                name: budget.name.as_str().into(),
+                rule: Rule::of(budget),
+                then: budget.then,
+                tenant: budget.of.tenant.clone(),
+                each: budget.each,
+                account,
+            })
+        };
+        let budgets: Vec<_> = config.budgets.iter().map(page).collect();
+        let covered = |model: &config::Model| {
+            let bits = |deployment: &config::DeploymentConfig| {
+                let covers = |budget: &Budget| budget.of.covers(model, deployment);
+                let bits = config.budgets.iter().enumerate().filter(|(_, budget)| covers(budget));
+                bits.fold(0, |bits, (at, _)| bits | 1 << at)
+            };
+            let deployments: Vec<u64> = model.deployments.iter().map(bits).collect();
+            let all = deployments.iter().fold(0, |all, bits| all | bits);
+            Arc::new(Covered { all, deployments })
+        };
+        let models = config.models.iter().map(covered).collect();
+        Self { ledger, budgets, models, on_failure: config.ledger.on_store_failure }
+    }
+
+    /// The purse of a request of this tenant. None: no budget counts for it. `most` is what it can
+    /// cost at a deployment of the model.
+    #[must_use]
+    pub fn purse(
+        self: &Arc<Self>,
+        model: usize,
+        tenant: Option<&str>,
+        most: impl Fn(usize) -> Picodollars,
+    ) -> Option<Purse> {
+        let covered = self.models.get(model).filter(|covered| covered.all != 0)?;
+        let tenant = tenant.unwrap_or_default();
+        let mut lines = Vec::new();
+        for (at, page) in self.budgets.iter().enumerate() {
+            let counts = page.tenant.as_deref().is_none_or(|only| only == tenant);
+            if covered.all & 1 << at == 0 || !counts {
+                continue;
+            }
+            let account = match &page.account {
+                Some(account) => account.clone(),
+                None => self.ledger.account(&page.name, tenant),
+            };
+            lines.push(Arc::new(Line { bit: 1 << at, page: Arc::clone(page), account }));
+        }
+        if lines.is_empty() {
+            return None;
+        }
+        let most = (0..covered.deployments.len()).map(most).collect();
+        Some(Purse::new(Arc::clone(self), Arc::clone(covered), lines, most))
+    }
+
+    /// How the budgets stand that are no tenant's own.
+    #[must_use]
+    pub fn standings(&self, now: Timestamp) -> Vec<Standing> {
+        let standing = |page: &Arc<Page>| {
+            let balance = page.account.as_ref()?.account.balance(&page.rule, now);
+            Some(Standing {
+                name: Arc::clone(&page.name),
+                amount: page.rule.amount,
+                spent: balance.spent,
+                reserved: balance.reserved,
+                start: balance.window.start,
+                end: balance.window.end,
+            })
+        };
+        self.budgets.iter().filter_map(standing).collect()
+    }
+
+    /// Asks for a larger lease. Nothing is asked for in a ledger without a file.
+    pub(crate) fn ask(&self, named: &Named) {
+        if let Some(writer) = &self.ledger.writer {
+            writer.ask(named);
+        }
+    }
+
+    /// Whether reservations may be made without a lease: there is no file, or it failed and the
+    /// configuration allows it.
+    pub(crate) fn is_unleased(&self) -> bool {
+        match &self.ledger.writer {
+            None => true,
+            Some(writer) => self.on_failure == OnStoreFailure::Allow && writer.has_failed(),
+        }
+    }
+
+    /// Whether the file failed, and nothing may be reserved without it.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let has_failed = self.ledger.writer.as_ref().is_some_and(|writer| writer.has_failed());
+        has_failed && self.on_failure == OnStoreFailure::Refuse
+    }
+}
+
+impl Page {
+    /// Whether each tenant has an account of its own.
+    pub(crate) fn is_each(&self) -> bool {
+        self.each.is_some()
+    }
+}

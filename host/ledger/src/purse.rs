@@ -1,0 +1,208 @@
+//! What one request may spend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::OnceSpent;
+use contract::Picodollars;
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use crate::account::Answer;
+use crate::books::{Books, Covered, Page};
+use crate::writer::Named;
+
+/// How long a reservation waits for a lease. A disk that takes longer counts as one that failed.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// When a client may ask again whose reservation does not fit beside those of others.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The budgets that count for one request, and what it can cost at each deployment.
+#[derive(Debug, Clone)]
+pub struct Purse {
+    books: Arc<Books>,
+    covered: Arc<Covered>,
+    lines: Vec<Arc<Line>>,
+    most: Vec<Picodollars>,
+}
+
+/// An account of one of these budgets.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) bit: u64,
+    pub(crate) page: Arc<Page>,
+    pub(crate) account: Named,
+}
+
+/// Why money was not reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The budget.
+    pub budget: Arc<str>,
+    /// When the client may ask again: the end of the budget's window, or soon where requests under
+    /// way hold the rest.
+    pub retry_after: Duration,
+    /// True if the file of the ledger failed, rather than that the money is spent.
+    pub by_store: bool,
+}
+
+/// Money that is reserved for one attempt. Dropped, all of it counts as spent.
+#[derive(Debug)]
+pub struct Reservation {
+    books: Arc<Books>,
+    lines: Vec<Arc<Line>>,
+    amount: Picodollars,
+}
+
+impl Purse {
+    pub(crate) fn new(
+        books: Arc<Books>,
+        covered: Arc<Covered>,
+        lines: Vec<Arc<Line>>,
+        most: Vec<Picodollars>,
+    ) -> Self {
+        Self { books, covered, lines, most }
+    }
+
+    /// The budgets, as bits, that have less left than the request costs at the cheapest deployment that
+    /// they cover, and the first of them. A request does not go where one of them counts.
+    #[must_use]
+    pub fn spent(&self, now: Timestamp) -> (u64, Option<Refused>) {
+        let (mut spent, mut first) = (0, None);
+        for line in &self.lines {
+            let covered = self.covered.deployments.iter().zip(&self.most);
+            let costs = covered.filter(|(bits, _)| *bits & line.bit != 0).map(|(_, most)| *most);
+            let Some(least) = costs.min() else { continue };
+            let balance = line.account.account.balance(&line.page.rule, now);
+            let total = balance.spent.saturating_add(balance.reserved).saturating_add(least);
+            if total > line.page.rule.amount {
+                spent |= line.bit;
+                let alone = balance.spent.saturating_add(least) > line.page.rule.amount;
+                let until = alone.then_some(balance.window.end);
+                first.get_or_insert_with(|| line.refused(until, now));
+            }
+        }
+        (spent, first)
+    }
+
+    /// Whether a request is refused whose budgets of these bits are spent.
+    #[must_use]
+    pub fn refuses(&self, spent: u64) -> bool {
+        let refuses = |line: &&Arc<Line>| line.page.then == OnceSpent::Refuse;
+        self.lines.iter().filter(refuses).any(|line| line.bit & spent != 0)
+    }
+
+    /// The longest time that the request waits for deployments that its spent budgets, of these bits,
+    /// do not cover. None: no budget says so.
+    #[must_use]
+    pub fn holds(&self, spent: u64) -> Option<Duration> {
+        let time = |line: &Arc<Line>| match line.page.then {
+            OnceSpent::Hold(time) if line.bit & spent != 0 => Some(time),
+            _ => None,
+        };
+        self.lines.iter().filter_map(time).max()
+    }
+
+    /// The budgets that cover a deployment, as bits.
+    #[must_use]
+    pub fn covering(&self, deployment: usize) -> u64 {
+        let own = self.lines.iter().fold(0, |bits, line| bits | line.bit);
+        own & self.covered.deployments.get(deployment).copied().unwrap_or_default()
+    }
+
+    /// Reserves the most that an attempt at this deployment can cost, in all of its budgets or in none.
+    /// Waits for the disk if a lease is too small. None: no budget covers the deployment.
+    ///
+    /// # Errors
+    /// If a budget has too little left, or its file failed.
+    pub async fn reserve(&self, deployment: usize) -> Result<Option<Reservation>, Refused> {
+        let bits = self.covering(deployment);
+        if bits == 0 {
+            return Ok(None);
+        }
+        let amount = self.most[deployment];
+        let mut reserved = Reservation { books: Arc::clone(&self.books), lines: vec![], amount };
+        for line in self.lines.iter().filter(|line| line.bit & bits != 0) {
+            if let Err(refused) = self.reserve_in(line, amount).await {
+                reserved.settle(Picodollars::ZERO);
+                return Err(refused);
+            }
+            reserved.lines.push(Arc::clone(line));
+        }
+        Ok(Some(reserved))
+    }
+
+    async fn reserve_in(&self, line: &Line, amount: Picodollars) -> Result<(), Refused> {
+        let account = &line.account.account;
+        loop {
+            // Created before the account is asked: a lease that comes between is not missed.
+            let leased = account.leased.notified();
+            let now = Timestamp::now();
+            let unleased = self.books.is_unleased();
+            match account.reserve(&line.page.rule, amount, unleased, now) {
+                Answer::Reserved { low } => {
+                    if low {
+                        self.books.ask(&line.account);
+                    }
+                    return Ok(());
+                }
+                Answer::Spent { until } => return Err(line.refused(Some(until), now)),
+                Answer::Taken => return Err(line.refused(None, now)),
+                Answer::Unleased if self.books.is_stuck() => return Err(line.failed()),
+                Answer::Unleased => self.books.ask(&line.account),
+            }
+            if timeout(PATIENCE, leased).await.is_err() && !self.books.is_unleased() {
+                return Err(line.failed());
+            }
+        }
+    }
+}
+
+impl Line {
+    /// `until`: when the window ends, if what is spent leaves too little.
+    fn refused(&self, until: Option<Timestamp>, now: Timestamp) -> Refused {
+        let retry_after = match until {
+            Some(until) => until.duration_since(now).try_into().unwrap_or(SOON).max(SOON),
+            None => SOON,
+        };
+        Refused { budget: Arc::clone(&self.page.name), retry_after, by_store: false }
+    }
+
+    fn failed(&self) -> Refused {
+        Refused { budget: Arc::clone(&self.page.name), retry_after: SOON, by_store: true }
+    }
+}
+
+impl Reservation {
+    /// The most that the attempt can cost.
+    #[must_use]
+    pub fn amount(&self) -> Picodollars {
+        self.amount
+    }
+
+    /// Spends what the attempt has cost, and takes the rest back.
+    pub fn settle(mut self, cost: Picodollars) {
+        self.spend(cost);
+    }
+
+    fn spend(&mut self, cost: Picodollars) {
+        let now = Timestamp::now();
+        for line in self.lines.drain(..) {
+            let Line { page, account, .. } = &*line;
+            let warns = account.account.settle(&page.rule, self.amount, cost, now);
+            if warns {
+                let tenant = page.is_each().then_some(&*account.name.tenant);
+                tracing::warn!(budget = &*page.name, tenant, "most of a budget is spent");
+            }
+            if account.account.wanted().is_some() {
+                self.books.ask(account);
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.spend(self.amount);
+    }
+}

@@ -1,0 +1,187 @@
+//! The file that the leases of accounts are kept in.
+//!
+//! It is a redb database: it stays whole through a crash at any moment, tells a damaged file from a
+//! good one, and is one library in Rust without others. A commit is on the disk when it returns.
+
+use std::path::{Path, PathBuf};
+
+use contract::Picodollars;
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+};
+
+use crate::account::Entry;
+
+/// By the name of the budget and the tenant: the start of the window, and the lease.
+const ACCOUNTS: TableDefinition<'_, (&str, &str), (i64, u64)> = TableDefinition::new("accounts");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// The version of the tables.
+const FORMAT: u64 = 1;
+
+/// An account's name: its budget, and its tenant if each has one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Name {
+    pub(crate) budget: String,
+    pub(crate) tenant: String,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("another gateway has {0} open: give each its own `ledger.file`")]
+    Locked(PathBuf),
+    /// A newer gateway wrote it.
+    #[error(
+        "{0} is of a newer gateway (format {1}, this one writes {FORMAT}): use that one, or another `ledger.file`"
+    )]
+    Newer(PathBuf, u64),
+    /// Its bytes are not what a gateway wrote.
+    #[error("{0} is damaged ({1}): restore it, or move it away, and what is spent counts from 0")]
+    Damaged(PathBuf, String),
+    /// The system refuses it.
+    #[error("{0} cannot be opened: {1}")]
+    Io(PathBuf, String),
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// Opens the file, or makes it. Returns the accounts in it.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<(Name, Entry)>), OpenError> {
+        let io = |error: &dyn std::fmt::Display| OpenError::Io(path.into(), error.to_string());
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| io(&error))?;
+        }
+        let database = Database::create(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => OpenError::Locked(path.into()),
+            DatabaseError::UpgradeRequired(format) => OpenError::Newer(path.into(), format.into()),
+            DatabaseError::Storage(StorageError::Io(error)) if !is_content(&error) => io(&error),
+            error => OpenError::Damaged(path.into(), error.to_string()),
+        })?;
+        let store = Self { database };
+        let damaged = |error: redb::Error| OpenError::Damaged(path.into(), error.to_string());
+        match store.format().map_err(damaged)? {
+            Some(format) if format > FORMAT => return Err(OpenError::Newer(path.into(), format)),
+            Some(_) => {}
+            None => store.begin().map_err(|error| io(&error))?,
+        }
+        let accounts = store.read().map_err(damaged)?;
+        Ok((store, accounts))
+    }
+
+    /// The version of the tables. None: it is a new file.
+    fn format(&self) -> Result<Option<u64>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        match transaction.open_table(META) {
+            Ok(meta) => Ok(meta.get("format")?.map(|format| format.value())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn begin(&self) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(META)?.insert("format", FORMAT)?;
+        transaction.open_table(ACCOUNTS)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn read(&self) -> Result<Vec<(Name, Entry)>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(ACCOUNTS)?;
+        let mut accounts = Vec::new();
+        for row in table.iter()? {
+            let (name, entry) = row?;
+            let ((budget, tenant), (start, lease)) = (name.value(), entry.value());
+            let name = Name { budget: budget.to_owned(), tenant: tenant.to_owned() };
+            accounts.push((name, Entry { start, lease: Picodollars::new(lease) }));
+        }
+        Ok(accounts)
+    }
+
+    /// Writes entries. They are on the disk when it returns.
+    pub(crate) fn write<'a>(
+        &self,
+        entries: impl Iterator<Item = (&'a Name, Entry)>,
+    ) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut table = transaction.open_table(ACCOUNTS)?;
+            for (name, Entry { start, lease }) in entries {
+                table.insert((&*name.budget, &*name.tenant), (start, lease.get()))?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+}
+
+/// True if the error is about what the file contains.
+fn is_content(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    matches!(error.kind(), InvalidData | UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn name(budget: &str, tenant: &str) -> Name {
+        Name { budget: budget.to_owned(), tenant: tenant.to_owned() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/ledger.redb");
+        let entry = |start, lease| Entry { start, lease: Picodollars::new(lease) };
+        {
+            let (store, accounts) = Store::open(&path).unwrap();
+            assert_eq!(accounts, []);
+            let (day, acme) = (name("day", ""), name("each", "acme"));
+            store.write([(&day, entry(5, 7)), (&acme, entry(-1, u64::MAX))].into_iter()).unwrap();
+            store.write([(&day, entry(6, 8))].into_iter()).unwrap();
+            assert!(matches!(Store::open(&path), Err(OpenError::Locked(_))));
+        }
+        let (_, accounts) = Store::open(&path).unwrap();
+        let expected =
+            [(name("day", ""), entry(6, 8)), (name("each", "acme"), entry(-1, u64::MAX))];
+        assert_eq!(accounts, expected);
+    }
+
+    #[test]
+    fn a_file_that_is_none_of_ours_is_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.redb");
+        for bytes in [&b"not a database"[..], &[0; 8192], &b"redb\x1a\x0a\xa9\x0d\x0a"[..]] {
+            std::fs::write(&path, bytes).unwrap();
+            assert!(matches!(Store::open(&path), Err(OpenError::Damaged(..))), "{bytes:?}");
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_newer_gateway_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.redb");
+        {
+            let (store, _) = Store::open(&path).unwrap();
+            let transaction = store.database.begin_write().unwrap();
+            transaction.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
+            transaction.commit().unwrap();
+        }
+        assert!(matches!(Store::open(&path), Err(OpenError::Newer(_, 2))));
+    }
+
+    #[test]
+    fn a_folder_in_its_place_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(OpenError::Io(..))));
+    }
+}
