@@ -12,7 +12,7 @@ use contract::{Picodollars, Side};
 use super::document::steps;
 use super::models::{Check, join};
 use super::seconds::{self, Time};
-use super::{DeploymentConfig, Model, PathStep, TimeZone, nearest};
+use super::{Model, PathStep, TimeZone, nearest};
 
 /// Budgets that a configuration can have: each is a bit of a set.
 pub const MOST_BUDGETS: usize = 64;
@@ -235,14 +235,18 @@ fn warn_at() -> f64 {
     0.8
 }
 
-impl Coverage {
-    /// Whether it covers requests of this model at this deployment, of some tenant.
-    #[must_use]
-    pub fn covers(&self, model: &Model, deployment: &DeploymentConfig) -> bool {
-        let named = |name: &String| *name == model.id || model.aliases.contains(name);
-        self.side.is_none_or(|side| side == deployment.side)
-            && self.deployment.as_ref().is_none_or(|name| *name == deployment.name)
-            && self.model.as_ref().is_none_or(named)
+/// Notes at each deployment which budgets cover it, whatever the tenant is.
+pub(super) fn cover(budgets: &[Budget], models: &mut [Model]) {
+    for model in models {
+        for deployment in &mut model.deployments {
+            for (at, Budget { of, .. }) in budgets.iter().enumerate() {
+                let named = |name: &String| *name == model.id || model.aliases.contains(name);
+                let covers = of.side.is_none_or(|side| side == deployment.side)
+                    && of.deployment.as_ref().is_none_or(|name| *name == deployment.name)
+                    && of.model.as_ref().is_none_or(named);
+                deployment.budgets |= u64::from(covers) << at;
+            }
+        }
     }
 }
 

@@ -224,6 +224,8 @@ pub struct DeploymentConfig {
     pub share: Share,
     /// Prices of this deployment.
     pub pricing: Pricing,
+    /// The budgets that cover it, as bits by their position in [`Config::budgets`].
+    pub budgets: u64,
     /// The health probe. None: it is never probed, and counts as healthy.
     pub probe: Option<ProbeTarget>,
     /// Where the engine tells its load. None: it is never asked.

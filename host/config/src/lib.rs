@@ -154,13 +154,14 @@ fn checked(
     };
     // Joined only with a whole routing file: missing parts of it would cause further errors.
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
-        let Joined { models, warnings } =
+        let Joined { mut models, warnings } =
             join::join(&models, entries.as_ref(), &config, &mut errors);
         if let Some(entries) = &entries {
             let unknown = budgets::unknown(&config.budgets, &models).into_iter();
             errors.extend(unknown.map(|(at, what, help)| entries.document.error(&at, what, help)));
         }
         if errors.is_empty() {
+            budgets::cover(&config.budgets, &mut models);
             return Ok(Config { models, warnings, ..config });
         }
     }

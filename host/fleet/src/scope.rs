@@ -20,6 +20,8 @@ pub struct Demand {
 pub struct Scope {
     sides: Sides,
     least: Demand,
+    /// Budgets that have too little left, as bits.
+    spent: u64,
 }
 
 /// Why a deployment is forbidden to a request.
@@ -31,6 +33,8 @@ pub enum Forbidden {
     Context,
     /// The deployment lacks a modality or tools.
     Feature,
+    /// A budget that covers it has too little left.
+    Budget,
 }
 
 impl Scope {
@@ -38,6 +42,7 @@ impl Scope {
     pub const ALL: Self = Self {
         sides: Sides::BOTH,
         least: Demand { tokens: 0, input: Modalities::NONE, tools: false },
+        spent: 0,
     };
 
     /// The scope of a request that may go to `sides`. A demand that no deployment on these sides
@@ -59,7 +64,13 @@ impl Scope {
                 least = more;
             }
         }
-        Self { sides, least }
+        Self { sides, least, spent: 0 }
+    }
+
+    /// Leaves out what budgets of these bits cover, too.
+    #[must_use]
+    pub fn without(self, spent: u64) -> Self {
+        Self { spent, ..self }
     }
 
     /// Why `config` is forbidden. None: it is not.
@@ -72,6 +83,8 @@ impl Scope {
             Some(Forbidden::Context)
         } else if !self.least.is_met_by(capability) {
             Some(Forbidden::Feature)
+        } else if self.spent & config.budgets != 0 {
+            Some(Forbidden::Budget)
         } else {
             None
         }

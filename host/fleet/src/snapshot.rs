@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use config::Config;
 use contract::{CandidateState, PathStrategy, RestCause, Signal, SignalSet};
+use ledger::Books;
 
 use super::{AttemptQueue, Eligible, Fleet, FleetModel, StrategyMeters, Trial};
 
@@ -19,6 +20,8 @@ pub struct Generation {
     pub fleet: Fleet,
     /// The strategies, in the order of `config`. Empty without a `routing.yaml`.
     pub strategies: Vec<StrategyInfo>,
+    /// The budgets. None: there are none.
+    pub books: Option<Arc<Books>>,
     /// When it was loaded.
     pub loaded_at: SystemTime,
 }

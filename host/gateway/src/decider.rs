@@ -267,7 +267,13 @@ pub(crate) mod tests {
         let config = config.unwrap();
         let moody = StrategyInfo { name: "moody".to_owned(), ..StrategyInfo::default() };
         let fleet = Fleet::build(&config, previous);
-        Generation { config, fleet, strategies: vec![moody], loaded_at: SystemTime::now() }
+        Generation {
+            config,
+            fleet,
+            strategies: vec![moody],
+            books: None,
+            loaded_at: SystemTime::now(),
+        }
     }
 
     /// A plan whose strategy was asked once, in the trial, and panics at the next question.

@@ -61,6 +61,7 @@ pub fn run(
     signals: &Signals,
     shutdown: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
+    let loader = Arc::new(loader);
     let metrics = Arc::new(Metrics::new()?);
     let tls = Arc::new(proxy::tls::client()?);
     let Loaded { plan, snapshot, seen } = loaded;
@@ -78,7 +79,8 @@ pub fn run(
     worker.spawn_blocking(memory::give_back);
     let ended = runtime.block_on(async {
         let worker = worker.handle();
-        let control = Control::new(Arc::clone(&gateway), decider, loader, &tls, worker.clone());
+        let control =
+            Control::new(Arc::clone(&gateway), decider, Arc::clone(&loader), &tls, worker.clone());
         let ended = match &control {
             Ok(control) => {
                 control.watch(&first);
@@ -101,6 +103,8 @@ pub fn run(
         stop(&gateway, cores, times).await;
         ended
     });
+    // Requests in flight have settled what they cost.
+    loader.close_ledger();
     // A load that is still running is not awaited.
     worker.shutdown_background();
     looker.shutdown_background();
@@ -157,12 +161,12 @@ impl Control {
     fn new(
         gateway: Arc<Gateway>,
         decider: Decider,
-        loader: Loader,
+        loader: Arc<Loader>,
         tls: &Arc<ClientConfig>,
         worker: Handle,
     ) -> reqwest::Result<Self> {
         let client = probe::client(ClientConfig::clone(tls))?;
-        let (loader, probes, scrapes) = (Arc::new(loader), Mutex::default(), Mutex::default());
+        let (probes, scrapes) = Default::default();
         Ok(Self { gateway, decider, loader, client, probes, scrapes, worker })
     }
 

@@ -59,7 +59,7 @@ pub struct Standing {
 }
 
 impl Books {
-    /// The budgets of a configuration. It has at most 64.
+    /// The budgets of a configuration.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, config: &Config) -> Self {
         let page = |budget: &Budget| {
@@ -78,12 +78,7 @@ impl Books {
         };
         let budgets: Vec<_> = config.budgets.iter().map(page).collect();
         let covered = |model: &config::Model| {
-            let bits = |deployment: &config::DeploymentConfig| {
-                let covers = |budget: &Budget| budget.of.covers(model, deployment);
-                let bits = config.budgets.iter().enumerate().filter(|(_, budget)| covers(budget));
-                bits.fold(0, |bits, (at, _)| bits | 1 << at)
-            };
-            let deployments: Vec<u64> = model.deployments.iter().map(bits).collect();
+            let deployments: Vec<u64> = model.deployments.iter().map(|one| one.budgets).collect();
             let all = deployments.iter().fold(0, |all, bits| all | bits);
             Arc::new(Covered { all, deployments })
         };

@@ -132,27 +132,62 @@ impl Purse {
         Ok(Some(reserved))
     }
 
+    /// Like [`reserve`](Self::reserve), for an attempt that is made only if it can be made now: a lease
+    /// that is too small refuses it.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn reserve_now(&self, deployment: usize) -> Result<Option<Reservation>, Refused> {
+        let bits = self.covering(deployment);
+        if bits == 0 {
+            return Ok(None);
+        }
+        let amount = self.most[deployment];
+        let mut reserved = Reservation { books: Arc::clone(&self.books), lines: vec![], amount };
+        for line in self.lines.iter().filter(|line| line.bit & bits != 0) {
+            let refused = match self.ask(line, amount) {
+                Ok(true) => {
+                    reserved.lines.push(Arc::clone(line));
+                    continue;
+                }
+                Ok(false) => line.refused(None, Timestamp::now()),
+                Err(refused) => refused,
+            };
+            reserved.settle(Picodollars::ZERO);
+            return Err(refused);
+        }
+        Ok(Some(reserved))
+    }
+
     async fn reserve_in(&self, line: &Line, amount: Picodollars) -> Result<(), Refused> {
-        let account = &line.account.account;
         loop {
             // Created before the account is asked: a lease that comes between is not missed.
-            let leased = account.leased.notified();
-            let now = Timestamp::now();
-            let unleased = self.books.is_unleased();
-            match account.reserve(&line.page.rule, amount, unleased, now) {
-                Answer::Reserved { low } => {
-                    if low {
-                        self.books.ask(&line.account);
-                    }
-                    return Ok(());
-                }
-                Answer::Spent { until } => return Err(line.refused(Some(until), now)),
-                Answer::Taken => return Err(line.refused(None, now)),
-                Answer::Unleased if self.books.is_stuck() => return Err(line.failed()),
-                Answer::Unleased => self.books.ask(&line.account),
+            let leased = line.account.account.leased.notified();
+            if self.ask(line, amount)? {
+                return Ok(());
             }
             if timeout(PATIENCE, leased).await.is_err() && !self.books.is_unleased() {
                 return Err(line.failed());
+            }
+        }
+    }
+
+    /// Asks one account. Returns false if its lease is too small: a larger one is then asked for.
+    fn ask(&self, line: &Line, amount: Picodollars) -> Result<bool, Refused> {
+        let (account, now) = (&line.account.account, Timestamp::now());
+        match account.reserve(&line.page.rule, amount, self.books.is_unleased(), now) {
+            Answer::Reserved { low } => {
+                if low {
+                    self.books.ask(&line.account);
+                }
+                Ok(true)
+            }
+            Answer::Spent { until } => Err(line.refused(Some(until), now)),
+            Answer::Taken => Err(line.refused(None, now)),
+            Answer::Unleased if self.books.is_stuck() => Err(line.failed()),
+            Answer::Unleased => {
+                self.books.ask(&line.account);
+                Ok(false)
             }
         }
     }

@@ -103,7 +103,7 @@ fn snapshot(strategies: Vec<StrategyInfo>) -> Snapshot {
     let eligible = Eligible::of(&fleet.models[0], &states, Standby::Last);
     let route = Route { eligible, weights: PUBLISHED.into(), candidate: None, states };
     let loaded_at = SystemTime::now();
-    let generation = Arc::new(Generation { config, fleet, strategies, loaded_at });
+    let generation = Arc::new(Generation { config, fleet, strategies, books: None, loaded_at });
     Snapshot { generation, routes: vec![Arc::new(route)], strategy_states: Vec::new() }
 }
 

@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use answers::refusal::Words;
 use fleet::Forbidden;
+use ledger::Refused;
 
 use super::cause::{Cause, Phase, Speaker};
 use super::failure::Failure;
@@ -15,6 +16,8 @@ use super::failure::Failure;
 /// The `Retry-After` if the gateway or its deployments are full. It is short, because a place
 /// becomes free whenever a request ends.
 const OVERLOAD: Duration = Duration::from_secs(1);
+/// The OpenAI SDKs repeat a request only if they may within this time.
+const SOON: Duration = Duration::from_secs(120);
 
 /// No attempt succeeded, or none could be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Exhausted {
     pub busy: bool,
     /// Why deployments were forbidden to the request. None: none was.
     pub forbidden: Option<Forbidden>,
+    /// The budget that had too little left for the request. None: none had.
+    pub broke: Option<Refused>,
 }
 
 impl Exhausted {
@@ -84,6 +89,12 @@ impl Exhausted {
         self.telling().is_none() && self.forbidden.is_some()
     }
 
+    /// The budget that had too little left, if no deployment was tried for another reason.
+    #[must_use]
+    pub fn broke(&self) -> Option<&Refused> {
+        self.broke.as_ref().filter(|_| self.telling().is_none() && !self.busy)
+    }
+
     /// True if the deployments lack the model.
     #[must_use]
     pub fn lacks_model(&self) -> bool {
@@ -94,6 +105,7 @@ impl Exhausted {
     #[must_use]
     pub fn shed(&self) -> Option<&'static str> {
         match self.telling() {
+            None if self.broke().is_some() => Some("budget"),
             None => self.busy.then_some("concurrency"),
             Some(failure) => (failure.cause == Cause::NoDescriptors).then_some("descriptors"),
         }
@@ -102,6 +114,9 @@ impl Exhausted {
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
+        if self.broke().is_some_and(|refused| !refused.by_store) {
+            return StatusCode::TOO_MANY_REQUESTS;
+        }
         let told = self.telling().map(|failure| failure.cause.facts().status);
         told.unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
     }
@@ -110,6 +125,9 @@ impl Exhausted {
     /// deployments are full.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
+        if let Some(refused) = self.broke() {
+            return Some(refused.retry_after);
+        }
         let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         let refusals = || self.failures.iter().filter(|(_, failure)| failure.is_refusal());
         let told = refusals().filter_map(|(_, failure)| failure.retry_after).min();
@@ -125,7 +143,8 @@ impl Exhausted {
         // An exhausted retry budget means overload, which immediate repeats make worse. An
         // ambiguous request may have been answered, and must not be answered twice.
         let may_help = |failure: &Failure| failure.cause.facts().again && !failure.ambiguous;
-        !self.over_budget && self.telling().is_none_or(may_help)
+        let soon = self.broke().is_none_or(|refused| refused.retry_after <= SOON);
+        !self.over_budget && soon && self.telling().is_none_or(may_help)
     }
 
     /// The time limit that passed, if the deciding failure is a time-out.
@@ -140,6 +159,12 @@ impl Exhausted {
 
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Refused { budget, by_store, .. }) = self.broke() {
+            return match by_store {
+                true => write!(f, "the budget {budget} cannot be counted now; its file failed"),
+                false => write!(f, "the budget {budget} has too little left for the request"),
+            };
+        }
         let Some(telling) = self.telling() else {
             f.write_str(match self.busy {
                 true => "all deployments of the model are busy; send the request again",
@@ -178,6 +203,7 @@ const fn reason(why: Forbidden) -> &'static str {
         Forbidden::Side => "; the others are on a side that is forbidden to this request",
         Forbidden::Context => "; the prompt does not fit the others",
         Forbidden::Feature => "; the others lack a feature that the request needs",
+        Forbidden::Budget => "; the budgets of the others have too little left",
     }
 }
 
@@ -193,6 +219,7 @@ mod tests {
             over_budget: false,
             busy: false,
             forbidden: None,
+            broke: None,
         }
     }
 

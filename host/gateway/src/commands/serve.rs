@@ -9,6 +9,7 @@ use clap::Args;
 
 use config::Secret;
 
+use crate::reload::file_of_user;
 use crate::run::RunOptions;
 
 use super::{FileArgs, own_address, signals};
@@ -38,7 +39,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Before anything slow, because a SIGHUP without a handler ends the process.
     let received = signals::receive().context("signals cannot be received")?;
     proxy::telemetry::init_log(proxy::telemetry::LevelFilter::INFO);
-    let loader = args.files.loader()?;
+    let loader = args.files.loader()?.with_ledger(file_of_user());
     let loaded = match loader.load(None) {
         Ok(loaded) => loaded,
         Err(refused) => {

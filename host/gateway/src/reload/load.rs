@@ -10,6 +10,7 @@ use routing::Plan;
 use sandbox::{Cache, Compiler};
 
 use super::strategies::{self, Strategies};
+use super::vault::Vault;
 use super::{Loading, Seen};
 
 /// Loads configurations from two files and a plugin folder.
@@ -17,6 +18,8 @@ pub struct Loader {
     /// Paths of the two files.
     pub paths: Paths,
     strategies: Strategies,
+    /// None: budgets are checked, and not kept.
+    vault: Option<Vault>,
 }
 
 /// A configuration that passed every check.
@@ -46,18 +49,32 @@ impl Loader {
     /// # Errors
     /// If this machine cannot run a sandbox.
     pub fn new(paths: Paths, plugins: PathBuf, compiler: Compiler) -> anyhow::Result<Self> {
-        Ok(Self { paths, strategies: Strategies::new(plugins, compiler)? })
+        Ok(Self { paths, strategies: Strategies::new(plugins, compiler)?, vault: None })
     }
 
     /// Keeps compiled strategies in `cache`, if there is one, and looks them up there.
     #[must_use]
     pub fn with_cache(self, cache: Option<Cache>) -> Self {
-        let Self { paths, strategies } = self;
+        let Self { paths, strategies, vault } = self;
         let strategies = match cache {
             Some(cache) => strategies.with_cache(cache),
             None => strategies,
         };
-        Self { paths, strategies }
+        Self { paths, strategies, vault }
+    }
+
+    /// Keeps what budgets have spent in this file, if the configuration names no other. Without this
+    /// there are no budgets.
+    #[must_use]
+    pub fn with_ledger(self, file: Option<PathBuf>) -> Self {
+        Self { vault: Some(Vault::new(file)), ..self }
+    }
+
+    /// Writes what budgets have spent, and closes their file. Blocks.
+    pub fn close_ledger(&self) {
+        if let Some(vault) = &self.vault {
+            vault.close();
+        }
     }
 
     /// Reads and checks everything as it is now. It may have to compile strategies, so it must not
@@ -113,7 +130,11 @@ impl Loader {
             None => Default::default(),
         };
         let loaded_at = SystemTime::now();
-        let generation = Arc::new(Generation { config, fleet, strategies, loaded_at });
+        let books = match &self.vault {
+            Some(vault) => vault.books(&config).map_err(|one| Diagnostics::new(vec![one]))?,
+            None => None,
+        };
+        let generation = Arc::new(Generation { config, fleet, strategies, books, loaded_at });
         let tried = Plan::tried(Arc::clone(&generation), seats);
         tried.map_err(|failed| strategies::failed(&generation.config, &failed, loading))
     }

@@ -6,10 +6,12 @@ mod loading;
 mod log;
 mod seen;
 mod strategies;
+mod vault;
 mod watch;
 
 pub use load::{Loaded, Loader, Refused};
 pub(crate) use loading::Loading;
 pub(crate) use log::open as open_log;
 pub use seen::Seen;
+pub(crate) use vault::file_of_user;
 pub(crate) use watch::{Reloaded, watch};

@@ -191,6 +191,10 @@ impl Error {
             Error::Method { .. } => ("method_not_allowed", None),
             Error::Loop(_) => ("loop_detected", None),
             Error::Exhausted(exhausted) => match exhausted.phase() {
+                None if let Some(refused) = exhausted.broke() => match refused.by_store {
+                    true => ("ledger_unavailable", None),
+                    false => ("budget_exceeded", None),
+                },
                 Some(phase) => (phase.code(), None),
                 None if exhausted.status() == StatusCode::LOOP_DETECTED => ("loop_detected", None),
                 None if exhausted.status() == StatusCode::TOO_MANY_REQUESTS => {

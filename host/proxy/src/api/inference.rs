@@ -1,6 +1,5 @@
 //! The inference endpoints, which deployments answer.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use hyper::{HeaderMap, Response, header};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use config::{Config, Sides};
+use config::Sides;
 use contract::Side;
 use http1::{Refusal, Scan, scan};
 use routing::InferenceEndpoint;
@@ -113,7 +112,11 @@ impl Api {
         }
         let config = &snapshot.generation.config;
         let peer = client.address.to_canonical();
-        drop_untrusted(&mut head.headers, peer, config);
+        let trusted = config.trusted_proxies.iter().any(|network| network.contains(&peer));
+        if !trusted {
+            // They say where a request comes from.
+            http1::headers::drop_forwarding(&mut head.headers);
+        }
         let end = Instant::from_std(journal.started) + config.total.0;
         let read = timeout_at(end, collect(body, limits, &self.bodies)).await;
         let (body, held) = read.map_err(|_| Error::Refused(BODY_SLOW))??;
@@ -139,6 +142,7 @@ impl Api {
         Ok(Box::new(attempts::Request {
             endpoint,
             client: peer,
+            trusted,
             headers: head.headers,
             hop: Arc::clone(&self.gateway.hop),
             body,
@@ -148,13 +152,6 @@ impl Api {
             snapshot,
             model,
         }))
-    }
-}
-
-/// Drops the headers that say where a request comes from, unless a trusted proxy sent it.
-fn drop_untrusted(headers: &mut HeaderMap, peer: IpAddr, config: &Config) {
-    if !config.trusted_proxies.iter().any(|network| network.contains(&peer)) {
-        http1::headers::drop_forwarding(headers);
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Request {
     pub hop: Arc<str>,
     /// The whole body.
     pub body: Bytes,
+    /// Whether a trusted proxy sent it, whose word on the tenant counts for money.
+    pub trusted: bool,
     /// The sides that the client allows.
     pub sides: Sides,
     /// The share of `limits.bodies_mib` that the body takes. Freed together with the body.

@@ -19,8 +19,13 @@ use super::Cores;
 fn gateway() -> Arc<Gateway> {
     let config = Config::default();
     let fleet = Fleet::build(&config, None);
-    let generation =
-        Generation { config, fleet, strategies: Vec::new(), loaded_at: SystemTime::now() };
+    let generation = Generation {
+        config,
+        fleet,
+        strategies: Vec::new(),
+        books: None,
+        loaded_at: SystemTime::now(),
+    };
     let (_, snapshot) =
         Plan::tried(Arc::new(generation), Vec::new()).expect("an empty plan is valid");
     let metrics = Arc::new(Metrics::new().expect("unique metric names"));

@@ -15,6 +15,8 @@ pub(super) struct Live<'a> {
     pub(super) route: &'a Route,
     pub(super) endpoint: InferenceEndpoint,
     pub(super) scope: Scope,
+    /// How long the request waits at least, because a budget is spent that covers the others.
+    pub(super) holds: Duration,
 }
 
 impl Deployments for Live<'_> {
@@ -40,7 +42,7 @@ impl Deployments for Live<'_> {
     }
 
     fn patience(&self, at: usize) -> Duration {
-        self.model.deployments[at].config.concurrency.wait
+        self.model.deployments[at].config.concurrency.wait.max(self.holds)
     }
 
     fn is_forbidden(&self, at: usize) -> bool {

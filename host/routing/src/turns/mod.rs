@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use contract::Signal;
+use contract::{Picodollars, Signal};
 use fleet::{
     Active, Busy, Deployment, Entry, Fleet, FleetModel, Permit, RequestSignals, Route, Scope, Slot,
     Wanted, now, wait_for_any,
 };
+
+use ledger::{Purse, Refused, Reservation};
 
 use crate::{Event, Exhausted, Failure, Itinerary, RequestWeights, Step, Terms};
 
@@ -47,6 +49,12 @@ pub struct Turns<'a, R> {
     rng: R,
     /// A place that the request got while it was held.
     offered: Option<(usize, Slot)>,
+    /// What the request may spend. None: no budget counts for it.
+    purse: Option<&'a Purse>,
+    /// Money for the attempt of the last permit.
+    reserved: Option<Reservation>,
+    /// The budget that had too little left.
+    broke: Option<Refused>,
     _active: Active<'a>,
 }
 
@@ -80,16 +88,30 @@ impl<'a, R: Rng> Turns<'a, R> {
     ) -> Self {
         let RoutedRequest { fleet, model, route, body, terms, scope, signals } = asked;
         model.note(now);
-        let (active, live) =
-            (fleet.budget.enter(now), Live { model, route, endpoint: terms.endpoint, scope });
+        let (active, live) = (
+            fleet.budget.enter(now),
+            Live { model, route, endpoint: terms.endpoint, scope, holds: Duration::ZERO },
+        );
         let weights = weights.into();
         if weights.hedge.is_some() {
             fleet.hedges.pay_in(terms.hedging.budget);
         }
         let itinerary = Itinerary::begin(weights, terms, &live, &mut rng, now);
         let blame = Blame::new(body, terms.endpoint);
-        let offered = None;
-        Self { fleet, live, itinerary, blame, signals, rng, offered, _active: active }
+        let (offered, purse, reserved, broke) = Default::default();
+        Self {
+            fleet,
+            live,
+            itinerary,
+            blame,
+            signals,
+            rng,
+            offered,
+            purse,
+            reserved,
+            broke,
+            _active: active,
+        }
     }
 
     /// Brings the place that the request got while it was held. It is used if the first deployment
@@ -97,6 +119,24 @@ impl<'a, R: Rng> Turns<'a, R> {
     #[must_use]
     pub fn with_place(self, offered: Option<(usize, Slot)>) -> Self {
         Self { offered, ..self }
+    }
+
+    /// Reserves the money for each attempt in this purse. `broke` is the budget that had too little left
+    /// at the start, and `holds` how long the request waits for what is left.
+    #[must_use]
+    pub fn with_purse(
+        mut self,
+        purse: Option<&'a Purse>,
+        broke: Option<Refused>,
+        holds: Duration,
+    ) -> Self {
+        self.live.holds = holds;
+        Self { purse, broke, ..self }
+    }
+
+    /// The money that is reserved for the attempt of the last permit.
+    pub fn reserved(&mut self) -> Option<Reservation> {
+        self.reserved.take()
     }
 
     /// When a second attempt is to be made beside the one under way. None: never.
@@ -114,18 +154,29 @@ impl<'a, R: Rng> Turns<'a, R> {
             let signals = signals.map(|signals| &**signals);
             all[at].signal(Signal::RequestCost, signals, now)
         };
-        let mut denied = false;
+        let (mut denied, purse, mut reserved) = (false, self.purse, None);
         let take = |at: usize| {
             if denied {
                 return None;
             }
             let Entry::Place(slot) = all[at].slots.try_enter(now) else { return None };
-            let permit = Deployment::admit(&all[at], slot, now)?;
-            denied = !fleet.hedges.withdraw();
-            (!denied).then_some(permit)
+            let money = purse.map_or(Ok(None), |purse| purse.reserve_now(at)).ok()?;
+            let permit = Deployment::admit(&all[at], slot, now);
+            denied = permit.is_some() && !fleet.hedges.withdraw();
+            match permit.filter(|_| !denied) {
+                Some(permit) => {
+                    reserved = money;
+                    Some(permit)
+                }
+                None => {
+                    money.map(|money| money.settle(Picodollars::ZERO));
+                    None
+                }
+            }
         };
         let hedged = self.itinerary.hedge(&live, price, take, &mut self.rng, now)?;
         let mut permit = hedged.taken;
+        self.reserved = reserved;
         if let Some(signals) = signals {
             permit.carry(signals);
         }
@@ -180,6 +231,10 @@ impl<'a, R: Rng> Turns<'a, R> {
                     event = Event::NoPlace(Busy::Dispersed);
                 }
                 Step::Attempt(at) => {
+                    if !self.pays(at).await {
+                        event = Event::Refused;
+                        continue;
+                    }
                     let deployment = &live.model.deployments[at];
                     let admit = match self.itinerary.is_panic() {
                         true => Deployment::admit_in_panic,
@@ -194,10 +249,34 @@ impl<'a, R: Rng> Turns<'a, R> {
                         return Some(permit);
                     }
                     // The deployment was ejected or began to cool since it was chosen.
+                    self.unpay();
                     event = Event::Refused;
                 }
                 Step::GiveUp => return None,
             }
+        }
+    }
+
+    /// Reserves the money for an attempt. Returns false if a budget has too little left: the deployment
+    /// is not tried.
+    async fn pays(&mut self, at: usize) -> bool {
+        let Some(purse) = self.purse else { return true };
+        match purse.reserve(at).await {
+            Ok(reserved) => {
+                self.reserved = reserved;
+                true
+            }
+            Err(refused) => {
+                self.broke = Some(refused);
+                false
+            }
+        }
+    }
+
+    /// Gives the money back for an attempt that is not made.
+    fn unpay(&mut self) {
+        if let Some(reserved) = self.reserved.take() {
+            reserved.settle(Picodollars::ZERO);
         }
     }
 
@@ -247,7 +326,7 @@ impl<'a, R: Rng> Turns<'a, R> {
         let forbidden = model.deployments.iter().find_map(|d| scope.forbids(&d.config));
         let name = |at: usize| model.deployments[at].config.name.clone();
         let exhausted = self.itinerary.exhausted(name, &model.config.id, model.wait(now), now);
-        Exhausted { forbidden, ..exhausted }
+        Exhausted { forbidden, broke: self.broke, ..exhausted }
     }
 }
 

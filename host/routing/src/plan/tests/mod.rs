@@ -178,7 +178,7 @@ fn generation(
     };
     let strategies = specs.iter().zip(attempt_queue).map(info).collect();
     let fleet = Fleet::build(&config, None);
-    Generation { config, fleet, strategies, loaded_at: SystemTime::now() }
+    Generation { config, fleet, strategies, books: None, loaded_at: SystemTime::now() }
 }
 
 fn model(index: usize, strategy: usize) -> Model {

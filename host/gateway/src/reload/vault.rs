@@ -1,0 +1,102 @@
+//! The ledger of this process: opened with the first configuration that has budgets, and kept over
+//! reloads.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use config::{Config, Diagnostic, OnStoreFailure, PathStep};
+use ledger::{Books, Ledger};
+
+/// Where the ledger is kept, and the ledger once it is open.
+#[derive(Debug, Default)]
+pub(super) struct Vault {
+    /// The file of configurations that name none. None: such a configuration is refused.
+    default: Option<PathBuf>,
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: PathBuf,
+    ledger: Arc<Ledger>,
+}
+
+impl Vault {
+    pub(super) fn new(default: Option<PathBuf>) -> Self {
+        Self { default, open: Mutex::default() }
+    }
+
+    /// The budgets of a configuration. None: it has none. Blocks.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or is another than that of the configuration before.
+    pub(super) fn books(&self, config: &Config) -> Result<Option<Arc<Books>>, Diagnostic> {
+        if config.budgets.is_empty() {
+            return Ok(None);
+        }
+        let failed = |message: String, help: &str| match &config.routing_file {
+            Some(file) => file.error(&place(config), message, help),
+            None => Diagnostic::of_file("routing.yaml".to_owned(), message, help),
+        };
+        let Some(file) = config.ledger.file.as_ref().or(self.default.as_ref()) else {
+            let message = "there is no folder for what budgets have spent: HOME is not set";
+            return Err(failed(
+                message.to_owned(),
+                "name a file: `ledger: {file: /var/lib/gateway/ledger.redb}`",
+            ));
+        };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let ledger = match &*open {
+            Some(open) if open.file == *file => Arc::clone(&open.ledger),
+            Some(open) => {
+                let message = format!("the ledger is open at {}", open.file.display());
+                return Err(failed(message, "restart the gateway to use another file"));
+            }
+            None => {
+                let ledger = Arc::new(opened(file, config).map_err(|message| {
+                    failed(message, "or let budgets count without it: `on_store_failure: allow`")
+                })?);
+                *open = Some(Open { file: file.clone(), ledger: Arc::clone(&ledger) });
+                ledger
+            }
+        };
+        Ok(Some(Arc::new(Books::new(ledger, config))))
+    }
+
+    /// Writes what is spent, and closes the file. Blocks.
+    pub(super) fn close(&self) {
+        if let Some(open) = &*self.open.lock().unwrap_or_else(PoisonError::into_inner) {
+            open.ledger.close();
+        }
+    }
+}
+
+fn opened(file: &Path, config: &Config) -> Result<Ledger, String> {
+    match Ledger::open(file) {
+        Ok(ledger) => {
+            tracing::info!(file = %file.display(), "budgets are kept in the ledger");
+            Ok(ledger)
+        }
+        Err(error) if config.ledger.on_store_failure == OnStoreFailure::Allow => {
+            tracing::error!(%error, "budgets count in memory alone: a restart forgets them");
+            Ok(Ledger::in_memory())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The line of an error about the file: where it is named, else the budgets.
+fn place(config: &Config) -> Vec<PathStep> {
+    match config.ledger.file {
+        Some(_) => vec!["ledger".into(), "file".into()],
+        None => vec!["budgets".into()],
+    }
+}
+
+/// The file of the user who runs the gateway, by the XDG specification: `ledger.redb` in
+/// `$XDG_STATE_HOME/gateway`, or in `~/.local/state/gateway`.
+pub(crate) fn file_of_user() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let states = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    Some(states?.join("gateway/ledger.redb"))
+}
