@@ -144,6 +144,14 @@ pub(crate) fn is_named(text: &[u8]) -> bool {
     FINDER.find(text).is_some()
 }
 
+/// True if a text has the key of a usage object, and a value other than null.
+pub(crate) fn is_told(text: &[u8]) -> bool {
+    let mut value = FINDER
+        .find_iter(text)
+        .map(|at| text[at + KEY.len()..].iter().find(|byte| !matches!(byte, b':' | b' ')).copied());
+    value.any(|value| value != Some(b'n'))
+}
+
 /// Parses a usage object, of chat and completions (`prompt_tokens`) or of responses
 /// (`input_tokens`). None without a valid prompt count.
 pub fn of_object(text: &str) -> Option<Usage> {

@@ -210,6 +210,8 @@ pub struct DeploymentConfig {
     pub provider_model_id: String,
     /// What it can do.
     pub capability: Capability,
+    /// Whether streams are asked for their usage.
+    pub stream_usage: bool,
     /// Words that strategies read.
     pub tags: Vec<String>,
     /// Its configured share of the model's traffic, 0 to 1. The shares of a model sum to 1.

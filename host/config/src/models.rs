@@ -40,6 +40,7 @@ pub(super) struct Listed {
     /// The model's own key, which belongs to `base`.
     pub(super) key: Option<Secret>,
     pub(super) base: Option<BaseUrl>,
+    pub(super) stream_usage: bool,
     pub(super) timeouts: Given,
     pub(super) routes: Vec<ListedRoute>,
     /// Some of its routes are missing here. Their errors are reported already.
@@ -62,6 +63,7 @@ pub(super) struct ListedRoute {
     pub(super) weight: Option<f64>,
     pub(super) pricing: Pricing,
     pub(super) capability: Capability,
+    pub(super) stream_usage: bool,
     pub(super) tags: Vec<String>,
     pub(super) health: Option<GivenProbe>,
     pub(super) signals: Option<GivenSignals>,
@@ -179,6 +181,7 @@ impl Check<'_> {
             key: self.key(at, raw.api_key),
             base: self.endpoint(&join(at, "base_url"), raw.base_url.as_deref()),
             path: self.path(at, raw.path),
+            stream_usage: raw.stream_usage,
             timeouts: raw.timeouts,
             routes: Vec::new(),
             incomplete: false,
@@ -239,6 +242,7 @@ impl Check<'_> {
             weight: raw.weight,
             pricing,
             capability,
+            stream_usage: raw.stream_usage.unwrap_or(model.stream_usage),
             tags: raw.tags,
             health,
             signals,

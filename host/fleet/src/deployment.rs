@@ -1,6 +1,7 @@
 //! A deployment: its configuration joined with its live state.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use config::{DeploymentConfig, Redactor};
@@ -50,6 +51,8 @@ pub struct Deployment {
     pub prices: Prices,
     /// Counts its failures between their lines in the log.
     pub reports: Reports,
+    /// True once it has refused to be asked for the usage of a stream. A reload forgets it.
+    pub(super) refuses_usage: AtomicBool,
     pub(super) standing: Arc<Standing>,
     pub(super) suspicions: Arc<Suspicions>,
     pub(super) siblings: Arc<Siblings>,
@@ -76,6 +79,18 @@ impl Deployment {
             Condition::HalfOpen => Candidate { in_flight: self.load.in_flight(), ..idle },
             _ => self.load.candidate(idle, clock(now)),
         }
+    }
+
+    /// True if its streams are asked for their usage.
+    #[must_use]
+    pub fn is_asked_for_usage(&self) -> bool {
+        self.config.stream_usage && !self.refuses_usage.load(Ordering::Relaxed)
+    }
+
+    /// Records that it refused a request for the question, and answered it without. True for the
+    /// first time.
+    pub fn refuse_usage(&self) -> bool {
+        !self.refuses_usage.swap(true, Ordering::Relaxed)
     }
 
     /// Its state, from probes and requests together. A failing probe takes precedence.

@@ -1,6 +1,7 @@
 //! The models and their deployments, built from a configuration and the live state before it.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -176,6 +177,7 @@ impl Fleet {
                 meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
                 signals: same(config).map_or_else(recorded, |old| Arc::clone(&old.signals)),
                 prices: Prices::of(&config.pricing),
+                refuses_usage: AtomicBool::default(),
                 reports: Reports::default(),
                 standing,
                 suspicions,

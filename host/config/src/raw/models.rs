@@ -80,6 +80,10 @@ pub(crate) struct RawModel {
     #[serde(default)]
     #[expect(dead_code, reason = "the text of prices is taken from the document")]
     pub(crate) pricing: RawPricing,
+    /// Whether streams are asked for their usage, by `stream_options`. Clients that did not ask do
+    /// not see it.
+    #[serde(default = "yes")]
+    pub(crate) stream_usage: bool,
     /// Its own time limits. Default, key by key: those of routing.yaml.
     #[serde(default)]
     #[schemars(schema_with = "timeouts::of_model")]
@@ -131,6 +135,8 @@ pub(crate) struct RawRoute {
     pub(crate) output_modalities: Option<Vec<String>>,
     /// Whether tool calls are answered here. Default: the model's.
     pub(crate) supports_tools: Option<bool>,
+    /// Whether streams are asked for their usage here. Default: the model's.
+    pub(crate) stream_usage: Option<bool>,
     /// Words that strategies read: h100, eu-west, cheap.
     #[serde(default)]
     #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
@@ -192,6 +198,10 @@ impl JsonSchema for Amount {
 
 fn provider() -> String {
     "openai_compat".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn both_sides() -> Vec<Side> {
