@@ -199,6 +199,12 @@ impl Commit {
         self.usage
     }
 
+    /// The tokens that a stream tells beside its finish reason, in the way of llama.cpp. Usage that is
+    /// told counts more.
+    pub fn timings(&self) -> Option<Usage> {
+        self.ending.timings
+    }
+
     /// How many bytes of a plain answer [`next_held`](Self::next_held) will still return.
     pub fn held(&self) -> usize {
         if self.shape == Shape::Plain && self.is_committed() { self.held.len() } else { 0 }
