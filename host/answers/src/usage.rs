@@ -152,11 +152,6 @@ fn beginning(text: &[u8]) -> usize {
     (1..KEY.len()).rev().find(|length| text.ends_with(&KEY[..*length])).unwrap_or(0)
 }
 
-/// True if a text has the key of a usage object.
-pub(crate) fn is_named(text: &[u8]) -> bool {
-    FINDER.find(text).is_some()
-}
-
 /// True if a text has the key of a usage object, and a value other than null.
 pub(crate) fn is_told(text: &[u8]) -> bool {
     let mut value = FINDER

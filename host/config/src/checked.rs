@@ -161,8 +161,8 @@ pub struct ModelCard {
     pub pricing: Pricing,
 }
 
-/// Dollars per token (per image, per request), as decimal text, exactly as in the files.
-/// Every field parses as a finite number that is at least 0.
+/// Dollars per token (per image, per request), as decimal text. As in the files, unless these give
+/// the price of a million tokens. Every field is exact in [`Picodollars`](contract::Picodollars).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Pricing {
     /// Price of a prompt token.
@@ -178,6 +178,9 @@ pub struct Pricing {
     pub input_cache_reads: Option<String>,
     /// Price of a prompt token written to the cache.
     pub input_cache_writes: String,
+    /// What the machine costs in an hour. None: not given.
+    #[serde(skip)]
+    pub hourly: Option<String>,
 }
 
 impl Pricing {

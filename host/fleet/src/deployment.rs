@@ -13,7 +13,7 @@ use super::standing::{Change, Standing};
 use super::suspicions::Suspicions;
 use super::{
     Condition, DeploymentMeters, DeploymentSignals, EngineSignals, Health, Load, Permit, Prices,
-    Ramp, Reports, Slot, Slots, State,
+    Ramp, Reports, Slot, Slots, State, Tariff,
 };
 
 /// The reason that is shown of a stalled deployment.
@@ -47,7 +47,9 @@ pub struct Deployment {
     pub meters: Arc<DeploymentMeters>,
     /// What is recorded of it for signals. Kept over reloads.
     pub signals: Arc<DeploymentSignals>,
-    /// Its prices.
+    /// Its prices, exactly.
+    pub tariff: Tariff,
+    /// Its prices as strategies are told them.
     pub prices: Prices,
     /// Counts its failures between their lines in the log.
     pub reports: Reports,

@@ -172,8 +172,9 @@ pub(super) fn told(event: &[u8]) -> Option<Option<Usage>> {
         #[serde(borrow)]
         usage: &'a RawValue,
     }
-    count(event.len());
-    if !usage::is_named(event) {
+    count(2 * event.len());
+    let at = CHOICES.find(event)? + CHOICES.needle().len();
+    if !matches!(Value::of(&event[at..]), Value::None) {
         return None;
     }
     count(3 * event.len());

@@ -325,12 +325,16 @@ impl Relay {
     /// Records the usage so far. At each chunk and not at the end: a client may leave early, and its
     /// usage counts.
     fn note_usage(&mut self) {
-        self.journal.used(self.commit.usage().or(self.usage.found()));
+        let usage = self.commit.usage().or(self.usage.found()).or(self.commit.timings());
+        self.journal.used(usage, self.commit.events_read());
     }
 
     /// Completes an answer that is whole. The commit may still hold a part of it.
     fn complete(&mut self, now: Instant) {
         self.state = State::Held;
+        if self.commit.shape() == Shape::Plain {
+            self.journal.plain_answer(self.first.len() + self.commit.held());
+        }
         self.count_tokens();
         self.settle(Outcome::Success, now);
         self.journal.completed();
