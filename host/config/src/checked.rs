@@ -167,8 +167,8 @@ pub struct ModelCard {
     pub pricing: Pricing,
 }
 
-/// Dollars per token (per image, per request), as decimal text, exactly as in the files.
-/// Every field parses as a finite number that is at least 0.
+/// Dollars per token (per image, per request), as decimal text. As in the files, unless these give
+/// the price of a million tokens. Every field is exact in [`Picodollars`](contract::Picodollars).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Pricing {
     /// Price of a prompt token.
@@ -184,6 +184,9 @@ pub struct Pricing {
     pub input_cache_reads: Option<String>,
     /// Price of a prompt token written to the cache.
     pub input_cache_writes: String,
+    /// What the machine costs in an hour. None: not given.
+    #[serde(skip)]
+    pub hourly: Option<String>,
 }
 
 impl Pricing {
@@ -216,6 +219,8 @@ pub struct DeploymentConfig {
     pub provider_model_id: String,
     /// What it can do.
     pub capability: Capability,
+    /// Whether streams are asked for their usage.
+    pub stream_usage: bool,
     /// Words that strategies read.
     pub tags: Vec<String>,
     /// Its configured share of the model's traffic, 0 to 1. The shares of a model sum to 1.

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use contract::{Modalities, Side};
+use contract::{BadAmount, Modalities, Picodollars, Side};
 
 use super::document::steps;
 use super::endpoint::BaseUrl;
 use super::given::Given;
 use super::probing::GivenProbe;
-use super::raw::models::{ModelsFile, RawModel, RawRoute};
+use super::raw::models::{ModelsFile, RawModel, RawPricing, RawRoute};
 use super::raw::{RawHealth, RawProbe, RawStatus};
 use super::signals::GivenSignals;
 use super::{
@@ -40,6 +40,7 @@ pub(super) struct Listed {
     /// The model's own key, which belongs to `base`.
     pub(super) key: Option<Secret>,
     pub(super) base: Option<BaseUrl>,
+    pub(super) stream_usage: bool,
     pub(super) timeouts: Given,
     pub(super) routes: Vec<ListedRoute>,
     /// Some of its routes are missing here. Their errors are reported already.
@@ -62,6 +63,7 @@ pub(super) struct ListedRoute {
     pub(super) weight: Option<f64>,
     pub(super) pricing: Pricing,
     pub(super) capability: Capability,
+    pub(super) stream_usage: bool,
     pub(super) tags: Vec<String>,
     pub(super) health: Option<GivenProbe>,
     pub(super) signals: Option<GivenSignals>,
@@ -155,7 +157,7 @@ pub(super) struct Check<'a> {
 impl Check<'_> {
     fn model(&mut self, at: &[PathStep], raw: RawModel) -> Listed {
         let start = self.errors.len();
-        let pricing = self.pricing(at, &Pricing::default());
+        let pricing = self.pricing(at, &raw.pricing, &Pricing::default());
         let provider_model_id = raw.provider_model_id.unwrap_or_else(|| raw.id.clone());
         let mut model = Listed {
             at: at.to_vec(),
@@ -179,6 +181,7 @@ impl Check<'_> {
             key: self.key(at, raw.api_key),
             base: self.endpoint(&join(at, "base_url"), raw.base_url.as_deref()),
             path: self.path(at, raw.path),
+            stream_usage: raw.stream_usage,
             timeouts: raw.timeouts,
             routes: Vec::new(),
             incomplete: false,
@@ -213,7 +216,7 @@ impl Check<'_> {
         let is_model = *at == *model.at;
         let pricing = match is_model {
             true => model.card.pricing.clone(),
-            false => self.pricing(at, &model.card.pricing),
+            false => self.pricing(at, &raw.pricing, &model.card.pricing),
         };
         let health = self.health(at, raw.health.as_ref());
         let capability = capability(&raw, &model.card);
@@ -239,6 +242,7 @@ impl Check<'_> {
             weight: raw.weight,
             pricing,
             capability,
+            stream_usage: raw.stream_usage.unwrap_or(model.stream_usage),
             tags: raw.tags,
             health,
             signals,
@@ -276,25 +280,56 @@ impl Check<'_> {
     }
 
     /// The prices under `at`. Those that are not given are of `default`.
-    fn pricing(&mut self, at: &[PathStep], default: &Pricing) -> Pricing {
-        let mut price = |key: &str| {
-            let at = [at, &steps!["pricing", key]].concat();
-            let text = self.document.text(&at).filter(|text| !text.is_empty())?;
-            if !text.parse::<f64>().is_ok_and(|price| price.is_finite() && price >= 0.0) {
-                let help = "write dollars as a decimal: \"0.0000015\"";
-                self.errors.push(self.document.error(&at, "a price is a number, at least 0", help));
-            }
-            Some(text.to_owned())
-        };
-        let mut or = |key: &str, default: &String| price(key).unwrap_or_else(|| default.clone());
-        Pricing {
-            prompt: or("prompt", &default.prompt),
-            completion: or("completion", &default.completion),
-            image: or("image", &default.image),
-            request: or("request", &default.request),
-            input_cache_writes: or("input_cache_writes", &default.input_cache_writes),
-            input_cache_reads: price("input_cache_reads").or(default.input_cache_reads.clone()),
+    fn pricing(&mut self, at: &[PathStep], raw: &RawPricing, default: &Pricing) -> Pricing {
+        let cached = self.price(at, "input_cache_reads", raw.per_million);
+        let short = self.price(at, "cached", raw.per_million);
+        if cached.is_some() && short.is_some() {
+            let at = [at, &steps!["pricing", "cached"]].concat();
+            let message = "`cached` and `input_cache_reads` are the same price";
+            self.errors.push(self.document.error(&at, message, "remove one of the two"));
         }
+        let mut token = |key: &str, default: &String| {
+            self.price(at, key, raw.per_million).unwrap_or_else(|| default.clone())
+        };
+        let prompt = token("prompt", &default.prompt);
+        let completion = token("completion", &default.completion);
+        let input_cache_writes = token("input_cache_writes", &default.input_cache_writes);
+        Pricing {
+            prompt,
+            completion,
+            image: self.price(at, "image", false).unwrap_or_else(|| default.image.clone()),
+            request: self.price(at, "request", false).unwrap_or_else(|| default.request.clone()),
+            input_cache_writes,
+            input_cache_reads: short.or(cached).or_else(|| default.input_cache_reads.clone()),
+            hourly: self.price(at, "hourly", false).or_else(|| default.hourly.clone()),
+        }
+    }
+
+    /// One price, as dollars of one token, image, request or hour. Its text is kept as it is written,
+    /// unless it is the price of a million tokens.
+    fn price(&mut self, at: &[PathStep], key: &str, per_million: bool) -> Option<String> {
+        let at = [at, &steps!["pricing", key]].concat();
+        let text = self.document.text(&at).filter(|text| !text.is_empty())?;
+        let read = match per_million {
+            true => Picodollars::from_decimal_per_million(text).map(|price| price.to_string()),
+            false => Picodollars::from_decimal(text).map(|_| text.to_owned()),
+        };
+        let (message, help) = match read {
+            Ok(price) => return Some(price),
+            Err(BadAmount::NotANumber | BadAmount::Negative) => (
+                "a price is a number, at least 0".to_owned(),
+                "write dollars as a decimal: \"0.0000015\"",
+            ),
+            Err(BadAmount::TooFine) if per_million => (
+                "a price of a million tokens has at most 6 decimals".to_owned(),
+                "costs are counted in units of 0.000000000001 dollars a token",
+            ),
+            Err(error) => {
+                (error.to_string(), "costs are counted in units of 0.000000000001 dollars")
+            }
+        };
+        self.errors.push(self.document.error(&at, message, help));
+        Some("0".to_owned())
     }
 
     /// Checks a key. An empty key counts as none, so that `${KEY:-}` makes a key optional.
@@ -371,6 +406,7 @@ impl Default for Pricing {
             request: zero(),
             input_cache_reads: None,
             input_cache_writes: zero(),
+            hourly: None,
         }
     }
 }

@@ -136,13 +136,18 @@ impl<'a> Review<'a> {
     fn prices(&mut self, model: &Listed) {
         let routes = model.routes.iter().map(|route| &route.at).filter(|at| **at != model.at);
         for at in [&model.at].into_iter().chain(routes) {
-            for key in ["prompt", "completion", "input_cache_reads", "input_cache_writes"] {
+            let unit = [&at[..], &steps!["pricing", "per_million"]].concat();
+            if self.models.text(&unit).is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+                continue;
+            }
+            for key in ["prompt", "completion", "cached", "input_cache_reads", "input_cache_writes"]
+            {
                 let at = [&at[..], &steps!["pricing", key]].concat();
                 let price = self.models.text(&at).and_then(|text| text.parse::<f64>().ok());
                 if price.is_some_and(|price| price.is_finite() && price > DEAR) {
                     let message = "this price is above $0.001 for one token";
                     let help = "prices are dollars per token, not per million: $0.15 per million \
-                                is \"0.00000015\"";
+                                is \"0.00000015\", or add `per_million: true`";
                     self.warn(self.models, &at, message, help);
                 }
             }

@@ -148,18 +148,17 @@ impl FromStr for Picodollars {
 /// precision gives at least that many decimals, and never drops a digit: `{:.2}` gives `15.00`.
 impl fmt::Display for Picodollars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, part) = (self.0 / DOLLAR, self.0 % DOLLAR);
-        let part = format!("{part:012}");
-        let kept = part.trim_end_matches('0').len();
-        let decimals = f.precision().unwrap_or(0).clamp(kept, part.len().max(kept));
-        let text = match decimals {
-            0 => whole.to_string(),
-            decimals => format!("{whole}.{}", &part[..decimals]),
-        };
-        // `pad` would take the precision for a maximum width.
-        match f.width() {
-            Some(width) => write!(f, "{text:>width$}"),
-            None => f.write_str(&text),
+        let (whole, mut part) = (self.0 / DOLLAR, self.0 % DOLLAR);
+        let mut digits = [b'0'; DECIMALS as usize];
+        for digit in digits.iter_mut().rev() {
+            *digit += (part % 10) as u8;
+            part /= 10;
+        }
+        let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+        let decimals = f.precision().unwrap_or(0).clamp(kept, digits.len());
+        match str::from_utf8(&digits[..decimals]) {
+            Ok("") | Err(_) => write!(f, "{whole}"),
+            Ok(decimals) => write!(f, "{whole}.{decimals}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A deployment: its configuration joined with its live state.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use config::{DeploymentConfig, Redactor};
@@ -12,7 +13,7 @@ use super::standing::{Change, Standing};
 use super::suspicions::Suspicions;
 use super::{
     Condition, DeploymentMeters, DeploymentSignals, EngineSignals, Health, Load, Permit, Prices,
-    Ramp, Reports, Slot, Slots, State,
+    Ramp, Reports, Slot, Slots, State, Tariff,
 };
 
 /// The reason that is shown of a stalled deployment.
@@ -46,10 +47,14 @@ pub struct Deployment {
     pub meters: Arc<DeploymentMeters>,
     /// What is recorded of it for signals. Kept over reloads.
     pub signals: Arc<DeploymentSignals>,
-    /// Its prices.
+    /// Its prices, exactly.
+    pub tariff: Tariff,
+    /// Its prices as strategies are told them.
     pub prices: Prices,
     /// Counts its failures between their lines in the log.
     pub reports: Reports,
+    /// True once it has refused to be asked for the usage of a stream. A reload forgets it.
+    pub(super) refuses_usage: AtomicBool,
     pub(super) standing: Arc<Standing>,
     pub(super) suspicions: Arc<Suspicions>,
     pub(super) siblings: Arc<Siblings>,
@@ -76,6 +81,18 @@ impl Deployment {
             Condition::HalfOpen => Candidate { in_flight: self.load.in_flight(), ..idle },
             _ => self.load.candidate(idle, clock(now)),
         }
+    }
+
+    /// True if its streams are asked for their usage.
+    #[must_use]
+    pub fn is_asked_for_usage(&self) -> bool {
+        self.config.stream_usage && !self.refuses_usage.load(Ordering::Relaxed)
+    }
+
+    /// Records that it refused a request for the question, and answered it without. True for the
+    /// first time.
+    pub fn refuse_usage(&self) -> bool {
+        !self.refuses_usage.swap(true, Ordering::Relaxed)
     }
 
     /// Its state, from probes and requests together. A failing probe takes precedence.

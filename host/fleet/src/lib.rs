@@ -44,6 +44,7 @@ mod slow_start;
 mod snapshot;
 mod standing;
 mod suspicions;
+mod tariff;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -63,8 +64,8 @@ pub use hedge_budget::HedgeBudget;
 pub use line::{Busy, Wanted, hold_for_any, wait_for_any};
 pub use load::{InFlight, Load};
 pub use meters::{
-    Counter, DeploymentMeters, Durations, ModelMeters, StrategyMeters, StrategyTable, Tally, Waste,
-    Wasted,
+    Counter, DeploymentMeters, Durations, ModelMeters, Money, Spending, StrategyMeters,
+    StrategyTable, Tally, TokenKind, Waste, Wasted,
 };
 pub use models::{Fleet, FleetModel};
 use now::jitter;
@@ -86,4 +87,5 @@ pub use snapshot::{
 };
 pub use standing::{Change, Standing, Turn};
 pub use suspicions::{ENDPOINTS, Suspicion};
+pub use tariff::{Consumed, Tariff};
 pub use trial::{DecidedRequest, Trial, TrialMeans, TrialOutlook, TrialReport};

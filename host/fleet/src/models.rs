@@ -1,6 +1,7 @@
 //! The models and their deployments, built from a configuration and the live state before it.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::siblings::{Member, Siblings};
 use super::standing::Standing;
 use super::{
     Budget, ChangeNotifier, Deployment, DeploymentSignals, EngineSignals, Health, HedgeBudget,
-    ModelMeters, ModelSignals, PrefixIndex, Prices, ProbeRequests, Reports, Slots, StrategyTable,
+    ModelMeters, ModelSignals, PrefixIndex, ProbeRequests, Reports, Slots, StrategyTable, Tariff,
     jitter, now,
 };
 
@@ -31,6 +32,8 @@ pub struct FleetModel {
     /// True if the deployments differ in what they can do. A request may then fit only some of
     /// them.
     pub is_varied: bool,
+    /// True if a deployment has a price for images.
+    pub charges_images: bool,
     /// What its deployments share of signals. Kept over reloads.
     pub(super) signals: Arc<ModelSignals>,
     siblings: Arc<Siblings>,
@@ -175,7 +178,9 @@ impl Fleet {
                 redactor: Arc::clone(&self.redactor),
                 meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
                 signals: same(config).map_or_else(recorded, |old| Arc::clone(&old.signals)),
-                prices: Prices::of(&config.pricing),
+                tariff: Tariff::of(&config.pricing),
+                prices: Tariff::of(&config.pricing).prices(),
+                refuses_usage: AtomicBool::default(),
                 reports: Reports::default(),
                 standing,
                 suspicions,
@@ -183,11 +188,21 @@ impl Fleet {
                 config: config.clone(),
             })
         };
-        let deployments = model.deployments.iter().zip(states).map(&mut deployment).collect();
+        let deployments: Vec<_> =
+            model.deployments.iter().zip(states).map(&mut deployment).collect();
         let new = || Arc::new(ModelMeters::of(&model.id));
         let meters = old.map_or_else(new, |old| Arc::clone(&old.meters));
         let is_varied = is_varied(&model.deployments);
-        FleetModel { config: model.clone(), deployments, meters, is_varied, signals, siblings }
+        let charges = |deployment: &Arc<Deployment>| !deployment.tariff.image.is_zero();
+        FleetModel {
+            charges_images: deployments.iter().any(charges),
+            config: model.clone(),
+            deployments,
+            meters,
+            is_varied,
+            signals,
+            siblings,
+        }
     }
 
     /// The index of the model with this id or alias.

@@ -3,14 +3,13 @@
 use config::{DeploymentConfig, Model};
 use contract::{Place, Price};
 
-use super::Prices;
+use super::Tariff;
 
 /// The fixed facts of a deployment, as strategies are told them. If the strategy places sessions by
 /// name, a key of the endpoint takes the place of a default name. Default names count positions, so
 /// an inserted line would move nearly all sessions.
 pub(super) fn place_of(model: &Model, config: &DeploymentConfig, is_affine: bool) -> Place {
-    let prices = Prices::of(&config.pricing);
-    let is_known = prices.prompt.is_finite() && prices.completion.is_finite();
+    let prices = Tariff::of(&config.pricing).prices();
     let name = match is_affine && has_default_name(config) {
         true => endpoint_key(model, config),
         false => config.name.clone(),
@@ -21,7 +20,7 @@ pub(super) fn place_of(model: &Model, config: &DeploymentConfig, is_affine: bool
         side: config.side,
         weight: config.weight,
         capacity: config.concurrency.max,
-        price: is_known.then_some(Price {
+        price: Some(Price {
             prompt: prices.prompt,
             cached: prices.cached,
             completion: prices.completion,

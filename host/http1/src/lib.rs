@@ -22,6 +22,7 @@ mod refusal;
 pub mod request;
 pub mod response;
 mod scan;
+mod usage_wish;
 
 #[cfg(any(test, fuzzing))]
 use pieces::work::count;
@@ -33,3 +34,4 @@ fn count(_bytes: usize) {}
 
 pub use refusal::Refusal;
 pub use scan::{Fields, Scan, ScanError, scan};
+pub use usage_wish::UsageWish;

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::count;
 use crate::json::{self, Broken};
+use crate::usage_wish::UsageWish;
 
 /// Limit on a model's name, in bytes.
 const NAME_LIMIT: usize = 256;
@@ -20,6 +21,8 @@ pub struct Scan {
     pub model_at: Range<usize>,
     /// True if `stream` is `true`.
     pub stream: bool,
+    /// The edit that makes a stream tell its usage. None if the body is no stream, or needs none.
+    pub usage_wish: Option<UsageWish>,
     /// Positions of the fields that strategies may want.
     pub fields: Fields,
 }
@@ -87,6 +90,7 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
         said(body, Broken { at: error.valid_up_to(), why: "this is not UTF-8" })
     })?;
     let (mut model, mut stream, mut duplicate) = (None, None, None);
+    let mut options = None;
     let mut fields = Fields::default();
     // True if `model` and `stream` are spelled in another case, too.
     let mut odd = [false; 2];
@@ -94,6 +98,7 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
         let (name, seen) = match &*unquoted(&text[key]) {
             "model" => ("model", &mut model),
             "stream" => ("stream", &mut stream),
+            "stream_options" => return options = Some(value),
             name => {
                 if let Some(place) = fields.place(name) {
                     *place = Some(value);
@@ -126,8 +131,9 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     if model.len() > NAME_LIMIT {
         return Err(ScanError::ModelLong);
     }
-    let stream = stream.is_some_and(|at| &text[at] == "true");
-    Ok(Scan { model: model.into_owned(), model_at, stream, fields })
+    let stream = stream.filter(|at| &text[at.clone()] == "true");
+    let usage_wish = stream.as_ref().and_then(|at| UsageWish::of(text, at, options));
+    Ok(Scan { model: model.into_owned(), model_at, stream: stream.is_some(), usage_wish, fields })
 }
 
 /// Which of `model` and `stream` a key means to parsers that ignore case, such as Go's. The last of
@@ -144,7 +150,7 @@ fn folded(name: &str) -> Option<usize> {
 }
 
 /// The text of a JSON string, which [`json`] must have read.
-fn unquoted(string: &str) -> Cow<'_, str> {
+pub(crate) fn unquoted(string: &str) -> Cow<'_, str> {
     count(string.len());
     match string.get(1..string.len() - 1) {
         Some(inside) if !inside.contains('\\') => Cow::Borrowed(inside),

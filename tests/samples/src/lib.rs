@@ -27,6 +27,7 @@ pub fn deployment(port: u16) -> DeploymentConfig {
             output: Modalities::NONE,
             tools: false,
         },
+        stream_usage: true,
         tags: Vec::new(),
         weight: 1.0,
         share: Share::Kept,

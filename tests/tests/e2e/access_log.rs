@@ -23,6 +23,7 @@ const FIELDS: [&str; 19] = [
     "time",
     "total_ms",
     "usage",
+    "cost",
     "wasted_ms",
 ];
 
@@ -61,7 +62,10 @@ async fn line_has_every_field_but_no_content() {
         let attempts = tests::outcomes(&record);
         let want = [("first", "connect"), ("second", "ok")].map(|(d, o)| (d.into(), o.into()));
         assert_eq!(attempts, want);
-        assert_eq!(record["usage"], json!({"prompt_tokens": 3, "completion_tokens": 8}));
+        assert_eq!(
+            record["usage"],
+            json!({"prompt_tokens": 3, "completion_tokens": 8, "estimated": false})
+        );
         for (field, want) in [
             ("path", json!("/v1/chat/completions")),
             ("model", json!("m")),
@@ -148,7 +152,10 @@ async fn usage_is_logged_when_the_client_leaves_early() {
     drop(answer);
     let record = gateway.record(&id).await;
     assert_eq!(record["outcome"], "cancelled");
-    assert_eq!(record["usage"], json!({"prompt_tokens": 5, "completion_tokens": 6}));
+    assert_eq!(
+        record["usage"],
+        json!({"prompt_tokens": 5, "completion_tokens": 6, "estimated": false})
+    );
 }
 
 #[tokio::test]

@@ -66,6 +66,7 @@ mod timeouts;
 mod tls;
 mod tls_upstreams;
 mod upstream_connections;
+mod usage;
 mod verdicts;
 mod whole;
 mod wrap;

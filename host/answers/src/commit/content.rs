@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::count;
 use crate::refusal::Words;
+use crate::usage::{self, Usage};
 
 use super::long::Seen;
 use super::reported::{begins_as_error, failed};
@@ -50,6 +51,8 @@ pub(super) struct Ending {
     begun: u128,
     /// The choices that have had a finish reason. A subset of `begun`.
     finished: u128,
+    /// The tokens that llama.cpp tells beside a finish reason.
+    pub(super) timings: Option<Usage>,
 }
 
 /// How a stream marks its end, apart from `[DONE]`.
@@ -80,6 +83,9 @@ impl Ending {
             _ => Kind::Unknown,
         };
         self.kind.get_or_insert(kind);
+        if let Some(timings) = envelope.timings {
+            self.timings = usage::of_timings(timings.get()).or(self.timings);
+        }
         for choice in envelope.choices.unwrap_or_default() {
             let index = choice.index.and_then(|index| index.get().parse().ok()).unwrap_or(0);
             let bit = bit(index);
@@ -278,6 +284,8 @@ pub(super) struct Envelope<'a> {
     pub(super) success: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) base_resp: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) timings: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

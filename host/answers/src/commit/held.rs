@@ -56,6 +56,27 @@ impl Held {
         Some(piece)
     }
 
+    /// Removes the bytes behind the first `length`.
+    pub(super) fn truncate(&mut self, length: usize) {
+        while self.bytes > length {
+            let excess = self.bytes - length;
+            if !self.short.is_empty() {
+                let kept = self.short.len().saturating_sub(excess);
+                self.bytes -= self.short.len() - kept;
+                self.short.truncate(kept);
+            } else if let Some(mut last) = self.pieces.pop_back() {
+                let kept = last.len().saturating_sub(excess);
+                self.bytes -= last.len() - kept;
+                last.truncate(kept);
+                if kept > 0 {
+                    self.pieces.push_back(last);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
     /// A copy of the bytes at these positions.
     pub(super) fn copy(&self, at: Range<usize>) -> Vec<u8> {
         let (mut copy, mut start) = (Vec::with_capacity(at.len()), 0);
@@ -152,6 +173,11 @@ mod tests {
                 match what {
                     0 => went.extend_from_slice(&held.pop().unwrap_or_default()),
                     1 if size < 100 => went.extend_from_slice(&held.gather()),
+                    2 => {
+                        let kept = held.len().saturating_sub(size);
+                        held.truncate(kept);
+                        came.truncate(went.len() + kept);
+                    }
                     _ => {
                         came.resize(came.len() + size, step as u8);
                         held.push(Bytes::from(vec![step as u8; size]));

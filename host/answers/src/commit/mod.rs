@@ -26,6 +26,9 @@
 
 mod content;
 mod events;
+mod extra;
+#[cfg(test)]
+mod extra_tests;
 mod held;
 mod long;
 #[cfg(test)]
@@ -47,6 +50,7 @@ use crate::refusal::Words;
 
 use content::Ending;
 use events::Events;
+use extra::Extra;
 use held::Held;
 use plain::Plain;
 use repeat::Repeat;
@@ -123,8 +127,12 @@ pub struct Commit {
     /// error (a stream), or bytes still to be sent (a plain answer that committed at its size).
     held: Held,
     events: Events,
+    /// Where the incomplete event begins in `held`.
+    begun: usize,
     /// True if a part of an event has been passed, but not its end.
     open: bool,
+    /// Takes out the usage event of a stream.
+    extra: Extra,
     /// Tracks the finish reasons of a stream.
     ending: Ending,
     /// True after a [`Meaning::Done`].
@@ -140,7 +148,7 @@ pub struct Commit {
     events_read: u32,
     /// Reads a plain answer.
     plain: Plain,
-    /// The tokens that a whole plain answer reports.
+    /// The tokens that a whole plain answer or an event that was taken out reports.
     usage: Option<Usage>,
 }
 
@@ -152,7 +160,9 @@ impl Commit {
             phase: Phase::Holding,
             held: Held::default(),
             events: Events::default(),
+            begun: 0,
             open: false,
+            extra: Extra::default(),
             ending: Ending::default(),
             done: false,
             known: false,
@@ -165,6 +175,14 @@ impl Commit {
         }
     }
 
+    /// Takes out the event of a stream that only tells usage: the gateway asked for it, and the
+    /// client did not.
+    #[must_use]
+    pub fn without_usage_event(mut self) -> Self {
+        self.extra.is_unwanted = true;
+        self
+    }
+
     /// True from the first bytes for the client on. After that no other attempt may answer.
     pub fn is_committed(&self) -> bool {
         self.phase == Phase::Passing
@@ -175,10 +193,16 @@ impl Commit {
         self.shape == Shape::Stream && !self.open
     }
 
-    /// The tokens that a whole plain answer reports. None before the end, for streams, and for
-    /// bodies that committed at their size.
+    /// The tokens that a whole plain answer reports, or the event that was taken out of a stream.
+    /// None before the end of a plain answer, and for bodies that committed at their size.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
+    }
+
+    /// The tokens that a stream tells beside its finish reason, in the way of llama.cpp. Usage that is
+    /// told counts more.
+    pub fn timings(&self) -> Option<Usage> {
+        self.ending.timings
     }
 
     /// How many bytes of a plain answer [`next_held`](Self::next_held) will still return.

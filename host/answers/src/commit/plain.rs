@@ -41,6 +41,8 @@ pub(super) struct Plain {
     json: JsonStream,
     /// The position of `usage`.
     usage: Option<Range<usize>>,
+    /// The position of `timings`, which llama.cpp adds.
+    timings: Option<Range<usize>>,
     /// The positions of the fields of [`OF_ERROR`].
     fields: [Option<Range<usize>>; OF_ERROR.len()],
 }
@@ -53,11 +55,13 @@ impl Plain {
     pub(super) fn feed(&mut self, piece: &[u8]) -> Result<(), Defect> {
         // Each byte is read twice: once to find the end of a string, once to check it.
         count(2 * piece.len());
-        let (usage, fields) = (&mut self.usage, &mut self.fields);
-        let read = self.json.feed(piece, |found| {
+        let Self { json, usage, timings, fields } = self;
+        let read = json.feed(piece, |found| {
             let Found::Top(field) = found else { return };
             if field.key == b"usage" {
                 *usage = Some(field.value);
+            } else if field.key == b"timings" {
+                *timings = Some(field.value);
             } else if let Some(at) = OF_ERROR.iter().position(|name| name.as_bytes() == field.key) {
                 fields[at] = field.says().then_some(field.value);
             }
@@ -104,8 +108,11 @@ impl Plain {
 
     /// The usage that the whole body reports.
     pub(super) fn usage(&self, held: &Held) -> Option<Usage> {
-        let at = self.usage.clone().filter(|at| at.len() <= LONGEST_FIELD)?;
-        count(at.len());
-        usage::of_object(str::from_utf8(&held.copy(at)).ok()?)
+        let read = |at: &Option<Range<usize>>, of: fn(&str) -> Option<Usage>| {
+            let at = at.clone().filter(|at| at.len() <= LONGEST_FIELD)?;
+            count(at.len());
+            of(str::from_utf8(&held.copy(at)).ok()?)
+        };
+        read(&self.usage, usage::of_object).or_else(|| read(&self.timings, usage::of_timings))
     }
 }

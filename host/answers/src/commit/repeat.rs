@@ -46,7 +46,7 @@ impl Repeat {
             && memchr::memchr(b'\r', event).is_none()
     }
 
-    /// Makes an event the model. It must be whole, as in [`wants`](Self::wants), have no usage, and
+    /// Makes an event the model. It must be whole, as in [`wants`](Self::wants), tell no usage, and
     /// say nothing but content of choices that have begun.
     pub(super) fn learn(&mut self, event: &[u8]) {
         self.tried += 1;
@@ -154,6 +154,17 @@ mod tests {
             "data: [DONE]\n\n".into(),
         ] {
             assert!(!repeat.covers(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn usage_that_is_null_repeats_until_it_is_told() {
+        let mut repeat = Repeat::default();
+        let null = ",\"usage\":null";
+        repeat.learn(&event(" token", null));
+        assert!(repeat.covers(&event(" to", null)));
+        for told in [",\"usage\":{}", ",\"usage\":{\"prompt_tokens\":1}", ",\"usage\": null", ""] {
+            assert!(!repeat.covers(&event(" to", told)), "{told}");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{count, usage};
 
 use super::content::{self, Meaning};
 use super::events::Event;
-use super::{Commit, Defect, End, MOST_HELD_OF_A_STREAM, Phase, Verdict, reported};
+use super::{Commit, Defect, End, MOST_HELD_OF_A_STREAM, Phase, Verdict, extra, reported};
 
 impl Commit {
     pub(super) fn end_stream(&mut self, end: End) -> Result<Bytes, Defect> {
@@ -49,6 +49,9 @@ impl Commit {
             End::Closed => self.done || (!cut && self.ending.is_sure()),
             End::Early => self.done,
         };
+        if whole && self.extra.is_unwanted && !self.open {
+            self.drop_last();
+        }
         match self.phase {
             _ if whole => {
                 self.phase = Phase::Passing;
@@ -56,6 +59,16 @@ impl Commit {
             }
             Phase::Passing => Err(Defect::Truncated),
             Phase::Holding => Err(Defect::Empty),
+        }
+    }
+
+    /// Drops the last event, which lacks its blank line, if it only tells usage.
+    fn drop_last(&mut self) {
+        if let Some(Event::Whole(text)) = self.events.rest()
+            && let Some(usage) = extra::told(text)
+        {
+            self.usage = usage.or(self.usage);
+            self.held.truncate(self.begun);
         }
     }
 
@@ -76,7 +89,7 @@ impl Commit {
             && memchr::memmem::find(&event[..event.len() - 2], b"\n\n").is_none()
             && self.ending.knows(event)
             && !content::is_doubtful(event)
-            && !usage::is_named(event)
+            && !usage::is_told(event)
         {
             count(8 * event.len());
             self.repeat.learn(event);
@@ -87,13 +100,16 @@ impl Commit {
     fn read_events(&mut self, chunk: Bytes) -> Verdict {
         // End of the last event before any error in the chunk.
         let mut good = 0;
+        // A part of the event that ends first may have gone to the client.
+        let mut is_free = !self.open;
+        self.extra.begin(&chunk);
         self.moved = false;
         while let Some((event, end)) = self.events.next(&chunk, good) {
             match &event {
                 Event::Whole(text) => self.ending.note(text),
                 Event::TooLong(_, long) => self.ending.note_long(&long.seen),
             }
-            let meaning = match event {
+            let meaning = match &event {
                 Event::Whole(text) if self.phase == Phase::Holding => {
                     self.known |= content::is_known(text);
                     content::first(text)
@@ -105,17 +121,38 @@ impl Commit {
             self.moved |= moves;
             self.events_read = self.events_read.saturating_add(moves.into());
             if let Meaning::Error(error) = meaning {
+                let (chunk, good) = self.extra.cut(chunk, good);
                 let pass = self.passable(&chunk, good);
                 return Verdict::Fail { pass, defect: Defect::Reported(error) };
             }
+            if self.extra.is_unwanted
+                && let Some(usage) = {
+                    let held = if good == 0 { self.held.len() - self.begun } else { 0 };
+                    self.extra.take(&event, &chunk, good..end, held, is_free)
+                }
+            {
+                self.usage = usage.or(self.usage);
+                // Its start may have come in earlier chunks.
+                if good == 0 {
+                    self.held.truncate(self.begun);
+                }
+            }
             self.note(&meaning);
-            good = end;
+            (good, is_free) = (end, true);
         }
+        let (chunk, kept) = self.extra.cut(chunk, good);
+        if good > 0 {
+            self.begun = if self.phase == Phase::Holding { self.held.len() + kept } else { 0 };
+        }
+        let good = kept;
         match self.events.rest() {
             Some(Event::Whole(start)) => {
                 // Only its first byte counts: every chunk reads the event again.
                 self.moved |= start.first() != Some(&b':');
-                if reported::begins_as_error(start) {
+                let is_passing = self.phase == Phase::Passing;
+                let may_be_usage = self.extra.is_unwanted && is_passing && is_free;
+                if reported::begins_as_error(start) || (may_be_usage && self.extra.may_begin(start))
+                {
                     return self.withhold(&chunk, good);
                 }
             }
@@ -174,6 +211,9 @@ impl Commit {
         }
         let pass = self.passable(chunk, good);
         let passed = if self.phase == Phase::Passing { good } else { 0 };
+        if self.phase == Phase::Passing {
+            self.begun = 0;
+        }
         self.held.push(chunk.slice(passed..));
         if pass.is_empty() { Verdict::Hold } else { Verdict::Pass(pass) }
     }
@@ -192,9 +232,9 @@ impl Commit {
 
     fn pass(&mut self, chunk: Bytes) -> Verdict {
         self.phase = Phase::Passing;
-        self.open = !self.events.is_between();
+        (self.open, self.begun) = (!self.events.is_between(), 0);
         if self.held.is_empty() {
-            return Verdict::Pass(chunk);
+            return if chunk.is_empty() { Verdict::Hold } else { Verdict::Pass(chunk) };
         }
         self.held.push(chunk);
         Verdict::Pass(self.held.gather())

@@ -287,13 +287,16 @@ fn the_work_is_a_multiple_of_bytes_and_chunks() {
 #[test]
 fn a_whole_body_tells_its_usage() {
     let used = |prompt_tokens, completion_tokens| {
-        Some(Usage { prompt_tokens, completion_tokens, cached_tokens: None })
+        Some(Usage { prompt_tokens, completion_tokens, ..Usage::default() })
     };
     for (body, want) in [
         (r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#, used(3, 4)),
         (r#"{"usage":{"input_tokens":5,"output_tokens":6,"x":{}}}"#, used(5, 6)),
         (r#"{"usage":{"prompt_tokens":7}}"#, used(7, 0)),
         (r#"{"usage":{"completion_tokens":7}}"#, None),
+        (r#"{"timings":{"prompt_n":3,"predicted_n":4}}"#, used(3, 4)),
+        (r#"{"timings":{"prompt_n":3,"predicted_n":4},"usage":{"prompt_tokens":7}}"#, used(7, 0)),
+        (r#"{"usage":null,"timings":{"prompt_n":3,"predicted_n":4}}"#, used(3, 4)),
         (r#"{"usage":{"prompt_tokens":"7"}}"#, None),
         (r#"{"usage":null}"#, None),
         (r#"{"nested":{"usage":{"prompt_tokens":3}}}"#, None),

@@ -78,8 +78,11 @@ pub(crate) struct RawModel {
     pub(crate) supported_params: Vec<String>,
     /// Its prices.
     #[serde(default)]
-    #[expect(dead_code, reason = "the text of prices is taken from the document")]
     pub(crate) pricing: RawPricing,
+    /// Whether streams are asked for their usage, by `stream_options`. Clients that did not ask do
+    /// not see it.
+    #[serde(default = "yes")]
+    pub(crate) stream_usage: bool,
     /// Its own time limits. Default, key by key: those of routing.yaml.
     #[serde(default)]
     #[schemars(schema_with = "timeouts::of_model")]
@@ -110,7 +113,6 @@ pub(crate) struct RawRoute {
     pub(crate) provider_model_id: Option<String>,
     /// Default, price by price: the model's.
     #[serde(default)]
-    #[expect(dead_code, reason = "the text of prices is taken from the document")]
     pub(crate) pricing: RawPricing,
     /// Its name everywhere. Default: local-1, remote-1, ...
     #[schemars(length(min = 1, max = 128))]
@@ -131,6 +133,8 @@ pub(crate) struct RawRoute {
     pub(crate) output_modalities: Option<Vec<String>>,
     /// Whether tool calls are answered here. Default: the model's.
     pub(crate) supports_tools: Option<bool>,
+    /// Whether streams are asked for their usage here. Default: the model's.
+    pub(crate) stream_usage: Option<bool>,
     /// Words that strategies read: h100, eu-west, cheap.
     #[serde(default)]
     #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
@@ -145,11 +149,14 @@ pub(crate) struct RawRoute {
     pub(crate) timeouts: Given,
 }
 
-/// Dollars per token (per image, per request), as text or number.
+/// Dollars per token (per image, per request, per hour), as text or number: up to 12 decimals.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the text of prices is taken from the document")]
 pub(crate) struct RawPricing {
+    /// Whether the prices of tokens here are those of a million tokens, as providers list them.
+    #[serde(default)]
+    pub(crate) per_million: bool,
     /// A prompt token. Default of every price: 0.
     prompt: Option<Amount>,
     /// A token of the answer.
@@ -158,11 +165,14 @@ pub(crate) struct RawPricing {
     image: Option<Amount>,
     /// A request.
     request: Option<Amount>,
-    /// A prompt token read from the cache. Strategies take it to cost as much as any other prompt
-    /// token where this is not given.
+    /// A prompt token read from the cache. Default: the price of any other prompt token.
+    cached: Option<Amount>,
+    /// Another name of `cached`.
     input_cache_reads: Option<Amount>,
-    /// A prompt token written to the cache.
+    /// A prompt token written to the cache. Default, also for 0: the price of any other prompt token.
     input_cache_writes: Option<Amount>,
+    /// What the machine of a local deployment costs in an hour, whether it is used or not.
+    hourly: Option<Amount>,
 }
 
 /// A decimal number. Its text is taken from the document: a float in between would change it.
@@ -192,6 +202,10 @@ impl JsonSchema for Amount {
 
 fn provider() -> String {
     "openai_compat".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn both_sides() -> Vec<Side> {

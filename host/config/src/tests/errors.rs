@@ -254,6 +254,21 @@ models:
 }
 
 #[test]
+fn prices_without_an_exact_amount_are_refused() {
+    for (pricing, said) in [
+        ("prompt: 0.0000000000001", "12 decimals"),
+        ("per_million: true, prompt: 0.0000001", "at most 6 decimals"),
+        ("request: 1e9", "at most 18446744.073709551615 dollars"),
+        ("hourly: -1", "a price is a number, at least 0"),
+        ("cached: 1e-7, input_cache_reads: 1e-7", "are the same price"),
+    ] {
+        let models = format!("models: [{{id: a, base_url: 'http://a', pricing: {{{pricing}}}}}]");
+        let found = errors(&models, None, &[]);
+        assert!(found.len() == 1 && found[0].contains(said), "{pricing}: {found:?}");
+    }
+}
+
+#[test]
 fn the_longest_ejection_is_no_shorter_than_the_first() {
     let found = errors(ONE, Some("ejection: {base: 60, max: 30}\nslow_start: {from: 0}\n"), &[]);
     assert_eq!(

@@ -351,6 +351,31 @@ local_deployment:
 }
 
 #[test]
+fn prices_of_a_million_tokens_are_exact() {
+    let models = "\
+models:
+  - id: a
+    base_url: http://a.example
+    pricing: {per_million: true, prompt: 0.15, completion: '0.000001', cached: 0.075, image: 0.002, request: 1e-3}
+    route:
+      - {}
+      - {base_url: 'http://b', pricing: {prompt: 0.0000005, input_cache_reads: '', hourly: 2.50}}
+      - {base_url: 'http://c', pricing: {per_million: true, input_cache_reads: 1, input_cache_writes: 3.75}}
+";
+    let config = load_texts(models, None, &[]).unwrap();
+    let prices: Vec<_> = config.models[0].deployments.iter().map(|d| &d.pricing).collect();
+    let of = |p: &Pricing| {
+        [&p.prompt, &p.completion, p.cached(), &p.image, &p.request].map(String::clone)
+    };
+    assert_eq!(of(prices[0]), ["0.00000015", "0.000000000001", "0.000000075", "0.002", "1e-3"]);
+    assert_eq!(of(prices[1]), ["0.0000005", "0.000000000001", "0.000000075", "0.002", "1e-3"]);
+    assert_eq!(of(prices[2]), ["0.00000015", "0.000000000001", "0.000001", "0.002", "1e-3"]);
+    assert_eq!(prices[2].input_cache_writes, "0.00000375");
+    let hourly: Vec<_> = prices.iter().map(|prices| prices.hourly.as_deref()).collect();
+    assert_eq!(hourly, [None, Some("2.50"), None]);
+}
+
+#[test]
 fn prices_keys_and_probes_are_taken_as_given() {
     let models = "\
 models:

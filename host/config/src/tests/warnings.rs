@@ -81,6 +81,9 @@ fn prices_per_million_are_told() {
     let models = format!("{ONE}    pricing: {{prompt: 0.15, completion: \"0.0000006\"}}\n");
     let said = warning(&models, LISTED);
     assert!(said.contains("above $0.001") && said.contains("3"), "{said}");
+    let told = models.replace("{prompt", "{per_million: true, prompt").replace("0.0000006", "0.6");
+    let told = load_texts(&told, Some(LISTED), &[]).expect("good prices");
+    assert!(told.warnings.is_empty(), "{:?}", told.warnings);
 }
 
 #[test]

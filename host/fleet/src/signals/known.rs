@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use config::Pricing;
 use contract::{Signal, SignalScope};
 
 use crate::{Deployment, Slots};
 
 use super::{DeploymentSignals, Records, RequestSignals};
 
-/// Prices of a deployment, in dollars.
+/// Prices of a deployment in dollars, as strategies are told them. What an attempt has cost is counted
+/// exactly: see [`Tariff`](crate::Tariff).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Prices {
     /// Of a token of the prompt.
@@ -24,19 +24,7 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// The prices of a configuration, which has checked that they are numbers.
-    #[must_use]
-    pub fn of(pricing: &Pricing) -> Self {
-        let price = |text: &String| text.parse().unwrap_or(f64::NAN);
-        Self {
-            prompt: price(&pricing.prompt),
-            cached: price(pricing.cached()),
-            completion: price(&pricing.completion),
-            request: price(&pricing.request),
-        }
-    }
-
-    /// Cost in dollars of a request with this many tokens, of which `cached` tokens of the prompt
+    /// Expected cost in dollars of a request with this many tokens, of which `cached` tokens of the prompt
     /// come from the deployment's cache. An unknown number of tokens is NaN. It costs nothing if
     /// the price is 0.
     #[must_use]

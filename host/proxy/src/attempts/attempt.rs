@@ -1,5 +1,6 @@
 //! One attempt: sends a request to one deployment and reads its answer up to the commit point.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,9 +12,10 @@ use tokio::time::Instant;
 use answers::commit::{Commit, Defect, End, Shape, Verdict};
 use contract::Side;
 use fleet::Deployment;
+use http1::UsageWish;
 use http1::headers::{Passing, Up};
 use http1::response::ResponseFraming;
-use routing::{Cause, Failure, Phase};
+use routing::{Cause, Failure, InferenceEndpoint, Phase};
 
 use crate::timeout::{Span, timeout_at};
 use crate::upstream::{Answer, Incoming, Outgoing, Upstream};
@@ -23,7 +25,7 @@ use super::dropped::on_dropped;
 use super::journal::AttemptNote;
 use super::load;
 use super::request::Request;
-use super::verdict::{Rejection, judge};
+use super::verdict::{Judged, Rejection, judge};
 
 /// An answer that goes to the client.
 #[derive(Debug)]
@@ -70,8 +72,48 @@ pub(super) async fn attempt(
     deployment: &Deployment,
     request: &Request,
     note: AttemptNote<'_>,
-    span: Span,
+    mut span: Span,
 ) -> Result<Begun, Failure> {
+    let mut wish = wish_for(request).filter(|_| deployment.is_asked_for_usage());
+    let wished = wish.is_some();
+    loop {
+        let Some(begun) = send(upstream, deployment, request, note, span, wish).await? else {
+            // Sent again without the question. The refusal is no failure, and no attempt of its own.
+            (wish, span.now) = (None, Instant::now());
+            continue;
+        };
+        // The answer proves that the question was the reason. An engine may also repeat the request
+        // in an error about something else.
+        let is_proof = wished && wish.is_none() && matches!(begun, Begun::Committed(_));
+        if is_proof && deployment.refuse_usage() {
+            tracing::info!(
+                model = %deployment.model, deployment = %deployment.config.name,
+                "the deployment does not know `stream_options`: its streams are not asked for usage \
+                 until the next reload"
+            );
+        }
+        return Ok(begun);
+    }
+}
+
+/// The edit that asks for the usage of a stream. None if the request needs none.
+fn wish_for(request: &Request) -> Option<&UsageWish> {
+    let is_known = matches!(
+        request.endpoint,
+        InferenceEndpoint::ChatCompletions | InferenceEndpoint::Completions
+    );
+    request.scan.usage_wish.as_ref().filter(|_| is_known)
+}
+
+/// Sends a request once, edited by `wish`. None: the deployment refuses the edit.
+async fn send(
+    upstream: &Upstream,
+    deployment: &Deployment,
+    request: &Request,
+    note: AttemptNote<'_>,
+    span: Span,
+    wish: Option<&UsageWish>,
+) -> Result<Option<Begun>, Failure> {
     let timeouts = &deployment.config.timeouts;
     let rules = &request.snapshot.generation.config.headers;
     // A remote API is not told the client's address.
@@ -93,7 +135,7 @@ pub(super) async fn attempt(
             passing,
             on_dropped,
         },
-        body: body_for(request, &deployment.config.provider_model_id),
+        body: body_for(request, &deployment.config.provider_model_id, wish),
         repeatable: request.terms(note.started).is_repeatable(),
         pool_idle: timeouts.pool_idle,
         began: span.now,
@@ -107,8 +149,11 @@ pub(super) async fn attempt(
     load::take(&deployment.engine, &answer.head.headers);
     if !answer.head.status.is_success() {
         // Boxed: refusals are rare, and would enlarge the future of every request.
-        let judged = judge(answer, deployment, request, span.end);
-        return Box::pin(judged).await.map(Begun::Rejection);
+        let judged = judge(answer, deployment, request, span.end, wish.is_some());
+        return Ok(match Box::pin(judged).await? {
+            Judged::Rejection(rejection) => Some(Begun::Rejection(rejection)),
+            Judged::UsageRefused => None,
+        });
     }
     match answer.head.status {
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => return Err(Cause::Empty.into()),
@@ -122,8 +167,12 @@ pub(super) async fn attempt(
     }
     let shape = shape(&answer.head, request.scan.stream);
     let sent = &deployment.config.provider_model_id;
-    let committed = begin(answer, shape, timeouts.idle, span.end, sent).await?;
-    Ok(Begun::Committed(committed))
+    let mut commit = Commit::new(shape);
+    if wish.is_some() {
+        commit = commit.without_usage_event();
+    }
+    let committed = begin(answer, commit, timeouts.idle, span.end, sent).await?;
+    Ok(Some(Begun::Committed(committed)))
 }
 
 /// Reads an answer up to its commit point. A stream must bring its first content by `first_byte`,
@@ -131,13 +180,12 @@ pub(super) async fn attempt(
 /// may pause for at most `idle`. `sent` is the model's name as it was sent.
 async fn begin(
     Answer { head, mut body, first_byte }: Answer,
-    shape: Shape,
+    mut commit: Commit,
     idle: Duration,
     end: Instant,
     sent: &str,
 ) -> Result<Box<Committed>, Failure> {
     let failed = |defect| Failure::of_defect(defect, sent);
-    let mut commit = Commit::new(shape);
     let (mut limit, mut burst, mut unread) = (first_byte, Burst::default(), Bytes::new());
     let begun =
         |commit, first, unread, rest| Ok(Box::new(Committed { head, first, rest, unread, commit }));
@@ -205,12 +253,51 @@ fn shape(head: &Parts, asked: bool) -> Shape {
 }
 
 /// The request body for this deployment: the client's bytes, with the model's name replaced if the
-/// deployment has another. The bytes are shared: a request holds its body once.
-fn body_for(request: &Request, name: &str) -> [Bytes; 3] {
-    if request.scan.model == name {
-        return [request.body.clone(), Bytes::new(), Bytes::new()];
+/// deployment has another, and with the question for usage. The bytes are shared: a request holds
+/// its body once.
+fn body_for(request: &Request, name: &str, wish: Option<&UsageWish>) -> [Bytes; 5] {
+    let renamed = (request.scan.model != name).then(|| {
+        let quoted = serde_json::Value::from(name).to_string();
+        (request.scan.model_at.clone(), Bytes::from(quoted))
+    });
+    let asked = wish.map(|wish| (wish.at.clone(), Bytes::from_static(wish.text.as_bytes())));
+    edited(&request.body, renamed, asked)
+}
+
+/// An edit of a body: the bytes to replace, and their replacement.
+type Edit = (Range<usize>, Bytes);
+
+/// A body with up to two edits, in parts.
+fn edited(body: &Bytes, first: Option<Edit>, second: Option<Edit>) -> [Bytes; 5] {
+    let start = |edit: &Option<Edit>| edit.as_ref().map(|(at, _)| at.start);
+    let edits = if start(&first) < start(&second) { [first, second] } else { [second, first] };
+    let (mut parts, mut from, mut next) = (<[Bytes; 5]>::default(), 0, 0);
+    for (at, text) in edits.into_iter().flatten() {
+        parts[next] = body.slice(from..at.start);
+        parts[next + 1] = text;
+        (from, next) = (at.end, next + 2);
     }
-    let quoted = serde_json::Value::from(name).to_string();
-    let at = &request.scan.model_at;
-    [request.body.slice(..at.start), quoted.into(), request.body.slice(at.end..)]
+    parts[next] = body.slice(from..);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_are_made_in_any_order() {
+        let body = Bytes::from_static(b"0123456789");
+        let edit =
+            |at: Range<usize>, text: &'static str| Some((at, Bytes::from_static(text.as_bytes())));
+        for (first, second, want) in [
+            (None, None, "0123456789"),
+            (edit(2..4, "a"), None, "01a456789"),
+            (None, edit(10..10, "b"), "0123456789b"),
+            (edit(2..4, "a"), edit(4..4, "b"), "01ab456789"),
+            (edit(8..9, "a"), edit(0..3, "b"), "b34567a9"),
+        ] {
+            assert_eq!(edited(&body, first, second).concat(), want.as_bytes());
+        }
+    }
 }

@@ -105,7 +105,10 @@ pub struct Streamed {
 
 impl Default for Streamed {
     fn default() -> Self {
-        Self { commit: Commit::new(Shape::Stream), usage: UsageScan::default() }
+        Self {
+            commit: Commit::new(Shape::Stream).without_usage_event(),
+            usage: UsageScan::default(),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use config::HeaderRules;
 use contract::{Ending, Side};
 use fleet::Permit;
 use http1::headers::Down;
-use routing::{Cause, Exhausted, Failure, Phase, RoutedRequest, Turns};
+use routing::{Cause, Exhausted, Failure, Phase, RoutedRequest, Turns, facts};
 
 use crate::timeout::Span;
 use crate::upstream::Upstream;
@@ -81,6 +81,11 @@ impl Executor {
             Chosen::Route { weights, place, signals } => (weights, place, signals),
             Chosen::Denied(denied) => return Err((Unanswered::Denied(denied), journal)),
         };
+        let estimate = signals.as_ref().and_then(|signals| signals.prompt_tokens);
+        journal.prompted(
+            estimate.map_or_else(|| facts::prompt_tokens(body, &request.scan.fields), u64::from),
+            if model.charges_images { facts::images(body, &request.scan.fields) } else { 0 },
+        );
         let asked = RoutedRequest { signals: signals.as_ref(), ..asked };
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();

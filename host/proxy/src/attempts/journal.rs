@@ -4,6 +4,7 @@
 mod end;
 mod note;
 mod outcome;
+mod spent;
 mod told;
 
 use std::borrow::Cow;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hyper::StatusCode;
 
 use answers::Usage;
-use contract::Ending;
+use contract::{Ending, Picodollars};
 use fleet::admission::CoreHold;
 use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit};
 use routing::{Cause, TrialPart, WaitLog};
@@ -76,7 +77,18 @@ pub(crate) struct Journal {
     wasted: Duration,
     request_bytes: u64,
     response_bytes: u64,
+    /// As the upstream has reported it so far.
     usage: Option<Usage>,
+    /// Estimated tokens of the answer so far, for an upstream that reports none.
+    produced: u64,
+    /// Estimated tokens of the prompt.
+    prompt_tokens: u64,
+    /// Images in the prompt.
+    images: u64,
+    /// What the attempt took whose answer the client got.
+    consumed: Option<Usage>,
+    /// The cost of all attempts so far.
+    cost: Picodollars,
     /// Receives each ended attempt. None: no strategy learns from this request.
     pub(super) attempt_queue: Option<Arc<AttemptQueue>>,
     /// The trial that the request belongs to, and who decided in it. None: no trial.
@@ -122,6 +134,7 @@ struct Tried {
     beaten: bool,
     /// The client got the answer of this attempt, whole or in part.
     answered: bool,
+    cost: Picodollars,
 }
 
 impl Journal {
@@ -132,6 +145,7 @@ impl Journal {
         let (meters, stream, trying, beside, tried, first_byte, usage) = Default::default();
         let (error, attempt_queue, trial, admitted) = Default::default();
         let (reason, session, tenant, number) = Default::default();
+        let (produced, prompt_tokens, images, consumed, cost) = Default::default();
         Box::new(Self {
             desk,
             id,
@@ -153,6 +167,11 @@ impl Journal {
             request_bytes: 0,
             response_bytes: 0,
             usage,
+            produced,
+            prompt_tokens,
+            images,
+            consumed,
+            cost,
             attempt_queue,
             trial,
             reason,
@@ -263,6 +282,8 @@ impl Journal {
             deployment.meters.waste(waste, sent.elapsed());
             self.wasted += sent.elapsed();
         }
+        let cost = self.charge(&deployment, &end, answered.is_some(), sent.cell().get().is_some());
+        self.cost = self.cost.saturating_add(cost);
         if let Some(attempt_queue) = &self.attempt_queue {
             if self.number == 0 {
                 self.number = NUMBERS.fetch_add(1, Ordering::Relaxed);
@@ -278,6 +299,7 @@ impl Journal {
             attempted: true,
             beaten: end.ending == Ending::Hedged,
             answered: answered.is_some(),
+            cost,
         });
     }
 
@@ -311,11 +333,6 @@ impl Journal {
     /// Adds bytes of the answer.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.response_bytes += bytes as u64;
-    }
-
-    /// Records the usage that the upstream has reported so far.
-    pub(crate) fn used(&mut self, usage: Option<Usage>) {
-        self.usage = usage;
     }
 
     /// The usage that the upstream has reported so far.
@@ -372,12 +389,14 @@ impl Journal {
             wasted: self.wasted,
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
-            usage: self.usage,
+            usage: self.consumed,
+            cost: self.cost,
         };
         let attempts = self.tried.iter().map(|tried| telemetry::AttemptRecord {
             deployment: &tried.deployment.config.name,
             outcome: &tried.outcome,
             took: tried.took,
+            cost: tried.cost,
         });
         self.desk.logging.write(&record, attempts);
     }
@@ -397,6 +416,7 @@ impl WaitLog for Journal {
             attempted: false,
             beaten: false,
             answered: false,
+            cost: Picodollars::ZERO,
         });
     }
 }

@@ -261,7 +261,8 @@ impl Relay {
                     self.quiet = Duration::ZERO;
                 }
                 match verdict {
-                    Verdict::Hold => {}
+                    // The event with the usage may have been taken out.
+                    Verdict::Hold => self.note_usage(),
                     Verdict::Pass(pass) => self.first = self.watched(pass),
                     Verdict::Fail { pass, defect } => {
                         self.first = self.watched(pass);
@@ -311,24 +312,29 @@ impl Relay {
     /// Reads the usage in a chunk and puts the client's name for the model into it. Every byte for
     /// the client passes here.
     fn watched(&mut self, chunk: Bytes) -> Bytes {
-        let usage = self.commit.usage().or_else(|| {
-            if !self.commit.is_repeated() {
-                self.usage.feed(&chunk);
-            }
-            self.usage.found()
-        });
-        // Recorded at each chunk and not at the end: a client may leave early, and its usage
-        // counts.
-        self.journal.used(usage);
+        if self.commit.usage().is_none() && !self.commit.is_repeated() {
+            self.usage.feed(&chunk);
+        }
+        self.note_usage();
         match &mut self.rename {
             Some(rename) => rename.feed(chunk),
             None => chunk,
         }
     }
 
+    /// Records the usage so far. At each chunk and not at the end: a client may leave early, and its
+    /// usage counts.
+    fn note_usage(&mut self) {
+        let usage = self.commit.usage().or(self.usage.found()).or(self.commit.timings());
+        self.journal.used(usage, self.commit.events_read());
+    }
+
     /// Completes an answer that is whole. The commit may still hold a part of it.
     fn complete(&mut self, now: Instant) {
         self.state = State::Held;
+        if self.commit.shape() == Shape::Plain {
+            self.journal.plain_answer(self.first.len() + self.commit.held());
+        }
         self.count_tokens();
         self.settle(Outcome::Success, now);
         self.journal.completed();

@@ -39,7 +39,17 @@ pub(super) struct Rejection {
     pub(super) text: Option<Bytes>,
 }
 
-/// Reads an answer that is no success, until `end` at the latest.
+/// What an answer that is no success says of the request.
+#[derive(Debug)]
+pub(super) enum Judged {
+    /// It is wrong.
+    Rejection(Box<Rejection>),
+    /// The deployment does not know the question for usage that the gateway added.
+    UsageRefused,
+}
+
+/// Reads an answer that is no success, until `end` at the latest. `wished`: the gateway has asked
+/// for the usage of a stream.
 ///
 /// # Errors
 /// If the answer says anything but that the request is wrong.
@@ -48,7 +58,8 @@ pub(super) async fn judge(
     deployment: &Deployment,
     request: &Request,
     end: Instant,
-) -> Result<Box<Rejection>, Failure> {
+    wished: bool,
+) -> Result<Judged, Failure> {
     let status = answer.head.status;
     let retry_after = limits::wait(&answer.head.headers);
     if status.as_u16() < 400 {
@@ -57,18 +68,30 @@ pub(super) async fn judge(
     let idle = deployment.config.timeouts.idle;
     let idle = if may_be_passed_on(status) { idle } else { idle.min(BRIEF) };
     let text = refusal::read(&mut answer, idle, end).await;
+    if wished && matches!(status.as_u16(), 400 | 422) && text.as_deref().is_some_and(names_usage) {
+        return Ok(Judged::UsageRefused);
+    }
     let words = text.as_deref().map(Words::in_body).unwrap_or_default();
     let sent = &deployment.config.provider_model_id;
     let sense = Sense::of(Some(status.as_u16()), &words, sent);
     let named = status == StatusCode::NOT_FOUND && names_a_part(&words, &request.body, sent);
     match Cause::of_answer(status, sense, named) {
-        Cause::Rejected(_) => Ok(Box::new(Rejection { head: answer.head, text })),
+        Cause::Rejected(_) => {
+            Ok(Judged::Rejection(Box::new(Rejection { head: answer.head, text })))
+        }
         cause => {
             let body = text.filter(|text| is_error_object(&answer.head, text));
             let failure = Failure { retry_after, ..cause.into() };
             Err(Failure { body, ..failure.with(words) })
         }
     }
+}
+
+/// True if an error names the fields by which usage is asked for.
+fn names_usage(text: &[u8]) -> bool {
+    ["stream_options", "include_usage"]
+        .iter()
+        .any(|name| memmem::find(text, name.as_bytes()).is_some())
 }
 
 /// True if an answer of this status may be passed on to the client as it is.

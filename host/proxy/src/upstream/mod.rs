@@ -64,7 +64,7 @@ pub(crate) struct Outgoing<'a> {
     /// All but `host`, credential and length.
     pub(crate) headers: Up<'a>,
     /// The whole body, in parts.
-    pub(crate) body: [Bytes; 3],
+    pub(crate) body: [Bytes; 5],
     /// Whether the upstream may see the request twice.
     pub(crate) repeatable: bool,
     /// How long connections to the origin are kept unused from now on.

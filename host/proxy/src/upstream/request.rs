@@ -12,7 +12,7 @@ use super::Outgoing;
 /// Head and body, which may be written more than once.
 pub(super) struct Request {
     /// The head, then the parts of the body.
-    parts: [Bytes; 4],
+    parts: [Bytes; 6],
 }
 
 impl Request {
@@ -27,14 +27,15 @@ impl Request {
             api_key: outgoing.api_key.map(|key| key.expose()),
             headers: outgoing.headers,
         };
-        let [first, second, third] = outgoing.body.clone();
-        let head = head.head(first.len() + second.len() + third.len())?;
-        Some(Self { parts: [head.into(), first, second, third] })
+        let length = outgoing.body.iter().map(Bytes::len).sum();
+        let head = head.head(length)?;
+        let [first, second, third, fourth, fifth] = outgoing.body.clone();
+        Some(Self { parts: [head.into(), first, second, third, fourth, fifth] })
     }
 
     /// The parts that are left after `written` bytes, and their number. The others are empty.
-    pub(super) fn rest(&self, mut written: usize) -> ([IoSlice<'_>; 4], usize) {
-        let (mut rest, mut count) = ([IoSlice::new(&[]); 4], 0);
+    pub(super) fn rest(&self, mut written: usize) -> ([IoSlice<'_>; 6], usize) {
+        let (mut rest, mut count) = ([IoSlice::new(&[]); 6], 0);
         for part in &self.parts {
             let skipped = written.min(part.len());
             written -= skipped;
@@ -57,7 +58,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_each_part_from_its_place() {
-        let parts = ["head", "", "name", "tail"].map(|part| Bytes::from_static(part.as_bytes()));
+        let parts =
+            ["head", "", "name", "", "tail", ""].map(|part| Bytes::from_static(part.as_bytes()));
         let request = Request { parts };
         for written in 0..=12 {
             let (rest, count) = request.rest(written);

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use http::HeaderMap;
+use memchr::memmem;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use config::RequestFacts;
@@ -139,6 +140,33 @@ pub fn beside(
         facts.prefixes = signals.prefixes.iter().take(BLOCKS).copied().collect();
     }
     facts
+}
+
+/// Estimates the tokens of a prompt for its cost. A short prompt is estimated by its size alone: only
+/// a long one may have an inline image, of which most bytes are no text.
+#[must_use]
+pub fn prompt_tokens(body: &[u8], fields: &Fields) -> u64 {
+    /// In bytes.
+    const SHORT: usize = 8 * 1024;
+    let parts = [&fields.prompt, &fields.tools, &fields.instructions].into_iter().flatten();
+    let size: usize = parts.map(|range| range.len()).sum();
+    match size {
+        ..=SHORT => prompt::tokens_of(size).into(),
+        _ => tokens(body, fields).unwrap_or_default().into(),
+    }
+}
+
+/// The images in a prompt, by the keys and types that name one.
+#[must_use]
+pub fn images(body: &[u8], fields: &Fields) -> u64 {
+    let prompt = fields.prompt.clone().and_then(|range| body.get(range)).unwrap_or_default();
+    let is_key =
+        |at: usize| prompt[at..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
+    let of = |name: &[u8], is_key_wanted: bool| {
+        let found = memmem::find_iter(prompt, name).map(|at| at + name.len());
+        found.filter(|at| is_key(*at) == is_key_wanted).count() as u64
+    };
+    of(b"\"image_url\"", true).max(of(b"\"input_image\"", false))
 }
 
 /// A header's value. None if it is empty, not printable, or longer than [`VALUE`].

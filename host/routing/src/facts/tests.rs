@@ -284,3 +284,31 @@ fn signals_cover_more_of_a_prompt_than_strategies_are_told() {
     let none = found(&json!({"model": "m"}));
     assert_eq!((none.prompt_tokens, none.prefixes.len()), (None, 0));
 }
+
+#[test]
+fn the_prompt_of_a_cost_is_about_its_text() {
+    let estimate = |body: &str| {
+        let fields = http1::scan(body.as_bytes()).expect("a good body").fields;
+        (super::prompt_tokens(body.as_bytes(), &fields), super::images(body.as_bytes(), &fields))
+    };
+    let text = "four".repeat(100);
+    assert_eq!(estimate(&format!(r#"{{"model":"m","prompt":"{text}"}}"#)), (100, 0));
+    let long = "four ".repeat(4000);
+    let (tokens, _) =
+        estimate(&format!(r#"{{"model":"m","instructions":"{text}","input":"{long}"}}"#));
+    assert!((5000..5200).contains(&tokens), "{tokens}");
+    assert_eq!(estimate(r#"{"model":"m"}"#), (0, 0));
+    let picture = "A".repeat(100_000);
+    let url = format!(
+        r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{picture}"}}}}"#
+    );
+    let (tokens, images) = estimate(&format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":[{url},{url}, {{"type":"text","text":"\"image_url\":"}}]}}]}}"#
+    ));
+    assert!(tokens < 2000 && images == 2, "{tokens} {images}");
+    let file = r#"{"type":"input_image","file_id":"f"}"#;
+    let url = r#"{"type": "input_image", "image_url" : "http://x"}"#;
+    let (_, images) =
+        estimate(&format!(r#"{{"model":"m","input":[{{"content":[{file},{url}]}}]}}"#));
+    assert_eq!(images, 2);
+}

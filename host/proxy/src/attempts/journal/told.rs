@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use answers::Usage;
 use fleet::{DecidedRequest, Deployment};
 use routing::TrialPart;
 
@@ -28,7 +27,8 @@ impl Journal {
             prompt_tokens: usage.map(|usage| tokens(usage.prompt_tokens)),
             cached_tokens: usage.and_then(|usage| usage.cached_tokens).map(tokens),
             completion_tokens: usage.map(|usage| tokens(usage.completion_tokens)),
-            cost: usage.and_then(|usage| cost(deployment, usage)),
+            reasoning_tokens: usage.and_then(|usage| usage.reasoning_tokens).map(tokens),
+            cost: usage.map(|usage| self.cost(deployment, usage).as_dollars()),
             ..contract::EndedAttempt::new(deployment.id, end.ending, total)
         }
     }
@@ -54,20 +54,8 @@ impl Journal {
                 attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
                 fell_back: attempts > beaten + 1,
                 first_byte: self.first_byte,
-                cost: paid.and_then(|(tried, usage)| cost(&tried.deployment, usage)),
+                cost: paid.map(|(tried, usage)| self.cost(&tried.deployment, usage).as_dollars()),
             },
         );
     }
-}
-
-/// Dollars of an answer with this usage. None if the prices are not known.
-fn cost(deployment: &Deployment, usage: Usage) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 tokens")]
-    let [prompt, cached, completion] = [
-        usage.prompt_tokens as f64,
-        usage.cached_tokens.unwrap_or(0).min(usage.prompt_tokens) as f64,
-        usage.completion_tokens as f64,
-    ];
-    let cost = deployment.prices.cost(prompt, cached, completion);
-    cost.is_finite().then_some(cost)
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use answers::Usage;
+use contract::Picodollars;
 
 use super::{AttemptRecord, Record, line};
 use crate::telemetry::documented::{hold, table};
 
 /// Every field of a line, and its description. A `.` leads into an object or the objects of a list.
-const FIELDS: [(&str, &str); 23] = [
+const FIELDS: [(&str, &str); 30] = [
     ("time", "When the request arrived: RFC 3339 in UTC, with microseconds"),
     ("request_id", "The `x-request-id` of the answer"),
     ("path", "The path of the request; empty if the request could not be read"),
@@ -24,6 +25,7 @@ const FIELDS: [(&str, &str); 23] = [
     ("attempts.deployment", "The name of the deployment"),
     ("attempts.outcome", "How the attempt ended: see below"),
     ("attempts.ms", "Milliseconds until the answer began or the attempt failed, or in the queue"),
+    ("attempts.cost", "Dollars that the attempt cost, as `cost`"),
     ("status", "The status that the client got; 499 if it left before the answer"),
     (
         "outcome",
@@ -44,8 +46,17 @@ const FIELDS: [(&str, &str); 23] = [
     ("wasted_ms", "Milliseconds that engines worked on undelivered answers, over all attempts"),
     ("request_bytes", "Bytes of the request's body"),
     ("response_bytes", "Bytes of the answer's body"),
-    ("usage.prompt_tokens", "Tokens of the prompt; `usage` is null if the upstream reported none"),
+    ("usage.prompt_tokens", "Tokens of the prompt; `usage` is null if there was no answer"),
     ("usage.completion_tokens", "Tokens of the answer"),
+    (
+        "usage.cached_tokens",
+        "Those of the prompt that came from a cache; left out if the upstream does not tell",
+    ),
+    ("usage.cache_write_tokens", "Those of the prompt that were written to a cache; likewise"),
+    ("usage.reasoning_tokens", "Those of the answer that are reasoning; likewise"),
+    ("usage.audio_ms", "Milliseconds of a recording that was read; likewise"),
+    ("usage.estimated", "Whether the upstream reported no usage, and the gateway has estimated it"),
+    ("cost", "Dollars that all attempts cost by the configured prices, with all digits"),
 ];
 
 #[test]
@@ -93,9 +104,21 @@ fn line_with_everything() -> Value {
         wasted: Duration::ZERO,
         request_bytes: 0,
         response_bytes: 0,
-        usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4, cached_tokens: None }),
+        usage: Some(Usage {
+            cached_tokens: Some(1),
+            cache_write_tokens: Some(1),
+            reasoning_tokens: Some(1),
+            audio: Some(Duration::ZERO),
+            ..Usage::default()
+        }),
+        cost: Picodollars::ZERO,
     };
-    let attempt = AttemptRecord { deployment: "local-1", outcome: "ok", took: Duration::ZERO };
+    let attempt = AttemptRecord {
+        deployment: "local-1",
+        outcome: "ok",
+        took: Duration::ZERO,
+        cost: Picodollars::ZERO,
+    };
     let mut written = Vec::new();
     line::write(&mut written, &record, std::iter::once(attempt));
     serde_json::from_slice(&written).unwrap()

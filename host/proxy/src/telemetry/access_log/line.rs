@@ -8,6 +8,7 @@ use serde_json::to_writer;
 use time::OffsetDateTime;
 
 use answers::Usage;
+use contract::Picodollars;
 
 use super::{AttemptRecord, Record};
 
@@ -61,6 +62,8 @@ pub(super) fn write<'a>(
     line.number(record.response_bytes);
     line.word(b",\"usage\":");
     line.option(record.usage, Line::usage);
+    line.word(b",\"cost\":");
+    line.amount(record.cost);
     line.word(b"}\n");
 }
 
@@ -125,6 +128,8 @@ impl Line<'_> {
         self.text(attempt.outcome);
         self.word(b",\"ms\":");
         self.millis(attempt.took);
+        self.word(b",\"cost\":");
+        self.amount(attempt.cost);
         self.word(b"}");
     }
 
@@ -133,7 +138,32 @@ impl Line<'_> {
         self.number(usage.prompt_tokens);
         self.word(b",\"completion_tokens\":");
         self.number(usage.completion_tokens);
+        let mut known = |name: &'static str, tokens: Option<u64>| {
+            if let Some(tokens) = tokens {
+                self.own(name);
+                self.number(tokens);
+            }
+        };
+        known(",\"cached_tokens\":", usage.cached_tokens);
+        known(",\"cache_write_tokens\":", usage.cache_write_tokens);
+        known(",\"reasoning_tokens\":", usage.reasoning_tokens);
+        if let Some(audio) = usage.audio {
+            self.word(b",\"audio_ms\":");
+            self.millis(audio);
+        }
+        self.word(b",\"estimated\":");
+        self.own(if usage.is_estimated { "true" } else { "false" });
         self.word(b"}");
+    }
+
+    /// Writes dollars with all their digits.
+    fn amount(&mut self, amount: Picodollars) {
+        match amount.is_zero() {
+            true => self.word(b"0"),
+            false => {
+                let _ = write!(self.0, "{amount}");
+            }
+        }
     }
 
     /// Writes RFC 3339 in UTC, with microseconds.
@@ -198,6 +228,7 @@ mod tests {
             request_bytes: u64::MAX,
             response_bytes: 0,
             usage: None,
+            cost: Picodollars::ZERO,
         }
     }
 
@@ -216,7 +247,7 @@ mod tests {
             "attempts": [], "status": 499, "outcome": "cancelled", "error": null, "reason": null,
             "stream": false,
             "queued_ms": 0.0, "first_byte_ms": null, "total_ms": 1.25, "wasted_ms": 0.001,
-            "request_bytes": u64::MAX, "response_bytes": 0, "usage": null,
+            "request_bytes": u64::MAX, "response_bytes": 0, "usage": null, "cost": 0,
         });
         assert_eq!(read(&record(), iter::empty()), want);
     }
@@ -227,6 +258,7 @@ mod tests {
             deployment: "local \\ 1",
             outcome,
             took: Duration::from_micros(micros),
+            cost: Picodollars::new(micros),
         };
         let full = Record {
             deployment: Some("local \\ 1"),
@@ -234,7 +266,8 @@ mod tests {
             error: Some("truncated"),
             stream: true,
             first_byte: Some(Duration::from_millis(3)),
-            usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4, cached_tokens: None }),
+            usage: Some(Usage { prompt_tokens: 3, completion_tokens: 4, ..Usage::default() }),
+            cost: Picodollars::new(1_500_000_000_001),
             ..record()
         };
         let attempts = [attempt("queue_full", 500), attempt("ok", 12_345_678)];
@@ -242,13 +275,28 @@ mod tests {
         assert_eq!(got["deployment"], "local \\ 1");
         assert_eq!(got["side"], "local");
         let attempts = json!([
-            {"deployment": "local \\ 1", "outcome": "queue_full", "ms": 0.5},
-            {"deployment": "local \\ 1", "outcome": "ok", "ms": 12345.678},
+            {"deployment": "local \\ 1", "outcome": "queue_full", "ms": 0.5, "cost": 5e-10},
+            {"deployment": "local \\ 1", "outcome": "ok", "ms": 12345.678, "cost": 0.000012345678},
         ]);
         assert_eq!(got["attempts"], attempts);
         assert_eq!(got["error"], "truncated");
         assert_eq!(got["stream"], true);
         assert_eq!(got["first_byte_ms"], 3.0);
-        assert_eq!(got["usage"], json!({"prompt_tokens": 3, "completion_tokens": 4}));
+        let usage = json!({"prompt_tokens": 3, "completion_tokens": 4, "estimated": false});
+        assert_eq!((&got["usage"], &got["cost"]), (&usage, &json!(1.500_000_000_001)));
+        let usage = Usage {
+            cached_tokens: Some(1),
+            cache_write_tokens: Some(0),
+            reasoning_tokens: Some(2),
+            audio: Some(Duration::from_micros(2_500_001)),
+            is_estimated: true,
+            ..full.usage.expect("usage")
+        };
+        let got = read(&Record { usage: Some(usage), ..full }, iter::empty());
+        let want = json!({
+            "prompt_tokens": 3, "completion_tokens": 4, "cached_tokens": 1,
+            "cache_write_tokens": 0, "reasoning_tokens": 2, "audio_ms": 2500.001, "estimated": true,
+        });
+        assert_eq!(got["usage"], want);
     }
 }

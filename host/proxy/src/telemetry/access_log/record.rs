@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use answers::Usage;
+use contract::Picodollars;
 
 /// One line without its attempts. It never contains a prompt or a key.
 #[derive(Debug)]
@@ -41,8 +42,10 @@ pub struct Record<'a> {
     pub request_bytes: u64,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
-    /// Tokens, if the upstream reported them.
+    /// What the answer took. None without an answer.
     pub usage: Option<Usage>,
+    /// The cost of all attempts.
+    pub cost: Picodollars,
 }
 
 /// One attempt of a request.
@@ -54,4 +57,6 @@ pub struct AttemptRecord<'a> {
     pub outcome: &'a str,
     /// Time until the answer began or the attempt failed. If no attempt was made: time in line.
     pub took: Duration,
+    /// What it cost.
+    pub cost: Picodollars,
 }

@@ -4,7 +4,7 @@
 
 use fleet::{
     Busy, Deployment, DeploymentMeters, EngineSignals, FleetModel, ModelMeters, Route, Snapshot,
-    Waste,
+    Spending, TokenKind, Waste,
 };
 
 use super::samples::{Kind, Samples};
@@ -179,6 +179,38 @@ const FAMILIES: &[Family] = &[
             by_cause(model, |at, cause, meters| {
                 samples.add(&[at[0], at[1], at[2], cause.as_str()], meters.wasted(cause).seconds());
             });
+        }),
+    },
+    Family {
+        name: "gateway_tokens_total",
+        help: "Tokens of attempts: as reported, or estimated where the upstream reports none. `prompt` includes `cached`, `completion` includes `reasoning`.",
+        kind: Kind::Counter,
+        labels: &[PLACE[0], PLACE[1], PLACE[2], "kind", "usage"],
+        each: Each::Model(|model, _, samples| {
+            for deployment in &model.deployments {
+                let [model, name, side] = place(deployment);
+                for (is_estimated, usage) in [(false, "reported"), (true, "estimated")] {
+                    for kind in TokenKind::ALL {
+                        let tokens = deployment.meters.tokens(kind, is_estimated);
+                        samples.count(&[model, name, side, kind.as_str(), usage], tokens);
+                    }
+                }
+            }
+        }),
+    },
+    Family {
+        name: "gateway_cost_dollars_total",
+        help: "Cost of attempts by the configured prices, by whether the client got the whole answer.",
+        kind: Kind::Counter,
+        labels: &[PLACE[0], PLACE[1], PLACE[2], "kind"],
+        each: Each::Model(|model, _, samples| {
+            for deployment in &model.deployments {
+                let [model, name, side] = place(deployment);
+                for spending in Spending::ALL {
+                    let cost = deployment.meters.cost(spending);
+                    samples.amount(&[model, name, side, spending.as_str()], cost);
+                }
+            }
         }),
     },
     Family {

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::Write;
 
+use contract::Picodollars;
 use fleet::Durations;
 
 use super::families::Family;
@@ -63,6 +64,12 @@ impl<'t> Samples<'t> {
     pub(super) fn count(&mut self, values: &[&str], count: u64) {
         self.begin(values);
         self.line("", None, count);
+    }
+
+    /// Adds an amount of money, in dollars.
+    pub(super) fn amount(&mut self, values: &[&str], amount: Picodollars) {
+        self.begin(values);
+        self.line("", None, amount);
     }
 
     /// Adds all lines of a histogram.

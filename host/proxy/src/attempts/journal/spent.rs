@@ -1,0 +1,89 @@
+//! What an attempt took and cost, as far as the upstream tells it, else as an estimate.
+
+use answers::Usage;
+use contract::{Ending, Picodollars};
+use fleet::{Consumed, Deployment, DeploymentMeters, Spending, TokenKind};
+
+use super::{End, Journal};
+
+/// Bytes of an answer per token. Used for a plain answer that tells no usage.
+const BYTES: u64 = 4;
+
+impl Journal {
+    /// Records the estimated tokens of the prompt, and the images in it.
+    pub(in super::super) fn prompted(&mut self, tokens: u64, images: u64) {
+        (self.prompt_tokens, self.images) = (tokens, images);
+    }
+
+    /// Records the usage that the upstream has reported so far, and the events of content.
+    pub(crate) fn used(&mut self, usage: Option<Usage>, events: u32) {
+        self.usage = usage;
+        self.produced = events.into();
+    }
+
+    /// Records the size of a plain answer that is whole, in bytes.
+    pub(in super::super) fn plain_answer(&mut self, bytes: usize) {
+        // Vectors and ranks have no tokens.
+        let is_text = !matches!(self.path, "/v1/embeddings" | "/v1/rerank");
+        self.produced = if is_text { bytes as u64 / BYTES } else { 0 };
+    }
+
+    /// Counts what an attempt took, and returns its cost. `answered`: the client got its answer, or
+    /// a part of it. `sent`: its request was written.
+    pub(super) fn charge(
+        &mut self,
+        deployment: &Deployment,
+        end: &End,
+        answered: bool,
+        sent: bool,
+    ) -> Picodollars {
+        let Some(usage) = self.usage_of(end, answered, sent) else { return Picodollars::ZERO };
+        if answered {
+            self.consumed = Some(usage);
+        }
+        let cost = self.cost(deployment, usage);
+        let spending = match (end.ending, end.waste) {
+            (Ending::Hedged, _) => Spending::Hedged,
+            (_, Some(_)) => Spending::Wasted,
+            (_, None) => Spending::Answered,
+        };
+        deployment.meters.spent(spending, cost);
+        count(&deployment.meters, usage);
+        cost
+    }
+
+    /// The cost of an attempt with this usage.
+    pub(super) fn cost(&self, deployment: &Deployment, usage: Usage) -> Picodollars {
+        deployment.tariff.cost(Consumed {
+            prompt: usage.prompt_tokens,
+            cached: usage.cached_tokens.unwrap_or(0),
+            written: usage.cache_write_tokens.unwrap_or(0),
+            completion: usage.completion_tokens,
+            images: self.images,
+        })
+    }
+
+    /// What an attempt took. None: nothing that anybody pays for, because it was refused, or failed
+    /// before the engine worked on it.
+    fn usage_of(&self, end: &End, answered: bool, sent: bool) -> Option<Usage> {
+        let estimate = |completion_tokens| Usage {
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens,
+            is_estimated: true,
+            ..Usage::default()
+        };
+        if answered {
+            let is_answer = end.ending != Ending::ClientError;
+            return is_answer.then(|| self.usage.unwrap_or_else(|| estimate(self.produced)));
+        }
+        (sent && end.waste.is_some()).then(|| estimate(0))
+    }
+}
+
+fn count(meters: &DeploymentMeters, usage: Usage) {
+    let add = |kind, tokens| meters.consumed(kind, usage.is_estimated, tokens);
+    add(TokenKind::Prompt, usage.prompt_tokens);
+    add(TokenKind::Cached, usage.cached_tokens.unwrap_or(0));
+    add(TokenKind::Completion, usage.completion_tokens);
+    add(TokenKind::Reasoning, usage.reasoning_tokens.unwrap_or(0));
+}
