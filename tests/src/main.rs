@@ -35,8 +35,13 @@ fn corrupt(what: &str) -> ExitCode {
         unknown => panic!("CORRUPT={unknown}"),
     }
     let fleet = Fleet::build(&config, None);
-    let generation =
-        Generation { config, fleet, strategies: Vec::new(), loaded_at: SystemTime::now() };
+    let generation = Generation {
+        config,
+        fleet,
+        strategies: Vec::new(),
+        books: None,
+        loaded_at: SystemTime::now(),
+    };
     let tried = Plan::tried(Arc::new(generation), Vec::new());
     let (plan, snapshot) = tried.expect("no strategy that could fail");
     let loaded = Loaded { plan, snapshot, seen: Seen::default() };

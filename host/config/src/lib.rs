@@ -156,7 +156,8 @@ fn checked(
     if let Some(models) = models.filter(|_| absent || entries.is_some()) {
         let Joined { mut models, warnings } =
             join::join(&models, entries.as_ref(), &config, &mut errors);
-        if let Some(entries) = &entries {
+        // An error in models.yaml may be why there is no such name.
+        if let Some(entries) = entries.as_ref().filter(|_| errors.is_empty()) {
             let unknown = budgets::unknown(&config.budgets, &models).into_iter();
             errors.extend(unknown.map(|(at, what, help)| entries.document.error(&at, what, help)));
         }

@@ -51,7 +51,8 @@ mod tests {
     fn snapshot() -> Snapshot {
         let config = Config::default();
         let (fleet, strategies) = (Fleet::build(&config, None), Vec::new());
-        let generation = Generation { config, fleet, strategies, loaded_at: SystemTime::now() };
+        let generation =
+            Generation { config, fleet, strategies, books: None, loaded_at: SystemTime::now() };
         let (routes, strategy_states) = Default::default();
         Snapshot { generation: Arc::new(generation), routes, strategy_states }
     }

@@ -61,6 +61,12 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Tokens that answers of its model usually have. None: that is not recorded, or not known yet.
+    #[must_use]
+    pub fn usual_answer(&self) -> Option<u64> {
+        self.signals.usual_answer()
+    }
+
     /// The live numbers that a strategy is told at `now`. `condition` is that of its [`State`].
     #[must_use]
     pub fn candidate(&self, condition: Condition, now: Instant) -> Candidate<'_> {

@@ -30,8 +30,14 @@ fn a_plan_that_panics_leaves_the_old_log_and_the_old_places() {
     let tls = Arc::new(proxy::tls::client().unwrap());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let worker = worker("reload").unwrap();
-    let control =
-        Control::new(Arc::clone(&gateway), decider, loader, &tls, worker.handle().clone()).unwrap();
+    let control = Control::new(
+        Arc::clone(&gateway),
+        decider,
+        Arc::new(loader),
+        &tls,
+        worker.handle().clone(),
+    )
+    .unwrap();
     equip(&control.gateway, &first).unwrap();
 
     let (plan, snapshot) = tried(generation(&settings("new", 2), Some(&first.fleet)));

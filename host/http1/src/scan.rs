@@ -37,8 +37,10 @@ pub struct Fields {
     pub tools: Option<Range<usize>>,
     /// `instructions` or `system`. Engines put them before the messages.
     pub instructions: Option<Range<usize>>,
-    /// `max_completion_tokens`, `max_tokens`, or `max_output_tokens`.
-    pub max_output: Option<Range<usize>>,
+    /// `max_completion_tokens`, `max_tokens`, and `max_output_tokens`.
+    pub max_output: [Option<Range<usize>>; 3],
+    /// `n` and `best_of`.
+    pub choices: [Option<Range<usize>>; 2],
     /// `prompt_cache_key`, `user`, `conversation` and `previous_response_id`. The first that is
     /// present names the session.
     pub session: [Option<Range<usize>>; 4],
@@ -51,7 +53,11 @@ impl Fields {
             "messages" | "prompt" | "input" | "query" => &mut self.prompt,
             "tools" => &mut self.tools,
             "instructions" | "system" => &mut self.instructions,
-            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => &mut self.max_output,
+            "max_completion_tokens" => &mut self.max_output[0],
+            "max_tokens" => &mut self.max_output[1],
+            "max_output_tokens" => &mut self.max_output[2],
+            "n" => &mut self.choices[0],
+            "best_of" => &mut self.choices[1],
             "prompt_cache_key" => &mut self.session[0],
             "user" => &mut self.session[1],
             "conversation" => &mut self.session[2],
@@ -252,9 +258,11 @@ mod tests {
         at("tools", |fields| &fields.tools);
         at("instructions", |fields| &fields.instructions);
         at("system", |fields| &fields.instructions);
-        for name in ["max_tokens", "max_completion_tokens", "max_output_tokens"] {
-            at(name, |fields| &fields.max_output);
-        }
+        at("max_completion_tokens", |fields| &fields.max_output[0]);
+        at("max_tokens", |fields| &fields.max_output[1]);
+        at("max_output_tokens", |fields| &fields.max_output[2]);
+        at("n", |fields| &fields.choices[0]);
+        at("best_of", |fields| &fields.choices[1]);
         at("prompt_cache_key", |fields| &fields.session[0]);
         at("user", |fields| &fields.session[1]);
         at("conversation", |fields| &fields.session[2]);

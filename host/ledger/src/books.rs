@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use config::{Budget, Config, Each, OnStoreFailure, OnceSpent};
+use config::{Budget, Config, Each, OnStoreFailure, OnceSpent, Reserve};
 use contract::Picodollars;
 use jiff::Timestamp;
 
 use crate::Ledger;
-use crate::purse::{Line, Purse};
+use crate::purse::{Line, Purse, Stake};
 use crate::rule::Rule;
 use crate::writer::Named;
 
@@ -27,6 +27,7 @@ pub(crate) struct Page {
     pub(crate) name: Arc<str>,
     pub(crate) rule: Rule,
     pub(crate) then: OnceSpent,
+    pub(crate) reserve: Reserve,
     tenant: Option<String>,
     each: Option<Each>,
     /// Its account. None: each tenant has its own.
@@ -71,6 +72,7 @@ impl Books {
                 name: budget.name.as_str().into(),
                 rule: Rule::of(budget),
                 then: budget.then,
+                reserve: budget.reserve,
                 tenant: budget.of.tenant.clone(),
                 each: budget.each,
                 account,
@@ -86,14 +88,14 @@ impl Books {
         Self { ledger, budgets, models, on_failure: config.ledger.on_store_failure }
     }
 
-    /// The purse of a request of this tenant. None: no budget counts for it. `most` is what it can
+    /// The purse of a request of this tenant. None: no budget counts for it. `stake` says what it can
     /// cost at a deployment of the model.
     #[must_use]
     pub fn purse(
         self: &Arc<Self>,
         model: usize,
         tenant: Option<&str>,
-        most: impl Fn(usize) -> Picodollars,
+        stake: impl Fn(usize) -> Stake,
     ) -> Option<Purse> {
         let covered = self.models.get(model).filter(|covered| covered.all != 0)?;
         let tenant = tenant.unwrap_or_default();
@@ -112,13 +114,14 @@ impl Books {
         if lines.is_empty() {
             return None;
         }
-        let most = (0..covered.deployments.len()).map(most).collect();
-        Some(Purse::new(Arc::clone(self), Arc::clone(covered), lines, most))
+        let stakes = (0..covered.deployments.len()).map(stake).collect();
+        Some(Purse::new(Arc::clone(self), Arc::clone(covered), lines, stakes))
     }
 
     /// How the budgets stand that are no tenant's own.
     #[must_use]
-    pub fn standings(&self, now: Timestamp) -> Vec<Standing> {
+    pub fn standings(&self) -> Vec<Standing> {
+        let now = Timestamp::now();
         let standing = |page: &Arc<Page>| {
             let balance = page.account.as_ref()?.account.balance(&page.rule, now);
             Some(Standing {
@@ -131,6 +134,12 @@ impl Books {
             })
         };
         self.budgets.iter().filter_map(standing).collect()
+    }
+
+    /// Why the ledger's file could not be written at the last attempt. None: it could.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.ledger.failure()
     }
 
     /// Asks for a larger lease. Nothing is asked for in a ledger without a file.

@@ -25,7 +25,7 @@ use store::{Name, Store};
 use writer::{Named, Writer};
 
 pub use books::{Books, Standing};
-pub use purse::{Purse, Refused, Reservation};
+pub use purse::{Purse, Refused, Reservation, Stake};
 pub use store::OpenError;
 
 /// Accounts of tenants that are kept at one time. A request of one more counts for the account of

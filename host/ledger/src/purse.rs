@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::OnceSpent;
+use config::{OnceSpent, Reserve};
 use contract::Picodollars;
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -23,7 +23,16 @@ pub struct Purse {
     books: Arc<Books>,
     covered: Arc<Covered>,
     lines: Vec<Arc<Line>>,
-    most: Vec<Picodollars>,
+    stakes: Vec<Stake>,
+}
+
+/// What a request can cost at a deployment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stake {
+    /// The most.
+    pub most: Picodollars,
+    /// What it probably costs.
+    pub expected: Picodollars,
 }
 
 /// An account of one of these budgets.
@@ -50,8 +59,9 @@ pub struct Refused {
 #[derive(Debug)]
 pub struct Reservation {
     books: Arc<Books>,
-    lines: Vec<Arc<Line>>,
-    amount: Picodollars,
+    /// The accounts, and how much is reserved in each.
+    lines: Vec<(Arc<Line>, Picodollars)>,
+    most: Picodollars,
 }
 
 impl Purse {
@@ -59,19 +69,21 @@ impl Purse {
         books: Arc<Books>,
         covered: Arc<Covered>,
         lines: Vec<Arc<Line>>,
-        most: Vec<Picodollars>,
+        stakes: Vec<Stake>,
     ) -> Self {
-        Self { books, covered, lines, most }
+        Self { books, covered, lines, stakes }
     }
 
     /// The budgets, as bits, that have less left than the request costs at the cheapest deployment that
     /// they cover, and the first of them. A request does not go where one of them counts.
     #[must_use]
-    pub fn spent(&self, now: Timestamp) -> (u64, Option<Refused>) {
+    pub fn spent(&self) -> (u64, Option<Refused>) {
+        let now = Timestamp::now();
         let (mut spent, mut first) = (0, None);
         for line in &self.lines {
-            let covered = self.covered.deployments.iter().zip(&self.most);
-            let costs = covered.filter(|(bits, _)| *bits & line.bit != 0).map(|(_, most)| *most);
+            let covered = self.covered.deployments.iter().zip(&self.stakes);
+            let covered = covered.filter(|(bits, _)| *bits & line.bit != 0);
+            let costs = covered.map(|(_, stake)| line.amount(*stake));
             let Some(least) = costs.min() else { continue };
             let balance = line.account.account.balance(&line.page.rule, now);
             let total = balance.spent.saturating_add(balance.reserved).saturating_add(least);
@@ -120,14 +132,15 @@ impl Purse {
         if bits == 0 {
             return Ok(None);
         }
-        let amount = self.most[deployment];
-        let mut reserved = Reservation { books: Arc::clone(&self.books), lines: vec![], amount };
+        let stake = self.stakes[deployment];
+        let mut reserved = self.nothing(stake);
         for line in self.lines.iter().filter(|line| line.bit & bits != 0) {
+            let amount = line.amount(stake);
             if let Err(refused) = self.reserve_in(line, amount).await {
                 reserved.settle(Picodollars::ZERO);
                 return Err(refused);
             }
-            reserved.lines.push(Arc::clone(line));
+            reserved.lines.push((Arc::clone(line), amount));
         }
         Ok(Some(reserved))
     }
@@ -142,12 +155,13 @@ impl Purse {
         if bits == 0 {
             return Ok(None);
         }
-        let amount = self.most[deployment];
-        let mut reserved = Reservation { books: Arc::clone(&self.books), lines: vec![], amount };
+        let stake = self.stakes[deployment];
+        let mut reserved = self.nothing(stake);
         for line in self.lines.iter().filter(|line| line.bit & bits != 0) {
+            let amount = line.amount(stake);
             let refused = match self.ask(line, amount) {
                 Ok(true) => {
-                    reserved.lines.push(Arc::clone(line));
+                    reserved.lines.push((Arc::clone(line), amount));
                     continue;
                 }
                 Ok(false) => line.refused(None, Timestamp::now()),
@@ -157,6 +171,10 @@ impl Purse {
             return Err(refused);
         }
         Ok(Some(reserved))
+    }
+
+    fn nothing(&self, stake: Stake) -> Reservation {
+        Reservation { books: Arc::clone(&self.books), lines: Vec::new(), most: stake.most }
     }
 
     async fn reserve_in(&self, line: &Line, amount: Picodollars) -> Result<(), Refused> {
@@ -194,6 +212,14 @@ impl Purse {
 }
 
 impl Line {
+    /// What is reserved of a stake.
+    fn amount(&self, stake: Stake) -> Picodollars {
+        match self.page.reserve {
+            Reserve::Maximum => stake.most,
+            Reserve::Expected => stake.expected,
+        }
+    }
+
     /// `until`: when the window ends, if what is spent leaves too little.
     fn refused(&self, until: Option<Timestamp>, now: Timestamp) -> Refused {
         let retry_after = match until {
@@ -211,8 +237,8 @@ impl Line {
 impl Reservation {
     /// The most that the attempt can cost.
     #[must_use]
-    pub fn amount(&self) -> Picodollars {
-        self.amount
+    pub fn most(&self) -> Picodollars {
+        self.most
     }
 
     /// Spends what the attempt has cost, and takes the rest back.
@@ -222,9 +248,9 @@ impl Reservation {
 
     fn spend(&mut self, cost: Picodollars) {
         let now = Timestamp::now();
-        for line in self.lines.drain(..) {
+        for (line, reserved) in self.lines.drain(..) {
             let Line { page, account, .. } = &*line;
-            let warns = account.account.settle(&page.rule, self.amount, cost, now);
+            let warns = account.account.settle(&page.rule, reserved, cost, now);
             if warns {
                 let tenant = page.is_each().then_some(&*account.name.tenant);
                 tracing::warn!(budget = &*page.name, tenant, "most of a budget is spent");
@@ -238,6 +264,6 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.spend(self.amount);
+        self.spend(self.most);
     }
 }

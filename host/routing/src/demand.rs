@@ -57,6 +57,11 @@ fn surely(estimate: u32) -> u64 {
     u64::from(estimate) / MARGIN
 }
 
+/// Whether the prompt holds more than text.
+pub(super) fn holds_media(prompt: &[u8]) -> bool {
+    held(prompt) != Modalities::NONE
+}
+
 /// What the prompt holds beside text. Inside a string the quotes of these words would be escaped.
 fn held(prompt: &[u8]) -> Modalities {
     let has = |words: &[Word]| words.iter().any(|word| word.find(prompt).is_some());

@@ -31,6 +31,7 @@ pub fn deployment(port: u16) -> DeploymentConfig {
         tags: Vec::new(),
         weight: 1.0,
         share: Share::Kept,
+        budgets: 0,
         pricing: Pricing::default(),
         probe: None,
         metrics: None,

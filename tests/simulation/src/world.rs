@@ -107,7 +107,7 @@ impl World {
         let config = config(&scene);
         let fleet = Fleet::with_jitter(&config, None, jitter);
         let (strategies, loaded_at) = (Vec::new(), SystemTime::now());
-        let generation = Arc::new(Generation { config, fleet, strategies, loaded_at });
+        let generation = Arc::new(Generation { config, fleet, strategies, books: None, loaded_at });
         let (plan, snapshot) =
             Plan::tried(Arc::clone(&generation), Vec::new()).expect("no strategy can fail");
         let engines = scene.engines.iter().cloned().map(|e| Engine::new(e, began)).collect();

@@ -8,6 +8,7 @@ mod api;
 mod api_errors;
 mod bounded;
 mod browsers;
+mod budgets;
 mod busy;
 mod c_bindings;
 mod cache;

@@ -76,6 +76,18 @@ impl Deployment {
 }
 
 impl DeploymentSignals {
+    /// Tokens that answers of the model usually have. None: not known.
+    #[must_use]
+    pub fn usual_answer(&self) -> Option<u64> {
+        let mean = self.model.completion.get();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cast saturates, and a mean of counts is not negative"
+        )]
+        (!mean.is_nan()).then_some(mean.ceil() as u64)
+    }
+
     /// The value of a signal that the host knows by itself: see [`Deployment::signal`].
     #[must_use]
     pub fn value(

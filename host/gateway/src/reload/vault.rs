@@ -31,13 +31,12 @@ impl Vault {
     /// # Errors
     /// If the file cannot be opened, or is another than that of the configuration before.
     pub(super) fn books(&self, config: &Config) -> Result<Option<Arc<Books>>, Diagnostic> {
-        if config.budgets.is_empty() {
+        // Only routing.yaml can have budgets.
+        let Some(document) = config.routing_file.as_ref().filter(|_| !config.budgets.is_empty())
+        else {
             return Ok(None);
-        }
-        let failed = |message: String, help: &str| match &config.routing_file {
-            Some(file) => file.error(&place(config), message, help),
-            None => Diagnostic::of_file("routing.yaml".to_owned(), message, help),
         };
+        let failed = |message: String, help: &str| document.error(&place(config), message, help);
         let Some(file) = config.ledger.file.as_ref().or(self.default.as_ref()) else {
             let message = "there is no folder for what budgets have spent: HOME is not set";
             return Err(failed(

@@ -37,6 +37,7 @@ impl Arrived {
         let request = Request {
             endpoint,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            trusted: false,
             headers: HeaderMap::new(),
             hop: "gateway".into(),
             body,
@@ -76,7 +77,7 @@ impl Arrived {
         let now = Instant::now();
         let slot = deployment.slots.try_enter(now).place().expect("a free place");
         let mut permit = deployment.admit(slot, now).expect("the deployment is admitted");
-        journal.trying(&permit, 1.0).sending(now);
+        journal.trying(&permit, 1.0, None).sending(now);
         permit.begun(now);
         deployment.answered(self.request.endpoint as usize, now);
         journal.answering(StatusCode::OK, now);

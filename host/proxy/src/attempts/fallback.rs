@@ -73,7 +73,19 @@ impl Executor {
         let generation = &request.snapshot.generation;
         let route = &request.snapshot.routes[request.model];
         let (fleet, model) = (&generation.fleet, &generation.fleet.models[request.model]);
-        let scope = request.scope();
+        let purse = request.purse();
+        let (spent, broke) = match &purse {
+            Some(purse) => purse.spent(),
+            None => (0, None),
+        };
+        let scope = request.scope().without(spent);
+        if let (Some(purse), Some(broke)) = (&purse, &broke)
+            && purse.refuses(spent)
+        {
+            let exhausted = Exhausted::broke(broke.clone());
+            return Err((Unanswered::Exhausted(exhausted), journal));
+        }
+        let holds = purse.as_ref().and_then(|purse| purse.holds(spent)).unwrap_or_default();
         let terms = request.terms(journal.started);
         let (body, signals) = (&request.body, None);
         let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
@@ -89,7 +101,9 @@ impl Executor {
         let asked = RoutedRequest { signals: signals.as_ref(), ..asked };
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
-        let mut turns = Turns::begin(asked, weights, rand::rng(), now).with_place(place);
+        let mut turns = Turns::begin(asked, weights, rand::rng(), now)
+            .with_place(place)
+            .with_purse(purse.as_ref(), broke, holds);
         while let Some(permit) = turns.next(&mut *journal).await {
             let probability = match journal.attempt_queue {
                 Some(_) => turns.probability(),
@@ -99,7 +113,7 @@ impl Executor {
             let (mut permit, begun) = match turns.hedges_at() {
                 None => {
                     let deployment = permit.deployment();
-                    let note = journal.trying(&permit, probability);
+                    let note = journal.trying(&permit, probability, turns.reserved());
                     let begun = attempt(&self.upstream, deployment, &request, note, span).await;
                     (permit, begun)
                 }

@@ -42,7 +42,7 @@ impl Way<'_> {
         let (id, started) = (Rc::clone(&journal.id), journal.started);
         let note = |sent| AttemptNote { id: &id, started, sent };
         let sent = [SharedSent::default(), SharedSent::default()];
-        journal.racing(&permit, probability, &sent[0]);
+        journal.racing(&permit, probability, &sent[0], turns.reserved());
         let deployment = Arc::clone(permit.deployment());
         let mut first = pin!(self.attempt(&deployment, permit.issued(), note(&sent[0])));
         if let Ok(begun) = timeout_at(due, first.as_mut()).await {
@@ -51,7 +51,7 @@ impl Way<'_> {
         let Some((beside, probability)) = turns.hedge(Instant::now().into_std()) else {
             return (permit, first.await);
         };
-        journal.hedging(&beside, probability, &sent[1]);
+        journal.hedging(&beside, probability, &sent[1], turns.reserved());
         let deployment = Arc::clone(beside.deployment());
         let mut second = pin!(self.attempt(&deployment, beside.issued(), note(&sent[1])));
         tokio::select! {

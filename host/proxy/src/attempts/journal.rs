@@ -20,6 +20,7 @@ use answers::Usage;
 use contract::{Ending, Picodollars};
 use fleet::admission::CoreHold;
 use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit};
+use ledger::Reservation;
 use routing::{Cause, TrialPart, WaitLog};
 
 use crate::stop::{Stage, Stop};
@@ -120,6 +121,8 @@ struct Trying {
     queued: Duration,
     /// The probability with which the deployment was drawn.
     probability: f64,
+    /// The money that is reserved for it.
+    money: Option<Reservation>,
 }
 
 /// An attempt that has ended, or a deployment that had no place.
@@ -203,28 +206,52 @@ impl Journal {
 
     /// Records an attempt whose deployment was drawn with this probability. If it is dropped before its
     /// end, it counts as cancelled.
-    pub(super) fn trying(&mut self, permit: &Permit, probability: f64) -> AttemptNote<'_> {
-        let trying = self.begun(permit, probability, Sent::Own(Cell::default()));
+    pub(super) fn trying(
+        &mut self,
+        permit: &Permit,
+        probability: f64,
+        money: Option<Reservation>,
+    ) -> AttemptNote<'_> {
+        let trying = self.begun(permit, probability, Sent::Own(Cell::default()), money);
         let trying = self.trying.insert(trying);
         AttemptNote { id: &self.id, started: self.started, sent: trying.sent.cell() }
     }
 
     /// Like [`trying`](Self::trying), for an attempt that may get a second one beside it.
-    pub(super) fn racing(&mut self, permit: &Permit, probability: f64, sent: &SharedSent) {
-        self.trying = Some(self.begun(permit, probability, Sent::Shared(Rc::clone(sent))));
+    pub(super) fn racing(
+        &mut self,
+        permit: &Permit,
+        probability: f64,
+        sent: &SharedSent,
+        money: Option<Reservation>,
+    ) {
+        let trying = self.begun(permit, probability, Sent::Shared(Rc::clone(sent)), money);
+        self.trying = Some(trying);
     }
 
     /// Records a second attempt beside the one under way. Its deployment was drawn with this
     /// probability.
-    pub(super) fn hedging(&mut self, permit: &Permit, probability: f64, sent: &SharedSent) {
-        let trying = self.begun(permit, probability, Sent::Shared(Rc::clone(sent)));
+    pub(super) fn hedging(
+        &mut self,
+        permit: &Permit,
+        probability: f64,
+        sent: &SharedSent,
+        money: Option<Reservation>,
+    ) {
+        let trying = self.begun(permit, probability, Sent::Shared(Rc::clone(sent)), money);
         self.beside = Some(Box::new(Trying { is_hedge: true, ..trying }));
     }
 
-    fn begun(&self, permit: &Permit, probability: f64, sent: Sent) -> Trying {
+    fn begun(
+        &self,
+        permit: &Permit,
+        probability: f64,
+        sent: Sent,
+        money: Option<Reservation>,
+    ) -> Trying {
         let (deployment, since) = (Arc::clone(permit.deployment()), permit.issued());
         let (is_hedge, answered, queued) = (false, None, self.queued);
-        Trying { deployment, since, sent, is_hedge, answered, queued, probability }
+        Trying { deployment, since, sent, is_hedge, answered, queued, probability, money }
     }
 
     /// Swaps the two attempts under way: later records are about the other one.
@@ -272,7 +299,8 @@ impl Journal {
     fn end_attempt(&mut self, end: End) {
         let Some(trying) = self.trying.take() else { return };
         self.trying = self.beside.take().map(|beside| *beside);
-        let Trying { deployment, since, sent, is_hedge, answered, queued, probability } = trying;
+        let Trying { deployment, since, sent, is_hedge, answered, queued, probability, money } =
+            trying;
         if let Some(meters) = self.meters.as_ref().filter(|_| is_hedge) {
             let won = answered.is_some();
             (if won { &meters.hedges_won } else { &meters.hedges_lost }).inc();
@@ -282,7 +310,8 @@ impl Journal {
             deployment.meters.waste(waste, sent.elapsed());
             self.wasted += sent.elapsed();
         }
-        let cost = self.charge(&deployment, &end, answered.is_some(), sent.cell().get().is_some());
+        let was_sent = sent.cell().get().is_some();
+        let cost = self.charge(&deployment, &end, answered.is_some(), was_sent, money);
         self.cost = self.cost.saturating_add(cost);
         if let Some(attempt_queue) = &self.attempt_queue {
             if self.number == 0 {

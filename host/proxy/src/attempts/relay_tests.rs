@@ -48,7 +48,7 @@ async fn relay(total: Duration) -> (Box<Relay>, TcpStream, Arc<Deployment>) {
     let metrics = Arc::new(Metrics::new().unwrap());
     let desk = Desk { metrics, logging: Arc::default(), stop: Arc::default() };
     let mut journal = Journal::open("id".into(), "", Rc::new(desk));
-    journal.trying(&permit, 1.0);
+    journal.trying(&permit, 1.0, None);
     let committed = Box::new(Committed {
         head: Response::new(()).into_parts().0,
         first: Bytes::new(),

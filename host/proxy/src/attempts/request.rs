@@ -1,5 +1,6 @@
 //! A request whose model is known.
 
+use std::cell::LazyCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +12,8 @@ use config::Sides;
 use fleet::admission::CoreHold;
 use fleet::{Demand, Held, Scope};
 use http1::Scan;
-use routing::{InferenceEndpoint, Terms};
+use ledger::Purse;
+use routing::{InferenceEndpoint, Stakes, Terms, facts};
 
 /// A request ready to be attempted.
 #[derive(Debug)]
@@ -55,6 +57,19 @@ impl Request {
             false => Demand::default(),
         };
         Scope::of(sides, demand, model.deployments.iter().map(|d| &d.config))
+    }
+
+    /// What the request may spend. None: no budget counts for it.
+    #[must_use]
+    pub(crate) fn purse(&self) -> Option<Purse> {
+        let generation = &self.snapshot.generation;
+        let books = generation.books.as_ref()?;
+        let config = &generation.config.request;
+        let tenant = self.trusted.then(|| facts::tenant_name(&self.headers, config)).flatten();
+        let model = &generation.fleet.models[self.model];
+        let stakes =
+            LazyCell::new(|| Stakes::of(model, self.endpoint, &self.body, &self.scan.fields));
+        books.purse(self.model, tenant, |deployment| stakes.at(deployment))
     }
 
     /// The routing terms of this request, which arrived at `started`.

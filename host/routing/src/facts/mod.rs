@@ -62,7 +62,7 @@ pub fn of(request: Asked<'_>, config: &RequestFacts, needs: Needs) -> Facts {
     let named = |name: &String| Some((name.clone(), value(name)?.to_owned()));
     Facts {
         prompt_tokens: needs.prompt_tokens.then(|| tokens(body, fields)).flatten(),
-        max_output_tokens: at(&fields.max_output).and_then(number),
+        max_output_tokens: max_output(body, fields),
         session: needs.session.then(session).flatten(),
         prefixes: if needs.prefixes { prefixes(body, fields, seed, BLOCKS) } else { Vec::new() },
         tenant: config.tenant_header.as_ref().and_then(value).map(tenant),
@@ -89,6 +89,12 @@ pub fn named_session(request: Asked<'_>, config: &RequestFacts) -> Option<u64> {
     Some(chained(&parts, seed))
 }
 
+/// The name of the tenant, where the configured header says one.
+#[must_use]
+pub fn tenant_name<'a>(headers: &'a HeaderMap, config: &RequestFacts) -> Option<&'a str> {
+    header(headers, config.tenant_header.as_ref()?)
+}
+
 /// The tenant of this name.
 #[must_use]
 pub fn tenant(name: &str) -> Tenant {
@@ -113,10 +119,9 @@ fn objective(text: &str) -> Option<Duration> {
 #[must_use]
 pub fn signals(request: Asked<'_>) -> RequestSignals {
     let Asked { model, body, scan: Scan { fields, .. }, .. } = request;
-    let max_output = fields.max_output.clone().and_then(|range| body.get(range));
     RequestSignals {
         prompt_tokens: tokens(body, fields),
-        max_output_tokens: max_output.and_then(number),
+        max_output_tokens: max_output(body, fields),
         prefixes: prefixes(body, fields, xxh3_64(model.as_bytes()), INDEXED),
         block_tokens: prompt::tokens_of(BLOCK),
         head_tokens: u32::try_from(head_tokens(body, fields)).unwrap_or(u32::MAX),
@@ -173,6 +178,18 @@ pub fn images(body: &[u8], fields: &Fields) -> u64 {
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let value = headers.get(name)?.to_str().ok()?;
     (!value.is_empty() && value.len() <= VALUE).then_some(value)
+}
+
+/// The last of the fields that limit an answer.
+fn max_output(body: &[u8], fields: &Fields) -> Option<u32> {
+    let last = fields.max_output.iter().flatten().max_by_key(|range| range.start)?;
+    number(body.get(last.clone())?)
+}
+
+/// The largest number of some fields.
+pub(super) fn largest(body: &[u8], fields: &[Option<Range<usize>>]) -> Option<u64> {
+    let numbers = fields.iter().flatten().filter_map(|range| number(body.get(range.clone())?));
+    numbers.max().map(u64::from)
 }
 
 fn number(text: &[u8]) -> Option<u32> {

@@ -79,7 +79,7 @@ fn hashes_are_the_known_ones() {
 fn the_last_limit_that_is_given_counts() {
     let limit = |body: &str| {
         let fields = scan(body.as_bytes()).unwrap().fields;
-        number(&body.as_bytes()[fields.max_output?])
+        max_output(body.as_bytes(), &fields)
     };
     assert_eq!(limit(r#"{"model":"m","max_tokens":5,"max_completion_tokens":7}"#), Some(7));
     assert_eq!(limit(r#"{"model":"m","max_tokens":99999999999}"#), Some(u32::MAX));

@@ -4,6 +4,8 @@ use answers::Usage;
 use contract::{Ending, Picodollars};
 use fleet::{Consumed, Deployment, DeploymentMeters, Spending, TokenKind};
 
+use ledger::Reservation;
+
 use super::{End, Journal};
 
 /// Bytes of an answer per token. Used for a plain answer that tells no usage.
@@ -36,12 +38,21 @@ impl Journal {
         end: &End,
         answered: bool,
         sent: bool,
+        money: Option<Reservation>,
     ) -> Picodollars {
-        let Some(usage) = self.usage_of(end, answered, sent) else { return Picodollars::ZERO };
+        let Some(usage) = self.usage_of(end, answered, sent) else {
+            money.into_iter().for_each(|money| money.settle(Picodollars::ZERO));
+            return Picodollars::ZERO;
+        };
         if answered {
             self.consumed = Some(usage);
         }
         let cost = self.cost(deployment, usage);
+        if let Some(money) = money {
+            // An estimate may be too low: nothing that may have been paid is left in a budget.
+            let most = if usage.is_estimated { money.most().max(cost) } else { cost };
+            money.settle(most);
+        }
         let spending = match (end.ending, end.waste) {
             (Ending::Hedged, _) => Spending::Hedged,
             (_, Some(_)) => Spending::Wasted,

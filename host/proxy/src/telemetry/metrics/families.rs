@@ -8,7 +8,7 @@ use fleet::{
 };
 
 use super::samples::{Kind, Samples};
-use super::trials;
+use super::{budgets, trials};
 
 /// Labels of a deployment.
 const PLACE: [&str; 3] = ["model", "deployment", "side"];
@@ -117,7 +117,7 @@ impl Cursor {
 
 /// All families of the fleet.
 pub(super) fn all() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().chain(trials::FAMILIES)
+    FAMILIES.iter().chain(trials::FAMILIES).chain(budgets::FAMILIES)
 }
 
 const FAMILIES: &[Family] = &[
