@@ -37,6 +37,7 @@ async fn attempts(gateway: &Gateway, reply: &Reply) -> serde_json::Value {
     json!(gateway.attempts(reply).await)
 }
 
+/// Second attempts that won and lost, and those that the budget denied.
 async fn hedges(gateway: &Gateway) -> [Option<f64>; 3] {
     let count = async |result| gateway.metric("gateway_hedges_total", &[("result", result)]).await;
     let denied = gateway.metric("gateway_hedges_denied_total", &[]).await;
@@ -120,6 +121,26 @@ async fn whichever_fails_leaves_the_other_to_answer() {
         assert_eq!(hedges(&gateway).await, [Some(won), Some(1.0 - won), Some(0.0)]);
         gateway.is_idle().await;
     }
+}
+
+#[tokio::test]
+async fn a_second_whose_client_leaves_has_not_lost() {
+    let [local, remote] = [(); 2].map(|()| Raw::steps(vec![Step::Hang]));
+    let gateway = gateway([&local.url(), &remote.url()], "nan", ALL);
+    tokio::select! {
+        reply = gateway.chat("m") => panic!("both hang: {}", reply.status),
+        () = eventually("both are asked", async || {
+            (local.received().len() + remote.received().len() == 2).then_some(())
+        }) => {}
+    }
+    let cancelled = [("result", "cancelled")];
+    eventually("the second is cancelled", async || {
+        let count = gateway.metric("gateway_hedges_total", &cancelled).await;
+        (count == Some(1.0)).then_some(())
+    })
+    .await;
+    assert_eq!(hedges(&gateway).await, [Some(0.0); 3]);
+    gateway.is_idle().await;
 }
 
 #[tokio::test]

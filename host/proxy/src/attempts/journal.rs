@@ -255,8 +255,12 @@ impl Journal {
         self.trying = self.beside.take().map(|beside| *beside);
         let Trying { deployment, since, sent, is_hedge, answered, queued, probability } = trying;
         if let Some(meters) = self.meters.as_ref().filter(|_| is_hedge) {
-            let won = answered.is_some();
-            (if won { &meters.hedges_won } else { &meters.hedges_lost }).inc();
+            let result = match (answered, end.ending) {
+                (Some(_), _) => &meters.hedges_won,
+                (None, Ending::Cancelled) => &meters.hedges_cancelled,
+                (None, _) => &meters.hedges_lost,
+            };
+            result.inc();
         }
         deployment.meters.ended(end.outcome.clone());
         if let Some((waste, sent)) = end.waste.zip(sent.cell().get()) {
