@@ -31,10 +31,12 @@ pub enum Difference {
         /// The type of the function, or the kind of what is exported instead.
         found: String,
     },
-    /// The memory is not exported.
-    MissingMemory {
+    /// The memory is not exported by its name, or is of another kind.
+    Memory {
         /// The name that the export must have.
         name: String,
+        /// What is there instead.
+        found: MemoryFound,
     },
     /// An export has the name of a function that the contract does not have.
     UnknownExport {
@@ -63,6 +65,44 @@ pub enum Difference {
         /// The type of the function, or the kind of what is imported instead.
         found: String,
     },
+}
+
+/// What is there in place of a memory that the gateway can use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryFound {
+    /// The module has no memory.
+    None,
+    /// The memory is not exported.
+    Hidden,
+    /// The memory is exported by this name.
+    Named(String),
+    /// The export of that name is no memory: the type of a function, or a kind.
+    Other(String),
+    /// It has 64-bit addresses.
+    Wide,
+    /// Threads share it.
+    Shared,
+}
+
+impl MemoryFound {
+    /// None: the memory is as it must be.
+    fn of(core: &CoreModule, name: &str) -> Option<Self> {
+        match core.exports.get(name) {
+            Some(Entity::Memory(memory)) if memory.memory64 => Some(Self::Wide),
+            Some(Entity::Memory(memory)) if memory.shared => Some(Self::Shared),
+            Some(Entity::Memory(_)) => None,
+            Some(Entity::Function(function)) => {
+                Some(Self::Other(format!("a function {}", Signature::from(function))))
+            }
+            Some(other) => Some(Self::Other(format!("a {}", other.kind()))),
+            None if !core.has_memory => Some(Self::None),
+            None => {
+                let is_memory = |entity: &Entity| matches!(entity, Entity::Memory(_));
+                let found = core.exports.iter().find(|(_, entity)| is_memory(entity));
+                Some(found.map_or(Self::Hidden, |(name, _)| Self::Named(name.clone())))
+            }
+        }
+    }
 }
 
 /// All differences, those of exports first.
@@ -96,8 +136,8 @@ fn runtime(core: &CoreModule, target: &Target) -> Vec<Difference> {
     let mut differences = Vec::new();
     let name = |export| target.resolve.wasm_export_name(target.mangling, export);
     let memory = name(WasmExport::Memory);
-    if core.exports.get(&memory) != Some(&Entity::Memory) {
-        differences.push(Difference::MissingMemory { name: memory });
+    if let Some(found) = MemoryFound::of(core, &memory) {
+        differences.push(Difference::Memory { name: memory, found });
     }
     let expected = Signature::new(&[ValType::I32; 4], &[ValType::I32]);
     differences.extend(exported(core, name(WasmExport::Realloc), expected));
@@ -189,9 +229,30 @@ impl fmt::Display for Difference {
             Self::ExportType { name, expected, found } => {
                 write!(f, "the export `{name}` is {found}: it must be a function {expected}")
             }
-            Self::MissingMemory { name } => {
-                write!(f, "the memory is not exported: its name must be `{name}`")
-            }
+            Self::Memory { name, found } => match found {
+                MemoryFound::None => {
+                    write!(
+                        f,
+                        "the module has no memory: it must have one and export it as `{name}`"
+                    )
+                }
+                MemoryFound::Hidden => {
+                    write!(f, "the memory is not exported: its name must be `{name}`")
+                }
+                MemoryFound::Named(other) => {
+                    let other = shown(other);
+                    write!(f, "the memory is exported as `{other}`: its name must be `{name}`")
+                }
+                MemoryFound::Other(found) => {
+                    write!(f, "the export `{name}` is {found}: it must be the memory")
+                }
+                MemoryFound::Wide => {
+                    write!(f, "the memory `{name}` has 64-bit addresses: it must have 32-bit ones")
+                }
+                MemoryFound::Shared => {
+                    write!(f, "the memory `{name}` is shared by threads: it must not be")
+                }
+            },
             Self::UnknownExport { name, nearest } => {
                 write!(f, "the export `{}` is no function of the contract", shown(name))?;
                 did_you_mean(f, nearest.as_deref())

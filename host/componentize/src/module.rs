@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wasmparser::types::{EntityType, TypesRef};
-use wasmparser::{Encoding, FuncType, Parser, Payload, Validator};
+use wasmparser::{Encoding, FuncType, MemoryType, Parser, Payload, Validator};
 
 use super::ComponentizeError;
 
@@ -13,6 +13,8 @@ pub(crate) struct CoreModule {
     pub(crate) imports: Vec<CoreImport>,
     /// By name.
     pub(crate) exports: BTreeMap<String, Entity>,
+    /// Whether it has a memory, imported or its own.
+    pub(crate) has_memory: bool,
 }
 
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(crate) struct CoreImport {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Entity {
     Function(FuncType),
-    Memory,
+    Memory(MemoryType),
     Table,
     Global,
     Tag,
@@ -60,6 +62,7 @@ impl CoreModule {
             exports: exports
                 .map(|(name, entity)| (name.to_owned(), Entity::of(entity, types)))
                 .collect(),
+            has_memory: types.memory_count() > 0,
         })
     }
 }
@@ -77,7 +80,7 @@ impl Entity {
             EntityType::Func(id) | EntityType::FuncExact(id) => {
                 Self::Function(types[id].unwrap_func().clone())
             }
-            EntityType::Memory(_) => Self::Memory,
+            EntityType::Memory(memory) => Self::Memory(memory),
             EntityType::Table(_) => Self::Table,
             EntityType::Global(_) => Self::Global,
             EntityType::Tag(_) => Self::Tag,
@@ -88,7 +91,7 @@ impl Entity {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Function(_) => "function",
-            Self::Memory => "memory",
+            Self::Memory(_) => "memory",
             Self::Table => "table",
             Self::Global => "global",
             Self::Tag => "tag",

@@ -140,8 +140,28 @@ fn a_wrong_post_return_is_named() {
 
 #[test]
 fn the_memory_must_be_exported() {
-    let said = error(&strategy_but(MEMORY, "(memory 1)"));
-    assert!(said.contains("the memory is not exported: its name must be `memory`"), "{said}");
+    for (field, says) in [
+        ("(memory 1)", "the memory is not exported: its name must be `memory`"),
+        ("", "the module has no memory: it must have one and export it as `memory`"),
+        (
+            r#"(memory (export "mem\1b") 1)"#,
+            r"is exported as `mem\u{1b}`: its name must be `memory`",
+        ),
+        (
+            r#"(memory 1) (func (export "memory") (result i32) unreachable)"#,
+            "the export `memory` is a function () -> i32: it must be the memory",
+        ),
+        (
+            r#"(global (export "memory") i32 (i32.const 0))"#,
+            "the export `memory` is a global: it must be the memory",
+        ),
+        (r#"(memory (export "memory") i64 1)"#, "`memory` has 64-bit addresses"),
+        (r#"(memory (export "memory") 1 1 shared)"#, "`memory` is shared by threads"),
+    ] {
+        let said = error(&strategy_but(MEMORY, field));
+        assert!(said.contains(says), "{field}: {said}");
+        assert_eq!(said.lines().count(), 2, "{said}");
+    }
 }
 
 #[test]

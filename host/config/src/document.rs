@@ -153,6 +153,12 @@ impl Document {
         at.iter().try_fold(&self.root, |node, step| Some(node.step(step)?.0))
     }
 
+    /// Whether there is a value.
+    #[must_use]
+    pub fn has(&self, at: &[PathStep]) -> bool {
+        self.get(at).is_some()
+    }
+
     /// The text of a scalar, exactly as written. None: it is no scalar, or has an unset variable.
     pub fn text(&self, at: &[PathStep]) -> Option<&str> {
         match &self.get(at)?.value {

@@ -11,6 +11,38 @@ use super::diagnostic::nearest;
 /// Endings of keys whose values are secrets.
 const SECRET: [&str; 6] = ["api_key", "_key", "token", "secret", "password", "authorization"];
 
+/// Words that make `tokens` a number of a model's tokens. Words that secrets have too, as in
+/// `new_tokens`, are not among them.
+const COUNTED: [&str; 27] = [
+    "audio",
+    "batched",
+    "budget",
+    "cache",
+    "cached",
+    "completion",
+    "context",
+    "creation",
+    "draft",
+    "image",
+    "input",
+    "max",
+    "maximum",
+    "min",
+    "minimum",
+    "num",
+    "output",
+    "prediction",
+    "prefill",
+    "prefix",
+    "prompt",
+    "read",
+    "reasoning",
+    "text",
+    "thinking",
+    "total",
+    "uncached",
+];
+
 /// Whether the value of this key must not be shown.
 pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
@@ -22,9 +54,16 @@ pub(super) fn may_be_secret(key: &str) -> bool {
     const LAST: [&str; 5] = ["key", "token", "secret", "password", "authorization"];
     let key = key.to_ascii_lowercase();
     let last = key.rsplit(['_', '-']).next().unwrap_or(&key);
-    is_secret(&key)
-        || nearest(&key, SECRET.into_iter()).is_some()
-        || nearest(last, LAST.into_iter()).is_some()
+    let is_near =
+        || nearest(&key, SECRET.into_iter()).is_some() || nearest(last, LAST.into_iter()).is_some();
+    is_secret(&key) || (is_near() && !is_count(&key))
+}
+
+/// Whether a key is that of a number of tokens: each word before `tokens` says so. Any other word,
+/// as in `access_tokens`, may make it a list of secrets.
+fn is_count(key: &str) -> bool {
+    let words = key.strip_suffix("tokens").and_then(|key| key.strip_suffix(['_', '-']));
+    words.is_some_and(|words| words.split(['_', '-']).all(|word| COUNTED.contains(&word)))
 }
 
 /// A copy in which the values of secret keys, and all of a URL but host and path, are `*`.

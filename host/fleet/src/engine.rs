@@ -34,6 +34,8 @@ pub struct EngineSignals {
     is_several: AtomicBool,
     /// Attempts of this gateway under way.
     in_flight: AtomicU32,
+    /// Most attempts under way at a time since the last scrape began.
+    peak: AtomicU32,
     numbers: EngineNumbers<Number>,
     /// When the newest number was read: see [`stamp`].
     read: AtomicU64,
@@ -43,7 +45,7 @@ pub struct EngineSignals {
     pub failures: Counter,
 }
 
-/// A number, and when it was read. `running` is stored without the attempts under way at that time.
+/// A number, and when it was read. `running` is stored without the gateway's own attempts.
 #[derive(Debug)]
 struct Number {
     /// The bits of an `f64`, NaN if it is unknown.
@@ -62,7 +64,11 @@ impl Default for Number {
 #[derive(Debug, Clone, Copy)]
 pub struct EngineMoment {
     at: Instant,
+    /// Own attempts under way.
     in_flight: u32,
+    /// True for a scrape: the engine counts its requests at some time between its begin and its
+    /// end.
+    lasts: bool,
 }
 
 impl EngineSignals {
@@ -101,7 +107,11 @@ impl EngineSignals {
 
     /// Counts an attempt in.
     pub(super) fn begin(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
+        let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
+        // Few attempts are a peak, and a read costs less than a write that cores contend for.
+        if in_flight > self.peak.load(Relaxed) {
+            self.peak.fetch_max(in_flight, Relaxed);
+        }
     }
 
     /// Counts an attempt out.
@@ -109,17 +119,33 @@ impl EngineSignals {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// The moment of numbers that are asked for now.
+    /// The moment of a scrape that begins now. An engine has one scrape at a time.
     #[must_use]
     pub fn moment(&self, at: Instant) -> EngineMoment {
-        EngineMoment { at, in_flight: self.in_flight.load(Relaxed) }
+        let in_flight = self.in_flight.load(Relaxed);
+        self.peak.store(in_flight, Relaxed);
+        EngineMoment { at, in_flight, lasts: true }
     }
 
     /// The moment of numbers that came with an answer. For the engine its request is over; for the
     /// gateway it is still under way.
     #[must_use]
     pub fn moment_of_answer(&self, at: Instant) -> EngineMoment {
-        EngineMoment { at, in_flight: self.in_flight.load(Relaxed).saturating_sub(1) }
+        let in_flight = self.in_flight.load(Relaxed).saturating_sub(1);
+        EngineMoment { at, in_flight, lasts: false }
+    }
+
+    /// The gateway's own requests among the `running` ones that the engine told. An attempt that
+    /// began or ended during a scrape may be among them or not. It is if the number allows that:
+    /// else it would count for another client's until the next scrape, long after its end.
+    fn own(&self, running: f64, moment: EngineMoment) -> f64 {
+        let [mut least, mut most] = [moment.in_flight; 2];
+        if moment.lasts {
+            let now = self.in_flight.load(Relaxed);
+            least = least.min(now);
+            most = most.max(now).max(self.peak.load(Relaxed));
+        }
+        running.clamp(least.into(), most.into())
     }
 
     /// Takes numbers of the engine. None: not told, the last one stays. A number that cannot be is
@@ -137,7 +163,7 @@ impl EngineSignals {
             let mut value = if (0.0..=most).contains(&value) { value } else { f64::NAN };
             known += usize::from(!value.is_nan());
             if index == RUNNING {
-                value -= f64::from(moment.in_flight);
+                value -= self.own(value, moment);
             }
             number.value.store(value.to_bits(), Relaxed);
             number.read.store(at, Relaxed);
@@ -280,12 +306,97 @@ mod tests {
     fn a_burst_between_scrapes_is_seen() {
         let scene = Scene::new();
         (0..2).for_each(|_| scene.engine.begin());
-        let began = scene.engine.moment(scene.now);
+        assert_eq!(scene.record([Some(7.0), Some(0.0), None, None]), 2);
         (0..10).for_each(|_| scene.engine.begin());
-        assert_eq!(scene.engine.record([Some(7.0), Some(0.0), None, None], began), 2);
         assert_eq!(scene.running(), 17.0);
         (0..12).for_each(|_| scene.engine.end());
         assert_eq!(scene.running(), 5.0);
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Step {
+        /// Of the request.
+        Start,
+        End,
+        /// Of the scrape: it begins, the engine counts, the numbers are there.
+        Ask,
+        Count,
+        Read,
+    }
+    const STEPS: [Step; 5] = [Step::Start, Step::End, Step::Ask, Step::Count, Step::Read];
+
+    /// Plays one scrape and one own request, in every order of their steps. Others have so many
+    /// requests. Returns the order, and after each step how many requests count as those of others.
+    fn each_order(others: f64) -> Vec<(Vec<Step>, Vec<f64>)> {
+        let orders =
+            (0..5_usize.pow(5)).map(|n| [625, 125, 25, 5, 1].map(|place| STEPS[n / place % 5]));
+        let at = |order: &[Step], step| order.iter().position(|one| *one == step);
+        let is_order = |order: &[Step; 5]| {
+            let at = STEPS.map(|step| at(order, step));
+            at.iter().all(Option::is_some) && at[0] < at[1] && at[2] < at[3] && at[3] < at[4]
+        };
+        let play = |order: [Step; 5]| {
+            let scene = Scene::new();
+            scene.record([Some(others), Some(0.0), None, None]);
+            let (mut own, mut moment, mut told) = (0.0, None, 0.0);
+            let after = order.map(|step| {
+                match step {
+                    Step::Start => {
+                        scene.engine.begin();
+                        own = 1.0;
+                    }
+                    Step::End => {
+                        scene.engine.end();
+                        own = 0.0;
+                    }
+                    Step::Ask => moment = Some(scene.engine.moment(scene.now)),
+                    Step::Count => told = others + own,
+                    Step::Read => {
+                        let moment = moment.expect("it has begun");
+                        scene.engine.record([Some(told), Some(0.0), None, None], moment);
+                    }
+                }
+                scene.running() - own
+            });
+            (order.to_vec(), after.to_vec())
+        };
+        orders.filter(is_order).map(play).collect()
+    }
+
+    #[test]
+    fn an_own_request_is_never_taken_for_anothers() {
+        let orders = each_order(0.0);
+        assert_eq!(orders.len(), 10);
+        for (order, others) in orders {
+            assert_eq!(others, [0.0; 5], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn requests_of_others_stay_in_sight() {
+        for (order, others) in each_order(3.0) {
+            assert!(
+                others.iter().all(|others| [2.0, 3.0].contains(others)),
+                "{order:?} {others:?}"
+            );
+            let at = |step| order.iter().position(|one| *one == step);
+            let is_apart = at(Step::Read) < at(Step::Start)
+                || at(Step::End) < at(Step::Ask)
+                || (at(Step::Start) < at(Step::Ask) && at(Step::Read) < at(Step::End));
+            assert!(!is_apart || others == [3.0; 5], "{order:?} {others:?}");
+        }
+    }
+
+    #[test]
+    fn a_slow_scrape_does_not_add_up_requests_one_after_another() {
+        let scene = Scene::new();
+        let moment = scene.engine.moment(scene.now);
+        for _ in 0..20 {
+            scene.engine.begin();
+            scene.engine.end();
+        }
+        scene.engine.record([Some(5.0), Some(0.0), None, None], moment);
+        assert_eq!(scene.running(), 4.0, "at most one of them was its own");
     }
 
     #[test]

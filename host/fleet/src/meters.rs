@@ -130,6 +130,8 @@ pub struct ModelMeters {
     pub hedges_won: Counter,
     /// Second attempts that failed, or came after the first.
     pub hedges_lost: Counter,
+    /// Second attempts that were under way when the client left.
+    pub hedges_cancelled: Counter,
     /// From a request's arrival to the end of its answer.
     pub durations: Durations,
 }

@@ -136,7 +136,13 @@ fn known(AskedSignal { name, optional }: AskedSignal) -> Result<Option<Signal>, 
     }
     let known: Vec<&str> = Signal::ALL.into_iter().map(Signal::name).collect();
     let name = printable(&name, NAME);
-    Err(format!("it asks for the signal `{name}`; there are {}", known.join(", ")))
+    let known_names = known.join(", ");
+    Err(match config::nearest(&name, known.into_iter()) {
+        Some(near) => format!(
+            "it asks for the signal `{name}`: did you mean `{near}`? There are {known_names}"
+        ),
+        None => format!("it asks for the signal `{name}`; there are {known_names}"),
+    })
 }
 
 #[cfg(test)]
@@ -208,9 +214,12 @@ mod tests {
             check(RawDescription { signals: vec![signal], ..raw() })
         };
         assert_eq!(asks("engine.waiting", false).unwrap().signals, [Some(Signal::EngineWaiting)]);
-        assert_eq!(asks("engine.nothing", true).unwrap().signals, [None]);
-        let error = asks("engine.nothing", false).unwrap_err();
-        assert!(error.contains("`engine.nothing`; there are engine.running, "), "{error}");
+        assert_eq!(asks("engine.mood", true).unwrap().signals, [None]);
+        let error = asks("engine.mood", false).unwrap_err();
+        assert!(error.contains("`engine.mood`; there are engine.running, "), "{error}");
+        let error = asks("engine.wating", false).unwrap_err();
+        let says = "`engine.wating`: did you mean `engine.waiting`? There are engine.running, ";
+        assert!(error.contains(says), "{error}");
     }
 
     #[test]
@@ -225,7 +234,7 @@ mod tests {
         let asked = demand(&["limit", "engine.kv"], &["prefixes", "session"]);
         assert_eq!(asked, Ok(Demand { signals, needs }));
         let error = demand(&["limits"], &[]).unwrap_err();
-        assert!(error.contains("`limits`; there are "), "{error}");
+        assert!(error.contains("`limits`: did you mean `limit`? There are "), "{error}");
         let error = demand(&[], &["tokens"]).unwrap_err();
         assert!(error.contains("`tokens`; there are prompt-tokens, "), "{error}");
         let error = demand(&["limit"; SIGNALS + 1], &[]).unwrap_err();

@@ -67,9 +67,8 @@ impl Strategy for Score {
             session: rules.iter().any(Rule::is_of_session) || gates.iter().any(Gate::is_of_session),
             ..Needs::NOTHING
         };
-        gateway_strategy::ask(&signals, needs).map_err(|why| {
-            format!("`scorers`, `filters`: {why}; fields are {}", quantity::fields())
-        })?;
+        gateway_strategy::ask(&signals, needs)
+            .map_err(|why| unknown(&parameters, why, |name| gateway_strategy::ask(name, needs)))?;
         Ok(Self {
             rules,
             gates,
@@ -90,6 +89,31 @@ impl Strategy for Score {
         };
         self.pick(picker, None, local, remote)
     }
+}
+
+/// The error of a signal that the gateway does not know, with its place in the parameters. `why` is
+/// the gateway's error for all signals together, `ask` asks for some of them.
+fn unknown(
+    Parameters { scorers, filters, .. }: &Parameters,
+    why: String,
+    ask: impl Fn(&[String]) -> Result<(), String>,
+) -> String {
+    let of_scorers = (0..).zip(scorers).map(|(at, one)| ("scorers", at, &one.signal));
+    let of_filters = (0..).zip(filters).map(|(at, one)| ("filters", at, &one.signal));
+    let named = of_scorers
+        .chain(of_filters)
+        .filter_map(|(list, at, signal): (_, usize, _)| Some((list, at, signal.as_ref()?)))
+        .filter(|(.., signal)| !quantity::fields().any(|field| field == signal.as_str()));
+    for (list, at, signal) in named {
+        let Err(why) = ask(std::slice::from_ref(signal)) else { continue };
+        let fields = quantity::fields().collect::<Vec<_>>().join(", ");
+        let hint = match quantity::nearest_field(signal) {
+            Some(field) => format!("did you mean the field `{field}`? As written, "),
+            None => String::new(),
+        };
+        return format!("`{list}[{at}].signal`: {hint}{why}; fields are {fields}");
+    }
+    why
 }
 
 impl RequestStrategy for Score {

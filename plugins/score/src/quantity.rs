@@ -103,10 +103,23 @@ pub(crate) fn ends(name: &str, more_is_better: bool) -> [End; 2] {
     }
 }
 
-/// The numbers that are known without a signal, for messages.
-pub(crate) fn fields() -> String {
-    let names: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).chain(OTHERS).collect();
-    names.join(", ")
+/// The names of the numbers that are known without a signal.
+pub(crate) fn fields() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|(name, _)| *name).chain(OTHERS)
+}
+
+/// The field that was most likely meant by a name that is none. None: no field is near.
+pub(crate) fn nearest_field(name: &str) -> Option<&'static str> {
+    /// In bytes. No field has so long a name.
+    const LONGEST: usize = 32;
+
+    let most = name.len().max(3) / 3;
+    let near = |field: &'static str| {
+        let distance = strsim::osa_distance(name, field);
+        (distance <= most).then_some((distance, field))
+    };
+    let near = fields().filter(|_| name.len() <= LONGEST).filter_map(near).min();
+    near.map(|(_, field)| field)
 }
 
 impl Quantity {

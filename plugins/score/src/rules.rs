@@ -86,11 +86,11 @@ impl Rule {
         if scorers.is_empty() {
             return Err("`scorers`: there must be one at least".to_owned());
         }
-        let rule = |(number, scorer): (usize, &Scorer)| {
+        let rule = |(index, scorer): (usize, &Scorer)| {
             let rule = Self::of(scorer, places, signals);
-            rule.map_err(|why| format!("`scorers`: number {number}: {why}"))
+            rule.map_err(|why| format!("`scorers[{index}]`: {why}"))
         };
-        let mut rules = (1..).zip(scorers).map(rule).collect::<Result<Vec<_>, _>>()?;
+        let mut rules = (0..).zip(scorers).map(rule).collect::<Result<Vec<_>, _>>()?;
         // The largest weight first, so that no sum of weights is infinite.
         let largest = rules.iter().map(|rule| rule.share).fold(0.0, f64::max);
         let sum: f64 = rules.iter().map(|rule| rule.share / largest).sum();
@@ -214,11 +214,11 @@ impl Gate {
         places: &[Place],
         signals: &mut Vec<String>,
     ) -> Result<Vec<Self>, String> {
-        let gate = |(number, filter): (usize, &Filter)| {
+        let gate = |(index, filter): (usize, &Filter)| {
             let gate = Self::of(filter, places, signals);
-            gate.map_err(|why| format!("`filters`: number {number}: {why}"))
+            gate.map_err(|why| format!("`filters[{index}]`: {why}"))
         };
-        (1..).zip(filters).map(gate).collect()
+        (0..).zip(filters).map(gate).collect()
     }
 
     fn of(filter: &Filter, places: &[Place], signals: &mut Vec<String>) -> Result<Self, String> {

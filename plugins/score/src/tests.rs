@@ -1,7 +1,7 @@
 use gateway_strategy::testing::{self, Fleet};
 use gateway_strategy::{Needs, Request};
 
-use super::Score;
+use super::{Parameters, Score, unknown};
 
 const UNKNOWN: f64 = f64::NAN;
 
@@ -218,9 +218,9 @@ fn parameters_that_say_nothing_are_refused() {
         (r#"{"scorers": []}"#, "`scorers`: there must be one at least"),
         (
             r#"{"scorers": [{"signal": "load"}, {}]}"#,
-            "`scorers`: number 2: it needs one of signal, tag and side",
+            "`scorers[1]`: it needs one of signal, tag and side",
         ),
-        (r#"{"scorers": [{"signal": "load", "tag": "x"}]}"#, "number 1: it needs one of"),
+        (r#"{"scorers": [{"signal": "load", "tag": "x"}]}"#, "`scorers[0]`: it needs one of"),
         (r#"{"scorers": [{"signal": "model.sequence"}]}"#, "is of a model, not of a deployment"),
         (
             r#"{"scorers": [{"signal": "load", "weight": 0}]}"#,
@@ -237,7 +237,7 @@ fn parameters_that_say_nothing_are_refused() {
         (r#"{"scorers": [{"side": "local", "best": 1}]}"#, "best and worst are of signals"),
         (
             r#"{"filters": [{"tag": "y"}]}"#,
-            "`filters`: number 1: no deployment has the tag `y`; there are x",
+            "`filters[0]`: no deployment has the tag `y`; there are x",
         ),
         (r#"{"filters": [{"signal": "load"}]}"#, "a signal needs above or below"),
         (r#"{"filters": [{"tag": "x", "above": 0}]}"#, "above and below are of signals"),
@@ -251,6 +251,39 @@ fn parameters_that_say_nothing_are_refused() {
         let refused = testing::configured::<Score>(text, places).err().unwrap_or_default();
         assert!(refused.contains(says), "{text}: {refused}");
     }
+}
+
+#[test]
+fn an_unknown_signal_is_named_with_its_place() {
+    let error = |parameters: &str| {
+        let parameters: Parameters = serde_json::from_str(parameters).expect("parameters");
+        let ask = |names: &[String]| match names.iter().find(|name| **name != "engine.kv") {
+            Some(name) => Err(format!("it asks for the signal `{name}`; there are engine.kv")),
+            None => Ok(()),
+        };
+        unknown(&parameters, "too many".to_owned(), ask)
+    };
+    let fields = "fields are in-flight, queued, requests, load, free-places, limit, latency, \
+                  first-byte, duration, error-rate, refused-rate, capacity, weight, \
+                  context-length, session";
+    let known = r#"{"signal": "load"}, {"tag": "x"}, {"signal": "engine.kv"}"#;
+    for (name, hint) in [
+        ("laod", "did you mean the field `load`? As written, "),
+        ("free_places", "did you mean the field `free-places`? As written, "),
+        ("sesion", "did you mean the field `session`? As written, "),
+        ("engine.mood", ""),
+        ("ü", ""),
+        (&"l".repeat(100_000), ""),
+    ] {
+        let why = format!("it asks for the signal `{name}`; there are engine.kv");
+        let of = |place: &str| format!("`{place}.signal`: {hint}{why}; {fields}");
+        let scorers = format!(r#"{{"scorers": [{known}, {{"signal": "{name}"}}]}}"#);
+        assert_eq!(error(&scorers), of("scorers[3]"));
+        let filter = format!(r#"{{"signal": "{name}", "below": 1}}"#);
+        let filters = format!(r#"{{"scorers": [{known}], "filters": [{filter}]}}"#);
+        assert_eq!(error(&filters), of("filters[0]"));
+    }
+    assert_eq!(error(&format!(r#"{{"scorers": [{known}]}}"#)), "too many");
 }
 
 #[test]

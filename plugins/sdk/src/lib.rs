@@ -112,6 +112,7 @@ mod strategy;
 pub mod testing;
 mod types;
 mod verdict;
+mod weights;
 
 /// The allocator of every component that is made with this crate.
 #[cfg(target_arch = "wasm32")]
@@ -124,6 +125,7 @@ pub use rendezvous::{Bound, Rendezvous};
 pub use signals::{Signal, Signals, ask};
 pub use strategy::{Learning, RequestStrategy, Strategy};
 pub use types::{
-    Attempt, Condition, Deployment, Ending, Modalities, Needs, Place, Price, Request, Side, Weights,
+    Attempt, Condition, Deployment, Ending, Modalities, Needs, Place, Price, Request, Side,
 };
 pub use verdict::{Hedge, Plan, Tiers, Verdict, WhenFull};
+pub use weights::Weights;

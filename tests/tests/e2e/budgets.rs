@@ -104,7 +104,10 @@ async fn a_budget_holds_over_restarts_and_kills() {
         let paid = served.load(Ordering::Relaxed) as f64 * COST;
         assert!(start >= paid - 1e-12, "round {round}: {start} of {paid}");
         // After a stop in order, to the last digit.
-        assert!(before.is_none_or(|before| before == start), "round {round}: {start} of {before:?}");
+        assert!(
+            before.is_none_or(|before| before == start),
+            "round {round}: {start} of {before:?}"
+        );
         let asks = join_all((0..10).map(|_| ask(&gateway, 100, None)));
         asks.await;
         let ordered = round % 2 == 0;

@@ -195,6 +195,25 @@ local_deployment:
 }
 
 #[test]
+fn what_a_strategy_refuses_is_shown_at_its_place() {
+    let error = refused(|| {
+        let routing = EXAMPLE.replace("routing_strategy: fixed", "routing_strategy: score");
+        let scorers = "  scorers:\n    - {signal: load}\n    - {signal: engine.kvs}";
+        tests::setup!()
+            .models(EXAMPLE_MODELS)
+            .routing(routing.replace("  local_fraction: 0.6", scorers))
+            .env("LLAMA_BASE_URL", "http://llama.test")
+    });
+    for part in [
+        "`scorers[1].signal`: it asks for the signal `engine.kvs`: did you mean `engine.kv`?",
+        "routing.yaml:5:16",
+        "it takes `scorers`",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
 fn an_unknown_strategy_names_those_there_are() {
     let error = refused(|| {
         tests::setup!()

@@ -22,6 +22,13 @@ const BY_LIMIT: VerdictGuest<'_> = VerdictGuest {
         (then (call $refuse (i32.const 7))) (else (call $hold (i32.const 250))))",
 };
 
+#[test]
+fn what_a_strategy_logs_is_shown() {
+    let cases = "- {name: any, places: [{name: gpu, side: local}], steps: [{local: [{id: 0}], weights: {local: [1]}}]}";
+    let (_, said) = run(&tests::guest("log-flood"), cases);
+    assert!(said.contains("log-flood") && said.contains("\"target\":\"strategy\""), "{said}");
+}
+
 const PLACES: &str = "
   places: [{name: gpu, side: local}, {name: api, side: remote}]
   steps:";

@@ -37,6 +37,7 @@ async fn attempts(gateway: &Gateway, reply: &Reply) -> serde_json::Value {
     json!(gateway.attempts(reply).await)
 }
 
+/// Second attempts that won and lost, and those that the budget denied.
 async fn hedges(gateway: &Gateway) -> [Option<f64>; 3] {
     let count = async |result| gateway.metric("gateway_hedges_total", &[("result", result)]).await;
     let denied = gateway.metric("gateway_hedges_denied_total", &[]).await;
@@ -123,6 +124,26 @@ async fn whichever_fails_leaves_the_other_to_answer() {
 }
 
 #[tokio::test]
+async fn a_second_whose_client_leaves_has_not_lost() {
+    let [local, remote] = [(); 2].map(|()| Raw::steps(vec![Step::Hang]));
+    let gateway = gateway([&local.url(), &remote.url()], "nan", ALL);
+    tokio::select! {
+        reply = gateway.chat("m") => panic!("both hang: {}", reply.status),
+        () = eventually("both are asked", async || {
+            (local.received().len() + remote.received().len() == 2).then_some(())
+        }) => {}
+    }
+    let cancelled = [("result", "cancelled")];
+    eventually("the second is cancelled", async || {
+        let count = gateway.metric("gateway_hedges_total", &cancelled).await;
+        (count == Some(1.0)).then_some(())
+    })
+    .await;
+    assert_eq!(hedges(&gateway).await, [Some(0.0); 3]);
+    gateway.is_idle().await;
+}
+
+#[tokio::test]
 async fn a_canary_with_second_attempts_does_not_fall_back() {
     let (local, remote) = (Raw::steps(vec![Step::Hang]), Engine::start("remote"));
     let guest = VerdictGuest { signal: "request.cost", verdict: &verdict("nan") };
@@ -169,15 +190,18 @@ async fn there_is_none_where_it_is_not_allowed() {
         let request = tokio::spawn(request.send());
         let asked = async || (!local.received().is_empty()).then_some(());
         eventually("the first is asked", asked).await;
-        // Time for a second attempt that must not be made.
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        // Where the budget decides, it does so when the second attempt is due. Everything else is
+        // decided before the first is sent.
+        let by_budget = more.is_empty() || more.ends_with("budget: 0}");
+        let denials = f64::from(u8::from(by_budget));
+        let decided = async || (hedges(&gateway).await[2] == Some(denials)).then_some(());
+        eventually("it is decided", decided).await;
         gate.open();
         let answer = request.await.expect("no panic").expect("an answer");
         assert_eq!(answer.status(), 200, "{more} {path}");
         assert_eq!(remote.requests().await, 0, "{more} {path}");
         let [won, lost, denied] = hedges(&gateway).await;
         assert_eq!([won, lost], [Some(0.0); 2]);
-        let by_budget = more.is_empty() || more.ends_with("budget: 0}");
-        assert_eq!(denied, Some(f64::from(u8::from(by_budget))), "{more} {path}");
+        assert_eq!(denied, Some(denials), "{more} {path}");
     }
 }

@@ -99,3 +99,42 @@ fn keys_of_secrets_are_known_with_their_misspellings() {
     }
     assert!(mask::is_secret("x_api_key") && !mask::is_secret("api_kye"));
 }
+
+#[test]
+fn counts_of_tokens_are_no_secrets() {
+    for key in [
+        "prompt_tokens",
+        "Prompt_Tokens",
+        "max-tokens",
+        "max_completion_tokens",
+        "completion_tokens",
+        "cached_tokens",
+        "max_output_tokens",
+        "input_tokens",
+        "cache_read_input_tokens",
+        "total_tokens",
+        "reasoning_tokens",
+    ] {
+        assert!(!mask::may_be_secret(key), "{key}");
+    }
+    for key in [
+        "token",
+        "tokens",
+        "_tokens",
+        "-tokens",
+        "api_token",
+        "auth_token",
+        "access_tokens",
+        "refresh_tokens",
+        "max_auth_tokens",
+        "prompt_token",
+        "prompt__tokens",
+        "prompttoken",
+        "api_key",
+        "prompt_tokens_key",
+    ] {
+        assert!(mask::may_be_secret(key), "{key}");
+    }
+    let shown = shown("models: [{id: a, prompt_tokens: 1000, access_tokens: [hunter2], nme: b}]");
+    assert!(shown.contains("prompt_tokens: 1000") && !shown.contains("hunter2"), "{shown}");
+}

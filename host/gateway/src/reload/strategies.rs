@@ -235,8 +235,9 @@ fn explain(file: &Document, at: &[PathStep], error: &LoadError, loading: &Loadin
     file.error(&key(at, name), error.to_string(), error.remedy()).into()
 }
 
-/// The error of a strategy's `configure`. A refusal that names a given parameter in backticks is
-/// shown at that parameter. The parameter's schema then provides the help.
+/// The error of a strategy's `configure`. A refusal that names a given parameter in backticks, as
+/// `high` or `scorers[1].signal`, is shown at that parameter. The parameter's schema then provides
+/// the help.
 fn refused(
     file: &Document,
     at: &[PathStep],
@@ -248,13 +249,33 @@ fn refused(
         return explain(file, at, error, loading);
     };
     let parameters = key(at, "routing_parameter");
-    let named = message.split('`').skip(1).step_by(2).map(|name| key(&parameters, name));
-    let given = named.into_iter().find(|place| file.text(place).is_some());
-    let help = match config::schema::wanted(schema, message) {
+    let under = |steps: Vec<PathStep>| [&*parameters, &*steps].concat();
+    let named = || message.split('`').skip(1).step_by(2).filter_map(steps);
+    let given = named().map(under).find(|place| file.has(place));
+    // The schema describes the keys of the parameters, and not what is in them.
+    let keys = named().filter_map(|steps| match steps.into_iter().next() {
+        Some(PathStep::Key(key)) => Some(format!("`{key}`")),
+        _ => None,
+    });
+    let help = match config::schema::wanted(schema, &keys.collect::<String>()) {
         Some(wanted) => format!("it takes {wanted}"),
         None => error.remedy().to_owned(),
     };
     file.error(&given.unwrap_or(parameters), error.to_string(), help).into()
+}
+
+/// The steps of a path such as `scorers[1].signal`. None: it is no path.
+fn steps(path: &str) -> Option<Vec<PathStep>> {
+    let mut steps = Vec::new();
+    for part in path.split('.') {
+        let (key, indices) = part.split_at(part.find('[').unwrap_or(part.len()));
+        steps.push(PathStep::Key(key.into()));
+        for index in indices.split_inclusive(']') {
+            let index = index.strip_prefix('[')?.strip_suffix(']')?;
+            steps.push(PathStep::Index(index.parse().ok()?));
+        }
+    }
+    Some(steps)
 }
 
 /// The place of a key in the mapping at `at`.
@@ -267,6 +288,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn paths_have_keys_and_indices() {
+        let key = |key: &str| PathStep::Key(key.into());
+        for (path, expected) in [
+            ("high", Some(vec![key("high")])),
+            ("a[1].b", Some(vec![key("a"), PathStep::Index(1), key("b")])),
+            ("a[0][12]", Some(vec![key("a"), PathStep::Index(0), PathStep::Index(12)])),
+            ("a[x]", None),
+            ("a[1", None),
+            ("a[1]b", None),
+            ("a[-1]", None),
+            ("a[99999999999999999999]", None),
+        ] {
+            assert_eq!(steps(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn what_is_named_like_a_secret_is_not_shown() {

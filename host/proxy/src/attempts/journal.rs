@@ -1,6 +1,7 @@
 //! The journal of a request collects the data for its access-log line, for metrics, and for
 //! strategies that learn.
 
+mod close;
 mod end;
 mod note;
 mod outcome;
@@ -24,7 +25,7 @@ use ledger::Reservation;
 use routing::{Cause, TrialPart, WaitLog};
 
 use crate::stop::{Stage, Stop};
-use crate::telemetry::{self, Logging, Metrics};
+use crate::telemetry::{Logging, Metrics};
 
 use end::End;
 use note::Sent;
@@ -302,8 +303,12 @@ impl Journal {
         let Trying { deployment, since, sent, is_hedge, answered, queued, probability, money } =
             trying;
         if let Some(meters) = self.meters.as_ref().filter(|_| is_hedge) {
-            let won = answered.is_some();
-            (if won { &meters.hedges_won } else { &meters.hedges_lost }).inc();
+            let result = match (answered, end.ending) {
+                (Some(_), _) => &meters.hedges_won,
+                (None, Ending::Cancelled) => &meters.hedges_cancelled,
+                (None, _) => &meters.hedges_lost,
+            };
+            result.inc();
         }
         deployment.meters.ended(end.outcome.clone());
         if let Some((waste, sent)) = end.waste.zip(sent.cell().get()) {
@@ -368,67 +373,6 @@ impl Journal {
     pub(super) fn usage(&self) -> Option<Usage> {
         self.usage
     }
-
-    /// Finds out why a request was dropped before its end was recorded: a panic, the end of the
-    /// process, or else a client that left.
-    fn dropped(&mut self) {
-        let (status, cause) = if std::thread::panicking() {
-            (500, Cause::Internal)
-        } else if self.is_over() {
-            (503, Cause::Stopping)
-        } else {
-            return self.cancelled();
-        };
-        if self.status == UNANSWERED {
-            self.finished(status, RequestOutcome::Error, cause.label());
-            while self.trying.is_some() {
-                self.failed(cause, cause.facts().ending);
-            }
-        } else {
-            self.broken(cause);
-        }
-    }
-
-    /// Ends the attempts that are still under way.
-    fn cancelled(&mut self) {
-        while self.trying.is_some() {
-            self.end_attempt(End::cancelled());
-        }
-    }
-
-    /// Writes the line of the access log.
-    fn write(&self, took: Duration) {
-        let answered = self.tried.iter().rfind(|tried| tried.answered);
-        let config = answered.map(|tried| &tried.deployment.config);
-        let record = telemetry::Record {
-            time: self.time,
-            request_id: &self.id,
-            path: self.path,
-            model: self.meters.as_ref().map_or("", |meters| meters.model()),
-            deployment: config.map(|config| &*config.name),
-            side: config.map(|config| config.side.as_str()),
-            status: self.status,
-            outcome: self.outcome.as_str(),
-            error: self.error.as_deref(),
-            reason: self.reason.as_deref(),
-            stream: self.stream,
-            queued: self.queued,
-            first_byte: self.first_byte,
-            total: took,
-            wasted: self.wasted,
-            request_bytes: self.request_bytes,
-            response_bytes: self.response_bytes,
-            usage: self.consumed,
-            cost: self.cost,
-        };
-        let attempts = self.tried.iter().map(|tried| telemetry::AttemptRecord {
-            deployment: &tried.deployment.config.name,
-            outcome: &tried.outcome,
-            took: tried.took,
-            cost: tried.cost,
-        });
-        self.desk.logging.write(&record, attempts);
-    }
 }
 
 impl WaitLog for Journal {
@@ -447,18 +391,5 @@ impl WaitLog for Journal {
             answered: false,
             cost: Picodollars::ZERO,
         });
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        if self.outcome == RequestOutcome::Cancelled {
-            self.dropped();
-        }
-        self.cancelled();
-        self.tell_trial();
-        let took = self.started.elapsed();
-        self.desk.metrics.request_ended(self.meters.as_deref(), self.status, took);
-        self.write(took);
     }
 }

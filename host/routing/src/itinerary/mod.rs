@@ -32,6 +32,7 @@ mod scene;
 mod step;
 #[cfg(test)]
 mod tests;
+mod wait;
 #[cfg(test)]
 mod when_full;
 
@@ -48,16 +49,10 @@ use super::draw::{Draw, HedgePlan, RequestWeights};
 use super::exhausted::Exhausted;
 use super::failure::{Failure, Overtime};
 
+use wait::FullAt;
+
 pub use hedging::Hedged;
 pub use step::{Deployments, Event, Step, Terms, Unfit};
-
-/// A deployment that is full.
-#[derive(Debug, Clone, Copy)]
-struct FullAt {
-    at: usize,
-    /// True if it is worth waiting for before a standby is tried.
-    soon: bool,
-}
 
 /// Most refusals by full deployments that cost a request none of its attempts.
 const REFUSALS: u32 = 16;
@@ -321,22 +316,6 @@ impl<'a> Itinerary<'a> {
         }
     }
 
-    /// The deployments whose pause is over before `until`. Leaves out those whose pause the request
-    /// has waited for already.
-    fn cooling(&self, deployments: &impl Deployments, until: Instant, now: Instant) -> Vec<FullAt> {
-        let is_back = |at: &usize| {
-            let patience = now + deployments.patience(*at);
-            !self.cooled.contains(at)
-                && !self.order.is_never_tried(*at)
-                && self.may_try(deployments, *at)
-                && deployments
-                    .cools_until(*at, now)
-                    .is_some_and(|cools| cools <= until.min(patience))
-        };
-        let all = (0..self.order.len()).filter(is_back);
-        all.map(|at| FullAt { at, soon: false }).collect()
-    }
-
     fn draw(
         &mut self,
         deployments: &impl Deployments,
@@ -357,58 +336,6 @@ impl<'a> Itinerary<'a> {
     /// False if the deployment is forbidden, or lacks what another one lacked.
     fn may_try(&self, deployments: &impl Deployments, at: usize) -> bool {
         !deployments.is_forbidden(at) && self.unfit.is_none_or(|unfit| deployments.fits(at, unfit))
-    }
-
-    /// The step for a deployment whose configured places are taken. `patience` is how long the
-    /// request waits for it, if the strategy said so.
-    fn queue(
-        &mut self,
-        patience: Option<Duration>,
-        deployments: &impl Deployments,
-        now: Instant,
-    ) -> Step {
-        let at = self.at;
-        self.wanted.clear();
-        if !self.panic && !deployments.is_up(at) {
-            return Step::PassOver(at);
-        }
-        self.wanted.push(at);
-        let patience = patience.unwrap_or_else(|| deployments.patience(at));
-        Step::Wait { until: self.end().min(now + patience) }
-    }
-
-    /// Notes that a deployment is full. Returns a step if the request waits for it before it takes
-    /// the next one. It does so once.
-    fn pass(
-        &mut self,
-        full: FullAt,
-        when_full: WhenFull,
-        deployments: &impl Deployments,
-        now: Instant,
-    ) -> Option<Step> {
-        self.busy = true;
-        if let WhenFull::Wait(time) = when_full {
-            self.when_full = WhenFull::Next;
-            self.awaited = Some(full);
-            return Some(self.queue(Some(time), deployments, now));
-        }
-        self.full.push(full);
-        None
-    }
-
-    /// The step for a request that waits for a place at the full deployments of `which`. All of its
-    /// waiting together takes no longer than one patience.
-    fn line(
-        &mut self,
-        which: impl Fn(&FullAt) -> bool,
-        deployments: &impl Deployments,
-        now: Instant,
-    ) -> Step {
-        self.wanted.clear();
-        self.wanted.extend(self.full.iter().filter(|full| which(full)).map(|full| full.at));
-        let patience = self.wanted.iter().map(|at| deployments.patience(*at)).max();
-        let patience = *self.patience.get_or_insert(now + patience.unwrap_or_default());
-        Step::Wait { until: self.end().min(patience) }
     }
 
     /// True if the attempt may be made. Every extra attempt costs retry budget, except those after

@@ -19,7 +19,7 @@ pub(in crate::commands) struct NewArgs {
     /// The strategy's name, as routing.yaml will give it: lower-case letters, digits, `-`
     name: String,
     /// The language to write it in
-    #[arg(long)]
+    #[arg(long, alias = "language")]
     lang: Language,
     /// The folder to make; NAME by default
     #[arg(long)]

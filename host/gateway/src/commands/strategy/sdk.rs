@@ -42,6 +42,7 @@ pub(super) const SOURCES: &[File] = sources![
     "testing/stand_in.rs",
     "types.rs",
     "verdict.rs",
+    "weights.rs",
 ];
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(in crate::commands) struct TestArgs {
 }
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    // What the strategy logs is often all that it tells of a trap.
+    proxy::telemetry::init_log(proxy::telemetry::LevelFilter::INFO);
     let strategy = args.subject.open()?;
     let file = match &args.fixtures {
         Some(file) => Some(file.clone()),

@@ -1,14 +1,16 @@
 """Less traffic to deployments that have more to do. See README.md."""
 
+import functools
 import json
 import math
 
+from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.policy import Description, Facts, Signal
 {{request}}
 from wit_world.exports.request_policy import Plan, Verdict_Hold, Verdict_Route, WhenFull_AsConfigured
 {{end}}
-from wit_world.imports import signals
+from wit_world.imports import logging, signals
 from wit_world.imports.types import Place, Weights
 
 # A JSON Schema: the gateway checks `routing_parameter` against it before it calls `configure`.
@@ -40,6 +42,26 @@ parameters = {}
 places: list[Place] = []
 
 
+def logged(function):
+    """
+    Logs an exception and its line, on standard error of `gateway strategy test` too. The gateway itself
+    sees only that the strategy trapped. `Err` is no fault: it refuses parameters.
+    """
+    @functools.wraps(function)
+    def call(*arguments):
+        try:
+            return function(*arguments)
+        except Err:
+            raise
+        except Exception as error:
+            last = error.__traceback__
+            while last.tb_next:
+                last = last.tb_next
+            logging.log(logging.Level.ERROR, f"{function.__name__}, line {last.tb_lineno}: {error!r}")
+            raise
+    return call
+
+
 class Policy(exports.Policy):
     def describe(self):
         return Description(
@@ -58,12 +80,14 @@ class Policy(exports.Policy):
             reasons=[],
         )
 
+    @logged
     def configure(self, text, models, given):
-        # Refuse parameters that the schema cannot rule out here: raise
-        # componentize_py_types.Err("why")
+        # `text` has the parameters as they were given, without the defaults of the schema. Refuse
+        # those that the schema cannot rule out here: raise Err("why")
         global parameters, places
         parameters, places = json.loads(text), given
 
+    @logged
     def assign(self, local, remote):
         loads = read_loads(local + remote)
         factor = parameters.get("remote", 1) if local else 1
@@ -74,6 +98,7 @@ class Policy(exports.Policy):
 
 {{request}}
 class RequestPolicy(exports.RequestPolicy):
+    @logged
     def assign_request(self, request, local, remote):
         weights = Policy().assign(local, remote)
         if local and (request.prompt_tokens or 0) >= parameters.get("long_prompt", 4000):

@@ -224,13 +224,14 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_hedges_total",
-        help: "Second attempts beside a first that took long, by whether the client got their answer.",
+        help: "Second attempts beside a first that took long, by whether the client got their answer or left before it.",
         kind: Kind::Counter,
         labels: &["model", "result"],
         each: Each::Model(|model, _, samples| {
             let (id, meters) = (&*model.config.id, &model.meters);
             samples.count(&[id, "won"], meters.hedges_won.get());
             samples.count(&[id, "lost"], meters.hedges_lost.get());
+            samples.count(&[id, "cancelled"], meters.hedges_cancelled.get());
         }),
     },
     Family {

@@ -23,7 +23,8 @@ struct Line {
 
 pub(super) fn parse(line: &str) -> Result<Traced, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| {
-        format!("not an object with `timestamp`, `input_length` and `output_length`: {error}")
+        let cause = cause(&error);
+        format!("not an object with `timestamp`, `input_length` and `output_length`: {cause}")
     })?;
     let Line { timestamp, input_length: prompt, output_length: output, hash_ids } = line;
     let at = nanoseconds(timestamp, 1e6).ok_or_else(|| {
@@ -41,4 +42,37 @@ pub(super) fn parse(line: &str) -> Result<Traced, String> {
         Some(*before)
     };
     Ok(Traced { at, prompt, output, blocks: hash_ids.into_iter().scan(0, chain).collect() })
+}
+
+/// The cause of an error, and its column. Serde's line is left out: it is always 1, because each
+/// line is parsed by itself, and stands beside the line of the file.
+fn cause(error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    match text.strip_suffix(&format!(" at line {} column {column}", error.line())) {
+        Some(cause) => format!("{cause} (column {column})"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn errors_name_the_column_alone() {
+        for (line, cause) in [
+            ("{\"timestamp\": 1, ", "EOF while parsing a value (column 17)"),
+            ("{\"timestamp\": x}", "expected value (column 15)"),
+            ("{\"timestamp\": 1}", "missing field `input_length` (column 16)"),
+            ("[1]", "invalid length 1, expected struct Line with 4 elements (column 3)"),
+            (
+                "{\"timestamp\": 1, \"input_length\": -1}",
+                "invalid value: integer `-1`, expected u32 (column 35)",
+            ),
+        ] {
+            let error = parse(line).expect_err(line);
+            let keys = "`timestamp`, `input_length` and `output_length`";
+            assert_eq!(error, format!("not an object with {keys}: {cause}"));
+        }
+    }
 }
