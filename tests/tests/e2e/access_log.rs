@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{ACCESS_LOG, Engine, Gateway, Port, Raw, Reply, Step, eventually, in_order, logged};
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "attempts",
     "deployment",
     "error",

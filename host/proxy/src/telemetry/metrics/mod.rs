@@ -4,6 +4,7 @@
 //! Counters of the whole process are here. Counters of models, deployments and strategies belong to
 //! the fleet, and are read when somebody scrapes: [`families`].
 
+mod costs;
 #[cfg(test)]
 mod documented;
 mod families;
