@@ -264,7 +264,8 @@ pub(crate) fn of_timings(text: &str) -> Option<Usage> {
     })
 }
 
-/// A field of the details of a prompt or an answer. None for `null`, and for anything but an object.
+/// A field of the details of a prompt or an answer. None for `null`, and for anything but an
+/// object.
 fn of_details(text: &str, name: &str) -> Option<u64> {
     let mut found = None;
     let field = |key: Range<usize>, value: Range<usize>| {

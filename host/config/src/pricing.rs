@@ -39,8 +39,8 @@ impl Check<'_> {
         }
     }
 
-    /// One price, as dollars of one token, image, request or hour. Its text is kept as it is written,
-    /// unless it is the price of a million tokens.
+    /// One price, as dollars of one token, image, request or hour. Its text is kept as it is
+    /// written, unless it is the price of a million tokens.
     fn price(&mut self, at: &[PathStep], key: &str, per_million: bool) -> Option<String> {
         let at = [at, &steps!["pricing", key]].concat();
         let text = self.document.text(&at).filter(|text| !text.is_empty())?;
