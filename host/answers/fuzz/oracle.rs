@@ -86,6 +86,7 @@ pub fn events(input: &[u8]) {
     let end = [End::Framed, End::Closed, End::Early][usize::from(end % 3)];
     let pieces = Pieces::of(input);
     answer(shape, &pieces, end);
+    without_usage(&pieces, end);
     scanner(&pieces);
     renamed(&pieces, names);
     usage(&pieces);
@@ -116,6 +117,40 @@ fn answer(shape: Shape, pieces: &Pieces, end: End) {
             // An error that comes in pieces may go out in part before it is recognised.
             assert!(cut.passed.starts_with(&whole.passed));
         }
+    }
+}
+
+/// Checks that the usage event is taken out alike however a stream is cut, and that a stream without
+/// one is not changed.
+fn without_usage(pieces: &Pieces, end: End) {
+    let read = |pieces: &[&[u8]]| {
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        work::bounded(WORK.0 + 12, length, (pieces.len(), WORK.1), || {
+            let mut commit = Commit::new(Shape::Stream).without_usage_event();
+            let mut passed = Vec::new();
+            for piece in pieces {
+                match commit.feed(Bytes::copy_from_slice(piece)) {
+                    Verdict::Hold => {}
+                    Verdict::Pass(pass) => passed.extend_from_slice(&pass),
+                    Verdict::Fail { .. } => return None,
+                }
+            }
+            passed.extend_from_slice(&commit.end(end).ok()?);
+            Some((passed, commit.usage()))
+        })
+    };
+    let text = pieces.text();
+    if text.len() > MOST_HELD_OF_A_STREAM {
+        return;
+    }
+    let whole = read(&[text]);
+    if let Some((passed, _)) = &whole {
+        let is_changed = passed.len() < text.len();
+        let has_word = |word: &[u8]| memchr::memmem::find(text, word).is_some();
+        assert!(!is_changed || has_word(b"\"usage\"") && has_word(b"\"choices\""));
+    }
+    for way in pieces.ways() {
+        assert_eq!(read(&way), whole);
     }
 }
 

@@ -32,6 +32,7 @@ mod models;
 pub mod oracle;
 mod parse;
 mod place;
+mod pricing;
 mod probing;
 mod process;
 mod providers;

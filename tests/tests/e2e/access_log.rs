@@ -6,6 +6,7 @@ use tests::{ACCESS_LOG, Engine, Gateway, Port, Raw, Reply, Step, eventually, in_
 
 const FIELDS: [&str; 20] = [
     "attempts",
+    "cost",
     "deployment",
     "error",
     "first_byte_ms",
@@ -23,7 +24,6 @@ const FIELDS: [&str; 20] = [
     "time",
     "total_ms",
     "usage",
-    "cost",
     "wasted_ms",
 ];
 

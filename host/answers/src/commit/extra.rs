@@ -173,8 +173,10 @@ pub(super) fn told(event: &[u8]) -> Option<Option<Usage>> {
         usage: &'a RawValue,
     }
     count(2 * event.len());
-    let at = CHOICES.find(event)? + CHOICES.needle().len();
-    if !matches!(Value::of(&event[at..]), Value::None) {
+    let mut values =
+        CHOICES.find_iter(event).map(|at| Value::of(&event[at + CHOICES.needle().len()..]));
+    // Most events have content, and are read no further than to their first choice.
+    if !matches!(values.next()?, Value::None) || values.any(|value| !matches!(value, Value::None)) {
         return None;
     }
     count(3 * event.len());

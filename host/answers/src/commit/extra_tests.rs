@@ -122,6 +122,7 @@ fn all_other_events_stay() {
         r#"data: {"choices":{},"usage":{"prompt_tokens":3}}"#,
         r#"data: {"x":"\"choices\":[],\"usage\":{}","choices":[{"delta":{"a":1}}]}"#,
         r#"data: {"choices":[],"usage":{"prompt_tokens":3}"#,
+        r#"data: {"choices":[],"usage":{"prompt_tokens":3},"x":{"choices":[1]}}"#,
         "data: \"choices\" \"usage\"",
         "event: ping",
         ": \"choices\":[],\"usage\":{}",

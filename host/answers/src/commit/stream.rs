@@ -144,7 +144,12 @@ impl Commit {
         if good > 0 {
             self.begun = if self.phase == Phase::Holding { self.held.len() + kept } else { 0 };
         }
-        let good = kept;
+        self.read_rest(chunk, kept, is_free)
+    }
+
+    /// Takes a chunk whose whole events, its first `good` bytes, are read. `is_free`: no byte of the
+    /// incomplete event has gone to the client.
+    fn read_rest(&mut self, chunk: Bytes, good: usize, is_free: bool) -> Verdict {
         match self.events.rest() {
             Some(Event::Whole(start)) => {
                 // Only its first byte counts: every chunk reads the event again.

@@ -169,7 +169,8 @@ pub(crate) struct RawPricing {
     cached: Option<Amount>,
     /// Another name of `cached`.
     input_cache_reads: Option<Amount>,
-    /// A prompt token written to the cache. Default, also for 0: the price of any other prompt token.
+    /// A prompt token written to the cache. Default, also for 0: the price of any other prompt
+    /// token.
     input_cache_writes: Option<Amount>,
     /// What the machine of a local deployment costs in an hour, whether it is used or not.
     hourly: Option<Amount>,

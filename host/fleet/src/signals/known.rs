@@ -9,8 +9,8 @@ use crate::{Deployment, Slots};
 
 use super::{DeploymentSignals, Records, RequestSignals};
 
-/// Prices of a deployment in dollars, as strategies are told them. What an attempt has cost is counted
-/// exactly: see [`Tariff`](crate::Tariff).
+/// Prices of a deployment in dollars, as strategies are told them. What an attempt has cost is
+/// counted exactly: see [`Tariff`](crate::Tariff).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Prices {
     /// Of a token of the prompt.
@@ -24,9 +24,9 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// Expected cost in dollars of a request with this many tokens, of which `cached` tokens of the prompt
-    /// come from the deployment's cache. An unknown number of tokens is NaN. It costs nothing if
-    /// the price is 0.
+    /// Expected cost in dollars of a request with this many tokens, of which `cached` tokens of the
+    /// prompt come from the deployment's cache. An unknown number of tokens is NaN. It costs nothing
+    /// if the price is 0.
     #[must_use]
     pub fn cost(self, prompt: f64, cached: f64, completion: f64) -> f64 {
         let cost = |tokens: f64, price: f64| if price == 0.0 { 0.0 } else { tokens * price };

@@ -78,7 +78,8 @@ pub(super) async fn attempt(
     let wished = wish.is_some();
     loop {
         let Some(begun) = send(upstream, deployment, request, note, span, wish).await? else {
-            // Sent again without the question. The refusal is no failure, and no attempt of its own.
+            // Sent again without the question. The refusal is no failure, and no attempt of its
+            // own.
             (wish, span.now) = (None, Instant::now());
             continue;
         };

@@ -322,8 +322,8 @@ impl Relay {
         }
     }
 
-    /// Records the usage so far. At each chunk and not at the end: a client may leave early, and its
-    /// usage counts.
+    /// Records the usage so far. At each chunk and not at the end: a client may leave early, and
+    /// its usage counts.
     fn note_usage(&mut self) {
         let usage = self.commit.usage().or(self.usage.found()).or(self.commit.timings());
         self.journal.used(usage, self.commit.events_read());

@@ -147,8 +147,8 @@ pub fn beside(
     facts
 }
 
-/// Estimates the tokens of a prompt for its cost. A short prompt is estimated by its size alone: only
-/// a long one may have an inline image, of which most bytes are no text.
+/// Estimates the tokens of a prompt for its cost. A short prompt is estimated by its size alone:
+/// only a long one may have an inline image, of which most bytes are no text.
 #[must_use]
 pub fn prompt_tokens(body: &[u8], fields: &Fields) -> u64 {
     /// In bytes.

@@ -23,11 +23,12 @@ impl Journal {
         self.produced = events.into();
     }
 
-    /// Records the size of a plain answer that is whole, in bytes.
+    /// Records that a plain answer is whole, and that so many bytes of it are still to be sent.
     pub(in super::super) fn plain_answer(&mut self, bytes: usize) {
+        let bytes = self.response_bytes + bytes as u64;
         // Vectors and ranks have no tokens.
         let is_text = !matches!(self.path, "/v1/embeddings" | "/v1/rerank");
-        self.produced = if is_text { bytes as u64 / BYTES } else { 0 };
+        self.produced = if is_text { bytes / BYTES } else { 0 };
     }
 
     /// Counts what an attempt took, and returns its cost. `answered`: the client got its answer, or
@@ -53,10 +54,10 @@ impl Journal {
             let most = if usage.is_estimated { money.most().max(cost) } else { cost };
             money.settle(most);
         }
-        let spending = match (end.ending, end.waste) {
-            (Ending::Hedged, _) => Spending::Hedged,
-            (_, Some(_)) => Spending::Wasted,
-            (_, None) => Spending::Answered,
+        let spending = match end.ending {
+            Ending::Ok => Spending::Answered,
+            Ending::Hedged => Spending::Hedged,
+            _ => Spending::Wasted,
         };
         deployment.meters.spent(spending, cost);
         count(&deployment.meters, usage);

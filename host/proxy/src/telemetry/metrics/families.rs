@@ -4,14 +4,14 @@
 
 use fleet::{
     Busy, Deployment, DeploymentMeters, EngineSignals, FleetModel, ModelMeters, Route, Snapshot,
-    Spending, TokenKind, Waste,
+    Waste,
 };
 
 use super::samples::{Kind, Samples};
-use super::{budgets, trials};
+use super::{budgets, costs, trials};
 
 /// Labels of a deployment.
-const PLACE: [&str; 3] = ["model", "deployment", "side"];
+pub(super) const PLACE: [&str; 3] = ["model", "deployment", "side"];
 
 /// The input of a scrape.
 pub(super) struct Scrape<'a> {
@@ -117,7 +117,8 @@ impl Cursor {
 
 /// All families of the fleet.
 pub(super) fn all() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().chain(trials::FAMILIES).chain(budgets::FAMILIES)
+    let more = costs::FAMILIES.iter().chain(budgets::FAMILIES).chain(trials::FAMILIES);
+    FAMILIES.iter().chain(more)
 }
 
 const FAMILIES: &[Family] = &[
@@ -179,38 +180,6 @@ const FAMILIES: &[Family] = &[
             by_cause(model, |at, cause, meters| {
                 samples.add(&[at[0], at[1], at[2], cause.as_str()], meters.wasted(cause).seconds());
             });
-        }),
-    },
-    Family {
-        name: "gateway_tokens_total",
-        help: "Tokens of attempts: as reported, or estimated where the upstream reports none. `prompt` includes `cached`, `completion` includes `reasoning`.",
-        kind: Kind::Counter,
-        labels: &[PLACE[0], PLACE[1], PLACE[2], "kind", "usage"],
-        each: Each::Model(|model, _, samples| {
-            for deployment in &model.deployments {
-                let [model, name, side] = place(deployment);
-                for (is_estimated, usage) in [(false, "reported"), (true, "estimated")] {
-                    for kind in TokenKind::ALL {
-                        let tokens = deployment.meters.tokens(kind, is_estimated);
-                        samples.count(&[model, name, side, kind.as_str(), usage], tokens);
-                    }
-                }
-            }
-        }),
-    },
-    Family {
-        name: "gateway_cost_dollars_total",
-        help: "Cost of attempts by the configured prices, by whether the client got the whole answer.",
-        kind: Kind::Counter,
-        labels: &[PLACE[0], PLACE[1], PLACE[2], "kind"],
-        each: Each::Model(|model, _, samples| {
-            for deployment in &model.deployments {
-                let [model, name, side] = place(deployment);
-                for spending in Spending::ALL {
-                    let cost = deployment.meters.cost(spending);
-                    samples.amount(&[model, name, side, spending.as_str()], cost);
-                }
-            }
         }),
     },
     Family {
@@ -340,7 +309,7 @@ const OUTCOMES: [&str; 5] =
 /// Faults that a strategy has from the start, for the same reason.
 const FAULTS: [&str; 6] = ["busy", "cpu", "off", "refused", "timeout", "trap"];
 
-fn place(deployment: &Deployment) -> [&str; 3] {
+pub(super) fn place(deployment: &Deployment) -> [&str; 3] {
     [&deployment.model, &deployment.config.name, deployment.config.side.as_str()]
 }
 

@@ -5,6 +5,7 @@
 //! the fleet, and are read when somebody scrapes: [`families`].
 
 mod budgets;
+mod costs;
 #[cfg(test)]
 mod documented;
 mod families;
