@@ -13,6 +13,8 @@ mod books;
 mod purse;
 mod rule;
 mod store;
+#[cfg(test)]
+mod tests;
 mod window;
 mod writer;
 

@@ -4,6 +4,7 @@
 //! good one, and is one library in Rust without others. A commit is on the disk when it returns.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use contract::Picodollars;
 use redb::{
@@ -44,10 +45,14 @@ pub enum OpenError {
     Io(PathBuf, String),
 }
 
-/// The open file.
-#[derive(Debug)]
+/// Opens the database.
+pub(crate) type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
+
+/// The file.
 pub(crate) struct Store {
-    database: Database,
+    /// None after a write failed: redb takes no other one until it is opened again.
+    database: Option<Database>,
+    open: Opener,
 }
 
 impl Store {
@@ -57,67 +62,86 @@ impl Store {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| io(&error))?;
         }
-        let database = Database::create(path).map_err(|error| match error {
+        let file = path.to_owned();
+        let open: Opener = Box::new(move || Database::create(&file));
+        let database = open().map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => OpenError::Locked(path.into()),
             DatabaseError::UpgradeRequired(format) => OpenError::Newer(path.into(), format.into()),
             DatabaseError::Storage(StorageError::Io(error)) if !is_content(&error) => io(&error),
             error => OpenError::Damaged(path.into(), error.to_string()),
         })?;
-        let store = Self { database };
         let damaged = |error: redb::Error| OpenError::Damaged(path.into(), error.to_string());
-        match store.format().map_err(damaged)? {
+        match format(&database).map_err(damaged)? {
             Some(format) if format > FORMAT => return Err(OpenError::Newer(path.into(), format)),
             Some(_) => {}
-            None => store.begin().map_err(|error| io(&error))?,
+            None => begin(&database).map_err(|error| io(&error))?,
         }
-        let accounts = store.read().map_err(damaged)?;
-        Ok((store, accounts))
+        let accounts = read(&database).map_err(damaged)?;
+        Ok((Self { database: Some(database), open }, accounts))
     }
 
-    /// The version of the tables. None: it is a new file.
-    fn format(&self) -> Result<Option<u64>, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        match transaction.open_table(META) {
-            Ok(meta) => Ok(meta.get("format")?.map(|format| format.value())),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    /// A new database that is no file of its own.
+    #[cfg(test)]
+    pub(crate) fn of(open: Opener) -> Result<Self, redb::Error> {
+        let database = open()?;
+        begin(&database)?;
+        Ok(Self { database: Some(database), open })
     }
 
-    fn begin(&self) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        transaction.open_table(META)?.insert("format", FORMAT)?;
-        transaction.open_table(ACCOUNTS)?;
-        Ok(transaction.commit()?)
+    /// Writes entries. They are on the disk when it returns. After an error the next call opens the
+    /// file again.
+    pub(crate) fn write(&mut self, entries: &[(Arc<Name>, Entry)]) -> Result<(), redb::Error> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => (self.open)()?,
+        };
+        write(&database, entries)?;
+        self.database = Some(database);
+        Ok(())
     }
+}
 
-    fn read(&self) -> Result<Vec<(Name, Entry)>, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(ACCOUNTS)?;
-        let mut accounts = Vec::new();
-        for row in table.iter()? {
-            let (name, entry) = row?;
-            let ((budget, tenant), (start, lease)) = (name.value(), entry.value());
-            let name = Name { budget: budget.to_owned(), tenant: tenant.to_owned() };
-            accounts.push((name, Entry { start, lease: Picodollars::new(lease) }));
-        }
-        Ok(accounts)
+/// The version of the tables. None: it is a new file.
+fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
+    let transaction = database.begin_read()?;
+    match transaction.open_table(META) {
+        Ok(meta) => Ok(meta.get("format")?.map(|format| format.value())),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
+}
 
-    /// Writes entries. They are on the disk when it returns.
-    pub(crate) fn write<'a>(
-        &self,
-        entries: impl Iterator<Item = (&'a Name, Entry)>,
-    ) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut table = transaction.open_table(ACCOUNTS)?;
-            for (name, Entry { start, lease }) in entries {
-                table.insert((&*name.budget, &*name.tenant), (start, lease.get()))?;
-            }
-        }
-        Ok(transaction.commit()?)
+fn begin(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(META)?.insert("format", FORMAT)?;
+    transaction.open_table(ACCOUNTS)?;
+    Ok(transaction.commit()?)
+}
+
+fn read(database: &Database) -> Result<Vec<(Name, Entry)>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(ACCOUNTS)?;
+    let mut accounts = Vec::new();
+    for row in table.iter()? {
+        let (name, entry) = row?;
+        let ((budget, tenant), (start, lease)) = (name.value(), entry.value());
+        let name = Name { budget: budget.to_owned(), tenant: tenant.to_owned() };
+        accounts.push((name, Entry { start, lease: Picodollars::new(lease) }));
     }
+    Ok(accounts)
+}
+
+fn write(database: &Database, entries: &[(Arc<Name>, Entry)]) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(ACCOUNTS)?;
+        for (name, Entry { start, lease }) in entries {
+            table.insert((&*name.budget, &*name.tenant), (*start, lease.get()))?;
+        }
+    }
+    // Also after the file was lost: a file without it would count as one of another gateway.
+    transaction.open_table(META)?.insert("format", FORMAT)?;
+    Ok(transaction.commit()?)
 }
 
 /// True if the error is about what the file contains.
@@ -142,11 +166,11 @@ mod tests {
         let path = folder.path().join("new/ledger.redb");
         let entry = |start, lease| Entry { start, lease: Picodollars::new(lease) };
         {
-            let (store, accounts) = Store::open(&path).unwrap();
+            let (mut store, accounts) = Store::open(&path).unwrap();
             assert_eq!(accounts, []);
-            let (day, acme) = (name("day", ""), name("each", "acme"));
-            store.write([(&day, entry(5, 7)), (&acme, entry(-1, u64::MAX))].into_iter()).unwrap();
-            store.write([(&day, entry(6, 8))].into_iter()).unwrap();
+            let (day, acme) = (Arc::new(name("day", "")), Arc::new(name("each", "acme")));
+            store.write(&[(Arc::clone(&day), entry(5, 7)), (acme, entry(-1, u64::MAX))]).unwrap();
+            store.write(&[(day, entry(6, 8))]).unwrap();
             assert!(matches!(Store::open(&path), Err(OpenError::Locked(_))));
         }
         let (_, accounts) = Store::open(&path).unwrap();
@@ -172,7 +196,7 @@ mod tests {
         let path = folder.path().join("ledger.redb");
         {
             let (store, _) = Store::open(&path).unwrap();
-            let transaction = store.database.begin_write().unwrap();
+            let transaction = store.database.unwrap().begin_write().unwrap();
             transaction.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
             transaction.commit().unwrap();
         }

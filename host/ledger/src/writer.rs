@@ -42,12 +42,12 @@ struct Orders {
 }
 
 impl Writer {
-    pub(crate) fn start(store: Store) -> std::io::Result<Self> {
+    pub(crate) fn start(mut store: Store) -> std::io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let shared = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
             .name("ledger-writer".to_owned())
-            .spawn(move || shared.run(&store))?;
+            .spawn(move || shared.run(&mut store))?;
         Ok(Self { desk, thread: Mutex::new(Some(thread)) })
     }
 
@@ -87,7 +87,7 @@ impl Desk {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, store: &Store) {
+    fn run(&self, store: &mut Store) {
         loop {
             let mut orders = self.lock();
             while orders.waiting.is_empty() && orders.closing.is_none() {
@@ -112,7 +112,7 @@ impl Desk {
     }
 
     /// Writes the leases that accounts want. Returns false if it failed.
-    fn lease(&self, store: &Store, waiting: &[Named]) -> bool {
+    fn lease(&self, store: &mut Store, waiting: &[Named]) -> bool {
         let entry = |named: &Named| Some((named.clone(), named.account.wanted()?));
         let wanted: Vec<(Named, Entry)> = waiting.iter().filter_map(entry).collect();
         let row = |(named, entry): &(Named, Entry)| (Arc::clone(&named.name), *entry);
@@ -125,10 +125,10 @@ impl Desk {
         is_written
     }
 
-    fn write(&self, store: &Store, rows: &[(Arc<Name>, Entry)]) -> bool {
+    fn write(&self, store: &mut Store, rows: &[(Arc<Name>, Entry)]) -> bool {
         let written = match rows.is_empty() {
             true => Ok(()),
-            false => store.write(rows.iter().map(|(name, entry)| (&**name, *entry))),
+            false => store.write(rows),
         };
         let mut orders = self.lock();
         match written {
