@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod budgets;
 mod endpoints;
 mod engines;
 mod env;
