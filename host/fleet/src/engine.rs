@@ -100,12 +100,12 @@ impl EngineSignals {
     }
 
     /// Counts an attempt in.
-    pub(super) fn begin(&self) {
+    pub fn begin(&self) {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
     /// Counts an attempt out.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 

@@ -98,12 +98,13 @@ fn a_trial_that_ends_makes_room_for_the_next() {
 fn slow_start_begins_at_a_part_of_the_peak() {
     let (slots, now) = (new(100), Instant::now());
     drop((0..40).map(|_| place(&slots)).collect::<Vec<_>>());
-    slots.come_back(Some((0.1, Duration::from_secs(10))), now);
+    let settings = SlowStart::default();
+    slots.come_back(Ramp::begin(settings.min_rate, &settings, now), &settings, now);
     let some: Vec<_> = (0..4).map(|_| slots.try_enter(now)).collect();
     assert!(some.iter().all(|entry| matches!(entry, Entry::Place(_))));
     assert!(matches!(slots.try_enter(now), Entry::Pressed { .. }));
     assert!(matches!(slots.try_enter(now + Duration::from_secs(10)), Entry::Place(_)));
-    slots.come_back(None, now);
+    slots.come_back(None, &settings, now);
     assert!(matches!(slots.try_enter(now), Entry::Place(_)));
 }
 
