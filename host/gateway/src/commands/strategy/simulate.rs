@@ -14,7 +14,7 @@ use config::{self, Diagnostics, Sandbox, schema};
 use contract::{Role, SignalSet, Strategy, Surroundings};
 use lab::Replayed;
 use lab::simulation::{Contestant, Cores, GatewayStrategy, Scenario, plot, simulate, table};
-use sandbox::{LoadError, Opened, PluginHost, locate};
+use sandbox::{LoadError, Opened, PluginHost, Source, locate};
 
 /// Deadline of a strategy's calls. It is long, because time is simulated and a slow machine must
 /// not change the results.
@@ -150,7 +150,7 @@ mod tests {
             .map(|file| file.expect("a file").path())
             .filter(|path| path.is_file())
             .collect();
-        assert_eq!(files.len(), 12, "{files:?}");
+        assert_eq!(files.len(), 18, "{files:?}");
         for file in files {
             let mut scenario = Scenario::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
             scenario.duration = DURATION;

@@ -19,7 +19,7 @@ use http::StatusCode;
 
 use super::random::Distribution;
 
-pub use drift::Drift;
+pub(super) use drift::Drift;
 pub(super) use recorded::Recorded;
 pub(super) use trace::BLOCK as TRACE_BLOCK;
 
