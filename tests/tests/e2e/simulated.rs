@@ -85,14 +85,16 @@ async fn measured(gateway: Arc<Gateway>) -> (Figures, Vec<u8>) {
             let reply = gateway.post("/v1/chat/completions", body.to_string()).await;
             let took = sent.elapsed().as_secs_f64();
             assert_eq!(reply.status, 200, "{}", reply.text());
-            gateway.record(reply.header("x-request-id")).await;
-            (reply.header("x-stub-engine").to_owned(), took)
+            (reply, took)
         });
     }
     let answers = requests.join_all().await;
     let mut counts: BTreeMap<String, f64> = BTreeMap::new();
-    for (engine, _) in &answers {
-        *counts.entry(engine.clone()).or_default() += 1.0 / f64::from(REQUESTS);
+    for (reply, _) in &answers {
+        let engine = reply.header("x-stub-engine").to_owned();
+        *counts.entry(engine).or_default() += 1.0 / f64::from(REQUESTS);
+        // All of them must be in the log.
+        gateway.record(reply.header("x-request-id")).await;
     }
     let mut times: Vec<f64> = answers.into_iter().map(|(_, took)| took).collect();
     times.sort_by(f64::total_cmp);
