@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use tests::{ACCESS_LOG, Engine, EngineOptions, Gateway, logged};
+use tests::{ACCESS_LOG, Engine, EngineOptions, Gateway, logged, one_model};
 
 /// Requests of a run, and how many come in a second.
 const REQUESTS: u32 = 600;
@@ -142,7 +142,9 @@ async fn compare(strategy: &str, pairs: &[Pair]) {
         side("remote"),
         logged("")
     );
-    let gateway = Arc::new(tests::setup!().routing(routing).start());
+    let urls: Vec<String> = engines.iter().map(Engine::url).collect();
+    let models = one_model(&urls.iter().map(String::as_str).collect::<Vec<_>>());
+    let gateway = Arc::new(tests::setup!().models(models).routing(routing).start());
     let (real, log) = measured(gateway).await;
     let model = simulated(strategy, pairs, log);
     println!("{strategy}: real {real:?}, simulated {model:?}");
