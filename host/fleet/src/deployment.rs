@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use config::{DeploymentConfig, Redactor};
-use contract::{Candidate, Place, Side, Signal};
+use contract::{Candidate, Place, Signal};
 
 use super::load::clock;
 use super::siblings::Siblings;
@@ -15,10 +15,6 @@ use super::{
     Condition, DeploymentMeters, DeploymentSignals, EngineSignals, Health, Load, Permit, Prices,
     Ramp, Reports, Slot, Slots, State, Tariff,
 };
-
-/// The reason that is shown of a stalled deployment.
-const STALLED: &str =
-    "gives no first byte in time while others are answered: one request at a time tries it";
 
 /// One place a model runs: its configuration and its live state.
 #[derive(Debug)]
@@ -117,9 +113,9 @@ impl Deployment {
                 factor: 1.0,
             },
             seen => {
-                if let (Condition::Healthy, Some(since)) = (state.condition, stalled) {
-                    let (condition, reason) = (Condition::Stalled, Some(STALLED.into()));
-                    return State { condition, reason, since, factor: 1.0 };
+                state = state.or_stalled(stalled);
+                if state.condition == Condition::Stalled {
+                    return state;
                 }
                 // Both sources must agree for the state to hold, so the later one began it.
                 let since = seen.map_or_else(|| self.load.created(), |(_, seen)| seen.since);
@@ -159,29 +155,6 @@ impl Deployment {
         let turn = self.standing.admit_in_panic(now)?;
         self.suspicions.admit_in_panic(now);
         Some(Permit::new(self, turn, slot, now))
-    }
-
-    /// Records that it refused an attempt, which was sent at `sent` as its number `level`. Returns
-    /// the time to leave the deployment alone. A remote deployment that names a `wait` limits
-    /// requests per time, and gets none for that long. A local one is full: its `wait` is a guess,
-    /// and its places are free again sooner.
-    pub(super) fn refused(
-        &self,
-        wait: Option<Duration>,
-        (level, sent): (u32, Instant),
-        now: Instant,
-    ) -> Option<Duration> {
-        let is_remote = self.config.side == Side::Remote;
-        if let Some(wait) = wait.filter(|wait| is_remote && !wait.is_zero()) {
-            self.slots.spend(wait, now);
-            return Some(wait);
-        }
-        if is_remote && self.slots.taken() <= 1 {
-            // Nothing else was out, so the allowance may be used up.
-            self.slots.suspect_spent(now);
-        }
-        self.slots.refuse(level, sent, now);
-        None
     }
 
     /// Records that an attempt, admitted as number `level` at `sent`, got no first byte in time.
@@ -287,9 +260,7 @@ impl Deployment {
 
     /// Begins slow start of its places. If `ramp` is None it gets all places at once.
     fn come_back(&self, ramp: Option<Ramp>, now: Instant) {
-        let settings = &self.siblings.slow_start;
-        let lasts = settings.duration.filter(|_| ramp.is_some());
-        self.slots.come_back(lasts.map(|lasts| (settings.from, lasts)), now);
+        self.slots.come_back(ramp, &self.siblings.slow_start, now);
     }
 
     /// Time until it may be used again. None if it may be used now.

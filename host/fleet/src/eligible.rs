@@ -177,12 +177,17 @@ impl Eligible {
         for &i in &self.kept {
             weights[i] = model.deployments[i].config.weight;
         }
-        // The weight that slow start takes from one deployment goes to all in proportion.
-        for i in self.used() {
-            weights[i] *= states[i].factor;
-        }
+        self.lower(&mut weights, |i| states[i].factor);
         normalize(&mut weights, self.used());
         weights
+    }
+
+    /// Lowers the weights of deployments in slow start, of which `factor` tells. The weight that it
+    /// takes from one of them goes to all in proportion.
+    pub fn lower(&self, weights: &mut [f64], factor: impl Fn(usize) -> f64) {
+        for i in self.used() {
+            weights[i] *= factor(i);
+        }
     }
 
     /// Positions that the strategy is asked about, local ones first.

@@ -106,7 +106,7 @@ impl EngineSignals {
     }
 
     /// Counts an attempt in.
-    pub(super) fn begin(&self) {
+    pub fn begin(&self) {
         let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
         // Few attempts are a peak, and a read costs less than a write that cores contend for.
         if in_flight > self.peak.load(Relaxed) {
@@ -115,7 +115,7 @@ impl EngineSignals {
     }
 
     /// Counts an attempt out.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 

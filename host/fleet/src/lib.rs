@@ -62,7 +62,7 @@ pub use health::{Health, Observation, ProbeRequests};
 pub use hearsay::Recorded;
 pub use hedge_budget::HedgeBudget;
 pub use line::{Busy, Wanted, hold_for_any, wait_for_any};
-pub use load::{InFlight, Load};
+pub use load::{InFlight, Load, epoch};
 pub use meters::{
     Counter, DeploymentMeters, Durations, ModelMeters, Money, Spending, StrategyMeters,
     StrategyTable, Tally, TokenKind, Waste, Wasted,

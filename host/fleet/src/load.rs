@@ -115,7 +115,7 @@ impl Load {
 
     /// Records an attempt that was cancelled after `time` without a first byte. `now` is on the
     /// caller's clock.
-    pub(super) fn record_unanswered(&self, time: Duration, now: Duration) {
+    pub fn record_unanswered(&self, time: Duration, now: Duration) {
         let is_slow = self.latency().is_none_or(|average| time.as_secs_f64() * 1e3 > average);
         if is_slow {
             self.record_first_byte(time, now);
@@ -200,8 +200,15 @@ pub(super) struct Mark {
 
 /// Converts an instant to the process-wide clock of the deployments, which starts at its first use.
 pub(super) fn clock(now: Instant) -> Duration {
+    now.saturating_duration_since(epoch())
+}
+
+/// When the clock of the deployments started. Times are kept in whole milliseconds of this clock, so
+/// simulated times that count from here give the same numbers in each run.
+#[must_use]
+pub fn epoch() -> Instant {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
-    now.saturating_duration_since(*BEGAN.get_or_init(Instant::now))
+    *BEGAN.get_or_init(Instant::now)
 }
 
 pub(super) fn average(cell: &AtomicU64, new: f64) {

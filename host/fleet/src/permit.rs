@@ -123,7 +123,8 @@ impl Permit {
         }
         let outcome = match outcome {
             Outcome::Limited { cause, wait } => {
-                let wait = deployment.refused(wait, (self.slot.level(), self.issued), now);
+                let (side, sent) = (deployment.config.side, (self.slot.level(), self.issued));
+                let wait = deployment.slots.refused(side, wait, sent, now);
                 Outcome::Limited { cause, wait }
             }
             outcome => outcome,

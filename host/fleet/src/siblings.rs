@@ -2,7 +2,7 @@
 //! others.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use config::{Config, Ejection, SlowStart};
 
@@ -11,9 +11,6 @@ use super::slow_start::Ramp;
 use super::standing::{Change, Standing, Turn};
 use super::suspicions::Suspicions;
 use super::{ChangeNotifier, Health, Rate};
-
-/// Window of a model's request rate.
-const WINDOW: Duration = Duration::from_secs(5);
 
 /// The deployments of one model, as each of them sees the others.
 #[derive(Debug)]
@@ -56,7 +53,7 @@ impl Siblings {
         deciding: Arc<Mutex<()>>,
         members: Vec<Member>,
     ) -> Self {
-        let rate = rate.unwrap_or_else(|| Arc::new(Rate::new(WINDOW, super::now())));
+        let rate = rate.unwrap_or_else(|| Arc::new(Rate::new(Ramp::WINDOW, super::now())));
         let (ejection, slow_start) = (config.ejection, config.slow_start);
         Self { ejection, slow_start, changes, rate, deciding, members }
     }

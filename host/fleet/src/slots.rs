@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use config::SlowStart;
 use contract::Side;
 
 use super::allowance::Quota;
@@ -17,6 +18,7 @@ use super::limits::Limits;
 use super::line::Queue;
 use super::load::clock;
 use super::pressure::{LimitRamp, Pressure};
+use super::slow_start::Ramp;
 
 pub use report::PressureReport;
 
@@ -106,7 +108,14 @@ impl Slots {
     /// Takes a free place without waiting. Requests that wait come first.
     #[must_use]
     pub fn try_enter(self: &Arc<Self>, now: Instant) -> Entry {
-        if self.queue.len() == 0 {
+        self.enter_behind(self.queue.len(), now)
+    }
+
+    /// Like [`try_enter`](Self::try_enter), for a caller that has a line of its own, in which
+    /// `waiting` requests wait.
+    #[must_use]
+    pub fn enter_behind(self: &Arc<Self>, waiting: usize, now: Instant) -> Entry {
+        if waiting == 0 {
             match self.take(now) {
                 Entry::Pressed { .. } => {}
                 entry => return entry,
@@ -174,12 +183,37 @@ impl Slots {
     }
 
     /// Records a byte of an answer at `now`.
-    pub(super) fn hear(&self, now: Instant) {
+    pub fn hear(&self, now: Instant) {
         let now = millis(now);
         // Most bytes come in the same millisecond as others, and must not contend for the word.
         if self.heard.load(Ordering::Relaxed) < now {
             self.heard.store(now, Ordering::Relaxed);
         }
+    }
+
+    /// Records that the deployment, which is on this `side`, refused an attempt. The attempt was
+    /// admitted as number `level` at `sent`, and still holds its place. Returns the time to leave
+    /// the deployment alone. A remote deployment that names a `wait` limits requests per time, and
+    /// gets none for that long. A local one is full: its `wait` is a guess, and its places are free
+    /// again sooner.
+    pub fn refused(
+        &self,
+        side: Side,
+        wait: Option<Duration>,
+        (level, sent): (u32, Instant),
+        now: Instant,
+    ) -> Option<Duration> {
+        let is_remote = side == Side::Remote;
+        if let Some(wait) = wait.filter(|wait| is_remote && !wait.is_zero()) {
+            self.spend(wait, now);
+            return Some(wait);
+        }
+        if is_remote && self.taken() <= 1 {
+            // Nothing else was out, so the allowance may be used up.
+            self.suspect_spent(now);
+        }
+        self.refuse(level, sent, now);
+        None
     }
 
     /// Records that the deployment refused an attempt, which still holds its place. It was admitted
@@ -191,7 +225,7 @@ impl Slots {
 
     /// Records that a remote deployment refused an attempt for its allowance of requests per time,
     /// and named a time to wait.
-    pub(super) fn spend(&self, wait: Duration, now: Instant) {
+    fn spend(&self, wait: Duration, now: Instant) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
         self.lock().pause(now + wait);
         self.learn(|pressure, _, _| pressure.spent(true, now));
@@ -199,7 +233,7 @@ impl Slots {
 
     /// Records that the allowance may be used up: an attempt was refused while nothing else was
     /// out. [`refuse`](Self::refuse) counts the refusal.
-    pub(super) fn suspect_spent(&self, now: Instant) {
+    fn suspect_spent(&self, now: Instant) {
         self.learn(|pressure, _, _| pressure.spent(false, now));
     }
 
@@ -234,9 +268,11 @@ impl Slots {
         }
     }
 
-    /// Begins slow start for a deployment that comes back, from this part of its last limit, or of
-    /// the most places that were ever taken. None: it gets all places at once.
-    pub(super) fn come_back(&self, ramp: Option<(f64, Duration)>, now: Instant) {
+    /// Begins slow start for a deployment that comes back, from a part of its last limit, or of the
+    /// most places that were ever taken. If `ramp` is None it gets all places at once.
+    pub fn come_back(&self, ramp: Option<Ramp>, settings: &SlowStart, now: Instant) {
+        let lasts = settings.duration.filter(|_| ramp.is_some());
+        let ramp = lasts.map(|lasts| (settings.from, lasts));
         let peak = self.peak.swap(self.taken(), Ordering::Relaxed);
         self.learn(|pressure, _, max| {
             pressure.forget_stall();
@@ -257,7 +293,9 @@ impl Slots {
         &self.queue
     }
 
-    fn take(self: &Arc<Self>, now: Instant) -> Entry {
+    /// Takes a free place for the first request in line.
+    #[must_use]
+    pub fn take(self: &Arc<Self>, now: Instant) -> Entry {
         let (level, trial);
         if self.pressed.load(Ordering::Acquire) {
             let mut limits = self.lock();

@@ -95,15 +95,27 @@ fn a_trial_that_ends_makes_room_for_the_next() {
 }
 
 #[test]
+fn a_line_of_the_callers_own_comes_first() {
+    let (slots, now) = (new(4), Instant::now());
+    assert!(matches!(slots.enter_behind(1, now), Entry::Full));
+    let first = slots.take(now).place().expect("for the first in line");
+    assert_eq!(slots.refused(Side::Local, Some(Duration::from_secs(9)), (3, now), now), None);
+    assert!(matches!(slots.enter_behind(1, now), Entry::Pressed { .. }));
+    drop(first);
+    assert_eq!(slots.taken(), 0);
+}
+
+#[test]
 fn slow_start_begins_at_a_part_of_the_peak() {
     let (slots, now) = (new(100), Instant::now());
     drop((0..40).map(|_| place(&slots)).collect::<Vec<_>>());
-    slots.come_back(Some((0.1, Duration::from_secs(10))), now);
+    let settings = SlowStart::default();
+    slots.come_back(Ramp::begin(settings.min_rate, &settings, now), &settings, now);
     let some: Vec<_> = (0..4).map(|_| slots.try_enter(now)).collect();
     assert!(some.iter().all(|entry| matches!(entry, Entry::Place(_))));
     assert!(matches!(slots.try_enter(now), Entry::Pressed { .. }));
     assert!(matches!(slots.try_enter(now + Duration::from_secs(10)), Entry::Place(_)));
-    slots.come_back(None, now);
+    slots.come_back(None, &settings, now);
     assert!(matches!(slots.try_enter(now), Entry::Place(_)));
 }
 

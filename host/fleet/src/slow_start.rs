@@ -16,9 +16,13 @@ pub struct Ramp {
 }
 
 impl Ramp {
+    /// Window over which the rate of a model's requests is measured.
+    pub const WINDOW: Duration = Duration::from_secs(5);
+
     /// Begins a ramp at `now`. None if slow start is off, or if `rate`, the model's requests per
     /// second, is too low: a tenth of very few requests is no traffic at all.
-    pub(super) fn begin(rate: f64, settings: &SlowStart, now: Instant) -> Option<Self> {
+    #[must_use]
+    pub fn begin(rate: f64, settings: &SlowStart, now: Instant) -> Option<Self> {
         let worth_it = settings.duration.is_some() && rate >= settings.min_rate;
         worth_it.then(|| Self { began: now, since: SystemTime::now() })
     }

@@ -11,6 +11,10 @@ use ledger::Books;
 
 use super::{AttemptQueue, Eligible, Fleet, FleetModel, StrategyMeters, Trial};
 
+/// The reason that is shown of a stalled deployment.
+const STALLED: &str =
+    "gives no first byte in time while others are answered: one request at a time tries it";
+
 /// One loaded configuration and the fleet built from it. Requests in flight keep theirs.
 #[derive(Debug)]
 pub struct Generation {
@@ -131,6 +135,18 @@ impl State {
     #[must_use]
     pub fn is_eligible(&self) -> bool {
         self.condition.is_eligible()
+    }
+
+    /// The same, or stalled `since` then if there is no other objection.
+    #[must_use]
+    pub fn or_stalled(self, since: Option<SystemTime>) -> Self {
+        match since.filter(|_| self.condition == Condition::Healthy) {
+            Some(since) => {
+                let (condition, reason) = (Condition::Stalled, Some(STALLED.into()));
+                Self { condition, reason, since, factor: 1.0 }
+            }
+            None => self,
+        }
     }
 }
 

@@ -252,7 +252,7 @@ impl Standing {
     }
 
     /// When its pause is over, if the deployment asked for one.
-    pub(super) fn cools_until(&self, now: Instant) -> Option<Instant> {
+    pub fn cools_until(&self, now: Instant) -> Option<Instant> {
         if self.word.load(Ordering::Acquire) & 1 == 0 {
             return None;
         }
@@ -260,7 +260,7 @@ impl Standing {
     }
 
     /// True if it is not ejected. It may be cooling, which ends by itself.
-    pub(super) fn is_worth_waiting(&self, now: Instant) -> bool {
+    pub fn is_worth_waiting(&self, now: Instant) -> bool {
         self.word.load(Ordering::Acquire) & 1 == 0
             || self.with(now, |held| held.ejections.out().is_none())
     }
@@ -272,7 +272,7 @@ impl Standing {
     }
 
     /// True if there is no objection of any kind.
-    pub(super) fn is_clear(&self, now: Instant) -> bool {
+    pub fn is_clear(&self, now: Instant) -> bool {
         self.word.load(Ordering::Acquire) & 1 == 0 || self.with(now, |held| held.is_open())
     }
 

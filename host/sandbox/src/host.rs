@@ -224,6 +224,17 @@ impl Opened {
         Ok(Self { loaded, instance, stores: Arc::default(), maker, surroundings })
     }
 
+    /// Like [`again`](Self::again), with the same store: an instance as another core has it.
+    ///
+    /// # Errors
+    /// As [`again`](Self::again).
+    ///
+    /// # Panics
+    /// On a thread that drives an async runtime.
+    pub fn beside(&self) -> Result<Self, LoadError> {
+        Ok(Self { stores: Arc::clone(&self.stores), ..self.again()? })
+    }
+
     /// Takes time and chance from `surroundings`. Default: the system, in UTC.
     #[must_use]
     pub fn with_surroundings(self, surroundings: Arc<dyn Surroundings>) -> Self {

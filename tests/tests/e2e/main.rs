@@ -57,6 +57,7 @@ mod sandbox;
 mod secrets;
 mod signals;
 mod simulate;
+mod simulated;
 mod slow_clients;
 mod stop;
 mod strategy_new;

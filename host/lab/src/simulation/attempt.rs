@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use contract::{self, Ending};
 use fleet::{InFlight, Slot, Trace, Turn};
 use routing::facts::tenant;
 
+use super::gateway::At;
 use super::random::Stream;
 use super::site::Site;
 use super::workload::Request;
@@ -13,11 +16,16 @@ use super::workload::Request;
 #[derive(Debug)]
 pub(super) struct SimulatedAttempt {
     pub(super) request: usize,
-    pub(super) site: usize,
+    pub(super) at: At,
     /// Time at which it was made.
     pub(super) since: Duration,
     /// Time at which the engine got it.
     pub(super) reached: Duration,
+    /// Time at which the engine began to work on it.
+    pub(super) started: Option<Duration>,
+    /// Time in the engine's line that is not counted yet, because another attempt of the request
+    /// was under way.
+    pub(super) waited: Duration,
     /// Time of the first byte to the client.
     pub(super) begun: Option<Duration>,
     /// Its admission, such as the trial of an ejected deployment.
@@ -41,6 +49,8 @@ pub(super) struct SimulatedAttempt {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
     pub(super) ending: Ending,
+    /// The status of an answer that was a failure.
+    pub(super) status: Option<StatusCode>,
     pub(super) cost: Option<f64>,
     pub(super) now: Duration,
 }
@@ -48,21 +58,23 @@ pub(super) struct Ended {
 impl SimulatedAttempt {
     pub(super) fn new(
         request: usize,
-        at: usize,
+        at: At,
         now: Duration,
         site: &Site<'_>,
         admission: (Turn, Slot),
         rng: Stream,
     ) -> Self {
         let ((turn, slot), in_flight) = (admission, Some(site.load.enter()));
-        let (since, reached, begun, slot) = (now, now, None, Some(slot));
-        let (queued, probability) = (Duration::ZERO, 1.0);
+        let (since, reached, started, begun, slot) = (now, now, None, None, Some(slot));
+        let (waited, queued, probability) = (Duration::ZERO, Duration::ZERO, 1.0);
         let (trace, cached) = (site.signals.trace(site.instant(now)), 0);
         Self {
             request,
-            site: at,
+            at,
             since,
             reached,
+            started,
+            waited,
             begun,
             turn,
             rng,
@@ -89,7 +101,7 @@ impl SimulatedAttempt {
         self.in_flight = None;
         self.slot = None;
         let answered = ended.ending == Ending::Ok;
-        let deployment = u32::try_from(self.site).unwrap_or(u32::MAX);
+        let deployment = u32::try_from(self.at.site).unwrap_or(u32::MAX);
         contract::EndedAttempt {
             request: self.request as u64,
             session: Some(request.session),
@@ -97,7 +109,7 @@ impl SimulatedAttempt {
             status: match ended.ending {
                 Ending::Ok | Ending::Broken => Some(200),
                 Ending::ClientError => Some(400),
-                _ => None,
+                _ => ended.status.map(|status| status.as_u16()),
             },
             first_byte: self.begun.map(|begun| begun - self.since),
             probability: self.probability,

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use config::Standby;
 use contract::{
-    Candidate, EndedAttempt, Fault, PathStrategy, Question, RequestPlan, Signal, SignalScope,
-    Situation, Strategy, Verdict, Weights,
+    Candidate, EndedAttempt, Fault, Hedge, PathStrategy, Question, RequestPlan, Signal,
+    SignalScope, Situation, Strategy, Verdict, Weights,
 };
 use fleet::{AttemptQueue, Eligible, Prospect};
-use routing::{MOST_HOLDS, RequestWeights};
+use routing::{HedgePlan, MOST_HOLDS, RequestWeights};
 
 use crate::Replayed;
 
@@ -69,8 +69,8 @@ impl<'a> Decisions<'a> {
         self.strategy.description().refresh
     }
 
-    pub(super) fn faults(self) -> (u64, Option<String>) {
-        (self.faults, self.last_fault)
+    pub(super) fn faults(&self) -> (u64, Option<&String>) {
+        (self.faults, self.last_fault.as_ref())
     }
 
     /// Asks for the weights from now on. After a fault the last good ones stay.
@@ -82,7 +82,7 @@ impl<'a> Decisions<'a> {
         self.surroundings.set(now);
         let answer = self.strategy.assign(situation);
         match answer.and_then(|raw| Ok(Weights::check(raw, local.len(), remote.len())?)) {
-            Ok(weights) => self.last = Some(eligible.spread(&weights, sites.len())),
+            Ok(weights) => self.last = Some(spread(&weights, &eligible, sites, now)),
             Err(fault) => self.fault(&fault),
         }
     }
@@ -112,7 +112,7 @@ impl<'a> Decisions<'a> {
                 ([local.len(), remote.len()], self.strategy.description().reasons.len());
             match answer.and_then(|raw| Ok(Verdict::check(raw, deployments, reasons)?)) {
                 Ok(Verdict::Route(plan)) => {
-                    return Decided::Route(placed(plan, &eligible, sites.len()));
+                    return Decided::Route(placed(plan, &eligible, sites, now));
                 }
                 Ok(Verdict::Hold(time)) => return Decided::Hold(time),
                 Ok(Verdict::Refuse(_)) => return Decided::Refuse,
@@ -191,17 +191,33 @@ pub(super) enum Decided {
 }
 
 /// A strategy's plan for the eligible deployments, as one for all.
-fn placed(plan: RequestPlan, eligible: &Eligible, sites: usize) -> RequestWeights<'static> {
-    let weights = eligible.spread(&plan.weights, sites).into();
+fn placed(
+    plan: RequestPlan,
+    eligible: &Eligible,
+    sites: &[Site<'_>],
+    now: Duration,
+) -> RequestWeights<'static> {
+    let weights = spread(&plan.weights, eligible, sites, now).into();
     let tiers = plan.tiers.map(|tiers| {
-        let mut all = vec![0; sites];
+        let mut all = vec![0; sites.len()];
         let local = eligible.local.iter().zip(tiers.local());
         for (at, tier) in local.chain(eligible.remote.iter().zip(tiers.remote())) {
             all[*at] = *tier;
         }
         all
     });
-    RequestWeights { weights, tiers, when_full: plan.when_full, hedge: None }
+    let hedge = plan.hedge.map(|Hedge { after, weights, max_cost }| {
+        let weights = eligible.spread(&weights, sites.len());
+        Box::new(HedgePlan { after, weights, max_cost })
+    });
+    RequestWeights { weights, tiers, when_full: plan.when_full, hedge }
+}
+
+/// One weight for each deployment, lower for those in slow start.
+fn spread(weights: &Weights, eligible: &Eligible, sites: &[Site<'_>], now: Duration) -> Vec<f64> {
+    let mut all = eligible.spread(weights, sites.len());
+    eligible.lower(&mut all, |at| sites[at].state(now).factor);
+    all
 }
 
 /// The eligible deployments as candidates, local and remote.

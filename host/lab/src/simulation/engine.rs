@@ -7,6 +7,9 @@
 //! per second. With `slowdown: 0` the engine is the textbook's queue with several servers, and is
 //! tested against it.
 //!
+//! An engine may be [held](Engine::hold): it then gives no first token. Its [pace](Engine::set_pace)
+//! is the factor on its speed.
+//!
 //! The engine has no clock. Its owner asks for the time of the [`next`](Engine::next) change, and
 //! lets it [`advance`](Engine::advance) to that time.
 
@@ -59,6 +62,10 @@ pub(super) struct Engine {
     given: f64,
     /// Time up to which `given` is counted.
     at: Duration,
+    /// Factor on the speed, above 0.
+    pace: f64,
+    /// Until then no job starts.
+    held_until: Duration,
     next: Option<Duration>,
 }
 
@@ -78,13 +85,40 @@ enum Doing {
 
 impl Engine {
     pub(super) fn new(speed: Speed) -> Self {
-        let (line, running) = Default::default();
-        Self { speed, line, running, given: 0.0, at: Duration::ZERO, next: None }
+        let (line, running, at) = Default::default();
+        Self { speed, line, running, given: 0.0, at, pace: 1.0, held_until: at, next: None }
     }
 
     /// Requests that it works on, and those in its line.
     pub(super) fn load(&self) -> (usize, usize) {
         (self.running.len(), self.line.len())
+    }
+
+    /// True if further jobs would wait behind `queue` others.
+    pub(super) fn has_waiting(&self, queue: usize) -> bool {
+        self.running.len() + self.line.len() >= self.speed.parallel + queue
+    }
+
+    /// Sets the factor on the speed, above 0. Prompts that are being read keep the speed at which
+    /// their reading began.
+    pub(super) fn set_pace(&mut self, pace: f64, now: Duration) {
+        self.count(now);
+        self.pace = pace;
+        self.plan();
+    }
+
+    /// Lets no job start before `until`. Those whose prompt is being read pause until then. Jobs
+    /// that have given their first token go on.
+    pub(super) fn hold(&mut self, until: Duration, now: Duration) {
+        self.count(now);
+        let pause = until.saturating_sub(now.max(self.held_until));
+        for running in &mut self.running {
+            if let Doing::Reading(end) = &mut running.doing {
+                *end += pause;
+            }
+        }
+        self.held_until = self.held_until.max(until);
+        self.plan();
     }
 
     /// Adds a job to the line. [`advance`](Self::advance) reports its stages.
@@ -126,10 +160,12 @@ impl Engine {
             _ => true,
         });
         while self.running.len() < self.speed.parallel
+            && now >= self.held_until
             && let Some(job) = self.line.pop_front()
         {
             happened.push((job.id, Stage::Started));
-            self.running.push(Running { job, doing: Doing::Reading(now + job.prefill) });
+            let end = now + self.at_pace(job.prefill);
+            self.running.push(Running { job, doing: Doing::Reading(end) });
         }
         self.plan();
         happened
@@ -139,7 +175,12 @@ impl Engine {
     fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "no engine has 2^52 places")]
         let others = self.running.len().saturating_sub(1) as f64;
-        self.speed.decode / (1.0 + self.speed.slowdown * others)
+        self.pace * self.speed.decode / (1.0 + self.speed.slowdown * others)
+    }
+
+    /// The time that work takes at the present pace.
+    fn at_pace(&self, time: Duration) -> Duration {
+        if self.pace == 1.0 { time } else { super::random::seconds(time.as_secs_f64() / self.pace) }
     }
 
     fn count(&mut self, now: Duration) {
@@ -149,8 +190,12 @@ impl Engine {
 
     fn plan(&mut self) {
         if !self.line.is_empty() && self.running.len() < self.speed.parallel {
-            self.next = Some(self.at);
-            return;
+            self.next = Some(self.at.max(self.held_until));
+            if self.held_until <= self.at {
+                return;
+            }
+        } else {
+            self.next = None;
         }
         let rate = self.rate();
         let end = |running: &Running| match running.doing {
@@ -161,7 +206,7 @@ impl Engine {
                 self.at + super::random::seconds(left) + Duration::from_nanos(1)
             }
         };
-        self.next = self.running.iter().map(end).min();
+        self.next = self.running.iter().map(end).chain(self.next).min();
     }
 }
 
@@ -207,6 +252,48 @@ mod tests {
             run(&mut engine).into_iter().filter(|(_, _, stage)| *stage == Stage::Done).collect();
         // Both write 5 tokens per second until the first is done. Then the other writes 10.
         assert_eq!(done, [(2000, 0, Stage::Done), (3000, 1, Stage::Done)]);
+    }
+
+    #[test]
+    fn a_held_engine_gives_no_first_token_and_goes_on_with_what_has_one() {
+        let mut engine = Engine::new(Speed { parallel: 3, decode: 10.0, slowdown: 0.0 });
+        let second = Duration::from_secs(1);
+        engine.submit(job(0, 1, 30.0), Duration::ZERO);
+        engine.advance(Duration::ZERO);
+        engine.advance(second);
+        engine.submit(job(1, 2, 10.0), second);
+        engine.advance(second);
+        engine.hold(10 * second, 2 * second);
+        // A hold within a hold changes nothing.
+        engine.hold(5 * second, 3 * second);
+        engine.submit(job(2, 1, 10.0), 3 * second);
+        let want = [
+            (4000, 0, Stage::Done),
+            (10_000, 2, Stage::Started),
+            (11_000, 1, Stage::FirstToken),
+            (11_000, 2, Stage::FirstToken),
+            (12_000, 1, Stage::Done),
+            (12_000, 2, Stage::Done),
+        ];
+        assert_eq!(run(&mut engine), want);
+    }
+
+    #[test]
+    fn the_pace_counts_from_its_change_on() {
+        let mut engine = Engine::new(Speed { parallel: 1, decode: 10.0, slowdown: 0.0 });
+        engine.submit(job(0, 0, 20.0), Duration::ZERO);
+        engine.submit(job(1, 1, 10.0), Duration::ZERO);
+        engine.advance(Duration::ZERO);
+        engine.advance(Duration::ZERO);
+        // 10 tokens at 10 a second, 10 at 5.
+        engine.set_pace(0.5, Duration::from_secs(1));
+        let want = [
+            (3000, 0, Stage::Done),
+            (3000, 1, Stage::Started),
+            (5000, 1, Stage::FirstToken),
+            (7000, 1, Stage::Done),
+        ];
+        assert_eq!(run(&mut engine), want);
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //! gateway's own code. A [`Report`] compares the results. The same seed gives the same report, byte
 //! for byte.
 //!
+//! Several gateways may share the engines. Each has its own view of them: its attempts in flight,
+//! averages, learned limits, ejections, scrapes and instances of the strategy.
+//!
 //! The simulation itself uses neither WebAssembly nor a clock nor a network. It calls strategies
 //! through the trait [`Strategy`](contract::Strategy).
 
@@ -14,7 +17,10 @@ mod cache;
 mod cores;
 mod decide;
 mod engine;
+mod engine_view;
 mod events;
+mod gateway;
+mod machine;
 pub mod plot;
 mod random;
 mod record;
@@ -28,7 +34,7 @@ mod tests;
 mod workload;
 
 pub use cores::Cores;
-pub use report::{DeploymentReport, Quantiles, Report, Series, StrategyReport};
+pub use report::{DeploymentReport, Quantiles, Report, SecondAttempts, Series, StrategyReport};
 pub use scenario::Scenario;
 pub use workload::TooMany;
 
@@ -42,24 +48,42 @@ use crate::Replayed;
 pub struct Contestant {
     /// Name of the strategy in reports.
     pub name: String,
-    /// The strategy, configured with [`Scenario::places`].
-    pub strategy: Box<dyn Strategy>,
-    /// The strategy's time and chance.
-    pub surroundings: Arc<Replayed>,
+    /// The strategy of each gateway: [`Scenario::gateways`].
+    pub gateways: Vec<GatewayStrategy>,
     /// The signals that it asks for. Others are not recorded.
     pub signals: SignalSet,
 }
 
+/// The strategy as one gateway has it. Gateways share nothing.
+pub struct GatewayStrategy {
+    /// The strategy, configured with [`Scenario::places`].
+    pub strategy: Box<dyn Strategy>,
+    /// The strategy's time and chance.
+    pub surroundings: Arc<Replayed>,
+}
+
+/// A strategy in a run, with its time and chance.
+type Asked<'a> = (&'a mut dyn Strategy, &'a Replayed);
+
+impl GatewayStrategy {
+    fn asked(&mut self) -> Asked<'_> {
+        (self.strategy.as_mut(), &self.surroundings)
+    }
+}
+
 /// Runs the scenario once with every strategy.
+///
+/// # Panics
+/// If a contestant has no strategy for one of the gateways.
 ///
 /// # Errors
 /// If the scenario has more requests than a simulation holds.
 pub fn simulate(scenario: &Scenario, contestants: &mut [Contestant]) -> Result<Report, TooMany> {
     let requests = workload::requests(scenario)?;
     let mut report = Report::new(scenario, &requests);
-    for Contestant { name, strategy, surroundings, signals } in contestants {
-        let run = run::Run::new(scenario, &requests, strategy.as_mut(), surroundings, *signals);
-        let done = run.run();
+    for Contestant { name, gateways, signals } in contestants {
+        let strategies = gateways.iter_mut().map(GatewayStrategy::asked);
+        let done = run::Run::new(scenario, &requests, strategies, *signals).run();
         report.add(name, scenario, &requests, &done);
     }
     Ok(report)

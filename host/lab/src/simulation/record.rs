@@ -18,6 +18,15 @@ pub(super) enum Fate {
     Denied,
 }
 
+/// A second attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Second {
+    /// The first attempt began its answer before it, or both failed.
+    Lost,
+    /// Its answer went to the client.
+    Won,
+}
+
 /// The measurements of an ended request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Record {
@@ -34,4 +43,6 @@ pub(super) struct Record {
     pub(super) cached: u32,
     /// Cost in US dollars.
     pub(super) cost: f64,
+    /// The second attempt beside its first one, if it was made.
+    pub(super) second: Option<Second>,
 }

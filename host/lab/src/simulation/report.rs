@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use contract::Side;
 
-use super::record::{Fate, Record};
+use super::record::{Fate, Record, Second};
 use super::run::Done;
 use super::scenario::Scenario;
 use super::workload::Request;
@@ -61,12 +61,26 @@ pub struct StrategyReport {
     pub cached: Option<f64>,
     /// Total cost in US dollars.
     pub cost: f64,
+    /// Second attempts beside a first one. Left out if the strategy got none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_attempts: Option<SecondAttempts>,
     /// How often the strategy failed or gave invalid weights.
     pub faults: u64,
     /// The last of these faults.
     pub last_fault: Option<String>,
     /// Results over time, by the time of arrival.
     pub series: Series,
+}
+
+/// The second attempts of one strategy's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SecondAttempts {
+    /// Those that were made.
+    pub made: usize,
+    /// Those that began their answer before the first attempt did.
+    pub won: usize,
+    /// Those that the budget did not allow.
+    pub denied: u64,
 }
 
 /// The results of one deployment.
@@ -80,8 +94,15 @@ pub struct DeploymentReport {
     pub requests: usize,
     /// Their share of all answered requests, 0 to 1.
     pub share: f64,
-    /// How often it was ejected.
+    /// How often it was ejected, by all gateways together.
     pub ejections: u64,
+    /// Attempts that it refused because it was full. Left out if there were none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refusals: u64,
+    /// Attempts that got no first byte in time, while others were answered. Left out if there were
+    /// none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stalls: u64,
 }
 
 /// Quantiles by the nearest rank. 0 if there are no values.
@@ -154,11 +175,24 @@ impl Report {
             cached: cached(scenario, requests, records),
             // An empty sum of floats is -0.0, which would be printed with its sign.
             cost: records.iter().map(|record| record.cost).sum::<f64>() + 0.0,
+            second_attempts: second_attempts(done),
             faults: done.faults,
             last_fault: done.last_fault.clone(),
             series: series(&by_step, scenario.sites.len()),
         });
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+fn second_attempts(done: &Done) -> Option<SecondAttempts> {
+    let seconds = done.records.iter().filter_map(|record| record.second);
+    let (made, denied) = (seconds.clone().count(), done.denied);
+    let won = seconds.filter(|second| *second == Second::Won).count();
+    (made > 0 || denied > 0).then_some(SecondAttempts { made, won, denied })
 }
 
 fn point(at: Duration, step: f64) -> usize {
@@ -182,7 +216,9 @@ fn shares(scenario: &Scenario, done: &Done) -> Vec<DeploymentReport> {
         },
         requests: by(index),
         share: count(by(index)) / count(answered.max(1)),
-        ejections: done.ejections[index],
+        ejections: done.counts[index].ejections,
+        refusals: done.counts[index].refusals,
+        stalls: done.counts[index].stalls,
     };
     scenario.sites.iter().enumerate().map(share).collect()
 }

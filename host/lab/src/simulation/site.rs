@@ -1,32 +1,25 @@
-//! A simulated deployment: its engine, and the gateway's state of it.
+//! A simulated deployment as one gateway sees it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
-use rand::{Rng, RngExt};
-
 use config::{Share, SlowStart};
-use contract::{Candidate, Signal};
+use contract::{Candidate, Signal, SignalSet};
 use fleet::{
     Condition, DeploymentSignals, Entry, Load, ModelSignals, PrefixIndex, Prices, Prospect,
-    RequestSignals, Sibling, SignalSource, Slot, Slots, Standing,
+    RequestSignals, Sibling, SignalSource, Slot, Slots, Standing, State,
 };
-use routing::{Cause, Deployments, Event};
+use routing::{Deployments, Event};
 
-use super::cache::Cache;
-use super::engine::{Engine, Job, Speed};
-use super::random::{normal, seconds};
-use super::scenario::{self, Trouble};
-use super::workload::Request;
+use super::engine_view::EngineView;
+use super::scenario::{self, Scenario};
 
-/// One deployment.
+/// One deployment at one gateway.
 pub(super) struct Site<'a> {
     pub(super) config: &'a scenario::Site,
     id: u32,
-    pub(super) engine: Engine,
-    pub(super) cache: Cache,
+    pub(super) engine: EngineView,
     pub(super) load: Arc<Load>,
     pub(super) standing: Standing,
     /// The places for attempts, and the pressure on them.
@@ -35,49 +28,43 @@ pub(super) struct Site<'a> {
     pub(super) signals: Arc<DeploymentSignals>,
     /// Requests that wait for a place, first come first served.
     pub(super) line: VecDeque<usize>,
+    /// Answers that are being streamed.
+    pub(super) writing: u32,
+    /// When the line is looked at again without any event.
+    pub(super) opens: Option<Duration>,
+    /// When its condition is looked at again without any event.
+    pub(super) changes: Option<Duration>,
+    slow_start: &'a SlowStart,
     /// Start of the simulation as an `Instant`, for the gateway's own parts.
     epoch: Instant,
 }
 
-/// The random fate of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Luck {
-    /// The engine gets the request.
-    Good {
-        /// Round-trip time of the network.
-        latency: Duration,
-        /// Factor by which the engine's work takes longer.
-        slow: f64,
-    },
-    /// The attempt fails.
-    Bad {
-        /// Time until the failure is seen.
-        latency: Duration,
-        /// Cause of the failure.
-        cause: Cause,
-    },
-}
-
 impl<'a> Site<'a> {
+    /// Deployment number `id` of the scenario. `wanted` are the signals that are recorded.
     pub(super) fn new(
-        id: u32,
-        config: &'a scenario::Site,
+        (id, config): (u32, &'a scenario::Site),
+        scenario: &'a Scenario,
         epoch: Instant,
         (model, index): (Arc<ModelSignals>, Arc<PrefixIndex>),
+        wanted: SignalSet,
     ) -> Self {
-        let scenario::Site { parallel, decode, slowdown, .. } = *config;
-        let signals = DeploymentSignals::new(config.place.side, model, index);
+        let side = config.place.side;
+        let signals = DeploymentSignals::new(side, model, index);
+        signals.want(wanted, epoch);
         Self {
             config,
             id,
-            engine: Engine::new(Speed { parallel, decode, slowdown }),
-            cache: Cache::new(config.cache),
+            engine: EngineView::new(scenario.scraping.as_ref(), wanted),
             load: Arc::default(),
             // The gateway's own jitter has no seed, and would make each run different.
             standing: Standing::with_jitter(|| 0.0),
-            slots: Arc::new(Slots::with_jitter(config.place.side, config.concurrency.max, || 0.0)),
+            slots: Arc::new(Slots::with_jitter(side, config.concurrency.max, || 0.0)),
             signals: Arc::new(signals),
             line: VecDeque::new(),
+            writing: 0,
+            opens: None,
+            changes: None,
+            slow_start: &scenario.slow_start,
             epoch,
         }
     }
@@ -87,9 +74,15 @@ impl<'a> Site<'a> {
         self.epoch + now
     }
 
+    /// Its state as the gateway sees it.
+    pub(super) fn state(&self, now: Duration) -> State {
+        let state = self.standing.state(self.instant(now), self.slow_start);
+        state.or_stalled(self.slots.report().stalled)
+    }
+
     /// Its condition as the gateway sees it.
     pub(super) fn condition(&self, now: Duration) -> Condition {
-        self.standing.state(self.instant(now), &SlowStart::default()).condition
+        self.state(now).condition
     }
 
     /// True if it admits requests.
@@ -99,10 +92,7 @@ impl<'a> Site<'a> {
 
     /// Takes a free place, unless others wait for one.
     pub(super) fn enter(&self, place: &mut Option<Slot>, now: Instant) -> Event {
-        if !self.line.is_empty() && !self.slots.is_pressed() {
-            return Event::Full;
-        }
-        match self.slots.try_enter(now) {
+        match self.slots.enter_behind(self.line.len(), now) {
             Entry::Place(slot) => {
                 *place = Some(slot);
                 Event::Entered
@@ -121,9 +111,11 @@ impl<'a> Site<'a> {
 
     /// Its part in the decision whether another deployment may be ejected.
     pub(super) fn sibling(&self, now: Duration) -> Sibling {
-        match self.standing.is_out(self.instant(now)) {
+        let now = self.instant(now);
+        match self.standing.is_out(now) {
             true => Sibling::Out,
-            false => Sibling::OfUse,
+            false if self.standing.is_clear(now) => Sibling::OfUse,
+            false => Sibling::Doubtful,
         }
     }
 
@@ -162,56 +154,9 @@ impl<'a> Site<'a> {
             request: 0.0,
         });
         let source = SignalSource { slots: &self.slots, waiting: self.line.len(), prices };
-        let (running, waiting) = self.engine.load();
-        #[expect(clippy::cast_precision_loss, reason = "a simulation has no 2^52 requests")]
-        match signal {
-            Signal::EngineRunning => running as f64,
-            Signal::EngineWaiting => waiting as f64,
-            Signal::EngineAge => 0.0,
-            signal => self.signals.value(signal, source, request, self.instant(now)),
-        }
-    }
-
-    /// All troubles at a time. They may overlap.
-    fn troubles(&self, now: Duration) -> impl Iterator<Item = Trouble> {
-        let outages = self.config.outages.iter();
-        outages.filter(move |outage| (outage.from..outage.to).contains(&now)).map(|o| o.kind)
-    }
-
-    pub(super) fn luck(&self, now: Duration, rng: &mut impl Rng) -> Luck {
-        let (latency, point) = (self.config.latency.seconds(rng), rng.random::<f64>());
-        let (mut failing, mut slow) = (self.config.failures, 1.0);
-        let mut cause = Cause::Status(StatusCode::INTERNAL_SERVER_ERROR);
-        for trouble in self.troubles(now) {
-            match trouble {
-                Trouble::Down => (failing, cause) = (1.0, Cause::Connect),
-                Trouble::Failing(share) => failing = share.max(failing),
-                Trouble::Slow(times) => slow *= times,
-            }
-        }
-        match point < failing {
-            true => Luck::Bad { latency, cause },
-            false => Luck::Good { latency, slow },
-        }
-    }
-
-    /// The engine's work for a request that arrives now. Cached prompt tokens need no prefill.
-    pub(super) fn job(&self, id: usize, request: &Request, slow: f64, rng: &mut impl Rng) -> Job {
-        let scenario::Site { prefill, jitter, .. } = *self.config;
-        let mut uneven = || slow * (jitter * normal(rng)).exp();
-        let read = f64::from(request.prompt - self.cache.known(request));
-        Job {
-            id,
-            prefill: seconds(read / prefill * uneven()),
-            tokens: f64::from(request.output) * uneven(),
-        }
-    }
-
-    /// Cost of a complete answer in US dollars.
-    pub(super) fn cost(&self, request: &Request) -> f64 {
-        self.config.place.price.map_or(0.0, |price| {
-            price.prompt * f64::from(request.prompt) + price.completion * f64::from(request.output)
-        })
+        let now = self.instant(now);
+        let of_engine = self.engine.value(signal, now);
+        of_engine.unwrap_or_else(|| self.signals.value(signal, source, request, now))
     }
 }
 
@@ -231,9 +176,8 @@ impl Deployments for Sites<'_, '_> {
         self.all[at].standing.is_open(now)
     }
 
-    /// Simulated deployments never send `Retry-After`.
-    fn cools_until(&self, _at: usize, _now: Instant) -> Option<Instant> {
-        None
+    fn cools_until(&self, at: usize, now: Instant) -> Option<Instant> {
+        self.all[at].standing.cools_until(now)
     }
 
     /// Simulated deployments are not probed.

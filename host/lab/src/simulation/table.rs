@@ -42,6 +42,11 @@ pub fn rows(report: &Report) -> Vec<Vec<String>> {
         above.push("");
         below.push("cached");
     }
+    let counts = Counted::ALL.map(|counted| report.strategies.iter().any(|s| counted.of(s) > 0));
+    for (counted, _) in Counted::ALL.into_iter().zip(counts).filter(|(_, is_shown)| *is_shown) {
+        above.push("");
+        below.push(counted.heading());
+    }
     above.push("");
     below.push("cost");
     let faults = report.strategies.iter().any(|strategy| strategy.faults > 0);
@@ -50,11 +55,40 @@ pub fn rows(report: &Report) -> Vec<Vec<String>> {
         below.push("faults");
     }
     let headings = [above, below].map(|row| row.into_iter().map(str::to_owned).collect());
-    let row = |strategy| row(strategy, cached, faults);
+    let row = |strategy| row(strategy, cached, counts, faults);
     headings.into_iter().chain(report.strategies.iter().map(row)).collect()
 }
 
-fn row(strategy: &StrategyReport, cached: bool, faults: bool) -> Vec<String> {
+/// Counts that are shown if a strategy has any.
+#[derive(Debug, Clone, Copy)]
+enum Counted {
+    Refused,
+    Stalled,
+    Hedged,
+}
+
+impl Counted {
+    const ALL: [Self; 3] = [Self::Refused, Self::Stalled, Self::Hedged];
+
+    fn heading(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Stalled => "stalled",
+            Self::Hedged => "hedged",
+        }
+    }
+
+    fn of(self, strategy: &StrategyReport) -> u64 {
+        let sites = strategy.shares.iter();
+        match self {
+            Self::Refused => sites.map(|site| site.refusals).sum(),
+            Self::Stalled => sites.map(|site| site.stalls).sum(),
+            Self::Hedged => strategy.second_attempts.map_or(0, |second| second.made as u64),
+        }
+    }
+}
+
+fn row(strategy: &StrategyReport, cached: bool, counts: [bool; 3], faults: bool) -> Vec<String> {
     let StrategyReport { name, requests, failed, .. } = strategy;
     let mut row = vec![name.clone(), requests.to_string(), failed.to_string()];
     row.extend(strategy.shares.iter().map(|share| format!("{:.1} %", share.share * 100.0)));
@@ -63,6 +97,9 @@ fn row(strategy: &StrategyReport, cached: bool, faults: bool) -> Vec<String> {
     }
     if cached {
         row.push(format!("{:.1} %", strategy.cached.unwrap_or(0.0) * 100.0));
+    }
+    for (counted, _) in Counted::ALL.into_iter().zip(counts).filter(|(_, is_shown)| *is_shown) {
+        row.push(counted.of(strategy).to_string());
     }
     row.push(dollars(strategy.cost));
     if faults {

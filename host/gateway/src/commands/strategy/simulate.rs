@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use serde_json::Value;
 
 use config::{self, Diagnostics, Sandbox, schema};
 use contract::{Role, Strategy, Surroundings};
 use lab::Replayed;
-use lab::simulation::{Contestant, Cores, Scenario, plot, simulate, table};
+use lab::simulation::{Contestant, Cores, GatewayStrategy, Scenario, plot, simulate, table};
 use sandbox::{LoadError, Opened, PluginHost, locate};
 
 /// Deadline of a strategy's calls. It is long, because time is simulated and a slow machine must
@@ -81,8 +82,6 @@ fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result
         None => (text, "{}"),
     };
     let source = locate(reference, plugins)?;
-    // Each has its own host, so that strategies of the same name do not share a `store`.
-    let host = PluginHost::new()?;
     let sandbox = Sandbox {
         call: CALL,
         request: CALL,
@@ -90,22 +89,35 @@ fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result
         component: COMPONENT,
         ..Sandbox::default()
     };
-    let open = || host.load(&source, None, &sandbox);
-    let opened = open()?;
+    let opened = PluginHost::new()?.load(&source, None, &sandbox)?;
     let name = format!("parameters of {reference}");
     let document = config::text(&name, parameters, &|_| None)?;
     let parameters = schema::value(&document, &[], &opened.description().parameters);
     let parameters = parameters.map_err(Diagnostics::new)?;
-    let surroundings = Arc::new(Replayed::new(scenario.seed));
+    let gateways = (0..scenario.gateways)
+        .map(|number| Ok(strategy(opened.again()?, &parameters, scenario, number)?))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let strategy = &gateways[0].strategy;
+    let signals = strategy.description().told(strategy.on_path().is_some());
+    Ok(Contestant { name: text.to_owned(), gateways, signals })
+}
+
+/// The strategy of the gateway of this number. It has a store of its own, which its cores share.
+fn strategy(
+    opened: Opened,
+    parameters: &Value,
+    scenario: &Scenario,
+    number: u8,
+) -> Result<GatewayStrategy, LoadError> {
+    let surroundings = Arc::new(Replayed::new(scenario.seed.wrapping_add(number.into())));
     let configured = |opened: Opened| -> Result<Box<dyn Strategy>, LoadError> {
         let opened = opened.with_surroundings(Arc::clone(&surroundings) as Arc<dyn Surroundings>);
-        Ok(Box::new(opened.configure(&parameters, scenario.places(), Role::Live, 0)?))
+        Ok(Box::new(opened.configure(parameters, scenario.places(), Role::Live, 0)?))
     };
+    let others = (1..scenario.cores).map(|_| opened.beside()).collect::<Result<Vec<_>, _>>()?;
     let first = configured(opened)?;
-    let others = (1..scenario.cores).map(|_| configured(open()?));
-    let strategy = Cores::new(first, others.collect::<Result<_, _>>()?);
-    let signals = strategy.description().told(strategy.on_path().is_some());
-    Ok(Contestant { name: text.to_owned(), strategy: Box::new(strategy), surroundings, signals })
+    let others = others.into_iter().map(configured).collect::<Result<_, _>>()?;
+    Ok(GatewayStrategy { strategy: Box::new(Cores::new(first, others)), surroundings })
 }
 
 fn write(path: Option<&Path>, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {
@@ -134,7 +146,7 @@ mod tests {
             .map(|file| file.expect("a file").path())
             .filter(|path| path.is_file())
             .collect();
-        assert_eq!(files.len(), 12, "{files:?}");
+        assert_eq!(files.len(), 18, "{files:?}");
         for file in files {
             let mut scenario = Scenario::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
             scenario.duration = DURATION;

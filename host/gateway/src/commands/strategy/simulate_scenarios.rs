@@ -82,3 +82,53 @@ fn cores_decide_as_one() {
     let api = shares(&on_eight[2])[3];
     assert!(api > 0.02 && api < 0.8, "{api}");
 }
+
+#[test]
+fn a_full_engine_is_used_and_loses_no_request() {
+    let [fixed, cost] = reports("refusals", ["fixed", "cost"]);
+    for report in [fixed, cost] {
+        let refusals: u64 = report.shares.iter().map(|deployment| deployment.refusals).sum();
+        assert!(refusals > 0 && refusals < 100, "{}: {refusals}", report.name);
+        assert!(report.shares.iter().all(|deployment| deployment.ejections == 0));
+        assert!(shares(&report)[0] > 0.4, "{}: {:?}", report.name, shares(&report));
+    }
+}
+
+#[test]
+fn second_attempts_go_to_requests_that_are_late() {
+    let strategies = ["latency", "latency={hedge_after_ms: 1000}", "latency={hedge_after_ms: 300}"];
+    let [without, late, soon] = reports("hedges", strategies);
+    assert_eq!(without.second_attempts, None);
+    let made = |report: &StrategyReport| {
+        report.second_attempts.map_or(0.0, |seconds| seconds.made as f64) / report.requests as f64
+    };
+    assert!((0.05..0.2).contains(&made(&late)), "{}", made(&late));
+    // The budget of the scenario.
+    assert!((0.19..0.21).contains(&made(&soon)), "{}", made(&soon));
+    let p99 = |report: &StrategyReport| report.first_byte.p99;
+    assert!(p99(&late) < 0.7 * p99(&without), "{} {}", p99(&late), p99(&without));
+    assert!(p99(&late) < p99(&soon), "{} {}", p99(&late), p99(&soon));
+}
+
+#[test]
+fn old_numbers_of_engines_mislead() {
+    let strategies = ["score={scorers: [{signal: engine.waiting}]}", "least-load"];
+    let [old, least_load] = reports("old-numbers", strategies);
+    let [new, same] = reports_with("old-numbers", |scenario| scenario.scraping = None, strategies);
+    assert_eq!(least_load, same, "it asks for none");
+    let [old, new] = [old, new].map(|report| report.first_byte.p99);
+    assert!(old > 1.3 * new, "{old} {new}");
+}
+
+#[test]
+fn gateways_share_engines_that_refuse() {
+    let [spill] = reports("gateways", ["spill"]);
+    let [alone] = reports_with("gateways", |scenario| scenario.gateways = 1, ["spill"]);
+    let refusals = |report: &StrategyReport| {
+        report.shares.iter().map(|deployment| deployment.refusals).sum::<u64>()
+    };
+    assert!(refusals(&spill) > 10 && refusals(&alone) == 0, "{}", refusals(&spill));
+    // None of them sees the others, and the GPUs are as busy.
+    let local = |report: &StrategyReport| shares(report)[..2].iter().sum::<f64>();
+    assert!(local(&spill) > local(&alone) - 0.02, "{} {}", local(&spill), local(&alone));
+}

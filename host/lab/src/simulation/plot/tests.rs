@@ -11,6 +11,8 @@ fn report() -> Report {
         requests: 1,
         share: 0.5,
         ejections: 0,
+        refusals: 0,
+        stalls: 0,
     };
     let strategy = |name: &str| StrategyReport {
         name: name.into(),
@@ -26,6 +28,7 @@ fn report() -> Report {
         total: Quantiles { p50: 1.0, p90: 20.0, p99: 30.0 },
         cached: None,
         cost: 1.5,
+        second_attempts: None,
         faults: 2,
         last_fault: Some("<trap>".into()),
         series: Series {

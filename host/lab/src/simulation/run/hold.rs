@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use crate::simulation::gateway::At;
+
 use super::{Event, Run};
 
 /// A request that is held.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(in crate::simulation) struct Held {
     request: usize,
     /// How often it was held before.
     times: u32,
@@ -18,7 +20,11 @@ impl Run<'_> {
     /// Holds a request for `time`, or until a deployment that is full has a place again.
     pub(super) fn hold(&mut self, request: usize, times: u32, time: Duration) {
         let end = self.requests[request].at + self.scenario.total;
-        self.held.push_back(Held { request, times, since: self.now });
+        self.gateways[self.gateway_of[request]].held.push_back(Held {
+            request,
+            times,
+            since: self.now,
+        });
         let over = (self.now + time).min(end);
         self.events.plan(over, Event::Again { request, held: times });
     }
@@ -27,18 +33,19 @@ impl Run<'_> {
     /// held.
     pub(super) fn decide_again(&mut self, request: usize, times: u32) {
         let is_it = |held: &Held| held.request == request && held.times == times;
-        let Some(at) = self.held.iter().position(is_it) else { return };
-        if let Some(held) = self.held.remove(at) {
+        let waiting = &mut self.gateways[self.gateway_of[request]].held;
+        let Some(at) = waiting.iter().position(is_it) else { return };
+        if let Some(held) = waiting.remove(at) {
             self.records[request].queued += self.now - held.since;
             self.decide(request, times + 1);
         }
     }
 
     /// A deployment has a place again: the request that is held the longest is decided again.
-    pub(super) fn has_room(&mut self, site: usize) {
-        let slots = &self.sites[site].slots;
-        let is_free = self.sites[site].line.is_empty() && slots.taken() < slots.limit();
-        if let Some(first) = self.held.front().filter(|_| is_free) {
+    pub(super) fn has_room(&mut self, at: At) {
+        let (site, gateway) = (&self.gateways[at], &self.gateways[at.gateway]);
+        let is_free = site.line.is_empty() && site.slots.taken() < site.slots.limit();
+        if let Some(first) = gateway.held.front().filter(|_| is_free) {
             let (request, held) = (first.request, first.times);
             self.events.plan(self.now, Event::Again { request, held });
         }

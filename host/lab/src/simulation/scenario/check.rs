@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use config::{Diagnostic, Diagnostics, Document, Fallback, PathStep, schema};
+use http::StatusCode;
+
+use config::{Diagnostic, Diagnostics, Document, Fallback, PathStep, Scraping, schema};
 use contract::{Place, Price, Side};
+use routing::{Cause, Failure};
 
 use crate::simulation::random::{Distribution, seconds};
 
 use super::raw::{
-    RawArrivals, RawDeployment, RawDistribution, RawKind, RawOutage, RawShape, RawSide,
-    ScenarioFile,
+    RawArrivals, RawDeployment, RawDistribution, RawDrift, RawGateway, RawKind, RawOutage,
+    RawRefusal, RawShape, RawSide, ScenarioFile,
 };
-use super::{Arrivals, Bursts, Kind, Outage, Scenario, Session, Site, Trouble, recorded, trace};
+use super::{
+    Arrivals, Bursts, Drift, Kind, Outage, Refusal, Scenario, Session, Site, Trouble, recorded,
+    trace,
+};
 
 /// Checks a scenario. Names of other files in it are relative to `folder`.
 pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diagnostics> {
@@ -29,6 +35,7 @@ pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diag
     }
     let arrivals = check.arrivals(&raw.arrivals, raw.duration);
     let duration = check.duration(raw.duration, &arrivals);
+    let scraping = check.scraping(&raw.gateway);
     let Some(arrivals) = arrivals.filter(|_| check.errors.is_empty()) else {
         return Err(Diagnostics::new(check.errors));
     };
@@ -47,6 +54,10 @@ pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diag
         first_byte,
         total,
         cores: gateway.cores,
+        gateways: gateway.gateways,
+        scraping,
+        hedging: gateway.hedge,
+        slow_start: gateway.slow_start,
     })
 }
 
@@ -95,7 +106,11 @@ impl Check<'_> {
                 })
                 .collect();
             let latency = self.distribution(&at("latency"), &deployment.latency);
-            sites.push(site(raw, deployment, latency, outages, sum));
+            let refusal = deployment.refuses.as_ref();
+            let refusal = refusal.and_then(|refusal| self.refusal(&at("refuses"), refusal));
+            let drift = deployment.drift.as_ref();
+            let drift = drift.and_then(|drift| self.drift(&at("drift"), drift));
+            sites.push(Site { outages, refusal, drift, ..site(raw, deployment, latency, sum) });
         }
         sites
     }
@@ -105,16 +120,67 @@ impl Check<'_> {
             self.error(at, "it ends before it begins", "let `to` be later than `from`");
             return None;
         }
-        let kind = match (raw.failing, raw.slow) {
-            (None, None) => Trouble::Down,
-            (Some(share), None) => Trouble::Failing(share),
-            (None, Some(times)) => Trouble::Slow(times),
-            (Some(_), Some(_)) => {
-                self.error(at, "`failing` and `slow` are two outages", "write two entries");
+        let kind = match (raw.failing, raw.slow, raw.stall) {
+            (None, None, false) => Trouble::Down,
+            (Some(share), None, false) => Trouble::Failing(share),
+            (None, Some(times), false) => Trouble::Slow(times),
+            (None, None, true) => Trouble::Stalled,
+            _ => {
+                let message = "`failing`, `slow` and `stall` are different outages";
+                self.error(at, message, "write an entry for each");
                 return None;
             }
         };
         Some(Outage { from: seconds(raw.from), to: seconds(raw.to), kind })
+    }
+
+    fn refusal(&mut self, at: &[PathStep], raw: &RawRefusal) -> Option<Refusal> {
+        let status = StatusCode::from_u16(raw.status).ok();
+        let says_full = |status: &StatusCode| Failure::from(Cause::Status(*status)).is_refusal();
+        let Some(status) = status.filter(says_full) else {
+            let at = [at, &["status".into()]].concat();
+            let message = format!("{} does not say that an engine is full", raw.status);
+            self.error(&at, message, "give 429, 498, 503 or 529");
+            return None;
+        };
+        let (queue, retry_after) = (raw.queue as usize, raw.retry_after.map(seconds));
+        Some(Refusal { queue, status, retry_after })
+    }
+
+    fn drift(&mut self, at: &[PathStep], raw: &RawDrift) -> Option<Drift> {
+        match (raw.period, raw.amplitude, &raw.steps) {
+            (Some(period), Some(amplitude), None) => Some(Drift::Wave { period, amplitude }),
+            (None, None, Some(steps)) => {
+                let steps: Vec<_> = steps.iter().map(|s| (seconds(s.from), s.speed)).collect();
+                if !steps.is_sorted_by(|a, b| a.0 < b.0) {
+                    let help = "let each `from` be later than the one before";
+                    self.error(
+                        &[at, &["steps".into()]].concat(),
+                        "the steps are not in order",
+                        help,
+                    );
+                }
+                Some(Drift::Steps(steps))
+            }
+            _ => {
+                let help = "give `period` and `amplitude`, or `steps`";
+                self.error(at, "neither a whole wave nor steps alone", help);
+                None
+            }
+        }
+    }
+
+    /// How engines are scraped, if they are. The range is that of `signals.interval`.
+    fn scraping(&mut self, raw: &RawGateway) -> Option<Scraping> {
+        if raw.scrape > 0.0 && raw.scrape < 0.05 {
+            let help = "give 0, or 0.05 to 60 seconds";
+            self.error(&["gateway".into(), "scrape".into()], "the interval is too short", help);
+        }
+        (raw.scrape > 0.0).then(|| Scraping {
+            interval: seconds(raw.scrape),
+            gateways: raw.gateways.into(),
+            ..Scraping::default()
+        })
     }
 
     fn kind(&mut self, index: usize, raw: &RawKind) -> Kind {
@@ -256,13 +322,8 @@ impl Check<'_> {
     }
 }
 
-fn site(
-    file: &ScenarioFile,
-    raw: &RawDeployment,
-    latency: Distribution,
-    outages: Vec<Outage>,
-    weights: f64,
-) -> Site {
+/// A deployment whose engine has no outages, refuses nothing and keeps its speed.
+fn site(file: &ScenarioFile, raw: &RawDeployment, latency: Distribution, weights: f64) -> Site {
     let concurrency = raw.concurrency;
     let price = raw.price.as_ref();
     let side = match raw.side {
@@ -291,6 +352,8 @@ fn site(
         jitter: raw.jitter,
         cache: raw.cache,
         failures: raw.failures,
-        outages,
+        outages: Vec::new(),
+        refusal: None,
+        drift: None,
     }
 }

@@ -2,6 +2,7 @@
 //! with serde alone, so that every mistake is shown at its line.
 
 mod check;
+mod drift;
 mod lines;
 mod raw;
 mod recorded;
@@ -12,11 +13,13 @@ mod trace;
 use std::path::Path;
 use std::time::Duration;
 
-use config::{self, Concurrency, Diagnostics, Fallback};
+use config::{self, Concurrency, Diagnostics, Fallback, Hedging, Scraping, SlowStart};
 use contract::Place;
+use http::StatusCode;
 
 use super::random::Distribution;
 
+pub(super) use drift::Drift;
 pub(super) use recorded::Recorded;
 pub(super) use trace::BLOCK as TRACE_BLOCK;
 
@@ -45,6 +48,14 @@ pub struct Scenario {
     pub total: Duration,
     /// Instances of each strategy, at least 1: see [`Cores`](super::Cores).
     pub cores: u8,
+    /// Gateways in front of the deployments, at least 1. A request goes to one of them at random.
+    pub gateways: u8,
+    /// How old strategies see the numbers of engines. None: they see them as they are.
+    pub scraping: Option<Scraping>,
+    /// The limit on second attempts.
+    pub hedging: Hedging,
+    /// How a deployment that comes back gets its share again.
+    pub slow_start: SlowStart,
 }
 
 /// A deployment, and the engine behind it.
@@ -72,6 +83,21 @@ pub struct Site {
     pub failures: f64,
     /// Periods of trouble. They may overlap.
     pub outages: Vec<Outage>,
+    /// Refusals of the engine when it is full. None: it takes all requests.
+    pub refusal: Option<Refusal>,
+    /// Changes of the engine's speed.
+    pub drift: Option<Drift>,
+}
+
+/// The refusals of a full engine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Refusal {
+    /// Requests that wait in the engine when it refuses further ones.
+    pub queue: usize,
+    /// The status, one that says that the engine is full.
+    pub status: StatusCode,
+    /// The time of `Retry-After`, if there is one.
+    pub retry_after: Option<Duration>,
 }
 
 /// A period of trouble at a deployment.
@@ -94,6 +120,8 @@ pub enum Trouble {
     Failing(f64),
     /// All work takes this many times as long.
     Slow(f64),
+    /// The engine accepts requests and begins no answer. Answers that have begun go on.
+    Stalled,
 }
 
 /// When requests arrive. For a kind with sessions, when sessions begin.

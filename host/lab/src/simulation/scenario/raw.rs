@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use config::{Concurrency, Fallback, Timeouts, TotalTime};
+use config::{Concurrency, Fallback, Hedging, SlowStart, Timeouts, TotalTime};
 
 /// A fleet and its requests.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -82,6 +82,11 @@ pub(super) struct RawDeployment {
     /// The outages of the deployment.
     #[serde(default)]
     pub(super) outages: Vec<RawOutage>,
+    /// What the engine does with a request that finds its queue full. Default: its queue has no
+    /// end.
+    pub(super) refuses: Option<RawRefusal>,
+    /// Changes of the engine's speed. Default: none.
+    pub(super) drift: Option<RawDrift>,
     /// As in routing.yaml: limits of concurrent attempts and of the line.
     #[serde(default)]
     pub(super) concurrency: Concurrency,
@@ -106,7 +111,49 @@ pub(super) struct RawPrice {
     pub(super) completion: f64,
 }
 
-/// A period of trouble. Without `failing` and `slow` the deployment is down.
+/// Refusals of a full engine.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRefusal {
+    /// Maximum number of requests in the engine's queue. A request that finds so many is refused.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(super) queue: u32,
+    /// The status of the refusal: 429, 498, 503 or 529. Default: 503.
+    #[serde(default = "unavailable")]
+    #[schemars(range(min = 400, max = 599))]
+    pub(super) status: u16,
+    /// Seconds of `Retry-After`. Default: the refusal has no such header.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 3600))]
+    pub(super) retry_after: Option<f64>,
+}
+
+/// Speed of an engine over time: a wave (`period` and `amplitude`), or `steps`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDrift {
+    /// Seconds of one wave.
+    #[schemars(range(min = 10, max = 604_800))]
+    pub(super) period: Option<f64>,
+    /// The largest deviation of the wave from the configured speed, relative to it.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 0.95))]
+    pub(super) amplitude: Option<f64>,
+    /// Speeds from given times on.
+    #[schemars(length(min = 1, max = 10_000))]
+    pub(super) steps: Option<Vec<RawSpeed>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSpeed {
+    /// Start of this speed, in seconds of the simulation.
+    #[schemars(range(min = 0, max = 604_800))]
+    pub(super) from: f64,
+    /// The speed from then on, relative to the configured one.
+    #[schemars(range(min = 0.001, max = 1000))]
+    pub(super) speed: f64,
+}
+
+/// A period of trouble. Without `failing`, `slow` and `stall` the deployment is down.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOutage {
@@ -122,6 +169,9 @@ pub(super) struct RawOutage {
     /// Factor by which all work takes longer.
     #[schemars(range(min = 1, max = 1000))]
     pub(super) slow: Option<f64>,
+    /// True if the engine accepts requests and begins no answer in this period.
+    #[serde(default)]
+    pub(super) stall: bool,
 }
 
 /// Arrivals of requests, or of sessions: `rate` with or without `bursts`, or `steps`, or `log`,
@@ -227,6 +277,17 @@ pub(super) struct RawGateway {
     /// Instances of each strategy, which are asked in turn.
     #[schemars(range(min = 1, max = 64))]
     pub(super) cores: u8,
+    /// Gateways in front of the same engines. Each of them gets a random part of the requests.
+    #[schemars(range(min = 1, max = 16))]
+    pub(super) gateways: u8,
+    /// Seconds between two scrapes of an engine by all gateways together, as `signals.interval` of
+    /// routing.yaml. 0: strategies see the engines as they are.
+    #[schemars(range(min = 0, max = 60))]
+    pub(super) scrape: f64,
+    /// As in routing.yaml: limit on second attempts.
+    pub(super) hedge: Hedging,
+    /// As in routing.yaml: how a deployment that comes back gets its share again.
+    pub(super) slow_start: SlowStart,
 }
 
 impl Default for RawGateway {
@@ -237,6 +298,10 @@ impl Default for RawGateway {
             first_byte: Timeouts::default().first_byte.as_secs_f64(),
             total: total.as_secs_f64(),
             cores: 1,
+            gateways: 1,
+            scrape: 0.0,
+            hedge: Hedging::default(),
+            slow_start: SlowStart::default(),
         }
     }
 }
@@ -285,6 +350,10 @@ pub(super) struct RawLogNormal {
 
 fn one() -> u64 {
     1
+}
+
+fn unavailable() -> u16 {
+    503
 }
 
 fn whole() -> f64 {

@@ -60,6 +60,33 @@ fn mistakes_are_shown_at_their_lines() {
             "{rate: 1, bursts: {every: 5, lasting: 5, rate: 2}}",
             "4: one burst runs into the next; ",
         ),
+        (
+            "decode: 10",
+            "decode: 10, outages: [{from: 1, to: 2, slow: 2, stall: true}]",
+            "3: `failing`, `slow` and `stall` are different outages; write an entry",
+        ),
+        (
+            "decode: 10",
+            "decode: 10, refuses: {queue: 1, status: 500}",
+            "3: 500 does not say that an engine is full; give 429, 498, 503 or 529",
+        ),
+        ("decode: 10", "decode: 10, refuses: {}", "3: the key `queue` is missing"),
+        ("decode: 10", "decode: 10, drift: {}", "3: neither a whole wave nor steps alone; "),
+        (
+            "decode: 10",
+            "decode: 10, drift: {period: 60}",
+            "3: neither a whole wave nor steps alone; ",
+        ),
+        (
+            "decode: 10",
+            "decode: 10, drift: {steps: [{from: 2, speed: 1}, {from: 1, speed: 1}]}",
+            "3: the steps are not in order; ",
+        ),
+        (
+            "duration: 10",
+            "gateway: {scrape: 0.01}\nduration: 10",
+            "1: the interval is too short; give 0, or 0.05",
+        ),
     ] {
         let errors = errors(from, to);
         assert!(errors.iter().any(|error| error.starts_with(want)), "{to}: {errors:?}");

@@ -80,7 +80,9 @@ fn diary(refresh: Option<Duration>, path: Option<Arc<dyn PathStrategy>>) -> Diar
 }
 
 fn run(scenario: &Scenario, requests: &[workload::Request], strategy: &mut Diary) -> run::Done {
-    run::Run::new(scenario, requests, strategy, &Replayed::default(), SignalSet::default()).run()
+    let (surroundings, signals) = <(Replayed, SignalSet)>::default();
+    let strategies: [Asked<'_>; 1] = [(strategy, &surroundings)];
+    run::Run::new(scenario, requests, strategies.into_iter(), signals).run()
 }
 
 fn talks() -> Scenario {

@@ -3,7 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod asked;
+mod gateways;
+mod hedges;
+mod refusals;
+mod scrapes;
+mod scripted;
 mod signals;
+mod stalls;
 mod theory;
 
 use std::time::Duration;
@@ -35,13 +41,18 @@ fn description(refresh: Option<Duration>) -> Description {
 }
 
 fn contestant(remote: f64) -> Contestant {
-    let strategy = Simple { description: description(None), remote };
-    Contestant {
-        name: "simple".into(),
-        strategy: Box::new(strategy),
-        surroundings: Arc::default(),
-        signals: SignalSet::default(),
-    }
+    contestants(remote, 1)
+}
+
+/// The same at several gateways.
+fn contestants(remote: f64, gateways: u8) -> Contestant {
+    let strategy = |_| of(Simple { description: description(None), remote });
+    let gateways = (0..gateways).map(strategy).collect();
+    Contestant { name: "simple".into(), gateways, signals: SignalSet::default() }
+}
+
+fn of(strategy: impl Strategy + 'static) -> GatewayStrategy {
+    GatewayStrategy { strategy: Box::new(strategy), surroundings: Arc::default() }
 }
 
 fn scenario(yaml: &str) -> Scenario {
@@ -53,15 +64,11 @@ fn scenario(yaml: &str) -> Scenario {
 
 fn run(scenario: &Scenario, remote: f64) -> (Vec<workload::Request>, run::Done) {
     let requests = workload::requests(scenario).unwrap();
-    let mut contestant = contestant(remote);
-    let done = run::Run::new(
-        scenario,
-        &requests,
-        contestant.strategy.as_mut(),
-        &Replayed::default(),
-        contestant.signals,
-    )
-    .run();
+    let Contestant { mut gateways, signals, .. } = contestants(remote, scenario.gateways);
+    let done = {
+        let strategies = gateways.iter_mut().map(GatewayStrategy::asked);
+        run::Run::new(scenario, &requests, strategies, signals).run()
+    };
     (requests, done)
 }
 
@@ -152,7 +159,7 @@ requests: [{prompt: 10, output: 10}]
         of.all(|(r, record)| !within.contains(&r.at.as_secs()) || record.site == Some(site))
     };
     assert!(at(0, 99, 0) && at(101, 150, 1) && at(200, 300, 0));
-    assert!(done.ejections[0] > 0);
+    assert!(done.counts[0].ejections > 0);
     assert_eq!(scenario.sites[1].place.side, Side::Remote);
 }
 

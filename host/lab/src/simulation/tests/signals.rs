@@ -9,10 +9,8 @@ fn recorded(scenario: &Scenario) -> impl Fn(usize, Signal, &workload::Request) -
     let requests = workload::requests(scenario).unwrap();
     let mut contestant = contestant(1.0);
     let signals = Signal::ALL.into_iter().collect();
-    let surroundings = Replayed::default();
-    let (done, sites) =
-        run::Run::new(scenario, &requests, contestant.strategy.as_mut(), &surroundings, signals)
-            .run_to_the_end();
+    let strategies = contestant.gateways.iter_mut().map(GatewayStrategy::asked);
+    let (done, sites) = run::Run::new(scenario, &requests, strategies, signals).run_to_the_end();
     let end = done.records.iter().zip(&requests).map(|(record, request)| request.at + record.total);
     let end = end.max().unwrap();
     let values: Vec<Vec<Vec<f64>>> = sites
@@ -110,9 +108,8 @@ fn recording_changes_nothing() {
     let requests = workload::requests(&scenario).unwrap();
     let [none, all] = [SignalSet::default(), Signal::ALL.into_iter().collect()].map(|signals| {
         let mut contestant = contestant(1.0);
-        let surroundings = Replayed::default();
-        let strategy = contestant.strategy.as_mut();
-        let run = run::Run::new(&scenario, &requests, strategy, &surroundings, signals);
+        let strategies = contestant.gateways.iter_mut().map(GatewayStrategy::asked);
+        let run = run::Run::new(&scenario, &requests, strategies, signals);
         format!("{:?}", run.run().records)
     });
     assert!(none == all);
