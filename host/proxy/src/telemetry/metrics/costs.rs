@@ -8,7 +8,7 @@ use super::samples::Kind;
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "gateway_tokens_total",
-        help: "Tokens of attempts: as reported, or estimated where the upstream reports none. `prompt` includes `cached`, `completion` includes `reasoning`.",
+        help: "Tokens of attempts. `prompt` has those of `cached`, `completion` of `reasoning`.",
         kind: Kind::Counter,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "kind", "usage"],
         each: Each::Model(|model, _, samples| {
@@ -25,7 +25,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_cost_dollars_total",
-        help: "Cost of attempts by the configured prices, by whether the client got the whole answer.",
+        help: "Cost of attempts by the configured prices.",
         kind: Kind::Counter,
         labels: &[PLACE[0], PLACE[1], PLACE[2], "kind"],
         each: Each::Model(|model, _, samples| {
