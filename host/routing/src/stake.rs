@@ -100,3 +100,71 @@ fn longest_answer(card: &config::ModelCard, deployment: &DeploymentConfig) -> u6
         longest => longest.min(context),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use config::{Config, Pricing};
+    use fleet::Fleet;
+
+    use super::*;
+
+    /// What a request can cost, at most and probably, in picodollars.
+    fn stake(endpoint: InferenceEndpoint, longest: u64, body: &str) -> (u64, u64) {
+        let mut deployment = samples::deployment(1);
+        deployment.capability.context_length = 10_000;
+        deployment.pricing =
+            Pricing { prompt: "1e-12".into(), completion: "1e-6".into(), ..Pricing::default() };
+        let mut model = samples::model(vec![deployment]);
+        model.card.max_output_length = longest;
+        let fleet = Fleet::build(&Config { models: vec![model], ..Config::default() }, None);
+        let fields = http1::scan(body.as_bytes()).expect("a good body").fields;
+        let Stake { most, expected } =
+            Stakes::of(&fleet.models[0], endpoint, body.as_bytes(), &fields).at(0);
+        (most.get(), expected.get())
+    }
+
+    /// The tokens of prompt and answer that the most stands for.
+    fn most(longest: u64, body: &str) -> (u64, u64) {
+        let (most, expected) = stake(InferenceEndpoint::ChatCompletions, longest, body);
+        assert!(expected <= most, "{body}");
+        (most % 1_000_000, most / 1_000_000)
+    }
+
+    #[test]
+    fn the_most_counts_every_answer_that_may_be_asked_for() {
+        let body = |more: &str| format!(r#"{{"model":"m","messages":[]{more}}}"#);
+        let size = |more: &str| body(more).len() as u64;
+        for (more, longest, answer) in [
+            (r#","max_tokens":7"#, 0, 7),
+            (r#","max_completion_tokens":7,"n":3"#, 0, 21),
+            (r#","max_tokens":7,"best_of":4,"n":2"#, 0, 28),
+            (r#","max_tokens":7,"max_completion_tokens":9"#, 0, 9),
+            (r#","max_tokens":99999"#, 0, 10_000),
+            // Not limited, or by what is no number.
+            ("", 0, 10_000),
+            ("", 500, 500),
+            (r#","max_tokens":null,"n":0"#, 500, 500),
+            (r#","max_tokens":-1"#, 500, 500),
+        ] {
+            assert_eq!(most(longest, &body(more)), (size(more), answer), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_has_a_token_for_each_byte_at_most_or_fills_the_context() {
+        let long = "x".repeat(20_000);
+        let text = format!(r#"{{"model":"m","max_tokens":1,"prompt":"{long}"}}"#);
+        assert_eq!(most(0, &text).0, 10_000);
+        let image = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/a.png"}}]}]}"#;
+        assert_eq!(most(0, image).0, 10_000);
+    }
+
+    #[test]
+    fn vectors_have_no_answer_and_a_usual_one_is_expected() {
+        let body = r#"{"model":"m","input":"four"}"#;
+        let (most, _) = stake(InferenceEndpoint::Embeddings, 0, body);
+        assert_eq!(most, body.len() as u64);
+        let (_, expected) = stake(InferenceEndpoint::ChatCompletions, 0, body);
+        assert_eq!(expected / 1_000_000, USUAL);
+    }
+}
