@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
     /// Spilling begins at this load of the local deployments: requests in flight and waiting, divided
-    /// by capacity. 1 means full.
+    /// by the requests that they take at a time. 1 means full.
     pub high: Positive,
     /// Spilling ends at this load, at most high. Default: high, so that each request that finds a free
     /// local place is served there.
@@ -44,20 +44,13 @@ impl Default for Parameters {
 pub struct Spill {
     parameters: Parameters,
     /// By the number of a place.
-    sites: Vec<Site>,
+    /// For each place the hash of its model's id.
+    models: Vec<u64>,
 }
 
 /// The factor of a deployment without a free place. Its requests would wait beside free places of
 /// its side, so only one in about a million goes there. It stays a fallback before the other side.
 const FULL: f64 = 1e-6;
-
-/// The facts of a place that do not change.
-#[derive(Debug, Clone, Copy)]
-struct Site {
-    capacity: u32,
-    /// The hash of its model's id.
-    model: u64,
-}
 
 gateway_strategy::export!(Spill, request; schema = "parameters.json");
 
@@ -73,17 +66,15 @@ impl Strategy for Spill {
             let (high, low) = (high.get(), low.get());
             return Err(format!("`low`: {low} is above `high`, which is {high}"));
         }
-        let site =
-            |place: &Place| Site { capacity: place.capacity, model: hash::text(&place.model) };
-        Ok(Self { parameters, sites: places.iter().map(site).collect() })
+        let models = places.iter().map(|place| hash::text(&place.model)).collect();
+        Ok(Self { parameters, models })
     }
 
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
         let spills = self.spills(local);
         let room = |one: &Deployment| {
-            let capacity = self.sites[one.place()].capacity;
-            let free = one.load(capacity) < 1.0;
-            one.room(capacity) * if free { 1.0 } else { FULL }
+            let free = one.load(one.limit) < 1.0;
+            one.room(one.limit) * if free { 1.0 } else { FULL }
         };
         let to_remote = if spills { self.parameters.remote_share.get() } else { 0.0 };
         Weights::each(local, remote, room).sides(1.0 - to_remote)
@@ -107,17 +98,17 @@ impl Spill {
     fn spills(&self, local: &[Deployment]) -> bool {
         // Without a local deployment nothing can spill, and the state waits for one.
         let Some(first) = local.first() else { return false };
-        let site = |one: &Deployment| self.sites[one.place()];
         let Parameters { high, low, first_byte_ms, .. } = self.parameters;
         let low = low.unwrap_or(high);
-        let capacity: f64 = local.iter().map(|one| f64::from(site(one).capacity)).sum();
-        let load = local.iter().map(Deployment::requests).sum::<f64>() / capacity;
+        // What refusals taught, not what is configured: an engine may take far less.
+        let limit: f64 = local.iter().map(|one| f64::from(one.limit)).sum();
+        let load = local.iter().map(Deployment::requests).sum::<f64>() / limit;
         // Deployments without a latency yet count as instant: they must get traffic to be measured.
         let first_byte = |one: &Deployment| one.first_byte().unwrap_or(0.0);
         let best = local.iter().map(first_byte).reduce(f64::min);
         // The wait as a multiple of its limit.
         let wait = first_byte_ms.zip(best).map_or(0.0, |(limit, best)| best / limit.get());
-        let state = State::of(site(first).model);
+        let state = State::of(self.models[first.place()]);
         let was = state.is_spilling();
         let spills = load >= high.get()
             || wait > 1.0
@@ -259,6 +250,19 @@ mod tests {
         let mut spill: Spill = Fleet::new().local("a").remote("b").configure("{}");
         assert_eq!(Fleet::new().local("a").in_flight(99).ask(&mut spill), [1.0]);
         assert_eq!(Fleet::new().remote("b").in_flight(99).ask(&mut spill), [1.0]);
+    }
+
+    #[test]
+    fn a_learned_limit_counts_as_full() {
+        let fleet = |requests| {
+            let fleet = Fleet::new().local("gpu").capacity(256).limit(20).in_flight(requests);
+            fleet.remote("api")
+        };
+        let answer = |requests| {
+            let fleet = fleet(requests);
+            fleet.ask(&mut fleet.configure::<Spill>("{}"))
+        };
+        assert_eq!([answer(19), answer(20)], [[1.0, 0.0], [0.0, 1.0]]);
     }
 
     #[test]
