@@ -288,8 +288,8 @@ fn signals_cover_more_of_a_prompt_than_strategies_are_told() {
 #[test]
 fn the_prompt_of_a_cost_is_about_its_text() {
     let estimate = |body: &str| {
-        let fields = http1::scan(body.as_bytes()).expect("a good body").fields;
-        (super::prompt_tokens(body.as_bytes(), &fields), super::images(body.as_bytes(), &fields))
+        let fields = scan(body.as_bytes()).expect("a good body").fields;
+        (prompt_tokens(body.as_bytes(), &fields), images(body.as_bytes(), &fields))
     };
     let text = "four".repeat(100);
     assert_eq!(estimate(&format!(r#"{{"model":"m","prompt":"{text}"}}"#)), (100, 0));

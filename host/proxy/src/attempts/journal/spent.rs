@@ -42,19 +42,20 @@ impl Journal {
         if answered {
             self.consumed = Some(usage);
         }
-        let cost = self.cost(deployment, usage);
+        let cost = self.cost(deployment, &usage);
         let spending = match end.ending {
             Ending::Ok => Spending::Answered,
             Ending::Hedged => Spending::Hedged,
             _ => Spending::Wasted,
         };
         deployment.meters.spent(spending, cost);
-        count(&deployment.meters, usage);
+        count(&deployment.meters, &usage);
         cost
     }
 
     /// The cost of an attempt with this usage.
-    pub(super) fn cost(&self, deployment: &Deployment, usage: Usage) -> Picodollars {
+    #[inline]
+    pub(super) fn cost(&self, deployment: &Deployment, usage: &Usage) -> Picodollars {
         deployment.tariff.cost(Consumed {
             prompt: usage.prompt_tokens,
             cached: usage.cached_tokens.unwrap_or(0),
@@ -66,6 +67,7 @@ impl Journal {
 
     /// What an attempt took. None: nothing that anybody pays for, because it was refused, or failed
     /// before the engine worked on it.
+    #[inline]
     fn usage_of(&self, end: &End, answered: bool, sent: bool) -> Option<Usage> {
         let estimate = |completion_tokens| Usage {
             prompt_tokens: self.prompt_tokens,
@@ -81,7 +83,8 @@ impl Journal {
     }
 }
 
-fn count(meters: &DeploymentMeters, usage: Usage) {
+#[inline]
+fn count(meters: &DeploymentMeters, usage: &Usage) {
     let add = |kind, tokens| meters.consumed(kind, usage.is_estimated, tokens);
     add(TokenKind::Prompt, usage.prompt_tokens);
     add(TokenKind::Cached, usage.cached_tokens.unwrap_or(0));
