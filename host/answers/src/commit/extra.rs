@@ -106,7 +106,7 @@ impl Extra {
         }
         let removed: usize = self.cuts.iter().map(|cut| cut.end.min(good) - cut.start).sum();
         let mut from = 0;
-        let cuts = self.cuts.drain(..).chain([chunk.len()..chunk.len()]);
+        let cuts = self.cuts.drain(..).chain(std::iter::once(chunk.len()..chunk.len()));
         let parts = cuts.map(|cut| std::mem::replace(&mut from, cut.end)..cut.start);
         let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
         let kept = match &parts[..] {

@@ -48,7 +48,7 @@ impl Journal {
         if answered {
             self.consumed = Some(usage);
         }
-        let cost = self.cost(deployment, usage);
+        let cost = self.cost(deployment, &usage);
         if let Some(money) = money {
             // An estimate may be too low: nothing that may have been paid is left in a budget.
             let most = if usage.is_estimated { money.most().max(cost) } else { cost };
@@ -60,12 +60,13 @@ impl Journal {
             _ => Spending::Wasted,
         };
         deployment.meters.spent(spending, cost);
-        count(&deployment.meters, usage);
+        count(&deployment.meters, &usage);
         cost
     }
 
     /// The cost of an attempt with this usage.
-    pub(super) fn cost(&self, deployment: &Deployment, usage: Usage) -> Picodollars {
+    #[inline]
+    pub(super) fn cost(&self, deployment: &Deployment, usage: &Usage) -> Picodollars {
         deployment.tariff.cost(Consumed {
             prompt: usage.prompt_tokens,
             cached: usage.cached_tokens.unwrap_or(0),
@@ -77,6 +78,7 @@ impl Journal {
 
     /// What an attempt took. None: nothing that anybody pays for, because it was refused, or failed
     /// before the engine worked on it.
+    #[inline]
     fn usage_of(&self, end: &End, answered: bool, sent: bool) -> Option<Usage> {
         let estimate = |completion_tokens| Usage {
             prompt_tokens: self.prompt_tokens,
@@ -92,7 +94,8 @@ impl Journal {
     }
 }
 
-fn count(meters: &DeploymentMeters, usage: Usage) {
+#[inline]
+fn count(meters: &DeploymentMeters, usage: &Usage) {
     let add = |kind, tokens| meters.consumed(kind, usage.is_estimated, tokens);
     add(TokenKind::Prompt, usage.prompt_tokens);
     add(TokenKind::Cached, usage.cached_tokens.unwrap_or(0));

@@ -28,7 +28,7 @@ impl Journal {
             cached_tokens: usage.and_then(|usage| usage.cached_tokens).map(tokens),
             completion_tokens: usage.map(|usage| tokens(usage.completion_tokens)),
             reasoning_tokens: usage.and_then(|usage| usage.reasoning_tokens).map(tokens),
-            cost: usage.map(|usage| self.cost(deployment, usage).as_dollars()),
+            cost: usage.map(|usage| self.cost(deployment, &usage).as_dollars()),
             ..contract::EndedAttempt::new(deployment.id, end.ending, total)
         }
     }
@@ -54,7 +54,7 @@ impl Journal {
                 attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
                 fell_back: attempts > beaten + 1,
                 first_byte: self.first_byte,
-                cost: paid.map(|(tried, usage)| self.cost(&tried.deployment, usage).as_dollars()),
+                cost: paid.map(|(tried, usage)| self.cost(&tried.deployment, &usage).as_dollars()),
             },
         );
     }
