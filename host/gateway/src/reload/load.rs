@@ -131,7 +131,7 @@ impl Loader {
         };
         let loaded_at = SystemTime::now();
         let books = match &self.vault {
-            Some(vault) => vault.books(&config).map_err(|one| Diagnostics::new(vec![one]))?,
+            Some(vault) => vault.books(&config)?,
             None => None,
         };
         let generation = Arc::new(Generation { config, fleet, strategies, books, loaded_at });

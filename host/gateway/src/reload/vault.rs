@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::{Config, Diagnostic, OnStoreFailure, PathStep};
+use config::{Config, Diagnostics, OnStoreFailure, PathStep};
 use ledger::{Books, Ledger};
 
 /// Where the ledger is kept, and the ledger once it is open.
@@ -30,13 +30,15 @@ impl Vault {
     ///
     /// # Errors
     /// If the file cannot be opened, or is another than that of the configuration before.
-    pub(super) fn books(&self, config: &Config) -> Result<Option<Arc<Books>>, Diagnostic> {
+    pub(super) fn books(&self, config: &Config) -> Result<Option<Arc<Books>>, Diagnostics> {
         // Only routing.yaml can have budgets.
         let Some(document) = config.routing_file.as_ref().filter(|_| !config.budgets.is_empty())
         else {
             return Ok(None);
         };
-        let failed = |message: String, help: &str| document.error(&place(config), message, help);
+        let failed = |message: String, help: &str| {
+            Diagnostics::new(vec![document.error(&place(config), message, help)])
+        };
         let Some(file) = config.ledger.file.as_ref().or(self.default.as_ref()) else {
             let message = "there is no folder for what budgets have spent: HOME is not set";
             return Err(failed(

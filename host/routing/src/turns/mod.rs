@@ -169,7 +169,9 @@ impl<'a, R: Rng> Turns<'a, R> {
                     Some(permit)
                 }
                 None => {
-                    money.map(|money| money.settle(Picodollars::ZERO));
+                    if let Some(money) = money {
+                        money.settle(Picodollars::ZERO);
+                    }
                     None
                 }
             }
