@@ -147,7 +147,7 @@ async fn compare(strategy: &str, pairs: &[Pair]) {
     let gateway = Arc::new(tests::setup!().models(models).routing(routing).start());
     let (real, log) = measured(gateway).await;
     let model = simulated(strategy, pairs, log);
-    println!("{strategy}: real {real:?}, simulated {model:?}");
+    eprintln!("{strategy}: real {real:?}, simulated {model:?}");
     for (name, share) in &model.shares {
         let got = real.shares.get(name).copied().unwrap_or_default();
         assert!((got - share).abs() <= 0.02, "{strategy}, {name}: {got} instead of {share}");
