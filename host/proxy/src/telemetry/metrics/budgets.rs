@@ -6,7 +6,7 @@ use super::samples::{Kind, Samples};
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "gateway_budget_dollars",
-        help: "Money of a budget in its window: its `amount`, what is `spent`, and what is `reserved` for requests under way.",
+        help: "Money of a budget in its window: `amount`, `spent`, and `reserved` for requests under way.",
         kind: Kind::Gauge,
         labels: &["budget", "state"],
         each: Each::Fleet(dollars),
