@@ -243,7 +243,8 @@ pub(super) fn cover(budgets: &[Budget], models: &mut [Model]) {
                 let named = |name: &String| *name == model.id || model.aliases.contains(name);
                 let covers = of.side.is_none_or(|side| side == deployment.side)
                     && of.deployment.as_ref().is_none_or(|name| *name == deployment.name)
-                    && of.model.as_ref().is_none_or(named);
+                    && of.model.as_ref().is_none_or(named)
+                    && deployment.pricing.costs();
                 deployment.budgets |= u64::from(covers) << at;
             }
         }

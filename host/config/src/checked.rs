@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
-use contract::Side;
+use contract::{Picodollars, Side};
 
 use super::probing::ProbeCounts;
 use super::timeouts::TimeLimits;
@@ -195,6 +195,16 @@ impl Pricing {
     #[must_use]
     pub fn cached(&self) -> &String {
         self.input_cache_reads.as_ref().unwrap_or(&self.prompt)
+    }
+
+    /// Whether a request can cost anything.
+    #[must_use]
+    pub fn costs(&self) -> bool {
+        let prices = [&self.prompt, &self.completion, &self.image, &self.request];
+        let all = prices.into_iter().chain([self.cached(), &self.input_cache_writes]);
+        all.into_iter().any(|price| {
+            Picodollars::from_decimal(price).is_ok_and(|price| price > Picodollars::ZERO)
+        })
     }
 }
 

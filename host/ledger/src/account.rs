@@ -124,7 +124,10 @@ impl Account {
         now: Timestamp,
     ) -> bool {
         let mut state = self.lock();
-        state.turn(rule, now);
+        // A request from before a reload must not bring back the windows of that time.
+        if state.calendar.as_ref() == Some(&rule.calendar) {
+            state.turn(rule, now);
+        }
         state.reserved = state.reserved.saturating_sub(reserved);
         state.spent = state.spent.saturating_add(cost);
         let total = state.spent.saturating_add(state.reserved);

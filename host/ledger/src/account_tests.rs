@@ -121,7 +121,23 @@ fn another_period_keeps_what_was_spent() {
 #[test]
 fn it_is_told_once_in_a_window_that_most_is_spent() {
     let (account, rule) = (Account::default(), rule(100, Period::Seconds(60)));
-    let settle = |cost, now| account.settle(&rule, pico(0), pico(cost), at(now));
+    let settle = |cost, now| {
+        assert!(is_reserved(reserve(&account, &rule, 0, now)));
+        account.settle(&rule, pico(0), pico(cost), at(now))
+    };
     assert_eq!([settle(79, 0), settle(1, 1), settle(1, 2)], [false, true, false]);
     assert_eq!([settle(79, 60), settle(5, 61)], [false, true]);
+}
+
+#[test]
+fn a_request_from_before_a_reload_does_not_bring_old_windows_back() {
+    let (account, minute, day) =
+        (Account::default(), rule(100, Period::Seconds(60)), rule(100, Period::Day));
+    assert!(is_reserved(reserve(&account, &minute, 10, 0)));
+    assert!(is_reserved(reserve(&account, &day, 50, 1)));
+    account.settle(&day, pico(50), pico(50), at(2));
+    account.settle(&minute, pico(10), pico(10), at(300));
+    // With the old windows, the minutes since would have brought the money back.
+    let Balance { spent, window, .. } = account.balance(&day, at(4_000));
+    assert_eq!((spent, window.end), (pico(60), at(86_400)));
 }

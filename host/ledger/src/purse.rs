@@ -62,6 +62,8 @@ pub struct Reservation {
     /// The accounts, and how much is reserved in each.
     lines: Vec<(Arc<Line>, Picodollars)>,
     most: Picodollars,
+    /// What counts as spent if it is dropped: nothing until all of it is reserved.
+    at_drop: Picodollars,
 }
 
 impl Purse {
@@ -142,7 +144,7 @@ impl Purse {
             }
             reserved.lines.push((Arc::clone(line), amount));
         }
-        Ok(Some(reserved))
+        Ok(Some(reserved.whole()))
     }
 
     /// Like [`reserve`](Self::reserve), for an attempt that is made only if it can be made now: a lease
@@ -170,11 +172,12 @@ impl Purse {
             reserved.settle(Picodollars::ZERO);
             return Err(refused);
         }
-        Ok(Some(reserved))
+        Ok(Some(reserved.whole()))
     }
 
     fn nothing(&self, stake: Stake) -> Reservation {
-        Reservation { books: Arc::clone(&self.books), lines: Vec::new(), most: stake.most }
+        let (lines, at_drop) = Default::default();
+        Reservation { books: Arc::clone(&self.books), lines, most: stake.most, at_drop }
     }
 
     async fn reserve_in(&self, line: &Line, amount: Picodollars) -> Result<(), Refused> {
@@ -246,6 +249,11 @@ impl Reservation {
         self.spend(cost);
     }
 
+    fn whole(mut self) -> Self {
+        self.at_drop = self.most;
+        self
+    }
+
     fn spend(&mut self, cost: Picodollars) {
         let now = Timestamp::now();
         for (line, reserved) in self.lines.drain(..) {
@@ -264,6 +272,6 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.spend(self.most);
+        self.spend(self.at_drop);
     }
 }

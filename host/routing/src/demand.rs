@@ -21,6 +21,8 @@ static IMAGES: [Word; 3] = [
     LazyLock::new(|| Finder::new("\"input_image\"")),
     LazyLock::new(|| Finder::new("\"image\"")),
 ];
+static FILES: [Word; 2] =
+    [LazyLock::new(|| Finder::new("\"input_file\"")), LazyLock::new(|| Finder::new("\"file\""))];
 static SOUNDS: [Word; 1] = [LazyLock::new(|| Finder::new("\"input_audio\""))];
 static FILMS: [Word; 2] = [
     LazyLock::new(|| Finder::new("\"video_url\"")),
@@ -57,9 +59,10 @@ fn surely(estimate: u32) -> u64 {
     u64::from(estimate) / MARGIN
 }
 
-/// Whether the prompt holds more than text.
+/// Whether the prompt holds more than text, or names a file.
 pub(super) fn holds_media(prompt: &[u8]) -> bool {
-    held(prompt) != Modalities::NONE
+    let names_file = || FILES.iter().any(|word| word.find(prompt).is_some());
+    held(prompt) != Modalities::NONE || names_file()
 }
 
 /// What the prompt holds beside text. Inside a string the quotes of these words would be escaped.

@@ -13,13 +13,15 @@ use crate::facts;
 /// Tokens of an answer whose usual length is not known. Source: RouteWise (EuroSys '27), which
 /// predicts as many.
 const USUAL: u64 = 512;
+/// Tokens that a chat template may add to a request by itself: today's date, a channel, roles.
+const TEMPLATE: u64 = 256;
 
 /// What costs depend on, found once for all deployments.
 #[derive(Debug, Clone, Copy)]
 pub struct Stakes<'a> {
     model: &'a FleetModel,
-    /// Tokens that the prompt surely does not pass. None: only the context limits them, because it
-    /// holds more than text.
+    /// Tokens that the prompt surely does not pass. None: only the context limits them, because more
+    /// goes into the prompt than the text of the request.
     prompt: Option<u64>,
     /// Tokens that it probably has.
     estimate: u64,
@@ -48,7 +50,7 @@ impl<'a> Stakes<'a> {
             model,
             // A token has at least one byte. What a chat template adds to a message is shorter than
             // the JSON around it.
-            prompt: (!holds_media(prompt)).then_some(body.len() as u64),
+            prompt: (!grows(endpoint, prompt, fields)).then(|| body.len() as u64 + TEMPLATE),
             estimate: facts::prompt_tokens(body, fields),
             answer,
             answers: facts::largest(body, &fields.choices).unwrap_or(1).max(1),
@@ -80,6 +82,15 @@ impl<'a> Stakes<'a> {
         let expected = deployment.tariff.cost(expected);
         Stake { most: dearest(deployment, most).max(expected), expected }
     }
+}
+
+/// Whether more goes into the prompt than the text of the request: images, files, an earlier
+/// conversation, or what tools of the provider find.
+fn grows(endpoint: InferenceEndpoint, prompt: &[u8], fields: &Fields) -> bool {
+    let [.., conversation, previous] = &fields.session;
+    let is_response = endpoint == InferenceEndpoint::Responses;
+    holds_media(prompt)
+        || is_response && (conversation.is_some() || previous.is_some() || fields.tools.is_some())
 }
 
 /// The cost if all of the prompt has the dearest of its prices.
@@ -146,7 +157,7 @@ mod tests {
             (r#","max_tokens":null,"n":0"#, 500, 500),
             (r#","max_tokens":-1"#, 500, 500),
         ] {
-            assert_eq!(most(longest, &body(more)), (size(more), answer), "{more}");
+            assert_eq!(most(longest, &body(more)), (size(more) + TEMPLATE, answer), "{more}");
         }
     }
 
@@ -157,13 +168,22 @@ mod tests {
         assert_eq!(most(0, &text).0, 10_000);
         let image = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/a.png"}}]}]}"#;
         assert_eq!(most(0, image).0, 10_000);
+        let response = |more: &str| {
+            let body = format!(r#"{{"model":"m","max_output_tokens":1,"input":"x"{more}}}"#);
+            let (most, _) = stake(InferenceEndpoint::Responses, 0, &body);
+            (most % 1_000_000, body.len() as u64)
+        };
+        let (prompt, size) = response("");
+        assert_eq!(prompt, size + TEMPLATE);
+        assert_eq!(response(r#","tools":[{"type":"web_search"}]"#).0, 10_000);
+        assert_eq!(response(r#","previous_response_id":"resp_1""#).0, 10_000);
     }
 
     #[test]
     fn vectors_have_no_answer_and_a_usual_one_is_expected() {
         let body = r#"{"model":"m","input":"four"}"#;
         let (most, _) = stake(InferenceEndpoint::Embeddings, 0, body);
-        assert_eq!(most, body.len() as u64);
+        assert_eq!(most, body.len() as u64 + TEMPLATE);
         let (_, expected) = stake(InferenceEndpoint::ChatCompletions, 0, body);
         assert_eq!(expected / 1_000_000, USUAL);
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::json;
-use tests::{Gateway, Raw, Reply, eventually, logged};
+use tests::{Gate, Gateway, Raw, Reply, eventually, logged};
 
 /// Dollars of one answer: a prompt token costs one, an answer token nine millionths.
 const PRICING: &str = "{per_million: true, prompt: 1, completion: 9}";
@@ -198,4 +198,57 @@ async fn a_ledger_that_cannot_be_used_is_an_error_at_its_line() {
     assert!(!output.status.success() && said.contains("is damaged"), "{said}");
     assert!(said.contains("config/routing.yaml:"), "{said}");
     assert_eq!(std::fs::read(&file).expect("it stays"), b"not a ledger");
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_place_that_costs_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (paid, served) = engine();
+    let gate = Gate::default();
+    let open = gate.clone();
+    let own = Raw::start(move |_, wire| {
+        open.wait();
+        wire.answer(200, r#"{"choices":[{"message":{"content":"own"},"finish_reason":"stop"}]}"#);
+    });
+    let models = format!(
+        "models:\n- id: m\n  route:\n  - {{name: own, base_url: '{}', weight: 1, side: local}}\n  - {{name: paid, base_url: '{}', weight: 0, side: remote, pricing: {PRICING}}}\n",
+        own.url(),
+        paid.url(),
+    );
+    let budgets = "- {name: day, amount: 0.0001, per: day, then: hold, hold: 60}\n\
+                   concurrency: {local: {max: 1, queue: 9, wait: 0.05}}\n";
+    let routing = routing(&folder.path().join("l"), budgets);
+    let gateway = tests::setup!().models(models).routing(routing).start();
+    let opens = async {
+        // Longer than `wait`, after which a request that is not held has no answer.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        gate.open();
+    };
+    let asks = join_all((0..3).map(|_| ask(&gateway, 100, None)));
+    let (replies, ()) = tokio::join!(asks, opens);
+    for reply in replies {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(reply.text().contains("own"));
+    }
+    assert_eq!(served.load(Ordering::Relaxed), 0, "the paid one costs more than there is");
+}
+
+#[tokio::test]
+async fn errors_of_a_provider_spend_nothing_and_what_is_free_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let failing = Raw::answering(500, r#"{"error":{"message":"broken"}}"#);
+    let (own, _) = engine();
+    let models = format!(
+        "models:\n- id: m\n  route:\n  - {{name: paid, base_url: '{}', weight: 1, pricing: {PRICING}}}\n  - {{name: own, base_url: '{}', weight: 0}}\n",
+        failing.url(),
+        own.url(),
+    );
+    let budgets = "- {name: day, amount: 0.0025, per: day}\n";
+    let routing = routing(&folder.path().join("l"), budgets);
+    let gateway = tests::setup!().models(models).routing(routing).start();
+    for _ in 0..4 {
+        assert_eq!(ask(&gateway, 100, None).await.status, 200);
+    }
+    assert_eq!(spent(&gateway, "day").await, 0.0);
+    assert!(!failing.received().is_empty(), "it was tried");
 }

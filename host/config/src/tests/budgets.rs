@@ -10,9 +10,10 @@ models:
   - id: a
     aliases: [b]
     route:
-      - {name: gpu, base_url: 'http://gpu:1'}
-      - {name: api, base_url: 'https://api.example', side: remote}
-  - {id: c, route: [{base_url: 'https://other.example', side: remote}]}
+      - {name: gpu, base_url: 'http://gpu:1', pricing: {request: 0.01}}
+      - {name: api, base_url: 'https://api.example', side: remote, pricing: {prompt: 0.01}}
+      - {name: free, base_url: 'http://free:1', pricing: {hourly: 2.5}}
+  - {id: c, route: [{base_url: 'https://other.example', side: remote, pricing: {completion: 0.01}}]}
 ";
 
 fn with(budgets: &str) -> Result<Config, Diagnostics> {
@@ -33,7 +34,7 @@ fn a_budget_has_its_defaults() {
     assert_eq!((budget.per, budget.time_zone.name()), (Period::Day, "Asia/Tokyo"));
     assert_eq!((budget.then, budget.reserve), (OnceSpent::Next, Reserve::Maximum));
     assert_eq!((budget.each, budget.warn_at), (None, 0.8));
-    assert_eq!(covered(&config), [1, 1, 1]);
+    assert_eq!(covered(&config), [1, 1, 0, 1]);
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn a_budget_covers_what_fits_all_of_its_keys() {
 ",
     )
     .unwrap();
-    assert_eq!(covered(&config), [0b10010, 0b10111, 0b10001]);
+    assert_eq!(covered(&config), [0b10010, 0b10111, 0, 0b10001]);
 }
 
 #[test]

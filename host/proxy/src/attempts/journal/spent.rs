@@ -50,9 +50,14 @@ impl Journal {
         }
         let cost = self.cost(deployment, &usage);
         if let Some(money) = money {
-            // An estimate may be too low: nothing that may have been paid is left in a budget.
-            let most = if usage.is_estimated { money.most().max(cost) } else { cost };
-            money.settle(most);
+            let is_error = |status: u16| !(200..300).contains(&status);
+            money.settle(match usage.is_estimated {
+                false => cost,
+                // Providers bill no errors.
+                true if !answered && end.status.is_some_and(is_error) => Picodollars::ZERO,
+                // An estimate may be too low: nothing that may have been paid is left in a budget.
+                true => money.most().max(cost),
+            });
         }
         let spending = match end.ending {
             Ending::Ok => Spending::Answered,
