@@ -51,12 +51,13 @@ impl Journal {
         let cost = self.cost(deployment, &usage);
         if let Some(money) = money {
             let is_error = |status: u16| !(200..300).contains(&status);
+            let most = money.most();
             money.settle(match usage.is_estimated {
                 false => cost,
                 // Providers bill no errors.
                 true if !answered && end.status.is_some_and(is_error) => Picodollars::ZERO,
                 // An estimate may be too low: nothing that may have been paid is left in a budget.
-                true => money.most().max(cost),
+                true => most.max(cost),
             });
         }
         let spending = match end.ending {
