@@ -359,3 +359,28 @@ pub(super) fn unknown(
     }
     unknown
 }
+
+/// Budgets that reserve the most that a request can cost, of models that do not say how long prompts and
+/// answers can be: their places, and the first such model of each.
+pub(super) fn unbounded(
+    budgets: &[Budget],
+    models: &[Model],
+) -> Vec<(Vec<PathStep>, String, String)> {
+    let mut unbounded = Vec::new();
+    for (index, _) in budgets.iter().enumerate().filter(|(_, b)| b.reserve == Reserve::Maximum) {
+        let covers = |model: &&Model| {
+            let covered = model.deployments.iter().any(|one| one.budgets & 1 << index != 0);
+            covered && !model.card.has_lengths
+        };
+        if let Some(model) = models.iter().find(covers) {
+            let id = &model.id;
+            let message = format!("how much a request to {id} can cost at most is not known");
+            let help = format!(
+                "give {id} its `context_length` and `max_output_length` in models.yaml, or reserve \
+                 what is probable: `reserve: expected`"
+            );
+            unbounded.push((steps!["budgets", index].to_vec(), message, help));
+        }
+    }
+    unbounded
+}

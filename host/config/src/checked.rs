@@ -151,6 +151,8 @@ pub struct ModelCard {
     pub context_length: u64,
     /// Tokens of the answer.
     pub max_output_length: u64,
+    /// Whether the file gives both of these: else they are defaults.
+    pub has_lengths: bool,
     /// Number format of the weights: `bf16`.
     pub quantization: String,
     /// `text`, `image`, ...

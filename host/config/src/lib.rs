@@ -159,11 +159,12 @@ fn checked(
             join::join(&models, entries.as_ref(), &config, &mut errors);
         // An error in models.yaml may be why there is no such name.
         if let Some(entries) = entries.as_ref().filter(|_| errors.is_empty()) {
-            let unknown = budgets::unknown(&config.budgets, &models).into_iter();
-            errors.extend(unknown.map(|(at, what, help)| entries.document.error(&at, what, help)));
+            budgets::cover(&config.budgets, &mut models);
+            let wrong = budgets::unknown(&config.budgets, &models).into_iter();
+            let wrong = wrong.chain(budgets::unbounded(&config.budgets, &models));
+            errors.extend(wrong.map(|(at, what, help)| entries.document.error(&at, what, help)));
         }
         if errors.is_empty() {
-            budgets::cover(&config.budgets, &mut models);
             return Ok(Config { models, warnings, ..config });
         }
     }

@@ -157,6 +157,8 @@ pub(super) struct Check<'a> {
 impl Check<'_> {
     fn model(&mut self, at: &[PathStep], raw: RawModel) -> Listed {
         let start = self.errors.len();
+        let given = |key: &str| self.document.text(&join(at, key)).is_some();
+        let has_lengths = given("context_length") && given("max_output_length");
         let pricing = self.pricing(at, &raw.pricing, &Pricing::default());
         let provider_model_id = raw.provider_model_id.unwrap_or_else(|| raw.id.clone());
         let mut model = Listed {
@@ -168,6 +170,7 @@ impl Check<'_> {
                 provider: raw.provider,
                 context_length: raw.context_length,
                 max_output_length: raw.max_output_length,
+                has_lengths,
                 quantization: raw.quantization,
                 input_modalities: raw.input_modalities,
                 output_modalities: raw.output_modalities,

@@ -28,6 +28,8 @@ struct State {
     window: Option<Window>,
     /// The period whose window it is.
     calendar: Option<Calendar>,
+    /// The age of the rule that it is of.
+    age: u64,
     spent: Picodollars,
     reserved: Picodollars,
     /// What the store has as possibly spent in this window.
@@ -47,8 +49,16 @@ struct State {
 pub(crate) struct Entry {
     /// The start of its window, in seconds since 1970.
     pub(crate) start: i64,
+    /// The end of its window, likewise.
+    pub(crate) end: i64,
     /// What is possibly spent in the window.
     pub(crate) lease: Picodollars,
+}
+
+impl Entry {
+    fn of(window: Window, lease: Picodollars) -> Self {
+        Self { start: window.start.as_second(), end: window.end.as_second(), lease }
+    }
 }
 
 /// The answer to a reservation.
@@ -108,6 +118,8 @@ impl Account {
             state.wanted = total.saturating_add(step).min(rule.amount);
         }
         if total > state.lease && !unleased {
+            // Others wait beside it: a lease for all of them is written at once.
+            state.wanted = state.wanted.max(total).saturating_add(amount).min(rule.amount);
             return Answer::Unleased;
         }
         state.reserved = state.reserved.saturating_add(amount);
@@ -124,10 +136,7 @@ impl Account {
         now: Timestamp,
     ) -> bool {
         let mut state = self.lock();
-        // A request from before a reload must not bring back the windows of that time.
-        if state.calendar.as_ref() == Some(&rule.calendar) {
-            state.turn(rule, now);
-        }
+        state.turn(rule, now);
         state.reserved = state.reserved.saturating_sub(reserved);
         state.spent = state.spent.saturating_add(cost);
         let total = state.spent.saturating_add(state.reserved);
@@ -148,7 +157,7 @@ impl Account {
     pub(crate) fn wanted(&self) -> Option<Entry> {
         let state = self.lock();
         let window = state.window.filter(|_| state.wanted > state.lease)?;
-        Some(Entry { start: window.start.as_second(), lease: state.wanted })
+        Some(Entry::of(window, state.wanted))
     }
 
     /// What the store should have when the process ends: nothing is leased any more, but what is
@@ -157,7 +166,7 @@ impl Account {
         let state = self.lock();
         let window = state.window?;
         let lease = state.spent.saturating_add(state.reserved);
-        Some(Entry { start: window.start.as_second(), lease })
+        Some(Entry::of(window, lease))
     }
 
     /// The store has written this entry.
@@ -177,46 +186,48 @@ impl Account {
 
 impl State {
     /// Goes on to the window of `now`. A clock that was set back does not bring back the money of an
-    /// earlier window.
+    /// earlier window, and a request from before a reload not the windows of that time.
     fn turn(&mut self, rule: &Rule, now: Timestamp) -> Window {
-        match self.window {
-            Some(window) if now < window.end && self.calendar.as_ref() == Some(&rule.calendar) => {
-                window
-            }
-            Some(window) if now < window.end => {
-                // A reload has changed the period. What was spent in the old window stays spent.
-                let new = rule.window(now);
-                self.begin(new, rule);
-                self.lease = Picodollars::ZERO;
-                self.wanted = self.spent.saturating_add(self.reserved);
-                new
-            }
-            Some(_) => {
-                let new = rule.window(now);
-                self.spent = Picodollars::ZERO;
-                self.lease = Picodollars::ZERO;
-                self.wanted = self.reserved;
-                self.begin(new, rule);
-                new
-            }
-            None => {
-                let new = rule.window(now);
-                let kept = self.kept.take().and_then(|kept| {
-                    let start = Timestamp::from_second(kept.start).ok()?;
-                    (start >= new.start).then(|| (kept.lease, rule.window(start)))
-                });
-                // Of a window that begins later: the clock was set back. The later one goes on.
-                let (lease, window) = kept.unwrap_or((Picodollars::ZERO, new));
-                (self.spent, self.lease, self.wanted) = (lease, lease, lease);
-                self.begin(window, rule);
-                window
-            }
+        let Some(window) = self.window else { return self.first(rule, now) };
+        if rule.age < self.age {
+            return window;
         }
+        let is_over = now >= window.end;
+        if !is_over && self.calendar.as_ref() == Some(&rule.calendar) {
+            self.age = rule.age;
+            return window;
+        }
+        // After a reload with another period, what was spent in the window so far stays spent.
+        if is_over {
+            self.spent = Picodollars::ZERO;
+        }
+        let new = rule.window(now);
+        self.begin(new, rule);
+        self.lease = Picodollars::ZERO;
+        self.wanted = self.spent.saturating_add(self.reserved);
+        new
+    }
+
+    /// The first window in this process: what the store has of it counts as spent.
+    fn first(&mut self, rule: &Rule, now: Timestamp) -> Window {
+        let new = rule.window(now);
+        let kept = self.kept.take().filter(|kept| now.as_second() < kept.end);
+        // Of a window that begins later: the clock was set back. The later one goes on.
+        let later = kept.and_then(|kept| Timestamp::from_second(kept.start).ok());
+        let window = later.filter(|start| *start > now).map_or(new, |start| rule.window(start));
+        let spent = kept.map_or(Picodollars::ZERO, |kept| kept.lease);
+        self.begin(window, rule);
+        let is_same = kept.is_some_and(|kept| kept.start == window.start.as_second());
+        let lease = if is_same { spent } else { Picodollars::ZERO };
+        (self.spent, self.lease, self.wanted) = (spent, lease, spent);
+        window
     }
 
     fn begin(&mut self, window: Window, rule: &Rule) {
         self.window = Some(window);
         self.calendar = Some(rule.calendar.clone());
+        self.age = rule.age;
+        self.largest = Picodollars::ZERO;
         self.warned = false;
     }
 }

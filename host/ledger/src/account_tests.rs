@@ -5,7 +5,12 @@ use config::{Budget, Coverage, OnceSpent, Period, Reserve, TimeZone};
 use super::*;
 
 fn rule(amount: u64, per: Period) -> Rule {
-    Rule::of(&Budget {
+    aged(amount, per, 1)
+}
+
+/// A rule of a later configuration.
+fn aged(amount: u64, per: Period, age: u64) -> Rule {
+    let budget = Budget {
         name: "b".to_owned(),
         amount: Picodollars::new(amount),
         per,
@@ -15,7 +20,8 @@ fn rule(amount: u64, per: Period) -> Rule {
         then: OnceSpent::Next,
         reserve: Reserve::Maximum,
         warn_at: 0.8,
-    })
+    };
+    Rule::of(&budget, age)
 }
 
 fn pico(amount: u64) -> Picodollars {
@@ -75,30 +81,28 @@ fn a_clock_that_is_set_back_brings_no_money_back() {
 fn nothing_is_reserved_beyond_the_lease() {
     let (account, rule) = (Account::default(), rule(1_000, Period::Hour));
     let reserve = |amount| account.reserve(&rule, pico(amount), false, at(7_200));
-    assert_eq!(reserve(5), Answer::Unleased);
+    assert_eq!([reserve(5), reserve(5)], [Answer::Unleased; 2]);
     let entry = account.wanted().unwrap();
-    // A hundredth, or four of the largest reservation.
-    assert_eq!(entry, Entry { start: 7_200, lease: pico(25) });
-    assert_eq!(reserve(5), Answer::Unleased);
+    // A hundredth, or four of the largest reservation, beside all that wait.
+    assert_eq!(entry, Entry { start: 7_200, end: 10_800, lease: pico(35) });
     account.written(entry);
-    assert_eq!(reserve(5), Answer::Reserved { low: false });
-    assert_eq!(reserve(5), Answer::Reserved { low: false });
+    for _ in 0..5 {
+        assert_eq!(reserve(5), Answer::Reserved { low: false });
+    }
     // Less than half of a step is left: more is asked for before it is needed.
-    assert_eq!(reserve(5), Answer::Reserved { low: false });
-    assert_eq!(reserve(5), Answer::Reserved { low: true });
-    assert_eq!(account.wanted().unwrap().lease, pico(40));
-    assert_eq!(reserve(5), Answer::Reserved { low: true });
+    assert_eq!([reserve(5), reserve(5)], [Answer::Reserved { low: true }; 2]);
+    assert_eq!(account.wanted().unwrap().lease, pico(50));
     assert_eq!(reserve(5), Answer::Unleased);
     // What costs less frees the lease for others.
     account.settle(&rule, pico(5), pico(1), at(7_201));
     assert_eq!(reserve(4), Answer::Reserved { low: true });
-    assert_eq!(account.last().unwrap().lease, pico(25));
+    assert_eq!(account.last().unwrap().lease, pico(35));
 }
 
 #[test]
 fn a_lease_counts_as_spent_after_a_crash_until_its_window_ends() {
     let rule = rule(100, Period::Seconds(60));
-    let kept = |start| Account::kept(Entry { start, lease: pico(90) });
+    let kept = |start| Account::kept(Entry { start, end: start + 60, lease: pico(90) });
     let account = kept(60);
     assert_eq!(reserve(&account, &rule, 11, 61), Answer::Spent { until: at(120) });
     assert!(is_reserved(reserve(&account, &rule, 10, 61)));
@@ -111,7 +115,7 @@ fn a_lease_counts_as_spent_after_a_crash_until_its_window_ends() {
 #[test]
 fn another_period_keeps_what_was_spent() {
     let (account, minute, day) =
-        (Account::default(), rule(100, Period::Seconds(60)), rule(150, Period::Day));
+        (Account::default(), rule(100, Period::Seconds(60)), aged(150, Period::Day, 2));
     assert!(is_reserved(reserve(&account, &minute, 100, 30)));
     account.settle(&minute, pico(100), pico(100), at(30));
     assert_eq!(reserve(&account, &day, 51, 31), Answer::Spent { until: at(86_400) });
@@ -132,12 +136,23 @@ fn it_is_told_once_in_a_window_that_most_is_spent() {
 #[test]
 fn a_request_from_before_a_reload_does_not_bring_old_windows_back() {
     let (account, minute, day) =
-        (Account::default(), rule(100, Period::Seconds(60)), rule(100, Period::Day));
+        (Account::default(), rule(100, Period::Seconds(60)), aged(100, Period::Day, 2));
     assert!(is_reserved(reserve(&account, &minute, 10, 0)));
     assert!(is_reserved(reserve(&account, &day, 50, 1)));
     account.settle(&day, pico(50), pico(50), at(2));
+    assert!(is_reserved(reserve(&account, &minute, 10, 300)));
     account.settle(&minute, pico(10), pico(10), at(300));
+    account.settle(&minute, pico(10), pico(0), at(301));
     // With the old windows, the minutes since would have brought the money back.
     let Balance { spent, window, .. } = account.balance(&day, at(4_000));
     assert_eq!((spent, window.end), (pico(60), at(86_400)));
+}
+
+#[test]
+fn another_period_after_a_restart_keeps_what_was_spent() {
+    let month = Entry { start: 0, end: 2_678_400, lease: pico(90) };
+    let account = Account::kept(month);
+    let day = rule(100, Period::Day);
+    assert_eq!(reserve(&account, &day, 11, 1_000_000), Answer::Spent { until: at(1_036_800) });
+    assert!(is_reserved(reserve(&account, &day, 100, 1_036_800)));
 }

@@ -1,6 +1,7 @@
 //! The budgets of one configuration, and which deployments they cover.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use config::{Budget, Config, Each, OnStoreFailure, OnceSpent, Reserve};
 use contract::Picodollars;
@@ -63,6 +64,7 @@ impl Books {
     /// The budgets of a configuration.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, config: &Config) -> Self {
+        let age = ledger.ages.fetch_add(1, Ordering::Relaxed) + 1;
         let page = |budget: &Budget| {
             let account = match budget.each {
                 Some(Each::Tenant) => None,
@@ -70,7 +72,7 @@ impl Books {
             };
             Arc::new(Page {
                 name: budget.name.as_str().into(),
-                rule: Rule::of(budget),
+                rule: Rule::of(budget, age),
                 then: budget.then,
                 reserve: budget.reserve,
                 tenant: budget.of.tenant.clone(),

@@ -20,6 +20,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use account::Account;
@@ -41,6 +42,10 @@ pub struct Ledger {
     accounts: Mutex<HashMap<Arc<Name>, Arc<Account>>>,
     /// None: nothing is kept over a restart.
     writer: Option<Writer>,
+    /// Why there is no file although there should be one.
+    lost: Option<String>,
+    /// Configurations so far.
+    ages: AtomicU64,
 }
 
 impl Ledger {
@@ -54,19 +59,26 @@ impl Ledger {
         let accounts = Mutex::new(kept.into_iter().map(account).collect());
         let writer = Writer::start(store);
         let writer = writer.map_err(|error| OpenError::Io(path.into(), error.to_string()))?;
-        Ok(Self { accounts, writer: Some(writer) })
+        Ok(Self { accounts, writer: Some(writer), ..Self::in_memory() })
     }
 
     /// A ledger that keeps nothing over a restart.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { accounts: Mutex::default(), writer: None }
+        let (accounts, writer, lost, ages) = Default::default();
+        Self { accounts, writer, lost, ages }
+    }
+
+    /// A ledger that keeps nothing over a restart, because its file cannot be used.
+    #[must_use]
+    pub fn without_file(error: &OpenError) -> Self {
+        Self { lost: Some(error.to_string()), ..Self::in_memory() }
     }
 
     /// Why the file could not be written at the last attempt. None: it could.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.writer.as_ref().and_then(Writer::failure)
+        self.writer.as_ref().and_then(Writer::failure).or_else(|| self.lost.clone())
     }
 
     /// Writes what is spent, and closes the file. Blocks. What is reserved counts as spent after the

@@ -6,13 +6,13 @@ use std::time::Duration;
 use config::{OnceSpent, Reserve};
 use contract::Picodollars;
 use jiff::Timestamp;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::account::Answer;
 use crate::books::{Books, Covered, Page};
 use crate::writer::Named;
 
-/// How long a reservation waits for a lease. A disk that takes longer counts as one that failed.
+/// How long a reservation waits for a lease. Then it is refused, as while the disk fails.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// When a client may ask again whose reservation does not fit beside those of others.
 const SOON: Duration = Duration::from_secs(1);
@@ -53,6 +53,8 @@ pub struct Refused {
     pub retry_after: Duration,
     /// True if the file of the ledger failed, rather than that the money is spent.
     pub by_store: bool,
+    /// What the budget says of requests that it has too little for.
+    pub then: OnceSpent,
 }
 
 /// Money that is reserved for one attempt. Dropped, all of it counts as spent.
@@ -181,13 +183,14 @@ impl Purse {
     }
 
     async fn reserve_in(&self, line: &Line, amount: Picodollars) -> Result<(), Refused> {
+        let until = Instant::now() + PATIENCE;
         loop {
             // Created before the account is asked: a lease that comes between is not missed.
             let leased = line.account.account.leased.notified();
             if self.ask(line, amount)? {
                 return Ok(());
             }
-            if timeout(PATIENCE, leased).await.is_err() && !self.books.is_unleased() {
+            if timeout_at(until, leased).await.is_err() && !self.books.is_unleased() {
                 return Err(line.failed());
             }
         }
@@ -205,10 +208,12 @@ impl Purse {
             }
             Answer::Spent { until } => Err(line.refused(Some(until), now)),
             Answer::Taken => Err(line.refused(None, now)),
-            Answer::Unleased if self.books.is_stuck() => Err(line.failed()),
             Answer::Unleased => {
                 self.books.ask(&line.account);
-                Ok(false)
+                match self.books.is_stuck() {
+                    true => Err(line.failed()),
+                    false => Ok(false),
+                }
             }
         }
     }
@@ -229,11 +234,21 @@ impl Line {
             Some(until) => until.duration_since(now).try_into().unwrap_or(SOON).max(SOON),
             None => SOON,
         };
-        Refused { budget: Arc::clone(&self.page.name), retry_after, by_store: false }
+        Refused {
+            budget: Arc::clone(&self.page.name),
+            retry_after,
+            by_store: false,
+            then: self.page.then,
+        }
     }
 
     fn failed(&self) -> Refused {
-        Refused { budget: Arc::clone(&self.page.name), retry_after: SOON, by_store: true }
+        Refused {
+            budget: Arc::clone(&self.page.name),
+            retry_after: SOON,
+            by_store: true,
+            then: self.page.then,
+        }
     }
 }
 

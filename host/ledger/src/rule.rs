@@ -9,6 +9,8 @@ use crate::window::Window;
 /// The part of a budget that its accounts follow. A reload brings new rules to the same accounts.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
+    /// Counts the configurations of this process. Only the rules of the newest one turn windows.
+    pub(crate) age: u64,
     pub(crate) amount: Picodollars,
     pub(crate) calendar: Calendar,
     /// What was spent when it is told.
@@ -26,8 +28,9 @@ pub(crate) struct Calendar {
 const STEP: u64 = 100;
 
 impl Rule {
-    pub(crate) fn of(budget: &Budget) -> Self {
+    pub(crate) fn of(budget: &Budget, age: u64) -> Self {
         Self {
+            age,
             amount: budget.amount,
             calendar: Calendar { period: budget.per, zone: budget.time_zone.clone() },
             warn: share(budget.amount, budget.warn_at),

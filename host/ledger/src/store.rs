@@ -13,8 +13,9 @@ use redb::{
 
 use crate::account::Entry;
 
-/// By the name of the budget and the tenant: the start of the window, and the lease.
-const ACCOUNTS: TableDefinition<'_, (&str, &str), (i64, u64)> = TableDefinition::new("accounts");
+/// By the name of the budget and the tenant: the start and the end of the window, and the lease.
+const ACCOUNTS: TableDefinition<'_, (&str, &str), (i64, i64, u64)> =
+    TableDefinition::new("accounts");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// The version of the tables.
 const FORMAT: u64 = 1;
@@ -124,9 +125,9 @@ fn read(database: &Database) -> Result<Vec<(Name, Entry)>, redb::Error> {
     let mut accounts = Vec::new();
     for row in table.iter()? {
         let (name, entry) = row?;
-        let ((budget, tenant), (start, lease)) = (name.value(), entry.value());
+        let ((budget, tenant), (start, end, lease)) = (name.value(), entry.value());
         let name = Name { budget: budget.to_owned(), tenant: tenant.to_owned() };
-        accounts.push((name, Entry { start, lease: Picodollars::new(lease) }));
+        accounts.push((name, Entry { start, end, lease: Picodollars::new(lease) }));
     }
     Ok(accounts)
 }
@@ -135,8 +136,8 @@ fn write(database: &Database, entries: &[(Arc<Name>, Entry)]) -> Result<(), redb
     let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(ACCOUNTS)?;
-        for (name, Entry { start, lease }) in entries {
-            table.insert((&*name.budget, &*name.tenant), (*start, lease.get()))?;
+        for (name, Entry { start, end, lease }) in entries {
+            table.insert((&*name.budget, &*name.tenant), (*start, *end, lease.get()))?;
         }
     }
     // Also after the file was lost: a file without it would count as one of another gateway.
@@ -164,7 +165,7 @@ mod tests {
     fn what_is_written_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/ledger.redb");
-        let entry = |start, lease| Entry { start, lease: Picodollars::new(lease) };
+        let entry = |start, lease| Entry { start, end: start + 60, lease: Picodollars::new(lease) };
         {
             let (mut store, accounts) = Store::open(&path).unwrap();
             assert_eq!(accounts, []);

@@ -68,7 +68,7 @@ fn on_disk() -> (Arc<Ledger>, Arc<AtomicBool>) {
     };
     let store = Store::of(Box::new(open)).unwrap();
     let writer = Some(Writer::start(store).unwrap());
-    (Arc::new(Ledger { accounts: Mutex::default(), writer }), full)
+    (Arc::new(Ledger { writer, ..Ledger::in_memory() }), full)
 }
 
 fn budget(name: &str, amount: u64, change: impl FnOnce(&mut Budget)) -> Budget {

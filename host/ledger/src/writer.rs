@@ -126,10 +126,12 @@ impl Desk {
     }
 
     fn write(&self, store: &mut Store, rows: &[(Arc<Name>, Entry)]) -> bool {
-        let written = match rows.is_empty() {
-            true => Ok(()),
-            false => store.write(rows),
-        };
+        // An empty write says whether the file can be written again.
+        let is_failing = self.lock().failure.is_some();
+        if rows.is_empty() && !is_failing {
+            return true;
+        }
+        let written = store.write(rows);
         let mut orders = self.lock();
         match written {
             Ok(()) => {

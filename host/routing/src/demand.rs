@@ -21,8 +21,20 @@ static IMAGES: [Word; 3] = [
     LazyLock::new(|| Finder::new("\"input_image\"")),
     LazyLock::new(|| Finder::new("\"image\"")),
 ];
-static FILES: [Word; 2] =
-    [LazyLock::new(|| Finder::new("\"input_file\"")), LazyLock::new(|| Finder::new("\"file\""))];
+/// What a provider adds to a prompt by itself. The last are escapes of letters, which may hide a word.
+static ADDED: [Word; 11] = [
+    LazyLock::new(|| Finder::new("\"input_file\"")),
+    LazyLock::new(|| Finder::new("\"file\"")),
+    LazyLock::new(|| Finder::new("\"audio\"")),
+    LazyLock::new(|| Finder::new("\"item_reference\"")),
+    LazyLock::new(|| Finder::new("\"pmpt_")),
+    LazyLock::new(|| Finder::new("\"web_search_options\"")),
+    LazyLock::new(|| Finder::new("\"search_parameters\"")),
+    LazyLock::new(|| Finder::new("\"plugins\"")),
+    LazyLock::new(|| Finder::new("\\u005")),
+    LazyLock::new(|| Finder::new("\\u006")),
+    LazyLock::new(|| Finder::new("\\u007")),
+];
 static SOUNDS: [Word; 1] = [LazyLock::new(|| Finder::new("\"input_audio\""))];
 static FILMS: [Word; 2] = [
     LazyLock::new(|| Finder::new("\"video_url\"")),
@@ -59,10 +71,10 @@ fn surely(estimate: u32) -> u64 {
     u64::from(estimate) / MARGIN
 }
 
-/// Whether the prompt holds more than text, or names a file.
-pub(super) fn holds_media(prompt: &[u8]) -> bool {
-    let names_file = || FILES.iter().any(|word| word.find(prompt).is_some());
-    held(prompt) != Modalities::NONE || names_file()
+/// Whether a request may get more into its prompt than its own text.
+pub(super) fn holds_more(body: &[u8]) -> bool {
+    let is_added = || ADDED.iter().any(|word| word.find(body).is_some());
+    held(body) != Modalities::NONE || is_added()
 }
 
 /// What the prompt holds beside text. Inside a string the quotes of these words would be escaped.

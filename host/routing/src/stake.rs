@@ -7,7 +7,7 @@ use http1::Fields;
 use ledger::Stake;
 
 use crate::InferenceEndpoint;
-use crate::demand::holds_media;
+use crate::demand::holds_more;
 use crate::facts;
 
 /// Tokens of an answer whose usual length is not known. Source: RouteWise (EuroSys '27), which
@@ -15,6 +15,8 @@ use crate::facts;
 const USUAL: u64 = 512;
 /// Tokens that a chat template may add to a request by itself: today's date, a channel, roles.
 const TEMPLATE: u64 = 256;
+/// Answers of a request that asks for a number that cannot be read. Source: the largest `n` of OpenAI.
+const CHOICES: u64 = 128;
 
 /// What costs depend on, found once for all deployments.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +27,10 @@ pub struct Stakes<'a> {
     prompt: Option<u64>,
     /// Tokens that it probably has.
     estimate: u64,
-    /// Tokens of one answer that the request allows.
+    /// Tokens of one answer that the request allows. None: it does not say, or not in a number.
     answer: Option<u64>,
+    /// Prompts that it has: the context limits each.
+    prompts: u64,
     /// Answers that it asks for.
     answers: u64,
     images: u64,
@@ -44,16 +48,30 @@ impl<'a> Stakes<'a> {
         let prompt = fields.prompt.clone().and_then(|range| body.get(range)).unwrap_or_default();
         let answer = match endpoint {
             InferenceEndpoint::Embeddings | InferenceEndpoint::Rerank => Some(0),
-            _ => facts::largest(body, &fields.max_output),
+            _ => facts::largest(body, &fields.max_output).unwrap_or_default(),
+        };
+        let prompts = match endpoint {
+            InferenceEndpoint::Completions | InferenceEndpoint::Embeddings => batch(prompt),
+            _ => 1,
+        };
+        let choices = facts::largest(body, &fields.choices).unwrap_or(Some(CHOICES));
+        let size = match endpoint {
+            // The query is read with each of the documents.
+            InferenceEndpoint::Rerank => {
+                prompt.len().saturating_mul(memchr::memchr_iter(b',', body).count())
+            }
+            _ => 0,
         };
         Self {
             model,
+            prompts,
             // A token has at least one byte. What a chat template adds to a message is shorter than
             // the JSON around it.
-            prompt: (!grows(endpoint, prompt, fields)).then(|| body.len() as u64 + TEMPLATE),
+            prompt: (!grows(endpoint, body, fields))
+                .then(|| body.len().saturating_add(size) as u64 + TEMPLATE),
             estimate: facts::prompt_tokens(body, fields),
             answer,
-            answers: facts::largest(body, &fields.choices).unwrap_or(1).max(1),
+            answers: choices.unwrap_or(1).max(1).saturating_mul(prompts),
             images: if model.charges_images { facts::images(body, fields) } else { 0 },
         }
     }
@@ -63,7 +81,8 @@ impl<'a> Stakes<'a> {
     pub fn at(&self, deployment: usize) -> Stake {
         let deployment = &self.model.deployments[deployment];
         let context = deployment.config.capability.context_length;
-        let prompt = self.prompt.map_or(context, |prompt| prompt.min(context));
+        let contexts = context.saturating_mul(self.prompts);
+        let prompt = self.prompt.map_or(contexts, |prompt| prompt.min(contexts));
         let longest = longest_answer(&self.model.config.card, &deployment.config);
         let answer = self.answer.map_or(longest, |answer| answer.min(context));
         let most = Consumed {
@@ -74,7 +93,7 @@ impl<'a> Stakes<'a> {
         };
         let usual = deployment.usual_answer().unwrap_or(USUAL);
         let expected = Consumed {
-            prompt: self.estimate.min(context),
+            prompt: self.estimate.min(contexts),
             completion: usual.min(answer).saturating_mul(self.answers),
             images: self.images,
             ..Consumed::default()
@@ -86,11 +105,21 @@ impl<'a> Stakes<'a> {
 
 /// Whether more goes into the prompt than the text of the request: images, files, an earlier
 /// conversation, or what tools of the provider find.
-fn grows(endpoint: InferenceEndpoint, prompt: &[u8], fields: &Fields) -> bool {
+fn grows(endpoint: InferenceEndpoint, body: &[u8], fields: &Fields) -> bool {
     let [.., conversation, previous] = &fields.session;
     let is_response = endpoint == InferenceEndpoint::Responses;
-    holds_media(prompt)
+    holds_more(body)
         || is_response && (conversation.is_some() || previous.is_some() || fields.tools.is_some())
+}
+
+/// The prompts of a request that may have several: the texts, or lists of tokens, of a list.
+fn batch(prompt: &[u8]) -> u64 {
+    if !prompt.starts_with(b"[") {
+        return 1;
+    }
+    // Each of several is in quotes or brackets, with a comma behind all but the last.
+    let is_tokens = !prompt[1..].iter().any(|byte| matches!(byte, b'"' | b'['));
+    if is_tokens { 1 } else { memchr::memchr_iter(b',', prompt).count() as u64 + 1 }
 }
 
 /// The cost if all of the prompt has the dearest of its prices.
@@ -156,6 +185,10 @@ mod tests {
             ("", 500, 500),
             (r#","max_tokens":null,"n":0"#, 500, 500),
             (r#","max_tokens":-1"#, 500, 500),
+            // As lax parsers read them.
+            (r#","max_tokens":1,"max_completion_tokens":700.0"#, 0, 700),
+            (r#","max_tokens":"7","n":"3""#, 0, 21),
+            (r#","max_tokens":7,"n":[]"#, 0, 7 * CHOICES),
         ] {
             assert_eq!(most(longest, &body(more)), (size(more) + TEMPLATE, answer), "{more}");
         }
@@ -177,6 +210,18 @@ mod tests {
         assert_eq!(prompt, size + TEMPLATE);
         assert_eq!(response(r#","tools":[{"type":"web_search"}]"#).0, 10_000);
         assert_eq!(response(r#","previous_response_id":"resp_1""#).0, 10_000);
+    }
+
+    #[test]
+    fn each_prompt_of_several_has_its_answers() {
+        let of = |prompt: &str| {
+            let body = format!(r#"{{"model":"m","prompt":{prompt},"max_tokens":7,"n":2}}"#);
+            let (most, _) = stake(InferenceEndpoint::Completions, 0, &body);
+            most / 1_000_000
+        };
+        let cases = [r#""one, two""#, r#"["a","b","c"]"#, "[1,2,3]", "[[1,2],[3]]"];
+        // A comma in a list of lists counts as one between prompts.
+        assert_eq!(cases.map(of), [14, 42, 14, 42]);
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn card() -> ModelCard {
         provider: "vllm".into(),
         context_length: 1,
         max_output_length: 1,
+        has_lengths: true,
         quantization: "bf16".into(),
         input_modalities: Vec::new(),
         output_modalities: Vec::new(),

@@ -11,6 +11,8 @@ use tests::{Gate, Gateway, Raw, Reply, eventually, logged};
 
 /// Dollars of one answer: a prompt token costs one, an answer token nine millionths.
 const PRICING: &str = "{per_million: true, prompt: 1, completion: 9}";
+/// How long prompts and answers can be.
+const LENGTHS: &str = "context_length: 9000, max_output_length: 900";
 /// Of the answers here: 100 + 100 x 9 millionths.
 const COST: f64 = 0.001;
 
@@ -35,7 +37,7 @@ fn routing(ledger: &Path, budgets: &str) -> String {
 }
 
 fn gateway(url: &str, routing: String) -> Gateway {
-    let models = format!("models: [{{id: m, base_url: '{url}', pricing: {PRICING}}}]\n");
+    let models = format!("models: [{{id: m, base_url: '{url}', pricing: {PRICING}, {LENGTHS}}}]\n");
     tests::setup!().models(models).routing(routing).start()
 }
 
@@ -127,7 +129,7 @@ async fn others_are_used_when_a_budget_is_spent() {
     let (own, _) = engine();
     for (then, local) in [("next", 200), ("refuse", 429)] {
         let models = format!(
-            "models:\n- id: m\n  route:\n  - {{name: own, base_url: '{}', weight: 0}}\n  - {{name: paid, base_url: '{}', weight: 1, pricing: {PRICING}}}\n",
+            "models:\n- id: m\n  context_length: 9000\n  max_output_length: 900\n  route:\n  - {{name: own, base_url: '{}', weight: 0}}\n  - {{name: paid, base_url: '{}', weight: 1, pricing: {PRICING}}}\n",
             own.url(),
             paid.url(),
         );
@@ -211,7 +213,7 @@ async fn a_request_waits_for_a_place_that_costs_nothing() {
         wire.answer(200, r#"{"choices":[{"message":{"content":"own"},"finish_reason":"stop"}]}"#);
     });
     let models = format!(
-        "models:\n- id: m\n  route:\n  - {{name: own, base_url: '{}', weight: 1, side: local}}\n  - {{name: paid, base_url: '{}', weight: 0, side: remote, pricing: {PRICING}}}\n",
+        "models:\n- id: m\n  context_length: 9000\n  max_output_length: 900\n  route:\n  - {{name: own, base_url: '{}', weight: 1, side: local}}\n  - {{name: paid, base_url: '{}', weight: 0, side: remote, pricing: {PRICING}}}\n",
         own.url(),
         paid.url(),
     );
@@ -239,7 +241,7 @@ async fn errors_of_a_provider_spend_nothing_and_what_is_free_goes_on() {
     let failing = Raw::answering(500, r#"{"error":{"message":"broken"}}"#);
     let (own, _) = engine();
     let models = format!(
-        "models:\n- id: m\n  route:\n  - {{name: paid, base_url: '{}', weight: 1, pricing: {PRICING}}}\n  - {{name: own, base_url: '{}', weight: 0}}\n",
+        "models:\n- id: m\n  context_length: 9000\n  max_output_length: 900\n  route:\n  - {{name: paid, base_url: '{}', weight: 1, pricing: {PRICING}}}\n  - {{name: own, base_url: '{}', weight: 0}}\n",
         failing.url(),
         own.url(),
     );

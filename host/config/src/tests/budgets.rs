@@ -9,11 +9,13 @@ const MODELS: &str = "\
 models:
   - id: a
     aliases: [b]
+    context_length: 1000
+    max_output_length: 100
     route:
       - {name: gpu, base_url: 'http://gpu:1', pricing: {request: 0.01}}
       - {name: api, base_url: 'https://api.example', side: remote, pricing: {prompt: 0.01}}
       - {name: free, base_url: 'http://free:1', pricing: {hourly: 2.5}}
-  - {id: c, route: [{base_url: 'https://other.example', side: remote, pricing: {completion: 0.01}}]}
+  - {id: c, context_length: 1000, max_output_length: 100, route: [{base_url: 'https://other.example', side: remote, pricing: {completion: 0.01}}]}
 ";
 
 fn with(budgets: &str) -> Result<Config, Diagnostics> {
@@ -88,6 +90,12 @@ fn mistakes_are_shown_where_they_are() {
         assert!(errors.contains(message) && errors.contains(help), "{budget}: {errors}");
         assert!(errors.contains("routing.yaml:3:"), "{budget}: {errors}");
     }
+    let unsaid = MODELS.replace("    max_output_length: 100\n", "");
+    let budgets = |reserve| format!("budgets:\n- {{name: x, amount: 1, per: day{reserve}}}\n");
+    let errors = load_texts(&unsaid, Some(&budgets("")), &[]).unwrap_err().to_string();
+    assert!(errors.contains("a request to a can cost at most is not known"), "{errors}");
+    assert!(errors.contains("`max_output_length`") && errors.contains("yaml:2:"), "{errors}");
+    assert!(load_texts(&unsaid, Some(&budgets(", reserve: expected")), &[]).is_ok());
     let twice = "- {name: x, amount: 1, per: day}\n- {name: x, amount: 2, per: day}\n";
     assert!(with(twice).unwrap_err().to_string().contains("a second budget has the name x"));
     let many: String =

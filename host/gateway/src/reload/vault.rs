@@ -80,7 +80,7 @@ fn opened(file: &Path, config: &Config) -> Result<Ledger, String> {
         }
         Err(error) if config.ledger.on_store_failure == OnStoreFailure::Allow => {
             tracing::error!(%error, "budgets count in memory alone: a restart forgets them");
-            Ok(Ledger::in_memory())
+            Ok(Ledger::without_file(&error))
         }
         Err(error) => Err(error.to_string()),
     }

@@ -186,10 +186,27 @@ fn max_output(body: &[u8], fields: &Fields) -> Option<u32> {
     number(body.get(last.clone())?)
 }
 
-/// The largest number of some fields.
-pub(super) fn largest(body: &[u8], fields: &[Option<Range<usize>>]) -> Option<u64> {
-    let numbers = fields.iter().flatten().filter_map(|range| number(body.get(range.clone())?));
-    numbers.max().map(u64::from)
+/// The largest number of some fields, also of one that lax parsers read as a number: `2.0`, `"2"`. The
+/// outer None: one has no number. The inner None: all are absent or null.
+#[expect(clippy::option_option, reason = "a field without a number is no absent one")]
+pub(super) fn largest(body: &[u8], fields: &[Option<Range<usize>>]) -> Option<Option<u64>> {
+    let mut largest = None;
+    for range in fields.iter().flatten() {
+        let text = body.get(range.clone()).unwrap_or_default();
+        if text == b"null" {
+            continue;
+        }
+        let text = str::from_utf8(text).ok()?.trim_matches('"').trim();
+        let number: f64 = text.parse().ok().filter(|number: &f64| *number >= 0.0)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cast saturates, and the number is at least 0"
+        )]
+        let number = number.ceil() as u64;
+        largest = largest.max(Some(number));
+    }
+    Some(largest)
 }
 
 fn number(text: &[u8]) -> Option<u32> {

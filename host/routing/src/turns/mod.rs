@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use config::OnceSpent;
 use contract::{Picodollars, Signal};
 use fleet::{
     Active, Busy, Deployment, Entry, Fleet, FleetModel, Permit, RequestSignals, Route, Scope, Slot,
@@ -234,6 +235,12 @@ impl<'a, R: Rng> Turns<'a, R> {
                 }
                 Step::Attempt(at) => {
                     if !self.pays(at).await {
+                        match self.broke.as_ref().map(|refused| refused.then) {
+                            Some(OnceSpent::Refuse) => return None,
+                            Some(OnceSpent::Hold(time)) => self.live.holds = time,
+                            _ => {}
+                        }
+                        slot = None;
                         event = Event::Refused;
                         continue;
                     }

@@ -41,25 +41,17 @@ impl Journal {
         sent: bool,
         money: Option<Reservation>,
     ) -> Picodollars {
-        let Some(usage) = self.usage_of(end, answered, sent) else {
-            money.into_iter().for_each(|money| money.settle(Picodollars::ZERO));
-            return Picodollars::ZERO;
-        };
+        let usage = self.usage_of(end, answered, sent);
+        if let Some(money) = money {
+            let cost = usage.map(|usage| (self.cost(deployment, &usage), usage.is_estimated));
+            let most = money.most();
+            money.settle(settlement(end, answered, sent, cost, most));
+        }
+        let Some(usage) = usage else { return Picodollars::ZERO };
         if answered {
             self.consumed = Some(usage);
         }
         let cost = self.cost(deployment, &usage);
-        if let Some(money) = money {
-            let is_error = |status: u16| !(200..300).contains(&status);
-            let most = money.most();
-            money.settle(match usage.is_estimated {
-                false => cost,
-                // Providers bill no errors.
-                true if !answered && end.status.is_some_and(is_error) => Picodollars::ZERO,
-                // An estimate may be too low: nothing that may have been paid is left in a budget.
-                true => most.max(cost),
-            });
-        }
         let spending = match end.ending {
             Ending::Ok => Spending::Answered,
             Ending::Hedged => Spending::Hedged,
@@ -101,10 +93,63 @@ impl Journal {
 }
 
 #[inline]
+/// What an attempt takes from budgets. `cost` is that of its usage, and whether that is an estimate.
+/// `most` is what was reserved.
+fn settlement(
+    end: &End,
+    answered: bool,
+    sent: bool,
+    cost: Option<(Picodollars, bool)>,
+    most: Picodollars,
+) -> Picodollars {
+    let is_error = |status: u16| !(200..300).contains(&status);
+    match (end.ending, cost) {
+        (Ending::Ok, Some((cost, false))) => cost,
+        (Ending::ClientError | Ending::Refused, _) => Picodollars::ZERO,
+        // Providers bill no errors.
+        _ if !sent || !answered && end.status.is_some_and(is_error) => Picodollars::ZERO,
+        // What was told before the end, or is estimated, may be too low: nothing that may have been
+        // paid is left in a budget.
+        (_, cost) => cost.map_or(most, |(cost, _)| cost.max(most)),
+    }
+}
+
 fn count(meters: &DeploymentMeters, usage: &Usage) {
     let add = |kind, tokens| meters.consumed(kind, usage.is_estimated, tokens);
     add(TokenKind::Prompt, usage.prompt_tokens);
     add(TokenKind::Cached, usage.cached_tokens.unwrap_or(0));
     add(TokenKind::Completion, usage.completion_tokens);
     add(TokenKind::Reasoning, usage.reasoning_tokens.unwrap_or(0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_pay_what_is_known_nothing_for_errors_and_else_all_that_was_reserved() {
+        let end = |ending, status| End { outcome: "x".into(), ending, status, waste: None };
+        let [told, cost, most] = [3, 5, 9].map(Picodollars::new);
+        let nothing = Picodollars::ZERO;
+        for (ending, status, answered, sent, usage, expected) in [
+            (Ending::Ok, None, true, true, Some((cost, false)), cost),
+            (Ending::Ok, None, true, true, Some((cost, true)), most),
+            // Usage that was told before the end may grow.
+            (Ending::Cancelled, None, true, true, Some((told, false)), most),
+            (Ending::Broken, None, true, true, Some((told, false)), most),
+            (Ending::Hedged, None, false, true, None, most),
+            (Ending::TimedOut, None, false, true, None, most),
+            (Ending::Failed, None, false, true, None, most),
+            (Ending::Failed, None, false, false, None, nothing),
+            (Ending::Failed, Some(500), false, true, Some((told, true)), nothing),
+            (Ending::Refused, Some(429), false, true, None, nothing),
+            (Ending::ClientError, Some(400), true, true, None, nothing),
+        ] {
+            let settled = settlement(&end(ending, status), answered, sent, usage, most);
+            assert_eq!(settled, expected, "{ending:?} {status:?} {answered} {sent} {usage:?}");
+        }
+        let over = Some((Picodollars::new(20), false));
+        let broken = settlement(&end(Ending::Broken, None), true, true, over, most);
+        assert_eq!(broken, Picodollars::new(20), "more than was reserved");
+    }
 }
