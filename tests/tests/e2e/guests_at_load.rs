@@ -195,14 +195,14 @@ async fn a_running_gateway_keeps_what_it_has() {
     let traffic = Traffic::start(&gateway, "m", 2);
     for hostile in &all {
         let count = gateway.reloads("refused").await;
-        gateway.write("config/routing.yaml", routing(&hostile.name, hostile.more, &l, &r));
+        gateway.replace("config/routing.yaml", routing(&hostile.name, hostile.more, &l, &r));
         refused(&gateway, hostile, count).await;
         let now = gateway.routing().await;
         assert_eq!(now["strategy"], before["strategy"], "{}", hostile.name);
         assert_eq!(now["models"], before["models"], "{}", hostile.name);
         assert_eq!(now["reload"]["loaded_at"], before["reload"]["loaded_at"]);
     }
-    gateway.write("config/routing.yaml", start);
+    gateway.replace("config/routing.yaml", start);
     eventually("the good file is taken up", async || {
         gateway.routing().await["reload"]["last_error"].is_null().then_some(())
     })
