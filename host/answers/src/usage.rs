@@ -40,6 +40,10 @@ pub struct Usage {
     pub cache_write_tokens: Option<u64>,
     /// The part of the answer that is reasoning. None if the upstream does not tell.
     pub reasoning_tokens: Option<u64>,
+    /// The part of the prompt that is sound. None if the upstream does not tell.
+    pub audio_tokens: Option<u64>,
+    /// The part of the answer that is sound. None if the upstream does not tell.
+    pub audio_output_tokens: Option<u64>,
     /// The length of a recording that was read.
     pub audio: Option<Duration>,
     /// True if the upstream told nothing, and the gateway has estimated the tokens.
@@ -173,6 +177,8 @@ struct Fields {
     read: Option<u64>,
     written: Option<u64>,
     reasoning: Option<u64>,
+    /// Tokens of sound in the prompt and in the answer.
+    sound: [Option<u64>; 2],
     audio: Option<Duration>,
     /// True if a number of the answer's tokens is there, and invalid.
     is_broken: bool,
@@ -199,11 +205,15 @@ impl Fields {
             "completion_tokens" => answered(&mut self.completion, &mut self.is_broken),
             "output_tokens" => answered(&mut self.output, &mut self.is_broken),
             "total_tokens" => self.total = tokens(value),
-            "prompt_tokens_details" | "input_tokens_details" => {
-                self.cached = of_details(value, "\"cached_tokens\"").or(self.cached);
+            // The last is of transcriptions.
+            "prompt_tokens_details" | "input_tokens_details" | "input_token_details" => {
+                let [cached, sound] = of_details(value, "\"cached_tokens\"");
+                (self.cached, self.sound[0]) = (cached.or(self.cached), sound.or(self.sound[0]));
             }
-            "completion_tokens_details" | "output_tokens_details" => {
-                self.reasoning = of_details(value, "\"reasoning_tokens\"").or(self.reasoning);
+            "completion_tokens_details" | "output_tokens_details" | "output_token_details" => {
+                let [reasoning, sound] = of_details(value, "\"reasoning_tokens\"");
+                self.reasoning = reasoning.or(self.reasoning);
+                self.sound[1] = sound.or(self.sound[1]);
             }
             "prompt_cache_hit_tokens" | "cached_tokens" => {
                 self.cached = tokens(value).or(self.cached);
@@ -240,6 +250,8 @@ impl Fields {
             cached_tokens: self.cached.or(self.read),
             cache_write_tokens: self.written,
             reasoning_tokens: self.reasoning,
+            audio_tokens: self.sound[0],
+            audio_output_tokens: self.sound[1],
             audio: self.audio,
             is_estimated: false,
         })
@@ -264,17 +276,19 @@ pub(crate) fn of_timings(text: &str) -> Option<Usage> {
     })
 }
 
-/// A field of the details of a prompt or an answer. None for `null`, and for anything but an
-/// object.
-fn of_details(text: &str, name: &str) -> Option<u64> {
-    let mut found = None;
-    let field = |key: Range<usize>, value: Range<usize>| {
-        if &text[key] == name {
-            found = tokens(&text[value]);
-        }
+/// A field of the details of a prompt or an answer, and the tokens of sound. None for `null`, and for
+/// anything but an object.
+fn of_details(text: &str, name: &str) -> [Option<u64>; 2] {
+    let [mut found, mut sound] = [None; 2];
+    let field = |key: Range<usize>, value: Range<usize>| match &text[key] {
+        "\"audio_tokens\"" => sound = tokens(&text[value]),
+        key if key == name => found = tokens(&text[value]),
+        _ => {}
     };
-    json::object(text, field).ok()?;
-    found
+    match json::object(text, field) {
+        Ok(_) => [found, sound],
+        Err(_) => [None; 2],
+    }
 }
 
 /// A number of tokens. Some engines write `12.0`.

@@ -82,7 +82,11 @@ fn every_shape_is_read() {
         (r#"{"prompt_tokens":12,"completion_tokens":5,"total_tokens":17}"#, used(12, 5)),
         (
             r#"{"prompt_tokens":12,"completion_tokens":5,"completion_tokens_details":{"reasoning_tokens":3,"audio_tokens":0}}"#,
-            reasoning(3),
+            Usage { audio_output_tokens: Some(0), ..reasoning(3) },
+        ),
+        (
+            r#"{"prompt_tokens":12,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":8},"completion_tokens_details":{"audio_tokens":3}}"#,
+            Usage { audio_tokens: Some(8), audio_output_tokens: Some(3), ..cached(4) },
         ),
         (
             r#"{"input_tokens":12,"output_tokens":5,"output_tokens_details":{"reasoning_tokens":0}}"#,
@@ -120,7 +124,7 @@ fn every_shape_is_read() {
         (r#"{"type":"duration","seconds":2.5}"#, Usage { audio: Some(audio), ..used(0, 0) }),
         (
             r#"{"type":"tokens","input_tokens":12,"input_token_details":{"audio_tokens":12},"output_tokens":5}"#,
-            used(12, 5),
+            Usage { audio_tokens: Some(12), ..used(12, 5) },
         ),
     ] {
         assert_eq!(of_object(text), Some(want), "{text}");

@@ -186,6 +186,12 @@ pub struct Pricing {
     pub input_cache_reads: Option<String>,
     /// Price of a prompt token written to the cache.
     pub input_cache_writes: String,
+    /// Price of a prompt token of sound. None: that of any other prompt token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<String>,
+    /// Price of a completion token of sound. None: that of any other completion token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<String>,
     /// What the machine costs in an hour. None: not given.
     #[serde(skip)]
     pub hourly: Option<String>,
@@ -204,6 +210,7 @@ impl Pricing {
     pub fn costs(&self) -> bool {
         let prices = [&self.prompt, &self.completion, &self.image, &self.request];
         let all = prices.into_iter().chain([self.cached(), &self.input_cache_writes]);
+        let all = all.chain(&self.audio).chain(&self.audio_output);
         all.into_iter().any(|price| {
             Picodollars::from_decimal(price).is_ok_and(|price| price > Picodollars::ZERO)
         })

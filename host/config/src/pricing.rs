@@ -28,12 +28,19 @@ impl Check<'_> {
         let prompt = token("prompt", &default.prompt);
         let completion = token("completion", &default.completion);
         let input_cache_writes = token("input_cache_writes", &default.input_cache_writes);
+        let mut own = |key: &str, default: &Option<String>| {
+            self.price(at, key, raw.per_million).or_else(|| default.clone())
+        };
+        let audio = own("audio", &default.audio);
+        let audio_output = own("audio_output", &default.audio_output);
         Pricing {
             prompt,
             completion,
             image: self.price(at, "image", false).unwrap_or_else(|| default.image.clone()),
             request: self.price(at, "request", false).unwrap_or_else(|| default.request.clone()),
             input_cache_writes,
+            audio,
+            audio_output,
             input_cache_reads: short.or(cached).or_else(|| default.input_cache_reads.clone()),
             hourly: self.price(at, "hourly", false).or_else(|| default.hourly.clone()),
         }
@@ -78,6 +85,8 @@ impl Default for Pricing {
             request: zero(),
             input_cache_reads: None,
             input_cache_writes: zero(),
+            audio: None,
+            audio_output: None,
             hourly: None,
         }
     }

@@ -15,6 +15,9 @@ pub struct RequestFacts {
     pub session_header: Option<String>,
     /// Header that names the tenant.
     pub tenant_header: Option<String>,
+    /// Whether /metrics has tokens and costs of each tenant that a trusted proxy names. Everybody who can
+    /// read /metrics sees them.
+    pub tenant_metrics: bool,
     /// Header that says how urgent a request is: a whole number, larger is more urgent. Default: all
     /// requests are alike.
     pub priority_header: Option<String>,
@@ -36,7 +39,14 @@ impl Check<'_> {
         let objective_header = named("objective_header", raw.objective_header);
         let header = |(index, name)| self.header(&steps!["request", "headers", index], name);
         let headers = raw.headers.into_iter().enumerate().map(header).collect();
-        RequestFacts { session_header, tenant_header, priority_header, objective_header, headers }
+        RequestFacts {
+            session_header,
+            tenant_header,
+            tenant_metrics: raw.tenant_metrics,
+            priority_header,
+            objective_header,
+            headers,
+        }
     }
 
     /// Checks the name of a header. Returns it in lower case.

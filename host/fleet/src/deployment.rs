@@ -45,6 +45,8 @@ pub struct Deployment {
     pub signals: Arc<DeploymentSignals>,
     /// Its prices, exactly.
     pub tariff: Tariff,
+    /// Prices of the remote deployments of its model, if it is local: what its answers save.
+    pub alternatives: Arc<[Tariff]>,
     /// Its prices as strategies are told them.
     pub prices: Prices,
     /// Counts its failures between their lines in the log.

@@ -14,6 +14,7 @@ mod attempt_queue;
 mod budget;
 mod changes;
 mod core_view;
+mod costs;
 mod deployment;
 mod ejection;
 mod eligible;
@@ -64,8 +65,8 @@ pub use hedge_budget::HedgeBudget;
 pub use line::{Busy, Wanted, hold_for_any, wait_for_any};
 pub use load::{InFlight, Load, epoch};
 pub use meters::{
-    Counter, DeploymentMeters, Durations, ModelMeters, Money, Spending, StrategyMeters,
-    StrategyTable, Tally, TokenKind, Waste, Wasted,
+    Counter, DeploymentMeters, Durations, ModelMeters, StrategyMeters, StrategyTable, Tally, Waste,
+    Wasted,
 };
 pub use models::{Fleet, FleetModel};
 use now::jitter;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use contract::Picodollars;
+use ledger::Meter;
 
 use super::Busy;
 
@@ -33,25 +33,6 @@ impl Counter {
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// An amount of money that only grows. It stays at the largest amount.
-#[derive(Debug, Default)]
-pub struct Money(AtomicU64);
-
-impl Money {
-    /// Adds an amount.
-    pub fn add(&self, amount: Picodollars) {
-        let sum = |so_far| Some(Picodollars::new(so_far).saturating_add(amount).get());
-        // The function always gives a sum.
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
-    }
-
-    /// The amount so far.
-    #[must_use]
-    pub fn get(&self) -> Picodollars {
-        Picodollars::new(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -208,61 +189,6 @@ impl Wasted {
     }
 }
 
-/// Kinds of tokens that are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenKind {
-    /// Of the prompt, with those from a cache.
-    Prompt,
-    /// Of the prompt, from a cache.
-    Cached,
-    /// Of the answer, with those of its reasoning.
-    Completion,
-    /// Of the answer's reasoning.
-    Reasoning,
-}
-
-impl TokenKind {
-    /// Every kind, in the order of the discriminants.
-    pub const ALL: [Self; 4] = [Self::Prompt, Self::Cached, Self::Completion, Self::Reasoning];
-
-    /// Its label in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Prompt => "prompt",
-            Self::Cached => "cached",
-            Self::Completion => "completion",
-            Self::Reasoning => "reasoning",
-        }
-    }
-}
-
-/// What money was spent for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spending {
-    /// A whole answer.
-    Answered,
-    /// An attempt whose answer nobody got, or not to its end.
-    Wasted,
-    /// An attempt beside another one that was faster.
-    Hedged,
-}
-
-impl Spending {
-    /// Every kind, in the order of the discriminants.
-    pub const ALL: [Self; 3] = [Self::Answered, Self::Wasted, Self::Hedged];
-
-    /// Its label in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Wasted => "wasted",
-            Self::Hedged => "hedged",
-        }
-    }
-}
-
 /// Counters of the attempts at one deployment.
 #[derive(Debug, Default)]
 pub struct DeploymentMeters {
@@ -272,9 +198,8 @@ pub struct DeploymentMeters {
     pub others: Tally<Cow<'static, str>>,
     /// From an attempt's start to the first byte of its answer.
     pub first_bytes: Durations,
-    /// Tokens as upstreams reported them, then as estimated.
-    tokens: [[Counter; TokenKind::ALL.len()]; 2],
-    spent: [Money; Spending::ALL.len()],
+    /// What they took and cost.
+    pub costs: Arc<Meter>,
     wasted: [Wasted; Waste::ALL.len()],
     overflows: [Counter; Busy::ALL.len()],
 }
@@ -297,32 +222,6 @@ impl DeploymentMeters {
         let wasted = &self.wasted[cause as usize];
         wasted.attempts.inc();
         wasted.nanoseconds.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    /// Counts tokens of an attempt that has ended.
-    pub fn consumed(&self, kind: TokenKind, is_estimated: bool, tokens: u64) {
-        if tokens > 0 {
-            self.tokens[usize::from(is_estimated)][kind as usize].add(tokens);
-        }
-    }
-
-    /// Counts the cost of an attempt that has ended.
-    pub fn spent(&self, spending: Spending, cost: Picodollars) {
-        if !cost.is_zero() {
-            self.spent[spending as usize].add(cost);
-        }
-    }
-
-    /// The tokens so far that were reported, or estimated.
-    #[must_use]
-    pub fn tokens(&self, kind: TokenKind, is_estimated: bool) -> u64 {
-        self.tokens[usize::from(is_estimated)][kind as usize].get()
-    }
-
-    /// The money spent so far.
-    #[must_use]
-    pub fn cost(&self, spending: Spending) -> Picodollars {
-        self.spent[spending as usize].get()
     }
 
     /// Counts a request that got no slot.
@@ -412,23 +311,6 @@ mod tests {
             assert_eq!((wasted.attempts.get(), wasted.seconds()), expected);
         }
         assert_eq!(Busy::ALL.map(|busy| meters.overflows(busy)), [0, 1, 0, 0]);
-    }
-
-    #[test]
-    fn tokens_and_costs_are_counted_by_kind() {
-        let meters = DeploymentMeters::default();
-        meters.consumed(TokenKind::Cached, false, 3);
-        meters.consumed(TokenKind::Cached, true, 4);
-        meters.consumed(TokenKind::Cached, false, 5);
-        meters.spent(Spending::Hedged, Picodollars::new(7));
-        meters.spent(Spending::Hedged, Picodollars::new(8));
-        let tokens = |is_estimated| TokenKind::ALL.map(|kind| meters.tokens(kind, is_estimated));
-        assert_eq!((tokens(false), tokens(true)), ([0, 8, 0, 0], [0, 4, 0, 0]));
-        let spent = || Spending::ALL.map(|spending| meters.cost(spending).get());
-        assert_eq!(spent(), [0, 0, 15]);
-        meters.spent(Spending::Answered, Picodollars::MAX);
-        meters.spent(Spending::Answered, Picodollars::new(1));
-        assert_eq!(spent(), [u64::MAX, 0, 15], "it does not wrap around");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use config::{
 };
 use contract::Place;
 
+use super::costs::Alternatives;
 use super::names::{self, Letters};
 use super::place::place_of;
 use super::siblings::{Member, Siblings};
@@ -157,6 +158,7 @@ impl Fleet {
         let id: Arc<str> = model.id.as_str().into();
         let strategy = config.strategies.get(model.strategy);
         let is_affine = strategy.is_some_and(StrategyConfig::is_affine);
+        let alternatives = Alternatives::of_model(&model.deployments);
         let mut deployment = |(config, (standing, suspicions, health)): (
             &DeploymentConfig,
             (Arc<Standing>, _, _),
@@ -179,6 +181,7 @@ impl Fleet {
                 meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
                 signals: same(config).map_or_else(recorded, |old| Arc::clone(&old.signals)),
                 tariff: Tariff::of(&config.pricing),
+                alternatives: alternatives.of(config.side),
                 prices: Tariff::of(&config.pricing).prices(),
                 refuses_usage: AtomicBool::default(),
                 reports: Reports::default(),

@@ -68,8 +68,10 @@ pub fn run(
     let first = Arc::clone(&snapshot.generation);
     let board = Arc::new(Board::new(snapshot));
     let decider = Decider::start(plan, Arc::clone(&board))?;
-    let gateway = Arc::new(Gateway::new(board, metrics, options.admin_token));
+    let gateway = Gateway::new(board, metrics, options.admin_token);
+    let gateway = Arc::new(gateway.with_costs(Arc::clone(loader.costs())));
     equip(&gateway, &first)?;
+    gateway.costs.start()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (worker, looker) = (worker("reload")?, worker("watch")?);
     let mut cores = Cores::start(&listener, options.cores.max(1), &gateway, &tls)?;
@@ -239,11 +241,12 @@ impl Control {
     }
 }
 
-/// Applies the parts of a generation other than its weights: its log, its deployments' places, and
-/// the signals that its strategies ask for.
+/// Applies the parts of a generation other than its weights: its log, its deployments' places, where
+/// their costs are counted, and the signals that its strategies ask for.
 fn equip(gateway: &Gateway, generation: &Generation) -> anyhow::Result<()> {
     reload::open_log(gateway, &generation.config)?;
     generation.fleet.loaded();
+    gateway.costs.follow(generation.fleet.watched(), &generation.config.time_zone);
     for (model, wanted) in generation.fleet.models.iter().zip(generation.wanted()) {
         model.want(wanted, fleet::now());
     }

@@ -6,10 +6,13 @@
 //!        |                                                                  | reserves, settles
 //!        +- accounts: spent, reserved, leased                               v
 //!        +- writer -> store: leases on disk, ahead of what is spent      Reservation
+//!
+//! History (one for the process): what all attempts took and cost, with or without budgets
 //! ```
 
 mod account;
 mod books;
+mod history;
 mod purse;
 mod rule;
 mod store;
@@ -28,6 +31,10 @@ use store::{Name, Store};
 use writer::{Named, Writer};
 
 pub use books::{Books, Standing};
+pub use history::{
+    BadQuery, By, Charge, History, HistoryFile, Meter, Place, Report, RowName, Since, Spending,
+    Sums, Tally, Tenants, TokenKind, Watched,
+};
 pub use purse::{Purse, Refused, Reservation, Stake};
 pub use store::OpenError;
 
@@ -42,6 +49,8 @@ pub struct Ledger {
     accounts: Mutex<HashMap<Arc<Name>, Arc<Account>>>,
     /// None: nothing is kept over a restart.
     writer: Option<Writer>,
+    /// The part of the file that the history is kept in, until it is taken.
+    history: Mutex<Option<HistoryFile>>,
     /// Why there is no file although there should be one.
     lost: Option<String>,
     /// Configurations so far.
@@ -55,18 +64,21 @@ impl Ledger {
     /// See [`OpenError`]. The file stays as it is.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let (store, kept) = Store::open(path)?;
+        let history = HistoryFile::read(store.clone())
+            .map_err(|error| OpenError::Damaged(path.into(), error.to_string()))?;
         let account = |(name, entry)| (Arc::new(name), Arc::new(Account::kept(entry)));
         let accounts = Mutex::new(kept.into_iter().map(account).collect());
         let writer = Writer::start(store);
         let writer = writer.map_err(|error| OpenError::Io(path.into(), error.to_string()))?;
-        Ok(Self { accounts, writer: Some(writer), ..Self::in_memory() })
+        let (writer, history) = (Some(writer), Mutex::new(Some(history)));
+        Ok(Self { accounts, writer, history, ..Self::in_memory() })
     }
 
     /// A ledger that keeps nothing over a restart.
     #[must_use]
     pub fn in_memory() -> Self {
-        let (accounts, writer, lost, ages) = Default::default();
-        Self { accounts, writer, lost, ages }
+        let (accounts, writer, history, lost, ages) = Default::default();
+        Self { accounts, writer, history, lost, ages }
     }
 
     /// A ledger that keeps nothing over a restart, because its file cannot be used.
@@ -81,10 +93,17 @@ impl Ledger {
         self.writer.as_ref().and_then(Writer::failure).or_else(|| self.lost.clone())
     }
 
+    /// The part of the file that the history is kept in. None: there is no file, or it was taken. The
+    /// file is closed when both parts are.
+    pub fn take_history(&self) -> Option<HistoryFile> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Writes what is spent, and closes the file. Blocks. What is reserved counts as spent after the
     /// next start.
     pub fn close(&self) {
         let Some(writer) = &self.writer else { return };
+        drop(self.take_history());
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let named = |(name, account): (&Arc<Name>, &Arc<Account>)| Named {
             name: Arc::clone(name),

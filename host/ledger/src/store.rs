@@ -4,7 +4,7 @@
 //! good one, and is one library in Rust without others. A commit is on the disk when it returns.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use contract::Picodollars;
 use redb::{
@@ -49,11 +49,20 @@ pub enum OpenError {
 /// Opens the database.
 pub(crate) type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
-/// The file.
-pub(crate) struct Store {
+/// The file. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Store(Arc<Mutex<File>>);
+
+struct File {
     /// None after a write failed: redb takes no other one until it is opened again.
     database: Option<Database>,
     open: Opener,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -78,7 +87,7 @@ impl Store {
             None => begin(&database).map_err(|error| io(&error))?,
         }
         let accounts = read(&database).map_err(damaged)?;
-        Ok((Self { database: Some(database), open }, accounts))
+        Ok((Self::with_database(database, open), accounts))
     }
 
     /// A new database that is no file of its own.
@@ -86,19 +95,32 @@ impl Store {
     pub(crate) fn of(open: Opener) -> Result<Self, redb::Error> {
         let database = open()?;
         begin(&database)?;
-        Ok(Self { database: Some(database), open })
+        Ok(Self::with_database(database, open))
+    }
+
+    fn with_database(database: Database, open: Opener) -> Self {
+        Self(Arc::new(Mutex::new(File { database: Some(database), open })))
     }
 
     /// Writes entries. They are on the disk when it returns. After an error the next call opens the
     /// file again.
     pub(crate) fn write(&mut self, entries: &[(Arc<Name>, Entry)]) -> Result<(), redb::Error> {
-        let database = match self.database.take() {
+        self.with(|database| write(database, entries))
+    }
+
+    /// Reads or writes other tables of the file, likewise.
+    pub(crate) fn with<T>(
+        &self,
+        act: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = match file.database.take() {
             Some(database) => database,
-            None => (self.open)()?,
+            None => (file.open)()?,
         };
-        write(&database, entries)?;
-        self.database = Some(database);
-        Ok(())
+        let done = act(&database)?;
+        file.database = Some(database);
+        Ok(done)
     }
 }
 
@@ -197,9 +219,12 @@ mod tests {
         let path = folder.path().join("ledger.redb");
         {
             let (store, _) = Store::open(&path).unwrap();
-            let transaction = store.database.unwrap().begin_write().unwrap();
-            transaction.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
-            transaction.commit().unwrap();
+            let newer = |database: &Database| {
+                let transaction = database.begin_write()?;
+                transaction.open_table(META)?.insert("format", FORMAT + 1)?;
+                Ok(transaction.commit()?)
+            };
+            store.with(newer).unwrap();
         }
         assert!(matches!(Store::open(&path), Err(OpenError::Newer(_, 2))));
     }

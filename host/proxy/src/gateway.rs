@@ -5,6 +5,7 @@ use std::sync::Arc;
 use config::{LogOutput, Secret};
 use fleet::Board;
 use fleet::admission::Admission;
+use ledger::History;
 
 use crate::render::Renderer;
 use crate::stop::Stop;
@@ -17,8 +18,10 @@ pub struct Gateway {
     pub board: Arc<Board>,
     /// The metrics of this gateway.
     pub metrics: Arc<Metrics>,
-    /// Bearer token that shows endpoints in `/routing`. None: nobody sees them.
+    /// Bearer token that shows endpoints in `/routing`, and costs. None: nobody sees them.
     pub admin_token: Option<Secret>,
+    /// What attempts took and cost.
+    pub costs: Arc<History>,
     /// The name of this gateway in `CDN-Loop`. Each start has its own.
     pub(crate) hop: Arc<str>,
     /// Counts connections, requests and bodies against their limits.
@@ -35,9 +38,15 @@ impl Gateway {
     /// A gateway that routes by `board`.
     #[must_use]
     pub fn new(board: Arc<Board>, metrics: Arc<Metrics>, admin_token: Option<Secret>) -> Self {
-        let (stop, admission, logging, renderer) = Default::default();
+        let (stop, admission, logging, renderer, costs) = Default::default();
         let hop = format!("gateway-{:016x}", rand::random::<u64>()).into();
-        Self { board, metrics, admin_token, hop, admission, stop, logging, renderer }
+        Self { board, metrics, admin_token, costs, hop, admission, stop, logging, renderer }
+    }
+
+    /// Counts costs in this history.
+    #[must_use]
+    pub fn with_costs(self, costs: Arc<History>) -> Self {
+        Self { costs, ..self }
     }
 
     /// The access log in use, if there is one.

@@ -1,8 +1,7 @@
 //! What a request can cost before it is sent.
 
 use config::DeploymentConfig;
-use contract::Picodollars;
-use fleet::{Consumed, Deployment, FleetModel};
+use fleet::{Consumed, FleetModel};
 use http1::Fields;
 use ledger::Stake;
 
@@ -99,7 +98,9 @@ impl<'a> Stakes<'a> {
             ..Consumed::default()
         };
         let expected = deployment.tariff.cost(expected);
-        Stake { most: dearest(deployment, most).max(expected), expected }
+        // What goes into the prompt beside its text may be sound, and so may the answer.
+        let most = deployment.tariff.most(most, self.prompt.is_none());
+        Stake { most: most.max(expected), expected }
     }
 }
 
@@ -120,15 +121,6 @@ fn batch(prompt: &[u8]) -> u64 {
     // Each of several is in quotes or brackets, with a comma behind all but the last.
     let is_tokens = !prompt[1..].iter().any(|byte| matches!(byte, b'"' | b'['));
     if is_tokens { 1 } else { memchr::memchr_iter(b',', prompt).count() as u64 + 1 }
-}
-
-/// The cost if all of the prompt has the dearest of its prices.
-fn dearest(deployment: &Deployment, consumed: Consumed) -> Picodollars {
-    let prompt = consumed.prompt;
-    let cached = Consumed { cached: prompt, ..consumed };
-    let written = Consumed { written: prompt, ..consumed };
-    let costs = [consumed, cached, written].map(|consumed| deployment.tariff.cost(consumed));
-    costs.into_iter().max().unwrap_or_default()
 }
 
 /// Tokens of an answer that a request does not limit: what the model's `max_output_length` says, else
@@ -210,6 +202,32 @@ mod tests {
         assert_eq!(prompt, size + TEMPLATE);
         assert_eq!(response(r#","tools":[{"type":"web_search"}]"#).0, 10_000);
         assert_eq!(response(r#","previous_response_id":"resp_1""#).0, 10_000);
+    }
+
+    #[test]
+    fn what_may_be_sound_has_its_price() {
+        let of = |body: &str| {
+            let mut deployment = samples::deployment(1);
+            deployment.capability.context_length = 10_000;
+            let audio = |price: &str| Some(price.to_owned());
+            deployment.pricing =
+                Pricing { audio: audio("1e-9"), audio_output: audio("1e-3"), ..Pricing::default() };
+            let model = samples::model(vec![deployment]);
+            let fleet = Fleet::build(&Config { models: vec![model], ..Config::default() }, None);
+            let fields = http1::scan(body.as_bytes()).expect("a good body").fields;
+            let endpoint = InferenceEndpoint::ChatCompletions;
+            let stakes = Stakes::of(&fleet.models[0], endpoint, body.as_bytes(), &fields);
+            stakes.at(0).most.to_string()
+        };
+        let body = |more: &str| format!(r#"{{"model":"m","max_tokens":2,"messages":[]{more}}}"#);
+        assert_eq!(of(&body("")), "0");
+        for sound in [
+            r#","modalities":["text","audio"]"#,
+            r#","x":{"type":"input_audio"}"#,
+            r#","modalities":["\u0061udio"]"#,
+        ] {
+            assert_eq!(of(&body(sound)), "0.00201", "{sound}");
+        }
     }
 
     #[test]

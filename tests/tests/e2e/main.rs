@@ -20,6 +20,7 @@ mod client_limits;
 mod commit;
 mod compiling;
 mod configuration;
+mod costs;
 mod counters;
 mod demo;
 mod descriptors;

@@ -172,7 +172,11 @@ pub(crate) struct RawPricing {
     /// A prompt token written to the cache. Default, also for 0: the price of any other prompt
     /// token.
     input_cache_writes: Option<Amount>,
-    /// What the machine of a local deployment costs in an hour, whether it is used or not.
+    /// A prompt token of sound. Default: the price of any other prompt token.
+    audio: Option<Amount>,
+    /// A token of sound in the answer. Default: the price of any other token of the answer.
+    audio_output: Option<Amount>,
+    /// What the machine of a deployment costs in an hour, whether it is used or not.
     hourly: Option<Amount>,
 }
 

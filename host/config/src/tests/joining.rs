@@ -360,7 +360,7 @@ models:
     route:
       - {}
       - {base_url: 'http://b', pricing: {prompt: 0.0000005, input_cache_reads: '', hourly: 2.50}}
-      - {base_url: 'http://c', pricing: {per_million: true, input_cache_reads: 1, input_cache_writes: 3.75}}
+      - {base_url: 'http://c', pricing: {per_million: true, input_cache_reads: 1, input_cache_writes: 3.75, audio: 32, audio_output: 64}}
 ";
     let config = load_texts(models, None, &[]).unwrap();
     let prices: Vec<_> = config.models[0].deployments.iter().map(|d| &d.pricing).collect();
@@ -373,6 +373,8 @@ models:
     assert_eq!(prices[2].input_cache_writes, "0.00000375");
     let hourly: Vec<_> = prices.iter().map(|prices| prices.hourly.as_deref()).collect();
     assert_eq!(hourly, [None, Some("2.50"), None]);
+    let audio = prices[2].audio.as_deref().zip(prices[2].audio_output.as_deref());
+    assert_eq!((audio, &prices[0].audio), (Some(("0.000032", "0.000064")), &None));
 }
 
 #[test]

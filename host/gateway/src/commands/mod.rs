@@ -1,6 +1,7 @@
 //! The command line. One file per subcommand.
 
 mod check;
+mod costs;
 mod demo;
 mod own_address;
 mod probe;
@@ -43,6 +44,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Run a gateway with two stub engines, and show what to type next
     Demo(demo::DemoArgs),
+    /// Show what was spent, and what machines saved
+    Costs(costs::CostsArgs),
     /// Write and try routing strategies
     #[command(subcommand)]
     Strategy(strategy::StrategyCommand),
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Schema(args)) => schema::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Costs(args)) => costs::run(&args),
         Some(Command::Strategy(command)) => strategy::run(&command),
         Some(Command::Stub(args)) => stub::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Compile) => compile(),

@@ -28,7 +28,7 @@ pub(super) struct ServeArgs {
     /// Threads that serve; 0 is one per core
     #[arg(long, default_value_t = 0)]
     cores: usize,
-    /// Bearer token that shows endpoints in /routing
+    /// Bearer token that shows endpoints in /routing, and costs
     #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use config::{self, Config, Diagnostic, Diagnostics, PathStep, Paths};
 use fleet::{Fleet, Generation, Snapshot};
+use ledger::History;
 use routing::Plan;
 use sandbox::{Cache, Compiler};
 
@@ -20,6 +21,8 @@ pub struct Loader {
     strategies: Strategies,
     /// None: budgets are checked, and not kept.
     vault: Option<Vault>,
+    /// What attempts took and cost, over all configurations.
+    costs: Arc<History>,
 }
 
 /// A configuration that passed every check.
@@ -49,18 +52,19 @@ impl Loader {
     /// # Errors
     /// If this machine cannot run a sandbox.
     pub fn new(paths: Paths, plugins: PathBuf, compiler: Compiler) -> anyhow::Result<Self> {
-        Ok(Self { paths, strategies: Strategies::new(plugins, compiler)?, vault: None })
+        let strategies = Strategies::new(plugins, compiler)?;
+        Ok(Self { paths, strategies, vault: None, costs: Arc::default() })
     }
 
     /// Keeps compiled strategies in `cache`, if there is one, and looks them up there.
     #[must_use]
     pub fn with_cache(self, cache: Option<Cache>) -> Self {
-        let Self { paths, strategies, vault } = self;
+        let Self { paths, strategies, vault, costs } = self;
         let strategies = match cache {
             Some(cache) => strategies.with_cache(cache),
             None => strategies,
         };
-        Self { paths, strategies, vault }
+        Self { paths, strategies, vault, costs }
     }
 
     /// Keeps what budgets have spent in this file, if the configuration names no other. Without this
@@ -70,8 +74,15 @@ impl Loader {
         Self { vault: Some(Vault::new(file)), ..self }
     }
 
-    /// Writes what budgets have spent, and closes their file. Blocks.
+    /// What attempts took and cost. It is kept in the ledger once that is open.
+    #[must_use]
+    pub fn costs(&self) -> &Arc<History> {
+        &self.costs
+    }
+
+    /// Writes what attempts took and cost and what budgets have spent, and closes their file. Blocks.
     pub fn close_ledger(&self) {
+        self.costs.close();
         if let Some(vault) = &self.vault {
             vault.close();
         }
@@ -131,7 +142,7 @@ impl Loader {
         };
         let loaded_at = SystemTime::now();
         let books = match &self.vault {
-            Some(vault) => vault.books(&config)?,
+            Some(vault) => vault.books(&config, &self.costs)?,
             None => None,
         };
         let generation = Arc::new(Generation { config, fleet, strategies, books, loaded_at });

@@ -1,11 +1,11 @@
-//! The ledger of this process: opened with the first configuration that has budgets, and kept over
-//! reloads.
+//! The ledger of this process: opened with the first configuration that has budgets or names a ledger,
+//! and kept over reloads.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::{Config, Diagnostics, OnStoreFailure, PathStep};
-use ledger::{Books, Ledger};
+use config::{Config, Diagnostics, LedgerConfig, OnStoreFailure, PathStep};
+use ledger::{Books, History, Ledger};
 
 /// Where the ledger is kept, and the ledger once it is open.
 #[derive(Debug, Default)]
@@ -26,14 +26,20 @@ impl Vault {
         Self { default, open: Mutex::default() }
     }
 
-    /// The budgets of a configuration. None: it has none. Blocks.
+    /// The budgets of a configuration. None: it has none. The first one that has budgets, or a `ledger`,
+    /// has the costs kept in the ledger, too. Blocks.
     ///
     /// # Errors
     /// If the file cannot be opened, or is another than that of the configuration before.
-    pub(super) fn books(&self, config: &Config) -> Result<Option<Arc<Books>>, Diagnostics> {
+    pub(super) fn books(
+        &self,
+        config: &Config,
+        costs: &History,
+    ) -> Result<Option<Arc<Books>>, Diagnostics> {
+        let has_budgets = !config.budgets.is_empty();
+        let is_wanted = has_budgets || config.ledger != LedgerConfig::default();
         // Only routing.yaml can have budgets.
-        let Some(document) = config.routing_file.as_ref().filter(|_| !config.budgets.is_empty())
-        else {
+        let Some(document) = config.routing_file.as_ref().filter(|_| is_wanted) else {
             return Ok(None);
         };
         let failed = |message: String, help: &str| {
@@ -58,10 +64,13 @@ impl Vault {
                     failed(message, "or let budgets count without it: `on_store_failure: allow`")
                 })?);
                 *open = Some(Open { file: file.clone(), ledger: Arc::clone(&ledger) });
+                if let Some(history) = ledger.take_history() {
+                    costs.keep_in(history);
+                }
                 ledger
             }
         };
-        Ok(Some(Arc::new(Books::new(ledger, config))))
+        Ok(has_budgets.then(|| Arc::new(Books::new(ledger, config))))
     }
 
     /// Writes what is spent, and closes the file. Blocks.
@@ -75,21 +84,22 @@ impl Vault {
 fn opened(file: &Path, config: &Config) -> Result<Ledger, String> {
     match Ledger::open(file) {
         Ok(ledger) => {
-            tracing::info!(file = %file.display(), "budgets are kept in the ledger");
+            tracing::info!(file = %file.display(), "budgets and costs are kept in the ledger");
             Ok(ledger)
         }
         Err(error) if config.ledger.on_store_failure == OnStoreFailure::Allow => {
-            tracing::error!(%error, "budgets count in memory alone: a restart forgets them");
+            tracing::error!(%error, "budgets and costs count in memory alone: a restart forgets them");
             Ok(Ledger::without_file(&error))
         }
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// The line of an error about the file: where it is named, else the budgets.
+/// The line of an error about the file: where it is named, else what needs it.
 fn place(config: &Config) -> Vec<PathStep> {
     match config.ledger.file {
         Some(_) => vec!["ledger".into(), "file".into()],
+        None if config.budgets.is_empty() => vec!["ledger".into()],
         None => vec!["budgets".into()],
     }
 }

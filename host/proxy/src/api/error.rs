@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use fleet::Fleet;
 use http1::{Refusal, ScanError};
+use ledger::BadQuery;
 use routing::{Exhausted, InferenceEndpoint};
 
 use crate::attempts::{Body, Denied, RequestOutcome};
@@ -35,6 +36,10 @@ pub(super) enum Error {
     Body,
     /// The header `x-gateway-side` names no side.
     Side,
+    /// The query has no meaning.
+    Query(BadQuery),
+    /// The page is for clients with the admin token. `exists`: there is one.
+    NotAdmin { exists: bool },
     /// No model has that name. `nearest`: ids of similar models. `is_all`: there are no others.
     NoSuchModel { model: String, nearest: Vec<String>, is_all: bool },
     /// The path is unknown.
@@ -90,7 +95,8 @@ impl Error {
             Error::Refused(refusal) => {
                 StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST)
             }
-            Error::Scan(_) | Error::Body | Error::Side => StatusCode::BAD_REQUEST,
+            Error::Scan(_) | Error::Body | Error::Side | Error::Query(_) => StatusCode::BAD_REQUEST,
+            Error::NotAdmin { .. } => StatusCode::UNAUTHORIZED,
             Error::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::NoSuchModel { .. } | Error::NoSuchPath(_) => StatusCode::NOT_FOUND,
@@ -113,6 +119,16 @@ impl Error {
             Error::TooLarge(limit) => format!("the request body is larger than {limit} bytes"),
             Error::Body => "the request body did not arrive whole".into(),
             Error::Side => "the header `x-gateway-side` is `local` or `remote`".into(),
+            Error::Query(bad) => bad.to_string(),
+            Error::NotAdmin { exists: true } => {
+                "this is for clients that send the admin token: `Authorization: Bearer TOKEN`"
+                    .into()
+            }
+            Error::NotAdmin { exists: false } => {
+                "this is for clients that send the admin token, and the gateway has none: start it \
+                 with ADMIN_TOKEN"
+                    .into()
+            }
             Error::NoSuchModel { model, nearest, is_all } => {
                 let nearest = nearest.join(", ");
                 let known = match is_all {
@@ -186,6 +202,9 @@ impl Error {
             Error::TooLarge(_) => ("request_too_large", None),
             Error::Body => ("incomplete_body", None),
             Error::Side => ("invalid_side", None),
+            Error::Query(BadQuery::By) => ("invalid_query", Some("by")),
+            Error::Query(BadQuery::Since) => ("invalid_query", Some("since")),
+            Error::NotAdmin { .. } => ("admin_token_required", None),
             Error::NoSuchModel { .. } => ("model_not_found", Some("model")),
             Error::NoSuchPath(_) => ("not_found", None),
             Error::Method { .. } => ("method_not_allowed", None),
@@ -295,6 +314,9 @@ impl Error {
                 if *crowd == Crowd::Connections {
                     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
+            }
+            Error::NotAdmin { .. } => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             Error::Stopping => {
                 // By then another gateway, or this one restarted, can answer.

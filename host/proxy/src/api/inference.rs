@@ -136,6 +136,10 @@ impl Api {
         };
         let sides = allowed_sides(&head.headers)?;
         journal.asked(&fleet.models[model], scan.stream, body.len());
+        let tenant = || routing::facts::tenant_name(&head.headers, &config.request);
+        if let Some(tenant) = trusted.then(tenant).flatten() {
+            journal.bill(self.gateway.costs.tenants().name(tenant));
+        }
         if http1::headers::passed(&head.headers, &self.gateway.hop) {
             return Err(Error::Loop(scan.model));
         }

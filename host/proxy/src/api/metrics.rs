@@ -23,7 +23,7 @@ impl MetricsPage {
 
 impl Page for MetricsPage {
     fn write(&mut self, text: &mut Vec<u8>) -> bool {
-        let Gateway { metrics, admission, .. } = &*self.gateway;
-        metrics.write(&self.snapshot, admission, &mut self.position, text)
+        let Gateway { metrics, admission, costs, .. } = &*self.gateway;
+        metrics.write(&self.snapshot, admission, costs, &mut self.position, text)
     }
 }

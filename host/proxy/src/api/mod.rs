@@ -1,6 +1,7 @@
 //! The HTTP API: one file per endpoint, and one place that turns errors into answers.
 
 mod body;
+mod costs;
 mod error;
 mod health;
 mod inference;
@@ -219,6 +220,11 @@ impl Api {
                 let only = routing::Only::of(request.uri().query());
                 let headers = request.headers();
                 let page = routing::RoutingPage::new(&self.gateway, snapshot, headers, only);
+                self.page(Box::new(page), "application/json").await
+            }
+            "/routing/costs" => {
+                allow(&request, &read)?;
+                let page = costs::CostsPage::new(&self.gateway, &request)?;
                 self.page(Box::new(page), "application/json").await
             }
             "/health" => allow(&request, &read).map(|()| health::live()),

@@ -182,7 +182,7 @@ fn show_signals(deployment: &fleet::Deployment) -> Value {
 }
 
 /// Compares digests, so that the time taken reveals nothing about the token.
-fn is_admin(gateway: &Gateway, headers: &HeaderMap) -> bool {
+pub(super) fn is_admin(gateway: &Gateway, headers: &HeaderMap) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
     match (&gateway.admin_token, given) {

@@ -100,6 +100,8 @@ pub(crate) struct Journal {
     /// The session and the tenant of the request, as strategies are told them.
     pub(super) session: Option<u64>,
     pub(super) tenant: Option<u64>,
+    /// The tenant that its costs are counted for. None: nobody who is trusted names one.
+    billed: Option<Arc<str>>,
     /// Tells the attempts of this request from others. 0: none has ended that a strategy learns of.
     number: u64,
     /// Its place under `limits.requests`. None until the body has arrived, and for refused
@@ -148,7 +150,7 @@ impl Journal {
         desk.metrics.request_started();
         let (meters, stream, trying, beside, tried, first_byte, usage) = Default::default();
         let (error, attempt_queue, trial, admitted) = Default::default();
-        let (reason, session, tenant, number) = Default::default();
+        let (reason, session, tenant, billed, number) = Default::default();
         let (produced, prompt_tokens, images, consumed, cost) = Default::default();
         Box::new(Self {
             desk,
@@ -181,6 +183,7 @@ impl Journal {
             reason,
             session,
             tenant,
+            billed,
             number,
             admitted,
         })
@@ -203,6 +206,11 @@ impl Journal {
         self.meters = Some(Arc::clone(&model.meters));
         self.stream = stream;
         self.request_bytes = bytes as u64;
+    }
+
+    /// Records the tenant that its costs are counted for.
+    pub(crate) fn bill(&mut self, tenant: Arc<str>) {
+        self.billed = Some(tenant);
     }
 
     /// Records an attempt whose deployment was drawn with this probability. If it is dropped before its

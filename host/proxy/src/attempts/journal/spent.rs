@@ -2,9 +2,8 @@
 
 use answers::Usage;
 use contract::{Ending, Picodollars};
-use fleet::{Consumed, Deployment, DeploymentMeters, Spending, TokenKind};
-
-use ledger::Reservation;
+use fleet::{Consumed, Deployment};
+use ledger::{Charge, Reservation, Spending};
 
 use super::{End, Journal};
 
@@ -57,21 +56,46 @@ impl Journal {
             Ending::Hedged => Spending::Hedged,
             _ => Spending::Wasted,
         };
-        deployment.meters.spent(spending, cost);
-        count(&deployment.meters, &usage);
+        let saved = match spending {
+            Spending::Answered if !deployment.alternatives.is_empty() => {
+                deployment.tariff.saved(self.amounts(&usage), &deployment.alternatives)
+            }
+            _ => Picodollars::ZERO,
+        };
+        let charge = Charge {
+            spending,
+            is_estimated: usage.is_estimated,
+            tokens: [
+                usage.prompt_tokens,
+                usage.cached_tokens.unwrap_or(0),
+                usage.completion_tokens,
+                usage.reasoning_tokens.unwrap_or(0),
+            ],
+            cost,
+            saved,
+        };
+        deployment.meters.costs.add(self.billed.as_ref(), &charge);
         cost
     }
 
     /// The cost of an attempt with this usage.
     #[inline]
     pub(super) fn cost(&self, deployment: &Deployment, usage: &Usage) -> Picodollars {
-        deployment.tariff.cost(Consumed {
+        deployment.tariff.cost(self.amounts(usage))
+    }
+
+    /// What an attempt with this usage took.
+    #[inline]
+    fn amounts(&self, usage: &Usage) -> Consumed {
+        Consumed {
             prompt: usage.prompt_tokens,
             cached: usage.cached_tokens.unwrap_or(0),
             written: usage.cache_write_tokens.unwrap_or(0),
             completion: usage.completion_tokens,
+            audio: usage.audio_tokens.unwrap_or(0),
+            audio_output: usage.audio_output_tokens.unwrap_or(0),
             images: self.images,
-        })
+        }
     }
 
     /// What an attempt took. None: nothing that anybody pays for, because it was refused, or failed
@@ -112,14 +136,6 @@ fn settlement(
         // paid is left in a budget.
         (_, cost) => cost.map_or(most, |(cost, _)| cost.max(most)),
     }
-}
-
-fn count(meters: &DeploymentMeters, usage: &Usage) {
-    let add = |kind, tokens| meters.consumed(kind, usage.is_estimated, tokens);
-    add(TokenKind::Prompt, usage.prompt_tokens);
-    add(TokenKind::Cached, usage.cached_tokens.unwrap_or(0));
-    add(TokenKind::Completion, usage.completion_tokens);
-    add(TokenKind::Reasoning, usage.reasoning_tokens.unwrap_or(0));
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ const FIELDS: [(&str, &str); 30] = [
     ),
     ("usage.cache_write_tokens", "Those of the prompt that were written to a cache; likewise"),
     ("usage.reasoning_tokens", "Those of the answer that are reasoning; likewise"),
+    ("usage.audio_tokens", "Those of the prompt that are sound; likewise"),
+    ("usage.audio_output_tokens", "Those of the answer that are sound; likewise"),
     ("usage.audio_ms", "Milliseconds of a recording that was read; likewise"),
     ("usage.estimated", "Whether the upstream reported no usage, and the gateway has estimated it"),
     ("cost", "Dollars that all attempts cost by the configured prices, with all digits"),
@@ -108,6 +110,8 @@ fn line_with_everything() -> Value {
             cached_tokens: Some(1),
             cache_write_tokens: Some(1),
             reasoning_tokens: Some(1),
+            audio_tokens: Some(1),
+            audio_output_tokens: Some(1),
             audio: Some(Duration::ZERO),
             ..Usage::default()
         }),

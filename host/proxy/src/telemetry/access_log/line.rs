@@ -147,6 +147,8 @@ impl Line<'_> {
         known(",\"cached_tokens\":", usage.cached_tokens);
         known(",\"cache_write_tokens\":", usage.cache_write_tokens);
         known(",\"reasoning_tokens\":", usage.reasoning_tokens);
+        known(",\"audio_tokens\":", usage.audio_tokens);
+        known(",\"audio_output_tokens\":", usage.audio_output_tokens);
         if let Some(audio) = usage.audio {
             self.word(b",\"audio_ms\":");
             self.millis(audio);
@@ -288,6 +290,8 @@ mod tests {
             cached_tokens: Some(1),
             cache_write_tokens: Some(0),
             reasoning_tokens: Some(2),
+            audio_tokens: Some(3),
+            audio_output_tokens: Some(4),
             audio: Some(Duration::from_micros(2_500_001)),
             is_estimated: true,
             ..full.usage.expect("usage")
@@ -295,7 +299,8 @@ mod tests {
         let got = read(&Record { usage: Some(usage), ..full }, iter::empty());
         let want = json!({
             "prompt_tokens": 3, "completion_tokens": 4, "cached_tokens": 1,
-            "cache_write_tokens": 0, "reasoning_tokens": 2, "audio_ms": 2500.001, "estimated": true,
+            "cache_write_tokens": 0, "reasoning_tokens": 2, "audio_tokens": 3,
+            "audio_output_tokens": 4, "audio_ms": 2500.001, "estimated": true,
         });
         assert_eq!(got["usage"], want);
     }

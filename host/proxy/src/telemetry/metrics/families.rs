@@ -6,6 +6,7 @@ use fleet::{
     Busy, Deployment, DeploymentMeters, EngineSignals, FleetModel, ModelMeters, Route, Snapshot,
     Waste,
 };
+use ledger::History;
 
 use super::samples::{Kind, Samples};
 use super::{budgets, costs, trials};
@@ -18,6 +19,7 @@ pub(super) struct Scrape<'a> {
     pub(super) snapshot: &'a Snapshot,
     /// Meters of requests that name no known model.
     pub(super) unrouted: &'a ModelMeters,
+    pub(super) costs: &'a History,
 }
 
 /// A metric family: its description, and the function that adds its samples.

@@ -20,6 +20,7 @@ use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
 
 use fleet::admission::Admission;
 use fleet::{ModelMeters, Snapshot};
+use ledger::History;
 
 use process::{Families, Process};
 
@@ -94,6 +95,7 @@ impl Metrics {
         &self,
         snapshot: &Snapshot,
         admission: &Admission,
+        costs: &History,
         position: &mut Position,
         text: &mut Vec<u8>,
     ) -> bool {
@@ -104,7 +106,7 @@ impl Metrics {
             position.0 = Some(families::Cursor::default());
             return true;
         };
-        let scrape = families::Scrape { snapshot, unrouted: &self.unrouted };
+        let scrape = families::Scrape { snapshot, unrouted: &self.unrouted, costs };
         at.write_next(&scrape, text)
     }
 }
