@@ -135,6 +135,7 @@ fn only_facts_that_are_needed_are_told() {
     let config = RequestFacts {
         session_header: Some("x-session".into()),
         tenant_header: Some("x-tenant".into()),
+        tenant_metrics: false,
         priority_header: Some("x-priority".into()),
         objective_header: Some("x-objective".into()),
         headers: vec!["x-tier".into(), "x-none".into()],
