@@ -25,7 +25,7 @@ ROOT = BENCH.parent
 FLEETS = [(1, 2), (10, 2), (100, 2), (1000, 2), (1, 16), (1, 128), (1000, 16)]
 """Models and deployments of each model. The first pair is the baseline."""
 
-STRATEGIES = ["fixed", "spill", "session-affinity", "prefix-affinity", "least-load", "latency", "cost", "prompt-length"]
+STRATEGIES = ["fixed", "round-robin", "spill", "session-affinity", "prefix-affinity", "least-load", "latency", "cost", "prompt-length", "score", "lmetric"]
 """The first strategy is the baseline. All others decide for each request."""
 
 STARTS = 3
