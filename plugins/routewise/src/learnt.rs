@@ -13,12 +13,23 @@ const RANGE: [f64; 2] = [0.1, 0.9];
 /// The measurements of a deployment, and what they say now.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// The measurements.
-    pub(crate) profile: Profile,
+    profile: Profile,
+    /// None: the measurements have changed since the last look.
     view: Option<View>,
 }
 
 impl Known {
+    /// The measurements.
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The measurements, to be added to.
+    pub(crate) fn profile_mut(&mut self) -> &mut Profile {
+        self.view = None;
+        &mut self.profile
+    }
+
     /// Finds out what the measurements say now.
     pub(crate) fn look(&mut self, now: u64) {
         if self.view.as_ref().is_none_or(|view| now > view.until) {

@@ -150,7 +150,7 @@ impl Learning for RouteWise {
                 continue;
             };
             let Some(outcome) = Outcome::of(attempt) else { continue };
-            let profile = &mut self.known.change(key, now).profile;
+            let profile = self.known.change(key, now).profile_mut();
             if let Some(first_byte) = outcome.first_byte {
                 profile.answered(now, first_byte);
             }

@@ -64,7 +64,7 @@ pub(crate) struct Row {
     /// Whether nothing was measured lately.
     pub(crate) is_unmeasured: bool,
     /// Expected milliseconds to the first byte.
-    latency: Option<f64>,
+    pub(crate) latency: Option<f64>,
 }
 
 impl RouteWise {
@@ -125,7 +125,7 @@ impl RouteWise {
             place,
             cost,
             has_room: one.in_flight.saturating_add(one.queued) < one.limit,
-            is_out: known.is_some_and(|known| known.profile.is_out(now)),
+            is_out: known.is_some_and(|known| known.profile().is_out(now)),
             is_unmeasured: view.is_none_or(View::is_unmeasured),
             latency: view.and_then(View::mean),
         }

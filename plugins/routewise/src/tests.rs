@@ -173,6 +173,14 @@ fn deployments_that_are_measured_share_by_the_budget() {
     assert_eq!(fleet.ask(&mut strategy), [0.5, 0.5, 0.0]);
     let mut other: RouteWise = fleet.configure(r#"{"alpha": 1}"#);
     assert_eq!(fleet.ask_for(&mut other, &request()), [0.0, 0.0, 1.0], "it reads the store");
+    strategy.outcome(&[answered(1, 1_700.0)]);
+    for one in [&mut strategy, &mut other] {
+        assert_eq!(
+            one.rows(&request(), &[], &fleet.remote)[1].latency,
+            Some(1_000.0),
+            "it follows"
+        );
+    }
 }
 
 #[test]
@@ -311,9 +319,8 @@ fn records_survive_the_store() {
     let mut again: RouteWise = fleet.configure("{}");
     again.known.refresh();
     let key = again.tiers[0].key;
-    let read = again.known.current(key).expect("a record").profile.clone();
-    let written = &strategy.known.get(key).expect("a record").profile;
-    assert_eq!(&read, written);
+    let read = again.known.current(key).expect("a record").profile().clone();
+    assert_eq!(&read, strategy.known.get(key).expect("a record").profile());
     assert_eq!(read.measured.len(), KEPT);
 }
 
