@@ -4,7 +4,7 @@
 pub const WINDOW: u64 = 15 * 60_000;
 /// Milliseconds after which they are forgotten.
 pub const PRIOR: u64 = 24 * 3_600_000;
-/// With fewer measurements in the window, older ones count too.
+/// With fewer measurements in the window, the newest older ones count too, up to this number in all.
 const ENOUGH: usize = 10;
 /// Milliseconds that a failure before the first byte counts as.
 const PENALTY: f64 = 60_000.0;
@@ -63,7 +63,8 @@ impl Profile {
         let since = |age: u64| self.measured.partition_point(|(at, _)| at + age < now);
         let window = since(WINDOW);
         let recent = self.measured.len() - window;
-        let used = if recent >= ENOUGH { window } else { since(PRIOR) };
+        let newest = self.measured.len().saturating_sub(ENOUGH);
+        let used = if recent >= ENOUGH { window } else { newest.max(since(PRIOR)) };
         let good = |from: usize| {
             self.measured[from..].iter().map(|(_, time)| *time).filter(|time| time.is_finite())
         };
