@@ -85,13 +85,15 @@ fn deployment(one: &Value, case: &Value) -> Deployment {
             None => profile.failed(at, false),
         }
     }
-    let price = |at: usize| real(&one["price"][at]) / 1e6;
+    // Of a million tokens, as the library counts: equal costs must be equal to the last digit.
+    let price = |at: usize| real(&one["price"][at]);
     let price =
         gateway_strategy::Price { prompt: price(0), cached: price(1), completion: price(2) };
     let now = case["now"].as_u64().expect("milliseconds");
     Deployment {
         name: one["name"].as_str().expect("a name").to_owned(),
-        cost: on_demand(price, real(&case["prompt"]), real(&one["cached"]), real(&case["output"])),
+        cost: on_demand(price, real(&case["prompt"]), real(&one["cached"]), real(&case["output"]))
+            / 1e6,
         view: profile.view(now),
         is_out: profile.is_out(now),
         is_leased: one["leased"] == true,

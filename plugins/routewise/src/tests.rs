@@ -1,8 +1,6 @@
 use gateway_strategy::clock::Moment;
 use gateway_strategy::testing::{self, Fleet, set_draws, set_now, set_signals};
-use gateway_strategy::{
-    Attempt, Ending, Learning as _, Plan, Request, RequestStrategy as _, Strategy as _, Verdict,
-};
+use gateway_strategy::{Attempt, Ending, Learning as _, Plan, Request, Verdict};
 
 use super::RouteWise;
 use super::lp::{self, Point};

@@ -90,7 +90,7 @@ const FUEL: [(&str, [u64; 2]); 14] = [
     ("prefix-affinity", [8_800, 35_600]),
     ("prompt-length", [6_450, 20_150]),
     ("round-robin", [12_700, 39_700]),
-    ("routewise", [20_000, 100_000]),
+    ("routewise", [45_000, 150_000]),
     ("score", [15_250, 56_000]),
     ("session-affinity", [8_200, 33_800]),
     ("spill", [6_050, 15_450]),
