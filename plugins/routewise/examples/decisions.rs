@@ -101,7 +101,7 @@ fn deployment(one: &Value, case: &Value) -> Deployment {
 }
 
 fn choose(all: &[Deployment], alpha: f64) -> Option<Decision> {
-    let may = |one: &Deployment| !one.is_out && !(one.is_leased && one.view.is_unmeasured());
+    let may = |one: &Deployment| !(one.is_out || one.is_leased && one.view.is_unmeasured());
     let candidates: Vec<Candidate<'_>> = all
         .iter()
         .enumerate()

@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::fs;
+use std::io::{self, Write as _};
 
 use gateway_strategy::clock::Moment;
 use gateway_strategy::testing::{configured, deployment, place, set_draws, set_now, set_signals};
@@ -83,7 +84,7 @@ struct Market {
     refused: u32,
 }
 
-fn main() {
+fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next().expect("a file of requests");
     let alpha = arguments.next().and_then(|text| text.parse().ok()).expect("an alpha");
@@ -108,7 +109,7 @@ fn main() {
         market.push(market.asked[request].at, Kind::Arrive(request));
     }
     market.run();
-    println!("{}", market.figures());
+    writeln!(io::stdout(), "{}", market.figures())
 }
 
 fn read(line: &str) -> Asked {

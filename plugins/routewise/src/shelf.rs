@@ -59,7 +59,7 @@ impl<T: Record> Shelf<T> {
         let listed: BTreeMap<u64, u32> = index.chunks_exact(ENTRY).filter_map(entry).collect();
         self.records.retain(|key, _| listed.contains_key(key));
         for (key, version) in listed {
-            self.records.entry(key).or_insert_with(Entry::new).version = version;
+            self.records.entry(key).or_default().version = version;
         }
         self.index = index;
     }
@@ -83,7 +83,7 @@ impl<T: Record> Shelf<T> {
     /// The record of a key, to be changed and [written](Self::write) at the time `now`.
     pub(crate) fn change(&mut self, key: u64, now: u64) -> &mut T {
         let _ = self.current(key);
-        let entry = self.records.entry(key).or_insert_with(Entry::new);
+        let entry = self.records.entry(key).or_default();
         (entry.is_dirty, entry.changed) = (true, now);
         &mut entry.read.get_or_insert_with(|| (entry.version, T::default())).1
     }
@@ -116,12 +116,6 @@ impl<T: Record> Shelf<T> {
             self.records.remove(&key);
             store::remove(&record(self.name, key));
         }
-    }
-}
-
-impl<T> Entry<T> {
-    fn new() -> Self {
-        Self { version: 0, read: None, changed: 0, is_dirty: false }
     }
 }
 
