@@ -10,7 +10,7 @@
 set -euo pipefail
 
 plugins=(cost fixed latency least-load lmetric local-first prefix-affinity prompt-length round-robin
-    score session-affinity spill weighted-order)
+    routewise score session-affinity spill weighted-order)
 target=wasm32-unknown-unknown
 built_with=1.95.0 # the rustc of the committed components
 

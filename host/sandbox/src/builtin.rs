@@ -13,6 +13,7 @@ const BUILT_IN: &[(&str, &[u8])] = &[
     ("prefix-affinity", include_bytes!("../../../plugins/prefix-affinity/prefix-affinity.wasm")),
     ("prompt-length", include_bytes!("../../../plugins/prompt-length/prompt-length.wasm")),
     ("round-robin", include_bytes!("../../../plugins/round-robin/round-robin.wasm")),
+    ("routewise", include_bytes!("../../../plugins/routewise/routewise.wasm")),
     ("score", include_bytes!("../../../plugins/score/score.wasm")),
     ("session-affinity", include_bytes!("../../../plugins/session-affinity/session-affinity.wasm")),
     ("spill", include_bytes!("../../../plugins/spill/spill.wasm")),

@@ -66,7 +66,7 @@ fn imports(bytes: &[u8]) -> Vec<String> {
 #[test]
 fn committed_components_are_what_their_digest_says() {
     let names = shipped();
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.len(), 14, "{names:?}");
     for name in names {
         let pinned = plugins().join(&name).join(format!("{name}.wasm.sha256"));
         let line = format!("{}  {name}.wasm\n", digest(&component(&name)));
@@ -335,6 +335,8 @@ fn components_decide_as_their_rust_does() {
     let limit = json!({"local_max_tokens": 1_000_000});
     agrees_on_path::<prompt_length::PromptLength>("prompt-length", &limit);
     agrees_on_path::<round_robin::RoundRobin>("round-robin", &json!({}));
+    // All exploration is certain, so that no draw decides.
+    agrees_on_path::<routewise::RouteWise>("routewise", &json!({"alpha": 1}));
     agrees_on_path::<score::Score>("score", &json!({}));
     let scorers = json!([{"signal": "session"}, {"signal": "first-byte"}, {"side": "local"}]);
     let filters = json!([{"signal": "free-places", "above": 0}]);

@@ -80,7 +80,7 @@ fn score_takes_every_kind_of_number_in_large_fleets() {
 
 /// Fuel of a call with 8 and with 32 deployments, after earlier calls have allocated its memory.
 /// The call is `assign-request`, or `assign` of strategies that decide only off the path.
-const FUEL: [(&str, [u64; 2]); 13] = [
+const FUEL: [(&str, [u64; 2]); 14] = [
     ("fixed", [2_300, 6_250]),
     ("cost", [8_750, 36_000]),
     ("latency", [10_100, 42_150]),
@@ -90,6 +90,7 @@ const FUEL: [(&str, [u64; 2]); 13] = [
     ("prefix-affinity", [8_800, 35_600]),
     ("prompt-length", [6_450, 20_150]),
     ("round-robin", [12_700, 39_700]),
+    ("routewise", [45_000, 150_000]),
     ("score", [15_250, 56_000]),
     ("session-affinity", [8_200, 33_800]),
     ("spill", [6_050, 15_450]),
