@@ -57,7 +57,8 @@ mod warnings;
 
 pub use browsers::Cors;
 pub use budgets::{
-    Budget, Coverage, Each, LedgerConfig, MOST_BUDGETS, OnStoreFailure, OnceSpent, Period, Reserve,
+    Budget, Coverage, Each, LedgerConfig, MOST_BUDGETS, OnStoreFailure, OnceSpent, Period,
+    RawBudget, Reserve, budgets_of,
 };
 pub use capability::{Capability, Sides};
 pub use checked::*;

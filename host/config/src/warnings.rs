@@ -15,7 +15,8 @@ use super::{Diagnostic, Document, PathStep, StrategyConfig, TotalTime, providers
 const DEAR: f64 = 0.001;
 
 /// Built-in strategies that do not look at configured weights.
-const WEIGHTLESS: [&str; 11] = [
+const WEIGHTLESS: [&str; 12] = [
+    "budget",
     "cost",
     "fixed",
     "latency",

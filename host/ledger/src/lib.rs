@@ -10,8 +10,10 @@
 
 mod account;
 mod books;
+mod clock;
 mod purse;
 mod rule;
+mod standing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -27,8 +29,10 @@ use account::Account;
 use store::{Name, Store};
 use writer::{Named, Writer};
 
-pub use books::{Books, Standing};
+pub use books::Books;
+pub use clock::Clock;
 pub use purse::{Purse, Refused, Reservation, Stake};
+pub use standing::{Payer, Standing};
 pub use store::OpenError;
 
 /// Accounts of tenants that are kept at one time. A request of one more counts for the account of

@@ -82,7 +82,7 @@ impl Purse {
     /// they cover, and the first of them. A request does not go where one of them counts.
     #[must_use]
     pub fn spent(&self) -> (u64, Option<Refused>) {
-        let now = Timestamp::now();
+        let now = self.books.now();
         let (mut spent, mut first) = (0, None);
         for line in &self.lines {
             let covered = self.covered.deployments.iter().zip(&self.stakes);
@@ -168,7 +168,7 @@ impl Purse {
                     reserved.lines.push((Arc::clone(line), amount));
                     continue;
                 }
-                Ok(false) => line.refused(None, Timestamp::now()),
+                Ok(false) => line.refused(None, self.books.now()),
                 Err(refused) => refused,
             };
             reserved.settle(Picodollars::ZERO);
@@ -198,7 +198,7 @@ impl Purse {
 
     /// Asks one account. Returns false if its lease is too small: a larger one is then asked for.
     fn ask(&self, line: &Line, amount: Picodollars) -> Result<bool, Refused> {
-        let (account, now) = (&line.account.account, Timestamp::now());
+        let (account, now) = (&line.account.account, self.books.now());
         match account.reserve(&line.page.rule, amount, self.books.is_unleased(), now) {
             Answer::Reserved { low } => {
                 if low {
@@ -270,7 +270,7 @@ impl Reservation {
     }
 
     fn spend(&mut self, cost: Picodollars) {
-        let now = Timestamp::now();
+        let now = self.books.now();
         for (line, reserved) in self.lines.drain(..) {
             let Line { page, account, .. } = &*line;
             let warns = account.account.settle(&page.rule, reserved, cost, now);

@@ -5,6 +5,7 @@ use super::Source;
 /// Name in `routing_strategy`, and component. The first is the default.
 const BUILT_IN: &[(&str, &[u8])] = &[
     ("fixed", include_bytes!("../../../plugins/fixed/fixed.wasm")),
+    ("budget", include_bytes!("../../../plugins/budget/budget.wasm")),
     ("cost", include_bytes!("../../../plugins/cost/cost.wasm")),
     ("latency", include_bytes!("../../../plugins/latency/latency.wasm")),
     ("least-load", include_bytes!("../../../plugins/least-load/least-load.wasm")),

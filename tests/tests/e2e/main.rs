@@ -8,6 +8,7 @@ mod api;
 mod api_errors;
 mod bounded;
 mod browsers;
+mod budget_signals;
 mod budgets;
 mod busy;
 mod c_bindings;

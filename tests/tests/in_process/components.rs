@@ -66,7 +66,7 @@ fn imports(bytes: &[u8]) -> Vec<String> {
 #[test]
 fn committed_components_are_what_their_digest_says() {
     let names = shipped();
-    assert_eq!(names.len(), 14, "{names:?}");
+    assert_eq!(names.len(), 15, "{names:?}");
     for name in names {
         let pinned = plugins().join(&name).join(format!("{name}.wasm.sha256"));
         let line = format!("{}  {name}.wasm\n", digest(&component(&name)));
@@ -331,6 +331,7 @@ fn components_decide_as_their_rust_does() {
     agrees_on_path::<lmetric::LMetric>("lmetric", &json!({}));
     agrees_on_path::<latency::Latency>("latency", &json!({}));
     agrees_on_path::<spill::Spill>("spill", &json!({"remote_share": 0.5}));
+    agrees_on_path::<budget::Budget>("budget", &json!({"budget": "b", "patience_ms": 500}));
     agrees_on_path::<cost::Cost>("cost", &json!({}));
     let limit = json!({"local_max_tokens": 1_000_000});
     agrees_on_path::<prompt_length::PromptLength>("prompt-length", &limit);

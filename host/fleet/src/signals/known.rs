@@ -144,7 +144,10 @@ impl DeploymentSignals {
             | Signal::EngineKv
             | Signal::EnginePrefixHit
             | Signal::EngineAge
-            | Signal::ModelSequence => f64::NAN,
+            | Signal::ModelSequence
+            | Signal::BudgetLeft
+            | Signal::BudgetElapsed
+            | Signal::BudgetPace => f64::NAN,
         }
     }
 

@@ -1,6 +1,7 @@
 //! `/routing`: the strategies in use, their decisions, the state of deployments, and the last
 //! reload. For one deployment, its signals.
 
+mod budgets;
 #[cfg(test)]
 mod documented;
 mod only;
@@ -75,7 +76,13 @@ impl Page for RoutingPage {
             Part::Begin => {
                 self.order = (0..models.len()).filter(|at| self.only.shows(&models[*at])).collect();
                 self.order.sort_by(|a, b| models[*a].config.id.cmp(&models[*b].config.id));
-                text.extend(br#"{"models":{"#);
+                text.push(b'{');
+                if let Some(budgets) = budgets::show(snapshot) {
+                    text.extend(br#""budgets":"#);
+                    write_json(text, &budgets);
+                    text.push(b',');
+                }
+                text.extend(br#""models":{"#);
                 self.part = Part::Model(0);
             }
             Part::Model(nth) => match self.order.get(nth) {

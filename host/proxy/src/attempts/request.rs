@@ -59,17 +59,24 @@ impl Request {
         Scope::of(sides, demand, model.deployments.iter().map(|d| &d.config))
     }
 
+    /// The tenant of the request, as far as it counts for money: if there are budgets, and a trusted
+    /// proxy names it.
+    #[must_use]
+    pub(crate) fn payer(&self) -> Option<&str> {
+        let generation = &self.snapshot.generation;
+        let counts = self.trusted && generation.books.is_some();
+        counts.then(|| facts::tenant_name(&self.headers, &generation.config.request)).flatten()
+    }
+
     /// What the request may spend. None: no budget counts for it.
     #[must_use]
     pub(crate) fn purse(&self) -> Option<Purse> {
         let generation = &self.snapshot.generation;
         let books = generation.books.as_ref()?;
-        let config = &generation.config.request;
-        let tenant = self.trusted.then(|| facts::tenant_name(&self.headers, config)).flatten();
         let model = &generation.fleet.models[self.model];
         let stakes =
             LazyCell::new(|| Stakes::of(model, self.endpoint, &self.body, &self.scan.fields));
-        books.purse(self.model, tenant, |deployment| stakes.at(deployment))
+        books.purse(self.model, self.payer(), |deployment| stakes.at(deployment))
     }
 
     /// The routing terms of this request, which arrived at `started`.

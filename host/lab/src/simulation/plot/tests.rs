@@ -1,6 +1,6 @@
 //! Plots of a report with difficult values.
 
-use crate::simulation::{DeploymentReport, Quantiles, Series};
+use crate::simulation::{BudgetReport, DeploymentReport, Quantiles, Series};
 
 use super::*;
 
@@ -22,6 +22,15 @@ fn report() -> Report {
         broken: 0,
         too_long: 0,
         refused: 0,
+        broke: 1,
+        local_busy: Some(0.5),
+        budgets: vec![BudgetReport {
+            budget: "b".into(),
+            tenant: Some("<b>".into()),
+            amount: 2.0,
+            most: 1.5,
+            spent: vec![0.0, 1.5, 0.5],
+        }],
         shares: vec![share("a", "local"), share("b", "remote")],
         queued: Quantiles::default(),
         first_byte: Quantiles { p50: 0.1, p90: 10.0, p99: 20.0 },
