@@ -43,6 +43,8 @@ const COUNTED: [&str; 2] = ["the host's counters", "none"];
 const ANSWERS: [&str; 2] = ["the answers that the host has passed on", "the last answer"];
 const MINUTE: [&str; 2] = ["first bytes of the last minute", "up to 6 s"];
 const QUARTER: [&str; 2] = ["first bytes of the last 15 minutes", "up to 90 s"];
+const QUOTAS: [&str; 2] =
+    ["the host's counters, or what the deployment's answers tell", "the last answer"];
 const CONFIGURED: [&str; 2] = ["the configuration", "none"];
 
 /// A number that a strategy may ask for.
@@ -74,12 +76,14 @@ pub enum Signal {
     PriceCompletion,
     RequestCost,
     QuotaRequests,
+    QuotaUsed,
+    QuotaResets,
     ModelSequence,
 }
 
 impl Signal {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::EngineRunning,
         Self::EngineWaiting,
         Self::EngineKv,
@@ -104,6 +108,8 @@ impl Signal {
         Self::PriceCompletion,
         Self::RequestCost,
         Self::QuotaRequests,
+        Self::QuotaUsed,
+        Self::QuotaResets,
         Self::ModelSequence,
     ];
 
@@ -245,8 +251,21 @@ impl Signal {
             Self::QuotaRequests => of_deployment(
                 "quota.requests",
                 "requests",
-                ["the allowance that the deployment's answers tell", "the last answer"],
+                QUOTAS,
                 "Requests that the deployment's allowance has left for now.",
+            ),
+            Self::QuotaUsed => of_deployment(
+                "quota.used",
+                "0 to 1",
+                QUOTAS,
+                "Used share of the tightest quota of the deployment, with what requests under way \
+                 have reserved.",
+            ),
+            Self::QuotaResets => of_deployment(
+                "quota.resets",
+                "ms",
+                QUOTAS,
+                "Time until the window of the tightest quota turns.",
             ),
             Self::ModelSequence => SignalFacts {
                 name: "model.sequence",

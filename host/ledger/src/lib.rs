@@ -30,6 +30,7 @@ use writer::{Named, Writer};
 pub use books::{Books, Standing};
 pub use purse::{Purse, Refused, Reservation, Stake};
 pub use store::OpenError;
+pub use window::Window;
 
 /// Accounts of tenants that are kept at one time. A request of one more counts for the account of
 /// those without a name, so that made-up names take no memory and spend no more.
