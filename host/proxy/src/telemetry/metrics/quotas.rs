@@ -22,7 +22,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_quota_used",
-        help: "What is used of a quota in its window, with what requests under way have reserved. Missing while the deployment tells nothing.",
+        help: "What is used or reserved of a quota in its window, if it is known.",
         kind: Kind::Gauge,
         labels: LABELS,
         each: Each::Model(|model, _, samples| {
@@ -35,7 +35,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_quota_resets_timestamp_seconds",
-        help: "When the window of a quota turns, in seconds since 1970. Missing while the deployment tells nothing.",
+        help: "When the window of a quota turns, in seconds since 1970, if it is known.",
         kind: Kind::Gauge,
         labels: LABELS,
         each: Each::Model(resets),
