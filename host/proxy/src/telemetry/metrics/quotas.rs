@@ -35,7 +35,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         name: "gateway_quota_resets_timestamp_seconds",
-        help: "When the window of a quota turns, in seconds since 1970, if it is known.",
+        help: "When its window turns, in seconds since 1970, if known.",
         kind: Kind::Gauge,
         labels: LABELS,
         each: Each::Model(resets),
