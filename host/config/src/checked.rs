@@ -15,8 +15,8 @@ use super::timeouts::TimeLimits;
 use super::{
     Budget, Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection,
     Endpoint, EngineMetrics, Fallback, HeaderRules, Hedging, LedgerConfig, Limits, ProbeTarget,
-    Probing, RequestFacts, Sandbox, Scraping, Secret, Shutdown, Sides, SlowStart, StrategyConfig,
-    TimeZone, Timeouts, TotalTime,
+    Probing, Quota, RequestFacts, Sandbox, Scraping, Secret, Shutdown, Sides, SlowStart,
+    StrategyConfig, TimeZone, Timeouts, TotalTime,
 };
 
 /// Everything that both files say, checked. The default has no models, and the settings that hold
@@ -243,6 +243,8 @@ pub struct DeploymentConfig {
     pub pricing: Pricing,
     /// The budgets that cover it, as bits by their position in [`Config::budgets`].
     pub budgets: u64,
+    /// What it may have in windows of time.
+    pub quotas: Vec<Quota>,
     /// The health probe. None: it is never probed, and counts as healthy.
     pub probe: Option<ProbeTarget>,
     /// Where the engine tells its load. None: it is never asked.

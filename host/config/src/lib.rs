@@ -36,6 +36,7 @@ mod pricing;
 mod probing;
 mod process;
 mod providers;
+mod quotas;
 mod raw;
 mod redactor;
 #[cfg(any(test, fuzzing))]
@@ -72,6 +73,7 @@ pub use limits::{Concurrency, Limits};
 pub use place::{Endpoint, Origin, Secret};
 pub use probing::{ProbeMethod, ProbeTarget, Probing};
 pub use process::{Sandbox, Shutdown};
+pub use quotas::{Quota, QuotaSource, QuotaUnit};
 pub use redactor::Redactor;
 pub use request::RequestFacts;
 pub use series::{Series, Source};

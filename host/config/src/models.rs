@@ -10,6 +10,7 @@ use super::document::steps;
 use super::endpoint::BaseUrl;
 use super::given::Given;
 use super::probing::GivenProbe;
+use super::quotas::GivenQuota;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::raw::{RawHealth, RawProbe, RawStatus};
 use super::signals::GivenSignals;
@@ -69,6 +70,7 @@ pub(super) struct ListedRoute {
     pub(super) signals: Option<GivenSignals>,
     pub(super) concurrency: Given,
     pub(super) timeouts: Given,
+    pub(super) quotas: Vec<GivenQuota>,
 }
 
 /// Checks the file. Returns what could be understood, and adds the errors.
@@ -224,6 +226,7 @@ impl Check<'_> {
         let health = self.health(at, raw.health.as_ref());
         let capability = capability(&raw, &model.card);
         let signals = self.signals(at, raw.signals);
+        let quotas = self.quotas(at, raw.quota);
         // A `path` belongs to the URL beside it.
         let own_path = self.path(at, raw.path).filter(|_| !is_model);
         let (base, path) = match raw.base_url {
@@ -251,6 +254,7 @@ impl Check<'_> {
             signals,
             concurrency: raw.concurrency,
             timeouts: raw.timeouts,
+            quotas,
         })
     }
 

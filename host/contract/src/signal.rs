@@ -53,6 +53,8 @@ const ANSWERS: [&str; 2] = ["the answers that the host has passed on", "the last
 const MINUTE: [&str; 2] = ["first bytes of the last minute", "up to 6 s"];
 const QUARTER: [&str; 2] = ["first bytes of the last 15 minutes", "up to 90 s"];
 const LEDGER: [&str; 2] = ["the ledger", "none"];
+const QUOTAS: [&str; 2] =
+    ["the host's counters, or what the deployment's answers tell", "the last answer"];
 const CONFIGURED: [&str; 2] = ["the configuration", "none"];
 
 /// A number that a strategy may ask for.
@@ -84,6 +86,8 @@ pub enum Signal {
     PriceCompletion,
     RequestCost,
     QuotaRequests,
+    QuotaUsed,
+    QuotaResets,
     ModelSequence,
     BudgetLeft,
     BudgetElapsed,
@@ -92,7 +96,7 @@ pub enum Signal {
 
 impl Signal {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::EngineRunning,
         Self::EngineWaiting,
         Self::EngineKv,
@@ -117,6 +121,8 @@ impl Signal {
         Self::PriceCompletion,
         Self::RequestCost,
         Self::QuotaRequests,
+        Self::QuotaUsed,
+        Self::QuotaResets,
         Self::ModelSequence,
         Self::BudgetLeft,
         Self::BudgetElapsed,
@@ -261,8 +267,21 @@ impl Signal {
             Self::QuotaRequests => of_deployment(
                 "quota.requests",
                 "requests",
-                ["the allowance that the deployment's answers tell", "the last answer"],
+                QUOTAS,
                 "Requests that the deployment's allowance has left for now.",
+            ),
+            Self::QuotaUsed => of_deployment(
+                "quota.used",
+                "0 to 1",
+                QUOTAS,
+                "Used share of the tightest quota of the deployment, with what requests under way \
+                 have reserved.",
+            ),
+            Self::QuotaResets => of_deployment(
+                "quota.resets",
+                "ms",
+                QUOTAS,
+                "Time until the window of the tightest quota turns.",
             ),
             Self::ModelSequence => SignalFacts {
                 name: "model.sequence",

@@ -34,6 +34,7 @@ pub use clock::Clock;
 pub use purse::{Purse, Refused, Reservation, Stake};
 pub use standing::{Payer, Standing};
 pub use store::OpenError;
+pub use window::Window;
 
 /// Accounts of tenants that are kept at one time. A request of one more counts for the account of
 /// those without a name, so that made-up names take no memory and spend no more.

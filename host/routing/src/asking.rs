@@ -87,7 +87,7 @@ impl<'r, 'q> View<'r, 'q> {
         let now = Instant::now();
         let mut eligible = route.eligible.still(|i| model.deployments[i].is_open(now));
         if !scope.is_all() {
-            let is_allowed = |i: usize| scope.forbids(&model.deployments[i].config).is_none();
+            let is_allowed = |i: usize| scope.forbids_now(&model.deployments[i], || now).is_none();
             eligible = Cow::Owned(eligible.within(is_allowed));
         }
         if !eligible.is_assigned() {

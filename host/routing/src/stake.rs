@@ -1,5 +1,7 @@
 //! What a request can cost before it is sent.
 
+mod tokens;
+
 use config::DeploymentConfig;
 use contract::Picodollars;
 use fleet::{Consumed, Deployment, FleetModel};
@@ -9,6 +11,8 @@ use ledger::Stake;
 use crate::InferenceEndpoint;
 use crate::demand::holds_more;
 use crate::facts;
+
+pub use tokens::quota_needs;
 
 /// Tokens of an answer whose usual length is not known. Source: RouteWise (EuroSys '27), which
 /// predicts as many.

@@ -32,6 +32,7 @@ pub fn deployment(port: u16) -> DeploymentConfig {
         weight: 1.0,
         share: Share::Kept,
         budgets: 0,
+        quotas: Vec::new(),
         pricing: Pricing::default(),
         probe: None,
         metrics: None,

@@ -50,6 +50,7 @@ mod outage;
 mod overload;
 mod panics;
 mod prompt_caches;
+mod quotas;
 mod reload;
 mod reload_saving;
 mod reload_under_load;

@@ -7,6 +7,7 @@ use contract::Side;
 
 use crate::given::Given;
 use crate::limits::own_concurrency;
+use crate::quotas::RawQuotas;
 use crate::timeouts;
 
 use super::{RawHealth, RawSignals};
@@ -143,6 +144,8 @@ pub(crate) struct RawRoute {
     #[serde(default)]
     #[schemars(schema_with = "own_concurrency")]
     pub(crate) concurrency: Given,
+    /// Requests or tokens that it may have in a window of time: one quota or several. Default: none.
+    pub(crate) quota: Option<RawQuotas>,
     /// Its own time limits. Default, key by key: the model's, else those of routing.yaml.
     #[serde(default)]
     #[schemars(schema_with = "timeouts::of_place")]

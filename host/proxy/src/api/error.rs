@@ -191,6 +191,7 @@ impl Error {
             Error::Method { .. } => ("method_not_allowed", None),
             Error::Loop(_) => ("loop_detected", None),
             Error::Exhausted(exhausted) => match exhausted.phase() {
+                None if exhausted.quota().is_some() => ("quota_exceeded", None),
                 None if let Some(refused) = exhausted.spent() => match refused.by_store {
                     true => ("ledger_unavailable", None),
                     false => ("budget_exceeded", None),

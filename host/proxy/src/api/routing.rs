@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use contract::Signal;
-use fleet::{EngineSignals, FleetModel, Route, Snapshot};
+use fleet::{EngineSignals, FleetModel, QuotaReport, Quotas, Route, Snapshot};
 
 use crate::gateway::Gateway;
 use crate::render::{Page, write_json};
@@ -144,6 +144,9 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool, only: &Only) -> Va
             "refusals": pressure.refusals,
             "stalls": pressure.stalls,
         });
+        if let Some(quotas) = &deployment.quotas {
+            shown["quotas"] = show_quotas(quotas);
+        }
         if let Some(load) = show_load(&deployment.engine) {
             shown["engine"] = load;
         }
@@ -160,6 +163,21 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool, only: &Only) -> Va
     let deployments = model.deployments.iter().enumerate().filter(is_shown);
     let deployments: Vec<Value> = deployments.map(show).collect();
     json!({"panic": route.eligible.panic, "deployments": deployments})
+}
+
+/// The quotas of a deployment. Unknown numbers are null.
+fn show_quotas(quotas: &Quotas) -> Value {
+    let show = |quota: QuotaReport| {
+        json!({
+            "unit": quota.unit.as_str(),
+            "per": quota.per,
+            "source": quota.source.as_str(),
+            "limit": quota.limit,
+            "used": quota.used,
+            "resets_s": quota.resets.map(|time| time.as_secs_f64()),
+        })
+    };
+    quotas.report(fleet::now()).into_iter().map(show).collect()
 }
 
 /// What the engine tells of its load. None: it is not asked, or nothing was ever told. Unknown

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use answers::commit::Shape;
 use config::HeaderRules;
-use contract::{Ending, Side};
+use contract::Ending;
 use fleet::Permit;
 use http1::headers::Down;
 use routing::{Cause, Exhausted, Failure, Phase, RoutedRequest, Turns, facts};
@@ -134,11 +134,8 @@ impl Executor {
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
                     turns.committed(&mut permit, now.into_std());
-                    // A limit of one's own engine shows in its refusals.
-                    if permit.deployment().config.side == Side::Remote
-                        && let Some(quota) = limits::quota(&committed.head.headers)
-                    {
-                        permit.told(quota, now.into_std());
+                    if permit.hears_quota() {
+                        permit.told(&limits::told(&committed.head.headers), now.into_std());
                     }
                     return Ok(respond(committed, permit, &request, journal, Span { now, end }));
                 }

@@ -5,6 +5,7 @@ mod close;
 mod end;
 mod note;
 mod outcome;
+mod quota;
 mod spent;
 mod told;
 
@@ -20,7 +21,7 @@ use hyper::StatusCode;
 use answers::Usage;
 use contract::{Ending, Picodollars};
 use fleet::admission::CoreHold;
-use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit};
+use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit, QuotaHold};
 use ledger::Reservation;
 use routing::{Cause, TrialPart, WaitLog};
 
@@ -124,6 +125,8 @@ struct Trying {
     probability: f64,
     /// The money that is reserved for it.
     money: Option<Reservation>,
+    /// What it takes from quotas.
+    quota: Option<Arc<QuotaHold>>,
 }
 
 /// An attempt that has ended, or a deployment that had no place.
@@ -252,7 +255,8 @@ impl Journal {
     ) -> Trying {
         let (deployment, since) = (Arc::clone(permit.deployment()), permit.issued());
         let (is_hedge, answered, queued) = (false, None, self.queued);
-        Trying { deployment, since, sent, is_hedge, answered, queued, probability, money }
+        let quota = permit.quota().cloned();
+        Trying { deployment, since, sent, is_hedge, answered, queued, probability, money, quota }
     }
 
     /// Swaps the two attempts under way: later records are about the other one.
@@ -300,8 +304,17 @@ impl Journal {
     fn end_attempt(&mut self, end: End) {
         let Some(trying) = self.trying.take() else { return };
         self.trying = self.beside.take().map(|beside| *beside);
-        let Trying { deployment, since, sent, is_hedge, answered, queued, probability, money } =
-            trying;
+        let Trying {
+            deployment,
+            since,
+            sent,
+            is_hedge,
+            answered,
+            queued,
+            probability,
+            money,
+            quota,
+        } = trying;
         if let Some(meters) = self.meters.as_ref().filter(|_| is_hedge) {
             let result = match (answered, end.ending) {
                 (Some(_), _) => &meters.hedges_won,
@@ -316,6 +329,9 @@ impl Journal {
             self.wasted += sent.elapsed();
         }
         let was_sent = sent.cell().get().is_some();
+        if let Some(quota) = quota {
+            self.settle_quota(&deployment, &quota, &end, answered.is_some(), was_sent);
+        }
         let cost = self.charge(&deployment, &end, answered.is_some(), was_sent, money);
         self.cost = self.cost.saturating_add(cost);
         if let Some(attempt_queue) = &self.attempt_queue {

@@ -10,7 +10,7 @@ use hyper::HeaderMap;
 
 use config::Sides;
 use fleet::admission::CoreHold;
-use fleet::{Demand, Held, Scope};
+use fleet::{Demand, FleetModel, Held, Scope};
 use http1::Scan;
 use ledger::Purse;
 use routing::{InferenceEndpoint, Stakes, Terms, facts};
@@ -44,10 +44,19 @@ pub(crate) struct Request {
 impl Request {
     /// The deployments that the request may go to. Leaves out, before any strategy is asked, those
     /// on a side that the model or the client forbids, and those that do not meet the request's
-    /// demand.
+    /// demand. Quotas that are used up at the moment leave out more.
     #[must_use]
     pub(crate) fn scope(&self) -> Scope {
         let model = &self.snapshot.generation.fleet.models[self.model];
+        let scope = self.lasting_scope(model);
+        match routing::quota_needs(model, self.endpoint, &self.body, &self.scan.fields) {
+            Some(needs) => scope.needing(needs),
+            None => scope,
+        }
+    }
+
+    /// The part of the scope that no time changes.
+    fn lasting_scope(&self, model: &FleetModel) -> Scope {
         let sides = model.config.sides.and(self.sides);
         if sides == Sides::BOTH && !model.is_varied {
             return Scope::ALL;

@@ -77,7 +77,7 @@ impl Journal {
     /// What an attempt took. None: nothing that anybody pays for, because it was refused, or failed
     /// before the engine worked on it.
     #[inline]
-    fn usage_of(&self, end: &End, answered: bool, sent: bool) -> Option<Usage> {
+    pub(super) fn usage_of(&self, end: &End, answered: bool, sent: bool) -> Option<Usage> {
         let estimate = |completion_tokens| Usage {
             prompt_tokens: self.prompt_tokens,
             completion_tokens,
