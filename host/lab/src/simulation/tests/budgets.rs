@@ -59,7 +59,7 @@ fn a_budget_is_spent_and_never_passed() {
     let ends = [11, 23, 35, 47, 59].map(|point| budget.spent[point]);
     assert!(ends.iter().all(|spent| *spent > 0.98 && *spent <= 1.0), "{ends:?}");
     assert!(budget.spent[12] < 0.3, "a new window: {}", budget.spent[12]);
-    assert!(report.local_busy.unwrap() > 0.005, "{:?}", report.local_busy);
+    assert!(report.local_busy.unwrap() > 0.001, "{:?}", report.local_busy);
 }
 
 #[test]
