@@ -12,6 +12,7 @@
 
 mod browsers;
 mod budgets;
+mod cancel;
 mod capability;
 mod checked;
 mod diagnostic;
@@ -59,6 +60,7 @@ pub use browsers::Cors;
 pub use budgets::{
     Budget, Coverage, Each, LedgerConfig, MOST_BUDGETS, OnStoreFailure, OnceSpent, Period, Reserve,
 };
+pub use cancel::Cancel;
 pub use capability::{Capability, Sides};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};

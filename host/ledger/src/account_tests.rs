@@ -113,6 +113,18 @@ fn a_lease_counts_as_spent_after_a_crash_until_its_window_ends() {
 }
 
 #[test]
+fn a_window_in_the_future_is_told_once() {
+    let rule = rule(100, Period::Seconds(60));
+    let account = Account::kept(Entry { start: 600, end: 660, lease: pico(90) });
+    assert!(!account.tells_ahead(at(61)), "before its first use");
+    assert!(is_reserved(reserve(&account, &rule, 10, 61)));
+    assert_eq!([account.tells_ahead(at(61)), account.tells_ahead(at(62))], [true, false]);
+    assert!(is_reserved(reserve(&account, &rule, 90, 660)));
+    // A correction of a minute is none.
+    assert_eq!([account.tells_ahead(at(600)), account.tells_ahead(at(599))], [false, true]);
+}
+
+#[test]
 fn another_period_keeps_what_was_spent() {
     let (account, minute, day) =
         (Account::default(), rule(100, Period::Seconds(60)), aged(150, Period::Day, 2));

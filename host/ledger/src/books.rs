@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use config::{Budget, Config, Each, OnStoreFailure, OnceSpent, Reserve};
 use contract::Picodollars;
 use jiff::Timestamp;
 
 use crate::Ledger;
+use crate::accounts::Named;
 use crate::purse::{Line, Purse, Stake};
 use crate::rule::Rule;
-use crate::writer::Named;
 
 /// The budgets of one configuration.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub struct Standing {
     pub start: Timestamp,
     /// When it ends.
     pub end: Timestamp,
+    /// How far ahead the window begins, because the clock was set back. 0: it has begun.
+    pub ahead: Duration,
 }
 
 impl Books {
@@ -125,7 +128,9 @@ impl Books {
     pub fn standings(&self) -> Vec<Standing> {
         let now = Timestamp::now();
         let standing = |page: &Arc<Page>| {
-            let balance = page.account.as_ref()?.account.balance(&page.rule, now);
+            let named = page.account.as_ref()?;
+            let balance = named.account.balance(&page.rule, now);
+            page.watch(named, now);
             Some(Standing {
                 name: Arc::clone(&page.name),
                 amount: page.rule.amount,
@@ -133,12 +138,13 @@ impl Books {
                 reserved: balance.reserved,
                 start: balance.window.start,
                 end: balance.window.end,
+                ahead: balance.window.start.duration_since(now).try_into().unwrap_or_default(),
             })
         };
         self.budgets.iter().filter_map(standing).collect()
     }
 
-    /// Why the ledger's file could not be written at the last attempt. None: it could.
+    /// Why the ledger's file cannot be written now. None: it can.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.ledger.failure()
@@ -149,6 +155,11 @@ impl Books {
         if let Some(writer) = &self.ledger.writer {
             writer.ask(named);
         }
+    }
+
+    /// How long a reservation waits for a lease.
+    pub(crate) fn patience(&self) -> Duration {
+        self.ledger.writer.as_ref().map_or(Duration::ZERO, |writer| writer.patience.write)
     }
 
     /// Whether reservations may be made without a lease: there is no file, or it failed and the
@@ -168,8 +179,22 @@ impl Books {
 }
 
 impl Page {
-    /// Whether each tenant has an account of its own.
-    pub(crate) fn is_each(&self) -> bool {
-        self.each.is_some()
+    /// The tenant of one of its accounts. None: it has one for all.
+    pub(crate) fn tenant_of<'n>(&self, named: &'n Named) -> Option<&'n str> {
+        self.each.is_some().then_some(&*named.name.tenant)
+    }
+
+    /// Tells once that the window of one of its accounts lies in the future.
+    pub(crate) fn watch(&self, named: &Named, now: Timestamp) {
+        if named.account.tells_ahead(now) {
+            let balance = named.account.balance(&self.rule, now);
+            tracing::error!(
+                budget = &*self.name,
+                tenant = self.tenant_of(named),
+                until = %balance.window.end,
+                "the clock was set back: what this budget has spent counts on until its window ends. \
+                 If the clock was wrong before, give the budget another name to begin anew"
+            );
+        }
     }
 }

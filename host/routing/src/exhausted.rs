@@ -34,16 +34,16 @@ pub struct Exhausted {
     /// Why deployments were forbidden to the request. None: none was.
     pub forbidden: Option<Forbidden>,
     /// The budget that had too little left for the request. None: none had.
-    pub broke: Option<Refused>,
+    pub short: Option<Refused>,
 }
 
 impl Exhausted {
     /// Nothing was tried, because a budget has too little left.
     #[must_use]
-    pub fn broke(broke: Refused) -> Self {
+    pub fn short(short: Refused) -> Self {
         let (failures, wait, over_budget, busy) = Default::default();
         let forbidden = Some(Forbidden::Budget);
-        Self { failures, wait, over_budget, busy, forbidden, broke: Some(broke) }
+        Self { failures, wait, over_budget, busy, forbidden, short: Some(short) }
     }
 
     /// The failure that decides the client's answer, the most useful one. In this order: the
@@ -99,8 +99,8 @@ impl Exhausted {
 
     /// The budget that had too little left, if no deployment was tried for another reason.
     #[must_use]
-    pub fn spent(&self) -> Option<&Refused> {
-        self.broke.as_ref().filter(|_| self.telling().is_none() && !self.busy)
+    pub fn short_of(&self) -> Option<&Refused> {
+        self.short.as_ref().filter(|_| self.telling().is_none() && !self.busy)
     }
 
     /// True if the deployments lack the model.
@@ -113,7 +113,7 @@ impl Exhausted {
     #[must_use]
     pub fn shed(&self) -> Option<&'static str> {
         match self.telling() {
-            None if self.spent().is_some() => Some("budget"),
+            None if self.short_of().is_some() => Some("budget"),
             None => self.busy.then_some("concurrency"),
             Some(failure) => (failure.cause == Cause::NoDescriptors).then_some("descriptors"),
         }
@@ -122,7 +122,7 @@ impl Exhausted {
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        if self.spent().is_some_and(|refused| !refused.by_store) {
+        if self.short_of().is_some_and(|refused| !refused.by_store) {
             return StatusCode::TOO_MANY_REQUESTS;
         }
         let told = self.telling().map(|failure| failure.cause.facts().status);
@@ -133,7 +133,7 @@ impl Exhausted {
     /// deployments are full.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Some(refused) = self.spent() {
+        if let Some(refused) = self.short_of() {
             return Some(refused.retry_after);
         }
         let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
@@ -151,7 +151,7 @@ impl Exhausted {
         // An exhausted retry budget means overload, which immediate repeats make worse. An
         // ambiguous request may have been answered, and must not be answered twice.
         let may_help = |failure: &Failure| failure.cause.facts().again && !failure.ambiguous;
-        let soon = self.spent().is_none_or(|refused| refused.retry_after <= SOON);
+        let soon = self.short_of().is_none_or(|refused| refused.retry_after <= SOON);
         !self.over_budget && soon && self.telling().is_none_or(may_help)
     }
 
@@ -167,7 +167,7 @@ impl Exhausted {
 
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Refused { budget, by_store, .. }) = self.spent() {
+        if let Some(Refused { budget, by_store, .. }) = self.short_of() {
             return match by_store {
                 true => write!(f, "the budget {budget} cannot be counted now; its file failed"),
                 false => write!(f, "the budget {budget} has too little left for the request"),
@@ -227,7 +227,7 @@ mod tests {
             over_budget: false,
             busy: false,
             forbidden: None,
-            broke: None,
+            short: None,
         }
     }
 
