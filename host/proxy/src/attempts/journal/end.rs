@@ -29,6 +29,11 @@ impl End {
         Self { outcome: cause.label(), ending, status, waste: cause.facts().waste, is_cut }
     }
 
+    /// True if the upstream answered with the status of an error.
+    pub(super) fn is_error(&self) -> bool {
+        self.status.is_some_and(|status| !(200..300).contains(&status))
+    }
+
     /// Another attempt of the request began its answer first.
     pub(super) fn beaten() -> Self {
         let (ending, waste) = (Ending::Hedged, Some(Waste::Hedged));

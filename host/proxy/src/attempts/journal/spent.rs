@@ -116,7 +116,9 @@ impl Journal {
             let is_answer = end.ending != Ending::ClientError;
             return is_answer.then(|| self.usage.unwrap_or_else(|| estimate(self.produced)));
         }
-        (sent && end.waste.is_some()).then(|| estimate(0))
+        // Providers bill no errors, although the engine may have worked in vain.
+        let is_paid = sent && end.waste.is_some() && !end.is_error();
+        is_paid.then(|| estimate(0))
     }
 
     /// Whether a provider with this rule stops at once. The end of an answer that is no stream shows
@@ -157,12 +159,11 @@ struct Paid {
 #[inline]
 fn settlement(end: &End, paid: Paid, stake: Stake) -> Picodollars {
     let Paid { answered, sent, cost, answer } = paid;
-    let is_error = |status: u16| !(200..300).contains(&status);
     match (end.ending, cost) {
         (Ending::Ok, Some((cost, false))) => cost,
         (Ending::ClientError | Ending::Refused, _) => Picodollars::ZERO,
         // Providers bill no errors.
-        _ if !sent || !answered && end.status.is_some_and(is_error) => Picodollars::ZERO,
+        _ if !sent || !answered && end.is_error() => Picodollars::ZERO,
         // What was told before the end, or is estimated, may be too low: nothing that may have been
         // paid is left in a budget.
         (_, cost) => {
