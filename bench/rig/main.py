@@ -31,7 +31,10 @@ STRATEGIES = ["fixed", "round-robin", "spill", "session-affinity", "prefix-affin
 STARTS = 3
 """Starts of a contender in a round, for short figures that exist once for each start."""
 
-PARTS = ["peers", "fleets", "strategies"]
+BUDGETS = {"without": 0, "one budget": 1, "eight budgets": 8}
+"""The number of budgets that cover all deployments. The first is the baseline."""
+
+PARTS = ["peers", "fleets", "strategies", "budgets"]
 
 
 def arguments():
@@ -168,6 +171,9 @@ class Rig:
         if "strategies" in self.parts:
             variants = {strategy: {"strategy": strategy} for strategy in STRATEGIES}
             self.variants(number, "strategy", variants, lambda _: {"sessions": 64})
+        if "budgets" in self.parts:
+            variants = {name: {"budgets": count} for name, count in BUDGETS.items()}
+            self.variants(number, "budgets", variants, lambda _: {})
 
     def all_contenders(self, number):
         """Measures all figures at all contenders: those of a fresh process first, then the others in turn."""

@@ -71,8 +71,6 @@ pub enum OnceSpent {
 #[serde(default, deny_unknown_fields)]
 pub struct Coverage {
     /// Deployments of a side.
-    #[schemars(with = "Option<NamedSide>")]
-    #[serde(with = "side")]
     pub side: Option<Side>,
     /// Deployments of this name.
     pub deployment: Option<String>,
@@ -194,37 +192,6 @@ enum RawThen {
     Next,
     Hold,
     Refuse,
-}
-
-#[derive(Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum NamedSide {
-    Local,
-    Remote,
-}
-
-mod side {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{NamedSide, Side};
-
-    pub(super) fn serialize<S: Serializer>(side: &Option<Side>, to: S) -> Result<S::Ok, S::Error> {
-        side.map(|side| match side {
-            Side::Local => NamedSide::Local,
-            Side::Remote => NamedSide::Remote,
-        })
-        .serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Side>, D::Error> {
-        let side = Option::<NamedSide>::deserialize(from)?;
-        Ok(side.map(|side| match side {
-            NamedSide::Local => Side::Local,
-            NamedSide::Remote => Side::Remote,
-        }))
-    }
 }
 
 fn hold() -> Duration {

@@ -13,7 +13,7 @@ use contract::{Picodollars, Side};
 use super::probing::ProbeCounts;
 use super::timeouts::TimeLimits;
 use super::{
-    Budget, Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection,
+    Budget, Cancel, Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection,
     Endpoint, EngineMetrics, Fallback, HeaderRules, Hedging, LedgerConfig, Limits, ProbeTarget,
     Probing, Quota, RequestFacts, Sandbox, Scraping, Secret, Shutdown, Sides, SlowStart,
     StrategyConfig, TimeZone, Timeouts, TotalTime,
@@ -233,6 +233,8 @@ pub struct DeploymentConfig {
     pub capability: Capability,
     /// Whether streams are asked for their usage.
     pub stream_usage: bool,
+    /// What its provider bills of answers that are cancelled. None: it is not known.
+    pub cancel: Option<Cancel>,
     /// Words that strategies read.
     pub tags: Vec<String>,
     /// Its configured share of the model's traffic, 0 to 1. The shares of a model sum to 1.

@@ -12,6 +12,7 @@
 
 mod browsers;
 mod budgets;
+mod cancel;
 mod capability;
 mod checked;
 mod diagnostic;
@@ -61,6 +62,7 @@ pub use budgets::{
     Budget, Coverage, Each, LedgerConfig, MOST_BUDGETS, OnStoreFailure, OnceSpent, Period,
     RawBudget, Reserve, budgets_of,
 };
+pub use cancel::Cancel;
 pub use capability::{Capability, Sides};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};

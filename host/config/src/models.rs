@@ -15,8 +15,8 @@ use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::raw::{RawHealth, RawProbe, RawStatus};
 use super::signals::GivenSignals;
 use super::{
-    Capability, Diagnostic, Document, Endpoint, ModelCard, PathStep, Pricing, ProbeMethod, Secret,
-    Sides, endpoint, schema,
+    Cancel, Capability, Diagnostic, Document, Endpoint, ModelCard, PathStep, Pricing, ProbeMethod,
+    Secret, Sides, endpoint, schema,
 };
 
 /// `models.yaml`, checked by itself.
@@ -42,6 +42,7 @@ pub(super) struct Listed {
     pub(super) key: Option<Secret>,
     pub(super) base: Option<BaseUrl>,
     pub(super) stream_usage: bool,
+    pub(super) cancel: Option<Cancel>,
     pub(super) timeouts: Given,
     pub(super) routes: Vec<ListedRoute>,
     /// Some of its routes are missing here. Their errors are reported already.
@@ -65,6 +66,7 @@ pub(super) struct ListedRoute {
     pub(super) pricing: Pricing,
     pub(super) capability: Capability,
     pub(super) stream_usage: bool,
+    pub(super) cancel: Option<Cancel>,
     pub(super) tags: Vec<String>,
     pub(super) health: Option<GivenProbe>,
     pub(super) signals: Option<GivenSignals>,
@@ -187,6 +189,7 @@ impl Check<'_> {
             base: self.endpoint(&join(at, "base_url"), raw.base_url.as_deref()),
             path: self.path(at, raw.path),
             stream_usage: raw.stream_usage,
+            cancel: raw.cancel,
             timeouts: raw.timeouts,
             routes: Vec::new(),
             incomplete: false,
@@ -249,6 +252,7 @@ impl Check<'_> {
             pricing,
             capability,
             stream_usage: raw.stream_usage.unwrap_or(model.stream_usage),
+            cancel: raw.cancel.or(model.cancel),
             tags: raw.tags,
             health,
             signals,

@@ -37,6 +37,8 @@ pub struct FleetModel {
     pub quotas: Option<QuotaUnit>,
     /// True if a deployment has a price for images.
     pub charges_images: bool,
+    /// True if a provider is known to bill answers that are cancelled.
+    pub bills_cancelled: bool,
     /// What its deployments share of signals. Kept over reloads.
     pub(super) signals: Arc<ModelSignals>,
     siblings: Arc<Siblings>,
@@ -205,6 +207,7 @@ impl Fleet {
         let charges = |deployment: &Arc<Deployment>| !deployment.tariff.image.is_zero();
         FleetModel {
             charges_images: deployments.iter().any(charges),
+            bills_cancelled: model.deployments.iter().any(|one| one.cancel.is_some()),
             config: model.clone(),
             deployments,
             meters,

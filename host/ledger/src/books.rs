@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use config::{Budget, Config, Each, OnStoreFailure, OnceSpent, Reserve};
 use jiff::Timestamp;
 
 use crate::Ledger;
+use crate::accounts::Named;
 use crate::clock::Clock;
 use crate::purse::{Line, Purse, Stake};
 use crate::rule::Rule;
 use crate::standing::{Payer, Standing};
-use crate::writer::Named;
 
 /// The budgets of one configuration.
 #[derive(Debug)]
@@ -179,6 +180,11 @@ impl Books {
         }
     }
 
+    /// How long a reservation waits for a lease.
+    pub(crate) fn patience(&self) -> Duration {
+        self.ledger.writer.as_ref().map_or(Duration::ZERO, |writer| writer.patience.write)
+    }
+
     /// Whether reservations may be made without a lease: there is no file, or it failed and the
     /// configuration allows it.
     pub(crate) fn is_unleased(&self) -> bool {
@@ -198,6 +204,7 @@ impl Books {
 impl Page {
     fn standing(&self, named: &Named, now: Timestamp) -> Standing {
         let balance = named.account.balance(&self.rule, now);
+        self.watch(named, now);
         Standing {
             name: Arc::clone(&self.name),
             amount: self.rule.amount,
@@ -205,11 +212,26 @@ impl Page {
             reserved: balance.reserved,
             start: balance.window.start,
             end: balance.window.end,
+            ahead: balance.window.start.duration_since(now).try_into().unwrap_or_default(),
         }
     }
 
-    /// Whether each tenant has an account of its own.
-    pub(crate) fn is_each(&self) -> bool {
-        self.each.is_some()
+    /// The tenant of one of its accounts. None: it has one for all.
+    pub(crate) fn tenant_of<'n>(&self, named: &'n Named) -> Option<&'n str> {
+        self.each.is_some().then_some(&*named.name.tenant)
+    }
+
+    /// Tells once that the window of one of its accounts lies in the future.
+    pub(crate) fn watch(&self, named: &Named, now: Timestamp) {
+        if named.account.tells_ahead(now) {
+            let balance = named.account.balance(&self.rule, now);
+            tracing::error!(
+                budget = &*self.name,
+                tenant = self.tenant_of(named),
+                until = %balance.window.end,
+                "the clock was set back: what this budget has spent counts on until its window ends. \
+                 If the clock was wrong before, give the budget another name to begin anew"
+            );
+        }
     }
 }

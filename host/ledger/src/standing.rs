@@ -1,6 +1,7 @@
 //! How budgets stand at a moment, in exact amounts and in the numbers of strategies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contract::{Picodollars, Signal};
 use jiff::Timestamp;
@@ -22,6 +23,8 @@ pub struct Standing {
     pub start: Timestamp,
     /// When it ends.
     pub end: Timestamp,
+    /// How far ahead the window begins, because the clock was set back. 0: it has begun.
+    pub ahead: Duration,
 }
 
 /// Who asks how a budget stands.

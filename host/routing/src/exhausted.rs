@@ -34,7 +34,7 @@ pub struct Exhausted {
     /// Why deployments were forbidden to the request. None: none was.
     pub forbidden: Option<Forbidden>,
     /// The budget that had too little left for the request. None: none had.
-    pub broke: Option<Refused>,
+    pub short: Option<Refused>,
     /// The quota that fits the request soonest. None: a quota forbids none of the deployments.
     pub quota: Option<QuotaSpent>,
 }
@@ -42,10 +42,10 @@ pub struct Exhausted {
 impl Exhausted {
     /// Nothing was tried, because a budget has too little left.
     #[must_use]
-    pub fn broke(broke: Refused) -> Self {
+    pub fn short(short: Refused) -> Self {
         let (failures, wait, over_budget, busy) = Default::default();
         let forbidden = Some(Forbidden::Budget);
-        Self { failures, wait, over_budget, busy, forbidden, broke: Some(broke), quota: None }
+        Self { failures, wait, over_budget, busy, forbidden, short: Some(short), quota: None }
     }
 
     /// The failure that decides the client's answer, the most useful one. In this order: the
@@ -101,8 +101,8 @@ impl Exhausted {
 
     /// The budget that had too little left, if no deployment was tried for another reason.
     #[must_use]
-    pub fn spent(&self) -> Option<&Refused> {
-        self.broke.as_ref().filter(|_| self.telling().is_none() && !self.busy)
+    pub fn short_of(&self) -> Option<&Refused> {
+        self.short.as_ref().filter(|_| self.telling().is_none() && !self.busy)
     }
 
     /// The quota that is used up, if no deployment was tried for another reason. A budget that frees
@@ -111,7 +111,7 @@ impl Exhausted {
     pub fn quota(&self) -> Option<&QuotaSpent> {
         let wait = |quota: &QuotaSpent| quota.wait.unwrap_or(Duration::MAX);
         let sooner = |quota: &&QuotaSpent| {
-            self.spent().is_none_or(|refused| wait(quota) < refused.retry_after)
+            self.short_of().is_none_or(|refused| wait(quota) < refused.retry_after)
         };
         let quota = self.quota.as_ref().filter(|_| self.telling().is_none() && !self.busy);
         quota.filter(sooner)
@@ -128,7 +128,7 @@ impl Exhausted {
     pub fn shed(&self) -> Option<&'static str> {
         match self.telling() {
             None if self.quota().is_some() => Some("quota"),
-            None if self.spent().is_some() => Some("budget"),
+            None if self.short_of().is_some() => Some("budget"),
             None => self.busy.then_some("concurrency"),
             Some(failure) => (failure.cause == Cause::NoDescriptors).then_some("descriptors"),
         }
@@ -137,7 +137,7 @@ impl Exhausted {
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        let is_spent = || self.spent().is_some_and(|refused| !refused.by_store);
+        let is_spent = || self.short_of().is_some_and(|refused| !refused.by_store);
         if self.quota().is_some() || is_spent() {
             return StatusCode::TOO_MANY_REQUESTS;
         }
@@ -152,7 +152,7 @@ impl Exhausted {
         if let Some(quota) = self.quota() {
             return quota.wait;
         }
-        if let Some(refused) = self.spent() {
+        if let Some(refused) = self.short_of() {
             return Some(refused.retry_after);
         }
         let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
@@ -170,7 +170,7 @@ impl Exhausted {
         // An exhausted retry budget means overload, which immediate repeats make worse. An
         // ambiguous request may have been answered, and must not be answered twice.
         let may_help = |failure: &Failure| failure.cause.facts().again && !failure.ambiguous;
-        let soon = match (self.quota(), self.spent()) {
+        let soon = match (self.quota(), self.short_of()) {
             (Some(quota), _) => quota.wait.is_some_and(|wait| wait <= SOON),
             (None, Some(refused)) => refused.retry_after <= SOON,
             (None, None) => true,
@@ -196,7 +196,7 @@ impl fmt::Display for Exhausted {
                 None => write!(f, "the request may take more than the quota of {quota} has"),
             };
         }
-        if let Some(Refused { budget, by_store, .. }) = self.spent() {
+        if let Some(Refused { budget, by_store, .. }) = self.short_of() {
             return match by_store {
                 true => write!(f, "the budget {budget} cannot be counted now; its file failed"),
                 false => write!(f, "the budget {budget} has too little left for the request"),
@@ -257,7 +257,7 @@ mod tests {
             over_budget: false,
             busy: false,
             forbidden: None,
-            broke: None,
+            short: None,
             quota: None,
         }
     }
@@ -346,7 +346,7 @@ mod tests {
             then: config::OnceSpent::Next,
         };
         for (seconds, shed) in [(5, "budget"), (15, "quota")] {
-            let both = Exhausted { broke: Some(refused(seconds)), ..spent.clone() };
+            let both = Exhausted { short: Some(refused(seconds)), ..spent.clone() };
             assert_eq!(both.shed(), Some(shed));
             let wait = Duration::from_secs(seconds.min(9));
             assert_eq!(both.retry_after(), Some(wait), "the shorter wait");

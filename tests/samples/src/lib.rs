@@ -28,6 +28,7 @@ pub fn deployment(port: u16) -> DeploymentConfig {
             tools: false,
         },
         stream_usage: true,
+        cancel: None,
         tags: Vec::new(),
         weight: 1.0,
         share: Share::Kept,

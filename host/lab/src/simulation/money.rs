@@ -119,5 +119,6 @@ fn stake(request: &Request, site: &Site, longest: Option<u64>, usual: Option<u64
         })
     };
     let expected = cost(prompt, usual.unwrap_or(USUAL).min(allowed));
-    Stake { most: cost(prompt * BYTES + TEMPLATE, allowed).max(expected), expected }
+    let [prompt, most] = [0, allowed].map(|answer| cost(prompt * BYTES + TEMPLATE, answer));
+    Stake { prompt, most: most.max(expected), expected }
 }

@@ -166,7 +166,7 @@ pub(super) struct Sites<'s, 'a> {
     pub(super) all: &'s [Site<'a>],
     pub(super) now: Duration,
     /// Budgets that have too little left for the request, as bits.
-    pub(super) spent: u64,
+    pub(super) short: u64,
     /// How long the request waits at least, because they cover the others.
     pub(super) holds: Duration,
 }
@@ -198,6 +198,6 @@ impl Deployments for Sites<'_, '_> {
     }
 
     fn is_forbidden(&self, at: usize) -> bool {
-        self.all[at].config.budgets & self.spent != 0
+        self.all[at].config.budgets & self.short != 0
     }
 }

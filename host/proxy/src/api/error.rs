@@ -35,6 +35,8 @@ pub(super) enum Error {
     Body,
     /// The header `x-gateway-side` names no side.
     Side,
+    /// A trusted proxy names two tenants.
+    Tenants,
     /// No model has that name. `nearest`: ids of similar models. `is_all`: there are no others.
     NoSuchModel { model: String, nearest: Vec<String>, is_all: bool },
     /// The path is unknown.
@@ -90,7 +92,7 @@ impl Error {
             Error::Refused(refusal) => {
                 StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST)
             }
-            Error::Scan(_) | Error::Body | Error::Side => StatusCode::BAD_REQUEST,
+            Error::Scan(_) | Error::Body | Error::Side | Error::Tenants => StatusCode::BAD_REQUEST,
             Error::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::NoSuchModel { .. } | Error::NoSuchPath(_) => StatusCode::NOT_FOUND,
@@ -113,6 +115,7 @@ impl Error {
             Error::TooLarge(limit) => format!("the request body is larger than {limit} bytes"),
             Error::Body => "the request body did not arrive whole".into(),
             Error::Side => "the header `x-gateway-side` is `local` or `remote`".into(),
+            Error::Tenants => "the header that names the tenant is given more than once".into(),
             Error::NoSuchModel { model, nearest, is_all } => {
                 let nearest = nearest.join(", ");
                 let known = match is_all {
@@ -186,13 +189,14 @@ impl Error {
             Error::TooLarge(_) => ("request_too_large", None),
             Error::Body => ("incomplete_body", None),
             Error::Side => ("invalid_side", None),
+            Error::Tenants => ("duplicate_tenant", None),
             Error::NoSuchModel { .. } => ("model_not_found", Some("model")),
             Error::NoSuchPath(_) => ("not_found", None),
             Error::Method { .. } => ("method_not_allowed", None),
             Error::Loop(_) => ("loop_detected", None),
             Error::Exhausted(exhausted) => match exhausted.phase() {
                 None if exhausted.quota().is_some() => ("quota_exceeded", None),
-                None if let Some(refused) = exhausted.spent() => match refused.by_store {
+                None if let Some(refused) = exhausted.short_of() => match refused.by_store {
                     true => ("ledger_unavailable", None),
                     false => ("budget_exceeded", None),
                 },

@@ -23,7 +23,7 @@ use contract::{Ending, Picodollars};
 use fleet::admission::CoreHold;
 use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit, QuotaHold};
 use ledger::Reservation;
-use routing::{Cause, TrialPart, WaitLog};
+use routing::{AskedAnswers, Cause, TrialPart, WaitLog};
 
 use crate::stop::{Stage, Stop};
 use crate::telemetry::{Logging, Metrics};
@@ -88,6 +88,8 @@ pub(crate) struct Journal {
     prompt_tokens: u64,
     /// Images in the prompt.
     images: u64,
+    /// The answers that it asks for. None: no provider of the model bills cancelled ones.
+    answers: Option<AskedAnswers>,
     /// What the attempt took whose answer the client got.
     consumed: Option<Usage>,
     /// The cost of all attempts so far.
@@ -152,7 +154,7 @@ impl Journal {
         let (meters, stream, trying, beside, tried, first_byte, usage) = Default::default();
         let (error, attempt_queue, trial, admitted) = Default::default();
         let (reason, session, tenant, number) = Default::default();
-        let (produced, prompt_tokens, images, consumed, cost) = Default::default();
+        let (produced, prompt_tokens, images, answers, consumed, cost) = Default::default();
         Box::new(Self {
             desk,
             id,
@@ -177,6 +179,7 @@ impl Journal {
             produced,
             prompt_tokens,
             images,
+            answers,
             consumed,
             cost,
             attempt_queue,
@@ -221,7 +224,8 @@ impl Journal {
         AttemptNote { id: &self.id, started: self.started, sent: trying.sent.cell() }
     }
 
-    /// Like [`trying`](Self::trying), for an attempt that may get a second one beside it.
+    /// Like [`trying`](Self::trying), for an attempt that may get a second one beside it, or for that
+    /// second one.
     pub(super) fn racing(
         &mut self,
         permit: &Permit,
@@ -230,20 +234,11 @@ impl Journal {
         money: Option<Reservation>,
     ) {
         let trying = self.begun(permit, probability, Sent::Shared(Rc::clone(sent)), money);
-        self.trying = Some(trying);
-    }
-
-    /// Records a second attempt beside the one under way. Its deployment was drawn with this
-    /// probability.
-    pub(super) fn hedging(
-        &mut self,
-        permit: &Permit,
-        probability: f64,
-        sent: &SharedSent,
-        money: Option<Reservation>,
-    ) {
-        let trying = self.begun(permit, probability, Sent::Shared(Rc::clone(sent)), money);
-        self.beside = Some(Box::new(Trying { is_hedge: true, ..trying }));
+        if self.trying.is_none() {
+            self.trying = Some(trying);
+        } else {
+            self.beside = Some(Box::new(Trying { is_hedge: true, ..trying }));
+        }
     }
 
     fn begun(
@@ -370,7 +365,13 @@ impl Journal {
     pub(crate) fn completed(&mut self) {
         self.outcome = RequestOutcome::Ok;
         let outcome = self.outcome.as_str().into();
-        self.end_attempt(End { outcome, ending: Ending::Ok, status: None, waste: None });
+        self.end_attempt(End {
+            outcome,
+            ending: Ending::Ok,
+            status: None,
+            waste: None,
+            is_cut: false,
+        });
     }
 
     /// Records that the answer under way failed after its commit point.

@@ -6,7 +6,7 @@ use http1::Fields;
 
 use crate::InferenceEndpoint;
 
-use super::{Stakes, USUAL, longest_answer};
+use super::{Stakes, USUAL};
 
 /// More tokens than any quota has: counts of larger numbers would overflow.
 const MOST: u64 = 1 << 60;
@@ -38,19 +38,19 @@ impl Stakes<'_> {
     fn tokens_at(&self, at: usize) -> QuotaNeeds {
         let (card, deployment) = (&self.model.config.card, &self.model.deployments[at]);
         let context = deployment.config.capability.context_length;
-        let longest = longest_answer(card, &deployment.config);
         // Lengths that are defaults say nothing of what the deployment takes.
         let within = |tokens: u64, length: u64| {
             if card.has_lengths { tokens.min(length) } else { tokens }
         };
         let contexts = context.saturating_mul(self.prompts);
         let prompt = self.prompt.map_or(contexts, |prompt| within(prompt, contexts));
-        let answer = self.answer.map_or(longest, |answer| within(answer, context));
-        let most = prompt.saturating_add(answer.saturating_mul(self.answers));
+        let count = self.answers.count;
+        let answer = self.answers.limit.map_or(context, |limit| within(limit, context));
+        let most = prompt.saturating_add(answer.saturating_mul(count));
         // A prompt and its answer share one context.
-        let most = within(most, context.saturating_mul(self.answers.max(self.prompts)));
+        let most = within(most, context.saturating_mul(count.max(self.prompts)));
         let usual = deployment.usual_answer().unwrap_or(USUAL).min(answer);
-        let expected = self.estimate.saturating_add(usual.saturating_mul(self.answers));
+        let expected = self.estimate.saturating_add(usual.saturating_mul(count));
         QuotaNeeds { most: most.min(MOST), expected: expected.min(most).min(MOST) }
     }
 }

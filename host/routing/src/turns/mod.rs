@@ -55,7 +55,7 @@ pub struct Turns<'a, R> {
     /// Money for the attempt of the last permit.
     reserved: Option<Reservation>,
     /// The budget that had too little left.
-    broke: Option<Refused>,
+    short: Option<Refused>,
     _active: Active<'a>,
 }
 
@@ -99,7 +99,7 @@ impl<'a, R: Rng> Turns<'a, R> {
         }
         let itinerary = Itinerary::begin(weights, terms, &live, &mut rng, now);
         let blame = Blame::new(body, terms.endpoint);
-        let (offered, purse, reserved, broke) = Default::default();
+        let (offered, purse, reserved, short) = Default::default();
         Self {
             fleet,
             live,
@@ -110,7 +110,7 @@ impl<'a, R: Rng> Turns<'a, R> {
             offered,
             purse,
             reserved,
-            broke,
+            short,
             _active: active,
         }
     }
@@ -122,17 +122,17 @@ impl<'a, R: Rng> Turns<'a, R> {
         Self { offered, ..self }
     }
 
-    /// Reserves the money for each attempt in this purse. `broke` is the budget that had too little left
+    /// Reserves the money for each attempt in this purse. `short` is the budget that had too little left
     /// at the start, and `holds` how long the request waits for what is left.
     #[must_use]
     pub fn with_purse(
         mut self,
         purse: Option<&'a Purse>,
-        broke: Option<Refused>,
+        short: Option<Refused>,
         holds: Duration,
     ) -> Self {
         self.live.holds = holds;
-        Self { purse, broke, ..self }
+        Self { purse, short, ..self }
     }
 
     /// The money that is reserved for the attempt of the last permit.
@@ -243,7 +243,7 @@ impl<'a, R: Rng> Turns<'a, R> {
                         continue;
                     };
                     if !self.pays(at).await {
-                        match self.broke.as_ref().map(|refused| refused.then) {
+                        match self.short.as_ref().map(|refused| refused.then) {
                             Some(OnceSpent::Refuse) => return None,
                             Some(OnceSpent::Hold(time)) => self.live.holds = time,
                             _ => {}
@@ -284,7 +284,7 @@ impl<'a, R: Rng> Turns<'a, R> {
                 true
             }
             Err(refused) => {
-                self.broke = Some(refused);
+                self.short = Some(refused);
                 false
             }
         }
@@ -345,7 +345,7 @@ impl<'a, R: Rng> Turns<'a, R> {
         let quota = quota_spent(model, scope, now);
         let name = |at: usize| model.deployments[at].config.name.clone();
         let exhausted = self.itinerary.exhausted(name, &model.config.id, model.wait(now), now);
-        Exhausted { forbidden, broke: self.broke, quota, ..exhausted }
+        Exhausted { forbidden, short: self.short, quota, ..exhausted }
     }
 }
 

@@ -53,8 +53,8 @@ impl Run<'_> {
                 }
             }
         };
-        let (spent, holds) = (way.means.spent, way.means.holds);
-        let live = Sites { all: sites, now: self.now, spent, holds };
+        let (short, holds) = (way.means.short, way.means.holds);
+        let live = Sites { all: sites, now: self.now, short, holds };
         let hedged = way.itinerary.hedge(&live, price, take, &mut way.rng, now);
         let Some(hedged) = hedged else { return };
         let at = At { gateway, site: hedged.at };

@@ -20,9 +20,10 @@ use super::{Event, Run};
 #[derive(Debug, Default)]
 pub(super) struct Means {
     pub(super) purse: Option<Purse>,
-    /// Budgets that have too little left, as bits, and the first of them.
-    pub(super) spent: u64,
-    pub(super) broke: Option<Refused>,
+    /// Budgets that have too little left, as bits.
+    pub(super) short: u64,
+    /// The one that had too little last.
+    pub(super) refused: Option<Refused>,
     /// How long the request waits at least for what they do not cover.
     pub(super) holds: Duration,
 }
@@ -39,7 +40,7 @@ pub(in crate::simulation) struct Spending {
 impl Means {
     /// True if a budget refuses the request.
     pub(super) fn refuses(&self) -> bool {
-        self.purse.as_ref().is_some_and(|purse| purse.refuses(self.spent))
+        self.purse.as_ref().is_some_and(|purse| purse.refuses(self.short))
     }
 }
 
@@ -49,9 +50,9 @@ impl Run<'_> {
         let Gateway { sites, money, .. } = &self.gateways[self.gateway_of[request]];
         let usual = |at: usize| sites[at].signals.usual_answer();
         let purse = money.as_ref().and_then(|one| one.purse(&self.requests[request], usual));
-        let (spent, broke) = purse.as_ref().map_or((0, None), Purse::spent);
-        let holds = purse.as_ref().and_then(|purse| purse.holds(spent)).unwrap_or_default();
-        Means { purse, spent, broke, holds }
+        let (short, refused) = purse.as_ref().map_or((0, None), Purse::short);
+        let holds = purse.as_ref().and_then(|purse| purse.holds(short)).unwrap_or_default();
+        Means { purse, short, refused, holds }
     }
 
     /// Reserves the money for an attempt. Returns false if a budget has too little left.
@@ -67,7 +68,7 @@ impl Run<'_> {
                 if let OnceSpent::Hold(time) = refused.then {
                     way.means.holds = time;
                 }
-                way.means.broke = Some(refused);
+                way.means.refused = Some(refused);
                 way.slot = None;
                 // The place is free for others.
                 let at = self.at(request, site);
@@ -81,8 +82,8 @@ impl Run<'_> {
     /// True if the request ends because a budget has too little left for an attempt.
     pub(super) fn is_refused(&self, request: usize) -> bool {
         let way = self.ways[request].as_ref();
-        let broke = way.and_then(|way| way.means.broke.as_ref());
-        broke.is_some_and(|refused| refused.then == OnceSpent::Refuse)
+        let refused = way.and_then(|way| way.means.refused.as_ref());
+        refused.is_some_and(|refused| refused.then == OnceSpent::Refuse)
     }
 
     /// Ends a request that no deployment has answered.
@@ -90,9 +91,9 @@ impl Run<'_> {
         let Some(way) = self.ways[request].take() else { return };
         let (name, now) = (|at: usize| at.to_string(), self.epoch + self.now);
         let mut exhausted = way.itinerary.exhausted(name, &self.scenario.model, None, now);
-        exhausted.broke = way.means.broke;
-        let is_broke = exhausted.spent().is_some();
-        self.finish(request, if is_broke { Fate::Broke } else { Fate::Failed });
+        exhausted.short = way.means.refused;
+        let is_short = exhausted.short_of().is_some();
+        self.finish(request, if is_short { Fate::Broke } else { Fate::Failed });
     }
 
     /// Settles what an attempt has cost.
@@ -113,7 +114,7 @@ impl Run<'_> {
             // Providers bill no errors.
             _ if !closing.sent || is_error => Picodollars::ZERO,
             // What may have been paid.
-            _ => money.most(),
+            _ => money.stake().most,
         };
         money.settle(cost);
         for at in 0..self.pots.len() {

@@ -69,8 +69,8 @@ impl Run<'_> {
         let gateway = &mut self.gateways[self.gateway_of[index]];
         let Gateway { decisions, sites, money, .. } = gateway;
         let mut eligible = decisions.eligible(sites, now);
-        if means.spent != 0 {
-            eligible = eligible.within(|at| sites[at].config.budgets & means.spent == 0);
+        if means.short != 0 {
+            eligible = eligible.within(|at| sites[at].config.budgets & means.short == 0);
         }
         let (model, seen) = (&scenario.model, (&**sites, money.as_ref()));
         let decided = decisions.decide((request, held), model, &eligible, seen, now);
@@ -91,8 +91,8 @@ impl Run<'_> {
             started: self.epoch + request.at,
             total: scenario.total,
         };
-        let (spent, holds) = (means.spent, means.holds);
-        let sites = Sites { all: &gateway.sites, now, spent, holds };
+        let (short, holds) = (means.short, means.holds);
+        let sites = Sites { all: &gateway.sites, now, short, holds };
         let mut rng = stream(scenario.seed, &[DRAWS, index as u64]);
         let itinerary = Itinerary::begin(weights, terms, &sites, &mut rng, self.epoch + now);
         let (attempts, visit, waiting, attempt, beside) = Default::default();
@@ -110,8 +110,8 @@ impl Run<'_> {
         while let Some(way) = &mut self.ways[request] {
             let gateway = &self.gateways[self.gateway_of[request]];
             let (all, now) = (&gateway.sites, self.epoch + self.now);
-            let Means { spent, holds, .. } = way.means;
-            let sites = Sites { all, now: self.now, spent, holds };
+            let Means { short, holds, .. } = way.means;
+            let sites = Sites { all, now: self.now, short, holds };
             came = match way.itinerary.step(came, &sites, &gateway.budget, &mut way.rng, now) {
                 Step::Enter(at) => all[at].enter(&mut way.slot, now),
                 Step::Wait { until } => match self.stand_in_line(request, until) {
