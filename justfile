@@ -48,6 +48,7 @@ prove seconds="600":
     tests/mutants
     fuzz/run smoke {{ seconds }}
     cargo bench -p tests --bench overload
+    plugins/routewise/oracle/compare --cases 10000
     bench/names
     bench/soak
     bench/scale

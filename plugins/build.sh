@@ -9,8 +9,8 @@
 # Cargo.lock and the version of rustc, and not on the folder, the user or the machine.
 set -euo pipefail
 
-plugins=(cost fixed latency least-load lmetric local-first prefix-affinity prompt-length round-robin
-    score session-affinity spill weighted-order)
+plugins=(budget cost fixed latency least-load lmetric local-first prefix-affinity prompt-length round-robin
+    routewise score session-affinity spill weighted-order)
 target=wasm32-unknown-unknown
 built_with=1.95.0 # the rustc of the committed components
 

@@ -9,19 +9,21 @@ class Gateway(Contender):
     """The gateway in its default configuration, with health probes, limits, ejection and an access log.
 
     A larger fleet has `models` with `deployments` each (at least 2), at the engines of `ports`, else at the two
-    engines. The first half of a model's deployments is local. `strategy` is the routing strategy.
+    engines. The first half of a model's deployments is local. `strategy` is the routing strategy. `budgets`, if
+    given, says how many budgets cover all deployments, which then have prices. They are never spent.
     """
 
     name = "gateway"
     notes = "the default configuration: `fixed`, health probes, limits, ejection, JSON access log"
 
-    def __init__(self, binary, models=1, deployments=2, strategy="fixed", ports=None):
+    def __init__(self, binary, models=1, deployments=2, strategy="fixed", ports=None, budgets=None):
         super().__init__()
         self.binary = binary
         self.models = models
         self.deployments = deployments
         self.strategy = strategy
         self.ports = ports
+        self.budgets = budgets
 
     def find(self):
         """Returns the version."""
@@ -31,7 +33,13 @@ class Gateway(Contender):
         """Writes models.yaml and routing.yaml as JSON, which is valid YAML."""
         ports = self.ports[: self.deployments] if self.ports else [setup.local, setup.remote]
         names = ["bench-model", *(f"model-{number}" for number in range(2, self.models + 1))]
-        models = [{"id": name, "base_url": f"http://127.0.0.1:{ports[0]}"} for name in names]
+        priced = {
+            "context_length": 100_000,
+            "max_output_length": 10_000,
+            "pricing": {"per_million": True, "prompt": 0.15, "completion": 0.6},
+        }
+        priced = {} if self.budgets is None else priced
+        models = [{"id": name, "base_url": f"http://127.0.0.1:{ports[0]}", **priced} for name in names]
         routing = {
             "routing_strategy": self.strategy,
             "timeout": 2,
@@ -45,6 +53,10 @@ class Gateway(Contender):
             routing["routing_parameter"] = {"local_fraction": LOCAL_PERCENT / 100}
         if self.strategy == "session-affinity":
             routing["request"] = {"session_header": "x-session-id"}
+        if self.budgets:
+            amount = {"amount": 1_000_000, "per": "month"}
+            routing["budgets"] = [{"name": f"budget-{number}", **amount} for number in range(self.budgets)]
+            routing["ledger"] = {"file": "ledger.redb"}
         if setup.streams:
             routing["limits"] = {"requests": setup.streams + 100}
             routing["concurrency"] = {"max": setup.streams + 100}

@@ -25,13 +25,16 @@ ROOT = BENCH.parent
 FLEETS = [(1, 2), (10, 2), (100, 2), (1000, 2), (1, 16), (1, 128), (1000, 16)]
 """Models and deployments of each model. The first pair is the baseline."""
 
-STRATEGIES = ["fixed", "spill", "session-affinity", "prefix-affinity", "least-load", "latency", "cost", "prompt-length"]
+STRATEGIES = ["fixed", "round-robin", "spill", "session-affinity", "prefix-affinity", "least-load", "latency", "cost", "prompt-length", "score", "lmetric"]
 """The first strategy is the baseline. All others decide for each request."""
 
 STARTS = 3
 """Starts of a contender in a round, for short figures that exist once for each start."""
 
-PARTS = ["peers", "fleets", "strategies"]
+BUDGETS = {"without": 0, "one budget": 1, "eight budgets": 8}
+"""The number of budgets that cover all deployments. The first is the baseline."""
+
+PARTS = ["peers", "fleets", "strategies", "budgets"]
 
 
 def arguments():
@@ -168,6 +171,9 @@ class Rig:
         if "strategies" in self.parts:
             variants = {strategy: {"strategy": strategy} for strategy in STRATEGIES}
             self.variants(number, "strategy", variants, lambda _: {"sessions": 64})
+        if "budgets" in self.parts:
+            variants = {name: {"budgets": count} for name, count in BUDGETS.items()}
+            self.variants(number, "budgets", variants, lambda _: {})
 
     def all_contenders(self, number):
         """Measures all figures at all contenders: those of a fresh process first, then the others in turn."""

@@ -122,7 +122,7 @@ def markdown(results):
             parts.append(table(head, [[row[0], *ratios(results, row, names)] for row in ROWS]))
         setups = [[name, results.versions[name], results.notes[name]] for name in names]
         parts.append(table(["", "version", "set up with"], setups, numbers=False))
-    for figure, title in (("fleet", "models x deployments of each"), ("strategy", "strategy")):
+    for figure, title in (("fleet", "models x deployments of each"), ("strategy", "strategy"), ("budgets", "budgets")):
         if results.measured[figure]:
             parts.append(variants(results, figure, title))
     if remarks := failures(results):

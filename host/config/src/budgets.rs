@@ -12,7 +12,7 @@ use contract::{Picodollars, Side};
 use super::document::steps;
 use super::models::{Check, join};
 use super::seconds::{self, Time};
-use super::{Model, PathStep, TimeZone, nearest};
+use super::{Diagnostic, Document, Model, PathStep, TimeZone, nearest};
 
 /// Budgets that a configuration can have: each is a bit of a set.
 pub const MOST_BUDGETS: usize = 64;
@@ -71,8 +71,6 @@ pub enum OnceSpent {
 #[serde(default, deny_unknown_fields)]
 pub struct Coverage {
     /// Deployments of a side.
-    #[schemars(with = "Option<NamedSide>")]
-    #[serde(with = "side")]
     pub side: Option<Side>,
     /// Deployments of this name.
     pub deployment: Option<String>,
@@ -125,7 +123,7 @@ pub enum OnStoreFailure {
 /// A budget as written.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RawBudget {
+pub struct RawBudget {
     /// Its name in answers, metrics and logs.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_.-]+$"))]
     name: String,
@@ -196,37 +194,6 @@ enum RawThen {
     Refuse,
 }
 
-#[derive(Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum NamedSide {
-    Local,
-    Remote,
-}
-
-mod side {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{NamedSide, Side};
-
-    pub(super) fn serialize<S: Serializer>(side: &Option<Side>, to: S) -> Result<S::Ok, S::Error> {
-        side.map(|side| match side {
-            Side::Local => NamedSide::Local,
-            Side::Remote => NamedSide::Remote,
-        })
-        .serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Side>, D::Error> {
-        let side = Option::<NamedSide>::deserialize(from)?;
-        Ok(side.map(|side| match side {
-            NamedSide::Local => Side::Local,
-            NamedSide::Remote => Side::Remote,
-        }))
-    }
-}
-
 fn hold() -> Duration {
     Duration::from_secs(30)
 }
@@ -240,15 +207,34 @@ pub(super) fn cover(budgets: &[Budget], models: &mut [Model]) {
     for model in models {
         for deployment in &mut model.deployments {
             for (at, Budget { of, .. }) in budgets.iter().enumerate() {
-                let named = |name: &String| *name == model.id || model.aliases.contains(name);
-                let covers = of.side.is_none_or(|side| side == deployment.side)
-                    && of.deployment.as_ref().is_none_or(|name| *name == deployment.name)
-                    && of.model.as_ref().is_none_or(named)
+                let named =
+                    |name: &str| *name == model.id || model.aliases.iter().any(|it| it == name);
+                let covers = of.covers(deployment.side, &deployment.name, named)
                     && deployment.pricing.costs();
                 deployment.budgets |= u64::from(covers) << at;
             }
         }
     }
+}
+
+impl Coverage {
+    /// Whether it covers a deployment, whatever the tenant is. `is_model` says whether the deployment's
+    /// model has a name.
+    #[must_use]
+    pub fn covers(&self, side: Side, deployment: &str, is_model: impl Fn(&str) -> bool) -> bool {
+        self.side.is_none_or(|only| only == side)
+            && self.deployment.as_deref().is_none_or(|name| name == deployment)
+            && self.model.as_deref().is_none_or(is_model)
+    }
+}
+
+/// Checks the budgets of a document, which stand under its key `budgets`.
+pub fn budgets_of(
+    document: &Document,
+    raw: Vec<RawBudget>,
+    errors: &mut Vec<Diagnostic>,
+) -> Vec<Budget> {
+    Check { document, whole: true, errors }.budgets(raw, &TimeZone::default())
 }
 
 impl Check<'_> {

@@ -13,10 +13,10 @@ use contract::{Picodollars, Side};
 use super::probing::ProbeCounts;
 use super::timeouts::TimeLimits;
 use super::{
-    Budget, Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection,
+    Budget, Cancel, Capability, ClientTimeouts, Concurrency, Cors, Diagnostic, Document, Ejection,
     Endpoint, EngineMetrics, Fallback, HeaderRules, Hedging, LedgerConfig, Limits, ProbeTarget,
-    Probing, RequestFacts, Sandbox, Scraping, Secret, Shutdown, Sides, SlowStart, StrategyConfig,
-    TimeZone, Timeouts, TotalTime,
+    Probing, Quota, RequestFacts, Sandbox, Scraping, Secret, Shutdown, Sides, SlowStart,
+    StrategyConfig, TimeZone, Timeouts, TotalTime,
 };
 
 /// Everything that both files say, checked. The default has no models, and the settings that hold
@@ -240,6 +240,8 @@ pub struct DeploymentConfig {
     pub capability: Capability,
     /// Whether streams are asked for their usage.
     pub stream_usage: bool,
+    /// What its provider bills of answers that are cancelled. None: it is not known.
+    pub cancel: Option<Cancel>,
     /// Words that strategies read.
     pub tags: Vec<String>,
     /// Its configured share of the model's traffic, 0 to 1. The shares of a model sum to 1.
@@ -250,6 +252,8 @@ pub struct DeploymentConfig {
     pub pricing: Pricing,
     /// The budgets that cover it, as bits by their position in [`Config::budgets`].
     pub budgets: u64,
+    /// What it may have in windows of time.
+    pub quotas: Vec<Quota>,
     /// The health probe. None: it is never probed, and counts as healthy.
     pub probe: Option<ProbeTarget>,
     /// Where the engine tells its load. None: it is never asked.

@@ -20,7 +20,7 @@ use super::timeouts::TimeLimits;
 use super::warnings::Review;
 use super::{
     Concurrency, Config, DeploymentConfig, Diagnostic, Document, Endpoint, EngineMetrics, Model,
-    PathStep, ProbeTarget, Secret, Share, endpoint, strategy,
+    PathStep, ProbeTarget, Secret, Share, TimeZone, endpoint, strategy,
 };
 
 /// The models with their deployments, and warnings about likely mistakes. Invalid after an error.
@@ -55,7 +55,8 @@ pub(super) fn join(
     for (index, model) in models.list.iter().enumerate() {
         let listed = mentions.get(&index).unwrap_or(&none);
         let timeouts = model.timeouts.over(&timeouts);
-        let outer = Outer { timeouts: &timeouts, concurrency: &concurrency };
+        let zone = &config.time_zone;
+        let outer = Outer { timeouts: &timeouts, concurrency: &concurrency, zone };
         let mut drafts = drafts(model, listed, outer);
         capped.extend(shared_cap(&drafts, &concurrency).then_some(model));
         name(&mut drafts, models, entries, errors);
@@ -212,6 +213,7 @@ pub(super) struct Draft<'a> {
 struct Outer<'a> {
     timeouts: &'a TimeLimits,
     concurrency: &'a SharedConcurrency,
+    zone: &'a TimeZone,
 }
 
 /// The deployments of the model's routes, then those that entries create, each in the order of its
@@ -263,10 +265,12 @@ fn joined<'a>(route: &'a ListedRoute, entry: Option<&'a Entry>, outer: Outer<'_>
         provider_model_id: route.provider_model_id.clone(),
         capability: route.capability,
         stream_usage: route.stream_usage,
+        cancel: route.cancel,
         tags: route.tags.clone(),
         weight: route.weight.unwrap_or(1.0),
         share: if entry.is_some() { Share::Assigned } else { Share::Kept },
         budgets: 0,
+        quotas: route.quotas.iter().map(|quota| quota.within(outer.zone)).collect(),
         pricing: route.pricing.clone(),
         probe: None,
         metrics: None,
@@ -291,10 +295,12 @@ fn created<'a>(model: &Listed, entry: &'a Entry, base: &BaseUrl, outer: Outer<'_
         provider_model_id: model.provider_model_id.clone(),
         capability: capability(&RawRoute::default(), &model.card),
         stream_usage: model.stream_usage,
+        cancel: model.cancel,
         tags: Vec::new(),
         weight: 1.0,
         share: Share::Assigned,
         budgets: 0,
+        quotas: Vec::new(),
         pricing: model.card.pricing.clone(),
         probe: None,
         metrics: None,

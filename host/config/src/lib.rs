@@ -12,6 +12,7 @@
 
 mod browsers;
 mod budgets;
+mod cancel;
 mod capability;
 mod checked;
 mod diagnostic;
@@ -36,6 +37,7 @@ mod pricing;
 mod probing;
 mod process;
 mod providers;
+mod quotas;
 mod raw;
 mod redactor;
 #[cfg(any(test, fuzzing))]
@@ -57,8 +59,10 @@ mod warnings;
 
 pub use browsers::Cors;
 pub use budgets::{
-    Budget, Coverage, Each, LedgerConfig, MOST_BUDGETS, OnStoreFailure, OnceSpent, Period, Reserve,
+    Budget, Coverage, Each, LedgerConfig, MOST_BUDGETS, OnStoreFailure, OnceSpent, Period,
+    RawBudget, Reserve, budgets_of,
 };
+pub use cancel::Cancel;
 pub use capability::{Capability, Sides};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};
@@ -71,6 +75,7 @@ pub use limits::{Concurrency, Limits};
 pub use place::{Endpoint, Origin, Secret};
 pub use probing::{ProbeMethod, ProbeTarget, Probing};
 pub use process::{Sandbox, Shutdown};
+pub use quotas::{Quota, QuotaSource, QuotaUnit};
 pub use redactor::Redactor;
 pub use request::RequestFacts;
 pub use series::{Series, Source};

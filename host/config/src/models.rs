@@ -10,12 +10,13 @@ use super::document::steps;
 use super::endpoint::BaseUrl;
 use super::given::Given;
 use super::probing::GivenProbe;
+use super::quotas::GivenQuota;
 use super::raw::models::{ModelsFile, RawModel, RawRoute};
 use super::raw::{RawHealth, RawProbe, RawStatus};
 use super::signals::GivenSignals;
 use super::{
-    Capability, Diagnostic, Document, Endpoint, ModelCard, PathStep, Pricing, ProbeMethod, Secret,
-    Sides, endpoint, schema,
+    Cancel, Capability, Diagnostic, Document, Endpoint, ModelCard, PathStep, Pricing, ProbeMethod,
+    Secret, Sides, endpoint, schema,
 };
 
 /// `models.yaml`, checked by itself.
@@ -41,6 +42,7 @@ pub(super) struct Listed {
     pub(super) key: Option<Secret>,
     pub(super) base: Option<BaseUrl>,
     pub(super) stream_usage: bool,
+    pub(super) cancel: Option<Cancel>,
     pub(super) timeouts: Given,
     pub(super) routes: Vec<ListedRoute>,
     /// Some of its routes are missing here. Their errors are reported already.
@@ -64,11 +66,13 @@ pub(super) struct ListedRoute {
     pub(super) pricing: Pricing,
     pub(super) capability: Capability,
     pub(super) stream_usage: bool,
+    pub(super) cancel: Option<Cancel>,
     pub(super) tags: Vec<String>,
     pub(super) health: Option<GivenProbe>,
     pub(super) signals: Option<GivenSignals>,
     pub(super) concurrency: Given,
     pub(super) timeouts: Given,
+    pub(super) quotas: Vec<GivenQuota>,
 }
 
 /// Checks the file. Returns what could be understood, and adds the errors.
@@ -185,6 +189,7 @@ impl Check<'_> {
             base: self.endpoint(&join(at, "base_url"), raw.base_url.as_deref()),
             path: self.path(at, raw.path),
             stream_usage: raw.stream_usage,
+            cancel: raw.cancel,
             timeouts: raw.timeouts,
             routes: Vec::new(),
             incomplete: false,
@@ -224,6 +229,7 @@ impl Check<'_> {
         let health = self.health(at, raw.health.as_ref());
         let capability = capability(&raw, &model.card);
         let signals = self.signals(at, raw.signals);
+        let quotas = self.quotas(at, raw.quota);
         // A `path` belongs to the URL beside it.
         let own_path = self.path(at, raw.path).filter(|_| !is_model);
         let (base, path) = match raw.base_url {
@@ -246,11 +252,13 @@ impl Check<'_> {
             pricing,
             capability,
             stream_usage: raw.stream_usage.unwrap_or(model.stream_usage),
+            cancel: raw.cancel.or(model.cancel),
             tags: raw.tags,
             health,
             signals,
             concurrency: raw.concurrency,
             timeouts: raw.timeouts,
+            quotas,
         })
     }
 

@@ -15,7 +15,8 @@ use super::{Diagnostic, Document, PathStep, StrategyConfig, TotalTime, providers
 const DEAR: f64 = 0.001;
 
 /// Built-in strategies that do not look at configured weights.
-const WEIGHTLESS: [&str; 10] = [
+const WEIGHTLESS: [&str; 12] = [
+    "budget",
     "cost",
     "fixed",
     "latency",
@@ -24,6 +25,7 @@ const WEIGHTLESS: [&str; 10] = [
     "local-first",
     "prefix-affinity",
     "prompt-length",
+    "routewise",
     "session-affinity",
     "spill",
 ];

@@ -50,6 +50,8 @@ impl CpuShare {
 #[derive(Debug, Clone, Copy)]
 pub struct MeanTime {
     nanoseconds: f64,
+    /// True after a call that seemed long.
+    is_doubted: bool,
 }
 
 impl MeanTime {
@@ -60,6 +62,16 @@ impl MeanTime {
     /// Adds a call.
     pub fn add(&mut self, time: Duration) {
         self.nanoseconds += Self::WEIGHT * (time.as_nanos() as f64 - self.nanoseconds);
+        self.is_doubted = false;
+    }
+
+    /// Adds a call that took at most `time`: its thread may have been preempted meanwhile. A long
+    /// one changes the mean only if the next call, which is then to be measured exactly, is long.
+    pub fn add_at_most(&mut self, time: Duration) {
+        match time < Self::FREE {
+            true => self.add(time),
+            false => self.is_doubted = true,
+        }
     }
 
     /// True if calls take less than [`FREE`](Self::FREE).
@@ -68,17 +80,18 @@ impl MeanTime {
         self.nanoseconds < Self::FREE.as_nanos() as f64
     }
 
-    /// True if calls take less than half of [`FREE`](Self::FREE). How much less then matters little.
+    /// True if calls take less than half of [`FREE`](Self::FREE), also the last one. How much less
+    /// then matters little.
     #[must_use]
     pub fn is_far_from_charged(self) -> bool {
-        2.0 * self.nanoseconds < Self::FREE.as_nanos() as f64
+        !self.is_doubted && 2.0 * self.nanoseconds < Self::FREE.as_nanos() as f64
     }
 }
 
 impl Default for MeanTime {
     /// Before the first call nothing is known, so the calls are measured and charged.
     fn default() -> Self {
-        Self { nanoseconds: Self::FREE.as_nanos() as f64 }
+        Self { nanoseconds: Self::FREE.as_nanos() as f64, is_doubted: false }
     }
 }
 
@@ -139,5 +152,18 @@ mod tests {
         assert!(!mean.is_free());
         (0..200).for_each(|_| mean.add(Duration::from_micros(15)));
         assert!(mean.is_free() && !mean.is_far_from_charged());
+    }
+
+    #[test]
+    fn a_call_that_was_preempted_makes_the_next_one_measured_and_no_more() {
+        let mut mean = MeanTime::default();
+        (0..100).for_each(|_| mean.add(Duration::from_micros(2)));
+        mean.add_at_most(5 * MS);
+        assert!(mean.is_free() && !mean.is_far_from_charged());
+        mean.add(Duration::from_micros(2));
+        assert!(mean.is_far_from_charged());
+        mean.add_at_most(5 * MS);
+        mean.add(5 * MS);
+        assert!(!mean.is_free(), "it was long indeed");
     }
 }

@@ -8,6 +8,7 @@
 mod attempt;
 mod breaker;
 mod candidate;
+mod column;
 mod cpu_share;
 mod facts;
 mod fault;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use attempt::{EndedAttempt, Ending};
 pub use breaker::{Breaker, Call, Rest, RestCause};
 pub use candidate::{Candidate, CandidateState, Place, Price, Situation};
+pub use column::{Column, KnownBudgets};
 pub use cpu_share::{CpuShare, MeanTime};
 pub use facts::{Facts, Modalities, Needs, Tenant};
 pub use fault::Fault;
@@ -110,7 +112,7 @@ pub struct Description {
     pub needs: Needs,
     /// The signals that it reads, in its order. None: one that this host does not know, and that
     /// the strategy can do without.
-    pub signals: Vec<Option<Signal>>,
+    pub signals: Vec<Option<Column>>,
     /// The reasons that its verdicts name by their index.
     pub reasons: Vec<String>,
 }
@@ -120,7 +122,7 @@ impl Description {
     /// [`Candidate`], unless it is asked only when deployments change.
     #[must_use]
     pub fn told(&self, on_path: bool) -> SignalSet {
-        let own: SignalSet = self.signals.iter().flatten().copied().collect();
+        let own: SignalSet = self.signals.iter().flatten().map(|column| column.signal).collect();
         match on_path || self.refresh.is_some() {
             true => own.or([Signal::DurationMean, Signal::RefusedRate].into_iter().collect()),
             false => own,

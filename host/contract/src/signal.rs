@@ -38,11 +38,23 @@ const fn of_deployment(
     SignalFacts { name, scope: SignalScope::Deployment, unit, source, age, meaning }
 }
 
+const fn of_budget(
+    name: &'static str,
+    unit: &'static str,
+    [source, age]: [&'static str; 2],
+    meaning: &'static str,
+) -> SignalFacts {
+    SignalFacts { name, scope: SignalScope::Global, unit, source, age, meaning }
+}
+
 const SCRAPED: [&str; 2] = ["the engine's `/metrics`, or its ORCA headers", "`engine.age`"];
 const COUNTED: [&str; 2] = ["the host's counters", "none"];
 const ANSWERS: [&str; 2] = ["the answers that the host has passed on", "the last answer"];
 const MINUTE: [&str; 2] = ["first bytes of the last minute", "up to 6 s"];
 const QUARTER: [&str; 2] = ["first bytes of the last 15 minutes", "up to 90 s"];
+const LEDGER: [&str; 2] = ["the ledger", "none"];
+const QUOTAS: [&str; 2] =
+    ["the host's counters, or what the deployment's answers tell", "the last answer"];
 const CONFIGURED: [&str; 2] = ["the configuration", "none"];
 
 /// A number that a strategy may ask for.
@@ -74,12 +86,17 @@ pub enum Signal {
     PriceCompletion,
     RequestCost,
     QuotaRequests,
+    QuotaUsed,
+    QuotaResets,
     ModelSequence,
+    BudgetLeft,
+    BudgetElapsed,
+    BudgetPace,
 }
 
 impl Signal {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::EngineRunning,
         Self::EngineWaiting,
         Self::EngineKv,
@@ -104,7 +121,12 @@ impl Signal {
         Self::PriceCompletion,
         Self::RequestCost,
         Self::QuotaRequests,
+        Self::QuotaUsed,
+        Self::QuotaResets,
         Self::ModelSequence,
+        Self::BudgetLeft,
+        Self::BudgetElapsed,
+        Self::BudgetPace,
     ];
 
     /// What it is. A value that is not known is NaN.
@@ -245,8 +267,21 @@ impl Signal {
             Self::QuotaRequests => of_deployment(
                 "quota.requests",
                 "requests",
-                ["the allowance that the deployment's answers tell", "the last answer"],
+                QUOTAS,
                 "Requests that the deployment's allowance has left for now.",
+            ),
+            Self::QuotaUsed => of_deployment(
+                "quota.used",
+                "0 to 1",
+                QUOTAS,
+                "Used share of the tightest quota of the deployment, with what requests under way \
+                 have reserved.",
+            ),
+            Self::QuotaResets => of_deployment(
+                "quota.resets",
+                "ms",
+                QUOTAS,
+                "Time until the window of the tightest quota turns.",
             ),
             Self::ModelSequence => SignalFacts {
                 name: "model.sequence",
@@ -256,16 +291,42 @@ impl Signal {
                 age: "none",
                 meaning: "Number of this request for its model: 0, 1, 2 and so on. Unknown in `assign`.",
             },
+            Self::BudgetLeft => of_budget(
+                "budget.NAME.left",
+                "dollars",
+                LEDGER,
+                "What the budget NAME has left in its window: neither spent nor reserved.",
+            ),
+            Self::BudgetElapsed => of_budget(
+                "budget.NAME.elapsed",
+                "0 to 1",
+                ["the host's clock", "none"],
+                "Share of the budget's window that is over.",
+            ),
+            Self::BudgetPace => of_budget(
+                "budget.NAME.pace",
+                "1 = lasts",
+                LEDGER,
+                "Share of the budget that is spent, divided by the share of its window that is over.",
+            ),
         }
     }
 
-    /// The signal with this name.
+    /// The signal with this name. None for signals of budgets, which need the name of one:
+    /// [`Column::by_name`](crate::Column::by_name).
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|signal| signal.facts().name == name)
+        let is_it = |signal: &Self| !signal.is_of_budget() && signal.facts().name == name;
+        Self::ALL.into_iter().find(is_it)
     }
 
-    /// Its name, as `describe` asks for it.
+    /// Whether it is about a budget, whose name is a part of its own.
+    #[must_use]
+    pub const fn is_of_budget(self) -> bool {
+        matches!(self, Self::BudgetLeft | Self::BudgetElapsed | Self::BudgetPace)
+    }
+
+    /// Its name, as `describe` asks for it. `NAME` stands for the name of a budget.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.facts().name
@@ -327,7 +388,8 @@ mod tests {
     fn every_signal_has_a_name_of_its_own() {
         for (at, signal) in Signal::ALL.into_iter().enumerate() {
             assert_eq!(signal as usize, at);
-            assert_eq!(Signal::by_name(signal.name()), Some(signal));
+            let is_named = !signal.is_of_budget();
+            assert_eq!(Signal::by_name(signal.name()), is_named.then_some(signal));
             let facts = signal.facts();
             assert!(facts.meaning.ends_with('.') && !facts.source.is_empty(), "{signal}");
         }

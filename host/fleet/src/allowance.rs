@@ -9,7 +9,12 @@
 //!
 //! Pure: the caller passes the time.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
+
+use config::QuotaUnit;
+
+use super::ToldQuota;
 
 /// Requests go faster than the learned rate by this factor. While demand exceeds the limit, this
 /// costs one refusal in twenty requests.
@@ -28,11 +33,31 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The allowance as an answer's headers state it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
+pub(super) struct Left {
     /// Requests that are left.
-    pub remaining: u32,
+    pub(super) remaining: u32,
+    /// Requests that a window has, if that is told.
+    pub(super) limit: Option<u32>,
     /// Time until all of them, or the next ones, are allowed again.
-    pub reset: Duration,
+    pub(super) reset: Duration,
+}
+
+impl Left {
+    /// The tightest of what headers tell. The number of requests that remaining tokens allow is not
+    /// known, so tokens count only once none is left. What names no time is no allowance.
+    pub(super) fn tightest<'t>(told: impl Iterator<Item = &'t ToldQuota>) -> Option<Self> {
+        let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let left = told.filter_map(|told| {
+            let is_tokens = told.unit == QuotaUnit::Tokens;
+            let left = Self {
+                remaining: small(told.remaining),
+                limit: told.limit.filter(|limit| *limit > 0 && !is_tokens).map(small),
+                reset: told.reset?,
+            };
+            (!is_tokens || told.remaining == 0).then_some(left)
+        });
+        left.min_by_key(|left| (left.remaining, Reverse(left.reset)))
+    }
 }
 
 /// The allowance of one deployment.
@@ -59,6 +84,7 @@ struct Learned {
 #[derive(Debug, Clone, Copy)]
 struct Told {
     remaining: u32,
+    limit: Option<u32>,
     resets: Instant,
 }
 
@@ -86,6 +112,15 @@ impl Allowance {
         let told = self.told.map(|told| f64::from(told.remaining));
         let learned = self.learned.as_mut().map(|learned| learned.save(now).max(0.0).floor());
         [told, learned].into_iter().flatten().reduce(f64::min)
+    }
+
+    /// The used share of the allowance that was told, 0 to 1, and when its window turns. None: the
+    /// deployment does not tell its limit.
+    pub(super) fn used(&mut self, now: Instant) -> Option<(f64, Instant)> {
+        self.told.take_if(|told| told.resets <= now);
+        let Told { remaining, limit, resets } = self.told?;
+        let left = f64::from(remaining) / f64::from(limit?);
+        Some(((1.0 - left).max(0.0), resets))
     }
 
     /// Counts a request that goes now.
@@ -140,9 +175,10 @@ impl Allowance {
 
     /// Notes what an answer reports to be left. It may not include the `others` requests that were
     /// out.
-    pub(super) fn told(&mut self, quota: Quota, others: u32, now: Instant) {
-        let remaining = quota.remaining.saturating_sub(others);
-        self.told = Some(Told { remaining, resets: now + quota.reset.min(LONGEST) });
+    pub(super) fn told(&mut self, left: Left, others: u32, now: Instant) {
+        let remaining = left.remaining.saturating_sub(others);
+        let resets = now + left.reset.min(LONGEST);
+        self.told = Some(Told { remaining, limit: left.limit, resets });
     }
 }
 
@@ -237,7 +273,7 @@ mod tests {
     fn what_is_told_is_kept() {
         let (mut allowance, now) = (Allowance::default(), Instant::now());
         assert!(allowance.closed(now).is_none() && allowance.is_unknown());
-        allowance.told(Quota { remaining: 3, reset: 1000 * MS }, 1, now);
+        allowance.told(Left { remaining: 3, limit: None, reset: 1000 * MS }, 1, now);
         for _ in 0..2 {
             assert!(allowance.closed(now).is_none());
             allowance.spend(now);
@@ -245,7 +281,7 @@ mod tests {
         assert_eq!(allowance.closed(now), Some(now + 1000 * MS));
         assert_eq!(allowance.closed(now + 999 * MS), Some(now + 1000 * MS));
         assert!(allowance.closed(now + 1000 * MS).is_none() && allowance.is_unknown());
-        allowance.told(Quota { remaining: 0, reset: Duration::MAX }, 0, now);
+        allowance.told(Left { remaining: 0, limit: None, reset: Duration::MAX }, 0, now);
         assert_eq!(allowance.closed(now), Some(now + LONGEST));
     }
 
@@ -271,7 +307,7 @@ mod tests {
         refused.refused(false, now);
         assert!(!refused.is_unknown());
         let mut told = Allowance::default();
-        told.told(Quota { remaining: 9, reset: 1000 * MS }, 0, now);
+        told.told(Left { remaining: 9, limit: None, reset: 1000 * MS }, 0, now);
         assert!(!told.is_unknown());
         refused.refused = None;
         refused.learned = Some(Learned { rate: 1.0, saved: 0.0, at: now, since: now });
@@ -338,7 +374,7 @@ mod tests {
                 match step {
                     0 => allowance.refused(wait % 2 == 0, now),
                     1 => allowance.answered(now),
-                    2 => allowance.told(Quota { remaining: 0, reset: 10 * MS }, 3, now),
+                    2 => allowance.told(Left { remaining: 0, limit: None, reset: 10 * MS }, 3, now),
                     _ => allowance.spend(now),
                 }
                 let opens = allowance.closed(now);

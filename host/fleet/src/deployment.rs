@@ -13,7 +13,7 @@ use super::standing::{Change, Standing};
 use super::suspicions::Suspicions;
 use super::{
     Condition, DeploymentMeters, DeploymentSignals, EngineSignals, Health, Load, Permit, Prices,
-    Ramp, Reports, Slot, Slots, State, Tariff,
+    Quotas, Ramp, Reports, Slot, Slots, State, Tariff,
 };
 
 /// One place a model runs: its configuration and its live state.
@@ -43,6 +43,8 @@ pub struct Deployment {
     pub meters: Arc<DeploymentMeters>,
     /// What is recorded of it for signals. Kept over reloads.
     pub signals: Arc<DeploymentSignals>,
+    /// Its quotas. None: it has none. Their counts are kept over reloads.
+    pub quotas: Option<Quotas>,
     /// Its prices, exactly.
     pub tariff: Tariff,
     /// Prices of the remote deployments of its model, if it is local: what its answers save.
@@ -103,9 +105,10 @@ impl Deployment {
     #[must_use]
     pub fn state(&self, now: Instant) -> State {
         let health = self.health.as_ref().map(|health| (health.is_up(), health.observation()));
-        let suspected = self.suspicions.state(now);
+        let forbidden = self.quota_state(now);
+        let suspected = || self.suspicions.state(now);
         let standing = || self.standing.state(now, &self.siblings.slow_start);
-        let mut state = suspected.unwrap_or_else(standing);
+        let mut state = forbidden.or_else(suspected).unwrap_or_else(standing);
         let stalled = self.slots.report().stalled;
         match health {
             Some((false, seen)) => State {
@@ -131,13 +134,16 @@ impl Deployment {
     #[must_use]
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
         let standing = self.standing.next_change(now, &self.siblings.slow_start);
-        [standing, self.suspicions.next_change(now)].into_iter().flatten().min()
+        let all = [standing, self.suspicions.next_change(now), self.quota_closed(now)];
+        all.into_iter().flatten().min()
     }
 
     /// True if a request would be admitted now. Cheap, and claims no trial.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
-        self.standing.is_open(now) && self.suspicions.is_open(now)
+        self.standing.is_open(now)
+            && self.suspicions.is_open(now)
+            && self.quota_closed(now).is_none()
     }
 
     /// Admits a request that has a slot. None if the deployment is ejected, cooling or suspected.
@@ -175,7 +181,10 @@ impl Deployment {
     #[must_use]
     pub fn is_worth_waiting(&self, now: Instant) -> bool {
         let is_up = self.health.as_ref().is_none_or(|health| health.is_up());
-        is_up && self.standing.is_worth_waiting(now) && self.suspicions.is_open(now)
+        is_up
+            && self.standing.is_worth_waiting(now)
+            && self.suspicions.is_open(now)
+            && self.quota_closed(now).is_none()
     }
 
     /// When its pause is over, if it asked for one.
@@ -267,7 +276,8 @@ impl Deployment {
 
     /// Time until it may be used again. None if it may be used now.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
-        self.standing.wait(now).max(self.suspicions.wait(now))
+        let quota = self.quota_closed(now).map(|until| until.saturating_duration_since(now));
+        self.standing.wait(now).max(self.suspicions.wait(now)).max(quota)
     }
 
     /// Tells the decision layer that the state of this deployment changed.

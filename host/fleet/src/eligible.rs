@@ -13,7 +13,8 @@ use super::{Condition, Deployment, FleetModel, State};
 /// The deployments that may get traffic, as positions in their model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Eligible {
-    /// Panic mode: nothing was eligible, so all deployments are, except cooling ones.
+    /// Panic mode: nothing was eligible, so all deployments are, except cooling ones and those whose
+    /// quota is used up.
     pub panic: bool,
     /// Local deployments that the strategy is asked about.
     pub local: Vec<usize>,
@@ -67,9 +68,9 @@ impl Eligible {
             !eligible.contains(&true) || (standby == Standby::Never && kept_only(&eligible));
         if panic {
             // A request may wait for a cooling deployment. Nothing overrides the pause that it
-            // asked for.
-            let cooling = |prospect: &Prospect| prospect.condition == Condition::Cooling;
-            eligible = prospects.iter().map(|prospect| !cooling(prospect)).collect();
+            // asked for, nor a quota.
+            let is_usable = |prospect: &Prospect| !prospect.condition.is_forbidden();
+            eligible = prospects.iter().map(is_usable).collect();
         }
         let mut found = Self { panic, ..Self::default() };
         for (i, prospect) in prospects.iter().enumerate().filter(|(i, _)| eligible[*i]) {

@@ -3,7 +3,8 @@
 //!
 //! A deployment's state has two sources: `health` has the results of its probes, and `standing`
 //! learns from its requests (ejection, cooling). `suspicions` has what several different requests
-//! showed: a refused key, a missing model. `engine` has the load that its engine tells. The request
+//! showed: a refused key, a missing model. `quota` counts what a deployment may have in a window of
+//! time. `engine` has the load that its engine tells. The request
 //! path holds a [`Permit`] for each attempt, and settles it with the outcome. `signals` has the
 //! numbers that strategies ask for by name.
 
@@ -34,6 +35,7 @@ mod outcome;
 mod permit;
 mod place;
 mod pressure;
+mod quota;
 mod rate;
 mod reading;
 mod reports;
@@ -50,7 +52,6 @@ mod tariff;
 mod tests;
 mod trial;
 
-pub use allowance::Quota;
 pub use attempt_queue::AttemptQueue;
 pub use budget::{Active, Budget};
 pub use changes::ChangeNotifier;
@@ -73,6 +74,9 @@ use now::jitter;
 pub use now::now;
 pub use outcome::{FailureKind, Outcome};
 pub use permit::{Permit, PutOff};
+pub use quota::{
+    QuotaHold, QuotaNeeds, QuotaReport, QuotaSpent, QuotaUse, Quotas, ToldQuota, Wall,
+};
 pub use rate::Rate;
 pub use reports::Reports;
 pub use scope::{Demand, Forbidden, Scope};

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use config::{
-    Config, DeploymentConfig, EngineMetrics, Model, Origin, ProbeTarget, Redactor, StrategyConfig,
+    Config, DeploymentConfig, EngineMetrics, Model, Origin, ProbeTarget, QuotaUnit, Redactor,
+    StrategyConfig,
 };
 use contract::Place;
 
@@ -17,8 +18,8 @@ use super::siblings::{Member, Siblings};
 use super::standing::Standing;
 use super::{
     Budget, ChangeNotifier, Deployment, DeploymentSignals, EngineSignals, Health, HedgeBudget,
-    ModelMeters, ModelSignals, PrefixIndex, ProbeRequests, Reports, Slots, StrategyTable, Tariff,
-    jitter, now,
+    ModelMeters, ModelSignals, PrefixIndex, ProbeRequests, Quotas, Reports, Slots, StrategyTable,
+    Tariff, Wall, jitter, now,
 };
 
 /// A model with its deployments.
@@ -33,8 +34,12 @@ pub struct FleetModel {
     /// True if the deployments differ in what they can do. A request may then fit only some of
     /// them.
     pub is_varied: bool,
+    /// What quotas of its deployments count. None: none has a quota.
+    pub quotas: Option<QuotaUnit>,
     /// True if a deployment has a price for images.
     pub charges_images: bool,
+    /// True if a provider is known to bill answers that are cancelled.
+    pub bills_cancelled: bool,
     /// What its deployments share of signals. Kept over reloads.
     pub(super) signals: Arc<ModelSignals>,
     siblings: Arc<Siblings>,
@@ -177,6 +182,11 @@ impl Fleet {
                 health,
                 engine: engines.engine(config),
                 slots: same(config).map_or_else(slots, |old| Arc::clone(&old.slots)),
+                quotas: Quotas::of(
+                    &config.quotas,
+                    same(config).and_then(|old| old.quotas.as_ref()),
+                    Wall::Machine,
+                ),
                 redactor: Arc::clone(&self.redactor),
                 meters: same(config).map_or_else(Arc::default, |old| Arc::clone(&old.meters)),
                 signals: same(config).map_or_else(recorded, |old| Arc::clone(&old.signals)),
@@ -196,13 +206,16 @@ impl Fleet {
         let new = || Arc::new(ModelMeters::of(&model.id));
         let meters = old.map_or_else(new, |old| Arc::clone(&old.meters));
         let is_varied = is_varied(&model.deployments);
+        let quotas = quotas(&model.deployments);
         let charges = |deployment: &Arc<Deployment>| !deployment.tariff.image.is_zero();
         FleetModel {
             charges_images: deployments.iter().any(charges),
+            bills_cancelled: model.deployments.iter().any(|one| one.cancel.is_some()),
             config: model.clone(),
             deployments,
             meters,
             is_varied,
+            quotas,
             signals,
             siblings,
         }
@@ -299,6 +312,12 @@ fn predecessor<'f>(old: &'f FleetModel, config: &DeploymentConfig) -> Option<&'f
         old.endpoint == config.endpoint && old.provider_model_id == config.provider_model_id
     };
     old.deployments.iter().find(|old| is_same(&old.config))
+}
+
+/// Tokens if a quota of them counts tokens, else requests if one counts those.
+fn quotas(deployments: &[DeploymentConfig]) -> Option<QuotaUnit> {
+    let units = deployments.iter().flat_map(|config| &config.quotas).map(|quota| quota.unit);
+    units.max_by_key(|unit| *unit == QuotaUnit::Tokens)
 }
 
 /// True if the deployments differ in what they can do.

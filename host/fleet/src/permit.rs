@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use contract::Side;
+
+use super::allowance::Left;
 use super::load::clock;
 use super::standing::{Change, Turn};
-use super::{AnswerTokens, Deployment, Outcome, Quota, RequestSignals, Slot, Trace};
+use super::{AnswerTokens, Deployment, Outcome, QuotaHold, RequestSignals, Slot, ToldQuota, Trace};
 
 /// One attempt in flight. Dropping it without an outcome counts neither for nor against the
 /// deployment. If it was the trial of an ejected deployment, the next request may be the
@@ -20,6 +23,8 @@ pub struct Permit {
     slot: Slot,
     /// What is recorded for signals. None once the attempt is settled, and if no strategy asks.
     trace: Option<Box<Trace>>,
+    /// What it takes from quotas. None: the deployment has none.
+    quota: Option<Arc<QuotaHold>>,
 }
 
 impl Permit {
@@ -27,7 +32,14 @@ impl Permit {
         deployment.load.begin();
         deployment.engine.begin();
         let trace = deployment.signals.trace(now);
-        Self { deployment: Arc::clone(deployment), issued: now, turn: Some(turn), slot, trace }
+        Self {
+            deployment: Arc::clone(deployment),
+            issued: now,
+            turn: Some(turn),
+            slot,
+            trace,
+            quota: None,
+        }
     }
 
     /// The deployment that the attempt is made at.
@@ -91,9 +103,42 @@ impl Permit {
         }
     }
 
-    /// Records what the answer tells of the requests that are left to the gateway's key.
-    pub fn told(&self, quota: Quota, now: Instant) {
-        self.deployment.slots.tell(quota, now);
+    /// Brings what the attempt takes from quotas. From now on it counts as used, unless
+    /// [`Deployment::settle_quota`] says otherwise.
+    pub fn use_quota(&mut self, hold: Option<QuotaHold>) {
+        self.quota = hold.map(|hold| {
+            hold.arm();
+            Arc::new(hold)
+        });
+    }
+
+    /// What the attempt takes from quotas.
+    #[must_use]
+    pub fn quota(&self) -> Option<&Arc<QuotaHold>> {
+        self.quota.as_ref()
+    }
+
+    /// True if headers that tell what is left are of use. A limit of one's own engine shows in its
+    /// refusals.
+    #[must_use]
+    pub fn hears_quota(&self) -> bool {
+        self.deployment.config.side == Side::Remote || self.quota.is_some()
+    }
+
+    /// Records what the answer tells of what is left to the gateway's key. Quotas that believe
+    /// headers take what is of their unit.
+    pub fn told(&self, told: &[ToldQuota], now: Instant) {
+        let deployment = &self.deployment;
+        if let Some(hold) = &self.quota {
+            deployment.told_quota(hold, told, now);
+        }
+        let believed = |unit| deployment.quotas.as_ref().is_some_and(|own| own.believes(unit));
+        let others = told.iter().filter(|told| !believed(told.unit));
+        if deployment.config.side == Side::Remote
+            && let Some(left) = Left::tightest(others)
+        {
+            deployment.slots.tell(left, now);
+        }
     }
 
     /// Ends the attempt. The outcome may eject, cool or restore the deployment, and adjusts its

@@ -2,39 +2,41 @@
 
 use std::time::Instant;
 
-use contract::{Signal, SignalScope};
+use contract::Column;
 
 use super::{Eligible, FleetModel, RequestSignals};
 
 impl Eligible {
     /// The values of `columns` for the deployments that the strategy is asked about: a row for each,
     /// local ones first, then the global ones. Empty if nothing is asked for. NaN: unknown.
-    /// `request` is what some of them depend on, and `number` gives that of the request.
+    /// `request` is what some of them depend on, and `global` gives the value of a global one.
     #[must_use]
     pub fn signals(
         &self,
         model: &FleetModel,
-        columns: &[Option<Signal>],
+        columns: &[Option<Column>],
         request: Option<&RequestSignals>,
-        number: impl Fn() -> f64,
+        global: impl Fn(&Column) -> f64,
         now: Instant,
     ) -> Vec<f64> {
         if columns.is_empty() {
             return Vec::new();
         }
-        let is_global = |column: &Option<Signal>| {
-            column.is_some_and(|signal| signal.facts().scope == SignalScope::Global)
-        };
         let rows = self.local.len() + self.remote.len();
         let mut values = Vec::with_capacity((rows + 1) * columns.len());
+        // What this host does not know has a row of NaN.
+        let is_row =
+            |column: &&Option<Column>| column.as_ref().is_none_or(|column| !column.is_global());
         for at in self.local.iter().chain(&self.remote) {
             let deployment = &model.deployments[*at];
-            let of = |column: &Option<Signal>| {
-                column.map_or(f64::NAN, |signal| deployment.signal(signal, request, now))
+            let of = |column: &Option<Column>| match column {
+                Some(column) => deployment.signal(column.signal, request, now),
+                None => f64::NAN,
             };
-            values.extend(columns.iter().filter(|column| !is_global(column)).map(of));
+            values.extend(columns.iter().filter(is_row).map(of));
         }
-        values.extend(columns.iter().filter(|column| is_global(column)).map(|_| number()));
+        let globals = columns.iter().flatten().filter(|column| column.is_global());
+        values.extend(globals.map(global));
         values
     }
 }

@@ -1,8 +1,12 @@
 //! What is forbidden to one request. Unlike what is *judged* (ejected, unhealthy), nothing overrides
 //! it: not panic mode, not fallback, not a strategy.
 
+use std::time::Instant;
+
 use config::{Capability, DeploymentConfig, Sides};
 use contract::Modalities;
+
+use super::{Deployment, QuotaNeeds};
 
 /// What a request needs, as far as the gateway can tell without an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +26,8 @@ pub struct Scope {
     least: Demand,
     /// Budgets that have too little left, as bits.
     spent: u64,
+    /// What the request needs of quotas. None: no deployment of the model has a quota.
+    needs: Option<QuotaNeeds>,
 }
 
 /// Why a deployment is forbidden to a request.
@@ -35,6 +41,8 @@ pub enum Forbidden {
     Feature,
     /// A budget that covers it has too little left.
     Budget,
+    /// A quota of it has too little left.
+    Quota,
 }
 
 impl Scope {
@@ -43,6 +51,7 @@ impl Scope {
         sides: Sides::BOTH,
         least: Demand { tokens: 0, input: Modalities::NONE, tools: false },
         spent: 0,
+        needs: None,
     };
 
     /// The scope of a request that may go to `sides`. A demand that no deployment on these sides
@@ -64,7 +73,7 @@ impl Scope {
                 least = more;
             }
         }
-        Self { sides, least, spent: 0 }
+        Self { sides, least, ..Self::ALL }
     }
 
     /// Leaves out what budgets of these bits cover, too.
@@ -73,7 +82,32 @@ impl Scope {
         Self { spent, ..self }
     }
 
-    /// Why `config` is forbidden. None: it is not.
+    /// Leaves out deployments whose quotas have less left than these needs, too.
+    #[must_use]
+    pub fn needing(self, needs: QuotaNeeds) -> Self {
+        Self { needs: Some(needs), ..self }
+    }
+
+    /// What the request needs of quotas.
+    #[must_use]
+    pub fn needs(&self) -> QuotaNeeds {
+        self.needs.unwrap_or_default()
+    }
+
+    /// Why a deployment is forbidden at the time that `now` tells. None: it is not.
+    #[must_use]
+    pub fn forbids_now(
+        &self,
+        deployment: &Deployment,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Forbidden> {
+        self.forbids(&deployment.config).or_else(|| {
+            let needs = self.needs.filter(|_| deployment.quotas.is_some())?;
+            deployment.quota_forbids(needs, now()).map(|_| Forbidden::Quota)
+        })
+    }
+
+    /// Why `config` is forbidden, whatever its quotas have left. None: it is not.
     #[must_use]
     pub fn forbids(&self, config: &DeploymentConfig) -> Option<Forbidden> {
         let capability = &config.capability;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use config::SlowStart;
 use contract::Side;
 
-use super::allowance::Quota;
+use super::allowance::Left;
 use super::limits::Limits;
 use super::line::Queue;
 use super::load::clock;
@@ -239,8 +239,8 @@ impl Slots {
 
     /// Records what a remote deployment tells of its allowance, in an answer to an attempt that
     /// still holds its place.
-    pub(super) fn tell(&self, quota: Quota, now: Instant) {
-        self.learn(|pressure, taken, _| pressure.told(quota, taken.saturating_sub(1), now));
+    pub(super) fn tell(&self, left: Left, now: Instant) {
+        self.learn(|pressure, taken, _| pressure.told(left, taken.saturating_sub(1), now));
     }
 
     /// Records that an attempt, admitted as number `level` at `sent`, got no first byte in time. It

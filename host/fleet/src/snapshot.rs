@@ -161,6 +161,8 @@ pub enum Condition {
     Ejected,
     /// The deployment is remote, and asked for a pause: 429 or 503 with `Retry-After`.
     Cooling,
+    /// A quota of the deployment is used up.
+    Quota,
     /// The time of its ejection is over. One request at a time is admitted as a trial.
     HalfOpen,
     /// The deployment does not accept the gateway's credential.
@@ -178,11 +180,12 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Healthy,
         Self::Unhealthy,
         Self::Ejected,
         Self::Cooling,
+        Self::Quota,
         Self::HalfOpen,
         Self::Credential,
         Self::Misconfigured,
@@ -197,6 +200,12 @@ impl Condition {
         matches!(self, Self::Healthy | Self::SlowStart | Self::HalfOpen | Self::Stalled)
     }
 
+    /// Whether nothing overrides it, panic mode neither.
+    #[must_use]
+    pub fn is_forbidden(self) -> bool {
+        matches!(self, Self::Cooling | Self::Quota)
+    }
+
     /// The condition in the words of the contract. In panic mode strategies are asked about
     /// deployments that are out of use too; these are as good as on trial.
     #[must_use]
@@ -209,6 +218,7 @@ impl Condition {
             | Self::Unhealthy
             | Self::Ejected
             | Self::Cooling
+            | Self::Quota
             | Self::Credential
             | Self::Misconfigured
             | Self::Refused => CandidateState::HalfOpen,
@@ -223,6 +233,7 @@ impl Condition {
             Self::Unhealthy => "unhealthy",
             Self::Ejected => "ejected",
             Self::Cooling => "cooling",
+            Self::Quota => "quota",
             Self::HalfOpen => "half_open",
             Self::Credential => "credential",
             Self::Misconfigured => "misconfigured",

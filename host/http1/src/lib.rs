@@ -11,6 +11,7 @@
 //! an upstream's answer as [`Malformed`](response::Malformed).
 
 mod bytes16;
+mod folded;
 pub mod headers;
 pub mod json;
 pub mod json_stream;
@@ -32,6 +33,7 @@ use pieces::work::count;
 #[inline(always)]
 fn count(_bytes: usize) {}
 
+pub use folded::{Costly, Rivals};
 pub use refusal::Refusal;
 pub use scan::{Fields, Scan, ScanError, scan};
 pub use usage_wish::UsageWish;

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::count;
+use crate::folded::{Folded, Rivals, folded};
 use crate::json::{self, Broken};
 use crate::usage_wish::UsageWish;
 
@@ -44,6 +45,8 @@ pub struct Fields {
     /// `prompt_cache_key`, `user`, `conversation` and `previous_response_id`. The first that is
     /// present names the session.
     pub session: [Option<Range<usize>>; 4],
+    /// Values that another parser may use in place of the ones above.
+    pub rivals: Rivals,
 }
 
 impl Fields {
@@ -106,10 +109,16 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
             "stream" => ("stream", &mut stream),
             "stream_options" => return options = Some(value),
             name => {
-                if let Some(place) = fields.place(name) {
-                    *place = Some(value);
-                } else if let Some(nth) = folded(name) {
-                    odd[nth] = true;
+                let rival = match fields.place(name) {
+                    Some(place) => place.replace(value),
+                    None => Some(value),
+                };
+                let Some(rival) = rival else { return };
+                match folded(name) {
+                    Some(Folded::Model) => odd[0] = true,
+                    Some(Folded::Stream) => odd[1] = true,
+                    Some(Folded::Costly(kind)) => fields.rivals.add(kind, rival),
+                    None => {}
                 }
                 return;
             }
@@ -142,19 +151,6 @@ pub fn scan(body: &[u8]) -> Result<Scan, ScanError> {
     Ok(Scan { model: model.into_owned(), model_at, stream: stream.is_some(), usage_wish, fields })
 }
 
-/// Which of `model` and `stream` a key means to parsers that ignore case, such as Go's. The last of
-/// several such keys counts there. These parsers also read the long s (U+017F) as an s.
-fn folded(name: &str) -> Option<usize> {
-    if !matches!(name.len(), 5..=7) {
-        return None;
-    }
-    let is = |known: &str| {
-        let mut folded = name.chars().map(|c| if c == 'ſ' { 's' } else { c.to_ascii_lowercase() });
-        known.chars().all(|c| folded.next() == Some(c)) && folded.next().is_none()
-    };
-    ["model", "stream"].into_iter().position(is)
-}
-
 /// The text of a JSON string, which [`json`] must have read.
 pub(crate) fn unquoted(string: &str) -> Cow<'_, str> {
     count(string.len());
@@ -176,6 +172,7 @@ fn said(body: &[u8], Broken { at, why }: Broken) -> ScanError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::folded::Costly;
 
     fn error(body: impl AsRef<[u8]>) -> ScanError {
         scan(body.as_ref()).expect_err("bad")
@@ -270,8 +267,24 @@ mod tests {
         let twice = br#"{"model":"m","user":"a","user":"bc"}"#;
         let fields = scan(twice).expect("good").fields;
         assert_eq!(fields.session[1].clone().map(|at| &twice[at]), Some(&b"\"bc\""[..]));
-        let other = scan(br#"{"model":"m","temperature":1,"Tools":[]}"#).expect("good");
+        let other = scan(br#"{"model":"m","temperature":1,"User":[]}"#).expect("good");
         assert_eq!(other.fields, Fields::default());
+    }
+
+    #[test]
+    fn what_another_parser_may_use_is_kept() {
+        let rivals = |body: &str, kind| {
+            let rivals = scan(body.as_bytes()).expect("good").fields.rivals;
+            let values = rivals.of(kind).expect("few");
+            values.map(|at| body[at].to_owned()).collect::<Vec<_>>()
+        };
+        let body = r#"{"model":"m","max_tokens":1,"MAX_TOKENS":2,"max_tokens":3,"n_predict":4}"#;
+        assert_eq!(rivals(body, Costly::MaxOutput), ["2", "1", "4"]);
+        let body = r#"{"model":"m","prompt":["a","b"],"input":"c","N":2,"n":1,"\u004e":3}"#;
+        assert_eq!(rivals(body, Costly::Prompt), [r#"["a","b"]"#]);
+        assert_eq!(rivals(body, Costly::Choices), ["2", "3"]);
+        let once = r#"{"model":"m","messages":[],"max_tokens":1,"max_completion_tokens":2,"n":1}"#;
+        assert_eq!(scan(once.as_bytes()).expect("good").fields.rivals, Rivals::default());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use contract::{Moment, Surroundings};
 
 /// Monday, 2026-01-05 00:00 UTC, in milliseconds since 1970.
-const BEGIN: u64 = 1_767_571_200_000;
+pub(crate) const BEGIN: u64 = 1_767_571_200_000;
 
 /// Time that the owner sets, and random numbers of a seed.
 #[derive(Debug)]

@@ -40,6 +40,10 @@ struct State {
     largest: Picodollars,
     /// It was told in this window that most is spent.
     warned: bool,
+    /// It was told in this window that it begins in the future.
+    is_told_ahead: bool,
+    /// Its last entry is written, and nothing may be reserved any more.
+    closed: bool,
     /// The store's last words of it, before the first use.
     kept: Option<Entry>,
 }
@@ -68,6 +72,8 @@ pub(crate) enum Answer {
     Reserved { low: bool },
     /// The lease is too small. A larger one must be asked for first.
     Unleased,
+    /// The store is closed.
+    Closed,
     /// So much is spent that it does not fit before the window ends.
     Spent { until: Timestamp },
     /// It does not fit beside the reservations of requests under way.
@@ -99,6 +105,9 @@ impl Account {
         now: Timestamp,
     ) -> Answer {
         let mut state = self.lock();
+        if state.closed {
+            return Answer::Closed;
+        }
         let window = state.turn(rule, now);
         let total = state.spent.checked_add(state.reserved);
         let total = total.and_then(|total| total.checked_add(amount));
@@ -153,11 +162,46 @@ impl Account {
         Balance { spent: state.spent, reserved: state.reserved, window }
     }
 
+    /// True once in a window that lies ahead: the clock was set back, and no money comes until it has
+    /// caught up.
+    pub(crate) fn tells_ahead(&self, now: Timestamp) -> bool {
+        let mut state = self.lock();
+        let is_ahead = state.window.is_some_and(|window| window.is_ahead(now));
+        is_ahead && !std::mem::replace(&mut state.is_told_ahead, true)
+    }
+
+    /// The start of its window, if that is over and nothing is reserved. None: its money still counts.
+    pub(crate) fn over(&self, now: Timestamp) -> Option<i64> {
+        let state = self.lock();
+        let (start, end) = match (state.window, state.kept) {
+            (Some(window), _) => (window.start.as_second(), window.end.as_second()),
+            (None, Some(kept)) => (kept.start, kept.end),
+            (None, None) => (i64::MIN, i64::MIN),
+        };
+        (state.reserved.is_zero() && end <= now.as_second()).then_some(start)
+    }
+
     /// What the store should write. None: it has all that is wanted.
     pub(crate) fn wanted(&self) -> Option<Entry> {
         let state = self.lock();
         let window = state.window.filter(|_| state.wanted > state.lease)?;
         Some(Entry::of(window, state.wanted))
+    }
+
+    /// What a new store should have. None: nothing of it counts.
+    pub(crate) fn entry(&self) -> Option<Entry> {
+        let state = self.lock();
+        match state.window {
+            Some(window) => Some(Entry::of(window, state.lease.max(state.wanted))),
+            None => state.kept,
+        }
+    }
+
+    /// Ends all reservations to come: a lease that is granted later would not be in the store's last
+    /// words.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.leased.notify_waiters();
     }
 
     /// What the store should have when the process ends: nothing is leased any more, but what is
@@ -228,7 +272,7 @@ impl State {
         self.calendar = Some(rule.calendar.clone());
         self.age = rule.age;
         self.largest = Picodollars::ZERO;
-        self.warned = false;
+        (self.warned, self.is_told_ahead) = (false, false);
     }
 }
 

@@ -10,7 +10,11 @@ fn rule(amount: u64, per: Period) -> Rule {
 
 /// A rule of a later configuration.
 fn aged(amount: u64, per: Period, age: u64) -> Rule {
-    let budget = Budget {
+    Rule::of(&budget(amount, per), age)
+}
+
+fn budget(amount: u64, per: Period) -> Budget {
+    Budget {
         name: "b".to_owned(),
         amount: Picodollars::new(amount),
         per,
@@ -20,8 +24,7 @@ fn aged(amount: u64, per: Period, age: u64) -> Rule {
         then: OnceSpent::Next,
         reserve: Reserve::Maximum,
         warn_at: 0.8,
-    };
-    Rule::of(&budget, age)
+    }
 }
 
 fn pico(amount: u64) -> Picodollars {
@@ -110,6 +113,41 @@ fn a_lease_counts_as_spent_after_a_crash_until_its_window_ends() {
     assert!(is_reserved(reserve(&kept(0), &rule, 100, 61)));
     // Of a later one: the clock was set back.
     assert_eq!(reserve(&kept(600), &rule, 11, 61), Answer::Spent { until: at(660) });
+}
+
+#[test]
+fn a_month_goes_on_over_a_change_of_clocks() {
+    let second = |time: &str| time.parse::<Timestamp>().unwrap().as_second();
+    let berlin = TimeZone::named("Europe/Berlin").unwrap();
+    let rule = Rule::of(&Budget { time_zone: berlin, ..budget(100, Period::Month) }, 1);
+    let account = Account::default();
+    // Summer time ends on 25 October, an hour before the same time of day.
+    let end = at(second("2026-10-31T23:00:00Z"));
+    let spend = |amount, time: &str| {
+        let now = second(time);
+        let answer = reserve(&account, &rule, amount, now);
+        if is_reserved(answer) {
+            account.settle(&rule, pico(amount), pico(amount), at(now));
+        }
+        answer
+    };
+    assert!(is_reserved(spend(60, "2026-09-30T22:00:00Z")), "midnight in Berlin");
+    assert!(is_reserved(spend(39, "2026-10-25T00:59:59Z")));
+    assert_eq!(spend(2, "2026-10-25T01:00:00Z"), Answer::Spent { until: end });
+    assert_eq!(spend(2, "2026-10-31T22:59:59Z"), Answer::Spent { until: end });
+    assert!(is_reserved(spend(100, "2026-10-31T23:00:00Z")));
+}
+
+#[test]
+fn a_window_in_the_future_is_told_once() {
+    let rule = rule(100, Period::Seconds(60));
+    let account = Account::kept(Entry { start: 600, end: 660, lease: pico(90) });
+    assert!(!account.tells_ahead(at(61)), "before its first use");
+    assert!(is_reserved(reserve(&account, &rule, 10, 61)));
+    assert_eq!([account.tells_ahead(at(61)), account.tells_ahead(at(62))], [true, false]);
+    assert!(is_reserved(reserve(&account, &rule, 90, 660)));
+    // A correction of a minute is none.
+    assert_eq!([account.tells_ahead(at(600)), account.tells_ahead(at(599))], [false, true]);
 }
 
 #[test]

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use config::{Budget, Config, Each, OnStoreFailure, OnceSpent, Reserve};
-use contract::Picodollars;
 use jiff::Timestamp;
 
 use crate::Ledger;
+use crate::accounts::Named;
+use crate::clock::Clock;
 use crate::purse::{Line, Purse, Stake};
 use crate::rule::Rule;
-use crate::writer::Named;
+use crate::standing::{Payer, Standing};
 
 /// The budgets of one configuration.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub struct Books {
     /// For each model, in the order of the configuration.
     models: Vec<Arc<Covered>>,
     pub(crate) on_failure: OnStoreFailure,
+    clock: Clock,
 }
 
 /// One budget.
@@ -43,27 +46,37 @@ pub(crate) struct Covered {
     pub(crate) deployments: Vec<u64>,
 }
 
-/// How a budget stands at a moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Its name.
-    pub name: Arc<str>,
-    /// What it allows in its window.
-    pub amount: Picodollars,
-    /// What is spent.
-    pub spent: Picodollars,
-    /// What is reserved for requests under way.
-    pub reserved: Picodollars,
-    /// When the window began.
-    pub start: Timestamp,
-    /// When it ends.
-    pub end: Timestamp,
-}
-
 impl Books {
     /// The budgets of a configuration.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, config: &Config) -> Self {
+        let covered = |model: &config::Model| {
+            model.deployments.iter().map(|deployment| deployment.budgets).collect()
+        };
+        let covered = config.models.iter().map(covered);
+        let on_failure = config.ledger.on_store_failure;
+        Self::covering(ledger, &config.budgets, covered, on_failure)
+    }
+
+    /// Budgets in simulated time, which nothing keeps. `covered`: for each deployment of each model the
+    /// budgets that cover it, as bits.
+    #[must_use]
+    pub fn simulated(
+        budgets: &[Budget],
+        covered: impl IntoIterator<Item = Vec<u64>>,
+        clock: Clock,
+    ) -> Self {
+        let ledger = Arc::new(Ledger::in_memory());
+        let books = Self::covering(ledger, budgets, covered, OnStoreFailure::default());
+        Self { clock, ..books }
+    }
+
+    fn covering(
+        ledger: Arc<Ledger>,
+        budgets: &[Budget],
+        covered: impl IntoIterator<Item = Vec<u64>>,
+        on_failure: OnStoreFailure,
+    ) -> Self {
         let age = ledger.ages.fetch_add(1, Ordering::Relaxed) + 1;
         let page = |budget: &Budget| {
             let account = match budget.each {
@@ -80,14 +93,18 @@ impl Books {
                 account,
             })
         };
-        let budgets: Vec<_> = config.budgets.iter().map(page).collect();
-        let covered = |model: &config::Model| {
-            let deployments: Vec<u64> = model.deployments.iter().map(|one| one.budgets).collect();
+        let budgets: Vec<_> = budgets.iter().map(page).collect();
+        let covered_of = |deployments: Vec<u64>| {
             let all = deployments.iter().fold(0, |all, bits| all | bits);
             Arc::new(Covered { all, deployments })
         };
-        let models = config.models.iter().map(covered).collect();
-        Self { ledger, budgets, models, on_failure: config.ledger.on_store_failure }
+        let models = covered.into_iter().map(covered_of).collect();
+        Self { ledger, budgets, models, on_failure, clock: Clock::Machine }
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The purse of a request of this tenant. None: no budget counts for it. `stake` says what it can
@@ -123,19 +140,31 @@ impl Books {
     /// How the budgets stand that are no tenant's own.
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {
-        let now = Timestamp::now();
-        let standing = |page: &Arc<Page>| {
-            let balance = page.account.as_ref()?.account.balance(&page.rule, now);
-            Some(Standing {
-                name: Arc::clone(&page.name),
-                amount: page.rule.amount,
-                spent: balance.spent,
-                reserved: balance.reserved,
-                start: balance.window.start,
-                end: balance.window.end,
-            })
-        };
+        let now = self.now();
+        let standing =
+            |page: &Arc<Page>| page.account.as_ref().map(|named| page.standing(named, now));
         self.budgets.iter().filter_map(standing).collect()
+    }
+
+    /// How the budget of this name stands for a payer. None: there is none, or it does not count for
+    /// the payer. Of a budget of each tenant, it is that of the payer.
+    #[must_use]
+    pub fn standing(&self, budget: &str, payer: Payer<'_>) -> Option<Standing> {
+        let page = self.budgets.iter().find(|page| *page.name == *budget)?;
+        let own;
+        let named = match (&page.account, payer) {
+            (Some(named), Payer::Anybody) => named,
+            (Some(named), Payer::Tenant(tenant)) => {
+                let only = page.tenant.as_deref();
+                only.is_none_or(|only| Some(only) == tenant).then_some(named)?
+            }
+            (None, Payer::Anybody) => return None,
+            (None, Payer::Tenant(tenant)) => {
+                own = self.ledger.account(&page.name, tenant.unwrap_or_default());
+                &own
+            }
+        };
+        Some(page.standing(named, self.now()))
     }
 
     /// Why the ledger's file could not be written at the last attempt. None: it could.
@@ -149,6 +178,11 @@ impl Books {
         if let Some(writer) = &self.ledger.writer {
             writer.ask(named);
         }
+    }
+
+    /// How long a reservation waits for a lease.
+    pub(crate) fn patience(&self) -> Duration {
+        self.ledger.writer.as_ref().map_or(Duration::ZERO, |writer| writer.patience.write)
     }
 
     /// Whether reservations may be made without a lease: there is no file, or it failed and the
@@ -168,8 +202,36 @@ impl Books {
 }
 
 impl Page {
-    /// Whether each tenant has an account of its own.
-    pub(crate) fn is_each(&self) -> bool {
-        self.each.is_some()
+    fn standing(&self, named: &Named, now: Timestamp) -> Standing {
+        let balance = named.account.balance(&self.rule, now);
+        self.watch(named, now);
+        Standing {
+            name: Arc::clone(&self.name),
+            amount: self.rule.amount,
+            spent: balance.spent,
+            reserved: balance.reserved,
+            start: balance.window.start,
+            end: balance.window.end,
+            ahead: balance.window.start.duration_since(now).try_into().unwrap_or_default(),
+        }
+    }
+
+    /// The tenant of one of its accounts. None: it has one for all.
+    pub(crate) fn tenant_of<'n>(&self, named: &'n Named) -> Option<&'n str> {
+        self.each.is_some().then_some(&*named.name.tenant)
+    }
+
+    /// Tells once that the window of one of its accounts lies in the future.
+    pub(crate) fn watch(&self, named: &Named, now: Timestamp) {
+        if named.account.tells_ahead(now) {
+            let balance = named.account.balance(&self.rule, now);
+            tracing::error!(
+                budget = &*self.name,
+                tenant = self.tenant_of(named),
+                until = %balance.window.end,
+                "the clock was set back: what this budget has spent counts on until its window ends. \
+                 If the clock was wrong before, give the budget another name to begin anew"
+            );
+        }
     }
 }

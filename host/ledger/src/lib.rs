@@ -11,42 +11,43 @@
 //! ```
 
 mod account;
+mod accounts;
 mod books;
+mod clock;
 mod history;
 mod purse;
 mod rule;
+mod standing;
 mod store;
 #[cfg(test)]
 mod tests;
 mod window;
 mod writer;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use account::Account;
+use accounts::{Accounts, Named};
 use store::{Name, Store};
-use writer::{Named, Writer};
+use writer::{Patience, Writer};
 
-pub use books::{Books, Standing};
+pub use books::Books;
+pub use clock::Clock;
 pub use history::{
     BadQuery, By, Charge, History, HistoryFile, Meter, Place, Report, RowName, Since, Spending,
     Sums, Tally, Tenants, TokenKind, Watched,
 };
 pub use purse::{Purse, Refused, Reservation, Stake};
+pub use standing::{Payer, Standing};
 pub use store::OpenError;
-
-/// Accounts of tenants that are kept at one time. A request of one more counts for the account of
-/// those without a name, so that made-up names take no memory and spend no more.
-const TENANTS: usize = 100_000;
+pub use window::Window;
 
 /// The accounts of all budgets of this process, and the file that they are kept in. Budgets come and
 /// go with configurations; an account stays, under the name of its budget.
 #[derive(Debug)]
 pub struct Ledger {
-    accounts: Mutex<HashMap<Arc<Name>, Arc<Account>>>,
+    accounts: Arc<Accounts>,
     /// None: nothing is kept over a restart.
     writer: Option<Writer>,
     /// The part of the file that the history is kept in, until it is taken.
@@ -66,9 +67,8 @@ impl Ledger {
         let (store, kept) = Store::open(path)?;
         let history = HistoryFile::read(store.clone())
             .map_err(|error| OpenError::Damaged(path.into(), error.to_string()))?;
-        let account = |(name, entry)| (Arc::new(name), Arc::new(Account::kept(entry)));
-        let accounts = Mutex::new(kept.into_iter().map(account).collect());
-        let writer = Writer::start(store);
+        let accounts = Arc::new(Accounts::of(kept));
+        let writer = Writer::start(store, Arc::clone(&accounts), Patience::default());
         let writer = writer.map_err(|error| OpenError::Io(path.into(), error.to_string()))?;
         let (writer, history) = (Some(writer), Mutex::new(Some(history)));
         Ok(Self { accounts, writer, history, ..Self::in_memory() })
@@ -87,7 +87,7 @@ impl Ledger {
         Self { lost: Some(error.to_string()), ..Self::in_memory() }
     }
 
-    /// Why the file could not be written at the last attempt. None: it could.
+    /// Why the file cannot be written now. None: it can.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.writer.as_ref().and_then(Writer::failure).or_else(|| self.lost.clone())
@@ -99,34 +99,22 @@ impl Ledger {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Writes what is spent, and closes the file. Blocks. What is reserved counts as spent after the
-    /// next start.
+    /// Writes what is spent, and closes the file. Blocks, for a few seconds at most. What is reserved
+    /// counts as spent after the next start. Nothing is reserved any more.
     pub fn close(&self) {
-        let Some(writer) = &self.writer else { return };
         drop(self.take_history());
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let named = |(name, account): (&Arc<Name>, &Arc<Account>)| Named {
-            name: Arc::clone(name),
-            account: Arc::clone(account),
-        };
-        let all = accounts.iter().map(named).collect();
-        drop(accounts);
-        writer.close(all);
+        if let Some(writer) = &self.writer {
+            writer.close();
+        }
     }
 
     /// The account of a budget, and of a tenant if each has one (else the empty name).
     fn account(&self, budget: &str, tenant: &str) -> Named {
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = |tenant: &str| Name { budget: budget.to_owned(), tenant: tenant.to_owned() };
-        let mut key = name(tenant);
-        if accounts.len() >= TENANTS && !accounts.contains_key(&key) {
-            key = name("");
+        let name = Name { budget: budget.to_owned(), tenant: tenant.to_owned() };
+        let (named, forgotten) = self.accounts.get(name);
+        if let Some(writer) = &self.writer {
+            writer.forget(forgotten);
         }
-        if let Some((name, account)) = accounts.get_key_value(&key) {
-            return Named { name: Arc::clone(name), account: Arc::clone(account) };
-        }
-        let named = Named { name: Arc::new(key), account: Arc::default() };
-        accounts.insert(Arc::clone(&named.name), Arc::clone(&named.account));
         named
     }
 }

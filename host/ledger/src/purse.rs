@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{OnceSpent, Reserve};
+use config::{OnStoreFailure, OnceSpent, Reserve};
 use contract::Picodollars;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use crate::account::Answer;
+use crate::accounts::Named;
 use crate::books::{Books, Covered, Page};
-use crate::writer::Named;
 
-/// How long a reservation waits for a lease. Then it is refused, as while the disk fails.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// When a client may ask again whose reservation does not fit beside those of others.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -31,6 +29,8 @@ pub struct Purse {
 pub struct Stake {
     /// The most.
     pub most: Picodollars,
+    /// The most of it that its prompt alone can cost.
+    pub prompt: Picodollars,
     /// What it probably costs.
     pub expected: Picodollars,
 }
@@ -63,7 +63,7 @@ pub struct Reservation {
     books: Arc<Books>,
     /// The accounts, and how much is reserved in each.
     lines: Vec<(Arc<Line>, Picodollars)>,
-    most: Picodollars,
+    stake: Stake,
     /// What counts as spent if it is dropped: nothing until all of it is reserved.
     at_drop: Picodollars,
 }
@@ -81,9 +81,9 @@ impl Purse {
     /// The budgets, as bits, that have less left than the request costs at the cheapest deployment that
     /// they cover, and the first of them. A request does not go where one of them counts.
     #[must_use]
-    pub fn spent(&self) -> (u64, Option<Refused>) {
-        let now = Timestamp::now();
-        let (mut spent, mut first) = (0, None);
+    pub fn short(&self) -> (u64, Option<Refused>) {
+        let now = self.books.now();
+        let (mut short, mut first) = (0, None);
         for line in &self.lines {
             let covered = self.covered.deployments.iter().zip(&self.stakes);
             let covered = covered.filter(|(bits, _)| *bits & line.bit != 0);
@@ -92,28 +92,29 @@ impl Purse {
             let balance = line.account.account.balance(&line.page.rule, now);
             let total = balance.spent.saturating_add(balance.reserved).saturating_add(least);
             if total > line.page.rule.amount {
-                spent |= line.bit;
+                short |= line.bit;
+                line.page.watch(&line.account, now);
                 let alone = balance.spent.saturating_add(least) > line.page.rule.amount;
                 let until = alone.then_some(balance.window.end);
                 first.get_or_insert_with(|| line.refused(until, now));
             }
         }
-        (spent, first)
+        (short, first)
     }
 
-    /// Whether a request is refused whose budgets of these bits are spent.
+    /// Whether a request is refused whose budgets of these bits have too little left.
     #[must_use]
-    pub fn refuses(&self, spent: u64) -> bool {
+    pub fn refuses(&self, short: u64) -> bool {
         let refuses = |line: &&Arc<Line>| line.page.then == OnceSpent::Refuse;
-        self.lines.iter().filter(refuses).any(|line| line.bit & spent != 0)
+        self.lines.iter().filter(refuses).any(|line| line.bit & short != 0)
     }
 
-    /// The longest time that the request waits for deployments that its spent budgets, of these bits,
-    /// do not cover. None: no budget says so.
+    /// The longest time that the request waits for deployments that budgets of these bits, which have
+    /// too little left, do not cover. None: no budget says so.
     #[must_use]
-    pub fn holds(&self, spent: u64) -> Option<Duration> {
+    pub fn holds(&self, short: u64) -> Option<Duration> {
         let time = |line: &Arc<Line>| match line.page.then {
-            OnceSpent::Hold(time) if line.bit & spent != 0 => Some(time),
+            OnceSpent::Hold(time) if line.bit & short != 0 => Some(time),
             _ => None,
         };
         self.lines.iter().filter_map(time).max()
@@ -132,19 +133,10 @@ impl Purse {
     /// # Errors
     /// If a budget has too little left, or its file failed.
     pub async fn reserve(&self, deployment: usize) -> Result<Option<Reservation>, Refused> {
-        let bits = self.covering(deployment);
-        if bits == 0 {
-            return Ok(None);
-        }
-        let stake = self.stakes[deployment];
-        let mut reserved = self.nothing(stake);
-        for line in self.lines.iter().filter(|line| line.bit & bits != 0) {
-            let amount = line.amount(stake);
-            if let Err(refused) = self.reserve_in(line, amount).await {
-                reserved.settle(Picodollars::ZERO);
-                return Err(refused);
-            }
-            reserved.lines.push((Arc::clone(line), amount));
+        let Some(mut reserved) = self.nothing(deployment) else { return Ok(None) };
+        for (line, amount) in self.parts(deployment) {
+            let made = self.reserve_in(line, amount).await;
+            reserved = reserved.with(line, amount, made)?;
         }
         Ok(Some(reserved.whole()))
     }
@@ -155,51 +147,57 @@ impl Purse {
     /// # Errors
     /// Likewise.
     pub fn reserve_now(&self, deployment: usize) -> Result<Option<Reservation>, Refused> {
-        let bits = self.covering(deployment);
-        if bits == 0 {
-            return Ok(None);
-        }
-        let stake = self.stakes[deployment];
-        let mut reserved = self.nothing(stake);
-        for line in self.lines.iter().filter(|line| line.bit & bits != 0) {
-            let amount = line.amount(stake);
-            let refused = match self.ask(line, amount) {
-                Ok(true) => {
-                    reserved.lines.push((Arc::clone(line), amount));
-                    continue;
-                }
-                Ok(false) => line.refused(None, Timestamp::now()),
-                Err(refused) => refused,
+        let Some(mut reserved) = self.nothing(deployment) else { return Ok(None) };
+        for (line, amount) in self.parts(deployment) {
+            let made = match self.ask(line, amount, self.books.is_unleased()) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(line.refused(None, self.books.now())),
+                Err(refused) => Err(refused),
             };
-            reserved.settle(Picodollars::ZERO);
-            return Err(refused);
+            reserved = reserved.with(line, amount, made)?;
         }
         Ok(Some(reserved.whole()))
     }
 
-    fn nothing(&self, stake: Stake) -> Reservation {
+    /// A reservation without any part yet. None: no budget covers the deployment.
+    fn nothing(&self, deployment: usize) -> Option<Reservation> {
         let (lines, at_drop) = Default::default();
-        Reservation { books: Arc::clone(&self.books), lines, most: stake.most, at_drop }
+        let reserved =
+            |stake| Reservation { books: Arc::clone(&self.books), lines, stake, at_drop };
+        (self.covering(deployment) != 0).then(|| reserved(self.stakes[deployment]))
+    }
+
+    /// The accounts that an attempt at this deployment costs, and what it reserves in each.
+    fn parts(&self, deployment: usize) -> impl Iterator<Item = (&Arc<Line>, Picodollars)> {
+        let (bits, stake) = (self.covering(deployment), self.stakes[deployment]);
+        let lines = self.lines.iter().filter(move |line| line.bit & bits != 0);
+        lines.map(move |line| (line, line.amount(stake)))
     }
 
     async fn reserve_in(&self, line: &Line, amount: Picodollars) -> Result<(), Refused> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.books.patience();
         loop {
             // Created before the account is asked: a lease that comes between is not missed.
             let leased = line.account.account.leased.notified();
-            if self.ask(line, amount)? {
+            if self.ask(line, amount, self.books.is_unleased())? {
                 return Ok(());
             }
-            if timeout_at(until, leased).await.is_err() && !self.books.is_unleased() {
-                return Err(line.failed());
+            if timeout_at(until, leased).await.is_err() {
+                // As while the file has failed.
+                let is_allowed = self.books.on_failure == OnStoreFailure::Allow;
+                return match is_allowed && self.ask(line, amount, true)? {
+                    true => Ok(()),
+                    false => Err(line.failed()),
+                };
             }
         }
     }
 
-    /// Asks one account. Returns false if its lease is too small: a larger one is then asked for.
-    fn ask(&self, line: &Line, amount: Picodollars) -> Result<bool, Refused> {
-        let (account, now) = (&line.account.account, Timestamp::now());
-        match account.reserve(&line.page.rule, amount, self.books.is_unleased(), now) {
+    /// Asks one account. `unleased`: its lease does not matter. Returns false if its lease is too small:
+    /// a larger one is then asked for.
+    fn ask(&self, line: &Line, amount: Picodollars, unleased: bool) -> Result<bool, Refused> {
+        let (account, now) = (&line.account.account, self.books.now());
+        match account.reserve(&line.page.rule, amount, unleased, now) {
             Answer::Reserved { low } => {
                 if low {
                     self.books.ask(&line.account);
@@ -208,6 +206,7 @@ impl Purse {
             }
             Answer::Spent { until } => Err(line.refused(Some(until), now)),
             Answer::Taken => Err(line.refused(None, now)),
+            Answer::Closed => Err(line.failed()),
             Answer::Unleased => {
                 self.books.ask(&line.account);
                 match self.books.is_stuck() {
@@ -253,10 +252,10 @@ impl Line {
 }
 
 impl Reservation {
-    /// The most that the attempt can cost.
+    /// What the attempt can cost.
     #[must_use]
-    pub fn most(&self) -> Picodollars {
-        self.most
+    pub fn stake(&self) -> Stake {
+        self.stake
     }
 
     /// Spends what the attempt has cost, and takes the rest back.
@@ -264,18 +263,37 @@ impl Reservation {
         self.spend(cost);
     }
 
+    /// Adds a part, or gives all parts back if it could not be made.
+    fn with(
+        mut self,
+        line: &Arc<Line>,
+        amount: Picodollars,
+        made: Result<(), Refused>,
+    ) -> Result<Self, Refused> {
+        match made {
+            Ok(()) => {
+                self.lines.push((Arc::clone(line), amount));
+                Ok(self)
+            }
+            Err(refused) => {
+                self.settle(Picodollars::ZERO);
+                Err(refused)
+            }
+        }
+    }
+
     fn whole(mut self) -> Self {
-        self.at_drop = self.most;
+        self.at_drop = self.stake.most;
         self
     }
 
     fn spend(&mut self, cost: Picodollars) {
-        let now = Timestamp::now();
+        let now = self.books.now();
         for (line, reserved) in self.lines.drain(..) {
             let Line { page, account, .. } = &*line;
             let warns = account.account.settle(&page.rule, reserved, cost, now);
             if warns {
-                let tenant = page.is_each().then_some(&*account.name.tenant);
+                let tenant = page.tenant_of(account);
                 tracing::warn!(budget = &*page.name, tenant, "most of a budget is spent");
             }
             if account.account.wanted().is_some() {

@@ -1,10 +1,13 @@
-//! The file that the leases of accounts are kept in.
+//! The file that the leases of accounts and the history of costs are kept in.
 //!
 //! It is a redb database: it stays whole through a crash at any moment, tells a damaged file from a
 //! good one, and is one library in Rust without others. A commit is on the disk when it returns.
 
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contract::Picodollars;
 use redb::{
@@ -46,17 +49,48 @@ pub enum OpenError {
     Io(PathBuf, String),
 }
 
-/// Opens the database.
+/// Opens the database, or makes it.
 pub(crate) type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
-/// The file. Clones share it.
+/// The file. Clones share it. A write that hangs lets the others wait.
 #[derive(Clone)]
 pub(crate) struct Store(Arc<Mutex<File>>);
 
+/// The file, and what is known of it.
 struct File {
     /// None after a write failed: redb takes no other one until it is opened again.
     database: Option<Database>,
     open: Opener,
+    /// None: it is no file.
+    path: Option<PathBuf>,
+    /// Which file was opened last.
+    identity: Option<Identity>,
+    /// What happened to the file, until it is told.
+    loss: Option<Loss>,
+    /// It may lack entries of accounts that were written: it was opened again since.
+    lacks_accounts: bool,
+    /// It may lack other rows that were written: it was lost since.
+    lacks_rows: bool,
+}
+
+/// Device and number of a file.
+type Identity = (u64, u64);
+
+/// What is written at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// Accounts that are removed, before others are written.
+    pub(crate) forgotten: Vec<Arc<Name>>,
+    pub(crate) entries: Vec<(Arc<Name>, Entry)>,
+}
+
+/// What happened to the file since it was written last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// There was none, and a new one is made.
+    Removed,
+    /// There was another one, which is used from now on.
+    Replaced,
 }
 
 impl std::fmt::Debug for Store {
@@ -69,11 +103,14 @@ impl Store {
     /// Opens the file, or makes it. Returns the accounts in it.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<(Name, Entry)>), OpenError> {
         let io = |error: &dyn std::fmt::Display| OpenError::Io(path.into(), error.to_string());
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| io(&error))?;
-        }
         let file = path.to_owned();
-        let open: Opener = Box::new(move || Database::create(&file));
+        let open: Opener = Box::new(move || {
+            if let Some(folder) = file.parent() {
+                std::fs::create_dir_all(folder).map_err(StorageError::Io)?;
+            }
+            // Without the check, redb may panic at a page that something else has changed.
+            Database::builder().set_check_integrity_on_open(true).create(&file)
+        });
         let database = open().map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => OpenError::Locked(path.into()),
             DatabaseError::UpgradeRequired(format) => OpenError::Newer(path.into(), format.into()),
@@ -87,7 +124,7 @@ impl Store {
             None => begin(&database).map_err(|error| io(&error))?,
         }
         let accounts = read(&database).map_err(damaged)?;
-        Ok((Self::with_database(database, open), accounts))
+        Ok((Self::with_database(database, open, Some(path.into())), accounts))
     }
 
     /// A new database that is no file of its own.
@@ -95,33 +132,104 @@ impl Store {
     pub(crate) fn of(open: Opener) -> Result<Self, redb::Error> {
         let database = open()?;
         begin(&database)?;
-        Ok(Self::with_database(database, open))
+        Ok(Self::with_database(database, open, None))
     }
 
-    fn with_database(database: Database, open: Opener) -> Self {
-        Self(Arc::new(Mutex::new(File { database: Some(database), open })))
+    fn with_database(database: Database, open: Opener, path: Option<PathBuf>) -> Self {
+        let identity = path.as_deref().and_then(|path| identity(path).ok());
+        let (loss, lacks_accounts, lacks_rows) = Default::default();
+        let database = Some(database);
+        let file = File { database, open, path, identity, loss, lacks_accounts, lacks_rows };
+        Self(Arc::new(Mutex::new(file)))
     }
 
-    /// Writes entries. They are on the disk when it returns. After an error the next call opens the
-    /// file again.
-    pub(crate) fn write(&mut self, entries: &[(Arc<Name>, Entry)]) -> Result<(), redb::Error> {
-        self.with(|database| write(database, entries))
+    fn lock(&self) -> MutexGuard<'_, File> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads or writes other tables of the file, likewise.
+    /// Writes a change. It is on the disk when this returns. After an error, or if the file is not the
+    /// one that was opened, opens it again, and writes `all` entries before: the file may be an earlier
+    /// one, or new. Returns what happened to the file since the last change.
+    pub(crate) fn write(
+        &self,
+        change: &Change,
+        all: impl FnOnce() -> Vec<(Arc<Name>, Entry)>,
+    ) -> Result<Option<Loss>, redb::Error> {
+        let mut file = self.lock();
+        let database = file.current()?;
+        if change.is_empty() && !file.lacks_accounts {
+            file.database = Some(database);
+            return Ok(file.loss.take());
+        }
+        let first = if file.lacks_accounts { all() } else { Vec::new() };
+        let (database, ()) = guarded(database, |database| write(database, change, first))?;
+        file.database = Some(database);
+        file.lacks_accounts = false;
+        Ok(file.loss.take())
+    }
+
+    /// Reads or writes other tables of the file. `act` is told whether the file may lack rows of theirs
+    /// that were written: it may be an earlier one, or new.
     pub(crate) fn with<T>(
         &self,
-        act: impl FnOnce(&Database) -> Result<T, redb::Error>,
+        act: impl FnOnce(&Database, bool) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = match file.database.take() {
-            Some(database) => database,
-            None => (file.open)()?,
-        };
-        let done = act(&database)?;
+        let mut file = self.lock();
+        let database = file.current()?;
+        let lacks_rows = file.lacks_rows;
+        let (database, done) = guarded(database, |database| act(database, lacks_rows))?;
         file.database = Some(database);
+        file.lacks_rows = false;
         Ok(done)
     }
+}
+
+impl File {
+    /// Takes the database of the file that the path leads to now. After an error, or if the file is not
+    /// the one that was opened, opens it again.
+    fn current(&mut self) -> Result<Database, redb::Error> {
+        let is_there = self.is_there();
+        if let Some(database) = self.database.take().filter(|_| is_there) {
+            return Ok(database);
+        }
+        let opened = catch_unwind(AssertUnwindSafe(|| (self.open)()));
+        let database = opened.map_err(|_| panicked())??;
+        let (database, format) = guarded(database, format)?;
+        let loss = match format {
+            None => Some(Loss::Removed),
+            Some(format) if format > FORMAT => {
+                return Err(redb::Error::Corrupted("it is of a newer gateway".to_owned()));
+            }
+            Some(_) if is_there => None,
+            Some(_) => Some(Loss::Replaced),
+        };
+        self.lacks_accounts = true;
+        self.lacks_rows |= loss.is_some();
+        self.loss = loss.or(self.loss);
+        self.identity = self.path.as_deref().and_then(|path| identity(path).ok());
+        Ok(database)
+    }
+
+    /// Whether the path leads to the file that was opened. Nothing written to another file is found
+    /// at the next start.
+    fn is_there(&self) -> bool {
+        let (Some(path), Some(opened)) = (&self.path, self.identity) else { return true };
+        match identity(path) {
+            Ok(found) => found == opened,
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
+    }
+}
+
+impl Change {
+    fn is_empty(&self) -> bool {
+        self.forgotten.is_empty() && self.entries.is_empty()
+    }
+}
+
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    let file = std::fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// The version of the tables. None: it is a new file.
@@ -154,11 +262,39 @@ fn read(database: &Database) -> Result<Vec<(Name, Entry)>, redb::Error> {
     Ok(accounts)
 }
 
-fn write(database: &Database, entries: &[(Arc<Name>, Entry)]) -> Result<(), redb::Error> {
+/// Reads or writes, also if redb panics: its destructor would panic in turn, and end the process. Then
+/// the database stays open, and locked, until the end of the process.
+fn guarded<T>(
+    database: Database,
+    act: impl FnOnce(&Database) -> Result<T, redb::Error>,
+) -> Result<(Database, T), redb::Error> {
+    let database = ManuallyDrop::new(database);
+    match catch_unwind(AssertUnwindSafe(|| act(&database))) {
+        Ok(done) => {
+            let database = ManuallyDrop::into_inner(database);
+            done.map(|done| (database, done))
+        }
+        Err(_) => Err(panicked()),
+    }
+}
+
+fn panicked() -> redb::Error {
+    redb::Error::Corrupted("redb panicked: restart the gateway".to_owned())
+}
+
+/// Writes `first`, then a change.
+fn write(
+    database: &Database,
+    change: &Change,
+    first: Vec<(Arc<Name>, Entry)>,
+) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(ACCOUNTS)?;
-        for (name, Entry { start, end, lease }) in entries {
+        for name in &change.forgotten {
+            table.remove((&*name.budget, &*name.tenant))?;
+        }
+        for (name, Entry { start, end, lease }) in first.iter().chain(&change.entries) {
             table.insert((&*name.budget, &*name.tenant), (*start, *end, lease.get()))?;
         }
     }
@@ -174,64 +310,5 @@ fn is_content(error: &std::io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn name(budget: &str, tenant: &str) -> Name {
-        Name { budget: budget.to_owned(), tenant: tenant.to_owned() }
-    }
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/ledger.redb");
-        let entry = |start, lease| Entry { start, end: start + 60, lease: Picodollars::new(lease) };
-        {
-            let (mut store, accounts) = Store::open(&path).unwrap();
-            assert_eq!(accounts, []);
-            let (day, acme) = (Arc::new(name("day", "")), Arc::new(name("each", "acme")));
-            store.write(&[(Arc::clone(&day), entry(5, 7)), (acme, entry(-1, u64::MAX))]).unwrap();
-            store.write(&[(day, entry(6, 8))]).unwrap();
-            assert!(matches!(Store::open(&path), Err(OpenError::Locked(_))));
-        }
-        let (_, accounts) = Store::open(&path).unwrap();
-        let expected =
-            [(name("day", ""), entry(6, 8)), (name("each", "acme"), entry(-1, u64::MAX))];
-        assert_eq!(accounts, expected);
-    }
-
-    #[test]
-    fn a_file_that_is_none_of_ours_is_refused_and_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.redb");
-        for bytes in [&b"not a database"[..], &[0; 8192], &b"redb\x1a\x0a\xa9\x0d\x0a"[..]] {
-            std::fs::write(&path, bytes).unwrap();
-            assert!(matches!(Store::open(&path), Err(OpenError::Damaged(..))), "{bytes:?}");
-            assert_eq!(std::fs::read(&path).unwrap(), bytes);
-        }
-    }
-
-    #[test]
-    fn a_file_of_a_newer_gateway_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.redb");
-        {
-            let (store, _) = Store::open(&path).unwrap();
-            let newer = |database: &Database| {
-                let transaction = database.begin_write()?;
-                transaction.open_table(META)?.insert("format", FORMAT + 1)?;
-                Ok(transaction.commit()?)
-            };
-            store.with(newer).unwrap();
-        }
-        assert!(matches!(Store::open(&path), Err(OpenError::Newer(_, 2))));
-    }
-
-    #[test]
-    fn a_folder_in_its_place_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(Store::open(folder.path()), Err(OpenError::Io(..))));
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

@@ -2,20 +2,31 @@
 
 use config::{Period, TimeZone};
 use jiff::civil::Weekday;
-use jiff::{Span, Timestamp, Zoned};
+use jiff::{SignedDuration, Span, Timestamp, Zoned};
 
 /// The time from `start` to just before `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) start: Timestamp,
-    pub(crate) end: Timestamp,
+pub struct Window {
+    /// When it begins.
+    pub start: Timestamp,
+    /// When the next one begins.
+    pub end: Timestamp,
 }
 
+/// A clock may be corrected by so much without a word.
+const CORRECTION: SignedDuration = SignedDuration::from_secs(60);
+
 impl Window {
+    /// True if it begins in the future, because the clock was set back.
+    pub(crate) fn is_ahead(&self, now: Timestamp) -> bool {
+        self.start.duration_since(now) > CORRECTION
+    }
+
     /// The window of this moment. Days, weeks (from Monday) and months are those of the zone's
     /// calendar, so that a day on which its clocks change has 23 or 25 hours. Seconds are counted
     /// from 1970.
-    pub(crate) fn of(period: Period, zone: &TimeZone, at: Timestamp) -> Self {
+    #[must_use]
+    pub fn of(period: Period, zone: &TimeZone, at: Timestamp) -> Self {
         let bounds = match period {
             Period::Seconds(seconds) => seconds_of(i64::from(seconds), at),
             Period::Hour => seconds_of(3_600, shifted(zone, at)).map(|bounds| {

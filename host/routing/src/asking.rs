@@ -6,10 +6,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use contract::{
-    Candidate, Description, Facts, Fault, Hedge, Place, Question, RequestPlan, Side, Signal,
-    Situation, Tiers, Verdict,
+    Candidate, Column, Description, Facts, Fault, Hedge, Place, Question, RequestPlan, Side,
+    Signal, Situation, Tiers, Verdict,
 };
 use fleet::{Eligible, FleetModel, RequestSignals, Route, Scope, Snapshot, StrategyInfo};
+use ledger::{Books, Payer};
 
 use crate::{HedgePlan, RequestWeights};
 
@@ -46,7 +47,7 @@ impl Said<'_> {
 
 /// The deployments of a model, as strategies are told of them about one request.
 #[derive(Debug)]
-pub(crate) struct View<'r> {
+pub(crate) struct View<'r, 'q> {
     model: &'r FleetModel,
     route: &'r Route,
     eligible: Cow<'r, Eligible>,
@@ -56,6 +57,9 @@ pub(crate) struct View<'r> {
     request: Option<Arc<RequestSignals>>,
     /// The number of the request for its model, once it was asked for: a shadow is told the same.
     number: OnceCell<f64>,
+    books: Option<&'r Books>,
+    /// The tenant, as far as it counts for money.
+    payer: Option<&'q str>,
     now: Instant,
 }
 
@@ -68,7 +72,7 @@ pub(crate) struct Seen {
     signals: Vec<f64>,
 }
 
-impl<'r> View<'r> {
+impl<'r, 'q> View<'r, 'q> {
     /// The deployments of `model`, an index in the snapshot, that a request of this scope may go to.
     /// What is forbidden is hidden from strategies, in panic mode too. None if there is none to ask
     /// about.
@@ -76,32 +80,37 @@ impl<'r> View<'r> {
         snapshot: &'r Snapshot,
         model: usize,
         scope: Scope,
-        request: Option<Arc<RequestSignals>>,
+        (request, payer): (Option<Arc<RequestSignals>>, Option<&'q str>),
     ) -> Option<Self> {
-        let (route, model) = (&*snapshot.routes[model], &snapshot.generation.fleet.models[model]);
+        let generation = &snapshot.generation;
+        let (route, model) = (&*snapshot.routes[model], &generation.fleet.models[model]);
         let now = Instant::now();
         let mut eligible = route.eligible.still(|i| model.deployments[i].is_open(now));
         if !scope.is_all() {
-            let is_allowed = |i: usize| scope.forbids(&model.deployments[i].config).is_none();
+            let is_allowed = |i: usize| scope.forbids_now(&model.deployments[i], || now).is_none();
             eligible = Cow::Owned(eligible.within(is_allowed));
         }
         if !eligible.is_assigned() {
             return None;
         }
         let (local, remote) = eligible.candidates(model, &route.states, now);
-        let number = OnceCell::new();
-        Some(Self { model, route, eligible, local, remote, request, number, now })
+        let (number, books) = (OnceCell::new(), generation.books.as_deref());
+        Some(Self { model, route, eligible, local, remote, request, number, books, payer, now })
     }
 
     fn signals(&self, strategy: &Description) -> Vec<f64> {
-        let number = || *self.number.get_or_init(|| self.model.global(Signal::ModelSequence));
-        self.eligible.signals(
-            self.model,
-            &strategy.signals,
-            self.request.as_deref(),
-            number,
-            self.now,
-        )
+        let (columns, request) = (&strategy.signals, self.request.as_deref());
+        let global = |column: &Column| self.global(column);
+        self.eligible.signals(self.model, columns, request, global, self.now)
+    }
+
+    /// The value of a signal that is not of a deployment.
+    fn global(&self, column: &Column) -> f64 {
+        let Some(budget) = &column.budget else {
+            return *self.number.get_or_init(|| self.model.global(Signal::ModelSequence));
+        };
+        let value = |books: &Books| books.signal(column.signal, budget, Payer::Tenant(self.payer));
+        self.books.map_or(f64::NAN, value)
     }
 
     /// What a shadow with this description is told later.

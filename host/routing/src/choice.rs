@@ -29,6 +29,8 @@ pub struct Inquiry<'r, 'q> {
     pub asked: Asked<'q>,
     /// How often a strategy has held the request.
     pub held: u32,
+    /// Its tenant, as far as that counts for money.
+    pub payer: Option<&'q str>,
 }
 
 /// What happens with a request, and its part in learning and trials.
@@ -122,7 +124,7 @@ pub async fn choose<'r>(
     let facts = known(inquiry, strategy, candidate, signals.as_deref());
     choice.session = facts.session;
     choice.tenant = facts.tenant.as_ref().map(|tenant| tenant.hash);
-    let view = View::of(snapshot, model, scope, signals);
+    let view = View::of(snapshot, model, scope, (signals, inquiry.payer));
     let part = |candidate: &CandidateInfo, role| {
         Some(TrialPart { trial: Arc::clone(&candidate.trial), role })
     };
@@ -218,7 +220,7 @@ fn known(
 /// Asks `strategy` about one request, and counts the call. None if the published weights decide.
 async fn ask<'r>(
     strategy: &'r StrategyInfo,
-    view: Option<&View<'r>>,
+    view: Option<&View<'r, '_>>,
     Inquiry { stream, held, .. }: Inquiry<'r, '_>,
     facts: &Facts,
 ) -> Option<Result<Said<'r>, Fault>> {
@@ -238,7 +240,7 @@ fn count<T>(strategy: &StrategyInfo, answer: Option<Result<T, Fault>>) -> Option
 /// The candidate's answer about a request that it decides. None without a good answer.
 async fn by_candidate<'r>(
     candidate: &'r CandidateInfo,
-    view: Option<&View<'r>>,
+    view: Option<&View<'r, '_>>,
     inquiry: Inquiry<'r, '_>,
     facts: &Facts,
     clock: &impl Fn() -> Instant,

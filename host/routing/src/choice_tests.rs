@@ -144,7 +144,15 @@ fn clock() -> impl Fn() -> Instant {
 fn chosen(snapshot: &Snapshot, lot: f64) -> Choice<'_> {
     let (headers, scan) = (HeaderMap::new(), scan());
     let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-    let inquiry = Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked, held: 0 };
+    let inquiry = Inquiry {
+        snapshot,
+        model: 0,
+        stream: false,
+        scope: Scope::ALL,
+        asked,
+        held: 0,
+        payer: None,
+    };
     let choice = at_once(choose(inquiry, || lot, clock()));
     if let Some(same) = inquiry.at_once() {
         assert_eq!(
@@ -162,8 +170,15 @@ fn nobody_is_waited_for_where_nobody_is_asked() {
     let of = |snapshot: &Snapshot| {
         let (headers, scan) = (HeaderMap::new(), scan());
         let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-        let inquiry =
-            Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked, held: 0 };
+        let inquiry = Inquiry {
+            snapshot,
+            model: 0,
+            stream: false,
+            scope: Scope::ALL,
+            asked,
+            held: 0,
+            payer: None,
+        };
         inquiry.at_once().is_some()
     };
     assert!(of(&alone(Vec::new())) && of(&alone(vec![strategy("s", None)])));
@@ -316,8 +331,15 @@ fn said(answer: RawVerdict, held: u32) -> String {
     let snapshot = snapshot(strategies);
     let (headers, scan) = (HeaderMap::new(), scan());
     let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-    let inquiry =
-        Inquiry { snapshot: &snapshot, model: 0, stream: false, scope: Scope::ALL, asked, held };
+    let inquiry = Inquiry {
+        snapshot: &snapshot,
+        model: 0,
+        stream: false,
+        scope: Scope::ALL,
+        asked,
+        held,
+        payer: None,
+    };
     match at_once(choose(inquiry, || 0.0, clock())).said {
         Said::Route { weights, reason } => {
             format!("{:?} {:?} {:?} {reason:?}", weights.weights, weights.tiers, weights.when_full)
@@ -366,8 +388,15 @@ fn a_session_stays_with_one_strategy() {
         let (headers, scan) = (HeaderMap::new(), http1::scan(body.as_bytes()).expect("good"));
         let asked = Asked { model: "m", headers: &headers, body: body.as_bytes(), scan: &scan };
         let snapshot = &snapshot;
-        let inquiry =
-            Inquiry { snapshot, model: 0, stream: false, scope: Scope::ALL, asked, held: 0 };
+        let inquiry = Inquiry {
+            snapshot,
+            model: 0,
+            stream: false,
+            scope: Scope::ALL,
+            asked,
+            held: 0,
+            payer: None,
+        };
         let choice = at_once(choose(inquiry, || lot, clock()));
         choice.trial.expect("a part").role == Role::Candidate
     };

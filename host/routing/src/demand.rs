@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
 use memchr::memmem::Finder;
 
 use contract::Modalities;
@@ -21,20 +22,37 @@ static IMAGES: [Word; 3] = [
     LazyLock::new(|| Finder::new("\"input_image\"")),
     LazyLock::new(|| Finder::new("\"image\"")),
 ];
-/// What a provider adds to a prompt by itself. The last are escapes of letters, which may hide a word.
-static ADDED: [Word; 11] = [
-    LazyLock::new(|| Finder::new("\"input_file\"")),
-    LazyLock::new(|| Finder::new("\"file\"")),
-    LazyLock::new(|| Finder::new("\"audio\"")),
-    LazyLock::new(|| Finder::new("\"item_reference\"")),
-    LazyLock::new(|| Finder::new("\"pmpt_")),
-    LazyLock::new(|| Finder::new("\"web_search_options\"")),
-    LazyLock::new(|| Finder::new("\"search_parameters\"")),
-    LazyLock::new(|| Finder::new("\"plugins\"")),
-    LazyLock::new(|| Finder::new("\\u005")),
-    LazyLock::new(|| Finder::new("\\u006")),
-    LazyLock::new(|| Finder::new("\\u007")),
-];
+/// Words of bodies whose prompt gets more than their own text, in any case: some parsers ignore it. The
+/// last are letters that these parsers fold, and escapes of letters, which may hide a word. None: they
+/// cannot be searched for.
+static ADDED: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let words = [
+        "\"image_url\"",
+        "\"input_image\"",
+        "\"image\"",
+        "\"input_audio\"",
+        "\"audio_url\"",
+        "\"video_url\"",
+        "\"input_video\"",
+        "\"input_file\"",
+        "\"file\"",
+        "\"audio\"",
+        "\"item_reference\"",
+        "\"pmpt_",
+        "\"web_search_options\"",
+        "\"search_parameters\"",
+        "\"plugins\"",
+        "\u{17F}",
+        "\u{212A}",
+        "\\u004",
+        "\\u005",
+        "\\u006",
+        "\\u007",
+        "\\u017f",
+        "\\u212a",
+    ];
+    AhoCorasick::builder().ascii_case_insensitive(true).build(words).ok()
+});
 static SOUNDS: [Word; 1] = [LazyLock::new(|| Finder::new("\"input_audio\""))];
 static FILMS: [Word; 2] = [
     LazyLock::new(|| Finder::new("\"video_url\"")),
@@ -73,8 +91,7 @@ fn surely(estimate: u32) -> u64 {
 
 /// Whether a request may get more into its prompt than its own text.
 pub(super) fn holds_more(body: &[u8]) -> bool {
-    let is_added = || ADDED.iter().any(|word| word.find(body).is_some());
-    held(body) != Modalities::NONE || is_added()
+    ADDED.as_ref().is_none_or(|words| words.is_match(body))
 }
 
 /// What the prompt holds beside text. Inside a string the quotes of these words would be escaped.
@@ -98,6 +115,24 @@ mod tests {
         assert_eq!(held(both), Modalities::IMAGE.or(Modalities::AUDIO).or(Modalities::VIDEO));
         let text = br#"[{"role":"user","content":"what is an \"image_url\"?"}]"#;
         assert_eq!(held(text), Modalities::NONE);
+    }
+
+    #[test]
+    fn what_grows_a_prompt_is_seen_in_any_case() {
+        for body in [
+            r#"{"messages":[{"content":[{"type":"image_url"}]}]}"#,
+            r#"{"messages":[{"content":[{"Image_URL":{}}]}]}"#,
+            r#"{"Plugins":[]}"#,
+            "{\"plugin\u{17F}\":[]}",
+            r#"{"web_\u0073earch_options":{}}"#,
+            r#"{"web_\u017Fearch_options":{}}"#,
+            r#"{"\u0050LUGINS":[]}"#,
+            r#"{"\u004Dodel":"m","\u0049mage_url":1}"#,
+        ] {
+            assert!(holds_more(body.as_bytes()), "{body}");
+        }
+        let text = r#"{"messages":[{"content":"IMAGE: \"image_url\", caf\u00e9, \u0026"}]}"#;
+        assert!(!holds_more(text.as_bytes()));
     }
 
     #[test]

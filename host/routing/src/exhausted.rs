@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use answers::refusal::Words;
-use fleet::Forbidden;
+use fleet::{Forbidden, QuotaSpent};
 use ledger::Refused;
 
 use super::cause::{Cause, Phase, Speaker};
@@ -34,16 +34,18 @@ pub struct Exhausted {
     /// Why deployments were forbidden to the request. None: none was.
     pub forbidden: Option<Forbidden>,
     /// The budget that had too little left for the request. None: none had.
-    pub broke: Option<Refused>,
+    pub short: Option<Refused>,
+    /// The quota that fits the request soonest. None: a quota forbids none of the deployments.
+    pub quota: Option<QuotaSpent>,
 }
 
 impl Exhausted {
     /// Nothing was tried, because a budget has too little left.
     #[must_use]
-    pub fn broke(broke: Refused) -> Self {
+    pub fn short(short: Refused) -> Self {
         let (failures, wait, over_budget, busy) = Default::default();
         let forbidden = Some(Forbidden::Budget);
-        Self { failures, wait, over_budget, busy, forbidden, broke: Some(broke) }
+        Self { failures, wait, over_budget, busy, forbidden, short: Some(short), quota: None }
     }
 
     /// The failure that decides the client's answer, the most useful one. In this order: the
@@ -99,8 +101,20 @@ impl Exhausted {
 
     /// The budget that had too little left, if no deployment was tried for another reason.
     #[must_use]
-    pub fn spent(&self) -> Option<&Refused> {
-        self.broke.as_ref().filter(|_| self.telling().is_none() && !self.busy)
+    pub fn short_of(&self) -> Option<&Refused> {
+        self.short.as_ref().filter(|_| self.telling().is_none() && !self.busy)
+    }
+
+    /// The quota that is used up, if no deployment was tried for another reason. A budget that frees
+    /// the request sooner goes before it.
+    #[must_use]
+    pub fn quota(&self) -> Option<&QuotaSpent> {
+        let wait = |quota: &QuotaSpent| quota.wait.unwrap_or(Duration::MAX);
+        let sooner = |quota: &&QuotaSpent| {
+            self.short_of().is_none_or(|refused| wait(quota) < refused.retry_after)
+        };
+        let quota = self.quota.as_ref().filter(|_| self.telling().is_none() && !self.busy);
+        quota.filter(sooner)
     }
 
     /// True if the deployments lack the model.
@@ -113,7 +127,8 @@ impl Exhausted {
     #[must_use]
     pub fn shed(&self) -> Option<&'static str> {
         match self.telling() {
-            None if self.spent().is_some() => Some("budget"),
+            None if self.quota().is_some() => Some("quota"),
+            None if self.short_of().is_some() => Some("budget"),
             None => self.busy.then_some("concurrency"),
             Some(failure) => (failure.cause == Cause::NoDescriptors).then_some("descriptors"),
         }
@@ -122,7 +137,8 @@ impl Exhausted {
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        if self.spent().is_some_and(|refused| !refused.by_store) {
+        let is_spent = || self.short_of().is_some_and(|refused| !refused.by_store);
+        if self.quota().is_some() || is_spent() {
             return StatusCode::TOO_MANY_REQUESTS;
         }
         let told = self.telling().map(|failure| failure.cause.facts().status);
@@ -133,7 +149,10 @@ impl Exhausted {
     /// deployments are full.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Some(refused) = self.spent() {
+        if let Some(quota) = self.quota() {
+            return quota.wait;
+        }
+        if let Some(refused) = self.short_of() {
             return Some(refused.retry_after);
         }
         let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
@@ -151,7 +170,11 @@ impl Exhausted {
         // An exhausted retry budget means overload, which immediate repeats make worse. An
         // ambiguous request may have been answered, and must not be answered twice.
         let may_help = |failure: &Failure| failure.cause.facts().again && !failure.ambiguous;
-        let soon = self.spent().is_none_or(|refused| refused.retry_after <= SOON);
+        let soon = match (self.quota(), self.short_of()) {
+            (Some(quota), _) => quota.wait.is_some_and(|wait| wait <= SOON),
+            (None, Some(refused)) => refused.retry_after <= SOON,
+            (None, None) => true,
+        };
         !self.over_budget && soon && self.telling().is_none_or(may_help)
     }
 
@@ -167,7 +190,13 @@ impl Exhausted {
 
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Refused { budget, by_store, .. }) = self.spent() {
+        if let Some(QuotaSpent { quota, wait }) = self.quota() {
+            return match wait {
+                Some(_) => write!(f, "the quota of {quota} has too little left for the request"),
+                None => write!(f, "the request may take more than the quota of {quota} has"),
+            };
+        }
+        if let Some(Refused { budget, by_store, .. }) = self.short_of() {
             return match by_store {
                 true => write!(f, "the budget {budget} cannot be counted now; its file failed"),
                 false => write!(f, "the budget {budget} has too little left for the request"),
@@ -212,6 +241,7 @@ const fn reason(why: Forbidden) -> &'static str {
         Forbidden::Context => "; the prompt does not fit the others",
         Forbidden::Feature => "; the others lack a feature that the request needs",
         Forbidden::Budget => "; the budgets of the others have too little left",
+        Forbidden::Quota => "; the quotas of the others have too little left",
     }
 }
 
@@ -227,7 +257,8 @@ mod tests {
             over_budget: false,
             busy: false,
             forbidden: None,
-            broke: None,
+            short: None,
+            quota: None,
         }
     }
 
@@ -287,6 +318,39 @@ mod tests {
         assert_eq!(kept.status(), StatusCode::SERVICE_UNAVAILABLE);
         let failed = Exhausted { forbidden: Some(Forbidden::Side), ..exhausted(&[Cause::Connect]) };
         assert!(failed.to_string().contains("could not connect; the others are on a side"));
+    }
+
+    #[test]
+    fn a_quota_says_when_it_is_back() {
+        let quota = |seconds: Option<u64>| {
+            let wait = seconds.map(Duration::from_secs);
+            Some(QuotaSpent { quota: "5 requests per minute".into(), wait })
+        };
+        let spent = Exhausted { quota: quota(Some(9)), ..exhausted(&[]) };
+        assert_eq!((spent.status().as_u16(), spent.retry_after()), (429, WAIT));
+        assert_eq!((spent.shed(), spent.retry_may_help()), (Some("quota"), true));
+        assert!(spent.to_string().contains("5 requests per minute"), "{spent}");
+        let long = Exhausted { quota: quota(Some(121)), ..exhausted(&[]) };
+        assert!(!long.retry_may_help(), "SDKs would only wait for a part of it");
+        let never = Exhausted { quota: quota(None), ..exhausted(&[]) };
+        assert_eq!((never.status().as_u16(), never.retry_after()), (429, None));
+        assert!(!never.retry_may_help());
+        // A place becomes free sooner, and what an attempt says is more.
+        assert_eq!(Exhausted { busy: true, ..spent.clone() }.status().as_u16(), 503);
+        let failed = Exhausted { quota: quota(Some(9)), ..exhausted(&[Cause::Connect]) };
+        assert_eq!(failed.status().as_u16(), 502);
+        let refused = |seconds| Refused {
+            budget: "b".into(),
+            retry_after: Duration::from_secs(seconds),
+            by_store: false,
+            then: config::OnceSpent::Next,
+        };
+        for (seconds, shed) in [(5, "budget"), (15, "quota")] {
+            let both = Exhausted { short: Some(refused(seconds)), ..spent.clone() };
+            assert_eq!(both.shed(), Some(shed));
+            let wait = Duration::from_secs(seconds.min(9));
+            assert_eq!(both.retry_after(), Some(wait), "the shorter wait");
+        }
     }
 
     #[test]

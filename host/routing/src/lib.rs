@@ -48,5 +48,5 @@ pub use failure::{Failure, Overtime};
 pub use itinerary::{Deployments, Event, Hedged, Itinerary, Step, Terms, Unfit};
 pub use plan::{Decision, Failed, FailedCall, Plan};
 pub use seat::Seat;
-pub use stake::Stakes;
+pub use stake::{AskedAnswers, Stakes, quota_needs};
 pub use turns::{RoutedRequest, Turns, WaitLog, hold};

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use config::Standby;
 use contract::{Breaker, Call, CpuShare, EndedAttempt, Fault, RestCause, Role, Strategy};
 use fleet::{AttemptQueue, CandidateInfo, FleetModel, Route};
 
-use super::share::{LastGood, rehearse, share, try_beside};
+use super::share::{LastGood, Shared, rehearse, share, try_beside};
 
 /// How often a strategy that learns is told of attempts, unless it is asked for weights more often.
 const LEARN_INTERVAL: Duration = Duration::from_secs(1);
@@ -146,7 +145,7 @@ impl Occupied {
         &mut self,
         model: &FleetModel,
         candidate: Option<&CandidateInfo>,
-        standby: Standby,
+        shared: Shared<'_>,
         said: &mut Said,
         now: Instant,
         failures: &mut Vec<Failure>,
@@ -156,7 +155,7 @@ impl Occupied {
         let strategy = call.map(|_| &mut *asked.strategy);
         // The cost of a call is measured on the real clock, also where `now` is simulated.
         let began = Instant::now();
-        let (mut route, outcome) = share(model, strategy, standby, &mut said.strategy, now);
+        let (mut route, outcome) = share(model, strategy, shared, &mut said.strategy, now);
         if let (Some(Ok(())), Some(candidate)) = (&outcome, candidate) {
             candidate.trial.took(Role::Live, began.elapsed());
         }
@@ -166,7 +165,7 @@ impl Occupied {
             && let Some(call) = asked.breaker.admit(now)
         {
             let (strategy, last) = (&mut *asked.strategy, &mut said.candidate);
-            let outcome = try_beside(model, strategy, &info.trial, &mut route, last);
+            let outcome = try_beside(model, strategy, &info.trial, &mut route, last, shared);
             let failure = asked.heard(Role::Candidate, call, id, outcome, now);
             if let Some(Failure { fault: fault @ Fault::Overspent(_), .. }) = &failure {
                 info.trial.fault(&fault.to_string());
@@ -225,9 +224,14 @@ impl Asked {
     }
 
     /// Asks about one request, if the strategy decides each request.
-    pub(super) fn rehearse(&mut self, model: &FleetModel, route: &Route) -> Result<(), Fault> {
+    pub(super) fn rehearse(
+        &mut self,
+        model: &FleetModel,
+        route: &Route,
+        shared: Shared<'_>,
+    ) -> Result<(), Fault> {
         if self.strategy.on_path().is_some() && route.eligible.is_assigned() {
-            rehearse(model, route, &mut *self.strategy)?;
+            rehearse(model, route, &mut *self.strategy, shared)?;
             self.answers += 1;
         }
         Ok(())

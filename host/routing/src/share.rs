@@ -3,27 +3,50 @@
 use std::time::Instant;
 
 use config::Standby;
-use contract::{Facts, Fault, Question, Role, Situation, Strategy, Verdict, Weights};
-use fleet::{Eligible, FleetModel, Route, State, Trial};
+use contract::{Column, Facts, Fault, Question, Role, Situation, Strategy, Verdict, Weights};
+use fleet::{Eligible, FleetModel, Generation, Route, State, Trial};
+use ledger::{Books, Payer};
 
 /// A strategy's last good answer about one model: one weight per deployment, 0 for those that it
 /// was not asked about. Empty before the first good answer.
 pub(super) type LastGood = Vec<f64>;
+
+/// The part of a configuration that all its models share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shared<'a> {
+    pub(super) standby: Standby,
+    pub(super) books: Option<&'a Books>,
+}
+
+impl<'a> Shared<'a> {
+    pub(super) fn of(generation: &'a Generation) -> Self {
+        Self { standby: generation.config.fallback.standby, books: generation.books.as_deref() }
+    }
+
+    /// The value of a global signal where there is no request.
+    fn global(self, column: &Column) -> f64 {
+        match (self.books, &column.budget) {
+            (Some(books), Some(budget)) => books.signal(column.signal, budget, Payer::Anybody),
+            _ => f64::NAN,
+        }
+    }
+}
 
 /// Computes the route of one model. Also returns how the strategy answered, None if it was not
 /// asked. After a fault the route uses `last`, or an even split if `last` is empty.
 pub(super) fn share(
     model: &FleetModel,
     strategy: Option<&mut (dyn Strategy + 'static)>,
-    standby: Standby,
+    shared: Shared<'_>,
     last: &mut LastGood,
     now: Instant,
 ) -> (Route, Option<Result<(), Fault>>) {
     let states: Vec<State> = model.deployments.iter().map(|d| d.state(now)).collect();
-    let eligible = Eligible::of(model, &states, standby);
+    let eligible = Eligible::of(model, &states, shared.standby);
     let asked = strategy.filter(|_| eligible.is_assigned());
-    let outcome =
-        asked.map(|strategy| ask(model, &states, &eligible, strategy).map(|answer| *last = answer));
+    let outcome = asked.map(|strategy| {
+        ask(model, &states, &eligible, strategy, shared).map(|answer| *last = answer)
+    });
     let weights = eligible.share(model, &states, last);
     (Route { eligible, weights, candidate: None, states }, outcome)
 }
@@ -34,10 +57,12 @@ fn ask(
     states: &[State],
     eligible: &Eligible,
     strategy: &mut dyn Strategy,
+    shared: Shared<'_>,
 ) -> Result<LastGood, Fault> {
     let now = Instant::now();
     let (local, remote) = eligible.candidates(model, states, now);
-    let signals = eligible.signals(model, &strategy.description().signals, None, || f64::NAN, now);
+    let columns = &strategy.description().signals;
+    let signals = eligible.signals(model, columns, None, |column| shared.global(column), now);
     let raw = strategy.assign(Situation { local: &local, remote: &remote, signals: &signals })?;
     let weights = Weights::check(raw, local.len(), remote.len())?;
     Ok(eligible.spread(&weights, model.deployments.len()))
@@ -49,11 +74,13 @@ pub(super) fn rehearse(
     model: &FleetModel,
     route: &Route,
     strategy: &mut dyn Strategy,
+    shared: Shared<'_>,
 ) -> Result<(), Fault> {
     let now = Instant::now();
     let (local, remote) = route.eligible.candidates(model, &route.states, now);
-    let signals =
-        route.eligible.signals(model, &strategy.description().signals, None, || f64::NAN, now);
+    let columns = &strategy.description().signals;
+    let global = |column: &Column| shared.global(column);
+    let signals = route.eligible.signals(model, columns, None, global, now);
     let situation = Situation { local: &local, remote: &remote, signals: &signals };
     let (id, facts) = (&*model.config.id, &Facts::default());
     let question = Question { model: id, stream: false, facts, situation, held: 0 };
@@ -71,12 +98,13 @@ pub(super) fn try_beside(
     trial: &Trial,
     route: &mut Route,
     last: &mut LastGood,
+    shared: Shared<'_>,
 ) -> Option<Result<(), Fault>> {
     if !trial.is_on() || !route.eligible.is_assigned() {
         return None;
     }
     let began = Instant::now();
-    let answer = ask(model, &route.states, &route.eligible, candidate);
+    let answer = ask(model, &route.states, &route.eligible, candidate, shared);
     let outcome = answer.map(|answer| {
         trial.took(Role::Candidate, began.elapsed());
         *last = answer;

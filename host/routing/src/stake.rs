@@ -1,13 +1,19 @@
 //! What a request can cost before it is sent.
 
+mod tokens;
+
+use std::ops::Range;
+
 use config::DeploymentConfig;
-use fleet::{Consumed, FleetModel};
-use http1::Fields;
+use fleet::{Consumed, Deployment, FleetModel};
+use http1::{Costly, Fields};
 use ledger::Stake;
 
 use crate::InferenceEndpoint;
 use crate::demand::holds_more;
 use crate::facts;
+
+pub use tokens::quota_needs;
 
 /// Tokens of an answer whose usual length is not known. Source: RouteWise (EuroSys '27), which
 /// predicts as many.
@@ -16,6 +22,18 @@ const USUAL: u64 = 512;
 const TEMPLATE: u64 = 256;
 /// Answers of a request that asks for a number that cannot be read. Source: the largest `n` of OpenAI.
 const CHOICES: u64 = 128;
+
+/// The answers that a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskedAnswers {
+    /// Tokens of one answer that the request allows or, where it does not say so in a number, the model.
+    /// None: only the context limits it.
+    limit: Option<u64>,
+    /// Answers that it asks for.
+    count: u64,
+    /// More than text may go into the prompt, and so may sound into the answers.
+    may_be_sound: bool,
+}
 
 /// What costs depend on, found once for all deployments.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +44,49 @@ pub struct Stakes<'a> {
     prompt: Option<u64>,
     /// Tokens that it probably has.
     estimate: u64,
-    /// Tokens of one answer that the request allows. None: it does not say, or not in a number.
-    answer: Option<u64>,
     /// Prompts that it has: the context limits each.
     prompts: u64,
-    /// Answers that it asks for.
-    answers: u64,
+    answers: AskedAnswers,
     images: u64,
+}
+
+impl AskedAnswers {
+    /// Reads the request. Where parsers read different values, the largest counts.
+    #[must_use]
+    pub fn of(
+        model: &FleetModel,
+        endpoint: InferenceEndpoint,
+        body: &[u8],
+        fields: &Fields,
+    ) -> Self {
+        let prompts = prompts(endpoint, body, fields);
+        let longest = Some(model.config.card.max_output_length).filter(|longest| *longest > 0);
+        let limit = match endpoint {
+            InferenceEndpoint::Embeddings | InferenceEndpoint::Rerank => Some(0),
+            _ => limit(body, fields).or(longest),
+        };
+        let count = choices(body, fields).max(1).saturating_mul(prompts);
+        Self { limit, count, may_be_sound: grows(endpoint, body, fields) }
+    }
+
+    /// Whether the answers may have sound.
+    #[must_use]
+    pub fn may_be_sound(&self) -> bool {
+        self.may_be_sound
+    }
+
+    /// Tokens of all answers that a deployment probably gives.
+    #[must_use]
+    pub fn probable(&self, deployment: &Deployment) -> u64 {
+        let usual = deployment.usual_answer().unwrap_or(USUAL);
+        usual.min(self.longest(&deployment.config)).saturating_mul(self.count)
+    }
+
+    /// Tokens of the longest answer that a deployment can give.
+    fn longest(&self, deployment: &DeploymentConfig) -> u64 {
+        let context = deployment.capability.context_length;
+        self.limit.map_or(context, |limit| limit.min(context))
+    }
 }
 
 impl<'a> Stakes<'a> {
@@ -44,34 +98,28 @@ impl<'a> Stakes<'a> {
         body: &[u8],
         fields: &Fields,
     ) -> Self {
-        let prompt = fields.prompt.clone().and_then(|range| body.get(range)).unwrap_or_default();
-        let answer = match endpoint {
-            InferenceEndpoint::Embeddings | InferenceEndpoint::Rerank => Some(0),
-            _ => facts::largest(body, &fields.max_output).unwrap_or_default(),
-        };
-        let prompts = match endpoint {
-            InferenceEndpoint::Completions | InferenceEndpoint::Embeddings => batch(prompt),
-            _ => 1,
-        };
-        let choices = facts::largest(body, &fields.choices).unwrap_or(Some(CHOICES));
         let size = match endpoint {
             // The query is read with each of the documents.
             InferenceEndpoint::Rerank => {
-                prompt.len().saturating_mul(memchr::memchr_iter(b',', body).count())
+                let query = match fields.rivals.has(Costly::Prompt) {
+                    true => body.len(),
+                    false => text(body, fields.prompt.as_ref()).len(),
+                };
+                query.saturating_mul(memchr::memchr_iter(b',', body).count())
             }
             _ => 0,
         };
+        let answers = AskedAnswers::of(model, endpoint, body, fields);
         Self {
             model,
-            prompts,
+            prompts: prompts(endpoint, body, fields),
             // A token has at least one byte. What a chat template adds to a message is shorter than
             // the JSON around it.
-            prompt: (!grows(endpoint, body, fields))
+            prompt: (!answers.may_be_sound)
                 .then(|| body.len().saturating_add(size) as u64 + TEMPLATE),
             estimate: facts::prompt_tokens(body, fields),
-            answer,
-            answers: choices.unwrap_or(1).max(1).saturating_mul(prompts),
-            images: if model.charges_images { facts::images(body, fields) } else { 0 },
+            answers,
+            images: if model.charges_images { images(body, fields) } else { 0 },
         }
     }
 
@@ -82,26 +130,71 @@ impl<'a> Stakes<'a> {
         let context = deployment.config.capability.context_length;
         let contexts = context.saturating_mul(self.prompts);
         let prompt = self.prompt.map_or(contexts, |prompt| prompt.min(contexts));
-        let longest = longest_answer(&self.model.config.card, &deployment.config);
-        let answer = self.answer.map_or(longest, |answer| answer.min(context));
-        let most = Consumed {
-            prompt,
-            completion: answer.saturating_mul(self.answers),
-            images: self.images,
-            ..Consumed::default()
-        };
-        let usual = deployment.usual_answer().unwrap_or(USUAL);
+        let answer = self.answers.longest(&deployment.config);
+        let asked = Consumed { prompt, images: self.images, ..Consumed::default() };
+        let most = Consumed { completion: answer.saturating_mul(self.answers.count), ..asked };
         let expected = Consumed {
             prompt: self.estimate.min(contexts),
-            completion: usual.min(answer).saturating_mul(self.answers),
-            images: self.images,
-            ..Consumed::default()
+            completion: self.answers.probable(deployment),
+            ..asked
         };
         let expected = deployment.tariff.cost(expected);
-        // What goes into the prompt beside its text may be sound, and so may the answer.
-        let most = deployment.tariff.most(most, self.prompt.is_none());
-        Stake { most: most.max(expected), expected }
+        let sound = self.answers.may_be_sound;
+        Stake {
+            prompt: deployment.tariff.most(asked, sound),
+            most: deployment.tariff.most(most, sound).max(expected),
+            expected,
+        }
     }
+}
+
+/// Tokens of one answer, by the largest limit that a parser may read. None: one may read none.
+fn limit(body: &[u8], fields: &Fields) -> Option<u64> {
+    // Servers in Go read 0 like a limit that is not given.
+    let is_limit = |limit: &u64| *limit > 0;
+    let known = facts::largest(body, &fields.max_output)?.filter(is_limit)?;
+    let mut rivals = fields.rivals.of(Costly::MaxOutput)?;
+    rivals.try_fold(known, |largest, at| {
+        let rival = facts::count(body.get(at)?).filter(is_limit)?;
+        Some(largest.max(rival))
+    })
+}
+
+/// Answers to each prompt, by the largest number that a parser may read.
+fn choices(body: &[u8], fields: &Fields) -> u64 {
+    let known = facts::largest(body, &fields.choices).unwrap_or(Some(CHOICES)).unwrap_or(1);
+    let Some(rivals) = fields.rivals.of(Costly::Choices) else { return known.max(CHOICES) };
+    rivals.fold(known, |largest, at| match text(body, Some(&at)) {
+        b"null" => largest,
+        value => largest.max(facts::count(value).unwrap_or(CHOICES)),
+    })
+}
+
+/// The prompts of a request: the largest number that a parser may read.
+fn prompts(endpoint: InferenceEndpoint, body: &[u8], fields: &Fields) -> u64 {
+    if !matches!(endpoint, InferenceEndpoint::Completions | InferenceEndpoint::Embeddings) {
+        return 1;
+    }
+    let known = batch(text(body, fields.prompt.as_ref()));
+    match fields.rivals.of(Costly::Prompt) {
+        Some(rivals) => rivals.fold(known, |most, at| most.max(batch(text(body, Some(&at))))),
+        // There is no more than one behind each comma.
+        None => memchr::memchr_iter(b',', body).count() as u64 + 1,
+    }
+}
+
+/// The images in a prompt. With several prompts, of which only one is read, those of all.
+fn images(body: &[u8], fields: &Fields) -> u64 {
+    let prompt = match fields.rivals.has(Costly::Prompt) {
+        true => body,
+        false => text(body, fields.prompt.as_ref()),
+    };
+    // Parsers that ignore case do it in the names of parts, too.
+    facts::images_in(&prompt.to_ascii_lowercase())
+}
+
+fn text<'b>(body: &'b [u8], at: Option<&Range<usize>>) -> &'b [u8] {
+    at.and_then(|at| body.get(at.clone())).unwrap_or_default()
 }
 
 /// Whether more goes into the prompt than the text of the request: images, files, an earlier
@@ -109,8 +202,9 @@ impl<'a> Stakes<'a> {
 fn grows(endpoint: InferenceEndpoint, body: &[u8], fields: &Fields) -> bool {
     let [.., conversation, previous] = &fields.session;
     let is_response = endpoint == InferenceEndpoint::Responses;
-    holds_more(body)
-        || is_response && (conversation.is_some() || previous.is_some() || fields.tools.is_some())
+    let is_given = conversation.is_some() || previous.is_some() || fields.tools.is_some();
+    let may_be = [Costly::Conversation, Costly::Tools].map(|kind| fields.rivals.has(kind));
+    holds_more(body) || is_response && (is_given || may_be.contains(&true))
 }
 
 /// The prompts of a request that may have several: the texts, or lists of tokens, of a list.
@@ -123,131 +217,6 @@ fn batch(prompt: &[u8]) -> u64 {
     if is_tokens { 1 } else { memchr::memchr_iter(b',', prompt).count() as u64 + 1 }
 }
 
-/// Tokens of an answer that a request does not limit: what the model's `max_output_length` says, else
-/// the context.
-fn longest_answer(card: &config::ModelCard, deployment: &DeploymentConfig) -> u64 {
-    let context = deployment.capability.context_length;
-    match card.max_output_length {
-        0 => context,
-        longest => longest.min(context),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use config::{Config, Pricing};
-    use fleet::Fleet;
-
-    use super::*;
-
-    /// What a request can cost, at most and probably, in picodollars.
-    fn stake(endpoint: InferenceEndpoint, longest: u64, body: &str) -> (u64, u64) {
-        let mut deployment = samples::deployment(1);
-        deployment.capability.context_length = 10_000;
-        deployment.pricing =
-            Pricing { prompt: "1e-12".into(), completion: "1e-6".into(), ..Pricing::default() };
-        let mut model = samples::model(vec![deployment]);
-        model.card.max_output_length = longest;
-        let fleet = Fleet::build(&Config { models: vec![model], ..Config::default() }, None);
-        let fields = http1::scan(body.as_bytes()).expect("a good body").fields;
-        let Stake { most, expected } =
-            Stakes::of(&fleet.models[0], endpoint, body.as_bytes(), &fields).at(0);
-        (most.get(), expected.get())
-    }
-
-    /// The tokens of prompt and answer that the most stands for.
-    fn most(longest: u64, body: &str) -> (u64, u64) {
-        let (most, expected) = stake(InferenceEndpoint::ChatCompletions, longest, body);
-        assert!(expected <= most, "{body}");
-        (most % 1_000_000, most / 1_000_000)
-    }
-
-    #[test]
-    fn the_most_counts_every_answer_that_may_be_asked_for() {
-        let body = |more: &str| format!(r#"{{"model":"m","messages":[]{more}}}"#);
-        let size = |more: &str| body(more).len() as u64;
-        for (more, longest, answer) in [
-            (r#","max_tokens":7"#, 0, 7),
-            (r#","max_completion_tokens":7,"n":3"#, 0, 21),
-            (r#","max_tokens":7,"best_of":4,"n":2"#, 0, 28),
-            (r#","max_tokens":7,"max_completion_tokens":9"#, 0, 9),
-            (r#","max_tokens":99999"#, 0, 10_000),
-            // Not limited, or by what is no number.
-            ("", 0, 10_000),
-            ("", 500, 500),
-            (r#","max_tokens":null,"n":0"#, 500, 500),
-            (r#","max_tokens":-1"#, 500, 500),
-            // As lax parsers read them.
-            (r#","max_tokens":1,"max_completion_tokens":700.0"#, 0, 700),
-            (r#","max_tokens":"7","n":"3""#, 0, 21),
-            (r#","max_tokens":7,"n":[]"#, 0, 7 * CHOICES),
-        ] {
-            assert_eq!(most(longest, &body(more)), (size(more) + TEMPLATE, answer), "{more}");
-        }
-    }
-
-    #[test]
-    fn a_prompt_has_a_token_for_each_byte_at_most_or_fills_the_context() {
-        let long = "x".repeat(20_000);
-        let text = format!(r#"{{"model":"m","max_tokens":1,"prompt":"{long}"}}"#);
-        assert_eq!(most(0, &text).0, 10_000);
-        let image = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/a.png"}}]}]}"#;
-        assert_eq!(most(0, image).0, 10_000);
-        let response = |more: &str| {
-            let body = format!(r#"{{"model":"m","max_output_tokens":1,"input":"x"{more}}}"#);
-            let (most, _) = stake(InferenceEndpoint::Responses, 0, &body);
-            (most % 1_000_000, body.len() as u64)
-        };
-        let (prompt, size) = response("");
-        assert_eq!(prompt, size + TEMPLATE);
-        assert_eq!(response(r#","tools":[{"type":"web_search"}]"#).0, 10_000);
-        assert_eq!(response(r#","previous_response_id":"resp_1""#).0, 10_000);
-    }
-
-    #[test]
-    fn what_may_be_sound_has_its_price() {
-        let of = |body: &str| {
-            let mut deployment = samples::deployment(1);
-            deployment.capability.context_length = 10_000;
-            let audio = |price: &str| Some(price.to_owned());
-            deployment.pricing =
-                Pricing { audio: audio("1e-9"), audio_output: audio("1e-3"), ..Pricing::default() };
-            let model = samples::model(vec![deployment]);
-            let fleet = Fleet::build(&Config { models: vec![model], ..Config::default() }, None);
-            let fields = http1::scan(body.as_bytes()).expect("a good body").fields;
-            let endpoint = InferenceEndpoint::ChatCompletions;
-            let stakes = Stakes::of(&fleet.models[0], endpoint, body.as_bytes(), &fields);
-            stakes.at(0).most.to_string()
-        };
-        let body = |more: &str| format!(r#"{{"model":"m","max_tokens":2,"messages":[]{more}}}"#);
-        assert_eq!(of(&body("")), "0");
-        for sound in [
-            r#","modalities":["text","audio"]"#,
-            r#","x":{"type":"input_audio"}"#,
-            r#","modalities":["\u0061udio"]"#,
-        ] {
-            assert_eq!(of(&body(sound)), "0.00201", "{sound}");
-        }
-    }
-
-    #[test]
-    fn each_prompt_of_several_has_its_answers() {
-        let of = |prompt: &str| {
-            let body = format!(r#"{{"model":"m","prompt":{prompt},"max_tokens":7,"n":2}}"#);
-            let (most, _) = stake(InferenceEndpoint::Completions, 0, &body);
-            most / 1_000_000
-        };
-        let cases = [r#""one, two""#, r#"["a","b","c"]"#, "[1,2,3]", "[[1,2],[3]]"];
-        // A comma in a list of lists counts as one between prompts.
-        assert_eq!(cases.map(of), [14, 42, 14, 42]);
-    }
-
-    #[test]
-    fn vectors_have_no_answer_and_a_usual_one_is_expected() {
-        let body = r#"{"model":"m","input":"four"}"#;
-        let (most, _) = stake(InferenceEndpoint::Embeddings, 0, body);
-        assert_eq!(most, body.len() as u64 + TEMPLATE);
-        let (_, expected) = stake(InferenceEndpoint::ChatCompletions, 0, body);
-        assert_eq!(expected / 1_000_000, USUAL);
-    }
-}
+#[path = "stake_tests.rs"]
+mod tests;

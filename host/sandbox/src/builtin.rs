@@ -5,6 +5,7 @@ use super::Source;
 /// Name in `routing_strategy`, and component. The first is the default.
 const BUILT_IN: &[(&str, &[u8])] = &[
     ("fixed", include_bytes!("../../../plugins/fixed/fixed.wasm")),
+    ("budget", include_bytes!("../../../plugins/budget/budget.wasm")),
     ("cost", include_bytes!("../../../plugins/cost/cost.wasm")),
     ("latency", include_bytes!("../../../plugins/latency/latency.wasm")),
     ("least-load", include_bytes!("../../../plugins/least-load/least-load.wasm")),
@@ -13,6 +14,7 @@ const BUILT_IN: &[(&str, &[u8])] = &[
     ("prefix-affinity", include_bytes!("../../../plugins/prefix-affinity/prefix-affinity.wasm")),
     ("prompt-length", include_bytes!("../../../plugins/prompt-length/prompt-length.wasm")),
     ("round-robin", include_bytes!("../../../plugins/round-robin/round-robin.wasm")),
+    ("routewise", include_bytes!("../../../plugins/routewise/routewise.wasm")),
     ("score", include_bytes!("../../../plugins/score/score.wasm")),
     ("session-affinity", include_bytes!("../../../plugins/session-affinity/session-affinity.wasm")),
     ("spill", include_bytes!("../../../plugins/spill/spill.wasm")),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{Description, Needs, Signal};
+use contract::{Column, Description, KnownBudgets, Needs, Signal};
 
 use super::text::printable;
 use super::version::{AskedSignal, RawDescription};
@@ -22,7 +22,7 @@ const SIGNALS: usize = 64;
 const REFRESH: Duration = Duration::from_millis(100);
 
 /// Returns the checked description, or its defect in words.
-pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
+pub(super) fn check(raw: RawDescription, budgets: &KnownBudgets) -> Result<Description, String> {
     let RawDescription { name, version, summary, parameters, refresh, needs, signals, reasons } =
         raw;
     let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
@@ -58,7 +58,7 @@ pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
     }
     let (version, summary) = (printable(&version, 6 * NAME), printable(&summary, 6 * SUMMARY));
     let refresh = refresh.map(|ms| Duration::from_millis(ms.into()).max(REFRESH));
-    let signals = columns(signals)?;
+    let signals = columns(signals, budgets)?;
     if reasons.len() > REASONS {
         return Err(format!("it has {} reasons; at most {REASONS} are allowed", reasons.len()));
     }
@@ -77,15 +77,19 @@ pub(super) fn check(raw: RawDescription) -> Result<Description, String> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Demand {
     /// As [`Description::signals`].
-    pub(super) signals: Vec<Option<Signal>>,
+    pub(super) signals: Vec<Option<Column>>,
     pub(super) needs: Needs,
 }
 
 impl Demand {
     /// The demand for signals and facts of these names, or its defect in words.
-    pub(super) fn of_names(signals: Vec<String>, facts: &[String]) -> Result<Self, String> {
+    pub(super) fn of_names(
+        signals: Vec<String>,
+        facts: &[String],
+        budgets: &KnownBudgets,
+    ) -> Result<Self, String> {
         let required = |name| AskedSignal { name, optional: false };
-        let signals = columns(signals.into_iter().map(required).collect())?;
+        let signals = columns(signals.into_iter().map(required).collect(), budgets)?;
         let mut needs = Needs::default();
         for fact in facts {
             let needed = match fact.as_str() {
@@ -109,14 +113,17 @@ impl Demand {
 
 /// The signals that a guest asks for. Each call reads all of them for each deployment, so their
 /// number is bounded.
-fn columns(signals: Vec<AskedSignal>) -> Result<Vec<Option<Signal>>, String> {
+fn columns(
+    signals: Vec<AskedSignal>,
+    budgets: &KnownBudgets,
+) -> Result<Vec<Option<Column>>, String> {
     if signals.len() > SIGNALS {
         return Err(format!(
             "it asks for {} signals; at most {SIGNALS} are allowed",
             signals.len()
         ));
     }
-    signals.into_iter().map(known).collect()
+    signals.into_iter().map(|signal| known(signal, budgets)).collect()
 }
 
 /// The signals that a guest asks for, fit to be shown.
@@ -129,10 +136,16 @@ pub(super) fn asked(signals: &[AskedSignal]) -> Vec<AskedSignal> {
 }
 
 /// The signal that a guest asks for. None: this host does not know it, and the guest can do without.
-fn known(AskedSignal { name, optional }: AskedSignal) -> Result<Option<Signal>, String> {
-    let signal = Signal::by_name(&name);
-    if signal.is_some() || optional {
-        return Ok(signal);
+fn known(
+    AskedSignal { name, optional }: AskedSignal,
+    budgets: &KnownBudgets,
+) -> Result<Option<Column>, String> {
+    let column = Column::by_name(&name, budgets);
+    if column.is_some() || optional {
+        return Ok(column);
+    }
+    if let Some(budget) = Column::budget_in(&name) {
+        return Err(unknown_budget(&printable(&name, NAME), &printable(budget, NAME), budgets));
     }
     let known: Vec<&str> = Signal::ALL.into_iter().map(Signal::name).collect();
     let name = printable(&name, NAME);
@@ -143,6 +156,24 @@ fn known(AskedSignal { name, optional }: AskedSignal) -> Result<Option<Signal>, 
         ),
         None => format!("it asks for the signal `{name}`; there are {known_names}"),
     })
+}
+
+/// The error of a signal of a budget that there is not.
+fn unknown_budget(signal: &str, budget: &str, budgets: &KnownBudgets) -> String {
+    /// The text lists at most this many budgets.
+    const SHOWN: usize = 16;
+
+    let names: Vec<&str> = budgets.names().iter().map(|name| &**name).collect();
+    let there_are = match names.len() {
+        0 => "no budgets".to_owned(),
+        all if all <= SHOWN => names.join(", "),
+        all => format!("{} and {} more", names[..SHOWN].join(", "), all - SHOWN),
+    };
+    let near = match config::nearest(budget, names.into_iter()) {
+        Some(near) => format!("did you mean `{near}`? There are"),
+        None => "there are".to_owned(),
+    };
+    format!("it asks for the signal `{signal}` of the budget `{budget}`: {near} {there_are}")
 }
 
 #[cfg(test)]
@@ -163,20 +194,24 @@ mod tests {
         }
     }
 
+    fn checked(raw: RawDescription) -> Result<Description, String> {
+        check(raw, &KnownBudgets::default())
+    }
+
     #[test]
     fn a_refresh_is_at_least_100_ms() {
-        assert_eq!(check(raw()).unwrap().refresh, Some(REFRESH));
+        assert_eq!(checked(raw()).unwrap().refresh, Some(REFRESH));
         let slow = RawDescription { refresh: Some(5_000), ..raw() };
-        assert_eq!(check(slow).unwrap().refresh, Some(Duration::from_secs(5)));
-        assert_eq!(check(RawDescription { refresh: None, ..raw() }).unwrap().refresh, None);
+        assert_eq!(checked(slow).unwrap().refresh, Some(Duration::from_secs(5)));
+        assert_eq!(checked(RawDescription { refresh: None, ..raw() }).unwrap().refresh, None);
     }
 
     #[test]
     fn text_that_changes_direction_is_escaped() {
         let turned = RawDescription { summary: "a\u{202e}b\u{200f}".to_owned(), ..raw() };
-        assert_eq!(check(turned).unwrap().summary, r"a\u{202e}b\u{200f}");
+        assert_eq!(checked(turned).unwrap().summary, r"a\u{202e}b\u{200f}");
         let turned = RawDescription { version: "1\u{61c}".to_owned(), ..raw() };
-        assert_eq!(check(turned).unwrap().version, r"1\u{61c}");
+        assert_eq!(checked(turned).unwrap().version, r"1\u{61c}");
     }
 
     #[test]
@@ -202,7 +237,7 @@ mod tests {
                 r"has no schema at `#/properties/\u{202e}a`",
             ),
         ] {
-            let error = check(bad).unwrap_err();
+            let error = checked(bad).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
     }
@@ -211,9 +246,12 @@ mod tests {
     fn an_unknown_signal_is_refused_unless_it_is_optional() {
         let asks = |name: &str, optional| {
             let signal = AskedSignal { name: name.to_owned(), optional };
-            check(RawDescription { signals: vec![signal], ..raw() })
+            checked(RawDescription { signals: vec![signal], ..raw() })
         };
-        assert_eq!(asks("engine.waiting", false).unwrap().signals, [Some(Signal::EngineWaiting)]);
+        assert_eq!(
+            asks("engine.waiting", false).unwrap().signals,
+            [Some(Signal::EngineWaiting.into())]
+        );
         assert_eq!(asks("engine.mood", true).unwrap().signals, [None]);
         let error = asks("engine.mood", false).unwrap_err();
         assert!(error.contains("`engine.mood`; there are engine.running, "), "{error}");
@@ -223,14 +261,39 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_budget_is_refused_with_those_that_there_are() {
+        let asks = |name: &str, optional, budgets: &[&str]| {
+            let signal = AskedSignal { name: name.to_owned(), optional };
+            let budgets = KnownBudgets::named(budgets.iter().copied());
+            check(RawDescription { signals: vec![signal], ..raw() }, &budgets)
+        };
+        let [known] = &asks("budget.a.b.left", false, &["a.b"]).unwrap().signals[..] else {
+            panic!("one column");
+        };
+        assert_eq!(known.as_ref().unwrap().name(), "budget.a.b.left");
+        assert_eq!(asks("budget.c.left", true, &["a.b"]).unwrap().signals, [None]);
+        let says = |name: &str, budgets: &[&str]| asks(name, false, budgets).unwrap_err();
+        let error = says("budget.compny.pace", &["company", "teams"]);
+        let expected = "it asks for the signal `budget.compny.pace` of the budget `compny`: did you \
+                        mean `company`? There are company, teams";
+        assert_eq!(error, expected);
+        assert!(says("budget.x.left", &["company"]).ends_with("`x`: there are company"));
+        assert!(says("budget.x.left", &[]).ends_with("`x`: there are no budgets"));
+        let many: Vec<String> = (0..64).map(|number| format!("budget-{number:057}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let error = says("budget.x.left", &many);
+        assert!(error.ends_with(" and 48 more") && error.len() < 1_100, "{error}");
+    }
+
+    #[test]
     fn a_demand_names_signals_and_facts() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let demand = |signals: &[&str], facts: &[&str]| {
             let facts: Vec<String> = names(facts);
-            Demand::of_names(names(signals), &facts)
+            Demand::of_names(names(signals), &facts, &KnownBudgets::Any)
         };
         let needs = Needs { session: true, prefixes: true, ..Needs::default() };
-        let signals = vec![Some(Signal::Limit), Some(Signal::EngineKv)];
+        let signals = [Signal::Limit, Signal::EngineKv].map(|signal| Some(signal.into())).to_vec();
         let asked = demand(&["limit", "engine.kv"], &["prefixes", "session"]);
         assert_eq!(asked, Ok(Demand { signals, needs }));
         let error = demand(&["limits"], &[]).unwrap_err();
@@ -243,7 +306,7 @@ mod tests {
 
     #[test]
     fn reasons_are_short_lines() {
-        let gives = |reasons: Vec<String>| check(RawDescription { reasons, ..raw() });
+        let gives = |reasons: Vec<String>| checked(RawDescription { reasons, ..raw() });
         assert_eq!(gives(vec!["full".to_owned(); REASONS]).unwrap().reasons.len(), REASONS);
         for (reasons, says) in [
             (vec!["full".to_owned(); REASONS + 1], "it has 257 reasons"),

@@ -13,7 +13,7 @@ use wasmtime_wasi::p2::pipe::SinkOutputStream;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use config::Sandbox;
-use contract::{Fault, MeanTime, Surroundings};
+use contract::{Fault, KnownBudgets, MeanTime, Surroundings};
 
 use super::deadline;
 use super::describe::Demand;
@@ -34,6 +34,8 @@ pub(super) struct StoreData {
     pub(super) values: Arc<Values>,
     /// The values of its signals during a call.
     pub(super) signals: Vec<f64>,
+    /// The budgets whose signals it may ask for.
+    pub(super) budgets: KnownBudgets,
     /// What its `configure` asked for.
     pub(super) asking: Asking,
     /// Its time and its chance.
@@ -67,6 +69,7 @@ pub(super) struct Program {
     machine: Arc<Machine>,
     linked: Linked,
     sandbox: Sandbox,
+    budgets: KnownBudgets,
     reactor: Reactor,
     log_quota: Arc<LogQuota>,
 }
@@ -114,11 +117,12 @@ impl Program {
         component: &Component,
         shape: ComponentShape,
         sandbox: Sandbox,
+        budgets: KnownBudgets,
     ) -> Result<Self, Unfit> {
         let reactor = Reactor::new().map_err(Unfit::Host)?;
         let linked = link(&machine, component, shape).map_err(|e| Unfit::Link(unfit(&e)))?;
         let log_quota = Arc::default();
-        Ok(Self { machine, linked, sandbox, reactor, log_quota })
+        Ok(Self { machine, linked, sandbox, budgets, reactor, log_quota })
     }
 
     /// Makes an instance whose log lines carry `name`. Blocks the thread.
@@ -135,6 +139,7 @@ impl Program {
             log: Log::new(name, Arc::clone(&self.log_quota)),
             values,
             signals: Vec::new(),
+            budgets: self.budgets.clone(),
             asking: Asking::Closed,
             surroundings,
             limiter: Limiter::new(self.sandbox.memory),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use config::Sandbox;
-use contract::{Description, Place, Role, Surroundings};
+use contract::{Description, KnownBudgets, Place, Role, Surroundings};
 
 use super::compile::{Cancellation, Compiler, Components};
 use super::describe::Demand;
@@ -35,6 +35,7 @@ pub struct PluginHost {
     machines: Arc<Mutex<Vec<Arc<Machine>>>>,
     stores: Arc<Stores>,
     maker: Maker,
+    budgets: KnownBudgets,
 }
 
 /// A strategy after its `describe` and before its `configure`.
@@ -62,10 +63,10 @@ impl PluginHost {
     /// # Errors
     /// The system refuses a thread, or Wasmtime has no compiler for this processor.
     pub fn new() -> anyhow::Result<Self> {
-        let (machines, stores) = Default::default();
+        let (machines, stores, budgets) = Default::default();
         let maker = Maker::start().context("cannot start the thread that makes instances")?;
         let components = Arc::new(Components::new(Compiler::InProcess, None));
-        let host = Self { components, machines, stores, maker };
+        let host = Self { components, machines, stores, maker, budgets };
         host.machine(Sandbox::default().stack)?;
         Ok(host)
     }
@@ -80,6 +81,12 @@ impl PluginHost {
     #[must_use]
     pub fn with_compiler(self, compiler: Compiler) -> Self {
         Self { components: Arc::new(self.components.with_compiler(compiler)), ..self }
+    }
+
+    /// Lets strategies ask for the signals of these budgets. Default: of any.
+    #[must_use]
+    pub fn with_budgets(self, budgets: KnownBudgets) -> Self {
+        Self { budgets, ..self }
     }
 
     /// Ends a load of several strategies: evicts surplus compiled components from memory and from
@@ -129,7 +136,9 @@ impl PluginHost {
         let (machine, component) = self.compile(source, bytes, sandbox, cancellation)?;
         let compile = begun.elapsed();
         let shape = interface::shape(&what, &component)?;
-        let program = Program::new(machine, &component, shape, *sandbox).map_err(|e| match e {
+        let budgets = self.budgets.clone();
+        let program = Program::new(machine, &component, shape, *sandbox, budgets);
+        let program = program.map_err(|e| match e {
             Unfit::Host(e) => LoadError::Host { what: what.clone(), cause: e.to_string() },
             Unfit::Link(cause) => LoadError::Link { what: what.clone(), cause },
         })?;
@@ -137,7 +146,7 @@ impl PluginHost {
         let (mut instance, raw) = first_words(&program, &what, what.as_str().into())?;
         let times = LoadTimes { compile, instantiate: begun.elapsed() };
         let signals = describe::asked(&raw.signals);
-        let description = describe::check(raw)
+        let description = describe::check(raw, &self.budgets)
             .map_err(|cause| LoadError::Description { what: what.clone(), cause })?;
         let name: Arc<str> = description.name.as_str().into();
         instance.store.data_mut().log.rename(Arc::clone(&name));

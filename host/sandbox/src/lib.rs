@@ -32,6 +32,7 @@ mod describe;
 mod error;
 mod guest;
 mod host;
+mod idle;
 mod interface;
 mod kept;
 mod limits;

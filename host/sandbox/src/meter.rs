@@ -3,8 +3,8 @@
 //! A thread's CPU clock is exact and does not run while the thread is preempted, but each reading
 //! is a system call: two of them would add a quarter to a call of one microsecond. Wall time is read
 //! without one, and is never less than CPU time. So calls are measured by wall time while their mean
-//! is far below [`MeanTime::FREE`], because then nothing is charged, and by CPU time else. Wall time
-//! is never charged: a preempted call costs nothing.
+//! is far below [`MeanTime::FREE`], because then nothing is charged, and by CPU time else. So is the
+//! call after one that seemed long. Wall time is never charged: a preempted call costs nothing.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -53,7 +53,10 @@ impl Meter {
     /// Adds the call to `mean`. Returns the CPU time that it is charged for.
     pub(super) fn settle(&self, mean: &mut MeanTime) -> Duration {
         let spent = self.spent.get();
-        mean.add(spent);
+        match self.is_exact {
+            true => mean.add(spent),
+            false => mean.add_at_most(spent),
+        }
         match self.is_exact && !mean.is_free() {
             true => spent,
             false => Duration::ZERO,

@@ -15,14 +15,14 @@ use contract::{
 
 use super::breaker::PathBreaker;
 use super::guest::Instance;
+use super::idle::Idle;
 use super::meter::Meter;
 use super::recipe::Recipe;
 
 /// The part of a strategy that is asked on the request path.
 pub(super) struct PathPlugin {
     recipe: Arc<Recipe>,
-    /// Idle instances. The last one used is taken first, because its memory is in the CPU's caches.
-    idle: Mutex<Vec<Instance>>,
+    idle: Idle<Instance>,
     breaker: PathBreaker,
     /// The CPU time that it may use on all serving threads together.
     share: Mutex<CpuShare>,
@@ -42,7 +42,7 @@ impl PathPlugin {
         let share = CpuShare::new(recipe.program().cpu_share(), threads);
         Ok(Arc::new_cyclic(|this| Self {
             recipe,
-            idle: Mutex::new(idle),
+            idle: Idle::of(idle),
             breaker: PathBreaker::default(),
             share: Mutex::new(share),
             last_error: Mutex::default(),
@@ -52,8 +52,7 @@ impl PathPlugin {
     }
 
     async fn ask(&self, question: Question<'_>) -> Result<Verdict, Fault> {
-        let taken = self.idle().pop();
-        let Some(instance) = taken else { return Err(Fault::Busy) };
+        let Some(instance) = self.idle.take() else { return Err(Fault::Busy) };
         let mut loan = Loan { plugin: self, instance: Some(instance) };
         let Some(instance) = &mut loan.instance else { return Err(Fault::Busy) };
         instance.begin();
@@ -98,14 +97,10 @@ impl PathPlugin {
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Makes an instance in place of a lost one.
     fn replace(&self) {
         match self.recipe.fresh() {
-            Ok(instance) => self.idle().push(instance),
+            Ok(instance) => self.idle.add(instance),
             Err(fault) => self.note(&fault),
         }
     }
@@ -120,7 +115,9 @@ struct Loan<'a> {
 
 impl Loan<'_> {
     fn give_back(&mut self) {
-        self.plugin.idle().extend(self.instance.take());
+        if let Some(instance) = self.instance.take() {
+            self.plugin.idle.give_back(instance);
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 //! run, so that it never wakes an idle gateway.
 //!
 //! A guest may be called for each request, so starting a call costs only two atomic additions here.
-//! The clock runs on for a while after the last call, so that a series of calls wakes it once.
+//! The clock runs on for a while after the last call, so that a series of calls wakes it once. Each
+//! tick takes a core from the threads that serve, so the clock ticks slowly while calls are short:
+//! when it finds none in progress.
 
 use std::io;
 use std::sync::Arc;
@@ -15,10 +17,12 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// Longest time that a guest runs before it yields.
+/// Time between ticks while a guest runs: how long it runs before it yields, and yields again.
 const TICK: Duration = Duration::from_millis(1);
-/// Ticks without a call before the clock stops.
-const LINGER: u32 = 50;
+/// Time to the next tick while none runs. A guest that begins meanwhile yields this late at most.
+const LOOK: Duration = Duration::from_millis(4);
+/// Looks that find no call begun since the one before, until the clock stops.
+const LINGER: u32 = 12;
 
 /// Moves the epoch of one engine while at least one of its guests runs.
 pub(super) struct Ticker {
@@ -38,15 +42,19 @@ struct Clock {
 }
 
 impl Clock {
-    /// Moves the epoch until no guest has run for [`LINGER`] ticks.
+    /// Moves the epoch while a guest runs, until none has begun for [`LINGER`] looks.
     fn go(&self, engine: &Engine) {
         let (mut idle, mut seen) = (0, self.begun.load(Ordering::Relaxed));
+        let mut pause = TICK;
         while idle < LINGER && !self.closed.load(Ordering::Relaxed) {
-            thread::sleep(TICK);
-            engine.increment_epoch();
+            thread::sleep(pause);
+            let is_running = self.running.load(Ordering::Relaxed) > 0;
+            if is_running {
+                engine.increment_epoch();
+            }
+            pause = if is_running { TICK } else { LOOK };
             let begun = self.begun.load(Ordering::Relaxed);
-            let is_idle = self.running.load(Ordering::Relaxed) == 0 && begun == seen;
-            idle = if is_idle { idle + 1 } else { 0 };
+            idle = if is_running || begun != seen { 0 } else { idle + 1 };
             seen = begun;
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use gateway_strategy::parameters::Positive;
+use gateway_strategy::pacing::Stretch;
+use gateway_strategy::parameters::{Fraction, Positive};
 use gateway_strategy::{
     Deployment, Needs, Order, Place, Request, RequestStrategy, Side, Strategy, Verdict, Weights,
     squash,
@@ -11,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `routing_parameter` of this strategy.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
     /// The first byte should come within this many milliseconds.
@@ -20,12 +21,18 @@ pub struct Parameters {
     pub prompt_tokens: u32,
     /// Tokens of the answer to a request that sets no limit.
     pub output_tokens: u32,
+    /// The name of a budget in routing.yaml that is to last: while its money goes faster than time,
+    /// first_byte_ms is multiplied. Default: none.
+    pub budget: Option<String>,
+    /// The share of the budget, spent ahead of time, that doubles it.
+    pub ahead: Fraction,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
         let first_byte_ms = Positive::thousandths(2_000_000);
-        Self { first_byte_ms, prompt_tokens: 1_000, output_tokens: 300 }
+        let ahead = Fraction::percent(2);
+        Self { first_byte_ms, prompt_tokens: 1_000, output_tokens: 300, budget: None, ahead }
     }
 }
 
@@ -33,6 +40,7 @@ impl Default for Parameters {
 #[derive(Debug)]
 pub struct Cost {
     parameters: Parameters,
+    stretch: Stretch,
     places: Vec<Place>,
     order: Order,
 }
@@ -47,7 +55,9 @@ impl Strategy for Cost {
     type Parameters = Parameters;
 
     fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
-        Ok(Self { parameters, places, order: Order::default() })
+        let Parameters { budget, ahead, .. } = &parameters;
+        let stretch = Stretch::by(budget.as_deref(), *ahead, Self::NEEDS)?;
+        Ok(Self { parameters, stretch, places, order: Order::default() })
     }
 
     /// Decides as for a request of unknown length.
@@ -78,10 +88,12 @@ impl Cost {
         local: &[Deployment],
         remote: &[Deployment],
     ) -> Weights {
+        let stretch = self.stretch.factor(local.len() + remote.len());
+        let soon = self.parameters.first_byte_ms.get() * stretch;
         let cost = |one: &Deployment| {
             let place = &self.places[one.place()];
             let first_byte = first_byte(one);
-            match first_byte <= self.parameters.first_byte_ms.get() {
+            match first_byte <= soon {
                 true => squash(dollars(place, tokens)),
                 false => 2.0 + squash(first_byte),
             }
@@ -141,6 +153,17 @@ mod tests {
             shares(&fleet(2_001.0), r#"{"first_byte_ms": 3000}"#, &tokens(10, 10)),
             [1.0, 0.0, 0.0]
         );
+    }
+
+    #[test]
+    fn more_is_soon_enough_while_money_goes_faster_than_time() {
+        let fleet = Fleet::new().local("gpu").latency(3_000.0).remote("api").price(1e-5, 1e-5);
+        let mut cost: Cost = fleet.configure(r#"{"budget": "b"}"#);
+        for (pace, local) in [(1.0, 0.0), (1.02, 1.0), (0.5, 0.0)] {
+            testing::set_signals(&[0.5, pace]);
+            assert_eq!(fleet.ask_for(&mut cost, &tokens(10, 10))[0], local, "{pace}");
+        }
+        testing::set_signals(&[]);
     }
 
     #[test]

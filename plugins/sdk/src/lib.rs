@@ -103,6 +103,7 @@ pub mod log;
 #[allow(unsafe_code, reason = "an allocator hands out addresses")]
 mod memory;
 mod order;
+pub mod pacing;
 pub mod parameters;
 mod rendezvous;
 mod signals;

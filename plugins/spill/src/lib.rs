@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
+use gateway_strategy::pacing::Stretch;
 use gateway_strategy::parameters::{Fraction, Positive};
 use gateway_strategy::{
-    Deployment, Place, Request, RequestStrategy, Strategy, Verdict, Weights, hash, store,
+    Deployment, Needs, Place, Request, RequestStrategy, Strategy, Verdict, Weights, hash, store,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `routing_parameter` of the strategy `spill`.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
     /// Spilling begins at this load of the local deployments: requests in flight and waiting, divided
@@ -25,6 +26,11 @@ pub struct Parameters {
     pub first_byte_ms: Option<Positive>,
     /// The share of the traffic that remote deployments get while the strategy spills.
     pub remote_share: Fraction,
+    /// The name of a budget in routing.yaml that is to last: while its money goes faster than time, high,
+    /// low and first_byte_ms are multiplied. Default: none.
+    pub budget: Option<String>,
+    /// The share of the budget, spent ahead of time, that doubles them.
+    pub ahead: Fraction,
 }
 
 impl Default for Parameters {
@@ -34,6 +40,8 @@ impl Default for Parameters {
             low: None,
             first_byte_ms: None,
             remote_share: Fraction::percent(100),
+            budget: None,
+            ahead: Fraction::percent(2),
         }
     }
 }
@@ -43,6 +51,7 @@ impl Default for Parameters {
 #[derive(Debug)]
 pub struct Spill {
     parameters: Parameters,
+    stretch: Stretch,
     /// By the number of a place.
     /// For each place the hash of its model's id.
     models: Vec<u64>,
@@ -61,17 +70,19 @@ impl Strategy for Spill {
     type Parameters = Parameters;
 
     fn configure(parameters: Parameters, places: Vec<Place>) -> Result<Self, String> {
-        let Parameters { high, low, .. } = parameters;
+        let Parameters { high, low, ref budget, ahead, .. } = parameters;
         if let Some(low) = low.filter(|low| *low > high) {
             let (high, low) = (high.get(), low.get());
             return Err(format!("`low`: {low} is above `high`, which is {high}"));
         }
+        let stretch = Stretch::by(budget.as_deref(), ahead, Needs::NOTHING)?;
         let models = places.iter().map(|place| hash::text(&place.model)).collect();
-        Ok(Self { parameters, models })
+        Ok(Self { parameters, stretch, models })
     }
 
     fn assign(&mut self, local: &[Deployment], remote: &[Deployment]) -> Weights {
-        let spills = self.spills(local);
+        let stretch = self.stretch.factor(local.len() + remote.len());
+        let spills = self.spills(local, stretch);
         let room = |one: &Deployment| {
             let free = one.load(one.limit) < 1.0;
             one.room(one.limit) * if free { 1.0 } else { FULL }
@@ -93,21 +104,22 @@ impl RequestStrategy for Spill {
 }
 
 impl Spill {
-    /// Updates and returns whether the model of these deployments spills. Between the limits the
-    /// model keeps its state.
-    fn spills(&self, local: &[Deployment]) -> bool {
+    /// Updates and returns whether the model of these deployments spills. Between the limits, which are
+    /// multiplied by `stretch`, the model keeps its state.
+    fn spills(&self, local: &[Deployment], stretch: f64) -> bool {
         // Without a local deployment nothing can spill, and the state waits for one.
         let Some(first) = local.first() else { return false };
         let Parameters { high, low, first_byte_ms, .. } = self.parameters;
         let low = low.unwrap_or(high);
         // What refusals taught, not what is configured: an engine may take far less.
         let limit: f64 = local.iter().map(|one| f64::from(one.limit)).sum();
-        let load = local.iter().map(Deployment::requests).sum::<f64>() / limit;
+        let load = local.iter().map(Deployment::requests).sum::<f64>() / limit / stretch;
         // Deployments without a latency yet count as instant: they must get traffic to be measured.
         let first_byte = |one: &Deployment| one.first_byte().unwrap_or(0.0);
         let best = local.iter().map(first_byte).reduce(f64::min);
         // The wait as a multiple of its limit.
-        let wait = first_byte_ms.zip(best).map_or(0.0, |(limit, best)| best / limit.get());
+        let wait =
+            first_byte_ms.zip(best).map_or(0.0, |(limit, best)| best / limit.get() / stretch);
         let state = State::of(self.models[first.place()]);
         let was = state.is_spilling();
         let spills = load >= high.get()
@@ -263,6 +275,18 @@ mod tests {
             fleet.ask(&mut fleet.configure::<Spill>("{}"))
         };
         assert_eq!([answer(19), answer(20)], [[1.0, 0.0], [0.0, 1.0]]);
+    }
+
+    #[test]
+    fn it_spills_later_while_money_goes_faster_than_time() {
+        let mut spill: Spill = busy(0).configure(r#"{"budget": "b"}"#);
+        for (pace, requests, remote) in
+            [(1.0, 10, 1.0), (1.04, 19, 0.0), (1.04, 21, 1.0), (0.5, 9, 0.0), (0.5, 10, 1.0)]
+        {
+            testing::set_signals(&[0.5, pace]);
+            assert_eq!(busy(requests).ask(&mut spill)[1], remote, "{pace} {requests}");
+        }
+        testing::set_signals(&[]);
     }
 
     #[test]

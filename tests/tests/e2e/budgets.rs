@@ -10,14 +10,14 @@ use serde_json::json;
 use tests::{Gate, Gateway, Raw, Reply, eventually, logged};
 
 /// Dollars of one answer: a prompt token costs one, an answer token nine millionths.
-const PRICING: &str = "{per_million: true, prompt: 1, completion: 9}";
+pub(super) const PRICING: &str = "{per_million: true, prompt: 1, completion: 9}";
 /// How long prompts and answers can be.
-const LENGTHS: &str = "context_length: 9000, max_output_length: 900";
+pub(super) const LENGTHS: &str = "context_length: 9000, max_output_length: 900";
 /// Of the answers here: 100 + 100 x 9 millionths.
-const COST: f64 = 0.001;
+pub(super) const COST: f64 = 0.001;
 
 /// A paid engine whose answers have 100 tokens, of a prompt with 100, and a count of its answers.
-fn engine() -> (Raw, Arc<AtomicU64>) {
+pub(super) fn engine() -> (Raw, Arc<AtomicU64>) {
     let served = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&served);
     let answer = json!({
@@ -31,18 +31,18 @@ fn engine() -> (Raw, Arc<AtomicU64>) {
     (engine, served)
 }
 
-fn routing(ledger: &Path, budgets: &str) -> String {
+pub(super) fn routing(ledger: &Path, budgets: &str) -> String {
     let ledger = ledger.display();
     logged(&format!("ledger: {{file: '{ledger}'}}\nbudgets:\n{budgets}"))
 }
 
-fn gateway(url: &str, routing: String) -> Gateway {
+pub(super) fn gateway(url: &str, routing: String) -> Gateway {
     let models = format!("models: [{{id: m, base_url: '{url}', pricing: {PRICING}, {LENGTHS}}}]\n");
     tests::setup!().models(models).routing(routing).start()
 }
 
 /// A request whose answer may have so many tokens.
-async fn ask(gateway: &Gateway, max_tokens: u32, tenant: Option<&str>) -> Reply {
+pub(super) async fn ask(gateway: &Gateway, max_tokens: u32, tenant: Option<&str>) -> Reply {
     let body = json!({
         "model": "m", "max_tokens": max_tokens, "messages": [{"role": "user", "content": "hi"}],
     });
@@ -54,7 +54,7 @@ async fn ask(gateway: &Gateway, max_tokens: u32, tenant: Option<&str>) -> Reply 
     Reply::read(request.send().await.expect("an answer")).await.expect("a whole answer")
 }
 
-async fn spent(gateway: &Gateway, name: &str) -> f64 {
+pub(super) async fn spent(gateway: &Gateway, name: &str) -> f64 {
     let spent = [("budget", name), ("state", "spent")];
     gateway.metric("gateway_budget_dollars", &spent).await.expect("a budget")
 }

@@ -1,375 +1,384 @@
-//! `/routing/costs` and `gateway costs`: what was spent, where, for whom, and what machines saved. To
-//! the last digit, over reloads and restarts.
+//! Tokens and costs of many answers of every kind equal those that the engines say they served: to
+//! the token and the last digit where they reported usage, else as an estimate with a stated error.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Output;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::Signal;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tests::{Gateway, Raw, Reply, Step, eventually, logged};
+use tests::{
+    ACCESS_LOG, Gateway, Raw, Received, Reply, Step, VerdictGuest, Wire, eventually, logged,
+};
+use tokio::task::JoinSet;
 
-const TOKEN: &str = "admin-token";
-const USAGE: &str = r#"{"prompt_tokens":1000,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":400},"completion_tokens_details":{"reasoning_tokens":3}}"#;
-/// Of [`USAGE`] at the API: 600 x 0.15 + 400 x 0.015 + 7 x 0.6 millionths, and 0.001, in picodollars.
-const PAID: u128 = 1_100_200_000;
-/// Of [`USAGE`] at the GPU: 7 of the smallest part of a dollar.
-const OWN: u128 = 7;
+use super::budgets::spent;
 
-/// An engine that answers each request with [`USAGE`], also if it is broken off at the word `break`.
-fn engine() -> Raw {
-    Raw::start(|received, wire| {
-        if received.text().contains("break") {
-            wire.step(&Step::stream());
-            let content = r#"data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}"#;
-            wire.step(&Step::chunk(format!("{content}\n\n")));
-            return;
-        }
-        let answer = format!(
-            r#"{{"choices":[{{"index":0,"message":{{"role":"assistant","content":"hi"}},"finish_reason":"stop"}}],"usage":{USAGE}}}"#
-        );
-        wire.answer(200, &answer);
-    })
+const REQUESTS: u64 = 10_000;
+const CLIENTS: usize = 24;
+/// How far the sum of estimates may be from what was served: the JSON around a text is counted with
+/// it, and events without a token are.
+const ERROR: f64 = 0.15;
+
+/// Dollars of a million tokens, and of a request; and the same in 10^-12 dollars of one.
+const PRICING: &str =
+    "{per_million: true, prompt: 0.15, cached: 0.015, completion: 0.6, request: 0.001}";
+const PROMPT: u64 = 150_000;
+const CACHED: u64 = 15_000;
+const COMPLETION: u64 = 600_000;
+const REQUEST: u64 = 1_000_000_000;
+
+/// What an engine does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Plain,
+    Streamed,
+    Cached,
+    /// The first deployment fails, the second answers.
+    Failed,
+    /// The first deployment is silent, the second attempt answers.
+    Hedged,
+    /// The client leaves in the middle of a stream.
+    Cancelled,
+    /// The engine breaks off in the middle of a stream.
+    Cut,
+    /// Usage is not reported.
+    Untold,
+    UntoldStream,
 }
 
-/// A GPU of a machine with a price, and an API whose prices show each kind of token.
-fn models(engine: &Raw) -> String {
-    let url = engine.url();
+impl Kind {
+    fn of(at: u64) -> Self {
+        [
+            Self::Plain,
+            Self::Streamed,
+            Self::Cached,
+            Self::Failed,
+            Self::Hedged,
+            Self::Cancelled,
+            Self::Cut,
+            Self::Plain,
+            Self::Untold,
+            Self::UntoldStream,
+        ][(at % 10) as usize]
+    }
+
+    fn is_streamed(self) -> bool {
+        matches!(self, Self::Streamed | Self::Cancelled | Self::Cut | Self::UntoldStream)
+    }
+}
+
+/// What the engines served.
+#[derive(Debug, Default, Clone, Copy)]
+struct Served {
+    prompt: u64,
+    cached: u64,
+    completion: u64,
+    reasoning: u64,
+    /// In 10^-12 dollars.
+    cost: u64,
+}
+
+/// What all engines say they served: with reported usage, in whole answers without it, in answers that
+/// broke off, and to attempts that lost.
+#[derive(Debug, Default)]
+struct Truth {
+    reported: Mutex<Served>,
+    answered: Mutex<Served>,
+    wasted: Mutex<Served>,
+    hedged: Mutex<Served>,
+}
+
+impl Served {
+    fn of(prompt: u64, cached: u64, completion: u64, reasoning: u64) -> Self {
+        let cost = (prompt - cached) * PROMPT + cached * CACHED + completion * COMPLETION + REQUEST;
+        Self { prompt, cached, completion, reasoning, cost }
+    }
+}
+
+fn add(to: &Mutex<Served>, served: Served) {
+    let mut sum = to.lock().unwrap_or_else(PoisonError::into_inner);
+    sum.prompt += served.prompt;
+    sum.cached += served.cached;
+    sum.completion += served.completion;
+    sum.reasoning += served.reasoning;
+    sum.cost += served.cost;
+}
+
+fn read(sum: &Mutex<Served>) -> Served {
+    *sum.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn event(content: &str, finish: &str) -> String {
     format!(
-        "models:\n- id: m\n  route:\n  - {{name: gpu, side: local, base_url: '{url}/gpu', weight: 1, pricing: {{completion: 0.000000000001, hourly: 3600}}}}\n  - {{name: api, side: remote, base_url: '{url}/api', weight: 1, pricing: {{per_million: true, prompt: 0.15, cached: 0.015, completion: 0.6, request: 0.001}}}}\n  - {{name: dear, side: remote, base_url: '{url}/dear', weight: 0, pricing: {{request: 1}}}}\n"
+        "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":{finish}}}]}}\n\n"
     )
 }
 
-fn ledger(file: &Path) -> String {
-    format!("ledger: {{file: '{}'}}\n", file.display())
+/// The number of a request and its prompt's tokens: one for four letters of its text.
+fn asked(received: &Received) -> (u64, u64) {
+    let body: Value = serde_json::from_slice(&received.body).expect("JSON");
+    let text = body["messages"][0]["content"].as_str().expect("a text");
+    let number = text.split(' ').next().and_then(|number| number.parse().ok());
+    (number.expect("a number"), text.len() as u64 / 4)
 }
 
-const TENANTS: &str = "request: {tenant_header: x-tenant}\ntrusted_proxies: ['127.0.0.1']\n";
-
-fn gateway(engine: &Raw, more: &str) -> Gateway {
-    let routing = logged(&format!("fallback: {{attempts: 1}}\n{more}"));
-    tests::setup!().models(models(engine)).routing(routing).env("ADMIN_TOKEN", TOKEN).start()
+/// Tokens of the stream of a request that has no usage.
+fn pieces(at: u64) -> u64 {
+    30 + at % 30
 }
 
-async fn ask(gateway: &Gateway, side: &str, tenant: Option<&str>) {
-    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-    let reply = send(gateway, side, tenant, &body).await.expect("a whole answer");
-    assert_eq!(reply.status, 200, "{}", reply.text());
-}
-
-async fn send(
-    gateway: &Gateway,
-    side: &str,
-    tenant: Option<&str>,
-    body: &Value,
-) -> reqwest::Result<Reply> {
-    let url = gateway.url("/v1/chat/completions");
-    let request = gateway.client().post(url).header("x-gateway-side", side).body(body.to_string());
-    let request = match tenant {
-        Some(tenant) => request.header("x-tenant", tenant),
-        None => request,
+/// The engine's part in the truth. `is_first`: it fails where the first deployment does.
+fn serve(truth: &Truth, is_first: bool, received: &Received, wire: &mut Wire) {
+    let (at, prompt) = asked(received);
+    let kind = Kind::of(at);
+    let cached = if kind == Kind::Cached { (at % 97).min(prompt) } else { 0 };
+    let (completion, reasoning) = (1 + at % 50, at % 2);
+    let usage = json!({
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    });
+    let told = Served::of(prompt, cached, completion, reasoning);
+    let stream = |wire: &mut Wire, pieces: u64| {
+        wire.step(&Step::stream());
+        wire.step(&Step::chunk(event("four", "null").repeat(pieces as usize)));
     };
-    Reply::read(request.send().await?).await
-}
-
-#[derive(Debug, Deserialize)]
-struct Costs {
-    since: String,
-    recorded_since: String,
-    durable: bool,
-    last_error: Option<String>,
-    rows: Vec<Row>,
-    total: Row,
-}
-
-#[derive(Debug, Deserialize)]
-struct Row {
-    #[serde(flatten)]
-    name: BTreeMap<String, Value>,
-    attempts: BTreeMap<String, u64>,
-    tokens: BTreeMap<String, u64>,
-}
-
-/// The amounts of one row, in picodollars.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Amounts {
-    answered: u128,
-    wasted: u128,
-    total: u128,
-    estimated: u128,
-    saved: u128,
-}
-
-#[derive(Debug, Deserialize)]
-struct ExactCosts {
-    rows: Vec<ExactRow>,
-    total: ExactRow,
-}
-
-#[derive(Debug, Deserialize)]
-struct ExactRow {
-    cost: BTreeMap<String, Box<RawValue>>,
-    estimated: BTreeMap<String, Box<RawValue>>,
-    saved: Box<RawValue>,
-}
-
-/// A decimal number of dollars, exactly.
-fn picodollars(text: &str) -> u128 {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    format!("{whole}{part:0<12}").parse().expect("digits")
-}
-
-impl ExactRow {
-    fn amounts(&self) -> Amounts {
-        let of = |all: &BTreeMap<String, Box<RawValue>>, name: &str| picodollars(all[name].get());
-        Amounts {
-            answered: of(&self.cost, "answered"),
-            wasted: of(&self.cost, "wasted"),
-            total: of(&self.cost, "total"),
-            estimated: of(&self.estimated, "cost"),
-            saved: picodollars(self.saved.get()),
-        }
-    }
-}
-
-async fn query(gateway: &Gateway, query: &str, token: &str) -> Reply {
-    let request = gateway.client().get(gateway.url(&format!("/routing/costs{query}")));
-    let request = request.bearer_auth(token);
-    Reply::read(request.send().await.expect("an answer")).await.expect("a whole answer")
-}
-
-/// The answer, and the amounts of each row and of the total. Their sums agree.
-async fn costs(gateway: &Gateway, by: &str) -> (Costs, Vec<Amounts>, Amounts) {
-    let reply = query(gateway, &format!("?by={by}&since=24h"), TOKEN).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let costs: Costs = serde_json::from_str(&reply.text()).expect("costs");
-    let exact: ExactCosts = serde_json::from_str(&reply.text()).expect("amounts");
-    let rows: Vec<_> = exact.rows.iter().map(ExactRow::amounts).collect();
-    let total = exact.total.amounts();
-    let sum = |of: fn(&Amounts) -> u128| rows.iter().map(of).sum::<u128>();
-    assert_eq!(sum(|row| row.total), total.total, "{}", reply.text());
-    assert_eq!(sum(|row| row.saved), total.saved);
-    assert_eq!(sum(|row| row.answered), total.answered);
-    for kind in ["prompt", "cached", "completion", "reasoning"] {
-        let tokens: u64 = costs.rows.iter().map(|row| row.tokens[kind]).sum();
-        assert_eq!(tokens, costs.total.tokens[kind], "{kind}");
-    }
-    (costs, rows, total)
-}
-
-fn named<'a>(costs: &'a Costs, key: &str, name: &Value) -> &'a Row {
-    let is_it = |row: &&Row| row.name.get(key) == Some(name);
-    costs.rows.iter().find(is_it).unwrap_or_else(|| panic!("{name} in {costs:?}"))
-}
-
-#[tokio::test]
-async fn every_grouping_has_the_exact_sums() {
-    let engine = engine();
-    let gateway = gateway(&engine, TENANTS);
-    for (side, tenant) in [
-        ("local", None),
-        ("local", Some("acme")),
-        ("local", Some("acme")),
-        ("remote", Some("acme")),
-    ] {
-        ask(&gateway, side, tenant).await;
-    }
-    let broken = json!({"model": "m", "stream": true, "messages": [{"content": "break"}]});
-    // The answer is broken off after its first content.
-    let _ = send(&gateway, "remote", Some("beta"), &broken).await;
-    let wasted = async || {
-        let (costs, ..) = costs(&gateway, "side").await;
-        (costs.total.attempts["wasted"] == 1).then_some(())
+    let end = |wire: &mut Wire, more: String| {
+        wire.step(&Step::chunk(event("", "\"stop\"") + &more + "data: [DONE]\n\n"));
+        wire.step(&Step::chunk(""));
     };
-    eventually("the broken answer is counted", wasted).await;
-
-    let (by_side, rows, total) = costs(&gateway, "side").await;
-    assert_eq!(named(&by_side, "side", &json!("local")).attempts["answered"], 3);
-    assert_eq!((by_side.rows.len(), by_side.total.attempts["answered"]), (2, 4));
-    assert_eq!((rows[0].total, rows[0].saved), (3 * OWN, 3 * (PAID - OWN)), "the cheapest API");
-    assert_eq!((rows[1].answered, rows[1].saved), (PAID, 0));
-    assert_eq!((rows[1].wasted, rows[1].total), (total.estimated, PAID + total.estimated));
-    assert!(total.estimated > 0, "it told no usage");
-    assert_eq!(named(&by_side, "side", &json!("local")).tokens["cached"], 1_200);
-    assert_eq!(named(&by_side, "side", &json!("local")).tokens["reasoning"], 9);
-
-    let (by_tenant, rows, _) = costs(&gateway, "tenant").await;
-    let names: Vec<_> = by_tenant.rows.iter().map(|row| &row.name["tenant"]).collect();
-    assert_eq!(names, [&Value::Null, &json!("acme"), &json!("beta")]);
-    assert_eq!((rows[0].total, rows[1].total), (OWN, PAID + 2 * OWN));
-    let (by_model, rows, _) = costs(&gateway, "model").await;
-    assert_eq!((named(&by_model, "model", &json!("m")).tokens.len(), rows.len()), (4, 1));
-    let (by_deployment, ..) = costs(&gateway, "deployment").await;
-    let gpu = named(&by_deployment, "deployment", &json!("gpu"));
-    assert_eq!((&gpu.name["side"], &gpu.name["model"]), (&json!("local"), &json!("m")));
-    let machine = &gpu.name["machine"];
-    let [hours, cost, price] =
-        ["hours", "cost", "per_million_tokens"].map(|key| machine[key].as_f64().expect("a number"));
-    assert!(hours > 0.0 && (cost / 3600.0 - hours).abs() < 1e-6, "{machine}");
-    assert!((price - cost * 1e6 / 3021.0).abs() < 1e-5 * price + 1e-9, "{machine}");
-    let api = named(&by_deployment, "deployment", &json!("api"));
-    assert_eq!(api.name["machine"], Value::Null);
-
-    assert!(!by_side.durable && by_side.last_error.is_none(), "no ledger");
-    assert!(by_side.since < by_side.recorded_since);
-    let reply = query(&gateway, "?since=2199-01-01", TOKEN).await;
-    assert_eq!(reply.json()["rows"], json!([]), "nothing yet");
-}
-
-#[tokio::test]
-async fn a_restart_keeps_all_and_a_crash_seconds_less() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = ledger(&folder.path().join("l.redb"));
-    let engine = engine();
-    let (mut kept, mut began, mut asked) = (0, None, 0);
-    for round in 0..4 {
-        let mut gateway = gateway(&engine, &file);
-        let (costs_before, _, before) = costs(&gateway, "model").await;
-        assert!(costs_before.durable);
-        let began = began.get_or_insert(costs_before.recorded_since.clone());
-        assert_eq!(costs_before.recorded_since, *began);
-        assert!((kept..=asked).contains(&before.total), "round {round}: {kept} {before:?} {asked}");
-        for _ in 0..5 {
-            ask(&gateway, "remote", None).await;
+    let answer = |content: &str, usage: Option<&Value>| {
+        let message = json!({"role": "assistant", "content": content});
+        let mut body =
+            json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]});
+        if let Some(usage) = usage {
+            body["usage"] = usage.clone();
         }
-        let (.., after) = costs(&gateway, "model").await;
-        assert_eq!(after.total, before.total + 5 * PAID, "round {round}");
-        asked = after.total;
-        let in_order = round % 2 == 0;
-        kept = if in_order { after.total } else { before.total };
-        gateway.signal(if in_order { Signal::TERM } else { Signal::KILL });
-        gateway.ended().await;
-    }
-}
-
-#[tokio::test]
-async fn a_reload_begins_a_ledger_and_names_a_deployment_anew() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = ledger(&folder.path().join("l.redb"));
-    let engine = engine();
-    let mut gateway = gateway(&engine, "");
-    ask(&gateway, "remote", None).await;
-    let before = gateway.reloads("loaded").await;
-    gateway.write("config/routing.yaml", logged(&file));
-    gateway.loaded_since(before).await;
-    let before = gateway.reloads("loaded").await;
-    gateway.replace("config/models.yaml", models(&engine).replace("name: api", "name: cloud"));
-    gateway.loaded_since(before).await;
-    ask(&gateway, "remote", None).await;
-    let (by_deployment, _, total) = costs(&gateway, "deployment").await;
-    assert!(by_deployment.durable);
-    for name in ["api", "cloud"] {
-        assert_eq!(named(&by_deployment, "deployment", &json!(name)).attempts["answered"], 1);
-    }
-    gateway.signal(Signal::TERM);
-    gateway.ended().await;
-    let gateway = self::gateway(&engine, &file);
-    assert_eq!(costs(&gateway, "tenant").await.2, total);
-}
-
-#[tokio::test]
-async fn tenants_are_bounded_and_only_a_trusted_proxy_names_them() {
-    let engine = engine();
-    let metrics = TENANTS.replace('}', ", tenant_metrics: true}");
-    let untrusted = TENANTS.replace("127.0.0.1", "10.0.0.0/8");
-    for (settings, rows, shown) in [(TENANTS, 101, 0), (&metrics, 101, 101), (&untrusted, 1, 0)] {
-        let gateway = gateway(&engine, settings);
-        for tenant in 0..150 {
-            ask(&gateway, "remote", Some(&format!("tenant-{tenant}"))).await;
-        }
-        let (by_tenant, _, total) = costs(&gateway, "tenant").await;
-        assert_eq!((by_tenant.rows.len(), total.total), (rows, 150 * PAID), "{settings}");
-        if rows > 1 {
-            assert_eq!(named(&by_tenant, "tenant", &json!("other")).attempts["answered"], 50);
-        } else {
-            assert_eq!(by_tenant.rows[0].name["tenant"], Value::Null);
-        }
-        let text = gateway.get("/metrics").await.text();
-        let is_cost = |line: &&str| {
-            line.starts_with("gateway_tenant_cost_dollars_total{") && line.contains("\"answered\"")
-        };
-        assert_eq!(text.lines().filter(is_cost).count(), shown, "{settings}");
-        let labels = [("tenant", "tenant-7"), ("side", "remote"), ("kind", "prompt")];
-        let tokens = gateway.metric("gateway_tenant_tokens_total", &labels).await;
-        assert_eq!(tokens, (shown > 0).then_some(1_000.0), "{settings}");
-    }
-}
-
-#[tokio::test]
-async fn only_the_admin_sees_costs_and_a_bad_query_is_told() {
-    let engine = engine();
-    let gateway = gateway(&engine, "");
-    for token in ["", "admin", "admin-token2"] {
-        let reply = query(&gateway, "", token).await;
-        assert_eq!((reply.status, &reply.error()["code"]), (401, &json!("admin_token_required")));
-        assert_eq!(reply.header("www-authenticate"), "Bearer");
-    }
-    for (bad, words) in [
-        ("?by=team", "side, model, tenant, deployment"),
-        ("?by=", "side, model, tenant, deployment"),
-        ("?since=yesterday", "24h or 7d"),
-        ("?by=model&since=-1h", "24h or 7d"),
-        ("?since=%ff", "24h or 7d"),
-    ] {
-        let reply = query(&gateway, bad, TOKEN).await;
-        assert_eq!((reply.status, &reply.error()["code"]), (400, &json!("invalid_query")), "{bad}");
-        let message = reply.error()["message"].as_str().expect("words").to_owned();
-        assert!(message.contains(words), "{message}");
-    }
-    for good in ["", "?x", "?by=deployment&since=2026-01-01", "?since=month", "?since=99999d", "/"]
-    {
-        let reply = query(&gateway, good, TOKEN).await;
-        assert_eq!(reply.status, 200, "{good}: {}", reply.text());
-        assert_eq!(reply.header("content-type"), "application/json");
-    }
-    let without = tests::setup!().models(models(&engine)).start();
-    let reply = query(&without, "", "").await;
-    assert_eq!(reply.status, 401);
-    let message = reply.error()["message"].as_str().expect("words").to_owned();
-    assert!(message.contains("ADMIN_TOKEN"), "{message}");
-}
-
-fn run(gateway: &Gateway, arguments: &[&str]) -> Output {
-    let port = gateway.address().rsplit(':').next().expect("a port").to_owned();
-    let setup = tests::setup!().arg("costs").env("PORT", port);
-    arguments.iter().fold(setup, |setup, argument| setup.arg(argument)).output()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_command_shows_a_table_or_json() {
-    let engine = engine();
-    let gateway = gateway(&engine, "");
-    ask(&gateway, "local", None).await;
-    ask(&gateway, "remote", None).await;
-    let admin = ["--admin-token", TOKEN];
-    let output = run(&gateway, &admin);
-    let table = String::from_utf8(output.stdout).expect("text");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let line = |name: &str| {
-        let line = table.lines().find(|line| line.starts_with(name));
-        line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+        body.to_string()
     };
-    assert!(line("local").starts_with("local 1 1000 400 7 0.000000000007 0 0 0.001100199993 "));
-    assert_eq!(line("remote"), "remote 1 1000 400 7 0.0011002 0 0 0");
-    assert!(line("total").starts_with("total 2 2000 800 14 0.001100200007 0 0 "), "{table}");
-    assert!(table.contains("counted in memory since"), "{table}");
-    let output = run(&gateway, &[&admin[..], &["--json", "--by", "deployment"]].concat());
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(
-        (&answer["by"], &answer["rows"][0]["deployment"]),
-        (&json!("deployment"), &json!("api"))
+    match kind {
+        Kind::Failed if is_first => wire.answer(500, r#"{"error":{"message":"broken"}}"#),
+        Kind::Plain | Kind::Cached | Kind::Failed | Kind::Hedged => {
+            add(&truth.reported, told);
+            wire.answer(200, &answer("hi", Some(&usage)));
+        }
+        Kind::Streamed => {
+            add(&truth.reported, told);
+            stream(wire, completion);
+            end(wire, format!("data: {}\n\n", json!({"choices": [], "usage": usage})));
+        }
+        Kind::Untold => {
+            let tokens = 400 + at % 100;
+            add(&truth.answered, Served::of(prompt, 0, tokens, 0));
+            wire.answer(200, &answer(&"four".repeat(tokens as usize), None));
+        }
+        Kind::UntoldStream => {
+            add(&truth.answered, Served::of(prompt, 0, pieces(at), 0));
+            stream(wire, pieces(at));
+            end(wire, String::new());
+        }
+        Kind::Cancelled => {
+            add(&truth.wasted, Served::of(prompt, 0, pieces(at), 0));
+            stream(wire, pieces(at));
+            wire.hang();
+        }
+        Kind::Cut => {
+            add(&truth.wasted, Served::of(prompt, 0, pieces(at), 0));
+            stream(wire, pieces(at));
+            wire.close();
+        }
+    }
+}
+
+/// An engine that reads the prompts of hedged requests and never answers them.
+fn silent(truth: &Arc<Truth>) -> Raw {
+    let truth = Arc::clone(truth);
+    Raw::start(move |received, wire| {
+        add(&truth.hedged, Served::of(asked(received).1, 0, 0, 0));
+        wire.hang();
+    })
+}
+
+fn engine(truth: &Arc<Truth>, is_first: bool) -> Raw {
+    let truth = Arc::clone(truth);
+    Raw::start(move |received, wire| serve(&truth, is_first, received, wire))
+}
+
+fn gateway([first, second, silent]: [&Raw; 3], folder: &std::path::Path) -> Gateway {
+    let [first, second, silent] = [first, second, silent].map(Raw::url);
+    let lengths = "context_length: 100000, max_output_length: 1000";
+    let models = format!(
+        "models:\n- id: m\n  pricing: {PRICING}\n  {lengths}\n  route:\n  - {{name: first, base_url: '{first}', weight: 1}}\n  - {{name: second, base_url: '{second}', weight: 0}}\n- id: h\n  pricing: {PRICING}\n  {lengths}\n  route:\n  - {{base_url: '{silent}', side: local}}\n  - {{base_url: '{second}', side: remote}}\n"
+    )
+    .replace(", max_output", "\n  max_output");
+    let guest = VerdictGuest {
+        signal: "request.cost",
+        verdict: "(call $hedged
+            (call $route (local.get $locals) (f64.const 1) (local.get $remotes) (f64.const 0) (i32.const 0))
+            (i32.const 1) (local.get $locals) (local.get $remotes) (f64.const nan))",
+    };
+    let more = format!(
+        "routing_strategy: fixed\nstrategies: {{h: {{routing_strategy: guest}}}}\nlocal_deployment: [{{endpoint: '{silent}', models: [h]}}]\nremote_deployment: [{{endpoint: '{second}', models: [h]}}]\nhedge: {{budget: 100}}\nejection: {{consecutive: 0, percent: 0}}\nfallback: {{attempts: 3, budget: {{percent: 10000}}}}\nsandbox: {{compile_timeout: 60, call_timeout: 30, request_timeout: 30}}\nledger: {{file: '{}'}}\nbudgets: [{{name: all, amount: 100000, per: {{seconds: 31536000}}}}]\n",
+        folder.join("l").display()
     );
-    for (arguments, words) in [
-        (vec!["--admin-token", "wrong"], "admin token"),
-        (vec![], "admin token"),
-        (vec!["--by", "team"], "side, model, tenant, deployment"),
-        (vec!["--since", "yesterday"], "24h or 7d"),
-        (vec!["--port", "1"], "no gateway answers at 127.0.0.1:1"),
-    ] {
-        let output = run(&gateway, &arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && said.contains(words), "{arguments:?}: {said}");
+    let setup = tests::setup!().models(models).routing(logged(&more));
+    setup.file("plugins/guest.wasm", guest.component()).start()
+}
+
+/// Sends one request, and reads its answer as its kind wants it.
+async fn ask(client: &reqwest::Client, url: &str, at: u64) {
+    let kind = Kind::of(at);
+    let text = format!("{at} {}", "word".repeat(100 + (at % 100) as usize));
+    let model = if kind == Kind::Hedged { "h" } else { "m" };
+    let body = json!({
+        "model": model,
+        "stream": kind.is_streamed(),
+        "max_tokens": 600,
+        "messages": [{"role": "user", "content": text}],
+    });
+    let mut answer = client.post(url).json(&body).send().await.expect("an answer");
+    match kind {
+        Kind::Cancelled => {
+            let mut come = String::new();
+            while come.matches("data:").count() < pieces(at) as usize {
+                let chunk = answer.chunk().await.expect("a chunk").expect("more");
+                come.push_str(&String::from_utf8_lossy(&chunk));
+            }
+        }
+        Kind::Cut => {
+            // It breaks off at some chunk.
+            while let Ok(Some(_)) = answer.chunk().await {}
+        }
+        _ => {
+            let reply = Reply::read(answer).await.expect("a whole answer");
+            assert_eq!(reply.status, 200, "{at} {kind:?}: {}", reply.text());
+        }
     }
+}
+
+/// 10^-12 dollars, from a number with all its digits.
+fn picos(text: &str) -> u64 {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    assert!(part.len() <= 12, "{text}");
+    format!("{whole}{part:0<12}").parse().expect("a number of dollars")
+}
+
+/// The costs in a line of the log: all of it, and those of attempts by how they ended.
+fn costs(line: &str) -> (u64, Vec<(String, u64)>) {
+    // A parser of floats would lose digits.
+    let all = line.match_indices("\"cost\":").map(|(at, key)| {
+        let rest = &line[at + key.len()..];
+        picos(&rest[..rest.find(['}', ',']).expect("an end")])
+    });
+    let mut all: Vec<u64> = all.collect();
+    let total = all.pop().expect("a cost");
+    let record: Value = serde_json::from_str(line).expect("JSON");
+    let outcomes = tests::outcomes(&record).into_iter().map(|(_, outcome)| outcome);
+    (total, outcomes.zip(all).collect())
+}
+
+/// The samples of a metric with all their digits, by their labels.
+async fn samples(gateway: &Gateway, name: &str) -> Vec<(String, String)> {
+    let text = gateway.get("/metrics").await.text();
+    let samples = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
+    samples.map(|(labels, value)| (labels.to_owned(), value.to_owned())).collect()
+}
+
+async fn tokens(gateway: &Gateway, kind: &str, usage: &str) -> u64 {
+    let labels = [("kind", kind), ("usage", usage)];
+    gateway.metric("gateway_tokens_total", &labels).await.expect("a count") as u64
+}
+
+fn is_near(what: &str, estimate: u64, truth: u64) {
+    let error = estimate as f64 / truth as f64 - 1.0;
+    println!("{what}: estimated {estimate}, served {truth}: {:+.1} %", error * 100.0);
+    assert!(error.abs() < ERROR, "{what}: {estimate} for {truth}");
+}
+
+#[tokio::test]
+async fn ten_thousand_answers_cost_what_their_engines_served() {
+    let truth = Arc::<Truth>::default();
+    let engines = [engine(&truth, true), engine(&truth, false), silent(&truth)];
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = gateway([&engines[0], &engines[1], &engines[2]], folder.path());
+    let next = Arc::new(AtomicU64::new(0));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let (client, next) = (gateway.client().clone(), Arc::clone(&next));
+        let url = gateway.url("/v1/chat/completions");
+        clients.spawn(async move {
+            loop {
+                let at = next.fetch_add(1, Relaxed);
+                if at >= REQUESTS {
+                    return;
+                }
+                ask(&client, &url, at).await;
+            }
+        });
+    }
+    clients.join_all().await;
+    gateway.is_idle().await;
+    let log = eventually("all lines are written", async || {
+        let log = std::fs::read_to_string(gateway.path(ACCESS_LOG)).unwrap_or_default();
+        (log.matches('\n').count() as u64 == REQUESTS).then_some(log)
+    })
+    .await;
+
+    // Reported usage: to the token and the last digit.
+    let reported = read(&truth.reported);
+    for (kind, served) in [
+        ("prompt", reported.prompt),
+        ("cached", reported.cached),
+        ("completion", reported.completion),
+        ("reasoning", reported.reasoning),
+    ] {
+        assert_eq!(tokens(&gateway, kind, "reported").await, served, "{kind}");
+    }
+    let (mut exact, mut by_outcome, mut total) = (0, BTreeMap::<String, (u64, u64)>::new(), 0);
+    for line in log.lines() {
+        let (all, attempts) = costs(line);
+        assert_eq!(all, attempts.iter().map(|(_, cost)| cost).sum::<u64>(), "{line}");
+        total += all;
+        let is_reported = line.contains("\"estimated\":false");
+        for (outcome, cost) in attempts {
+            if outcome == "ok" && is_reported {
+                exact += cost;
+            }
+            let entry = by_outcome.entry(outcome).or_default();
+            *entry = (entry.0 + 1, entry.1 + cost);
+        }
+    }
+    println!("attempts and their costs: {by_outcome:?}");
+    assert_eq!(exact, reported.cost);
+    assert_eq!(by_outcome["status_500"], (REQUESTS / 10, 0), "errors cost nothing");
+
+    // Estimates: of another kind, within the error.
+    let [answered, wasted, hedged] = [&truth.answered, &truth.wasted, &truth.hedged].map(read);
+    let served = |of: fn(&Served) -> u64| [answered, wasted, hedged].iter().map(of).sum::<u64>();
+    let (prompt, completion) = (served(|one| one.prompt), served(|one| one.completion));
+    is_near("prompt", tokens(&gateway, "prompt", "estimated").await, prompt);
+    is_near("completion", tokens(&gateway, "completion", "estimated").await, completion);
+    is_near("hedged", by_outcome["hedged"].1, hedged.cost);
+    assert_eq!(by_outcome["hedged"].0, REQUESTS / 10);
+    is_near("wasted", by_outcome["cancelled"].1 + by_outcome["truncated"].1, wasted.cost);
+    is_near("answered", by_outcome["ok"].1 - exact, answered.cost);
+
+    // The metrics say the same as the log.
+    let mut by_kind = BTreeMap::<&str, u64>::new();
+    for (labels, value) in &samples(&gateway, "gateway_cost_dollars_total{").await {
+        let kinds = ["answered", "wasted", "hedged"];
+        let is_of = |kind: &&str| labels.contains(&format!("kind=\"{kind}\""));
+        let kind = kinds.into_iter().find(is_of).expect("a kind");
+        *by_kind.entry(kind).or_default() += picos(value);
+    }
+    assert_eq!(by_kind.values().sum::<u64>(), total);
+    assert_eq!(by_kind["answered"], by_outcome["ok"].1);
+    assert_eq!(by_kind["hedged"], by_outcome["hedged"].1);
+
+    // A budget never has less than what was served.
+    let all = reported.cost + answered.cost + wasted.cost + hedged.cost;
+    let paid = spent(&gateway, "all").await;
+    println!("served for {}, paid by the budget {paid}", all as f64 / 1e12);
+    assert!(paid >= all as f64 / 1e12);
 }

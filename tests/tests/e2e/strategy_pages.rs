@@ -16,7 +16,9 @@ fn pages() -> BTreeMap<String, String> {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         (name, std::fs::read_to_string(path).expect("a page"))
     });
-    named.filter(|(name, _)| !["index", "signals", "traffic"].contains(&name.as_str())).collect()
+    named
+        .filter(|(name, _)| !["capped", "index", "signals", "traffic"].contains(&name.as_str()))
+        .collect()
 }
 
 fn repository() -> PathBuf {

@@ -66,7 +66,7 @@ fn imports(bytes: &[u8]) -> Vec<String> {
 #[test]
 fn committed_components_are_what_their_digest_says() {
     let names = shipped();
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.len(), 15, "{names:?}");
     for name in names {
         let pinned = plugins().join(&name).join(format!("{name}.wasm.sha256"));
         let line = format!("{}  {name}.wasm\n", digest(&component(&name)));
@@ -331,10 +331,13 @@ fn components_decide_as_their_rust_does() {
     agrees_on_path::<lmetric::LMetric>("lmetric", &json!({}));
     agrees_on_path::<latency::Latency>("latency", &json!({}));
     agrees_on_path::<spill::Spill>("spill", &json!({"remote_share": 0.5}));
+    agrees_on_path::<budget::Budget>("budget", &json!({"budget": "b", "patience_ms": 500}));
     agrees_on_path::<cost::Cost>("cost", &json!({}));
     let limit = json!({"local_max_tokens": 1_000_000});
     agrees_on_path::<prompt_length::PromptLength>("prompt-length", &limit);
     agrees_on_path::<round_robin::RoundRobin>("round-robin", &json!({}));
+    // All exploration is certain, so that no draw decides.
+    agrees_on_path::<routewise::RouteWise>("routewise", &json!({"alpha": 1}));
     agrees_on_path::<score::Score>("score", &json!({}));
     let scorers = json!([{"signal": "session"}, {"signal": "first-byte"}, {"side": "local"}]);
     let filters = json!([{"signal": "free-places", "above": 0}]);

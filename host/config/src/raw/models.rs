@@ -5,8 +5,10 @@ use serde::Deserialize;
 
 use contract::Side;
 
+use crate::Cancel;
 use crate::given::Given;
 use crate::limits::own_concurrency;
+use crate::quotas::RawQuotas;
 use crate::timeouts;
 
 use super::{RawHealth, RawSignals};
@@ -83,6 +85,9 @@ pub(crate) struct RawModel {
     /// not see it.
     #[serde(default = "yes")]
     pub(crate) stream_usage: bool,
+    /// What the provider bills of an answer that is cancelled: a stream up to there (stops), or all of
+    /// it (continues). Default: not known.
+    pub(crate) cancel: Option<Cancel>,
     /// Its own time limits. Default, key by key: those of routing.yaml.
     #[serde(default)]
     #[schemars(schema_with = "timeouts::of_model")]
@@ -135,6 +140,8 @@ pub(crate) struct RawRoute {
     pub(crate) supports_tools: Option<bool>,
     /// Whether streams are asked for their usage here. Default: the model's.
     pub(crate) stream_usage: Option<bool>,
+    /// What the provider here bills of an answer that is cancelled. Default: the model's.
+    pub(crate) cancel: Option<Cancel>,
     /// Words that strategies read: h100, eu-west, cheap.
     #[serde(default)]
     #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
@@ -143,6 +150,8 @@ pub(crate) struct RawRoute {
     #[serde(default)]
     #[schemars(schema_with = "own_concurrency")]
     pub(crate) concurrency: Given,
+    /// Requests or tokens that it may have in a window of time: one quota or several. Default: none.
+    pub(crate) quota: Option<RawQuotas>,
     /// Its own time limits. Default, key by key: the model's, else those of routing.yaml.
     #[serde(default)]
     #[schemars(schema_with = "timeouts::of_place")]

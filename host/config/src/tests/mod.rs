@@ -9,6 +9,7 @@ mod files;
 mod joining;
 mod limits;
 mod masking;
+mod quotas;
 mod redactor;
 mod schemas;
 mod seconds;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use contract::Side;
 
-use super::allowance::{Allowance, Quota};
+use super::allowance::{Allowance, Left};
 
 mod given_up;
 mod learned_limit;
@@ -165,13 +165,18 @@ impl Pressure {
 
     /// A remote deployment told what is left of its allowance, while `others` requests were out
     /// beside the one that it answered.
-    pub(super) fn told(&mut self, quota: Quota, others: u32, now: Instant) {
-        self.allowance.told(quota, others, now);
+    pub(super) fn told(&mut self, left: Left, others: u32, now: Instant) {
+        self.allowance.told(left, others, now);
     }
 
     /// The requests that the allowance has left. None if none is known.
     pub(super) fn quota(&mut self, now: Instant) -> Option<f64> {
         self.allowance.left(now)
+    }
+
+    /// The used share of the allowance, and when its window turns. None if it is not known.
+    pub(super) fn quota_used(&mut self, now: Instant) -> Option<(f64, Instant)> {
+        self.allowance.used(now)
     }
 
     /// The request that tried whether a stall is over has ended.

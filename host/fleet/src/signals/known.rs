@@ -59,6 +59,9 @@ impl Deployment {
             | Signal::EngineKv
             | Signal::EnginePrefixHit
             | Signal::EngineAge => self.engine.value(signal, now),
+            Signal::QuotaRequests | Signal::QuotaUsed | Signal::QuotaResets => {
+                self.quota_signal(signal, now)
+            }
             _ => {
                 let (slots, waiting) = (&*self.slots, self.slots.waiting());
                 let source = SignalSource { slots, waiting, prices: self.prices };
@@ -144,7 +147,12 @@ impl DeploymentSignals {
             | Signal::EngineKv
             | Signal::EnginePrefixHit
             | Signal::EngineAge
-            | Signal::ModelSequence => f64::NAN,
+            | Signal::QuotaUsed
+            | Signal::QuotaResets
+            | Signal::ModelSequence
+            | Signal::BudgetLeft
+            | Signal::BudgetElapsed
+            | Signal::BudgetPace => f64::NAN,
         }
     }
 

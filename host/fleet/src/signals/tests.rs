@@ -5,7 +5,7 @@
 use config::{Config, DeploymentConfig};
 use proptest::prelude::*;
 
-use crate::{Deployment, Entry, Fleet, Outcome, Permit, Quota};
+use crate::{Deployment, Entry, Fleet, Outcome, Permit, ToldQuota};
 use samples::{deployment, model};
 
 use super::table::tests::hash;
@@ -205,13 +205,21 @@ fn limit_and_stall_are_those_of_the_places() {
     assert_eq!(scene.signal(Signal::Stalled), 1.0);
 }
 
+/// What headers tell of an allowance of ten requests.
+fn told(remaining: u64, seconds: u32) -> ToldQuota {
+    let (unit, per, reset) = (config::QuotaUnit::Requests, None, Some(seconds * SECOND));
+    ToldQuota { unit, per, limit: Some(10), remaining, reset }
+}
+
 #[test]
 fn the_allowance_is_what_answers_tell() {
     let mut scene = Scene::new();
     assert!(scene.signal(Signal::QuotaRequests).is_nan());
     let permit = scene.admit();
-    permit.told(Quota { remaining: 7, reset: 30 * SECOND }, scene.now);
+    permit.told(&[told(7, 30)], scene.now);
     assert_eq!(scene.signal(Signal::QuotaRequests), 7.0);
+    assert!((scene.signal(Signal::QuotaUsed) - 0.3).abs() < 1e-9);
+    assert_eq!(scene.signal(Signal::QuotaResets), 30_000.0);
     let _next = scene.admit();
     assert_eq!(scene.signal(Signal::QuotaRequests), 6.0);
     scene.now += 30 * SECOND;
@@ -384,7 +392,7 @@ fn every_signal_of_a_deployment_comes_to_be_known() {
     let mut scene = Scene::new();
     let asked = request(1, 10);
     let mut permit = scene.send(&asked);
-    permit.told(Quota { remaining: 7, reset: 900 * SECOND }, scene.now);
+    permit.told(&[told(7, 900)], scene.now);
     permit.begun(scene.now + SECOND);
     permit.answered(stream(100));
     scene.now += 3 * SECOND;

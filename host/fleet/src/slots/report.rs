@@ -1,7 +1,7 @@
 //! What is told of the places of a deployment, beside their numbers.
 
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Slots;
 
@@ -68,5 +68,15 @@ impl Slots {
             return None;
         }
         self.lock().pressure.quota(now)
+    }
+
+    /// The used share of the allowance, 0 to 1, and the time until its window turns. None if it is
+    /// not known.
+    pub(crate) fn quota_used(&self, now: Instant) -> Option<(f64, Duration)> {
+        if !self.is_pressed() {
+            return None;
+        }
+        let (share, resets) = self.lock().pressure.quota_used(now)?;
+        Some((share, resets.saturating_duration_since(now)))
     }
 }

@@ -5,6 +5,7 @@ mod ejection;
 mod eligible;
 mod engines;
 mod load;
+mod quotas;
 mod scope;
 mod sharing;
 mod standing;

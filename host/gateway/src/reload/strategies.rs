@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 
 use config::{self, CandidateConfig, Config, Diagnostics, Document, PathStep, StrategyConfig};
-use contract::{Fault, Place, Role, Strategy};
+use contract::{Fault, KnownBudgets, Place, Role, Strategy};
 use fleet::{AttemptQueue, CandidateInfo, Fleet, StrategyInfo, StrategyTable, Trial};
 use routing::{Failed, Seat};
 use sandbox::{Cache, Compiler, LoadError, Opened, Plugin, PluginHost, System, locate, places};
@@ -153,9 +153,11 @@ impl Strategies {
         }
         let source = locate(&strategy.reference, &self.plugins);
         let pin = strategy.sha256.as_deref();
+        let budgets = config.budgets.iter().map(|budget| &*budget.name);
+        let host = self.host.clone().with_budgets(KnownBudgets::named(budgets));
         let load = |source| {
             let cancellation = loading.cancellation();
-            self.host.load_unless_canceled(&source, pin, &config.sandbox, cancellation)
+            host.load_unless_canceled(&source, pin, &config.sandbox, cancellation)
         };
         let opened = source.and_then(load).map(|opened| {
             opened.with_surroundings(Arc::new(System::new(config.time_zone.clone())))

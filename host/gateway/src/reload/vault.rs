@@ -55,11 +55,15 @@ impl Vault {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let ledger = match &*open {
             Some(open) if open.file == *file => Arc::clone(&open.ledger),
-            Some(open) => {
+            // A configuration in use has it. That of a load that failed leaves it to nobody.
+            Some(open) if Arc::strong_count(&open.ledger) > 1 => {
                 let message = format!("the ledger is open at {}", open.file.display());
                 return Err(failed(message, "restart the gateway to use another file"));
             }
-            None => {
+            unused => {
+                if let Some(unused) = unused {
+                    unused.ledger.close();
+                }
                 let ledger = Arc::new(opened(file, config).map_err(|message| {
                     failed(message, "or let budgets count without it: `on_store_failure: allow`")
                 })?);

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use contract::{self, Ending};
 use fleet::{InFlight, Slot, Trace, Turn};
+use ledger::Reservation;
 use routing::facts::tenant;
 
 use super::gateway::At;
@@ -43,6 +44,8 @@ pub(super) struct SimulatedAttempt {
     pub(super) trace: Option<Box<Trace>>,
     /// Tokens of its prompt that the engine had in its cache.
     pub(super) cached: u32,
+    /// The money that is reserved for it. None once it has ended, and if no budget covers it.
+    pub(super) money: Option<Reservation>,
 }
 
 /// How an attempt ended.
@@ -67,7 +70,7 @@ impl SimulatedAttempt {
         let ((turn, slot), in_flight) = (admission, Some(site.load.enter()));
         let (since, reached, started, begun, slot) = (now, now, None, None, Some(slot));
         let (waited, queued, probability) = (Duration::ZERO, Duration::ZERO, 1.0);
-        let (trace, cached) = (site.signals.trace(site.instant(now)), 0);
+        let (trace, cached, money) = (site.signals.trace(site.instant(now)), 0, None);
         Self {
             request,
             at,
@@ -84,6 +87,7 @@ impl SimulatedAttempt {
             probability,
             trace,
             cached,
+            money,
         }
     }
 

@@ -105,7 +105,18 @@ mod tests {
 
     fn request(session: u64, prompt: u32) -> Request {
         let (at, tenant, blocks, stream) = (Duration::ZERO, None, Arc::default(), true);
-        Request { at, kind: 0, session, system: 100, prompt, output: 10, stream, tenant, blocks }
+        Request {
+            at,
+            kind: 0,
+            session,
+            system: 100,
+            prompt,
+            output: 10,
+            stream,
+            tenant,
+            max_tokens: None,
+            blocks,
+        }
     }
 
     #[test]

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use config::Standby;
 use contract::{
-    Candidate, EndedAttempt, Fault, Hedge, PathStrategy, Question, RequestPlan, Signal,
-    SignalScope, Situation, Strategy, Verdict, Weights,
+    Candidate, Column, EndedAttempt, Fault, Hedge, PathStrategy, Question, RequestPlan, Situation,
+    Strategy, Verdict, Weights,
 };
 use fleet::{AttemptQueue, Eligible, Prospect};
 use routing::{HedgePlan, MOST_HOLDS, RequestWeights};
 
 use crate::Replayed;
 
+use super::money::Money;
+use super::run::payer;
 use super::site::Site;
 use super::workload::Request;
 
@@ -74,10 +76,10 @@ impl<'a> Decisions<'a> {
     }
 
     /// Asks for the weights from now on. After a fault the last good ones stay.
-    pub(super) fn ask(&mut self, sites: &[Site<'_>], now: Duration) {
+    pub(super) fn ask(&mut self, sites: &[Site<'_>], money: Option<&Money<'_>>, now: Duration) {
         let eligible = self.eligible(sites, now);
         let (local, remote) = candidates(&eligible, sites, now);
-        let signals = self.signals(&eligible, sites, None, now);
+        let signals = self.signals(&eligible, sites, money, None, now);
         let situation = Situation { local: &local, remote: &remote, signals: &signals };
         self.surroundings.set(now);
         let answer = self.strategy.assign(situation);
@@ -94,7 +96,7 @@ impl<'a> Decisions<'a> {
         (request, held): (&Request, u32),
         model: &str,
         eligible: &Eligible,
-        sites: &[Site<'_>],
+        (sites, money): (&[Site<'_>], Option<&Money<'_>>),
         now: Duration,
     ) -> Decided {
         let eligible = eligible.still(|i| sites[i].is_open(now));
@@ -103,7 +105,7 @@ impl<'a> Decisions<'a> {
             let (local, remote) = candidates(&eligible, sites, now);
             let facts = request.facts(on_path.description().needs);
             let (facts, stream) = (&facts, request.stream);
-            let signals = self.signals(&eligible, sites, Some(request), now);
+            let signals = self.signals(&eligible, sites, money, Some(request), now);
             let situation = Situation { local: &local, remote: &remote, signals: &signals };
             let question = Question { model, stream, facts, situation, held };
             self.surroundings.set(now);
@@ -128,6 +130,7 @@ impl<'a> Decisions<'a> {
         &self,
         eligible: &Eligible,
         sites: &[Site<'_>],
+        money: Option<&Money<'_>>,
         request: Option<&Request>,
         now: Duration,
     ) -> Vec<f64> {
@@ -135,22 +138,24 @@ impl<'a> Decisions<'a> {
         if columns.is_empty() {
             return Vec::new();
         }
-        let is_global = |column: &&Option<Signal>| {
-            column.is_some_and(|signal| signal.facts().scope == SignalScope::Global)
-        };
+        let is_row =
+            |column: &&Option<Column>| column.as_ref().is_none_or(|column| !column.is_global());
         let wants = sites.iter().any(|site| site.signals.wants_requests());
         let of_request = request.filter(|_| wants).map(Request::signals);
         let mut values = Vec::new();
         for at in eligible.local.iter().chain(&eligible.remote) {
-            let of = |column: &Option<Signal>| {
-                column
-                    .map_or(f64::NAN, |signal| sites[*at].signal(signal, of_request.as_ref(), now))
+            let of = |column: &Option<Column>| match column {
+                Some(column) => sites[*at].signal(column.signal, of_request.as_ref(), now),
+                None => f64::NAN,
             };
-            values.extend(columns.iter().filter(|column| !is_global(column)).map(of));
+            values.extend(columns.iter().filter(is_row).map(of));
         }
-        for _ in columns.iter().filter(is_global) {
-            values.push(if request.is_some() { f64::from(self.number.get()) } else { f64::NAN });
-        }
+        let number = if request.is_some() { f64::from(self.number.get()) } else { f64::NAN };
+        let global = |column: &Column| match &column.budget {
+            Some(_) => money.map_or(f64::NAN, |money| money.signal(column, payer(request))),
+            None => number,
+        };
+        values.extend(columns.iter().flatten().filter(|column| column.is_global()).map(global));
         if request.is_some() {
             self.number.set(self.number.get().wrapping_add(1));
         }

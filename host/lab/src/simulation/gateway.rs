@@ -10,6 +10,7 @@ use fleet::{Budget, HedgeBudget, ModelSignals, PrefixIndex, Ramp, Rate};
 
 use super::Asked;
 use super::decide::Decisions;
+use super::money::Money;
 use super::run::Held;
 use super::scenario::Scenario;
 use super::site::Site;
@@ -27,6 +28,8 @@ pub(super) struct Gateway<'a> {
     pub(super) rate: Rate,
     /// Requests that the strategy holds, in the order in which they began to wait.
     pub(super) held: VecDeque<Held>,
+    /// The budgets of money. None: there are none.
+    pub(super) money: Option<Money<'a>>,
 }
 
 impl<'a> Gateway<'a> {
@@ -45,6 +48,7 @@ impl<'a> Gateway<'a> {
             hedges: HedgeBudget::default(),
             rate: Rate::new(Ramp::WINDOW, epoch),
             held: VecDeque::new(),
+            money: Money::new(scenario),
         }
     }
 }

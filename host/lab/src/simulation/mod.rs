@@ -21,6 +21,7 @@ mod engine_view;
 mod events;
 mod gateway;
 mod machine;
+mod money;
 pub mod plot;
 mod random;
 mod record;
@@ -34,7 +35,9 @@ mod tests;
 mod workload;
 
 pub use cores::Cores;
-pub use report::{DeploymentReport, Quantiles, Report, SecondAttempts, Series, StrategyReport};
+pub use report::{
+    BudgetReport, DeploymentReport, Quantiles, Report, SecondAttempts, Series, StrategyReport,
+};
 pub use scenario::Scenario;
 pub use workload::TooMany;
 

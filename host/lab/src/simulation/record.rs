@@ -16,6 +16,8 @@ pub(super) enum Fate {
     Refused,
     /// The strategy refused the request.
     Denied,
+    /// A budget had too little left, and nothing else was in the way.
+    Broke,
 }
 
 /// A second attempt.

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use contract::Side;
+use contract::{Picodollars, Side};
+use ledger::Payer;
 
+use super::money::Pot;
 use super::record::{Fate, Record, Second};
-use super::run::Done;
+use super::run::{Done, Spending};
 use super::scenario::Scenario;
 use super::workload::Request;
 
 /// Number of points of a series.
-const POINTS: usize = 60;
+pub(super) const POINTS: usize = 60;
 
 /// The results of all strategies on one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,6 +50,15 @@ pub struct StrategyReport {
     pub too_long: usize,
     /// Requests that the strategy refused.
     pub refused: usize,
+    /// Failed requests for which a budget had too little left. Left out if there were none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub broke: usize,
+    /// The share of the places of local engines that were at work while requests arrived, 0 to 1. None if
+    /// no deployment is local.
+    pub local_busy: Option<f64>,
+    /// What was spent of each budget. Left out if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetReport>,
     /// The share of each deployment in the answers.
     pub shares: Vec<DeploymentReport>,
     /// Seconds in the lines of the gateway and of engines. Counts requests in `ok` only.
@@ -81,6 +92,22 @@ pub struct SecondAttempts {
     pub won: usize,
     /// Those that the budget did not allow.
     pub denied: u64,
+}
+
+/// What was spent of one budget, by all gateways together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BudgetReport {
+    /// Name of the budget.
+    pub budget: String,
+    /// The tenant whose own it is. Left out if it is nobody's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Dollars that all gateways together may spend in each window.
+    pub amount: f64,
+    /// The most dollars that were spent in one window.
+    pub most: f64,
+    /// Dollars spent in the window under way, at the end of each step.
+    pub spent: Vec<f64>,
 }
 
 /// The results of one deployment.
@@ -168,6 +195,9 @@ impl Report {
             broken: fates(Fate::Broken),
             too_long: fates(Fate::Refused),
             refused: fates(Fate::Denied),
+            broke: fates(Fate::Broke),
+            local_busy: local_busy(scenario, &done.busy),
+            budgets: budgets(scenario, &done.spending),
             shares: shares(scenario, done),
             queued: of(|record| record.queued),
             first_byte: of(|record| record.first_byte.unwrap_or(record.total)),
@@ -186,6 +216,35 @@ impl Report {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
+fn local_busy(scenario: &Scenario, busy: &[Duration]) -> Option<f64> {
+    let local =
+        || scenario.sites.iter().zip(busy).filter(|(site, _)| site.place.side == Side::Local);
+    let places: usize = local().map(|(site, _)| site.parallel).sum();
+    let worked: Duration = local().map(|(_, busy)| *busy).sum();
+    let whole = count(places) * scenario.duration.as_secs_f64();
+    (places > 0).then(|| worked.as_secs_f64() / whole)
+}
+
+fn budgets(scenario: &Scenario, spending: &[Spending]) -> Vec<BudgetReport> {
+    let dollars = |amount: &Picodollars| amount.as_dollars();
+    let report = |(pot, spending): (Pot<'_>, &Spending)| BudgetReport {
+        budget: pot.budget.name.clone(),
+        tenant: match pot.payer {
+            Payer::Tenant(tenant) => Some(tenant.unwrap_or_default().to_owned()),
+            Payer::Anybody => None,
+        },
+        amount: dollars(&pot.budget.amount) * f64::from(scenario.gateways),
+        most: dollars(&spending.most),
+        spent: spending.steps.iter().map(dollars).collect(),
+    };
+    Pot::all(scenario).into_iter().zip(spending).map(report).collect()
 }
 
 fn second_attempts(done: &Done) -> Option<SecondAttempts> {

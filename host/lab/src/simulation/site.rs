@@ -165,6 +165,10 @@ impl<'a> Site<'a> {
 pub(super) struct Sites<'s, 'a> {
     pub(super) all: &'s [Site<'a>],
     pub(super) now: Duration,
+    /// Budgets that have too little left for the request, as bits.
+    pub(super) short: u64,
+    /// How long the request waits at least, because they cover the others.
+    pub(super) holds: Duration,
 }
 
 impl Deployments for Sites<'_, '_> {
@@ -190,6 +194,10 @@ impl Deployments for Sites<'_, '_> {
     }
 
     fn patience(&self, at: usize) -> Duration {
-        self.all[at].config.concurrency.wait
+        self.all[at].config.concurrency.wait.max(self.holds)
+    }
+
+    fn is_forbidden(&self, at: usize) -> bool {
+        self.all[at].config.budgets & self.short != 0
     }
 }

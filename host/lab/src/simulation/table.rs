@@ -47,6 +47,11 @@ pub fn rows(report: &Report) -> Vec<Vec<String>> {
         above.push("");
         below.push(counted.heading());
     }
+    let budgets = report.strategies.iter().any(|strategy| !strategy.budgets.is_empty());
+    if budgets {
+        above.extend(["", "places", "of the"]);
+        below.extend(["no money", "at work", "cap"]);
+    }
     above.push("");
     below.push("cost");
     let faults = report.strategies.iter().any(|strategy| strategy.faults > 0);
@@ -55,7 +60,7 @@ pub fn rows(report: &Report) -> Vec<Vec<String>> {
         below.push("faults");
     }
     let headings = [above, below].map(|row| row.into_iter().map(str::to_owned).collect());
-    let row = |strategy| row(strategy, cached, counts, faults);
+    let row = |strategy| row(strategy, counts, [cached, budgets, faults]);
     headings.into_iter().chain(report.strategies.iter().map(row)).collect()
 }
 
@@ -88,24 +93,42 @@ impl Counted {
     }
 }
 
-fn row(strategy: &StrategyReport, cached: bool, counts: [bool; 3], faults: bool) -> Vec<String> {
+fn row(
+    strategy: &StrategyReport,
+    counts: [bool; 3],
+    [cached, budgets, faults]: [bool; 3],
+) -> Vec<String> {
     let StrategyReport { name, requests, failed, .. } = strategy;
     let mut row = vec![name.clone(), requests.to_string(), failed.to_string()];
-    row.extend(strategy.shares.iter().map(|share| format!("{:.1} %", share.share * 100.0)));
+    row.extend(strategy.shares.iter().map(|share| percent(share.share)));
     for Quantiles { p50, p99, .. } in [strategy.queued, strategy.first_byte, strategy.total] {
         row.extend([time(p50), time(p99)]);
     }
     if cached {
-        row.push(format!("{:.1} %", strategy.cached.unwrap_or(0.0) * 100.0));
+        row.push(percent(strategy.cached.unwrap_or(0.0)));
     }
     for (counted, _) in Counted::ALL.into_iter().zip(counts).filter(|(_, is_shown)| *is_shown) {
         row.push(counted.of(strategy).to_string());
+    }
+    if budgets {
+        let local = strategy.local_busy.map_or_else(|| "-".to_owned(), percent);
+        row.extend([strategy.broke.to_string(), local, percent(most_spent(strategy))]);
     }
     row.push(dollars(strategy.cost));
     if faults {
         row.push(strategy.faults.to_string());
     }
     row
+}
+
+/// The largest share of any budget that was spent in one window.
+fn most_spent(strategy: &StrategyReport) -> f64 {
+    let shares = strategy.budgets.iter().map(|budget| budget.most / budget.amount);
+    shares.fold(0.0, f64::max)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
 }
 
 /// Formats dollars for people: `$0.52`.

@@ -43,6 +43,8 @@ pub(super) struct Request {
     pub(super) output: u32,
     pub(super) stream: bool,
     pub(super) tenant: Option<String>,
+    /// The limit on tokens of the answer that it sets.
+    pub(super) max_tokens: Option<u32>,
     /// As in a trace: a hash for each block of 512 prompt tokens and all before it. If there are
     /// none, what prompts share is decided by `kind`, `system` and `session`.
     pub(super) blocks: Arc<[u64]>,
@@ -65,15 +67,18 @@ pub(super) fn requests(scenario: &Scenario) -> Result<Vec<Request>, TooMany> {
                 let (kind, mut rng) = draw_kind(scenario, number);
                 let session = conversations.of(number, recorded);
                 let output = scenario.kinds[kind].output.count(1, &mut rng);
+                let max_tokens = scenario.kinds[kind].max_tokens;
+                let longest = scenario.longest_answer(max_tokens);
                 Request {
                     at: recorded.at,
                     kind,
                     session,
                     system: scenario.kinds[kind].system.min(recorded.prompt),
                     prompt: recorded.prompt,
-                    output: recorded.output.unwrap_or(output).max(1),
+                    output: recorded.output.unwrap_or(output).clamp(1, longest),
                     stream: recorded.stream,
                     tenant: scenario.kinds[kind].tenant.clone(),
+                    max_tokens,
                     blocks: Arc::clone(&recorded.blocks),
                 }
             };
@@ -151,14 +156,16 @@ fn draw_kind(scenario: &Scenario, session: u64) -> (usize, Stream) {
 /// ends with the scenario, or when its prompt is too long for every deployment.
 fn converse(scenario: &Scenario, from: Duration, session: u64, requests: &mut Vec<Request>) {
     let (kind, mut rng) = draw_kind(scenario, session);
-    let Kind { prompt, output, system, session: talk, tenant, stream, .. } = &scenario.kinds[kind];
+    let Kind { prompt, output, system, session: talk, tenant, stream, max_tokens, .. } =
+        &scenario.kinds[kind];
+    let longest_answer = scenario.longest_answer(*max_tokens);
     let turns = talk.map_or(1, |talk| talk.turns.count(1, &mut rng));
     let longest = scenario.sites.iter().map(|site| site.place.context_length).max().unwrap_or(0);
     let (mut at, mut said) = (from, 0_u32);
     for turn in 0..turns {
         let new = prompt.count(1, &mut rng);
         let prompt = system.saturating_add(said).saturating_add(new);
-        let output = output.count(1, &mut rng);
+        let output = output.count(1, &mut rng).min(longest_answer);
         let too_long = u64::from(prompt) + u64::from(output) > longest;
         if at >= scenario.duration || requests.len() > MAX_REQUESTS || (turn > 0 && too_long) {
             return;
@@ -172,6 +179,7 @@ fn converse(scenario: &Scenario, from: Duration, session: u64, requests: &mut Ve
             output,
             stream: *stream,
             tenant: tenant.clone(),
+            max_tokens: *max_tokens,
             blocks: Arc::default(),
         });
         said = said.saturating_add(new).saturating_add(output);
@@ -184,7 +192,7 @@ impl Request {
     pub(super) fn facts(&self, needs: Needs) -> Facts {
         Facts {
             prompt_tokens: needs.prompt_tokens.then_some(self.prompt),
-            max_output_tokens: None,
+            max_output_tokens: self.max_tokens,
             session: needs.session.then(|| mix(u64::MAX, self.session)),
             prefixes: if needs.prefixes { self.prefixes(BLOCKS) } else { Vec::new() },
             tenant: self.tenant.as_deref().map(tenant),
@@ -196,6 +204,7 @@ impl Request {
     pub(super) fn signals(&self) -> RequestSignals {
         RequestSignals {
             prompt_tokens: Some(self.prompt),
+            max_output_tokens: self.max_tokens,
             prefixes: self.prefixes(INDEXED),
             block_tokens: BLOCK,
             ..RequestSignals::default()

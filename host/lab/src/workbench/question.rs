@@ -1,8 +1,8 @@
 //! A question to a strategy, independent of a gateway.
 
 use contract::{
-    Candidate, CandidateState, Facts, Fault, Place, Question, RawVerdict, Signal, SignalScope,
-    Situation, Strategy as _,
+    Candidate, CandidateState, Column, Facts, Fault, Place, Question, RawVerdict, Situation,
+    Strategy as _,
 };
 use sandbox::Plugin;
 
@@ -18,9 +18,9 @@ pub(super) struct AnyQuestion {
 }
 
 /// The value of a signal at the time of a question.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct SignalValue {
-    pub(super) signal: Signal,
+    pub(super) column: Column,
     /// The id of the deployment. None for a global signal.
     pub(super) deployment: Option<u32>,
     pub(super) value: f64,
@@ -68,10 +68,11 @@ impl AnyQuestion {
     }
 
     /// The values of `columns`, as `signals.read` gives them. A value that is not set is NaN.
-    fn values(&self, columns: &[Option<Signal>]) -> Vec<f64> {
-        let value = |column: &Option<Signal>, deployment| {
-            let is_it =
-                |set: &&SignalValue| Some(set.signal) == *column && set.deployment == deployment;
+    fn values(&self, columns: &[Option<Column>]) -> Vec<f64> {
+        let value = |column: &Option<Column>, deployment| {
+            let is_it = |set: &&SignalValue| {
+                Some(&set.column) == column.as_ref() && set.deployment == deployment
+            };
             self.signals.iter().find(is_it).map_or(f64::NAN, |set| set.value)
         };
         let (globals, of_deployments): (Vec<_>, Vec<_>) = columns.iter().partition(is_global);
@@ -124,22 +125,28 @@ impl Live {
 }
 
 /// Values for `columns` of so many deployments: nothing is known.
-pub(super) fn unknown(columns: &[Option<Signal>], deployments: usize) -> Vec<f64> {
+pub(super) fn unknown(columns: &[Option<Column>], deployments: usize) -> Vec<f64> {
     let globals = columns.iter().filter(is_global).count();
     vec![f64::NAN; (columns.len() - globals) * deployments + globals]
 }
 
-fn is_global(column: &&Option<Signal>) -> bool {
-    column.is_some_and(|signal| signal.facts().scope == SignalScope::Global)
+fn is_global(column: &&Option<Column>) -> bool {
+    column.as_ref().is_some_and(Column::is_global)
 }
 
 #[cfg(test)]
 mod tests {
+    use contract::Signal;
+
     use super::*;
 
     #[test]
     fn signals_stand_in_rows_before_the_global_ones() {
-        let set = |signal, deployment, value| SignalValue { signal, deployment, value };
+        let set = |signal: Signal, deployment, value| SignalValue {
+            column: signal.into(),
+            deployment,
+            value,
+        };
         let question = AnyQuestion {
             local: vec![Live::idle(4)],
             remote: vec![Live::idle(1)],
@@ -152,7 +159,8 @@ mod tests {
             ],
         };
         let columns =
-            [Some(Signal::Limit), Some(Signal::ModelSequence), None, Some(Signal::Stalled)];
+            [Some(Signal::Limit), Some(Signal::ModelSequence), None, Some(Signal::Stalled)]
+                .map(|signal| signal.map(Column::from));
         let values = question.values(&columns).into_iter().map(|value| format!("{value}"));
         let expected = ["NaN", "NaN", "1", "3", "NaN", "NaN", "9"];
         assert_eq!(values.collect::<Vec<_>>(), expected);

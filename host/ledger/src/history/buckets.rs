@@ -1,6 +1,7 @@
 //! Sums by the hour for a week, and by the day for a year.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use config::{Period, TimeZone};
@@ -74,7 +75,7 @@ pub(super) struct Unwritten {
 #[derive(Debug)]
 pub(super) struct Changes {
     /// Buckets to remove first: one may have come back.
-    pub(super) removed: Vec<(Span, Start)>,
+    pub(super) removed: Vec<(Span, Range<Start>)>,
     pub(super) rows: Vec<(Span, Start, Key, Tally)>,
 }
 
@@ -163,7 +164,17 @@ impl Buckets {
             Some((*span, *start, key.clone(), *tally))
         };
         let rows = rows.iter().filter_map(row).collect();
-        Some(Changes { removed: removed.iter().copied().collect(), rows })
+        let one = |(span, start): &(Span, Start)| (*span, *start..start.saturating_add(1));
+        Some(Changes { removed: removed.iter().map(one).collect(), rows })
+    }
+
+    /// What a file is told that may be an earlier one, or new: all rows. Its hours that are a part of
+    /// their day by now would count twice.
+    pub(super) fn all(&self, now: Timestamp) -> Changes {
+        let oldest = now.as_second().saturating_sub(HOURS);
+        let first = self.hours.keys().next().map_or(oldest, |start| oldest.min(*start));
+        let rows = listed(Span::Day, &self.days).chain(listed(Span::Hour, &self.hours));
+        Changes { removed: vec![(Span::Hour, Start::MIN..first)], rows: rows.collect() }
     }
 }
 
@@ -171,9 +182,18 @@ impl Unwritten {
     /// Takes back what could not be written.
     pub(super) fn restore(&mut self, changes: Changes) {
         let Changes { removed, rows } = changes;
-        self.removed.extend(removed);
+        self.removed.extend(removed.into_iter().map(|(span, starts)| (span, starts.start)));
         self.rows.extend(rows.into_iter().map(|(span, start, key, _)| (span, start, key)));
     }
+}
+
+fn listed(
+    span: Span,
+    buckets: &BTreeMap<Start, Rows>,
+) -> impl Iterator<Item = (Span, Start, Key, Tally)> {
+    buckets.iter().flat_map(move |(start, rows)| {
+        rows.iter().map(move |(key, tally)| (span, *start, key.clone(), *tally))
+    })
 }
 
 /// The key itself if there is room for it, else that of the deployment's other tenants, else that of all

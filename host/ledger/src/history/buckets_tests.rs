@@ -91,3 +91,20 @@ fn what_could_not_be_written_is_written_with_its_later_sum() {
     let rows = buckets.changes().unwrap().rows;
     assert_eq!(rows.iter().map(|row| row.3).collect::<Vec<_>>(), [cost(5), cost(2)]);
 }
+
+#[test]
+fn an_earlier_file_keeps_no_hour_that_is_in_a_day() {
+    let (mut buckets, zone) = (Buckets::default(), TimeZone::default());
+    let [hour, kept, now] =
+        ["2026-11-10T12:00:00Z", "2026-11-19T12:00:00Z", "2026-11-20T12:00:00Z"].map(at);
+    buckets.add(hour, &zone, key("a", None), &cost(1));
+    buckets.add(kept, &zone, key("a", None), &cost(2));
+    buckets.age(now, &zone);
+    let Changes { removed, rows } = buckets.all(now);
+    assert_eq!(
+        rows.iter().map(|row| (row.0, row.3)).collect::<Vec<_>>(),
+        [(Span::Day, cost(1)), (Span::Hour, cost(2)),]
+    );
+    let [(Span::Hour, starts)] = &*removed else { panic!("{removed:?}") };
+    assert!(starts.contains(&hour.as_second()) && !starts.contains(&kept.as_second()));
+}

@@ -37,7 +37,7 @@ impl std::fmt::Debug for HistoryFile {
 impl HistoryFile {
     /// Reads what is kept.
     pub(crate) fn read(store: Store) -> Result<Self, redb::Error> {
-        let (kept, since) = store.with(read)?;
+        let (kept, since) = store.with(|database, _| read(database))?;
         Ok(Self { store, kept, since })
     }
 }
@@ -98,9 +98,9 @@ pub(super) fn write(
     transaction.open_table(BEGINNING)?.insert(SINCE, since.as_second())?;
     {
         let mut table = transaction.open_table(COSTS)?;
-        for (span, start) in &changes.removed {
+        for (span, starts) in &changes.removed {
             let bound = |start| (code(*span), start, "", "", "", "");
-            table.retain_in(bound(*start)..bound(start.saturating_add(1)), |_, _| false)?;
+            table.retain_in(bound(starts.start)..bound(starts.end), |_, _| false)?;
         }
         for (span, start, Key { place, tenant }, tally) in &changes.rows {
             let Place { model, deployment, side } = &**place;

@@ -18,7 +18,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use config::TimeZone;
@@ -42,6 +41,8 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Time between two counts of machines. They cost money without requests, too: counted more often, they
 /// would keep an idle disk busy.
 const MACHINES: Duration = Duration::from_secs(60);
+/// The end of the process waits so long for the last write. A disk that works takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// In milliseconds.
 const HOUR: u128 = 3_600_000;
 
@@ -62,8 +63,9 @@ pub struct History {
     state: Mutex<State>,
     /// Wakes the thread early.
     wake: Condvar,
+    /// Told when the thread has ended.
+    ended: Condvar,
     tenants: Tenants,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -84,14 +86,28 @@ struct State {
     /// Why the last write failed.
     failure: Option<String>,
     is_closing: bool,
+    /// There is a thread.
+    is_running: bool,
 }
 
 impl Default for State {
     fn default() -> Self {
         let (buckets, watched, zone, tenants) = Default::default();
-        let (hour, store, failure, is_closing) = Default::default();
+        let (hour, store, failure, is_closing, is_running) = Default::default();
         let (since, machines) = (whole(Timestamp::now()), Instant::now());
-        Self { buckets, watched, zone, since, hour, machines, tenants, store, failure, is_closing }
+        Self {
+            buckets,
+            watched,
+            zone,
+            since,
+            hour,
+            machines,
+            tenants,
+            store,
+            failure,
+            is_closing,
+            is_running,
+        }
     }
 }
 
@@ -113,10 +129,15 @@ impl History {
     /// If there can be no other thread.
     pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
         let history = Arc::clone(self);
-        let run = move || history.run();
-        let thread = std::thread::Builder::new().name("cost-history".to_owned()).spawn(run)?;
-        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        Ok(())
+        let run = move || {
+            let end = End(&history);
+            history.run();
+            drop(end);
+        };
+        self.lock().is_running = true;
+        let thread = std::thread::Builder::new().name("cost-history".to_owned()).spawn(run);
+        self.lock().is_running &= thread.is_ok();
+        thread.map(drop)
     }
 
     /// Counts the attempts at these deployments from now on. Those of others are counted until their
@@ -187,16 +208,21 @@ impl History {
         state.tenants.clone()
     }
 
-    /// Writes what is not written yet, and ends the thread. Blocks.
+    /// Writes what is not written yet, and ends the thread. Blocks, for a few seconds at most.
     pub fn close(&self) {
-        self.lock().is_closing = true;
+        let mut state = self.lock();
+        state.is_closing = true;
         self.wake.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // It fails only if the thread has panicked, which is logged.
-            let _ = thread.join();
+        let goes_on = |state: &mut State| state.is_running;
+        let waited = self.ended.wait_timeout_while(state, PATIENCE, goes_on);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.is_running {
+            tracing::error!("the ledger's file hangs: the last costs are not in the history");
         }
-        self.lock().store = None;
+        let store = state.store.take();
+        // Closes the file, which may take a while.
+        drop(state);
+        drop(store);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -239,15 +265,23 @@ impl History {
             state.buckets.unwritten = Default::default();
             return;
         };
-        let Some(changes) = state.buckets.changes() else { return };
+        let changes = state.buckets.changes();
         state.buckets.unwritten = Default::default();
         let since = state.since;
         drop(state);
-        let written = store.with(|database| file::write(database, &changes, since));
+        // Also without changes: the file may have been lost.
+        let written = store.with(|database, lacks_rows| match &changes {
+            _ if lacks_rows => {
+                let all = self.lock().buckets.all(Timestamp::now());
+                file::write(database, &all, since)
+            }
+            Some(changes) => file::write(database, changes, since),
+            None => Ok(()),
+        });
         self.wrote(changes, written);
     }
 
-    fn wrote(&self, changes: Changes, written: Result<(), redb::Error>) {
+    fn wrote(&self, changes: Option<Changes>, written: Result<(), redb::Error>) {
         let mut state = self.lock();
         match written {
             Ok(()) => {
@@ -256,13 +290,23 @@ impl History {
                 }
             }
             Err(error) => {
-                state.buckets.unwritten.restore(changes);
+                changes.into_iter().for_each(|changes| state.buckets.unwritten.restore(changes));
                 let error = error.to_string();
                 if state.failure.replace(error.clone()).is_none() {
                     tracing::error!(%error, "the history of costs cannot be written");
                 }
             }
         }
+    }
+}
+
+/// Tells the end of the thread, also one by a panic.
+struct End<'a>(&'a History);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_running = false;
+        self.0.ended.notify_all();
     }
 }
 

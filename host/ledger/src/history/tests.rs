@@ -121,7 +121,7 @@ fn a_write_that_fails_is_made_up_for() {
         assert_eq!(total(&history), 1);
         let changes = history.lock().buckets.changes().unwrap();
         history.lock().buckets.unwritten = Default::default();
-        history.wrote(changes, Err(redb::Error::Io(std::io::ErrorKind::StorageFull.into())));
+        history.wrote(Some(changes), Err(redb::Error::Io(std::io::ErrorKind::StorageFull.into())));
         meter.add(None, &charge(2));
         let report = history.report(By::Side, Since::This(config::Period::Day));
         assert!(report.failure.is_some_and(|words| !words.is_empty()));
@@ -132,6 +132,34 @@ fn a_write_that_fails_is_made_up_for() {
     }
     let (_ledger, history) = open(&path);
     assert_eq!(total(&history), 3);
+}
+
+#[test]
+fn a_file_that_is_lost_gets_the_whole_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, backup] = ["ledger.redb", "backup.redb"].map(|name| folder.path().join(name));
+    let meter = Arc::new(Meter::default());
+    {
+        let (ledger, history) = open(&path);
+        history.follow(vec![watched("gpu", Side::Local, &meter)], &TimeZone::default());
+        meter.add(None, &charge(1));
+        assert_eq!(total(&history), 1);
+        history.write();
+        std::fs::copy(&path, &backup).unwrap();
+        history.write();
+        std::fs::remove_file(&path).unwrap();
+        history.write();
+        assert!(path.exists(), "without a new cost");
+        meter.add(None, &charge(10));
+        assert_eq!(total(&history), 11);
+        std::fs::rename(&backup, &path).unwrap();
+        history.write();
+        assert_eq!(history.lock().failure, None);
+        history.close();
+        ledger.close();
+    }
+    let (_ledger, history) = open(&path);
+    assert_eq!(total(&history), 11);
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(super) enum Error {
     Body,
     /// The header `x-gateway-side` names no side.
     Side,
+    /// A trusted proxy names two tenants.
+    Tenants,
     /// The query has no meaning.
     Query(BadQuery),
     /// The page is for clients with the admin token. `exists`: there is one.
@@ -95,7 +97,9 @@ impl Error {
             Error::Refused(refusal) => {
                 StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST)
             }
-            Error::Scan(_) | Error::Body | Error::Side | Error::Query(_) => StatusCode::BAD_REQUEST,
+            Error::Scan(_) | Error::Body | Error::Side | Error::Tenants | Error::Query(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Error::NotAdmin { .. } => StatusCode::UNAUTHORIZED,
             Error::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -119,6 +123,7 @@ impl Error {
             Error::TooLarge(limit) => format!("the request body is larger than {limit} bytes"),
             Error::Body => "the request body did not arrive whole".into(),
             Error::Side => "the header `x-gateway-side` is `local` or `remote`".into(),
+            Error::Tenants => "the header that names the tenant is given more than once".into(),
             Error::Query(bad) => bad.to_string(),
             Error::NotAdmin { exists: true } => {
                 "this is for clients that send the admin token: `Authorization: Bearer TOKEN`"
@@ -202,6 +207,7 @@ impl Error {
             Error::TooLarge(_) => ("request_too_large", None),
             Error::Body => ("incomplete_body", None),
             Error::Side => ("invalid_side", None),
+            Error::Tenants => ("duplicate_tenant", None),
             Error::Query(BadQuery::By) => ("invalid_query", Some("by")),
             Error::Query(BadQuery::Since) => ("invalid_query", Some("since")),
             Error::NotAdmin { .. } => ("admin_token_required", None),
@@ -210,7 +216,8 @@ impl Error {
             Error::Method { .. } => ("method_not_allowed", None),
             Error::Loop(_) => ("loop_detected", None),
             Error::Exhausted(exhausted) => match exhausted.phase() {
-                None if let Some(refused) = exhausted.spent() => match refused.by_store {
+                None if exhausted.quota().is_some() => ("quota_exceeded", None),
+                None if let Some(refused) = exhausted.short_of() => match refused.by_store {
                     true => ("ledger_unavailable", None),
                     false => ("budget_exceeded", None),
                 },

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use config::Sides;
 use contract::Side;
 use http1::{Refusal, Scan, scan};
-use routing::InferenceEndpoint;
+use routing::{InferenceEndpoint, facts};
 
 use crate::attempts::{self, Body, Early, Journal, Unanswered};
 use crate::timeout::timeout_at;
@@ -135,8 +135,12 @@ impl Api {
             return Err(Error::no_such_model(&scan.model, fleet));
         };
         let sides = allowed_sides(&head.headers)?;
+        // Which of two is paying would depend on the order in which proxies add them.
+        if trusted && facts::tenants(&head.headers, &config.request) > 1 {
+            return Err(Error::Tenants);
+        }
         journal.asked(&fleet.models[model], scan.stream, body.len());
-        let tenant = || routing::facts::tenant_name(&head.headers, &config.request);
+        let tenant = || facts::tenant_name(&head.headers, &config.request);
         if let Some(tenant) = trusted.then(tenant).flatten() {
             journal.bill(self.gateway.costs.tenants().name(tenant));
         }

@@ -1,6 +1,7 @@
 //! `/routing`: the strategies in use, their decisions, the state of deployments, and the last
 //! reload. For one deployment, its signals.
 
+mod budgets;
 #[cfg(test)]
 mod documented;
 mod only;
@@ -16,7 +17,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use contract::Signal;
-use fleet::{EngineSignals, FleetModel, Route, Snapshot};
+use fleet::{EngineSignals, FleetModel, QuotaReport, Quotas, Route, Snapshot};
 
 use crate::gateway::Gateway;
 use crate::render::{Page, write_json};
@@ -75,7 +76,13 @@ impl Page for RoutingPage {
             Part::Begin => {
                 self.order = (0..models.len()).filter(|at| self.only.shows(&models[*at])).collect();
                 self.order.sort_by(|a, b| models[*a].config.id.cmp(&models[*b].config.id));
-                text.extend(br#"{"models":{"#);
+                text.push(b'{');
+                if let Some(budgets) = budgets::show(snapshot) {
+                    text.extend(br#""budgets":"#);
+                    write_json(text, &budgets);
+                    text.push(b',');
+                }
+                text.extend(br#""models":{"#);
                 self.part = Part::Model(0);
             }
             Part::Model(nth) => match self.order.get(nth) {
@@ -137,6 +144,9 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool, only: &Only) -> Va
             "refusals": pressure.refusals,
             "stalls": pressure.stalls,
         });
+        if let Some(quotas) = &deployment.quotas {
+            shown["quotas"] = show_quotas(quotas);
+        }
         if let Some(load) = show_load(&deployment.engine) {
             shown["engine"] = load;
         }
@@ -153,6 +163,21 @@ fn show_model(model: &FleetModel, route: &Route, admin: bool, only: &Only) -> Va
     let deployments = model.deployments.iter().enumerate().filter(is_shown);
     let deployments: Vec<Value> = deployments.map(show).collect();
     json!({"panic": route.eligible.panic, "deployments": deployments})
+}
+
+/// The quotas of a deployment. Unknown numbers are null.
+fn show_quotas(quotas: &Quotas) -> Value {
+    let show = |quota: QuotaReport| {
+        json!({
+            "unit": quota.unit.as_str(),
+            "per": quota.per,
+            "source": quota.source.as_str(),
+            "limit": quota.limit,
+            "used": quota.used,
+            "resets_s": quota.resets.map(|time| time.as_secs_f64()),
+        })
+    };
+    quotas.report(fleet::now()).into_iter().map(show).collect()
 }
 
 /// What the engine tells of its load. None: it is not asked, or nothing was ever told. Unknown

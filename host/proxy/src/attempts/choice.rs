@@ -80,7 +80,8 @@ async fn ask<'r>(
     let id = &snapshot.generation.fleet.models[*model].config.id;
     let asked = Asked { model: id, headers, body, scan };
     let (stream, scope) = (scan.stream, routed.scope);
-    let inquiry = Inquiry { snapshot, model: *model, stream, scope, asked, held };
+    let payer = request.payer();
+    let inquiry = Inquiry { snapshot, model: *model, stream, scope, asked, held, payer };
     let choice = match inquiry.at_once() {
         Some(choice) => choice,
         None => routing::choose(inquiry, rand::random, Instant::now).await,

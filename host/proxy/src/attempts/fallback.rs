@@ -13,10 +13,10 @@ use tokio_rustls::rustls::ClientConfig;
 
 use answers::commit::Shape;
 use config::HeaderRules;
-use contract::{Ending, Side};
+use contract::Ending;
 use fleet::Permit;
 use http1::headers::Down;
-use routing::{Cause, Exhausted, Failure, Phase, RoutedRequest, Turns, facts};
+use routing::{Cause, Exhausted, Failure, Phase, RoutedRequest, Turns};
 
 use crate::timeout::Span;
 use crate::upstream::Upstream;
@@ -29,6 +29,7 @@ use super::dropped::on_dropped;
 use super::hedge::Way;
 use super::journal::Journal;
 use super::limits;
+use super::means::Means;
 use super::refusal;
 use super::relay::Relay;
 use super::request::Request;
@@ -73,19 +74,10 @@ impl Executor {
         let generation = &request.snapshot.generation;
         let route = &request.snapshot.routes[request.model];
         let (fleet, model) = (&generation.fleet, &generation.fleet.models[request.model]);
-        let purse = request.purse();
-        let (spent, broke) = match &purse {
-            Some(purse) => purse.spent(),
-            None => (0, None),
+        let Means { purse, scope, short, holds } = match Means::of(&request) {
+            Ok(means) => means,
+            Err(exhausted) => return Err((Unanswered::Exhausted(exhausted), journal)),
         };
-        let scope = request.scope().without(spent);
-        if let (Some(purse), Some(broke)) = (&purse, &broke)
-            && purse.refuses(spent)
-        {
-            let exhausted = Exhausted::broke(broke.clone());
-            return Err((Unanswered::Exhausted(exhausted), journal));
-        }
-        let holds = purse.as_ref().and_then(|purse| purse.holds(spent)).unwrap_or_default();
         let terms = request.terms(journal.started);
         let (body, signals) = (&request.body, None);
         let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
@@ -93,17 +85,13 @@ impl Executor {
             Chosen::Route { weights, place, signals } => (weights, place, signals),
             Chosen::Denied(denied) => return Err((Unanswered::Denied(denied), journal)),
         };
-        let estimate = signals.as_ref().and_then(|signals| signals.prompt_tokens);
-        journal.prompted(
-            estimate.map_or_else(|| facts::prompt_tokens(body, &request.scan.fields), u64::from),
-            if model.charges_images { facts::images(body, &request.scan.fields) } else { 0 },
-        );
+        journal.asked_for(&request, signals.as_deref());
         let asked = RoutedRequest { signals: signals.as_ref(), ..asked };
         let end = Instant::from_std(terms.end());
         let now = Instant::now().into_std();
         let mut turns = Turns::begin(asked, weights, rand::rng(), now)
             .with_place(place)
-            .with_purse(purse.as_ref(), broke, holds);
+            .with_purse(purse.as_ref(), short, holds);
         while let Some(permit) = turns.next(&mut *journal).await {
             let probability = match journal.attempt_queue {
                 Some(_) => turns.probability(),
@@ -134,11 +122,8 @@ impl Executor {
                 Ok(Begun::Committed(committed)) => {
                     let now = Instant::now();
                     turns.committed(&mut permit, now.into_std());
-                    // A limit of one's own engine shows in its refusals.
-                    if permit.deployment().config.side == Side::Remote
-                        && let Some(quota) = limits::quota(&committed.head.headers)
-                    {
-                        permit.told(quota, now.into_std());
+                    if permit.hears_quota() {
+                        permit.told(&limits::told(&committed.head.headers), now.into_std());
                     }
                     return Ok(respond(committed, permit, &request, journal, Span { now, end }));
                 }

@@ -51,7 +51,7 @@ impl Way<'_> {
         let Some((beside, probability)) = turns.hedge(Instant::now().into_std()) else {
             return (permit, first.await);
         };
-        journal.hedging(&beside, probability, &sent[1], turns.reserved());
+        journal.racing(&beside, probability, &sent[1], turns.reserved());
         let deployment = Arc::clone(beside.deployment());
         let mut second = pin!(self.attempt(&deployment, beside.issued(), note(&sent[1])));
         tokio::select! {

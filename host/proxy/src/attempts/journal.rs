@@ -5,6 +5,7 @@ mod close;
 mod end;
 mod note;
 mod outcome;
+mod quota;
 mod spent;
 mod told;
 
@@ -20,9 +21,9 @@ use hyper::StatusCode;
 use answers::Usage;
 use contract::{Ending, Picodollars};
 use fleet::admission::CoreHold;
-use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit};
+use fleet::{AttemptQueue, Busy, Deployment, FleetModel, ModelMeters, Permit, QuotaHold};
 use ledger::Reservation;
-use routing::{Cause, TrialPart, WaitLog};
+use routing::{AskedAnswers, Cause, TrialPart, WaitLog};
 
 use crate::stop::{Stage, Stop};
 use crate::telemetry::{Logging, Metrics};
@@ -87,6 +88,8 @@ pub(crate) struct Journal {
     prompt_tokens: u64,
     /// Images in the prompt.
     images: u64,
+    /// The answers that it asks for. None: no provider of the model bills cancelled ones.
+    answers: Option<AskedAnswers>,
     /// What the attempt took whose answer the client got.
     consumed: Option<Usage>,
     /// The cost of all attempts so far.
@@ -126,6 +129,8 @@ struct Trying {
     probability: f64,
     /// The money that is reserved for it.
     money: Option<Reservation>,
+    /// What it takes from quotas.
+    quota: Option<Arc<QuotaHold>>,
 }
 
 /// An attempt that has ended, or a deployment that had no place.
@@ -151,7 +156,7 @@ impl Journal {
         let (meters, stream, trying, beside, tried, first_byte, usage) = Default::default();
         let (error, attempt_queue, trial, admitted) = Default::default();
         let (reason, session, tenant, billed, number) = Default::default();
-        let (produced, prompt_tokens, images, consumed, cost) = Default::default();
+        let (produced, prompt_tokens, images, answers, consumed, cost) = Default::default();
         Box::new(Self {
             desk,
             id,
@@ -176,6 +181,7 @@ impl Journal {
             produced,
             prompt_tokens,
             images,
+            answers,
             consumed,
             cost,
             attempt_queue,
@@ -226,7 +232,8 @@ impl Journal {
         AttemptNote { id: &self.id, started: self.started, sent: trying.sent.cell() }
     }
 
-    /// Like [`trying`](Self::trying), for an attempt that may get a second one beside it.
+    /// Like [`trying`](Self::trying), for an attempt that may get a second one beside it, or for that
+    /// second one.
     pub(super) fn racing(
         &mut self,
         permit: &Permit,
@@ -235,20 +242,11 @@ impl Journal {
         money: Option<Reservation>,
     ) {
         let trying = self.begun(permit, probability, Sent::Shared(Rc::clone(sent)), money);
-        self.trying = Some(trying);
-    }
-
-    /// Records a second attempt beside the one under way. Its deployment was drawn with this
-    /// probability.
-    pub(super) fn hedging(
-        &mut self,
-        permit: &Permit,
-        probability: f64,
-        sent: &SharedSent,
-        money: Option<Reservation>,
-    ) {
-        let trying = self.begun(permit, probability, Sent::Shared(Rc::clone(sent)), money);
-        self.beside = Some(Box::new(Trying { is_hedge: true, ..trying }));
+        if self.trying.is_none() {
+            self.trying = Some(trying);
+        } else {
+            self.beside = Some(Box::new(Trying { is_hedge: true, ..trying }));
+        }
     }
 
     fn begun(
@@ -260,7 +258,8 @@ impl Journal {
     ) -> Trying {
         let (deployment, since) = (Arc::clone(permit.deployment()), permit.issued());
         let (is_hedge, answered, queued) = (false, None, self.queued);
-        Trying { deployment, since, sent, is_hedge, answered, queued, probability, money }
+        let quota = permit.quota().cloned();
+        Trying { deployment, since, sent, is_hedge, answered, queued, probability, money, quota }
     }
 
     /// Swaps the two attempts under way: later records are about the other one.
@@ -308,8 +307,17 @@ impl Journal {
     fn end_attempt(&mut self, end: End) {
         let Some(trying) = self.trying.take() else { return };
         self.trying = self.beside.take().map(|beside| *beside);
-        let Trying { deployment, since, sent, is_hedge, answered, queued, probability, money } =
-            trying;
+        let Trying {
+            deployment,
+            since,
+            sent,
+            is_hedge,
+            answered,
+            queued,
+            probability,
+            money,
+            quota,
+        } = trying;
         if let Some(meters) = self.meters.as_ref().filter(|_| is_hedge) {
             let result = match (answered, end.ending) {
                 (Some(_), _) => &meters.hedges_won,
@@ -324,6 +332,9 @@ impl Journal {
             self.wasted += sent.elapsed();
         }
         let was_sent = sent.cell().get().is_some();
+        if let Some(quota) = quota {
+            self.settle_quota(&deployment, &quota, &end, answered.is_some(), was_sent);
+        }
         let cost = self.charge(&deployment, &end, answered.is_some(), was_sent, money);
         self.cost = self.cost.saturating_add(cost);
         if let Some(attempt_queue) = &self.attempt_queue {
@@ -362,7 +373,13 @@ impl Journal {
     pub(crate) fn completed(&mut self) {
         self.outcome = RequestOutcome::Ok;
         let outcome = self.outcome.as_str().into();
-        self.end_attempt(End { outcome, ending: Ending::Ok, status: None, waste: None });
+        self.end_attempt(End {
+            outcome,
+            ending: Ending::Ok,
+            status: None,
+            waste: None,
+            is_cut: false,
+        });
     }
 
     /// Records that the answer under way failed after its commit point.

@@ -20,6 +20,7 @@ mod hedge;
 mod journal;
 mod limits;
 mod load;
+mod means;
 mod refusal;
 mod relay;
 mod request;

@@ -10,7 +10,7 @@ use hyper::HeaderMap;
 
 use config::Sides;
 use fleet::admission::CoreHold;
-use fleet::{Demand, Held, Scope};
+use fleet::{Demand, FleetModel, Held, Scope};
 use http1::Scan;
 use ledger::Purse;
 use routing::{InferenceEndpoint, Stakes, Terms, facts};
@@ -44,10 +44,19 @@ pub(crate) struct Request {
 impl Request {
     /// The deployments that the request may go to. Leaves out, before any strategy is asked, those
     /// on a side that the model or the client forbids, and those that do not meet the request's
-    /// demand.
+    /// demand. Quotas that are used up at the moment leave out more.
     #[must_use]
     pub(crate) fn scope(&self) -> Scope {
         let model = &self.snapshot.generation.fleet.models[self.model];
+        let scope = self.lasting_scope(model);
+        match routing::quota_needs(model, self.endpoint, &self.body, &self.scan.fields) {
+            Some(needs) => scope.needing(needs),
+            None => scope,
+        }
+    }
+
+    /// The part of the scope that no time changes.
+    fn lasting_scope(&self, model: &FleetModel) -> Scope {
         let sides = model.config.sides.and(self.sides);
         if sides == Sides::BOTH && !model.is_varied {
             return Scope::ALL;
@@ -59,17 +68,24 @@ impl Request {
         Scope::of(sides, demand, model.deployments.iter().map(|d| &d.config))
     }
 
+    /// The tenant of the request, as far as it counts for money: if there are budgets, and a trusted
+    /// proxy names it.
+    #[must_use]
+    pub(crate) fn payer(&self) -> Option<&str> {
+        let generation = &self.snapshot.generation;
+        let counts = self.trusted && generation.books.is_some();
+        counts.then(|| facts::tenant_name(&self.headers, &generation.config.request)).flatten()
+    }
+
     /// What the request may spend. None: no budget counts for it.
     #[must_use]
     pub(crate) fn purse(&self) -> Option<Purse> {
         let generation = &self.snapshot.generation;
         let books = generation.books.as_ref()?;
-        let config = &generation.config.request;
-        let tenant = self.trusted.then(|| facts::tenant_name(&self.headers, config)).flatten();
         let model = &generation.fleet.models[self.model];
         let stakes =
             LazyCell::new(|| Stakes::of(model, self.endpoint, &self.body, &self.scan.fields));
-        books.purse(self.model, tenant, |deployment| stakes.at(deployment))
+        books.purse(self.model, self.payer(), |deployment| stakes.at(deployment))
     }
 
     /// The routing terms of this request, which arrived at `started`.

@@ -95,6 +95,12 @@ pub fn tenant_name<'a>(headers: &'a HeaderMap, config: &RequestFacts) -> Option<
     header(headers, config.tenant_header.as_ref()?)
 }
 
+/// How many tenants the configured header names.
+#[must_use]
+pub fn tenants(headers: &HeaderMap, config: &RequestFacts) -> usize {
+    config.tenant_header.as_ref().map_or(0, |name| headers.get_all(name).iter().count())
+}
+
 /// The tenant of this name.
 #[must_use]
 pub fn tenant(name: &str) -> Tenant {
@@ -164,7 +170,11 @@ pub fn prompt_tokens(body: &[u8], fields: &Fields) -> u64 {
 /// The images in a prompt, by the keys and types that name one.
 #[must_use]
 pub fn images(body: &[u8], fields: &Fields) -> u64 {
-    let prompt = fields.prompt.clone().and_then(|range| body.get(range)).unwrap_or_default();
+    images_in(fields.prompt.clone().and_then(|range| body.get(range)).unwrap_or_default())
+}
+
+/// The images in this text.
+pub(super) fn images_in(prompt: &[u8]) -> u64 {
     let is_key =
         |at: usize| prompt[at..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
     let of = |name: &[u8], is_key_wanted: bool| {
@@ -186,8 +196,8 @@ fn max_output(body: &[u8], fields: &Fields) -> Option<u32> {
     number(body.get(last.clone())?)
 }
 
-/// The largest number of some fields, also of one that lax parsers read as a number: `2.0`, `"2"`. The
-/// outer None: one has no number. The inner None: all are absent or null.
+/// The largest number of some fields. The outer None: one has no number. The inner None: all are absent
+/// or null.
 #[expect(clippy::option_option, reason = "a field without a number is no absent one")]
 pub(super) fn largest(body: &[u8], fields: &[Option<Range<usize>>]) -> Option<Option<u64>> {
     let mut largest = None;
@@ -196,17 +206,22 @@ pub(super) fn largest(body: &[u8], fields: &[Option<Range<usize>>]) -> Option<Op
         if text == b"null" {
             continue;
         }
-        let text = str::from_utf8(text).ok()?.trim_matches('"').trim();
-        let number: f64 = text.parse().ok().filter(|number: &f64| *number >= 0.0)?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a cast saturates, and the number is at least 0"
-        )]
-        let number = number.ceil() as u64;
-        largest = largest.max(Some(number));
+        largest = largest.max(Some(count(text)?));
     }
     Some(largest)
+}
+
+/// A number of at least 0, also as lax parsers read it: `2.0`, `"2"`. It is rounded up.
+pub(super) fn count(text: &[u8]) -> Option<u64> {
+    let text = str::from_utf8(text).ok()?.trim_matches('"').trim();
+    let number: f64 = text.parse().ok().filter(|number: &f64| *number >= 0.0)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast saturates, and the number is at least 0"
+    )]
+    let number = number.ceil() as u64;
+    Some(number)
 }
 
 fn number(text: &[u8]) -> Option<u32> {

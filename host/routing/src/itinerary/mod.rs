@@ -278,7 +278,7 @@ impl<'a> Itinerary<'a> {
         if now >= end && failures.iter().all(|(_, failure)| failure.cause != total) {
             failures.push((model.to_owned(), total.into()));
         }
-        Exhausted { failures, wait, over_budget, busy, forbidden: None, broke: None }
+        Exhausted { failures, wait, over_budget, busy, forbidden: None, short: None, quota: None }
     }
 
     /// The step for the next deployment that may be tried.

@@ -11,7 +11,7 @@ use contract::{Fault, RestCause, Role};
 use fleet::{Generation, Route, Snapshot, StrategyState};
 
 use super::seat::{Failure, Occupied, Said, Seat};
-use super::share::{LastGood, share};
+use super::share::{LastGood, Shared, share};
 use super::timetable::Timetable;
 use super::waiting::{Waiting, Why};
 
@@ -124,6 +124,7 @@ impl Plan {
     /// longest.
     fn rehearse(&mut self) -> Result<(), Box<Failed>> {
         let generation = &self.generation;
+        let shared = Shared::of(generation);
         for (model, route) in generation.fleet.models.iter().zip(&self.routes) {
             let index = model.config.strategy;
             let Some(seat) = self.seats.get_mut(index) else { continue };
@@ -131,13 +132,15 @@ impl Plan {
                 let call = FailedCall::AssignRequest(model.config.id.clone());
                 Failed { strategy: index, role, call, fault, rests_for: None }
             };
-            seat.strategy.rehearse(model, route).map_err(|fault| failed(Role::Live, fault))?;
+            let done = seat.strategy.rehearse(model, route, shared);
+            done.map_err(|fault| failed(Role::Live, fault))?;
             // A candidate that was rolled back is not asked.
             let info = generation.strategies.get(index).and_then(|info| info.candidate.as_ref());
             if let Some(candidate) = &mut seat.candidate
                 && info.is_some_and(|info| info.trial.is_on())
             {
-                candidate.rehearse(model, route).map_err(|fault| failed(Role::Candidate, fault))?;
+                let done = candidate.rehearse(model, route, shared);
+                done.map_err(|fault| failed(Role::Candidate, fault))?;
             }
         }
         Ok(())
@@ -266,14 +269,14 @@ impl Plan {
     /// Decides the route of one model.
     fn route(&mut self, at: usize, now: Instant, failures: &mut Vec<Failure>) -> Route {
         let generation = &self.generation;
-        let (model, standby) = (&generation.fleet.models[at], generation.config.fallback.standby);
+        let (model, shared) = (&generation.fleet.models[at], Shared::of(generation));
         let index = model.config.strategy;
         let Some((seat, info)) = self.seats.get_mut(index).zip(generation.strategies.get(index))
         else {
-            return share(model, None, standby, &mut LastGood::new(), now).0;
+            return share(model, None, shared, &mut LastGood::new(), now).0;
         };
         let (candidate, said) = (info.candidate.as_deref(), &mut self.said[at]);
-        seat.decide(model, candidate, standby, said, now, failures)
+        seat.decide(model, candidate, shared, said, now, failures)
     }
 
     /// When to decide a model again, even if nothing changes until then.

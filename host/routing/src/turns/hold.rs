@@ -18,7 +18,7 @@ pub async fn hold(asked: RoutedRequest<'_>, time: Duration) -> Option<(usize, Sl
     };
     let may_go = |at: &usize| {
         let deployment = &model.deployments[*at];
-        scope.forbids(&deployment.config).is_none() && route.states[*at].is_eligible()
+        scope.forbids_now(deployment, now).is_none() && route.states[*at].is_eligible()
     };
     let full = (0..model.deployments.len()).filter(|at| may_go(at) && is_full(at));
     let wanted = full.map(|at| {

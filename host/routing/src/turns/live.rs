@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use answers::refusal::Feature;
 use contract::Modalities;
-use fleet::{FleetModel, Route, Scope};
+use fleet::{FleetModel, Route, Scope, now};
 
 use crate::{Deployments, InferenceEndpoint, Lack, Unfit};
 
@@ -46,7 +46,7 @@ impl Deployments for Live<'_> {
     }
 
     fn is_forbidden(&self, at: usize) -> bool {
-        !self.scope.is_all() && self.scope.forbids(&self.model.deployments[at].config).is_some()
+        !self.scope.is_all() && self.scope.forbids_now(&self.model.deployments[at], now).is_some()
     }
 
     fn fits(&self, at: usize, unfit: Unfit) -> bool {

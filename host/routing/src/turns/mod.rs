@@ -18,8 +18,8 @@ use rand::Rng;
 use config::OnceSpent;
 use contract::{Picodollars, Signal};
 use fleet::{
-    Active, Busy, Deployment, Entry, Fleet, FleetModel, Permit, RequestSignals, Route, Scope, Slot,
-    Wanted, now, wait_for_any,
+    Active, Busy, Deployment, Entry, Fleet, FleetModel, Permit, QuotaSpent, RequestSignals, Route,
+    Scope, Slot, Wanted, now, wait_for_any,
 };
 
 use ledger::{Purse, Refused, Reservation};
@@ -55,7 +55,7 @@ pub struct Turns<'a, R> {
     /// Money for the attempt of the last permit.
     reserved: Option<Reservation>,
     /// The budget that had too little left.
-    broke: Option<Refused>,
+    short: Option<Refused>,
     _active: Active<'a>,
 }
 
@@ -99,7 +99,7 @@ impl<'a, R: Rng> Turns<'a, R> {
         }
         let itinerary = Itinerary::begin(weights, terms, &live, &mut rng, now);
         let blame = Blame::new(body, terms.endpoint);
-        let (offered, purse, reserved, broke) = Default::default();
+        let (offered, purse, reserved, short) = Default::default();
         Self {
             fleet,
             live,
@@ -110,7 +110,7 @@ impl<'a, R: Rng> Turns<'a, R> {
             offered,
             purse,
             reserved,
-            broke,
+            short,
             _active: active,
         }
     }
@@ -122,17 +122,17 @@ impl<'a, R: Rng> Turns<'a, R> {
         Self { offered, ..self }
     }
 
-    /// Reserves the money for each attempt in this purse. `broke` is the budget that had too little left
+    /// Reserves the money for each attempt in this purse. `short` is the budget that had too little left
     /// at the start, and `holds` how long the request waits for what is left.
     #[must_use]
     pub fn with_purse(
         mut self,
         purse: Option<&'a Purse>,
-        broke: Option<Refused>,
+        short: Option<Refused>,
         holds: Duration,
     ) -> Self {
         self.live.holds = holds;
-        Self { purse, broke, ..self }
+        Self { purse, short, ..self }
     }
 
     /// The money that is reserved for the attempt of the last permit.
@@ -161,12 +161,14 @@ impl<'a, R: Rng> Turns<'a, R> {
                 return None;
             }
             let Entry::Place(slot) = all[at].slots.try_enter(now) else { return None };
+            let quota = all[at].take_quota(live.scope.needs(), now).ok()?;
             let money = purse.map_or(Ok(None), |purse| purse.reserve_now(at)).ok()?;
             let permit = Deployment::admit(&all[at], slot, now);
             denied = permit.is_some() && !fleet.hedges.withdraw();
             match permit.filter(|_| !denied) {
-                Some(permit) => {
+                Some(mut permit) => {
                     reserved = money;
+                    permit.use_quota(quota);
                     Some(permit)
                 }
                 None => {
@@ -234,8 +236,14 @@ impl<'a, R: Rng> Turns<'a, R> {
                     event = Event::NoPlace(Busy::Dispersed);
                 }
                 Step::Attempt(at) => {
+                    let deployment = &live.model.deployments[at];
+                    let Ok(quota) = deployment.take_quota(live.scope.needs(), now) else {
+                        slot = None;
+                        event = Event::Refused;
+                        continue;
+                    };
                     if !self.pays(at).await {
-                        match self.broke.as_ref().map(|refused| refused.then) {
+                        match self.short.as_ref().map(|refused| refused.then) {
                             Some(OnceSpent::Refuse) => return None,
                             Some(OnceSpent::Hold(time)) => self.live.holds = time,
                             _ => {}
@@ -244,7 +252,6 @@ impl<'a, R: Rng> Turns<'a, R> {
                         event = Event::Refused;
                         continue;
                     }
-                    let deployment = &live.model.deployments[at];
                     let admit = match self.itinerary.is_panic() {
                         true => Deployment::admit_in_panic,
                         false => Deployment::admit,
@@ -252,6 +259,7 @@ impl<'a, R: Rng> Turns<'a, R> {
                     let permit = slot.take().and_then(|slot| admit(deployment, slot, now));
                     if let Some(mut permit) = permit {
                         self.itinerary.began(now);
+                        permit.use_quota(quota);
                         if let Some(signals) = self.signals {
                             permit.carry(signals);
                         }
@@ -276,7 +284,7 @@ impl<'a, R: Rng> Turns<'a, R> {
                 true
             }
             Err(refused) => {
-                self.broke = Some(refused);
+                self.short = Some(refused);
                 false
             }
         }
@@ -332,11 +340,23 @@ impl<'a, R: Rng> Turns<'a, R> {
     pub fn exhausted(mut self, now: Instant) -> Exhausted {
         self.blame.known(false, now);
         let Live { model, scope, .. } = self.live;
-        let forbidden = model.deployments.iter().find_map(|d| scope.forbids(&d.config));
+        let why = |d: &Arc<Deployment>| scope.forbids_now(d, || now);
+        let forbidden = model.deployments.iter().find_map(why);
+        let quota = quota_spent(model, scope, now);
         let name = |at: usize| model.deployments[at].config.name.clone();
         let exhausted = self.itinerary.exhausted(name, &model.config.id, model.wait(now), now);
-        Exhausted { forbidden, broke: self.broke, ..exhausted }
+        Exhausted { forbidden, short: self.short, quota, ..exhausted }
     }
+}
+
+/// The quota that fits the request soonest, of those deployments that only a quota forbids.
+fn quota_spent(model: &FleetModel, scope: Scope, now: Instant) -> Option<QuotaSpent> {
+    if scope.is_all() {
+        return None;
+    }
+    let within = model.deployments.iter().filter(|d| scope.forbids(&d.config).is_none());
+    let spent = within.filter_map(|d| d.quota_forbids(scope.needs(), now));
+    spent.min_by_key(|spent| spent.wait.unwrap_or(Duration::MAX))
 }
 
 /// Takes a place without waiting, if one is free.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod quotas;
+
 use config::{Config, Fallback, Hedging, Paths, Standby, load};
 use contract::Signal;
 use fleet::{Condition, Eligible, Outcome, State};
@@ -49,6 +51,10 @@ impl Scene {
     }
 
     fn turns(&self) -> Turns<'_, ThreadRng> {
+        self.turns_within(Scope::ALL)
+    }
+
+    fn turns_within(&self, scope: Scope) -> Turns<'_, ThreadRng> {
         let now = now();
         let terms = Terms {
             fallback: Fallback { attempts: 2, ..self.config.fallback },
@@ -59,7 +65,7 @@ impl Scene {
             total: Duration::from_secs(600),
         };
         let (fleet, model, route) = (&self.fleet, &self.fleet.models[0], &self.route);
-        let (body, scope, signals) = (b"{}", Scope::ALL, self.signals.as_ref());
+        let (body, signals) = (b"{}", self.signals.as_ref());
         let asked = RoutedRequest { fleet, model, route, body, terms, scope, signals };
         Turns::begin(asked, &WEIGHTS[..], rand::rng(), now)
     }

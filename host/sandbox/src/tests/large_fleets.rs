@@ -18,7 +18,9 @@ use super::super::machine::{self, Machine};
 use super::super::source::Source;
 use super::super::system::System;
 use config::Sandbox;
-use contract::{Candidate, Facts, Place, Price, Question, RawVerdict, Side, Situation, Verdict};
+use contract::{
+    Candidate, Facts, KnownBudgets, Place, Price, Question, RawVerdict, Side, Situation, Verdict,
+};
 
 /// Number of places in the largest fleet, such as 10,000 models with 4 deployments each.
 const PLACES: usize = 40_000;
@@ -80,8 +82,9 @@ fn score_takes_every_kind_of_number_in_large_fleets() {
 
 /// Fuel of a call with 8 and with 32 deployments, after earlier calls have allocated its memory.
 /// The call is `assign-request`, or `assign` of strategies that decide only off the path.
-const FUEL: [(&str, [u64; 2]); 13] = [
+const FUEL: [(&str, [u64; 2]); 15] = [
     ("fixed", [2_300, 6_250]),
+    ("budget", [1, 1]),
     ("cost", [8_750, 36_000]),
     ("latency", [10_100, 42_150]),
     ("least-load", [7_350, 28_400]),
@@ -90,6 +93,7 @@ const FUEL: [(&str, [u64; 2]); 13] = [
     ("prefix-affinity", [8_800, 35_600]),
     ("prompt-length", [6_450, 20_150]),
     ("round-robin", [12_700, 39_700]),
+    ("routewise", [45_000, 150_000]),
     ("score", [15_250, 56_000]),
     ("session-affinity", [8_200, 33_800]),
     ("spill", [6_050, 15_450]),
@@ -142,7 +146,8 @@ impl Guest {
         let shape = interface::shape(name, &component).unwrap();
         // Fuel replaces the deadline. The clock only catches a guest that hangs.
         let patient = Sandbox { call: Duration::from_secs(600), ..sandbox };
-        let program = Program::new(Arc::new(machine), &component, shape, patient);
+        let program =
+            Program::new(Arc::new(machine), &component, shape, patient, KnownBudgets::Any);
         Self { name, program: program.ok().unwrap(), shape, sandbox }
     }
 

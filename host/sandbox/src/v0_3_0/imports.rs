@@ -74,7 +74,7 @@ impl signals::Host for StoreData {
         let Asking::Open(demand) = &mut self.asking else {
             return Err("only `configure` may ask for signals".to_owned());
         };
-        *demand = Some(Demand::of_names(signals, &facts)?);
+        *demand = Some(Demand::of_names(signals, &facts, &self.budgets)?);
         Ok(())
     }
 }

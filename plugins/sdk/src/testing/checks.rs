@@ -1,7 +1,10 @@
 //! Checks that hold for every strategy.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
+use super::stand_in::replace_store;
 use super::{Fleet, not_understood, place};
 use crate::{
     Deployment, Modalities, Request, RequestStrategy, Side, Strategy, Verdict, Weights, WhenFull,
@@ -121,13 +124,17 @@ fn run<S: Strategy>(
     for seed in 0..FLEETS {
         let mut dice = Dice(seed);
         let fleet = dice.fleet();
-        let mut strategies = [(); 2].map(|()| fleet.configure::<S>(parameters));
+        // Each has a store of its own, as in two gateways.
+        let mut strategies = [(); 2].map(|()| (fleet.configure::<S>(parameters), BTreeMap::new()));
         for question in 0..QUESTIONS {
             let now = dice.now(&fleet);
             let request = (question % 2 == 1).then(|| dice.request(S::NEEDS));
-            let [answer, again] = strategies
-                .each_mut()
-                .map(|strategy| ask(strategy, request.as_ref(), &now.local, &now.remote));
+            let [answer, again] = strategies.each_mut().map(|(strategy, store)| {
+                let of_thread = replace_store(std::mem::take(store));
+                let answer = ask(strategy, request.as_ref(), &now.local, &now.remote);
+                *store = replace_store(of_thread);
+                answer
+            });
             if let Err(bad) = is_good_verdict::<S>(&answer, &now.local, &now.remote) {
                 panic!("fleet {seed}, question {question}: {bad}\n{now:#?}\n{request:#?}");
             }

@@ -42,6 +42,11 @@ pub fn logged() -> Vec<(Level, String)> {
     LOG.take()
 }
 
+/// Puts another store in the place of this thread's, and gives that one back.
+pub(crate) fn replace_store(other: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    STORE.replace(other)
+}
+
 pub(crate) fn get(key: &str) -> Option<Vec<u8>> {
     STORE.with_borrow(|store| store.get(key).cloned())
 }

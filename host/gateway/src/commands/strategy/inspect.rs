@@ -1,5 +1,6 @@
 //! `gateway strategy inspect`: shows a component and its strategy, or why it cannot be loaded.
 
+use std::borrow::Cow;
 use std::io::{self, Write, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use contract::Needs;
+use contract::{Column, Needs};
 use lab::workbench::{Parameter, parameters, table};
 use sandbox::{Anatomy, LoadError, Opened, PluginHost, Provider};
 
@@ -58,7 +59,7 @@ struct Strategy {
     decides_for_each_request: bool,
     needs: Vec<&'static str>,
     /// Names of the signals that it reads.
-    signals: Vec<&'static str>,
+    signals: Vec<Cow<'static, str>>,
     /// Reasons that its verdicts name.
     reasons: Vec<String>,
     refresh_ms: Option<u128>,
@@ -175,7 +176,7 @@ impl Strategy {
             summary: description.summary.clone(),
             decides_for_each_request: opened.is_on_path(),
             needs: needs(description.needs),
-            signals: description.signals.iter().flatten().map(|signal| signal.name()).collect(),
+            signals: description.signals.iter().flatten().map(Column::name).collect(),
             reasons: description.reasons.clone(),
             refresh_ms: description.refresh.map(|interval| interval.as_millis()),
             parameters: parameters(&description.parameters),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use contract::{Signal, SignalFacts, SignalScope};
+use contract::{Column, KnownBudgets, Signal, SignalFacts, SignalScope};
 use lab::workbench::table;
 use sandbox::AskedSignal;
 
@@ -31,8 +31,8 @@ struct Facts {
     meaning: &'static str,
 }
 
-/// All known signals in the order of the documentation, then those that are asked for and not
-/// known.
+/// All known signals in the order of the documentation, then those that are asked for of a budget, and
+/// those that are not known.
 pub(super) fn signals(asked: &[AskedSignal]) -> Vec<ShownSignal> {
     let word = |asked: &AskedSignal| if asked.optional { "optional" } else { "required" };
     let known = Signal::ALL.into_iter().map(Signal::facts).map(|facts| ShownSignal {
@@ -40,13 +40,15 @@ pub(super) fn signals(asked: &[AskedSignal]) -> Vec<ShownSignal> {
         asked: asked.iter().find(|asked| asked.name == facts.name).map(word),
         facts: Some(Facts::from(facts)),
     });
-    let is_unknown = |asked: &&AskedSignal| Signal::by_name(&asked.name).is_none();
-    let unknown = asked.iter().filter(is_unknown).map(|asked| ShownSignal {
+    let is_listed = |asked: &AskedSignal| Signal::by_name(&asked.name).is_some();
+    let others = asked.iter().filter(|asked| !is_listed(asked)).map(|asked| ShownSignal {
         name: asked.name.clone(),
         asked: Some(word(asked)),
-        facts: None,
+        facts: Column::by_name(&asked.name, &KnownBudgets::Any)
+            .map(|column| column.signal.facts().into()),
     });
-    known.chain(unknown).collect()
+    let (of_budgets, unknown): (Vec<_>, Vec<_>) = others.partition(|shown| shown.facts.is_some());
+    known.chain(of_budgets).chain(unknown).collect()
 }
 
 /// Writes a table.
@@ -83,10 +85,10 @@ mod tests {
 
     #[test]
     fn each_known_signal_is_a_row_and_unknown_ones_come_last() {
-        let asked = [("limit", false), ("engine.nothing", true)];
+        let asked = [("limit", false), ("engine.nothing", true), ("budget.company.left", true)];
         let asked = asked.map(|(name, optional)| AskedSignal { name: name.to_owned(), optional });
         let shown = signals(&asked);
-        assert_eq!(shown.len(), Signal::ALL.len() + 1);
+        assert_eq!(shown.len(), Signal::ALL.len() + 2);
         let mut out = Vec::new();
         write(&shown, &mut out).expect("memory");
         let text = String::from_utf8(out).expect("text");
@@ -96,6 +98,10 @@ mod tests {
         };
         assert_eq!(line("limit"), "limit required deployment requests none the host's counters");
         assert!(line("engine.kv").starts_with("engine.kv deployment 0 to 1 engine.age the"));
+        assert_eq!(
+            line("budget.company.left"),
+            "budget.company.left optional global dollars none the ledger"
+        );
         assert!(line("engine.nothing").starts_with("engine.nothing optional none: this gateway"));
         assert!(text.lines().all(|line| line.len() <= 160), "{text}");
     }

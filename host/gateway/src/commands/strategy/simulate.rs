@@ -89,7 +89,8 @@ fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result
         component: COMPONENT,
         ..Sandbox::default()
     };
-    let opened = PluginHost::new()?.load(&source, None, &sandbox)?;
+    let host = PluginHost::new()?.with_budgets(scenario.known_budgets());
+    let opened = host.load(&source, None, &sandbox)?;
     let name = format!("parameters of {reference}");
     let document = config::text(&name, parameters, &|_| None)?;
     let parameters = schema::value(&document, &[], &opened.description().parameters);
@@ -146,7 +147,7 @@ mod tests {
             .map(|file| file.expect("a file").path())
             .filter(|path| path.is_file())
             .collect();
-        assert_eq!(files.len(), 18, "{files:?}");
+        assert_eq!(files.len(), 19, "{files:?}");
         for file in files {
             let mut scenario = Scenario::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
             scenario.duration = DURATION;

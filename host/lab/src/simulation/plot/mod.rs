@@ -6,7 +6,7 @@ mod panel;
 mod summary;
 mod svg;
 
-use super::{Report, StrategyReport};
+use super::{BudgetReport, Report, StrategyReport};
 use panel::{Panel, Scale};
 use svg::{Anchor, COLOURS, Svg};
 
@@ -14,6 +14,8 @@ pub use page::page;
 pub use summary::summary;
 
 const WIDTH: f64 = 860.0;
+/// Budgets that have a panel each.
+const MOST_BUDGETS: usize = 4;
 /// Space left and right of the panels, in pixels.
 const MARGINS: (f64, f64) = (62.0, 18.0);
 
@@ -99,7 +101,24 @@ fn compared(report: &Report) -> Vec<Compared> {
         strategy.series.cost.iter().map(|cost| Some(cost / report.step * 3600.0)).collect()
     });
     rates("Dollars an hour", dollars.collect());
+    drawn.extend(budgets(report));
     drawn
+}
+
+/// A panel for each budget: what is spent of it in the window under way. Its top is the amount.
+fn budgets(report: &Report) -> Vec<Compared> {
+    let first = report.strategies.first().map_or(&[][..], |strategy| &strategy.budgets);
+    let panel = |(at, budget): (usize, &BudgetReport)| {
+        let whose = budget.tenant.as_ref().map(|tenant| format!(" of tenant `{tenant}`"));
+        let whose = whose.unwrap_or_default();
+        let title = format!("Dollars spent of the {} of `{}`{whose}", budget.amount, budget.budget);
+        let line = |strategy: &StrategyReport| {
+            strategy.budgets[at].spent.iter().map(|spent| Some(*spent)).collect()
+        };
+        let lines = report.strategies.iter().map(line).collect();
+        Compared { title, height: 110.0, scale: Scale::Linear(budget.amount), lines }
+    };
+    first.iter().take(MOST_BUDGETS).enumerate().map(panel).collect()
 }
 
 fn panel(report: &Report, top: f64, height: f64, scale: Scale) -> Panel {

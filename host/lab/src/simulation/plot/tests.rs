@@ -1,6 +1,6 @@
 //! Plots of a report with difficult values.
 
-use crate::simulation::{DeploymentReport, Quantiles, Series};
+use crate::simulation::{BudgetReport, DeploymentReport, Quantiles, Series};
 
 use super::*;
 
@@ -22,6 +22,15 @@ fn report() -> Report {
         broken: 0,
         too_long: 0,
         refused: 0,
+        broke: 1,
+        local_busy: Some(0.5),
+        budgets: vec![BudgetReport {
+            budget: "b".into(),
+            tenant: Some("<b>".into()),
+            amount: 2.0,
+            most: 1.5,
+            spent: vec![0.0, 1.5, 0.5],
+        }],
         shares: vec![share("a", "local"), share("b", "remote")],
         queued: Quantiles::default(),
         first_byte: Quantiles { p50: 0.1, p90: 10.0, p99: 20.0 },
@@ -89,12 +98,20 @@ fn failures_and_costs_are_shown_if_there_are_any() {
     let mut report = report();
     let drawn = compared(&report);
     let titles: Vec<_> = drawn[2..].iter().map(|drawn| &*drawn.title).collect();
-    assert_eq!(titles, ["Requests that fail, a second", "Dollars an hour"]);
+    assert_eq!(
+        titles,
+        [
+            "Requests that fail, a second",
+            "Dollars an hour",
+            "Dollars spent of the 2 of `b` of tenant `<b>`"
+        ]
+    );
     assert_eq!(drawn[2].lines[0], [Some(0.0), Some(0.1), Some(0.0)]);
     assert_eq!(drawn[3].lines[1], [Some(180.0), Some(360.0), Some(0.0)]);
     let text = summary(&report);
     assert!(text.contains("Cost<") && text.contains("$1.50<") && text.contains("Failed<"));
     for strategy in &mut report.strategies {
+        strategy.budgets.clear();
         (strategy.failed, strategy.cost) = (0, 0.0);
         (strategy.series.failed, strategy.series.cost) = (vec![0; 3], vec![0.0; 3]);
     }

@@ -17,11 +17,13 @@ pub(super) struct Closing {
     pub(super) ending: Ending,
     pub(super) status: Option<StatusCode>,
     pub(super) cost: Option<f64>,
+    /// False if the request never reached the engine.
+    pub(super) sent: bool,
 }
 
 impl Closing {
     pub(super) fn of(ending: Ending) -> Self {
-        Self { ending, status: None, cost: None }
+        Self { ending, status: None, cost: None, sent: true }
     }
 }
 
@@ -62,7 +64,7 @@ impl Run<'_> {
             return;
         };
         let other = way.beside.take();
-        let status = failure.cause.answered();
+        let (status, sent) = (failure.cause.answered(), failure.cause != Cause::Connect);
         let (outcome, ending) = match begun {
             Some(_) => (failure.outcome(Overtime::Nobody), Ending::Broken),
             None => {
@@ -77,7 +79,7 @@ impl Run<'_> {
         };
         let (change, stalled) = self.settle(id, outcome);
         let ending = if stalled { Ending::Stalled } else { ending };
-        self.close(id, Closing { status, ..Closing::of(ending) });
+        self.close(id, Closing { status, sent, ..Closing::of(ending) });
         if stalled {
             self.ask(at.gateway);
         }
@@ -179,7 +181,12 @@ impl Run<'_> {
 
     /// Closes an attempt and gives its place to the next request in line.
     pub(super) fn close(&mut self, id: usize, closing: Closing) {
+        self.settle_money(id, closing);
         let attempt = &mut self.attempts[id];
+        if let Some(started) = attempt.started {
+            let end = self.scenario.duration;
+            self.busy[attempt.at.site] += self.now.min(end) - started.min(end);
+        }
         if let Some(trace) = attempt.trace.take() {
             trace.end(self.epoch + self.now);
         }
@@ -188,7 +195,7 @@ impl Run<'_> {
         let site = &mut self.gateways[at];
         site.writing -= u32::from(attempt.begun.is_some() && request.stream);
         site.engine.end();
-        let Closing { ending, status, cost } = closing;
+        let Closing { ending, status, cost, .. } = closing;
         let ended = attempt.close(Ended { ending, status, cost, now: self.now }, request);
         self.gateways[at.gateway].decisions.note(ended);
         self.machines[at.site].engine.cancel(id, self.now);

@@ -51,6 +51,8 @@ pub(super) enum Event {
         machine: usize,
         pace: f64,
     },
+    /// What budgets have spent is noted.
+    Tells,
     /// A deployment may have places again.
     Opens(At),
     /// The condition of a deployment may change: an ejection or a pause is over, its weight rises.
@@ -100,6 +102,7 @@ impl Run<'_> {
                 self.machines[machine].engine.set_pace(pace, self.now);
                 self.drift(machine);
             }
+            Event::Tells => self.tell_spent(),
             Event::Opens(at) => self.looks_at(at),
             Event::Changes(at) => self.may_change(at),
             Event::Again { request, held } => self.decide_again(request, held),

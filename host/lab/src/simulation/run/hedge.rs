@@ -1,7 +1,7 @@
 //! The second attempt of a request, beside one that takes long. The first of the two to begin its
 //! answer goes to the client, and the other is cancelled.
 
-use contract::{Ending, Signal};
+use contract::{Ending, Picodollars, Signal};
 use fleet::Entry;
 
 use crate::simulation::gateway::{At, Gateway};
@@ -28,7 +28,7 @@ impl Run<'_> {
         let wants = sites.iter().any(|site| site.signals.wants_requests());
         let signals = wants.then(|| self.requests[request].signals());
         let price = |at: usize| sites[at].signal(Signal::RequestCost, signals.as_ref(), self.now);
-        let mut denied = false;
+        let (mut denied, purse) = (false, way.means.purse.as_ref());
         let take = |at: usize| {
             let site = &sites[at];
             if denied {
@@ -37,18 +37,30 @@ impl Run<'_> {
             let Entry::Place(slot) = site.slots.enter_behind(site.line.len(), now) else {
                 return None;
             };
-            let turn = site.standing.admit(now)?;
-            denied = !hedges.withdraw();
-            if denied {
-                site.standing.give_back(turn, now);
+            let money = purse.map_or(Ok(None), |purse| purse.reserve_now(at)).ok()?;
+            let turn = site.standing.admit(now);
+            denied = turn.is_some() && !hedges.withdraw();
+            match turn.filter(|_| !denied) {
+                Some(turn) => Some((turn, slot, money)),
+                None => {
+                    if let Some(turn) = turn {
+                        site.standing.give_back(turn, now);
+                    }
+                    if let Some(money) = money {
+                        money.settle(Picodollars::ZERO);
+                    }
+                    None
+                }
             }
-            (!denied).then_some((turn, slot))
         };
-        let live = Sites { all: sites, now: self.now };
+        let (short, holds) = (way.means.short, way.means.holds);
+        let live = Sites { all: sites, now: self.now, short, holds };
         let hedged = way.itinerary.hedge(&live, price, take, &mut way.rng, now);
         let Some(hedged) = hedged else { return };
         let at = At { gateway, site: hedged.at };
-        let id = self.attempt(request, at, hedged.taken, hedged.probability);
+        let (turn, slot, money) = hedged.taken;
+        let id = self.attempt(request, at, (turn, slot), hedged.probability);
+        self.attempts[id].money = money;
         if let Some(way) = &mut self.ways[request] {
             way.beside = Some(id);
         }

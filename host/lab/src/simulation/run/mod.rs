@@ -15,6 +15,7 @@ mod event;
 mod hedge;
 mod hold;
 mod line;
+mod money;
 mod scrape;
 mod way;
 mod work;
@@ -33,6 +34,7 @@ use super::attempt::SimulatedAttempt;
 use super::events::Events;
 use super::gateway::{At, Gateway, Gateways};
 use super::machine::Machine;
+use super::money::Pot;
 use super::random::stream;
 use super::record::Record;
 use super::scenario::{Scenario, Trouble};
@@ -42,6 +44,7 @@ use super::workload::Request;
 
 use event::Event;
 pub(super) use hold::Held;
+pub(super) use money::{Spending, payer};
 use way::Way;
 
 /// Interval at which a strategy that learns is told of ended attempts.
@@ -77,6 +80,11 @@ pub(super) struct Run<'a> {
     ready: VecDeque<(usize, Came)>,
     unfinished: usize,
     ejection: Ejection,
+    /// The budgets, and what was spent of each.
+    pots: Vec<Pot<'a>>,
+    spending: Vec<Spending>,
+    /// For each engine the time for which its places were at work while requests arrived.
+    busy: Vec<Duration>,
 }
 
 /// The result of a run.
@@ -91,6 +99,10 @@ pub(super) struct Done {
     pub(super) counts: Vec<Counts>,
     /// Second attempts that the budget did not allow.
     pub(super) denied: u64,
+    /// For each of [`Pot::all`].
+    pub(super) spending: Vec<Spending>,
+    /// For each engine the time for which its places were at work while requests arrived.
+    pub(super) busy: Vec<Duration>,
 }
 
 /// Events of one deployment, at all gateways.
@@ -119,6 +131,7 @@ impl<'a> Run<'a> {
             Some(drift) => drift.changes(),
             None => Box::new(std::iter::empty()),
         });
+        let pots = Pot::all(scenario);
         let mut run = Self {
             scenario,
             requests,
@@ -135,6 +148,9 @@ impl<'a> Run<'a> {
             ready: VecDeque::new(),
             unfinished: requests.len(),
             ejection: Ejection::default(),
+            spending: vec![Spending::default(); pots.len()],
+            pots,
+            busy: vec![Duration::ZERO; scenario.sites.len()],
         };
         run.ways.resize_with(requests.len(), || None);
         run
@@ -159,6 +175,7 @@ impl<'a> Run<'a> {
             && let Some(at) = self.next()
         {
             self.now = at;
+            self.set_clocks(at);
             if self.events.next() == Some(at) {
                 if let Some(event) = self.events.take() {
                     self.happens(event);
@@ -188,7 +205,8 @@ impl<'a> Run<'a> {
             }
         }
         let records = std::mem::take(&mut self.records);
-        Done { records, faults, last_fault, counts, denied }
+        let (spending, busy) = (self.spendings(), std::mem::take(&mut self.busy));
+        Done { records, faults, last_fault, counts, denied, spending, busy }
     }
 
     fn begin(&mut self) {
@@ -209,6 +227,7 @@ impl<'a> Run<'a> {
             self.events.plan(LEARN_INTERVAL, Event::Learn);
         }
         self.begin_scrapes();
+        self.begin_tells();
         // The first event at time 0: arrivals need weights.
         for gateway in 0..self.gateways.0.len() {
             self.refresh(gateway);
@@ -241,8 +260,8 @@ impl<'a> Run<'a> {
     /// Asks the strategy of a gateway for its weights.
     fn ask(&mut self, gateway: usize) {
         self.see(gateway);
-        let Gateway { decisions, sites, .. } = &mut self.gateways[gateway];
-        decisions.ask(sites, self.now);
+        let Gateway { decisions, sites, money, .. } = &mut self.gateways[gateway];
+        decisions.ask(sites, money.as_ref(), self.now);
     }
 
     /// Shows the engines as they are to a gateway that does not scrape them.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::Picodollars;
 use fleet::{Busy, Slot, Turn};
+use ledger::Reservation;
 use routing::{Event as Came, InferenceEndpoint, Itinerary, Step, Terms};
 
 use crate::simulation::attempt::SimulatedAttempt;
@@ -14,6 +16,7 @@ use crate::simulation::random::{Stream, stream};
 use crate::simulation::record::Fate;
 use crate::simulation::site::Sites;
 
+use super::money::Means;
 use super::{ATTEMPTS, DRAWS, Event, Run};
 
 /// A request that has arrived.
@@ -30,6 +33,10 @@ pub(super) struct Way {
     pub(super) waiting: Option<Wait>,
     /// A place, between the step that took it and the attempt.
     pub(super) slot: Option<Slot>,
+    /// What it may spend.
+    pub(super) means: Means,
+    /// Money, between the step that reserved it and the attempt.
+    pub(super) money: Option<Reservation>,
     /// Index of its last attempt.
     pub(super) attempt: Option<usize>,
     /// Index of the second attempt, while it is under way beside the first one.
@@ -55,10 +62,18 @@ impl Run<'_> {
     pub(super) fn decide(&mut self, index: usize, held: u32) {
         let (scenario, request, now) = (self.scenario, &self.requests[index], self.now);
         self.see(self.gateway_of[index]);
+        let means = self.means(index);
+        if means.refuses() {
+            return self.finish(index, Fate::Broke);
+        }
         let gateway = &mut self.gateways[self.gateway_of[index]];
-        let Gateway { decisions, sites, .. } = gateway;
-        let eligible = decisions.eligible(sites, now);
-        let decided = decisions.decide((request, held), &scenario.model, &eligible, sites, now);
+        let Gateway { decisions, sites, money, .. } = gateway;
+        let mut eligible = decisions.eligible(sites, now);
+        if means.short != 0 {
+            eligible = eligible.within(|at| sites[at].config.budgets & means.short == 0);
+        }
+        let (model, seen) = (&scenario.model, (&**sites, money.as_ref()));
+        let decided = decisions.decide((request, held), model, &eligible, seen, now);
         let weights = match decided {
             Decided::Route(weights) => weights,
             Decided::Hold(time) => return self.hold(index, held, time),
@@ -76,11 +91,14 @@ impl Run<'_> {
             started: self.epoch + request.at,
             total: scenario.total,
         };
-        let sites = Sites { all: &gateway.sites, now };
+        let (short, holds) = (means.short, means.holds);
+        let sites = Sites { all: &gateway.sites, now, short, holds };
         let mut rng = stream(scenario.seed, &[DRAWS, index as u64]);
         let itinerary = Itinerary::begin(weights, terms, &sites, &mut rng, self.epoch + now);
-        let (attempts, visit, waiting, slot, attempt, beside) = Default::default();
-        let way = Way { itinerary, rng, attempts, visit, waiting, slot, attempt, beside };
+        let (attempts, visit, waiting, attempt, beside) = Default::default();
+        let (slot, money) = Default::default();
+        let way =
+            Way { itinerary, rng, attempts, visit, waiting, slot, means, money, attempt, beside };
         self.ways[index] = Some(way);
         self.events.plan(request.at + scenario.total, Event::Expires(index));
         self.ready.push_back((index, Came::Ready));
@@ -92,7 +110,8 @@ impl Run<'_> {
         while let Some(way) = &mut self.ways[request] {
             let gateway = &self.gateways[self.gateway_of[request]];
             let (all, now) = (&gateway.sites, self.epoch + self.now);
-            let sites = Sites { all, now: self.now };
+            let Means { short, holds, .. } = way.means;
+            let sites = Sites { all, now: self.now, short, holds };
             came = match way.itinerary.step(came, &sites, &gateway.budget, &mut way.rng, now) {
                 Step::Enter(at) => all[at].enter(&mut way.slot, now),
                 Step::Wait { until } => match self.stand_in_line(request, until) {
@@ -100,11 +119,12 @@ impl Run<'_> {
                     Err(busy) => Came::NoPlace(busy),
                 },
                 Step::PassOver(_) => Came::NoPlace(Busy::Dispersed),
-                Step::Attempt(at) => match self.try_at(request, at) {
-                    true => return,
-                    false => Came::Refused,
+                Step::Attempt(at) => match self.pays(request, at) {
+                    true if self.try_at(request, at) => return,
+                    false if self.is_refused(request) => return self.give_up(request),
+                    _ => Came::Refused,
                 },
-                Step::GiveUp => return self.finish(request, Fate::Failed),
+                Step::GiveUp => return self.give_up(request),
             };
         }
     }
@@ -118,11 +138,18 @@ impl Run<'_> {
             true => standing.admit_in_panic(now),
             false => standing.admit(now),
         };
-        let Some(admission) = turn.zip(way.slot.take()) else { return false };
+        let money = way.money.take();
+        let Some(admission) = turn.zip(way.slot.take()) else {
+            if let Some(money) = money {
+                money.settle(Picodollars::ZERO);
+            }
+            return false;
+        };
         way.itinerary.began(now);
         let probability = way.itinerary.probability();
         let hedges_at = way.itinerary.hedges_at();
         let id = self.attempt(request, at, admission, probability);
+        self.attempts[id].money = money;
         if let Some(way) = &mut self.ways[request] {
             way.attempt = Some(id);
         }

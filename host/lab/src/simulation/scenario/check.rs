@@ -10,13 +10,14 @@ use http::StatusCode;
 
 use config::{Diagnostic, Diagnostics, Document, Fallback, PathStep, Scraping, schema};
 use contract::{Place, Price, Side};
+use fleet::Tariff;
 use routing::{Cause, Failure};
 
 use crate::simulation::random::{Distribution, seconds};
 
 use super::raw::{
-    RawArrivals, RawDeployment, RawDistribution, RawDrift, RawGateway, RawKind, RawOutage,
-    RawRefusal, RawShape, RawSide, ScenarioFile,
+    RawArrivals, RawBursts, RawDeployment, RawDistribution, RawDrift, RawGateway, RawKind,
+    RawOutage, RawRefusal, RawShape, RawSide, ScenarioFile,
 };
 use super::{
     Arrivals, Bursts, Drift, Kind, Outage, Refusal, Scenario, Session, Site, Trouble, recorded,
@@ -27,7 +28,7 @@ use super::{
 pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diagnostics> {
     let raw: ScenarioFile = typed(document)?;
     let mut check = Check { document, folder, errors: Vec::new() };
-    let sites = check.sites(&raw);
+    let mut sites = check.sites(&raw);
     let kinds: Vec<Kind> =
         raw.requests.iter().enumerate().map(|(i, kind)| check.kind(i, kind)).collect();
     if kinds.iter().all(|kind| kind.share == 0.0) {
@@ -36,10 +37,11 @@ pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diag
     let arrivals = check.arrivals(&raw.arrivals, raw.duration);
     let duration = check.duration(raw.duration, &arrivals);
     let scraping = check.scraping(&raw.gateway);
+    let budgets = check.budgets(raw.budgets, &raw.model, &mut sites);
     let Some(arrivals) = arrivals.filter(|_| check.errors.is_empty()) else {
         return Err(Diagnostics::new(check.errors));
     };
-    let ScenarioFile { description, seed, model, gateway, .. } = raw;
+    let ScenarioFile { description, seed, model, max_output_length, gateway, .. } = raw;
     let fallback = Fallback { attempts: gateway.attempts, ..Fallback::default() };
     let (first_byte, total) = (seconds(gateway.first_byte), seconds(gateway.total));
     Ok(Scenario {
@@ -58,6 +60,8 @@ pub(super) fn check(document: &Document, folder: &Path) -> Result<Scenario, Diag
         scraping,
         hedging: gateway.hedge,
         slow_start: gateway.slow_start,
+        max_output_length,
+        budgets,
     })
 }
 
@@ -70,14 +74,14 @@ fn typed<T: DeserializeOwned + schemars::JsonSchema>(
         .map_err(|error| Diagnostics::from(document.error(&[], error.to_string(), "")))
 }
 
-struct Check<'a> {
-    document: &'a Document,
+pub(super) struct Check<'a> {
+    pub(super) document: &'a Document,
     folder: &'a Path,
-    errors: Vec<Diagnostic>,
+    pub(super) errors: Vec<Diagnostic>,
 }
 
 impl Check<'_> {
-    fn error(&mut self, at: &[PathStep], message: impl Into<String>, help: &str) {
+    pub(super) fn error(&mut self, at: &[PathStep], message: impl Into<String>, help: &str) {
         self.errors.push(self.document.error(at, message, help));
     }
 
@@ -110,7 +114,9 @@ impl Check<'_> {
             let refusal = refusal.and_then(|refusal| self.refusal(&at("refuses"), refusal));
             let drift = deployment.drift.as_ref();
             let drift = drift.and_then(|drift| self.drift(&at("drift"), drift));
-            sites.push(Site { outages, refusal, drift, ..site(raw, deployment, latency, sum) });
+            let tariff = self.tariff(&at("price"), deployment.price.as_ref());
+            let site = site(raw, deployment, latency, sum);
+            sites.push(Site { outages, refusal, drift, tariff, ..site });
         }
         sites
     }
@@ -200,6 +206,7 @@ impl Check<'_> {
             session,
             tenant: raw.tenant.clone(),
             stream: raw.stream,
+            max_tokens: raw.max_tokens,
         }
     }
 
@@ -243,21 +250,10 @@ impl Check<'_> {
                 self.error(&at(key), "`from` and `limit` need a trace", "remove it");
             }
         }
-        if raw.bursts.is_some() && raw.rate.is_none() {
-            let help = "give the `rate` between the bursts";
-            self.error(&at("bursts"), "bursts need a `rate`", help);
-        }
+        let bursts = raw.bursts.as_ref().and_then(|bursts| self.bursts(raw, bursts));
         match (raw.rate, &raw.steps, raw.log.as_ref().or(raw.trace.as_ref())) {
             _ if raw.log.is_some() && raw.trace.is_some() => self.not_one_source(),
             (Some(rate), None, None) => {
-                let bursts = raw.bursts.as_ref().map(|bursts| {
-                    if bursts.lasting >= bursts.every {
-                        let help = "let `lasting` be less than `every`";
-                        self.error(&at("bursts"), "one burst runs into the next", help);
-                    }
-                    let (every, lasting) = (seconds(bursts.every), seconds(bursts.lasting));
-                    Bursts { every, lasting, rate: bursts.rate }
-                });
                 Some(Arrivals::Rate { steps: vec![(Duration::ZERO, rate)], bursts })
             }
             (None, Some(steps), None) => {
@@ -268,9 +264,30 @@ impl Check<'_> {
                 }
                 Some(Arrivals::Rate { steps, bursts: None })
             }
-            (None, None, Some(file)) => self.recorded(raw, file, duration),
+            (None, None, Some(file)) => self.recorded(raw, file, duration, bursts),
             _ => self.not_one_source(),
         }
+    }
+
+    /// Bursts at a rate of their own, or of recorded requests at a speed of their own.
+    fn bursts(&mut self, arrivals: &RawArrivals, raw: &RawBursts) -> Option<Bursts> {
+        let at = ["arrivals".into(), "bursts".into()];
+        if raw.lasting >= raw.every {
+            let help = "let `lasting` be less than `every`";
+            self.error(&at, "one burst runs into the next", help);
+        }
+        let is_recorded = arrivals.log.is_some() || arrivals.trace.is_some();
+        let rate = match (raw.rate, raw.speed) {
+            (Some(rate), None) if arrivals.rate.is_some() => rate,
+            (None, Some(speed)) if is_recorded => speed,
+            _ => {
+                let help =
+                    "give bursts of a `rate` a `rate`, and those of a log or trace a `speed`";
+                self.error(&at, "these bursts do not fit their source", help);
+                return None;
+            }
+        };
+        Some(Bursts { every: seconds(raw.every), lasting: seconds(raw.lasting), rate })
     }
 
     fn not_one_source(&mut self) -> Option<Arrivals> {
@@ -285,8 +302,11 @@ impl Check<'_> {
         raw: &RawArrivals,
         file: &str,
         duration: Option<f64>,
+        bursts: Option<Bursts>,
     ) -> Option<Arrivals> {
         let (path, speed) = (self.folder.join(file), raw.speed.unwrap_or(1.0));
+        // Bursts take a longer part of it than the speed between them says.
+        let duration = duration.filter(|_| bursts.is_none());
         let (key, read, help) = if raw.trace.is_some() {
             let limit = raw.limit.map(|limit| limit as usize);
             let part = trace::Part { from: raw.from.unwrap_or(0.0), duration, limit, speed };
@@ -298,7 +318,10 @@ impl Check<'_> {
             ("log", recorded::read(&path, speed), help)
         };
         match read {
-            Ok(requests) => Some(Arrivals::Recorded(requests)),
+            Ok(requests) => Some(Arrivals::Recorded(match bursts {
+                Some(bursts) => bursts.compress(requests, speed),
+                None => requests,
+            })),
             Err(cause) => {
                 self.error(&["arrivals".into(), key.into()], cause, help);
                 None
@@ -355,5 +378,7 @@ fn site(file: &ScenarioFile, raw: &RawDeployment, latency: Distribution, weights
         outages: Vec::new(),
         refusal: None,
         drift: None,
+        tariff: Tariff::default(),
+        budgets: 0,
     }
 }

@@ -1,9 +1,11 @@
 //! A scenario: a fleet and its requests. The YAML file is read as a [`config::Document`] and not
 //! with serde alone, so that every mistake is shown at its line.
 
+mod bursts;
 mod check;
 mod drift;
 mod lines;
+mod money;
 mod raw;
 mod recorded;
 #[cfg(test)]
@@ -13,8 +15,9 @@ mod trace;
 use std::path::Path;
 use std::time::Duration;
 
-use config::{self, Concurrency, Diagnostics, Fallback, Hedging, Scraping, SlowStart};
-use contract::Place;
+use config::{self, Budget, Concurrency, Diagnostics, Fallback, Hedging, Scraping, SlowStart};
+use contract::{KnownBudgets, Place};
+use fleet::Tariff;
 use http::StatusCode;
 
 use super::random::Distribution;
@@ -56,6 +59,10 @@ pub struct Scenario {
     pub hedging: Hedging,
     /// How a deployment that comes back gets its share again.
     pub slow_start: SlowStart,
+    /// Most tokens of an answer. None: only the context limits it.
+    pub max_output_length: Option<u32>,
+    /// The budgets of each gateway.
+    pub budgets: Vec<Budget>,
 }
 
 /// A deployment, and the engine behind it.
@@ -87,6 +94,10 @@ pub struct Site {
     pub refusal: Option<Refusal>,
     /// Changes of the engine's speed.
     pub drift: Option<Drift>,
+    /// The price in exact amounts.
+    pub tariff: Tariff,
+    /// The budgets that cover it, as bits by their position in [`Scenario::budgets`].
+    pub budgets: u64,
 }
 
 /// The refusals of a full engine.
@@ -145,7 +156,7 @@ pub struct Bursts {
     pub every: Duration,
     /// Duration of a burst, less than `every`.
     pub lasting: Duration,
-    /// Arrivals per second during a burst.
+    /// Arrivals per second during a burst. Of recorded requests, their speed relative to the record.
     pub rate: f64,
 }
 
@@ -166,6 +177,8 @@ pub struct Kind {
     pub tenant: Option<String>,
     /// True if answers are streamed.
     pub stream: bool,
+    /// The limit on tokens of the answer that a request sets.
+    pub max_tokens: Option<u32>,
 }
 
 /// A conversation. Each prompt repeats the whole conversation before it.
@@ -193,6 +206,17 @@ impl Scenario {
     pub fn places(&self) -> Vec<Place> {
         self.sites.iter().map(|site| site.place.clone()).collect()
     }
+
+    /// The budgets whose signals strategies may ask for.
+    #[must_use]
+    pub fn known_budgets(&self) -> KnownBudgets {
+        KnownBudgets::named(self.budgets.iter().map(|budget| &*budget.name))
+    }
+
+    /// The most tokens that an answer to a request with this limit of its own has.
+    pub(super) fn longest_answer(&self, own: Option<u32>) -> u32 {
+        own.into_iter().chain(self.max_output_length).min().unwrap_or(u32::MAX)
+    }
 }
 
 impl Arrivals {
@@ -210,12 +234,5 @@ impl Arrivals {
         let Self::Rate { steps, bursts } = self else { return 0.0 };
         let rates = steps.iter().map(|(_, rate)| *rate).chain(bursts.map(|bursts| bursts.rate));
         rates.fold(0.0, f64::max)
-    }
-}
-
-impl Bursts {
-    fn is_on(&self, at: Duration) -> bool {
-        let (every, at) = (self.every.as_nanos(), at.as_nanos());
-        at >= every && at % every < self.lasting.as_nanos()
     }
 }

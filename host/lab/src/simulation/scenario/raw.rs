@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use config::{Concurrency, Fallback, Hedging, SlowStart, Timeouts, TotalTime};
+use config::{Concurrency, Fallback, Hedging, RawBudget, SlowStart, Timeouts, TotalTime};
 
 /// A fleet and its requests.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -22,6 +22,9 @@ pub(super) struct ScenarioFile {
     #[serde(default = "model")]
     #[schemars(length(min = 1))]
     pub(super) model: String,
+    /// As in models.yaml: the most tokens of an answer. Longer ones end there. Default: no such limit.
+    #[schemars(range(min = 1))]
+    pub(super) max_output_length: Option<u32>,
     /// The deployments of the model.
     #[schemars(length(min = 1, max = 128))]
     pub(super) deployments: Vec<RawDeployment>,
@@ -33,6 +36,10 @@ pub(super) struct ScenarioFile {
     /// Settings of the gateway.
     #[serde(default)]
     pub(super) gateway: RawGateway,
+    /// As in routing.yaml: money for windows of time. Each gateway has its own. The simulation begins on
+    /// Monday, 2026-01-05, at midnight, UTC.
+    #[serde(default)]
+    pub(super) budgets: Vec<RawBudget>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -174,15 +181,15 @@ pub(super) struct RawOutage {
     pub(super) stall: bool,
 }
 
-/// Arrivals of requests, or of sessions: `rate` with or without `bursts`, or `steps`, or `log`,
-/// or `trace`.
+/// Arrivals of requests, or of sessions: `rate`, or `steps`, or `log`, or `trace`. All but `steps` may have
+/// `bursts`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawArrivals {
     /// Arrivals per second, independent of each other.
     #[schemars(range(min = 0, max = 10_000))]
     pub(super) rate: Option<f64>,
-    /// Recurring periods with another rate.
+    /// Recurring periods with another rate, or with another speed of a log or trace.
     pub(super) bursts: Option<RawBursts>,
     /// Rates that change at given times.
     #[schemars(length(min = 1, max = 10_000))]
@@ -214,7 +221,10 @@ pub(super) struct RawBursts {
     pub(super) lasting: f64,
     /// Arrivals per second during a burst.
     #[schemars(range(min = 0, max = 10_000))]
-    pub(super) rate: f64,
+    pub(super) rate: Option<f64>,
+    /// Speed of the replay during a burst, relative to the log or trace.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1000))]
+    pub(super) speed: Option<f64>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -240,6 +250,9 @@ pub(super) struct RawKind {
     pub(super) prompt: RawDistribution,
     /// Tokens of the answer.
     pub(super) output: RawDistribution,
+    /// The limit on tokens of the answer that the requests set. Default: they set none.
+    #[schemars(range(min = 1))]
+    pub(super) max_tokens: Option<u32>,
     /// Tokens of the system prompt, which all requests of this kind share. Default: 0.
     #[serde(default)]
     #[schemars(range(min = 0, max = 10_000_000))]

@@ -87,10 +87,47 @@ fn mistakes_are_shown_at_their_lines() {
             "gateway: {scrape: 0.01}\nduration: 10",
             "1: the interval is too short; give 0, or 0.05",
         ),
+        (
+            "duration: 10",
+            "budgets: [{name: b, amount: 0, per: day}]\nduration: 10",
+            "1: a budget is above 0; ",
+        ),
+        (
+            "duration: 10",
+            "budgets: [{name: b, amount: 1, per: day, of: {deployment: b}}]\nduration: 10",
+            "1: there is no deployment b; write one of a",
+        ),
+        (
+            "duration: 10",
+            "budgets: [{name: b, amount: 1, per: day, of: {model: gpt}}]\nduration: 10",
+            "1: there is no model gpt; write one of model",
+        ),
+        (
+            "rate: 1",
+            "rate: 1, bursts: {every: 5, lasting: 1, speed: 2}",
+            "4: these bursts do not fit their source; give bursts of a `rate`",
+        ),
+        ("decode: 10", "decode: 10, price: {prompt: 0.0000000000001, completion: 0}", "3: "),
     ] {
         let errors = errors(from, to);
         assert!(errors.iter().any(|error| error.starts_with(want)), "{to}: {errors:?}");
     }
+}
+
+#[test]
+fn budgets_cover_what_costs_money() {
+    let budgets = "budgets:
+  - {name: all, amount: 1, per: day}
+  - {name: b, amount: 1, per: day, of: {deployment: b}}
+  - {name: local, amount: 1, per: day, of: {side: local}}
+deployments:
+  - {name: b, side: remote, parallel: 1, prefill: 10, decode: 10, price: {prompt: 1e-6, completion: 0}}
+  - {name: c, side: remote, parallel: 1, prefill: 10, decode: 10, price: {prompt: 0, completion: 1e-6}}
+";
+    let scenario = read(&GOOD.replace("deployments:\n", budgets)).unwrap();
+    let covered: Vec<u64> = scenario.sites.iter().map(|site| site.budgets).collect();
+    assert_eq!(covered, [0b11, 0b01, 0], "b, c, and a, which is free");
+    assert_eq!(scenario.sites[0].tariff.prompt.get(), 1_000_000);
 }
 
 #[test]

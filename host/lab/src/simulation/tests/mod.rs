@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod asked;
+mod budgets;
 mod gateways;
 mod hedges;
 mod refusals;

@@ -1,7 +1,7 @@
 //! A strategy of a test that decides each request.
 
 use contract::{
-    Deciding, PathStatus, PathStrategy, Question, RawPlan, RawVerdict, Signal, Verdict,
+    Column, Deciding, PathStatus, PathStrategy, Question, RawPlan, RawVerdict, Signal, Verdict,
 };
 
 use super::*;
@@ -37,7 +37,15 @@ impl<'a> Scripted<'a> {
         signals: &[Signal],
         decide: impl FnMut(Question<'_>) -> RawVerdict + Send + 'a,
     ) -> Self {
-        let signals = signals.iter().copied().map(Some).collect();
+        Self::reading(signals.iter().map(|signal| Column::from(*signal)).collect(), decide)
+    }
+
+    /// A strategy that reads these columns.
+    pub(super) fn reading(
+        columns: Vec<Column>,
+        decide: impl FnMut(Question<'_>) -> RawVerdict + Send + 'a,
+    ) -> Self {
+        let signals = columns.into_iter().map(Some).collect();
         let description = Description { signals, ..description(None) };
         Self { description, decide: Box::new(decide) }
     }

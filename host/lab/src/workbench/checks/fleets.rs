@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use contract::{Facts, Modalities, Needs, Place, Price, Side, Signal, SignalScope};
+use contract::{Column, Facts, Modalities, Needs, Place, Price, Side, Signal};
 use routing::facts::tenant;
 
 use super::super::question::{AnyQuestion, Live, QuestionRequest, SignalValue};
@@ -31,7 +31,7 @@ pub(super) struct Scope<'a> {
     /// Facts of requests that it is told.
     pub(super) needs: Needs,
     /// The signals that it reads. None: one that this gateway does not know.
-    pub(super) signals: &'a [Option<Signal>],
+    pub(super) signals: &'a [Option<Column>],
 }
 
 /// Draws the fleet with this number.
@@ -126,15 +126,16 @@ impl Dice {
     fn signals(
         &mut self,
         ids: impl Iterator<Item = u32>,
-        asked: &[Option<Signal>],
+        asked: &[Option<Column>],
     ) -> Vec<SignalValue> {
         let mut values = Vec::new();
-        let (global, of_deployments): (Vec<Signal>, Vec<Signal>) =
-            asked.iter().flatten().partition(|signal| signal.facts().scope == SignalScope::Global);
+        let (global, of_deployments): (Vec<&Column>, Vec<&Column>) =
+            asked.iter().flatten().partition(|column| column.is_global());
         let deployments = ids.flat_map(|id| of_deployments.iter().map(move |one| (*one, Some(id))));
-        for (signal, deployment) in deployments.chain(global.into_iter().map(|one| (one, None))) {
+        for (column, deployment) in deployments.chain(global.into_iter().map(|one| (one, None))) {
             if self.coin() {
-                values.push(SignalValue { signal, deployment, value: self.value(signal) });
+                let (column, value) = (column.clone(), self.value(column.signal));
+                values.push(SignalValue { column, deployment, value });
             }
         }
         values
@@ -209,8 +210,12 @@ impl Dice {
 mod tests {
     use super::*;
 
-    const SIGNALS: [Option<Signal>; 4] =
-        [Some(Signal::EngineKv), None, Some(Signal::ModelSequence), Some(Signal::Stalled)];
+    const fn column(signal: Signal) -> Option<Column> {
+        Some(Column { signal, budget: None })
+    }
+
+    const SIGNALS: [Option<Column>; 4] =
+        [column(Signal::EngineKv), None, column(Signal::ModelSequence), column(Signal::Stalled)];
     const ALL: Scope<'static> = Scope {
         on_path: true,
         signals: &SIGNALS,
@@ -261,8 +266,8 @@ mod tests {
         };
         assert_eq!(values(Scope { signals: &[], ..ALL }).len(), 0);
         let all = values(ALL);
-        assert!(SIGNALS.iter().flatten().all(|asked| all.iter().any(|one| one.signal == *asked)));
-        assert!(all.iter().all(|one| match one.signal {
+        assert!(SIGNALS.iter().flatten().all(|asked| all.iter().any(|one| one.column == *asked)));
+        assert!(all.iter().all(|one| match one.column.signal {
             Signal::EngineKv => (0.0..=1.0).contains(&one.value),
             Signal::Stalled => [0.0, 1.0].contains(&one.value),
             _ => one.deployment.is_none() && one.value >= 0.0,

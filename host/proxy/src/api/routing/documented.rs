@@ -10,6 +10,7 @@ const PAGE: &str = "strategies/signals.md";
 fn every_signal_is_documented() {
     let code = |signal: Signal| format!("`{}`", signal.name());
     let of = |signal: Signal| match signal.facts().scope {
+        _ if signal.is_of_budget() => "budget",
         SignalScope::Deployment => "deployment",
         SignalScope::Global => "model",
     };

@@ -23,8 +23,19 @@ pub(super) const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        name: "gateway_budget_ahead_seconds",
+        help: "How far the window of a budget lies in the future, because the clock was set back. 0: it has begun.",
+        kind: Kind::Gauge,
+        labels: &["budget"],
+        each: Each::Fleet(|scrape, samples| {
+            for standing in standings(scrape) {
+                samples.add(&[&standing.name], standing.ahead.as_secs_f64());
+            }
+        }),
+    },
+    Family {
         name: "gateway_ledger_up",
-        help: "1 if what budgets spend can be written to their file, else 0. Only with budgets.",
+        help: "1 if what budgets spend can be written to their file, 0 if it fails or hangs. Only with budgets.",
         kind: Kind::Gauge,
         labels: &[],
         each: Each::Fleet(|scrape, samples| {

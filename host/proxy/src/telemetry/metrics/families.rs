@@ -9,7 +9,7 @@ use fleet::{
 use ledger::History;
 
 use super::samples::{Kind, Samples};
-use super::{budgets, costs, trials};
+use super::{budgets, costs, quotas, trials};
 
 /// Labels of a deployment.
 pub(super) const PLACE: [&str; 3] = ["model", "deployment", "side"];
@@ -119,7 +119,8 @@ impl Cursor {
 
 /// All families of the fleet.
 pub(super) fn all() -> impl Iterator<Item = &'static Family> {
-    let more = costs::FAMILIES.iter().chain(budgets::FAMILIES).chain(trials::FAMILIES);
+    let more = costs::FAMILIES.iter().chain(budgets::FAMILIES).chain(quotas::FAMILIES);
+    let more = more.chain(trials::FAMILIES);
     FAMILIES.iter().chain(more)
 }
 

@@ -10,6 +10,7 @@ mod costs;
 mod documented;
 mod families;
 mod process;
+mod quotas;
 mod samples;
 mod trials;
 

@@ -76,8 +76,8 @@ proptest! {
             scene.decide(passes * MS);
             let mut all = harmonic(Spec::default(), &Arc::default());
             for (model, route) in scene.fleet().models.iter().zip(&scene.snapshot.routes) {
-                let standby = scene.plan.generation.config.fallback.standby;
-                let (expected, _) = share(model, Some(&mut all), standby, &mut Vec::new(), scene.now);
+                let shared = Shared::of(&scene.plan.generation);
+                let (expected, _) = share(model, Some(&mut all), shared, &mut Vec::new(), scene.now);
                 prop_assert_eq!(&**route, &expected);
             }
         }
