@@ -147,6 +147,7 @@ mod tests {
             reserved: Picodollars::new(reserved * 1_000_000_000_000),
             start: "2026-11-30T10:00:00Z".parse().unwrap(),
             end: "2026-11-30T11:00:00Z".parse().unwrap(),
+            ahead: Duration::ZERO,
         }
     }
 

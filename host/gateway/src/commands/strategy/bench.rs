@@ -19,6 +19,8 @@ const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
 
 /// Deadline of measured calls. It exceeds the gateway's own, so that slow calls are measured, too.
 const CALL: Duration = Duration::from_secs(10);
+/// Time of measured compilations, on the clock. Those of a busy machine take long.
+const COMPILE: Duration = Duration::from_secs(3600);
 
 /// Measure a strategy's costs: compilation, instances, calls, memory
 #[derive(Debug, Args)]
@@ -46,7 +48,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let strategy = args.subject.open()?;
     let description = strategy.description();
     let parameters = typed(&args.parameters, &description.parameters)?;
-    let sandbox = Sandbox { call: CALL, request: CALL, ..args.subject.sandbox() };
+    let sandbox = Sandbox { call: CALL, request: CALL, compile: COMPILE, ..args.subject.sandbox() };
     let costs = bench::run(&args.subject.source()?, &sandbox, &parameters);
     let costs = costs.map_err(|error| match error.downcast_ref::<LoadError>() {
         Some(error) => explain(error),

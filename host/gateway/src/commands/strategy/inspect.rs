@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use contract::{Column, Needs};
 use lab::workbench::{Parameter, parameters, table};
-use sandbox::{Anatomy, LoadError, Opened, PluginHost, Provider};
+use sandbox::{Anatomy, LoadError, Opened, Provider};
 
 use super::signals;
-use super::subject::{Subject, explain};
+use super::subject::{self, Subject, explain};
 
 /// Show a component and its strategy, or why it cannot be loaded
 #[derive(Debug, Args)]
@@ -76,8 +76,8 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let (source, sandbox) = (args.subject.source()?, args.subject.sandbox());
     // A second host, because the first has the component compiled, and the report has the time to
     // compile it.
-    let anatomy = PluginHost::new()?.look(&source, &sandbox).map_err(|error| explain(&error))?;
-    let opened = PluginHost::new()?.load(&source, None, &sandbox);
+    let anatomy = subject::host()?.look(&source, &sandbox).map_err(|error| explain(&error))?;
+    let opened = subject::host()?.load(&source, None, &sandbox);
     let report = InspectReport::of(source.to_string(), anatomy, opened);
     let mut out = stdout().lock();
     if args.json {

@@ -15,7 +15,9 @@ use config::{self, Diagnostics, Sandbox, schema};
 use contract::{Role, Strategy, Surroundings};
 use lab::Replayed;
 use lab::simulation::{Contestant, Cores, GatewayStrategy, Scenario, plot, simulate, table};
-use sandbox::{LoadError, Opened, PluginHost, locate};
+use sandbox::{LoadError, Opened, locate};
+
+use super::subject;
 
 /// Deadline of a strategy's calls. It is long, because time is simulated and a slow machine must
 /// not change the results.
@@ -89,7 +91,7 @@ fn contestant(text: &str, plugins: &Path, scenario: &Scenario) -> anyhow::Result
         component: COMPONENT,
         ..Sandbox::default()
     };
-    let host = PluginHost::new()?.with_budgets(scenario.known_budgets());
+    let host = subject::host()?.with_budgets(scenario.known_budgets());
     let opened = host.load(&source, None, &sandbox)?;
     let name = format!("parameters of {reference}");
     let document = config::text(&name, parameters, &|_| None)?;

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use config::Sandbox;
-use sandbox::{LoadError, Opened, PluginHost, Source, locate};
+use sandbox::{Compiler, LoadError, Opened, PluginHost, Source, locate};
 
 use crate::commands::CacheArgs;
 
@@ -26,7 +26,7 @@ pub(super) struct Subject {
     /// Size of the component, as `sandbox.component_mib`
     #[arg(long, value_name = "MIB", default_value = "4", value_parser = clap::value_parser!(u32).range(1..=1024))]
     component_mib: u32,
-    /// Seconds to compile it, as `sandbox.compile_timeout`
+    /// Seconds of CPU time to compile it, as `sandbox.compile_timeout`
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
     compile_timeout: u64,
     #[command(flatten)]
@@ -60,7 +60,7 @@ impl Subject {
 impl Subject {
     /// Loads the strategy up to its `describe`.
     pub(super) fn open(&self) -> anyhow::Result<Opened> {
-        let host = PluginHost::new()?;
+        let host = host()?;
         let host = match self.cache.cache() {
             Some(cache) => host.with_cache(cache),
             None => host,
@@ -68,6 +68,12 @@ impl Subject {
         let opened = host.load(&self.source()?, None, &self.sandbox());
         opened.map_err(|error| explain(&error))
     }
+}
+
+/// A host that compiles as the gateway does: in a child process, within a limit of CPU time, so that a
+/// busy machine refuses nothing.
+pub(super) fn host() -> anyhow::Result<PluginHost> {
+    Ok(PluginHost::new()?.with_compiler(Compiler::child_of_this()?))
 }
 
 /// Combines a load error with its remedy.

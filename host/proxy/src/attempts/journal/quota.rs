@@ -41,7 +41,10 @@ mod tests {
 
     #[test]
     fn quotas_count_what_is_known_no_tokens_of_errors_and_else_all_that_was_reserved() {
-        let end = |ending, status| End { outcome: "x".into(), ending, status, waste: None };
+        let end = |ending, status| {
+            let is_cut = false;
+            End { outcome: "x".into(), ending, status, waste: None, is_cut }
+        };
         let told = |is_estimated| {
             let (prompt_tokens, completion_tokens) = (3, 4);
             Some(Usage { prompt_tokens, completion_tokens, is_estimated, ..Usage::default() })
