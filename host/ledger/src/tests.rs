@@ -54,15 +54,22 @@ impl Disk {
         }
     }
 
-    /// A ledger on this disk.
-    fn ledger(&self, patience: Patience) -> Arc<Ledger> {
+    fn store(&self) -> Store {
         let disk = self.clone();
         let open = move || Database::builder().create_with_backend(disk.clone());
-        let store = Store::of(Box::new(open)).unwrap();
-        let accounts = Arc::default();
-        let writer = Some(Writer::start(store, Arc::clone(&accounts), patience).unwrap());
-        Arc::new(Ledger { accounts, writer, ..Ledger::in_memory() })
+        Store::of(Box::new(open)).unwrap()
     }
+
+    /// A ledger on this disk.
+    fn ledger(&self, patience: Patience) -> Arc<Ledger> {
+        on(self.store(), patience)
+    }
+}
+
+fn on(store: Store, patience: Patience) -> Arc<Ledger> {
+    let accounts = Arc::default();
+    let writer = Some(Writer::start(store, Arc::clone(&accounts), patience).unwrap());
+    Arc::new(Ledger { accounts, writer, ..Ledger::in_memory() })
 }
 
 impl StorageBackend for Disk {
@@ -403,4 +410,28 @@ fn another_name_begins_anew_after_a_clock_was_wrong() {
     let ahead = |books: &Books| books.standings()[0].ahead.as_secs();
     assert!(ahead(&old) > 900_000_000 && ahead(&new) == 0);
     assert!(purse(&new, None, 1_000).reserve_now(0).is_ok());
+}
+
+#[test]
+fn a_history_that_hangs_is_told_and_not_waited_for() {
+    let disk = Disk::default();
+    let store = disk.store();
+    let patience = Duration::from_millis(50);
+    let ledger = on(store.clone(), Patience { write: patience, close: patience });
+    let history = Arc::new(History::default());
+    history.keep_in(HistoryFile::read(store).unwrap());
+    let meter = Arc::new(Meter::default());
+    let place = Place { model: "m".into(), deployment: "d".into(), side: contract::Side::Local };
+    let (place, hourly) = (Arc::new(place), None);
+    let watched = Watched { place, meter: Arc::clone(&meter), hourly };
+    history.follow(vec![watched], &TimeZone::default());
+    let (tokens, cost, saved) = ([1, 0, 1, 0], pico(1), pico(0));
+    let spending = Spending::Answered;
+    meter.add(None, &Charge { spending, is_estimated: false, tokens, cost, saved });
+    disk.set(Fault::Hangs);
+    history.start().unwrap();
+    history.close();
+    eventually("leases wait, and that is told", || ledger.failure().is_some());
+    ledger.close();
+    disk.set(Fault::None);
 }
