@@ -32,8 +32,10 @@ fn gateway(url: &str, cancel: &str, ledger: &std::path::Path) -> Gateway {
 
 /// Asks for 128 answers of 900 tokens, and leaves once what is there has come. Returns the size of the
 /// request, and the line in the log.
-async fn leave(gateway: &Gateway) -> (usize, Value) {
-    let body = r#"{"model":"m","stream":true,"max_tokens":900,"n":128,"messages":[{"role":"user","content":"hi"}]}"#;
+async fn leave(gateway: &Gateway, more: &str) -> (usize, Value) {
+    let body = format!(
+        r#"{{"model":"m","stream":true,"max_tokens":900,"n":128,"messages":[{{"role":"user","content":"hi"}}]{more}}}"#
+    );
     let url = gateway.url("/v1/chat/completions");
     let size = body.len();
     let request = gateway.client().post(url).body(body).send();
@@ -55,7 +57,7 @@ async fn a_client_that_leaves_pays_by_the_rule_of_the_provider() {
     let whole = 128.0 * 900.0 * 9e-6;
     for (cancel, name) in [("", "unset"), (", cancel: stops", "s"), (", cancel: continues", "c")] {
         let gateway = gateway(&engine.url(), cancel, &folder.path().join(name));
-        let (size, record) = leave(&gateway).await;
+        let (size, record) = leave(&gateway, "").await;
         let prompt = (size + 256) as f64 * 1e-6;
         let paid = spent(&gateway, "b").await;
         let settled = if name == "s" { prompt + CAME as f64 * 9e-6 } else { prompt + whole };
@@ -69,6 +71,29 @@ async fn a_client_that_leaves_pays_by_the_rule_of_the_provider() {
         let prompt = usage["prompt_tokens"].as_f64().expect("tokens") * 1e-6;
         assert!((cost - prompt - tokens as f64 * 9e-6).abs() < 1e-12, "{name}: {cost}");
         gateway.is_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_may_have_sound_pays_what_was_reserved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = engine();
+    let pricing = PRICING.replace("completion: 9", "completion: 9, audio_output: 20");
+    let models = format!(
+        "models: [{{id: m, base_url: '{}', pricing: {pricing}, {LENGTHS}, cancel: stops}}]\n",
+        engine.url()
+    );
+    for (name, more) in [("text", ""), ("sound", r#","modalities":[],"MODALITIES":["Audio"]"#)] {
+        let budgets = "- {name: b, amount: 10, per: {seconds: 31536000}}\n";
+        let routing = routing(&folder.path().join(name), budgets);
+        let gateway = tests::setup!().models(models.clone()).routing(routing).start();
+        let (size, _) = leave(&gateway, more).await;
+        let settled = match name {
+            "text" => (size + 256) as f64 * 1e-6 + CAME as f64 * 9e-6,
+            _ => 9_000.0 * 1e-6 + 128.0 * 900.0 * 20e-6,
+        };
+        let paid = spent(&gateway, "b").await;
+        assert!((paid - settled).abs() < 1e-12, "{name}: {paid} instead of {settled}");
     }
 }
 

@@ -14,7 +14,7 @@ use super::{AttemptRecord, Record, line};
 use crate::telemetry::documented::{hold, table};
 
 /// Every field of a line, and its description. A `.` leads into an object or the objects of a list.
-const FIELDS: [(&str, &str); 30] = [
+const FIELDS: [(&str, &str); 32] = [
     ("time", "When the request arrived: RFC 3339 in UTC, with microseconds"),
     ("request_id", "The `x-request-id` of the answer"),
     ("path", "The path of the request; empty if the request could not be read"),
