@@ -36,7 +36,7 @@ pub struct Exhausted {
     /// The budget that had too little left for the request. None: none had.
     pub short: Option<Refused>,
     /// The quota that fits the request soonest. None: a quota forbids none of the deployments.
-    pub quota: Option<QuotaSpent>,
+    pub quota: Option<Box<QuotaSpent>>,
 }
 
 impl Exhausted {
@@ -113,7 +113,7 @@ impl Exhausted {
         let sooner = |quota: &&QuotaSpent| {
             self.short_of().is_none_or(|refused| wait(quota) < refused.retry_after)
         };
-        let quota = self.quota.as_ref().filter(|_| self.telling().is_none() && !self.busy);
+        let quota = self.quota.as_deref().filter(|_| self.telling().is_none() && !self.busy);
         quota.filter(sooner)
     }
 
@@ -324,7 +324,7 @@ mod tests {
     fn a_quota_says_when_it_is_back() {
         let quota = |seconds: Option<u64>| {
             let wait = seconds.map(Duration::from_secs);
-            Some(QuotaSpent { quota: "5 requests per minute".into(), wait })
+            Some(Box::new(QuotaSpent { quota: "5 requests per minute".into(), wait }))
         };
         let spent = Exhausted { quota: quota(Some(9)), ..exhausted(&[]) };
         assert_eq!((spent.status().as_u16(), spent.retry_after()), (429, WAIT));

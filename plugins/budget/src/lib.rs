@@ -53,7 +53,7 @@ impl Default for Parameters {
         Self {
             budget: None,
             patience_ms: Positive::thousandths(2_000_000),
-            ahead: Fraction::percent(2),
+            ahead: Fraction::percent(5),
             prompt_tokens: 1_000,
             output_tokens: 300,
             when_spent: WhenSpent::Wait,

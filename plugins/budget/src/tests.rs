@@ -11,7 +11,7 @@ fn full(ms: f64) -> Fleet {
 }
 
 fn budget(fleet: &Fleet, more: &str) -> Budget {
-    fleet.configure(&format!(r#"{{"budget": "b"{more}}}"#))
+    fleet.configure(&format!(r#"{{"budget": "b", "ahead": 0.02{more}}}"#))
 }
 
 /// The verdict while so much of a window is over and of the money is spent, for a request of this cost.

@@ -292,7 +292,6 @@ async fn tokens(gateway: &Gateway, kind: &str, usage: &str) -> u64 {
 
 fn is_near(what: &str, estimate: u64, truth: u64) {
     let error = estimate as f64 / truth as f64 - 1.0;
-    println!("{what}: estimated {estimate}, served {truth}: {:+.1} %", error * 100.0);
     assert!(error.abs() < ERROR, "{what}: {estimate} for {truth}");
 }
 
@@ -349,7 +348,6 @@ async fn ten_thousand_answers_cost_what_their_engines_served() {
             *entry = (entry.0 + 1, entry.1 + cost);
         }
     }
-    println!("attempts and their costs: {by_outcome:?}");
     assert_eq!(exact, reported.cost);
     assert_eq!(by_outcome["status_500"], (REQUESTS / 10, 0), "errors cost nothing");
 
@@ -379,6 +377,5 @@ async fn ten_thousand_answers_cost_what_their_engines_served() {
     // A budget never has less than what was served.
     let all = reported.cost + answered.cost + wasted.cost + hedged.cost;
     let paid = spent(&gateway, "all").await;
-    println!("served for {}, paid by the budget {paid}", all as f64 / 1e12);
     assert!(paid >= all as f64 / 1e12);
 }

@@ -105,12 +105,12 @@ async fn ask(gateway: &Gateway, tier: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn python_example_spends_its_budget() {
+async fn python_example_spends_its_allowance() {
     let engines = [Engine::start("gpu"), Engine::start("api")];
     let routing =
         "routing_parameter: {dollars: 0.2}\nsandbox: {component_mib: 32, compile_timeout: 600}";
     let engines = engines.each_ref();
-    let Some(gateway) = serve(&PYTHON, "python/budget", routing, engines, &[]) else { return };
+    let Some(gateway) = serve(&PYTHON, "python/allowance", routing, engines, &[]) else { return };
     let weights = async || gateway.weights("m").await["api"];
     assert!((weights().await - 0.75).abs() < 1e-9, "8 and 24 are free");
     // An answer costs about 0.01 dollars.

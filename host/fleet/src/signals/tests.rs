@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use config::{Config, DeploymentConfig};
+use contract::SignalScope;
 use proptest::prelude::*;
 
 use crate::{Deployment, Entry, Fleet, Outcome, Permit, ToldQuota};
@@ -398,8 +399,8 @@ fn every_signal_of_a_deployment_comes_to_be_known() {
     scene.now += 3 * SECOND;
     permit.settle(Outcome::Success, scene.now);
     for signal in Signal::ALL {
-        let is_of_engine = signal.name().starts_with("engine.");
-        let is_other = is_of_engine || signal.is_of_budget() || signal == Signal::ModelSequence;
+        let is_other =
+            signal.name().starts_with("engine.") || signal.facts().scope != SignalScope::Deployment;
         let value = scene.of_request(signal, &asked);
         assert_eq!(value.is_nan(), is_other, "{signal}: {value}");
     }

@@ -342,7 +342,7 @@ impl<'a, R: Rng> Turns<'a, R> {
         let Live { model, scope, .. } = self.live;
         let why = |d: &Arc<Deployment>| scope.forbids_now(d, || now);
         let forbidden = model.deployments.iter().find_map(why);
-        let quota = quota_spent(model, scope, now);
+        let quota = quota_spent(model, scope, now).map(Box::new);
         let name = |at: usize| model.deployments[at].config.name.clone();
         let exhausted = self.itinerary.exhausted(name, &model.config.id, model.wait(now), now);
         Exhausted { forbidden, short: self.short, quota, ..exhausted }

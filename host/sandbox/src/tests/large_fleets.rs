@@ -84,7 +84,7 @@ fn score_takes_every_kind_of_number_in_large_fleets() {
 /// The call is `assign-request`, or `assign` of strategies that decide only off the path.
 const FUEL: [(&str, [u64; 2]); 15] = [
     ("fixed", [2_300, 6_250]),
-    ("budget", [1, 1]),
+    ("budget", [3_950, 10_250]),
     ("cost", [8_750, 36_000]),
     ("latency", [10_100, 42_150]),
     ("least-load", [7_350, 28_400]),

@@ -30,6 +30,7 @@ pub(super) const SOURCES: &[File] = sources![
     "log.rs",
     "memory.rs",
     "order.rs",
+    "pacing.rs",
     "parameters.rs",
     "rendezvous.rs",
     "signals.rs",

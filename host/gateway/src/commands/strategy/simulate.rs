@@ -149,7 +149,7 @@ mod tests {
             .map(|file| file.expect("a file").path())
             .filter(|path| path.is_file())
             .collect();
-        assert_eq!(files.len(), 19, "{files:?}");
+        assert_eq!(files.len(), 20, "{files:?}");
         for file in files {
             let mut scenario = Scenario::read(&file).unwrap_or_else(|errors| panic!("{errors}"));
             scenario.duration = DURATION;

@@ -34,7 +34,7 @@ places = []
 class Policy(exports.Policy):
     def describe(self):
         return Description(
-            name="budget",
+            name="allowance",
             version="0.1.0",
             summary="Remote deployments while there is money for them",
             parameters=json.dumps(PARAMETERS),

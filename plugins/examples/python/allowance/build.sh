@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds budget.wasm. Needs Python 3.10 or newer with venv, or componentize-py 0.25.1 itself.
+# Builds allowance.wasm. Needs Python 3.10 or newer with venv, or componentize-py 0.25.1 itself.
 set -eu
 cd "$(dirname "$0")"
 componentize=$(command -v componentize-py) || componentize=.venv/bin/componentize-py
@@ -8,4 +8,4 @@ if ! [ -x "$componentize" ]; then
     .venv/bin/pip install --quiet componentize-py==0.25.1
 fi
 "$componentize" --wit-path ../../../../wit/0.2.0 --world learning-strategy \
-    componentize --stub-wasi --output budget.wasm policy
+    componentize --stub-wasi --output allowance.wasm policy
