@@ -14,16 +14,19 @@ use super::tally::Tally;
 
 /// By 0 for an hour and 1 for a day, the start of the bucket, the model, the deployment, the side, and the
 /// tenant, which is empty for requests without one: the numbers of a [`Tally`].
-const COSTS: TableDefinition<'_, (u8, i64, &str, &str, &str, &str), &[u8]> =
-    TableDefinition::new("costs");
+const COSTS: TableDefinition<'_, RowKey<'_>, &[u8]> = TableDefinition::new("costs");
+type RowKey<'a> = (u8, i64, &'a str, &'a str, &'a str, &'a str);
 /// By `since`: when the history began, in seconds since 1970.
 const BEGINNING: TableDefinition<'_, &str, i64> = TableDefinition::new("costs_beginning");
 const SINCE: &str = "since";
 
+/// A tally, and the bucket and the key that it is kept under.
+pub(super) type Row = (Span, Start, Key, Tally);
+
 /// The place of the history in the ledger's file, and what is kept there.
 pub struct HistoryFile {
     pub(super) store: Store,
-    pub(super) kept: Vec<(Span, Start, Key, Tally)>,
+    pub(super) kept: Vec<Row>,
     /// When the history began. None: it begins now.
     pub(super) since: Option<Timestamp>,
 }
@@ -42,9 +45,7 @@ impl HistoryFile {
     }
 }
 
-fn read(
-    database: &Database,
-) -> Result<(Vec<(Span, Start, Key, Tally)>, Option<Timestamp>), redb::Error> {
+fn read(database: &Database) -> Result<(Vec<Row>, Option<Timestamp>), redb::Error> {
     let transaction = database.begin_read()?;
     let since = match transaction.open_table(BEGINNING) {
         Ok(table) => table.get(SINCE)?.map(|since| since.value()),
