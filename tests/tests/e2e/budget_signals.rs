@@ -23,8 +23,12 @@ async fn gateway(own: &Raw, paid: &Raw, folder: &std::path::Path, parameters: &s
         "routing_strategy: budget\nrouting_parameter: {{budget: a.b, ahead: 1, {parameters}}}\n\
          ledger: {{file: '{}'}}\nbudgets:\n- {{name: a.b, amount: 10, per: month}}\n\
          - {{name: each, amount: 1, per: day, each: tenant}}\n\
-         concurrency: {{local: {{max: 1, queue: 9, wait: 30}}}}\n",
-        ledger.display()
+         concurrency: {{local: {{max: 1, queue: 9, wait: 30}}}}\n\
+         local_deployment: [{{endpoint: '{}', models: [m]}}]\n\
+         remote_deployment: [{{endpoint: '{}', models: [m]}}]\n",
+        ledger.display(),
+        own.url(),
+        paid.url(),
     );
     tests::setup!().models(models).routing(logged(&routing)).start()
 }
