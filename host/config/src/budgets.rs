@@ -11,6 +11,7 @@ use contract::{Picodollars, Side};
 
 use super::document::steps;
 use super::models::{Check, join};
+use super::period::RawPeriod;
 use super::seconds::{self, Time};
 use super::{Diagnostic, Document, Model, PathStep, TimeZone, nearest};
 
@@ -131,7 +132,7 @@ pub struct RawBudget {
     #[schemars(range(min = 0))]
     amount: f64,
     /// The window: hour, day, week, month, or a number of seconds.
-    per: RawPeriod,
+    per: RawPeriod<NamedPeriod>,
     /// The zone in which days, weeks and months begin: Europe/Berlin. Default: `time_zone`.
     #[schemars(length(max = 64))]
     time_zone: Option<String>,
@@ -156,24 +157,6 @@ pub struct RawBudget {
     #[serde(default = "warn_at")]
     #[schemars(range(min = 0, max = 1))]
     warn_at: f64,
-}
-
-/// A window as written.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum RawPeriod {
-    /// `day`
-    Named(NamedPeriod),
-    /// `{seconds: 600}`
-    Seconds(RawSeconds),
-}
-
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawSeconds {
-    /// Its length in seconds.
-    #[schemars(range(min = 1, max = 31_536_000))]
-    seconds: u32,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -275,13 +258,12 @@ impl Check<'_> {
         Some(Budget {
             name: raw.name,
             amount: amount?,
-            per: match raw.per {
-                RawPeriod::Named(NamedPeriod::Hour) => Period::Hour,
-                RawPeriod::Named(NamedPeriod::Day) => Period::Day,
-                RawPeriod::Named(NamedPeriod::Week) => Period::Week,
-                RawPeriod::Named(NamedPeriod::Month) => Period::Month,
-                RawPeriod::Seconds(RawSeconds { seconds }) => Period::Seconds(seconds),
-            },
+            per: raw.per.period(|name| match name {
+                NamedPeriod::Hour => Period::Hour,
+                NamedPeriod::Day => Period::Day,
+                NamedPeriod::Week => Period::Week,
+                NamedPeriod::Month => Period::Month,
+            }),
             time_zone,
             of: raw.of,
             each: raw.each,

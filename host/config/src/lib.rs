@@ -32,6 +32,7 @@ mod models;
 #[path = "../fuzz/oracle.rs"]
 pub mod oracle;
 mod parse;
+mod period;
 mod place;
 mod pricing;
 mod probing;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::steps;
 use super::models::{Check, join};
+use super::period::RawPeriod;
 use super::{PathStep, Period, TimeZone};
 
 /// Quotas that a deployment can have.
@@ -115,31 +116,13 @@ pub(crate) struct RawQuota {
     #[schemars(range(min = 1, max = LARGEST))]
     tokens: Option<u64>,
     /// The window: minute, hour, day, month, or a number of seconds.
-    per: RawPeriod,
+    per: RawPeriod<NamedPeriod>,
     /// Who counts: the gateway (counted), or the deployment in headers of its answers (headers).
     #[serde(default)]
     source: QuotaSource,
     /// The zone in which days and months begin: America/Los_Angeles. Default: that of routing.yaml.
     #[schemars(length(max = 64))]
     time_zone: Option<String>,
-}
-
-/// A window as written.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum RawPeriod {
-    /// `minute`
-    Named(NamedPeriod),
-    /// `{seconds: 600}`
-    Seconds(RawSeconds),
-}
-
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawSeconds {
-    /// Its length in seconds.
-    #[schemars(range(min = 1, max = 31_536_000))]
-    seconds: u32,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -188,13 +171,12 @@ impl Check<'_> {
     }
 
     fn quota(&mut self, at: &[PathStep], raw: RawQuota, quotas: &mut Vec<GivenQuota>) {
-        let per = match raw.per {
-            RawPeriod::Named(NamedPeriod::Minute) => Period::Seconds(MINUTE),
-            RawPeriod::Named(NamedPeriod::Hour) => Period::Hour,
-            RawPeriod::Named(NamedPeriod::Day) => Period::Day,
-            RawPeriod::Named(NamedPeriod::Month) => Period::Month,
-            RawPeriod::Seconds(RawSeconds { seconds }) => Period::Seconds(seconds),
-        };
+        let per = raw.per.period(|name| match name {
+            NamedPeriod::Minute => Period::Seconds(MINUTE),
+            NamedPeriod::Hour => Period::Hour,
+            NamedPeriod::Day => Period::Day,
+            NamedPeriod::Month => Period::Month,
+        });
         let time_zone = raw.time_zone.map(|name| self.zone(&join(at, "time_zone"), &name));
         if self.whole && raw.requests.is_none() && raw.tokens.is_none() {
             let help = "write how many a window has: `{requests: 500, per: minute}`";

@@ -1,5 +1,5 @@
-//! The accounts of all budgets, by name. Those that nobody needs any more are forgotten, so that
-//! tenants who come once take memory and disk for a while only.
+//! The accounts of all budgets, by name. An account that nobody needs any more is forgotten. So a tenant
+//! who comes once takes memory and disk only for a while.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -141,18 +141,21 @@ fn clock() -> impl Fn() -> Instant {
     }
 }
 
+/// A request with this body that was not held.
+fn inquiry<'r, 'q>(
+    snapshot: &'r Snapshot,
+    body: &'q [u8],
+    headers: &'q HeaderMap,
+    scan: &'q Scan,
+) -> Inquiry<'r, 'q> {
+    let asked = Asked { model: "m", headers, body, scan };
+    let (scope, payer) = (Scope::ALL, None);
+    Inquiry { snapshot, model: 0, stream: false, scope, asked, held: 0, payer }
+}
+
 fn chosen(snapshot: &Snapshot, lot: f64) -> Choice<'_> {
     let (headers, scan) = (HeaderMap::new(), scan());
-    let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-    let inquiry = Inquiry {
-        snapshot,
-        model: 0,
-        stream: false,
-        scope: Scope::ALL,
-        asked,
-        held: 0,
-        payer: None,
-    };
+    let inquiry = inquiry(snapshot, BODY, &headers, &scan);
     let choice = at_once(choose(inquiry, || lot, clock()));
     if let Some(same) = inquiry.at_once() {
         assert_eq!(
@@ -169,17 +172,7 @@ fn nobody_is_waited_for_where_nobody_is_asked() {
     let alone = |strategies| snapshot(strategies);
     let of = |snapshot: &Snapshot| {
         let (headers, scan) = (HeaderMap::new(), scan());
-        let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-        let inquiry = Inquiry {
-            snapshot,
-            model: 0,
-            stream: false,
-            scope: Scope::ALL,
-            asked,
-            held: 0,
-            payer: None,
-        };
-        inquiry.at_once().is_some()
+        inquiry(snapshot, BODY, &headers, &scan).at_once().is_some()
     };
     assert!(of(&alone(Vec::new())) && of(&alone(vec![strategy("s", None)])));
     assert!(!of(&alone(vec![strategy("s", fixed(Ok(IN_USE)))])));
@@ -330,16 +323,7 @@ fn said(answer: RawVerdict, held: u32) -> String {
     let strategies = vec![strategy("s", Some(Arc::new(needing(Ok(answer), Needs::default()))))];
     let snapshot = snapshot(strategies);
     let (headers, scan) = (HeaderMap::new(), scan());
-    let asked = Asked { model: "m", headers: &headers, body: BODY, scan: &scan };
-    let inquiry = Inquiry {
-        snapshot: &snapshot,
-        model: 0,
-        stream: false,
-        scope: Scope::ALL,
-        asked,
-        held,
-        payer: None,
-    };
+    let inquiry = Inquiry { held, ..inquiry(&snapshot, BODY, &headers, &scan) };
     match at_once(choose(inquiry, || 0.0, clock())).said {
         Said::Route { weights, reason } => {
             format!("{:?} {:?} {:?} {reason:?}", weights.weights, weights.tiers, weights.when_full)
@@ -386,17 +370,7 @@ fn a_session_stays_with_one_strategy() {
     let decided = |user: &str, lot: f64| {
         let body = format!(r#"{{"model":"m","user":"{user}","messages":[]}}"#);
         let (headers, scan) = (HeaderMap::new(), http1::scan(body.as_bytes()).expect("good"));
-        let asked = Asked { model: "m", headers: &headers, body: body.as_bytes(), scan: &scan };
-        let snapshot = &snapshot;
-        let inquiry = Inquiry {
-            snapshot,
-            model: 0,
-            stream: false,
-            scope: Scope::ALL,
-            asked,
-            held: 0,
-            payer: None,
-        };
+        let inquiry = inquiry(&snapshot, body.as_bytes(), &headers, &scan);
         let choice = at_once(choose(inquiry, || lot, clock()));
         choice.trial.expect("a part").role == Role::Candidate
     };
